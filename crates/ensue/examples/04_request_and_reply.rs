@@ -1,0 +1,52 @@
+//! Asking a service and waiting for its answer, or for its refusal.
+//!
+//! `cargo run --example 04_request_and_reply`
+
+use std::time::Duration;
+
+use ensue::prelude::*;
+
+#[derive(Event, Serialize, Deserialize)]
+#[event(name = "quote.requested", topic = "quotes")]
+struct QuoteRequested {
+    item: String,
+}
+
+#[derive(Event, Serialize, Deserialize)]
+#[event(name = "quote.given", topic = "quotes")]
+struct QuoteGiven {
+    cents: u64,
+}
+
+struct Prices;
+
+#[service]
+impl Prices {
+    #[on]
+    async fn quote(&self, request: QuoteRequested) -> Result<Reply<QuoteGiven>, Failure> {
+        match request.item.as_str() {
+            "tea" => Ok(Reply(QuoteGiven { cents: 320 })),
+            "coffee" => Ok(Reply(QuoteGiven { cents: 410 })),
+            other => Err(Failure::reject(format!("we do not sell {other}"))),
+        }
+    }
+}
+
+#[tokio::main]
+async fn main() -> ensue::Result<()> {
+    let engine = ensue::connect("memory:").await?;
+    let app = App::new(engine.clone()).service(Prices).start().await?;
+    let requester = Requester::new(engine.clone(), "/till");
+    for item in ["tea", "coffee", "gold"] {
+        let request = QuoteRequested { item: item.into() };
+        match requester
+            .request::<QuoteGiven>(&request, Duration::from_secs(5))
+            .await
+        {
+            Ok(quote) => println!("{item}: {} cents", quote.cents),
+            Err(error) => println!("{item}: {error}"),
+        }
+    }
+    app.stop().await?;
+    engine.close().await
+}

@@ -1,0 +1,73 @@
+//! Events for later: a reminder that is cancelled when it is not needed any more.
+//!
+//! `cargo run --example 05_schedule`
+
+use std::time::Duration;
+
+use ensue::prelude::*;
+
+#[derive(Event, Serialize, Deserialize)]
+#[event(name = "order.created", topic = "orders", key = order_id)]
+struct OrderCreated {
+    order_id: String,
+}
+
+#[derive(Event, Serialize, Deserialize)]
+#[event(name = "order.paid", topic = "orders", key = order_id)]
+struct OrderPaid {
+    order_id: String,
+}
+
+#[derive(Event, Serialize, Deserialize)]
+#[event(name = "reminder.due", topic = "reminders", key = order_id)]
+struct ReminderDue {
+    order_id: String,
+}
+
+struct Reminders;
+
+#[service]
+impl Reminders {
+    #[on]
+    async fn remember(&self, order: OrderCreated) -> Outgoing {
+        let id = format!("reminder-{}", order.order_id);
+        let reminder = ReminderDue {
+            order_id: order.order_id,
+        };
+        Outgoing::new(&reminder)
+            .id(id)
+            .after(Duration::from_secs(2))
+    }
+
+    #[on]
+    async fn forget(&self, paid: OrderPaid) -> Effects {
+        Effects::none().cancel(format!("reminder-{}", paid.order_id))
+    }
+
+    #[on]
+    async fn remind(&self, reminder: ReminderDue) {
+        println!("please pay for {}", reminder.order_id);
+    }
+}
+
+#[tokio::main]
+async fn main() -> ensue::Result<()> {
+    let engine = ensue::connect("memory:").await?;
+    let app = App::new(engine.clone()).service(Reminders).start().await?;
+    let shop = app.publisher("/shop");
+    for order_id in ["o-1", "o-2"] {
+        shop.publish(&OrderCreated {
+            order_id: order_id.into(),
+        })
+        .await?;
+    }
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    shop.publish(&OrderPaid {
+        order_id: "o-1".into(),
+    })
+    .await?;
+    println!("o-1 is paid: only o-2 will be reminded");
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    app.stop().await?;
+    engine.close().await
+}

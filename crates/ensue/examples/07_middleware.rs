@@ -1,0 +1,61 @@
+//! Layers around every handler: spans, timing, and one of your own.
+//!
+//! `cargo run --example 07_middleware`
+
+use std::time::Duration;
+
+use ensue::middleware::{Middleware, Next, Timing, Tracing};
+use ensue::prelude::*;
+
+#[derive(Event, Serialize, Deserialize)]
+#[event(name = "page.viewed", topic = "pages", key = path)]
+struct PageViewed {
+    path: String,
+}
+
+/// Refuses what does not name its tenant.
+struct TenantRequired;
+
+impl Middleware for TenantRequired {
+    fn handle(&self, context: Context, next: Next) -> ensue::HandlerFuture {
+        if context.envelope().extension("tenant").is_some() {
+            return next.run(context);
+        }
+        Box::pin(async { Err(Failure::reject("the event does not name its tenant")) })
+    }
+}
+
+#[tokio::main]
+async fn main() -> ensue::Result<()> {
+    tracing_subscriber::fmt()
+        .with_max_level(tracing_subscriber::filter::LevelFilter::INFO)
+        .init();
+    let engine = ensue::connect("memory:").await?;
+    let timing = Timing::default();
+    let app = App::new(engine.clone())
+        .layer(Tracing)
+        .layer(timing.clone())
+        .layer(TenantRequired)
+        .on("views", |view: PageViewed| async move {
+            println!("{} was viewed", view.path)
+        })
+        .start()
+        .await?;
+    let site = app.publisher("/site");
+    site.publish(Outgoing::new(&PageViewed { path: "/".into() }).extension("tenant", "acme"))
+        .await?;
+    site.publish(&PageViewed {
+        path: "/secret".into(),
+    })
+    .await?;
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    for handler in timing.handlers() {
+        println!(
+            "{}: {} attempts in {:?}",
+            handler.handler, handler.attempts, handler.total
+        );
+    }
+    print!("{}", app.metrics().to_prometheus());
+    app.stop().await?;
+    engine.close().await
+}

@@ -1,0 +1,403 @@
+//! The app: wires services to an engine; decides nothing.
+
+mod describe;
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+pub use self::describe::{Description, HandlerDescription, ServiceDescription};
+use crate::dispatch::{Dispatch, Order, Routes};
+use crate::effect::IntoEffects;
+use crate::engine::{SharedEngine, Start};
+use crate::error::{Error, Result};
+use crate::event::Event;
+use crate::metrics::Metrics;
+use crate::middleware::Middleware;
+use crate::publisher::Publisher;
+use crate::service::{CONCURRENCY_MAX, Context, Handler, HandlerOptions, Service};
+
+/// The most events that a service may hold unsettled.
+pub const IN_FLIGHT_MAX: usize = 65_536;
+
+/// Services on an engine.
+///
+/// ```
+/// use ensue::prelude::*;
+/// # #[derive(Event, Serialize, Deserialize)]
+/// # #[event(name = "order.created", topic = "orders", key = order_id)]
+/// # struct OrderCreated { order_id: String }
+///
+/// struct Greeter;
+///
+/// #[service]
+/// impl Greeter {
+///     #[on]
+///     async fn greet(&self, order: OrderCreated) {
+///         println!("hello, {}", order.order_id);
+///     }
+/// }
+///
+/// # tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(async {
+/// let engine = ensue::connect("memory:").await?;
+/// let running = App::new(engine.clone()).service(Greeter).start().await?;
+/// Publisher::new(engine, "/doc").publish(&OrderCreated { order_id: "o-1".into() }).await?;
+/// running.stop().await?;
+/// # Ok::<(), ensue::Error>(())
+/// # })?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[must_use = "an app does nothing until it is started"]
+pub struct App {
+    engine: SharedEngine,
+    services: BTreeMap<String, Vec<Handler>>,
+    published: Vec<&'static str>,
+    layers: Vec<Arc<dyn Middleware>>,
+    metrics: Metrics,
+    settings: Settings,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Settings {
+    start: Start,
+    workers: usize,
+    in_flight_max: usize,
+    concurrency: usize,
+    shutdown: Duration,
+    seed: Option<u64>,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            start: Start::Earliest,
+            workers: std::thread::available_parallelism().map_or(1, |cores| cores.get()),
+            in_flight_max: 8_192,
+            concurrency: 256,
+            shutdown: Duration::from_secs(30),
+            seed: None,
+        }
+    }
+}
+
+impl App {
+    /// An app without services.
+    pub fn new(engine: SharedEngine) -> Self {
+        Self {
+            engine,
+            services: BTreeMap::new(),
+            published: Vec::new(),
+            layers: Vec::new(),
+            metrics: Metrics::default(),
+            settings: Settings::default(),
+        }
+    }
+
+    /// Adds a service: one consumer group, named [`Service::NAME`].
+    pub fn service<S: Service>(self, service: S) -> Self {
+        self.shared_service(Arc::new(service))
+    }
+
+    /// Adds a service that others hold too.
+    pub fn shared_service<S: Service>(mut self, service: Arc<S>) -> Self {
+        self.services
+            .entry(S::NAME.to_owned())
+            .or_default()
+            .extend(service.handlers());
+        self
+    }
+
+    /// Adds a closure that handles events of type `E` in the group `group`: the smallest service.
+    pub fn on<E, F, Fut, R>(self, group: &str, handle: F) -> Self
+    where
+        E: Event,
+        F: Fn(E) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = R> + Send + 'static,
+        R: IntoEffects,
+    {
+        self.on_with(group, HandlerOptions::default(), move |event, _| {
+            handle(event)
+        })
+    }
+
+    /// [`App::on`] with options and the context.
+    pub fn on_with<E, F, Fut, R>(self, group: &str, options: HandlerOptions, handle: F) -> Self
+    where
+        E: Event,
+        F: Fn(E, Context) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = R> + Send + 'static,
+        R: IntoEffects,
+    {
+        self.handler(group, Handler::new(E::NAME, options, handle))
+    }
+
+    /// Adds a handler to the group `group`.
+    pub fn handler(mut self, group: &str, handler: Handler) -> Self {
+        self.services
+            .entry(group.to_owned())
+            .or_default()
+            .push(handler);
+        self
+    }
+
+    /// Declares that the program publishes events of type `E` from outside its handlers, so that
+    /// [`App::describe`] can tell whether anybody handles them.
+    pub fn publishes<E: Event>(mut self) -> Self {
+        self.published.push(E::NAME);
+        self
+    }
+
+    /// Adds a layer around every handler; the first one is the outermost.
+    pub fn layer(mut self, layer: impl Middleware) -> Self {
+        self.layers.push(Arc::new(layer));
+        self
+    }
+
+    /// Where groups start that do not exist yet. Default: at the earliest event.
+    pub fn start_at(mut self, start: Start) -> Self {
+        self.settings.start = start;
+        self
+    }
+
+    /// How many tasks each service spreads its keys over, 1 to 64. Default: one per core.
+    pub fn workers(mut self, workers: usize) -> Self {
+        self.settings.workers = workers;
+        self
+    }
+
+    /// How many events each service holds unsettled, 1 to [`IN_FLIGHT_MAX`]. Default: 8,192.
+    pub fn in_flight_max(mut self, events: usize) -> Self {
+        self.settings.in_flight_max = events;
+        self
+    }
+
+    /// How many handlers of each service may wait for something at the same time, 1 to
+    /// [`CONCURRENCY_MAX`]. Default: 256.
+    pub fn concurrency(mut self, handlers: usize) -> Self {
+        self.settings.concurrency = handlers;
+        self
+    }
+
+    /// How long stopping waits for handlers under way. Default: 30 s.
+    pub fn shutdown_deadline(mut self, deadline: Duration) -> Self {
+        self.settings.shutdown = deadline;
+        self
+    }
+
+    /// The seed of everything random, for a run that repeats another. Default: a random one.
+    pub fn seed(mut self, seed: u64) -> Self {
+        self.settings.seed = Some(seed);
+        self
+    }
+
+    /// The app's counters, live; keep them beside the running app.
+    pub fn metrics(&self) -> Metrics {
+        self.metrics.clone()
+    }
+
+    /// What this app is made of: services, handlers, topics, events that nobody handles, and the
+    /// guarantees that are needed and given. Needs no broker to be up.
+    pub fn describe(&self) -> Description {
+        Description::of(&self.engine, &self.services, &self.published)
+    }
+
+    /// Starts every service and returns.
+    ///
+    /// # Errors
+    /// [`Error::Configuration`] when services or settings contradict themselves,
+    /// [`Error::Unsupported`] when a handler needs what the engine does not promise, and what
+    /// joining reports. Nothing runs then.
+    pub async fn start(self) -> Result<Running> {
+        let settings = self.settings.checked()?;
+        let seed = settings.seed.unwrap_or_else(|| fastrand::u64(..));
+        let layers: Arc<[Arc<dyn Middleware>]> = self.layers.into();
+        let mut joined = Vec::new();
+        for (group, handlers) in self.services {
+            check_needs(&self.engine, &group, &handlers)?;
+            let dispatch = Dispatch {
+                engine: self.engine.clone(),
+                routes: Routes::new(&group, handlers)?,
+                layers: layers.clone(),
+                counters: self.metrics.group(&group),
+                start: settings.start,
+                workers: settings.workers,
+                in_flight_max: settings.in_flight_max,
+                concurrency: settings.concurrency,
+                seed,
+                group: group.into(),
+            };
+            let member = dispatch.join().await?;
+            joined.push((dispatch, member));
+        }
+        let (order, orders) = watch::channel(Order::Run);
+        let mut tasks = JoinSet::new();
+        for (dispatch, member) in joined {
+            let group = dispatch.group.clone();
+            let run = dispatch.run(member, orders.clone());
+            tasks.spawn(async move { (group, run.await) });
+        }
+        tracing::info!(
+            engine = self.engine.url(),
+            services = tasks.len(),
+            "app started"
+        );
+        Ok(Running {
+            engine: self.engine,
+            metrics: self.metrics,
+            order,
+            tasks,
+            shutdown: settings.shutdown,
+        })
+    }
+
+    /// Runs until the process is asked to stop (Ctrl-C, SIGTERM) or a service cannot go on; then
+    /// drains and closes the engine.
+    ///
+    /// # Errors
+    /// As for [`App::start`] and [`Running::stop`].
+    pub async fn run(self) -> Result<()> {
+        let engine = self.engine.clone();
+        let mut running = self.start().await?;
+        let failed = tokio::select! {
+            failed = running.failed() => Some(failed),
+            () = asked_to_stop() => None,
+        };
+        tracing::info!("stopping: waiting for handlers under way");
+        let stopped = running.stop().await;
+        let closed = engine.close().await;
+        match failed {
+            Some(error) => Err(error),
+            None => stopped.and(closed),
+        }
+    }
+}
+
+impl Settings {
+    fn checked(self) -> Result<Self> {
+        let within = |name: &'static str, value: usize, max: usize| {
+            if (1..=max).contains(&value) {
+                return Ok(());
+            }
+            Err(Error::Configuration(format!(
+                "`{name}` is {value}; allowed are 1 to {max}"
+            )))
+        };
+        within("workers", self.workers, 64)?;
+        within("in_flight_max", self.in_flight_max, IN_FLIGHT_MAX)?;
+        within("concurrency", self.concurrency, CONCURRENCY_MAX)?;
+        Ok(self)
+    }
+}
+
+fn check_needs(engine: &SharedEngine, group: &str, handlers: &[Handler]) -> Result<()> {
+    for handler in handlers {
+        for need in &handler.options().needs {
+            if !engine.guarantees().gives(*need) {
+                return Err(Error::Unsupported {
+                    engine: engine.url().to_owned(),
+                    what: need.describe().to_owned(),
+                    handler: Some(format!("{group}.{}", handler.name())),
+                });
+            }
+        }
+    }
+    Ok(())
+}
+
+/// An app that runs. Dropping it stops it at once, which is not special: what was not committed is
+/// delivered again.
+#[derive(Debug)]
+#[must_use = "dropping a running app stops it"]
+pub struct Running {
+    engine: SharedEngine,
+    metrics: Metrics,
+    order: watch::Sender<Order>,
+    tasks: JoinSet<(Arc<str>, Result<()>)>,
+    shutdown: Duration,
+}
+
+impl Running {
+    /// The engine.
+    pub fn engine(&self) -> &SharedEngine {
+        &self.engine
+    }
+
+    /// A publisher that signs its events with `source`.
+    pub fn publisher(&self, source: &str) -> Publisher {
+        Publisher::new(self.engine.clone(), source)
+    }
+
+    /// The app's counters, live.
+    pub fn metrics(&self) -> &Metrics {
+        &self.metrics
+    }
+
+    /// Completes when a service cannot go on, with the reason. Cancel-safe.
+    pub async fn failed(&mut self) -> Error {
+        loop {
+            match self.tasks.join_next().await {
+                Some(Ok((group, Err(error)))) => {
+                    tracing::error!(%group, %error, "service stopped");
+                    return error;
+                }
+                Some(Ok((_, Ok(())))) => {}
+                Some(Err(stopped)) => return Error::Stopped(stopped.to_string()),
+                None => std::future::pending().await,
+            }
+        }
+    }
+
+    /// Stops in order: takes nothing more, lets handlers under way finish, commits, leaves. What
+    /// has not finished by the shutdown deadline is let go and will be delivered again. The engine
+    /// stays open.
+    ///
+    /// # Errors
+    /// The first failure of a service.
+    pub async fn stop(mut self) -> Result<()> {
+        // Nobody listens when every service has ended already.
+        let _ = self.order.send(Order::Drain);
+        let drained = tokio::time::timeout(self.shutdown, join_all(&mut self.tasks)).await;
+        match drained {
+            Ok(stopped) => stopped,
+            Err(_) => {
+                tracing::warn!(deadline = ?self.shutdown, "handlers still run: letting go of them");
+                let _ = self.order.send(Order::Halt);
+                join_all(&mut self.tasks).await
+            }
+        }
+    }
+}
+
+async fn join_all(tasks: &mut JoinSet<(Arc<str>, Result<()>)>) -> Result<()> {
+    let mut first = Ok(());
+    while let Some(ended) = tasks.join_next().await {
+        let ended = match ended {
+            Ok((_, ended)) => ended,
+            Err(stopped) => Err(Error::Stopped(stopped.to_string())),
+        };
+        first = first.and(ended);
+    }
+    first
+}
+
+async fn asked_to_stop() {
+    #[cfg(unix)]
+    {
+        use tokio::signal::unix::{SignalKind, signal};
+        if let Ok(mut terminate) = signal(SignalKind::terminate()) {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = tokio::signal::ctrl_c() => {}
+            }
+            return;
+        }
+    }
+    if tokio::signal::ctrl_c().await.is_err() {
+        // Without signals only a failure or the process's end stops the app.
+        std::future::pending::<()>().await;
+    }
+}

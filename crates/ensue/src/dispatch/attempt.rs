@@ -1,0 +1,126 @@
+//! One attempt at one event: the handler's call with its panic and its timeout contained.
+
+use std::any::Any;
+use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context as TaskContext, Poll};
+
+use futures_util::future::BoxFuture;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use super::Dispatch;
+use super::routes::Route;
+use crate::effect::Effects;
+use crate::metrics::GroupCounters;
+use crate::middleware::Next;
+use crate::service::{Context, Failure, HandlerFuture};
+
+/// The first poll of an attempt: most end with it.
+pub(super) enum Begun {
+    Ended(Result<Effects, Failure>),
+    Waiting(HandlerFuture),
+}
+
+/// Calls the handler and polls it once. A panic in either becomes the attempt's failure.
+pub(super) fn begin(
+    dispatch: &Dispatch,
+    route: &Route,
+    context: Context,
+    cx: &mut TaskContext<'_>,
+) -> Begun {
+    let call = || match (&route.limit, dispatch.layers.is_empty()) {
+        (None, true) => route.handler.call(context),
+        (limit, _) => {
+            let next = Next::new(dispatch.layers.clone(), route.handler.clone());
+            match limit {
+                None => next.run(context),
+                Some(limit) => limited(limit.clone(), next, context),
+            }
+        }
+    };
+    let first = catch_unwind(AssertUnwindSafe(|| {
+        let mut call = call();
+        match call.as_mut().poll(cx) {
+            Poll::Ready(outcome) => Begun::Ended(outcome),
+            Poll::Pending => Begun::Waiting(call),
+        }
+    }));
+    first.unwrap_or_else(|panic| Begun::Ended(Err(panicked(dispatch, panic.as_ref()))))
+}
+
+/// An attempt that waits for something. Completes with the event and what its handler said.
+pub(super) struct Attempt {
+    context: Context,
+    route: Arc<Route>,
+    call: HandlerFuture,
+    timeout: BoxFuture<'static, ()>,
+    dispatch: Arc<Dispatch>,
+}
+
+impl Attempt {
+    /// Goes on with a call whose first poll did not end it: from here on it needs a timer.
+    pub(super) fn waiting(
+        dispatch: Arc<Dispatch>,
+        route: Arc<Route>,
+        context: Context,
+        call: HandlerFuture,
+    ) -> Self {
+        let timeout = dispatch
+            .engine
+            .clock()
+            .sleep(route.handler.options().timeout);
+        Self {
+            context,
+            route,
+            call,
+            timeout,
+            dispatch,
+        }
+    }
+
+    fn poll_call(&mut self, cx: &mut TaskContext<'_>) -> Poll<Result<Effects, Failure>> {
+        match catch_unwind(AssertUnwindSafe(|| self.call.as_mut().poll(cx))) {
+            Ok(Poll::Ready(outcome)) => return Poll::Ready(outcome),
+            Ok(Poll::Pending) => {}
+            Err(panic) => return Poll::Ready(Err(panicked(&self.dispatch, panic.as_ref()))),
+        }
+        std::task::ready!(self.timeout.as_mut().poll(cx));
+        GroupCounters::add(&self.dispatch.counters.timed_out, 1);
+        Poll::Ready(Err(Failure::retry(format!(
+            "the handler took longer than its timeout of {:?}",
+            self.route.handler.options().timeout
+        ))))
+    }
+}
+
+impl Future for Attempt {
+    type Output = (Context, Arc<Route>, Result<Effects, Failure>);
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<Self::Output> {
+        let outcome = std::task::ready!(self.poll_call(cx));
+        Poll::Ready((self.context.clone(), self.route.clone(), outcome))
+    }
+}
+
+/// A call that waits for its turn first: its timeout covers the wait, so that a handler that never
+/// returns cannot starve its key's neighbours for ever.
+fn limited(limit: Arc<Semaphore>, next: Next, context: Context) -> HandlerFuture {
+    Box::pin(async move {
+        let turn: Result<OwnedSemaphorePermit, _> = limit.acquire_owned().await;
+        // Nobody closes the semaphore; if somebody did, there would be no limit to keep.
+        let _turn = turn.ok();
+        next.run(context).await
+    })
+}
+
+fn panicked(dispatch: &Dispatch, panic: &(dyn Any + Send)) -> Failure {
+    GroupCounters::add(&dispatch.counters.panicked, 1);
+    let message = panic
+        .downcast_ref::<&str>()
+        .copied()
+        .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
+        .unwrap_or("no message");
+    Failure::retry(format!("the handler panicked: {message}"))
+}

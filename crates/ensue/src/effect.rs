@@ -1,0 +1,364 @@
+//! What follows from an event: the return value of a handler.
+//!
+//! A handler does not publish; it returns. What it returned is committed together with its
+//! position, so that neither can exist without the other.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use serde::Serialize;
+
+use crate::engine::Expect;
+use crate::event::{Codec, Envelope, EnvelopeBuilder, Event, InvalidEvent};
+use crate::service::Failure;
+use crate::time::Timestamp;
+
+/// An event on its way out, with what its publisher wants to say about it.
+///
+/// Every [`Event`] turns into one; the methods set what is rarely needed.
+///
+/// ```
+/// use std::time::Duration;
+/// use ensue::prelude::*;
+/// # #[derive(Event, Serialize, Deserialize)]
+/// # #[event(name = "reminder.due", topic = "reminders", key = order_id)]
+/// # struct ReminderDue { order_id: String }
+///
+/// let reminder = Outgoing::new(&ReminderDue { order_id: "o-1".into() })
+///     .id("reminder-o-1")
+///     .after(Duration::from_secs(3600));
+/// ```
+#[derive(Clone, Debug)]
+#[must_use = "an outgoing event goes nowhere until it is returned or published"]
+pub struct Outgoing {
+    builder: Result<EnvelopeBuilder, InvalidEvent>,
+    when: When,
+    expect: Option<Expect>,
+    is_reply: bool,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum When {
+    Now,
+    At(Timestamp),
+    After(Duration),
+}
+
+impl Outgoing {
+    /// An event, encoded by its own codec. A value that cannot be encoded is reported when it is
+    /// published.
+    pub fn new<E: Event>(event: &E) -> Self {
+        Self::from_builder(Envelope::of(event))
+    }
+
+    /// An envelope put together by hand.
+    pub fn raw(builder: EnvelopeBuilder) -> Self {
+        Self::from_builder(Ok(builder))
+    }
+
+    fn from_builder(builder: Result<EnvelopeBuilder, InvalidEvent>) -> Self {
+        Self {
+            builder,
+            when: When::Now,
+            expect: None,
+            is_reply: false,
+        }
+    }
+
+    fn map(mut self, change: impl FnOnce(EnvelopeBuilder) -> EnvelopeBuilder) -> Self {
+        self.builder = self.builder.map(change);
+        self
+    }
+
+    /// The event's id, for publishers that can derive one: publishing the same id again within the
+    /// engine's dedup window adds nothing.
+    pub fn id(self, id: impl Into<String>) -> Self {
+        self.map(|builder| builder.id(id))
+    }
+
+    /// When the event happened, if that was not just now.
+    pub fn time(self, time: Timestamp) -> Self {
+        self.map(|builder| builder.time(time))
+    }
+
+    /// Another topic than the event's own.
+    pub fn topic(self, topic: impl Into<String>) -> Self {
+        self.map(|builder| builder.topic(topic))
+    }
+
+    /// Another key than the event's own.
+    pub fn key(self, key: impl Into<String>) -> Self {
+        self.map(|builder| builder.key(key))
+    }
+
+    /// A CloudEvents extension attribute: lower-case letters and digits.
+    pub fn extension(self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.map(|builder| builder.extension(name, value))
+    }
+
+    /// Appends the event at `at` instead of now. Its id cancels it ([`Effects::cancel`]).
+    pub fn at(mut self, at: Timestamp) -> Self {
+        self.when = When::At(at);
+        self
+    }
+
+    /// Appends the event `delay` from now. Its id cancels it ([`Effects::cancel`]).
+    pub fn after(mut self, delay: Duration) -> Self {
+        self.when = When::After(delay);
+        self
+    }
+
+    /// Appends only if the key's last event in the topic is the expected one.
+    pub fn expect(mut self, expect: Expect) -> Self {
+        self.expect = Some(expect);
+        self
+    }
+
+    pub(crate) fn into_parts(self) -> OutgoingParts {
+        OutgoingParts {
+            builder: self.builder,
+            when: self.when,
+            expect: self.expect,
+            is_reply: self.is_reply,
+        }
+    }
+}
+
+pub(crate) struct OutgoingParts {
+    pub(crate) builder: Result<EnvelopeBuilder, InvalidEvent>,
+    pub(crate) when: When,
+    pub(crate) expect: Option<Expect>,
+    pub(crate) is_reply: bool,
+}
+
+impl OutgoingParts {
+    pub(crate) fn reply(builder: EnvelopeBuilder) -> Self {
+        Self {
+            builder: Ok(builder),
+            when: When::Now,
+            expect: None,
+            is_reply: true,
+        }
+    }
+}
+
+impl<E: Event> From<&E> for Outgoing {
+    fn from(event: &E) -> Self {
+        Self::new(event)
+    }
+}
+
+/// The answer to a request: goes to whoever asked, and nowhere when nobody did.
+///
+/// ```
+/// # use ensue::prelude::*;
+/// # #[derive(Event, Serialize, Deserialize)]
+/// # #[event(name = "quote.requested", topic = "quotes")]
+/// # struct QuoteRequested { item: String }
+/// # #[derive(Event, Serialize, Deserialize)]
+/// # #[event(name = "quote.given", topic = "quotes")]
+/// # struct QuoteGiven { cents: u64 }
+/// async fn quote(request: QuoteRequested) -> Reply<QuoteGiven> {
+///     Reply(QuoteGiven { cents: 100 * request.item.len() as u64 })
+/// }
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Reply<E>(pub E);
+
+/// One cell of a handler's state: belongs to the group and to the key of the event at hand.
+#[derive(Clone, Debug)]
+pub(crate) struct StateChange {
+    pub(crate) name: Arc<str>,
+    pub(crate) value: Option<Bytes>,
+}
+
+/// Everything that follows from one event, committed together with its position.
+///
+/// Returned where a plain event, an `Option`, a `Vec` or a tuple cannot say it.
+#[derive(Clone, Debug, Default)]
+#[must_use = "effects do nothing until a handler returns them"]
+pub struct Effects {
+    pub(crate) events: Vec<Outgoing>,
+    pub(crate) cancelled: Vec<String>,
+    pub(crate) state: Vec<StateChange>,
+    pub(crate) failure: Option<Failure>,
+}
+
+impl Effects {
+    /// Nothing follows.
+    pub fn none() -> Self {
+        Self::default()
+    }
+
+    /// Publishes `event`.
+    pub fn publish(mut self, event: impl Into<Outgoing>) -> Self {
+        self.events.push(event.into());
+        self
+    }
+
+    /// Publishes `event` at `at`.
+    pub fn schedule(self, at: Timestamp, event: impl Into<Outgoing>) -> Self {
+        self.publish(event.into().at(at))
+    }
+
+    /// Cancels the scheduled event with this id. One that was appended already stays.
+    pub fn cancel(mut self, id: impl Into<String>) -> Self {
+        self.cancelled.push(id.into());
+        self
+    }
+
+    /// Answers the request at hand. Without a requester the reply is dropped.
+    pub fn reply<E: Event>(mut self, reply: &E) -> Self {
+        let mut outgoing = Outgoing::new(reply);
+        outgoing.is_reply = true;
+        self.events.push(outgoing);
+        self
+    }
+
+    /// Sets the cell `name` of the state that the group keeps for the event's key; read it with
+    /// [`Context::state`](crate::Context::state).
+    pub fn set_state<T: Serialize + ?Sized>(mut self, name: &str, value: &T) -> Self {
+        match Codec::MessagePack.encode(value) {
+            Ok(bytes) => self.change_state(name, Some(Bytes::from(bytes))),
+            // Effects are built without `?`; what cannot be written fails the handler instead.
+            Err(error) => self.failure = Some(Failure::reject(error)),
+        }
+        self
+    }
+
+    /// Removes the cell `name` of the state that the group keeps for the event's key.
+    pub fn clear_state(mut self, name: &str) -> Self {
+        self.change_state(name, None);
+        self
+    }
+
+    /// These effects and then `more`.
+    pub fn and(mut self, more: impl IntoEffects) -> Result<Self, Failure> {
+        self.extend(more.into_effects()?);
+        Ok(self)
+    }
+
+    /// How many events follow, scheduled ones and the reply included.
+    pub fn len(&self) -> usize {
+        self.events.len()
+    }
+
+    /// Whether nothing at all follows.
+    pub fn is_empty(&self) -> bool {
+        self.events.is_empty() && self.cancelled.is_empty() && self.state.is_empty()
+    }
+
+    fn change_state(&mut self, name: &str, value: Option<Bytes>) {
+        self.state.push(StateChange {
+            name: name.into(),
+            value,
+        });
+    }
+
+    fn extend(&mut self, more: Self) {
+        self.events.extend(more.events);
+        self.cancelled.extend(more.cancelled);
+        self.state.extend(more.state);
+        self.failure = self.failure.take().or(more.failure);
+    }
+}
+
+/// What a handler may return.
+///
+/// Implemented for `()`, every [`Event`], [`Outgoing`], [`Reply`], [`Effects`], and for `Option`,
+/// `Vec`, arrays, tuples and `Result` of them.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not something a handler can return",
+    label = "not effects",
+    note = "return `()`, an event (`#[derive(Event)]`), `Reply(event)`, `Effects`, or an `Option`, \
+            `Vec`, tuple or `Result` of them"
+)]
+pub trait IntoEffects {
+    /// The effects, or why there are none.
+    ///
+    /// # Errors
+    /// The handler's own failure.
+    fn into_effects(self) -> Result<Effects, Failure>;
+}
+
+impl IntoEffects for () {
+    fn into_effects(self) -> Result<Effects, Failure> {
+        Ok(Effects::none())
+    }
+}
+
+impl IntoEffects for Effects {
+    fn into_effects(mut self) -> Result<Effects, Failure> {
+        match self.failure.take() {
+            Some(failure) => Err(failure),
+            None => Ok(self),
+        }
+    }
+}
+
+impl<E: Event> IntoEffects for E {
+    fn into_effects(self) -> Result<Effects, Failure> {
+        Ok(Effects::none().publish(&self))
+    }
+}
+
+impl IntoEffects for Outgoing {
+    fn into_effects(self) -> Result<Effects, Failure> {
+        Ok(Effects::none().publish(self))
+    }
+}
+
+impl<E: Event> IntoEffects for Reply<E> {
+    fn into_effects(self) -> Result<Effects, Failure> {
+        Ok(Effects::none().reply(&self.0))
+    }
+}
+
+impl<T: IntoEffects> IntoEffects for Option<T> {
+    fn into_effects(self) -> Result<Effects, Failure> {
+        self.map_or_else(|| Ok(Effects::none()), T::into_effects)
+    }
+}
+
+impl<T: IntoEffects> IntoEffects for Vec<T> {
+    fn into_effects(self) -> Result<Effects, Failure> {
+        collect(self)
+    }
+}
+
+impl<T: IntoEffects, const N: usize> IntoEffects for [T; N] {
+    fn into_effects(self) -> Result<Effects, Failure> {
+        collect(self)
+    }
+}
+
+fn collect(items: impl IntoIterator<Item = impl IntoEffects>) -> Result<Effects, Failure> {
+    let mut all = Effects::none();
+    for item in items {
+        all.extend(item.into_effects()?);
+    }
+    Ok(all)
+}
+
+impl<T: IntoEffects, E: Into<Failure>> IntoEffects for Result<T, E> {
+    fn into_effects(self) -> Result<Effects, Failure> {
+        self.map_err(Into::into)?.into_effects()
+    }
+}
+
+macro_rules! tuples {
+    ($($($part:ident)+),+ $(,)?) => {$(
+        impl<$($part: IntoEffects),+> IntoEffects for ($($part,)+) {
+            fn into_effects(self) -> Result<Effects, Failure> {
+                #[allow(non_snake_case)] // the type parameters double as the parts' names
+                let ($($part,)+) = self;
+                let mut all = Effects::none();
+                $(all.extend($part.into_effects()?);)+
+                Ok(all)
+            }
+        }
+    )+};
+}
+
+tuples!(A B, A B C, A B C D, A B C D F, A B C D F G);

@@ -1,0 +1,388 @@
+//! The embedded engine: a durable log in a directory (or in memory), inside this process.
+//!
+//! ```text
+//! append ──────────────────────────────┐
+//! commit: claim ─> one batch ──────────┤            ┌─> state (what is durable: replayed at open)
+//!         (events, schedules, record)  ├─> the log ─┤
+//! operators, joins, leaves: records ───┘            └─> members: read, filter, deliver
+//! ```
+//!
+//! What is durable beside the events is a fold of *control records* in the same log (`record`
+//! describes them, `state` folds them): groups and their positions, what they put aside, their
+//! state, schedules. A checkpoint of the fold is written now and then, so that opening replays
+//! little. What is not durable (members, what they hold, what was read ahead) is `live`, and is
+//! gone with the process.
+//!
+//! # What retention keeps
+//!
+//! Retention removes whole segments that are too old or too many, but never one that somebody
+//! still needs. A position is pinned by: a group that has not settled it, its retries, parked
+//! events and dead letters, a scheduled event, the last two checkpoints. A group that nobody
+//! consumes any more pins the log until it is deleted.
+//!
+//! # Order
+//!
+//! A key hashes to one of 256 slots; a slot belongs to one member at a time and moves only while
+//! none of its events is in its owner's hands. An event that fails blocks its key: later events of
+//! the key are *parked* behind it, durably, before the group's low-water mark passes them.
+//!
+//! # Events that end their process
+//!
+//! A member that joined and never left was killed, or killed its process. If the group has not
+//! moved since that member joined, the next one is careful: events are delivered a few at a time,
+//! after a durable record that their attempts begin, and one at a time if they had begun when the
+//! process ended again. What began and has no outcome counts as an attempt. A process that is
+//! killed while it makes progress leaves no such trace.
+
+mod binary;
+mod careful;
+mod cells;
+mod claim;
+mod core;
+mod failure;
+mod fetch;
+mod filter;
+mod group;
+mod keeper;
+mod lanes;
+mod live;
+mod member;
+mod operate;
+mod outgoing;
+mod query;
+mod ranges;
+mod reader;
+mod record;
+mod schedule;
+mod settings;
+mod settle;
+mod shared;
+mod slots;
+mod stage;
+mod state;
+mod status;
+mod take;
+mod window;
+
+#[cfg(test)]
+mod tests;
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use bytes::Bytes;
+use ensue_log as log;
+use futures_util::future::BoxFuture;
+
+use self::fetch::blocking;
+use self::member::EmbeddedMember;
+use self::record::{Change, Left};
+pub use self::settings::Settings;
+use self::shared::Shared;
+use super::table::Url;
+use super::{
+    Append, Appended, DeadLetter, DeadLetterFilter, Engine, EngineStatus, Guarantees, Member, Page,
+    Position, Query, Scheduled, SharedEngine, Start, Subscription,
+};
+use crate::error::{Error, Result};
+use crate::time::Clock;
+
+pub use ensue_log::{Progress, Report};
+
+/// What [`check`] found wrong: `Corrupt` names file and offset.
+pub use ensue_log::Error as Damage;
+
+/// Opens the directory of `url`.
+pub(crate) async fn open_directory(url: Url, clock: Clock) -> Result<SharedEngine> {
+    let settings = Settings::of(&url, clock)?;
+    let directory = directory(&url)?;
+    let storage = Arc::new(log::storage::File::new(&directory));
+    match Embedded::open(storage, settings).await {
+        Ok(engine) => Ok(Arc::new(engine)),
+        Err(Error::Locked { pid, .. }) => Err(Error::Locked { directory, pid }),
+        Err(error) => Err(Settings::refused(&url, error)),
+    }
+}
+
+/// Opens a log in memory.
+pub(crate) async fn open_memory(url: Url, clock: Clock) -> Result<SharedEngine> {
+    let settings = Settings::of(&url, clock)?;
+    let storage = Arc::new(log::storage::Memory::new());
+    let engine = Embedded::open(storage, settings).await;
+    Ok(Arc::new(
+        engine.map_err(|error| Settings::refused(&url, error))?,
+    ))
+}
+
+/// Opens the directory of `url` for reading, whoever owns it.
+pub(crate) async fn open_reader(url: Url, clock: Clock) -> Result<SharedEngine> {
+    let settings = Settings::of(&url, clock)?;
+    let directory = directory(&url)?;
+    Ok(Arc::new(reader::Reader::open(directory, settings).await?))
+}
+
+fn directory(url: &Url) -> Result<String> {
+    // `embedded:./data`, `embedded:/data` and `embedded:///data` are all written.
+    let path = url.rest.strip_prefix("//").unwrap_or(&url.rest);
+    if path.is_empty() {
+        return Err(url.invalid("it names no directory".to_owned()));
+    }
+    Ok(path.to_owned())
+}
+
+/// Verifies every byte of the log in `directory`: checksums, the chain of writes, indexes,
+/// checkpoints. Reads everything, and blocks; `progress` is called after every piece. Works while
+/// another process owns the directory.
+///
+/// # Errors
+/// [`Error::Io`] when the files cannot be read. Damage is not an error but a line of the report.
+pub fn check(directory: &Path, progress: &mut dyn FnMut(Progress)) -> Result<Report> {
+    let storage = Arc::new(log::storage::File::new(directory));
+    match log::Follower::open(storage) {
+        Ok(follower) => follower.view().check(progress).map_err(failure::of_log),
+        // Where the log ends cannot be told: no more than this can be.
+        Err(damage @ (Damage::Corrupt { .. } | Damage::Version { .. })) => {
+            let mut report = Report::default();
+            report.damage.push(damage);
+            Ok(report)
+        }
+        Err(error) => Err(failure::of_log(error)),
+    }
+}
+
+/// The embedded engine. Mostly made by [`connect`](crate::connect); directly by tests that bring
+/// their own storage.
+#[derive(Debug)]
+pub struct Embedded {
+    shared: Arc<Shared>,
+}
+
+impl Embedded {
+    /// Opens the log in `storage`, or creates it.
+    ///
+    /// # Errors
+    /// [`Error::Locked`] when somebody else owns it, [`Error::Corrupt`] when it is damaged.
+    pub async fn open(storage: Arc<dyn log::Storage>, settings: Settings) -> Result<Self> {
+        let shared = Arc::new(blocking(move || Shared::open(storage, settings)).await?);
+        shared.start();
+        Ok(Self { shared })
+    }
+
+    /// Writes a checkpoint now, and lets retention remove what nobody needs. Happens by itself as
+    /// the log grows.
+    ///
+    /// # Errors
+    /// What the disk reports.
+    pub async fn checkpoint(&self) -> Result<()> {
+        let shared = self.shared.clone();
+        blocking(move || shared.write_checkpoint()).await
+    }
+
+    /// Ends like a killed process: nobody leaves, nothing is said.
+    #[cfg(test)]
+    async fn crash(self, members: Vec<Box<dyn Member>>) {
+        self.shared.is_closed.store(true, Ordering::Release);
+        self.shared.stop_tasks();
+        let here = self.shared.core().members_here();
+        for (group, _) in here {
+            self.shared.core().fence(&group);
+        }
+        drop(members);
+        let mut shared = self.shared;
+        while let Err(still) = Arc::try_unwrap(shared) {
+            shared = still;
+            tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+        }
+    }
+}
+
+impl Shared {
+    /// Says that all members left, writes a checkpoint, lets go of the log. Blocks.
+    fn close(&self) -> Result<()> {
+        self.stop_tasks();
+        let mut left = Vec::new();
+        {
+            let mut core = self.core();
+            core.advance();
+            for (group, member) in core.members_here() {
+                left.push(Change::Left(Left {
+                    group: group.clone(),
+                    member,
+                }));
+                core.fence(&group);
+            }
+        }
+        let recorded = self.record_now(left);
+        let checkpoint = recorded.and_then(|()| self.write_checkpoint());
+        let closed = self.log.close().map_err(failure::of_log);
+        self.core().advance();
+        match checkpoint {
+            // The log says better what happened.
+            Err(Error::Closed | Error::Stopped(_)) | Ok(()) => closed,
+            Err(error) => closed.and(Err(error)),
+        }
+    }
+
+    /// Submits control records and waits until they are durable. Blocks.
+    fn record_now(&self, changes: Vec<Change>) -> Result<()> {
+        if changes.is_empty() {
+            return Ok(());
+        }
+        let mut batch = log::Batch::new();
+        for change in &changes {
+            change.push_to(&mut batch)?;
+        }
+        loop {
+            let room = self.log.room();
+            let outcome =
+                self.core()
+                    .submit(&self.log, batch, changes.clone(), core::Terms::default());
+            match outcome {
+                Ok(submitted) => return submitted.wait().map(drop).map_err(failure::of_log),
+                Err(log::SubmitError::Full(refused)) => batch = refused,
+                Err(error) => return Err(failure::of_submit(error)),
+            }
+            room.wait();
+        }
+    }
+}
+
+impl Engine for Embedded {
+    fn url(&self) -> &str {
+        &self.shared.settings.url
+    }
+
+    fn guarantees(&self) -> &Guarantees {
+        &self.shared.guarantees
+    }
+
+    fn clock(&self) -> &Clock {
+        &self.shared.settings.clock
+    }
+
+    fn append(&self, batch: Vec<Append>) -> BoxFuture<'_, Result<Vec<Appended>>> {
+        Box::pin(self.shared.clone().append(batch))
+    }
+
+    fn join(&self, subscription: Subscription) -> BoxFuture<'_, Result<Box<dyn Member>>> {
+        Box::pin(async move {
+            let member = EmbeddedMember::join(self.shared.clone(), subscription).await?;
+            Ok(Box::new(member) as Box<dyn Member>)
+        })
+    }
+
+    fn read(&self, query: Query) -> BoxFuture<'_, Result<Page>> {
+        Box::pin(async move {
+            self.shared.check_open()?;
+            query::read(&self.shared.view, query).await
+        })
+    }
+
+    fn wait(&self, position: Position) -> BoxFuture<'_, Result<()>> {
+        Box::pin(async move {
+            let past = log::Position::new(position.get());
+            self.shared
+                .log
+                .changed(past)
+                .await
+                .map(drop)
+                .map_err(failure::of_log)
+        })
+    }
+
+    fn cancel(&self, ids: Vec<String>) -> BoxFuture<'_, Result<usize>> {
+        Box::pin(self.shared.cancel(ids))
+    }
+
+    fn scheduled(&self, limit: usize) -> BoxFuture<'_, Result<Vec<Scheduled>>> {
+        Box::pin(async move {
+            self.shared.check_open()?;
+            let due = {
+                let mut core = self.shared.core();
+                core.advance();
+                operate::find_scheduled(&core.state, limit)
+            };
+            operate::scheduled(&self.shared.view, due).await
+        })
+    }
+
+    fn state<'a>(
+        &'a self,
+        group: &'a str,
+        topic: &'a str,
+        key: &'a str,
+        name: &'a str,
+    ) -> BoxFuture<'a, Result<Option<Bytes>>> {
+        let read = || {
+            self.shared.check_open()?;
+            let mut core = self.shared.core();
+            core.advance();
+            let group = core.state.groups.get(group);
+            Ok(group
+                .and_then(|group| group.cells.get(topic, key, name))
+                .cloned())
+        };
+        Box::pin(std::future::ready(read()))
+    }
+
+    fn dead_letters<'a>(
+        &'a self,
+        group: Option<&'a str>,
+        filter: DeadLetterFilter,
+    ) -> BoxFuture<'a, Result<Vec<DeadLetter>>> {
+        Box::pin(async move {
+            self.shared.check_open()?;
+            let found = {
+                let mut core = self.shared.core();
+                core.advance();
+                operate::find_dead(&core.state, group, &filter)
+            };
+            operate::dead_letters(&self.shared.view, found).await
+        })
+    }
+
+    fn redrive<'a>(
+        &'a self,
+        group: &'a str,
+        filter: DeadLetterFilter,
+    ) -> BoxFuture<'a, Result<usize>> {
+        Box::pin(self.shared.redrive(group, filter))
+    }
+
+    fn discard<'a>(
+        &'a self,
+        group: &'a str,
+        filter: DeadLetterFilter,
+    ) -> BoxFuture<'a, Result<usize>> {
+        Box::pin(self.shared.discard(group, filter))
+    }
+
+    fn reset<'a>(&'a self, group: &'a str, to: Start) -> BoxFuture<'a, Result<()>> {
+        Box::pin(self.shared.reset(group, to))
+    }
+
+    fn delete_group<'a>(&'a self, group: &'a str) -> BoxFuture<'a, Result<()>> {
+        Box::pin(self.shared.delete_group(group))
+    }
+
+    fn status(&self) -> BoxFuture<'_, Result<EngineStatus>> {
+        Box::pin(async move {
+            self.shared.check_open()?;
+            let shared = self.shared.clone();
+            blocking(move || status::of_engine(&shared)).await
+        })
+    }
+
+    fn close(&self) -> BoxFuture<'_, Result<()>> {
+        Box::pin(async move {
+            // One after the other: whoever is second finds everything done.
+            let _turn = self.shared.turn.lock().await;
+            if self.shared.is_closed.swap(true, Ordering::AcqRel) {
+                return Ok(());
+            }
+            let shared = self.shared.clone();
+            blocking(move || shared.close()).await
+        })
+    }
+}

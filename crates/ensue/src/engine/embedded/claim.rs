@@ -1,0 +1,185 @@
+//! A commit: effects, settlements and state in one batch of the log.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use ensue_log as log;
+
+use super::core::{Core, Terms};
+use super::failure;
+use super::fetch::blocking;
+use super::outgoing::{Outgoing, light};
+use super::record::{self, Cancelled, Change};
+use super::shared::{Refusal, Shared};
+use crate::engine::{Commit, Committed};
+use crate::error::{Error, Result};
+use crate::time::Timestamp;
+
+/// A commit on its way into the log.
+pub(super) struct Claim {
+    shared: Arc<Shared>,
+    group: String,
+    member: u64,
+    is_conditional: bool,
+    outgoing: Outgoing,
+    commit: Commit,
+    /// The control records beside the commit's own, once they are decided and all are in the
+    /// batch.
+    changes: Option<Vec<Change>>,
+    at: Timestamp,
+    generation: Arc<AtomicU64>,
+}
+
+impl Claim {
+    /// A commit of a member: its events are encoded here, outside of the lock.
+    pub(super) fn of(
+        shared: &Arc<Shared>,
+        group: &str,
+        member: u64,
+        mut commit: Commit,
+    ) -> Result<Self> {
+        let at = shared.settings.clock.now();
+        let outgoing = Outgoing::of(&commit.appends, at)?;
+        commit.appends.clear();
+        Ok(Self {
+            shared: shared.clone(),
+            group: group.to_owned(),
+            member,
+            is_conditional: outgoing.is_conditional,
+            outgoing,
+            commit,
+            changes: None,
+            at,
+            generation: Arc::default(),
+        })
+    }
+
+    /// Durable and applied when it returns.
+    pub(super) async fn commit(mut self) -> Result<Committed> {
+        let (shared, generation) = (self.shared.clone(), self.generation.clone());
+        shared.warm().await?;
+        let submitted = loop {
+            let room = shared.log.room();
+            let outcome = if self.is_conditional {
+                // What it expects may have to be looked up on disk.
+                let (returned, outcome) = blocking(move || {
+                    let outcome = self.submit();
+                    Ok((self, outcome))
+                })
+                .await?;
+                self = returned;
+                outcome
+            } else {
+                self.submit()
+            };
+            match outcome {
+                Ok(submitted) => break submitted,
+                Err(Refusal::Log(log::SubmitError::Full(_))) => room.await,
+                Err(Refusal::Log(error)) => return Err(failure::of_submit(error)),
+                Err(Refusal::Engine(error)) => return Err(error),
+            }
+        };
+        submitted.await.map_err(failure::of_log)?;
+        shared.core().advance();
+        let generation = generation.load(Ordering::Acquire);
+        Ok(Committed { generation })
+    }
+
+    /// Claims the commit's events and submits it as one batch. When the log does not take it,
+    /// nothing is claimed, and it can be submitted again.
+    fn submit(&mut self) -> Result<log::Submitted, Refusal> {
+        let shared = self.shared.clone();
+        shared.check_open()?;
+        let mut core = shared.core();
+        core.advance();
+        let fenced = || Error::Fenced {
+            group: self.group.clone(),
+        };
+        let (live, _) = core.member(&self.group, self.member).ok_or_else(fenced)?;
+        let committed = live.claim(&self.group, self.member, &self.commit, self.at);
+        let committed = committed.map_err(|_| fenced())?;
+        let epoch = Some(live.epoch);
+        let cancelled = core.claim_schedules(&self.commit.cancels);
+        let outcome = self.submit_claimed(&mut core, &committed, epoch);
+        if outcome.is_err() {
+            core.unclaim_schedules(&cancelled);
+            if let Some((live, _)) = core.member(&self.group, self.member) {
+                live.unclaim(&committed);
+            }
+        }
+        outcome
+    }
+
+    fn submit_claimed(
+        &mut self,
+        core: &mut Core,
+        committed: &record::Committed,
+        epoch: Option<u64>,
+    ) -> Result<log::Submitted, Refusal> {
+        let cell_bytes = committed.cells.iter().map(super::cells::cell_bytes).sum();
+        self.check_cells(core, cell_bytes)?;
+        let committed = Change::Committed(Box::new(committed.clone()));
+        let mut changes = match self.changes.take() {
+            Some(changes) => changes,
+            None => {
+                let others = self.others(core)?;
+                for change in others.iter().chain([&committed]) {
+                    change.push_to(&mut self.outgoing.batch)?;
+                }
+                self.shared.grew(self.outgoing.batch.bytes());
+                light(&others)
+            }
+        };
+        let others = changes.len();
+        changes.push(committed);
+        let generation = Some(self.generation.clone());
+        let terms = Terms {
+            epoch,
+            cell_bytes,
+            generation,
+        };
+        let batch = std::mem::take(&mut self.outgoing.batch);
+        let outcome = core.submit(&self.shared.log, batch, changes.clone(), terms);
+        outcome.map_err(|error| match error {
+            log::SubmitError::Full(batch) => {
+                // The very same batch again: nothing can happen to what its member holds.
+                self.outgoing.batch = batch;
+                changes.truncate(others);
+                self.changes = Some(changes);
+                Refusal::Log(log::SubmitError::Full(log::Batch::new()))
+            }
+            other => Refusal::Log(other),
+        })
+    }
+
+    /// The control records beside the commit's own.
+    fn others(&mut self, core: &Core) -> Result<Vec<Change>> {
+        let mut changes = self
+            .outgoing
+            .schedule(core, self.shared.settings.schedules_max)?;
+        if !self.commit.cancels.is_empty() {
+            changes.push(Change::Cancelled(Cancelled {
+                ids: self.commit.cancels.clone(),
+            }));
+        }
+        Ok(changes)
+    }
+
+    fn check_cells(&self, core: &Core, added: usize) -> Result<()> {
+        if added == 0 {
+            return Ok(());
+        }
+        let max = self.shared.settings.state_bytes_max;
+        let bytes = core.state.cell_bytes() + core.pending_cell_bytes + added;
+        if bytes <= max {
+            return Ok(());
+        }
+        Err(Error::Limit {
+            what: "the size of all groups' state in bytes".into(),
+            value: bytes as u64,
+            limit: "state_bytes_max",
+            max: max as u64,
+            advice: "clear cells that are no longer needed, or raise the limit in the engine's URL",
+        })
+    }
+}

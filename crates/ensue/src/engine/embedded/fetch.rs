@@ -1,0 +1,114 @@
+//! Reading single records by position, from memory where they still are.
+
+use ensue_log as log;
+
+use super::failure;
+use super::record::{self, Change};
+use crate::error::{Error, Result};
+use crate::event::Envelope;
+
+/// How much a read of single records asks the disk for at once.
+const READ_BYTES: usize = 64 * 1024;
+/// How many bytes of events are fetched in one go; one is always fetched.
+const FETCH_BYTES_MAX: usize = 16 * 1024 * 1024;
+
+/// The events at `positions`, or as many of the first of them as fit into memory.
+pub(super) async fn events(view: &log::View, positions: Vec<u64>) -> Result<Vec<(u64, Envelope)>> {
+    on_disk_or_here(view, positions, |view, positions| {
+        let (mut events, mut bytes) = (Vec::with_capacity(positions.len()), 0);
+        each(view, positions, |entry| {
+            let envelope = record::envelope_of(entry)?;
+            bytes += envelope.content().len();
+            // What is kept for long must not keep a whole chunk.
+            events.push((entry.position.get(), envelope.detached()));
+            Ok(bytes < FETCH_BYTES_MAX)
+        })?;
+        Ok(events)
+    })
+    .await
+}
+
+/// The scheduled events in the records at `positions`, or as many of the first of them as fit.
+pub(super) async fn scheduled(
+    view: &log::View,
+    positions: Vec<u64>,
+) -> Result<Vec<(u64, Envelope)>> {
+    on_disk_or_here(view, positions, |view, positions| {
+        let (mut events, mut bytes) = (Vec::with_capacity(positions.len()), 0);
+        each(view, positions, |entry| {
+            let position = entry.position.get();
+            let change = Change::read(entry.kind, position, entry.body)?;
+            if let Some(Change::Scheduled(scheduled)) = change {
+                bytes += entry.body.len();
+                events.push((position, scheduled.envelope()?));
+            }
+            Ok(bytes < FETCH_BYTES_MAX)
+        })?;
+        Ok(events)
+    })
+    .await
+}
+
+/// Runs `read` here when everything is in memory, else where it may block.
+async fn on_disk_or_here<T: Send + 'static>(
+    view: &log::View,
+    mut positions: Vec<u64>,
+    read: impl FnOnce(&log::View, &[u64]) -> Result<T> + Send + 'static,
+) -> Result<T> {
+    positions.sort_unstable();
+    let oldest = positions.first().map(|oldest| log::Position::new(*oldest));
+    if oldest.is_none_or(|oldest| view.tail(oldest).is_some()) {
+        return read(view, &positions);
+    }
+    let view = view.clone();
+    blocking(move || read(&view, &positions)).await
+}
+
+/// Calls `take` with the record at each of `positions`, which are ascending, while it says so.
+fn each(
+    view: &log::View,
+    positions: &[u64],
+    mut take: impl FnMut(&log::Entry<'_>) -> Result<bool>,
+) -> Result<()> {
+    let mut wanted = positions.iter().copied().peekable();
+    while let Some(first) = wanted.peek().copied() {
+        let from = log::Position::new(first);
+        let chunk = match view.tail(from) {
+            Some(chunk) => chunk,
+            None => view.read(from, READ_BYTES).map_err(failure::of_log)?,
+        };
+        for entry in chunk.iter() {
+            let position = entry.position.get();
+            while wanted.next_if(|wanted| *wanted < position).is_some() {}
+            if wanted.next_if_eq(&position).is_some() && !take(&entry)? {
+                return Ok(());
+            }
+            if wanted
+                .peek()
+                .is_none_or(|wanted| *wanted >= chunk.next().get())
+            {
+                break;
+            }
+        }
+        if wanted.next_if_eq(&first).is_some() {
+            return Err(Error::Corrupt(format!(
+                "there is no record at position {first}"
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// Runs `work` where it may block.
+pub(super) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T> + Send + 'static,
+) -> Result<T> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(outcome) => outcome,
+        Err(stopped) => match stopped.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            // The runtime is shutting down, and everything on it.
+            Err(_) => Err(Error::Closed),
+        },
+    }
+}

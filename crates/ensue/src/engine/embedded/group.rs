@@ -1,0 +1,256 @@
+//! What is durable of a group: the fold of its control records. Time and members that live do not
+//! exist here, so that replaying the records gives exactly the state that wrote them.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+
+use super::cells::Cells;
+use super::lanes::Lanes;
+use super::ranges::Ranges;
+use super::record::{Begin, Begun, Change, Committed, Joined};
+use crate::topic::TopicPattern;
+
+/// How many sessions that ended without a word are remembered: enough to see a crash loop.
+const SESSIONS_MAX: usize = 64;
+
+/// One group.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(super) struct Group {
+    pub(super) topics: Vec<TopicPattern>,
+    pub(super) types: Option<Vec<String>>,
+    /// The low-water mark: everything before it is settled or put aside.
+    pub(super) low: u64,
+    /// What is settled or put aside after it.
+    #[serde(with = "stored_ranges")]
+    pub(super) settled: Ranges,
+    pub(super) lanes: Lanes,
+    pub(super) cells: Cells,
+    /// How many blocking outcomes were committed.
+    pub(super) generation: u64,
+    /// The last member's number.
+    pub(super) member: u64,
+    /// Members that joined and did not leave.
+    pub(super) sessions: Vec<Session>,
+    /// Attempts that began and have no outcome yet, by position.
+    pub(super) begun: BTreeMap<u64, Attempt>,
+}
+
+/// A member that joined and did not leave (yet).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct Session {
+    pub(super) member: u64,
+    /// Which opening of the log it lived in.
+    pub(super) boot: u64,
+    /// The group's low-water mark when it joined.
+    pub(super) low: u64,
+    /// The oldest event that waited for an attempt when it joined.
+    pub(super) retrying: Option<u64>,
+    /// Whether it committed anything.
+    pub(super) is_proven: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Attempt {
+    pub(super) number: u32,
+    pub(super) boot: u64,
+}
+
+impl Group {
+    /// A group that was just created.
+    pub(super) fn new(start: u64) -> Self {
+        Self {
+            low: start,
+            ..Self::default()
+        }
+    }
+
+    /// Applies a control record of this group, other than its deletion.
+    pub(super) fn apply(&mut self, change: &Change) {
+        match change {
+            Change::Joined(joined) => self.join(joined),
+            Change::Left(left) => self
+                .sessions
+                .retain(|session| session.member != left.member),
+            Change::Committed(committed) => self.commit(committed),
+            Change::Begun(Begun { begins, boot, .. }) => {
+                let begun = |it: &Begin| {
+                    (
+                        it.position,
+                        Attempt {
+                            number: it.attempt,
+                            boot: *boot,
+                        },
+                    )
+                };
+                self.begun.extend(begins.iter().map(begun));
+            }
+            Change::Redriven(redriven) => {
+                for position in &redriven.positions {
+                    self.begun.remove(position);
+                    self.lanes.redrive(*position, redriven.at);
+                }
+            }
+            Change::Discarded(discarded) => {
+                discarded
+                    .positions
+                    .iter()
+                    .for_each(|position| self.lanes.discard(*position));
+            }
+            Change::Reset(reset) => {
+                self.low = reset.to;
+                self.settled.clear();
+                self.lanes.reset();
+                self.begun.clear();
+                self.sessions.clear();
+            }
+            Change::Deleted(_) | Change::Scheduled(_) | Change::Fired(_) | Change::Cancelled(_) => {
+            }
+        }
+    }
+
+    fn join(&mut self, joined: &Joined) {
+        self.topics.clone_from(&joined.topics);
+        self.types.clone_from(&joined.types);
+        self.member = self.member.max(joined.member);
+        let (low, retrying) = (self.low, self.lanes.first_retrying());
+        // A session that ended badly but moved the group on says nothing about a crash loop.
+        self.sessions.retain(|session| {
+            session.boot == joined.boot
+                || session.low == low
+                || (session.retrying.is_some() && session.retrying == retrying)
+        });
+        if self.sessions.len() >= SESSIONS_MAX {
+            self.sessions.remove(0);
+        }
+        let (member, boot) = (joined.member, joined.boot);
+        self.sessions.push(Session {
+            member,
+            boot,
+            low,
+            retrying,
+            is_proven: false,
+        });
+    }
+
+    fn commit(&mut self, committed: &Committed) {
+        for (start, end) in &committed.settled.0 {
+            self.settle(*start, *end);
+        }
+        for position in &committed.done {
+            self.begun.remove(position);
+            self.lanes.remove(*position);
+        }
+        for retried in &committed.retries {
+            self.begun.remove(&retried.position);
+            self.lanes.retry(retried);
+        }
+        for died in &committed.dead {
+            self.begun.remove(&died.position);
+            self.lanes.die(died, committed.at);
+        }
+        for parked in &committed.parked {
+            self.lanes.park(parked);
+        }
+        for cell in &committed.cells {
+            self.cells.write(cell);
+        }
+        self.generation += (committed.retries.len() + committed.dead.len()) as u64;
+        let session = self
+            .sessions
+            .iter_mut()
+            .find(|session| session.member == committed.member);
+        if let Some(session) = session {
+            session.is_proven = true;
+        }
+    }
+
+    fn settle(&mut self, start: u64, end: u64) {
+        if !self.begun.is_empty() {
+            // What is put aside stays begun until it has an outcome: a parked event never began.
+            self.begun
+                .retain(|position, _| !(start..end).contains(position));
+        }
+        if start <= self.low {
+            self.low = self.low.max(end);
+        } else {
+            self.settled.insert(start, end);
+        }
+        if !self.settled.is_empty() {
+            self.low = self.settled.absorb(self.low);
+        }
+    }
+
+    /// Whether the event at `position` need not be read again.
+    pub(super) fn is_settled(&self, position: u64) -> bool {
+        position < self.low || self.settled.contains(position)
+    }
+
+    /// The number of the next attempt at the event at `position`.
+    pub(super) fn next_attempt(&self, position: u64, boot: u64) -> u32 {
+        let failed = self.lanes.item(position).map_or(0, |item| item.attempts);
+        let begun = self.begun.get(&position).map_or(0, |attempt| {
+            // One that began in this very process has not ended it.
+            attempt.number - u32::from(attempt.boot == boot)
+        });
+        failed.max(begun) + 1
+    }
+
+    /// The oldest position that must stay in the log.
+    pub(super) fn floor(&self) -> u64 {
+        self.lanes
+            .first()
+            .map_or(self.low, |first| first.min(self.low))
+    }
+
+    /// Whether earlier openings of the log ended badly without having moved the group: then a
+    /// member of `boot` that joins now has to be careful, with new events and with retried ones.
+    ///
+    /// A process that is killed leaves the same trace as one that an event has killed. Once is no
+    /// reason for caution if it committed anything; twice at the same place is.
+    pub(super) fn caution(&self, boot: u64) -> Caution {
+        let ended = || self.sessions.iter().filter(|session| session.boot != boot);
+        let boots = |is_stuck: &dyn Fn(&&Session) -> bool| {
+            ended()
+                .filter(is_stuck)
+                .map(|session| session.boot)
+                .collect::<BTreeSet<u64>>()
+        };
+        let stuck = boots(&|session| session.low == self.low);
+        let has_proven = |boot: &u64| ended().any(|it| it.boot == *boot && it.is_proven);
+        let retrying = self.lanes.first_retrying();
+        let retries = boots(&|session| retrying.is_some() && session.retrying == retrying);
+        Caution {
+            events: stuck.len() >= 2 || stuck.iter().any(|boot| !has_proven(boot)),
+            retries: retries.len() >= 2,
+        }
+    }
+}
+
+/// What to be careful with.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Caution {
+    /// With events from the low-water mark on.
+    pub(super) events: bool,
+    /// With what was put aside. A kill in the middle of a retry is common, two in a row that leave
+    /// the same one behind are not.
+    pub(super) retries: bool,
+}
+
+mod stored_ranges {
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    use super::super::ranges::{Ranges, Settled};
+
+    pub(super) fn serialize<S: Serializer>(ranges: &Ranges, to: S) -> Result<S::Ok, S::Error> {
+        Settled(ranges.iter().collect()).serialize(to)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Ranges, D::Error> {
+        let mut ranges = Ranges::default();
+        for (start, end) in Settled::deserialize(from)?.0 {
+            ranges.insert(start, end);
+        }
+        Ok(ranges)
+    }
+}

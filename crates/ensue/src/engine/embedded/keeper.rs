@@ -1,0 +1,189 @@
+//! What goes on in the background: schedules whose time comes, checkpoints, retention.
+
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use ensue_log as log;
+use hashbrown::HashMap;
+
+use super::core::Terms;
+use super::failure;
+use super::fetch::{self, blocking};
+use super::operate::Claimed;
+use super::record::{self, Change, Fired};
+use super::shared::{Refusal, Shared};
+use crate::error::{Error, Result};
+use crate::event::Envelope;
+
+/// How many scheduled events are appended in one batch.
+const FIRE_EVENTS_MAX: usize = 256;
+/// How long to wait before something is tried again that the disk refused.
+const REFUSED_WAIT: Duration = Duration::from_secs(1);
+/// Old segments are looked for this often at the least.
+const TRIM_WAIT_MAX: Duration = Duration::from_secs(60 * 60);
+
+impl Shared {
+    /// Starts the background tasks. They hold the engine only while they work.
+    pub(super) fn start(self: &Arc<Self>) {
+        self.keep_task(tokio::spawn(fire_schedules(Arc::downgrade(self))));
+        self.keep_task(tokio::spawn(write_checkpoints(Arc::downgrade(self))));
+        let shared = self.clone();
+        self.keep_task(tokio::spawn(async move {
+            if let Err(error) = shared.warm().await {
+                tracing::warn!(%error, "could not load the ids of the last events");
+            }
+        }));
+    }
+
+    /// Appends scheduled events whose time has come; whether there may be more.
+    async fn fire(self: &Arc<Self>) -> Result<bool> {
+        let due = {
+            let mut core = self.core();
+            core.advance();
+            let due = core.due_schedules(FIRE_EVENTS_MAX);
+            core.claim_schedules(due.iter().map(|(id, _)| id));
+            due
+        };
+        if due.is_empty() {
+            return Ok(false);
+        }
+        let (ids, positions): (Vec<String>, Vec<u64>) = due.into_iter().unzip();
+        let mut claim = Claimed {
+            shared: self,
+            ids,
+            is_submitted: false,
+        };
+        let mut events = self.fetch_scheduled(&positions).await?;
+        let mut batch = log::Batch::new();
+        let mut fired = Vec::with_capacity(events.len());
+        // In the order in which they are due, which need not be that of their records.
+        for position in &positions {
+            let Some(envelope) = events.remove(position) else {
+                break;
+            };
+            record::push_event(&mut batch, &envelope)?;
+            fired.push(envelope.id().to_owned());
+        }
+        // Those that did not fit into this batch go with the next.
+        let later: Vec<String> = claim
+            .ids
+            .iter()
+            .filter(|id| !fired.contains(id))
+            .cloned()
+            .collect();
+        self.core().unclaim_schedules(&later);
+        claim.ids = fired.clone();
+        let change = Change::Fired(Fired { ids: fired });
+        change.push_to(&mut batch)?;
+        self.warm().await?;
+        let submitted = self
+            .submit(batch, |batch| {
+                let changes = vec![change.clone()];
+                let submitted = self
+                    .core()
+                    .submit(&self.log, batch, changes, Terms::default());
+                submitted.map_err(Refusal::from)
+            })
+            .await?;
+        claim.is_submitted = true;
+        submitted.await.map_err(failure::of_log)?;
+        self.core().advance();
+        Ok(true)
+    }
+}
+
+impl Shared {
+    /// The scheduled events in the records at `positions`: the first, and others that fit.
+    async fn fetch_scheduled(&self, positions: &[u64]) -> Result<HashMap<u64, Envelope>> {
+        let mut events = fetch::scheduled(&self.view, positions.to_vec()).await?;
+        if let Some(first) = positions.first()
+            && !events.iter().any(|(position, _)| position == first)
+        {
+            // Large ones with older records filled the batch; the one that is due first goes alone.
+            events = fetch::scheduled(&self.view, vec![*first]).await?;
+        }
+        Ok(events.into_iter().collect())
+    }
+}
+
+async fn fire_schedules(shared: Weak<Shared>) {
+    let Some((changed, clock)) = shared.upgrade().map(|shared| {
+        (
+            shared.core().schedules_changed.clone(),
+            shared.settings.clock.clone(),
+        )
+    }) else {
+        return;
+    };
+    loop {
+        let Some(engine) = shared.upgrade() else {
+            return;
+        };
+        let outcome = engine.fire().await;
+        let (next, coming) = {
+            let mut core = engine.core();
+            core.advance();
+            (
+                core.next_schedule(),
+                core.scheduling.values().next().map(|(_, it)| it.clone()),
+            )
+        };
+        drop(engine);
+        match outcome {
+            Ok(true) => continue,
+            Ok(false) => {}
+            Err(Error::Closed | Error::Stopped(_)) => return,
+            Err(error) => {
+                tracing::warn!(%error, "cannot append scheduled events, trying again");
+                clock.sleep(REFUSED_WAIT).await;
+                continue;
+            }
+        }
+        if let Some(coming) = coming {
+            // Durable or failed: either way it is no longer on its way.
+            let _ = coming.await;
+            continue;
+        }
+        match next {
+            Some(at) => tokio::select! {
+                () = clock.sleep_until(at) => {}
+                () = changed.notified() => {}
+            },
+            None => changed.notified().await,
+        }
+    }
+}
+
+async fn write_checkpoints(shared: Weak<Shared>) {
+    loop {
+        let Some(engine) = shared.upgrade() else {
+            return;
+        };
+        let clock = engine.settings.clock.clone();
+        let wait = engine
+            .settings
+            .retention_age
+            .map(|age| (age / 10).min(TRIM_WAIT_MAX));
+        // The notification outlives the engine: it must not be kept alive while nothing is due.
+        let due = engine.checkpoint.due.clone();
+        drop(engine);
+        match wait {
+            None => due.notified().await,
+            Some(wait) => tokio::select! {
+                () = due.notified() => {}
+                () = clock.sleep(wait) => {}
+            },
+        }
+        let Some(engine) = shared.upgrade() else {
+            return;
+        };
+        match blocking(move || engine.write_checkpoint()).await {
+            Ok(()) => {}
+            Err(Error::Closed | Error::Stopped(_)) => return,
+            Err(error) => {
+                tracing::warn!(%error, "could not write a checkpoint, trying again");
+                clock.sleep(REFUSED_WAIT).await;
+            }
+        }
+    }
+}

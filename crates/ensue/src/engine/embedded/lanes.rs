@@ -1,0 +1,500 @@
+//! What a group has put aside, durably: events that wait for another attempt, events parked behind
+//! them, dead letters. One lane per topic and key, in the order of positions.
+//!
+//! A lane that holds anything but dead letters that are to be skipped is *occupied*: a later event
+//! of its key must go to its end, or it would overtake.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::hash::{Hash, Hasher};
+use std::sync::Arc;
+
+use hashbrown::{Equivalent, HashMap};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use super::record::{Died, Parked, Retried};
+use crate::engine::DeathCause;
+use crate::time::Timestamp;
+
+/// A topic and a key.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct LaneKey(Arc<(Box<str>, Box<str>)>);
+
+impl LaneKey {
+    pub(super) fn new(topic: &str, key: &str) -> Self {
+        Self(Arc::new((topic.into(), key.into())))
+    }
+
+    pub(super) fn topic(&self) -> &str {
+        &self.0.0
+    }
+
+    pub(super) fn key(&self) -> &str {
+        &self.0.1
+    }
+}
+
+impl Hash for LaneKey {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        LaneRef(self.topic(), self.key()).hash(state);
+    }
+}
+
+/// A topic and a key that somebody else holds.
+#[derive(Clone, Copy, Hash)]
+pub(super) struct LaneRef<'a>(pub(super) &'a str, pub(super) &'a str);
+
+impl Equivalent<LaneKey> for LaneRef<'_> {
+    fn equivalent(&self, key: &LaneKey) -> bool {
+        self.0 == key.topic() && self.1 == key.key()
+    }
+}
+
+/// One event that was put aside.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Item {
+    pub(super) lane: LaneKey,
+    /// How many attempts have failed.
+    pub(super) attempts: u32,
+    /// How often it was redriven.
+    pub(super) redriven: u32,
+    pub(super) state: State,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) enum State {
+    /// Behind others of its key.
+    Parked,
+    /// To be tried again.
+    Retrying {
+        due: Timestamp,
+    },
+    Dead(Box<Dead>),
+}
+
+/// A dead letter.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct Dead {
+    pub(super) id: String,
+    pub(super) kind: String,
+    pub(super) cause: DeathCause,
+    pub(super) reason: String,
+    pub(super) died: Timestamp,
+    /// Whether later events of the key wait behind it.
+    pub(super) blocks: bool,
+}
+
+impl Item {
+    /// Whether later events of its key wait behind it.
+    fn occupies(&self) -> bool {
+        !matches!(&self.state, State::Dead(dead) if !dead.blocks)
+    }
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+struct Lane {
+    positions: BTreeSet<u64>,
+    occupying: usize,
+}
+
+/// Everything a group has put aside.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct Lanes {
+    items: BTreeMap<u64, Item>,
+    lanes: HashMap<LaneKey, Lane, foldhash::fast::RandomState>,
+    retrying: usize,
+    dead: usize,
+}
+
+/// What of a lane can be delivered.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct Deliverable {
+    /// The first events that may go now, in order.
+    pub(super) now: Vec<u64>,
+    /// When the one that holds up the rest may go.
+    pub(super) due: Option<Timestamp>,
+}
+
+impl Lanes {
+    pub(super) fn len(&self) -> usize {
+        self.items.len()
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.items.is_empty()
+    }
+
+    pub(super) fn retrying(&self) -> usize {
+        self.retrying
+    }
+
+    pub(super) fn dead(&self) -> usize {
+        self.dead
+    }
+
+    pub(super) fn parked(&self) -> usize {
+        self.items.len() - self.retrying - self.dead
+    }
+
+    pub(super) fn item(&self, position: u64) -> Option<&Item> {
+        self.items.get(&position)
+    }
+
+    /// Whether a later event of this key must go behind others.
+    pub(super) fn is_occupied(&self, lane: LaneRef<'_>) -> bool {
+        self.lanes.get(&lane).is_some_and(|lane| lane.occupying > 0)
+    }
+
+    pub(super) fn keys(&self) -> impl Iterator<Item = &LaneKey> {
+        self.lanes.keys()
+    }
+
+    /// The oldest event that is kept.
+    pub(super) fn first(&self) -> Option<u64> {
+        self.items.first_key_value().map(|(position, _)| *position)
+    }
+
+    /// The oldest event that waits for an attempt.
+    pub(super) fn first_retrying(&self) -> Option<u64> {
+        if self.retrying == 0 {
+            return None;
+        }
+        let retrying = |item: &Item| matches!(item.state, State::Retrying { .. });
+        self.items
+            .iter()
+            .find(|(_, item)| retrying(item))
+            .map(|(position, _)| *position)
+    }
+
+    /// When the next attempt is due, whatever it waits behind.
+    pub(super) fn next_due(&self) -> Option<Timestamp> {
+        if self.retrying == 0 {
+            return None;
+        }
+        let due = self.items.values().filter_map(|item| match item.state {
+            State::Retrying { due } => Some(due),
+            _ => None,
+        });
+        due.min()
+    }
+
+    /// The dead letters, the oldest first.
+    pub(super) fn dead_letters(&self) -> impl Iterator<Item = (u64, &Item, &Dead)> {
+        self.items
+            .iter()
+            .filter_map(|(position, item)| match &item.state {
+                State::Dead(dead) => Some((*position, item, dead.as_ref())),
+                _ => None,
+            })
+    }
+
+    /// How many events are parked behind `position` in its lane.
+    pub(super) fn parked_behind(&self, position: u64, lane: &LaneKey) -> usize {
+        let Some(lane) = self.lanes.get(lane) else {
+            return 0;
+        };
+        let later = lane.positions.range(position + 1..);
+        let parked = |position: &&u64| {
+            self.items
+                .get(position)
+                .is_some_and(|item| item.state == State::Parked)
+        };
+        later.filter(parked).count()
+    }
+
+    /// How many parked events may go: nothing of their key is before them that has to end first.
+    pub(super) fn ready(&self, is_out: impl Fn(u64) -> bool) -> usize {
+        let of_lane = |lane: &Lane| {
+            let items = lane
+                .positions
+                .iter()
+                .filter_map(|at| Some((*at, self.items.get(at)?)));
+            let blocks = |item: &Item| item.occupies() && item.state != State::Parked;
+            let free = items.take_while(|(_, item)| !blocks(item));
+            free.filter(|(at, item)| item.state == State::Parked && !is_out(*at))
+                .count()
+        };
+        self.lanes.values().map(of_lane).sum()
+    }
+
+    /// The first up to `max` events of a lane that may go at `now`. Nothing goes past a dead
+    /// letter that blocks, a retry that is not due, or a retry that somebody is at; parked events
+    /// that somebody is at (`is_out`) are passed over.
+    pub(super) fn deliverable(
+        &self,
+        lane: &LaneKey,
+        now: Timestamp,
+        max: usize,
+        is_out: impl Fn(u64) -> bool,
+    ) -> Deliverable {
+        let mut found = Deliverable::default();
+        let positions = self
+            .lanes
+            .get(lane)
+            .into_iter()
+            .flat_map(|lane| &lane.positions);
+        for position in positions {
+            if found.now.len() >= max {
+                return found;
+            }
+            match self.items.get(position).map(|item| &item.state) {
+                Some(State::Dead(dead)) if dead.blocks => return found,
+                None | Some(State::Dead(_)) => {}
+                Some(State::Parked) => {
+                    if !is_out(*position) {
+                        found.now.push(*position);
+                    }
+                }
+                Some(State::Retrying { due }) => {
+                    if is_out(*position) {
+                    } else if *due <= now {
+                        found.now.push(*position);
+                    } else {
+                        found.due = Some(*due);
+                    }
+                    return found;
+                }
+            }
+        }
+        found
+    }
+
+    pub(super) fn park(&mut self, parked: &Parked) {
+        let mut item = self.take(parked.position, &parked.topic, &parked.key);
+        item.state = State::Parked;
+        self.put(parked.position, item);
+    }
+
+    pub(super) fn retry(&mut self, retried: &Retried) {
+        let mut item = self.take(retried.position, &retried.topic, &retried.key);
+        item.attempts = retried.attempt;
+        item.state = State::Retrying { due: retried.due };
+        self.put(retried.position, item);
+    }
+
+    pub(super) fn die(&mut self, died: &Died, at: Timestamp) {
+        let mut item = self.take(died.position, &died.topic, &died.key);
+        item.attempts = died.attempts;
+        item.state = State::Dead(Box::new(Dead {
+            id: died.id.clone(),
+            kind: died.kind.clone(),
+            cause: died.cause,
+            reason: died.reason.clone(),
+            died: at,
+            blocks: died.blocks,
+        }));
+        self.put(died.position, item);
+    }
+
+    /// Gives a dead letter another life.
+    pub(super) fn redrive(&mut self, position: u64, at: Timestamp) {
+        if !matches!(
+            self.items.get(&position).map(|item| &item.state),
+            Some(State::Dead(_))
+        ) {
+            return;
+        }
+        if let Some(mut item) = self.remove(position) {
+            item.attempts = 0;
+            item.redriven += 1;
+            item.state = State::Retrying { due: at };
+            self.put(position, item);
+        }
+    }
+
+    pub(super) fn discard(&mut self, position: u64) {
+        if matches!(
+            self.items.get(&position).map(|item| &item.state),
+            Some(State::Dead(_))
+        ) {
+            self.remove(position);
+        }
+    }
+
+    /// Forgets an event that is done.
+    pub(super) fn remove(&mut self, position: u64) -> Option<Item> {
+        let item = self.items.remove(&position)?;
+        self.count(&item, false);
+        if let Some(lane) = self.lanes.get_mut(&item.lane) {
+            lane.positions.remove(&position);
+            lane.occupying -= usize::from(item.occupies());
+            if lane.positions.is_empty() {
+                self.lanes.remove(&item.lane);
+            }
+        }
+        Some(item)
+    }
+
+    /// Drops what a moved group will read again; its dead letters stay and block nothing.
+    pub(super) fn reset(&mut self) {
+        for (position, mut item) in std::mem::take(self).items {
+            if let State::Dead(dead) = &mut item.state {
+                dead.blocks = false;
+                self.put(position, item);
+            }
+        }
+    }
+
+    /// The item at `position`, taken out, or a fresh one.
+    fn take(&mut self, position: u64, topic: &str, key: &str) -> Item {
+        self.remove(position).unwrap_or_else(|| Item {
+            lane: match self.lanes.get_key_value(&LaneRef(topic, key)) {
+                Some((known, _)) => known.clone(),
+                None => LaneKey::new(topic, key),
+            },
+            attempts: 0,
+            redriven: 0,
+            state: State::Parked,
+        })
+    }
+
+    fn put(&mut self, position: u64, item: Item) {
+        self.count(&item, true);
+        let lane = self.lanes.entry(item.lane.clone()).or_default();
+        lane.positions.insert(position);
+        lane.occupying += usize::from(item.occupies());
+        self.items.insert(position, item);
+    }
+
+    fn count(&mut self, item: &Item, is_added: bool) {
+        let counter = match item.state {
+            State::Parked => return,
+            State::Retrying { .. } => &mut self.retrying,
+            State::Dead(_) => &mut self.dead,
+        };
+        *counter = if is_added { *counter + 1 } else { *counter - 1 };
+    }
+}
+
+/// An item as a checkpoint holds it.
+#[derive(Serialize, Deserialize)]
+struct Stored {
+    position: u64,
+    topic: String,
+    key: String,
+    attempts: u32,
+    redriven: u32,
+    state: State,
+}
+
+impl Serialize for Lanes {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(self.items.iter().map(|(position, item)| Stored {
+            position: *position,
+            topic: item.lane.topic().to_owned(),
+            key: item.lane.key().to_owned(),
+            attempts: item.attempts,
+            redriven: item.redriven,
+            state: item.state.clone(),
+        }))
+    }
+}
+
+impl<'de> Deserialize<'de> for Lanes {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let mut lanes = Self::default();
+        for stored in Vec::<Stored>::deserialize(deserializer)? {
+            let mut item = lanes.take(stored.position, &stored.topic, &stored.key);
+            item.attempts = stored.attempts;
+            item.redriven = stored.redriven;
+            item.state = stored.state;
+            lanes.put(stored.position, item);
+        }
+        Ok(lanes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parked(position: u64) -> Parked {
+        Parked {
+            position,
+            topic: "t".into(),
+            key: "k".into(),
+        }
+    }
+
+    fn retried(position: u64, due: i64) -> Retried {
+        Retried {
+            position,
+            topic: "t".into(),
+            key: "k".into(),
+            attempt: 1,
+            due: Timestamp::from_micros(due),
+            reason: String::new(),
+        }
+    }
+
+    #[test]
+    fn parked_events_wait_for_the_retry_before_them() {
+        let mut lanes = Lanes::default();
+        let key = LaneKey::new("t", "k");
+        lanes.retry(&retried(5, 100));
+        lanes.park(&parked(7));
+        lanes.park(&parked(8));
+        let at = |lanes: &Lanes, now, out: &[u64]| {
+            lanes.deliverable(&key, Timestamp::from_micros(now), 10, |p| out.contains(&p))
+        };
+        let due = Some(Timestamp::from_micros(100));
+        assert_eq!(at(&lanes, 99, &[]), Deliverable { now: vec![], due });
+        assert_eq!(at(&lanes, 100, &[]).now, [5]);
+        assert_eq!(
+            at(&lanes, 100, &[5]).now,
+            [0; 0],
+            "nothing overtakes a retry"
+        );
+        lanes.remove(5);
+        assert_eq!(at(&lanes, 100, &[]).now, [7, 8]);
+        assert_eq!(at(&lanes, 100, &[7]).now, [8]);
+        assert!(lanes.is_occupied(LaneRef("t", "k")));
+        lanes.remove(7);
+        lanes.remove(8);
+        assert!(!lanes.is_occupied(LaneRef("t", "k")) && lanes.is_empty());
+    }
+
+    #[test]
+    fn a_dead_letter_blocks_until_it_is_redriven_or_discarded() {
+        let mut lanes = Lanes::default();
+        let key = LaneKey::new("t", "k");
+        let died = Died {
+            position: 5,
+            topic: "t".into(),
+            key: "k".into(),
+            id: "i".into(),
+            kind: "e".into(),
+            attempts: 3,
+            cause: DeathCause::Exhausted,
+            reason: "r".into(),
+            blocks: true,
+        };
+        lanes.die(&died, Timestamp::EPOCH);
+        lanes.park(&parked(6));
+        let now = |lanes: &Lanes| lanes.deliverable(&key, Timestamp::EPOCH, 10, |_| false).now;
+        assert_eq!(now(&lanes), [0; 0]);
+        assert_eq!(lanes.parked_behind(5, &key), 1);
+        assert_eq!((lanes.dead(), lanes.parked(), lanes.retrying()), (1, 1, 0));
+
+        let mut redriven = lanes.clone();
+        redriven.redrive(5, Timestamp::EPOCH);
+        assert_eq!(now(&redriven), [5]);
+        let item = redriven.item(5).unwrap();
+        assert_eq!((item.attempts, item.redriven), (0, 1));
+
+        lanes.discard(5);
+        assert_eq!(now(&lanes), [6]);
+
+        lanes.die(
+            &Died {
+                blocks: false,
+                ..died
+            },
+            Timestamp::EPOCH,
+        );
+        assert_eq!(now(&lanes), [6], "a skipped dead letter blocks nothing");
+        lanes.remove(6);
+        assert!(!lanes.is_occupied(LaneRef("t", "k")));
+        let bytes = rmp_serde::to_vec_named(&lanes).unwrap();
+        assert_eq!(rmp_serde::from_slice::<Lanes>(&bytes).unwrap(), lanes);
+    }
+}

@@ -1,0 +1,382 @@
+//! What is going on in a group in this process: its members, what they hold, what was read ahead.
+//!
+//! Nothing here is durable and nothing here does I/O: it is rebuilt from [`Group`] when the first
+//! member joins and forgotten when the last one leaves. Reading on is in `stage`, taking events in
+//! `take`, committing them in `settle`.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+
+use ensue_log as log;
+use hashbrown::{HashMap, HashSet};
+use tokio::sync::Notify;
+
+use super::careful::Careful;
+use super::filter::Filter;
+use super::group::Group;
+use super::lanes::LaneKey;
+use super::record::Parked;
+use super::slots::{Hasher, Slots};
+use super::window::{Status, Window};
+use crate::event::Envelope;
+use crate::time::Timestamp;
+
+/// The members of one group in this process.
+#[derive(Debug)]
+pub(super) struct Live {
+    /// Tells this one from an earlier one of the same group.
+    pub(super) epoch: u64,
+    pub(super) boot: u64,
+    pub(super) filter: Arc<Filter>,
+    pub(super) seats: Vec<Seat>,
+    pub(super) slots: Slots,
+    pub(super) window: Window,
+    /// The next position to read.
+    pub(super) cursor: u64,
+    /// After the last event that was read for this group.
+    pub(super) from: u64,
+    /// Up to here, events may have been settled before this process began.
+    pub(super) replayed: u64,
+    /// Whether a member is reading, outside of the lock.
+    pub(super) is_reading: bool,
+    /// What the last read left over.
+    pub(super) rest: Option<(log::Chunk, log::Place)>,
+    pub(super) index: Index,
+    /// Put-aside events in members' hands.
+    pub(super) out: HashMap<u64, Out, foldhash::fast::RandomState>,
+    /// The events of a key that are on their way behind its blocked head.
+    pub(super) parking: HashMap<LaneKey, BTreeSet<u64>, foldhash::fast::RandomState>,
+    /// How many they are.
+    pub(super) parking_events: usize,
+    /// The last record of the group's own that is on its way, and how many are.
+    pub(super) own: Option<log::Submitted>,
+    pub(super) own_records: usize,
+    /// Events that came back from a member that is gone, and their slots: nobody has looked at
+    /// them again. They may belong before others of their key that were put aside meanwhile.
+    pub(super) returned: BTreeMap<u64, u8>,
+    /// Events to park that no record says so of yet.
+    pub(super) unsaid: Vec<ToPark>,
+    /// What turned out to be nothing for this group, that no record says so of yet.
+    pub(super) passed: Vec<(u64, u64)>,
+    pub(super) careful: Option<Careful>,
+    /// Why nothing more is read.
+    pub(super) paused: Option<String>,
+    pub(super) hasher: Hasher,
+}
+
+/// A member.
+#[derive(Debug)]
+pub(super) struct Seat {
+    pub(super) member: u64,
+    pub(super) notify: Arc<Notify>,
+    pub(super) in_flight_max: usize,
+    /// Events in its hands, and their bytes.
+    pub(super) held: usize,
+    pub(super) held_bytes: usize,
+    /// Events of its slots that were read, in order.
+    pub(super) ready: VecDeque<Ready>,
+    pub(super) ready_bytes: usize,
+    /// Events that were fetched for it by position.
+    pub(super) fetched: HashMap<u64, Envelope, foldhash::fast::RandomState>,
+    pub(super) is_waiting: bool,
+    /// It left while a commit of it was under way: it only keeps its slots until that is durable.
+    pub(super) is_gone: bool,
+}
+
+/// An event on its way to a member.
+#[derive(Debug)]
+pub(super) struct Ready {
+    pub(super) position: u64,
+    pub(super) slot: u8,
+    /// `None` when it has to be fetched.
+    pub(super) envelope: Option<Envelope>,
+}
+
+/// A put-aside event in a member's hands.
+#[derive(Debug)]
+pub(super) struct Out {
+    pub(super) owner: u64,
+    pub(super) lane: LaneKey,
+    pub(super) slot: u8,
+    pub(super) bytes: u32,
+    pub(super) is_committing: bool,
+}
+
+/// An event of a blocked key that was read.
+#[derive(Debug)]
+pub(super) struct ToPark {
+    pub(super) from: u64,
+    pub(super) parked: Parked,
+}
+
+/// Where in the lanes there is something to do.
+#[derive(Debug, Default)]
+pub(super) struct Index {
+    /// Lanes with an event that may go now, by its position.
+    pub(super) runnable: BTreeMap<u64, LaneKey>,
+    /// Lanes that wait for a time.
+    pub(super) due: BTreeSet<(Timestamp, LaneKey)>,
+    /// What the two above say of a lane.
+    known: HashMap<LaneKey, (Option<u64>, Option<Timestamp>), foldhash::fast::RandomState>,
+}
+
+impl Live {
+    /// The group as its first member finds it. `end` is the durable end of the log.
+    pub(super) fn new(
+        group: &Group,
+        first: &Seat,
+        filter: Arc<Filter>,
+        (epoch, boot, end): (u64, u64, u64),
+        now: Timestamp,
+    ) -> Self {
+        let caution = group.caution(boot);
+        let in_flight_max = first.in_flight_max;
+        let mut live = Self {
+            epoch,
+            boot,
+            filter,
+            seats: Vec::new(),
+            slots: Slots::new(first.member),
+            window: Window::default(),
+            cursor: group.low,
+            from: group.low,
+            replayed: group.settled.iter().last().map_or(0, |(_, end)| end),
+            is_reading: false,
+            rest: None,
+            index: Index::default(),
+            out: HashMap::default(),
+            parking: HashMap::default(),
+            parking_events: 0,
+            own: None,
+            own_records: 0,
+            returned: BTreeMap::new(),
+            unsaid: Vec::new(),
+            passed: Vec::new(),
+            careful: (caution.events || caution.retries).then(|| Careful {
+                until: end,
+                events_left: if caution.events { in_flight_max } else { 0 },
+                retries_left: if caution.retries {
+                    group.lanes.len()
+                } else {
+                    0
+                },
+                beginning: None,
+                held: None,
+            }),
+            paused: None,
+            hasher: Hasher::default(),
+        };
+        let lanes: Vec<LaneKey> = group.lanes.keys().cloned().collect();
+        for lane in lanes {
+            live.refresh(group, &lane, now);
+        }
+        live
+    }
+
+    pub(super) fn seat(&mut self, member: u64) -> Option<&mut Seat> {
+        self.seats.iter_mut().find(|seat| seat.member == member)
+    }
+
+    /// Whether `member` is one and has not left.
+    pub(super) fn is_member(&self, member: u64) -> bool {
+        self.seats
+            .iter()
+            .any(|seat| seat.member == member && !seat.is_gone)
+    }
+
+    /// How many events are in members' hands.
+    pub(super) fn held(&self) -> usize {
+        self.seats.iter().map(|seat| seat.held).sum()
+    }
+
+    /// Adds a member and gives it its share of the slots.
+    pub(super) fn sit_down(&mut self, seat: Seat) {
+        self.seats.push(seat);
+        self.rebalance();
+    }
+
+    /// Takes a member's seat: what it holds goes to the others. Whether anybody is left.
+    pub(super) fn stand_up(&mut self, group: &Group, member: u64, now: Timestamp) -> bool {
+        if let Some(seat) = self.seat(member) {
+            seat.is_gone = true;
+            seat.fetched.clear();
+        }
+        self.release(group, member, now);
+        if self.seats.iter().all(|seat| seat.is_gone) {
+            return false;
+        }
+        self.rebalance();
+        true
+    }
+
+    /// Gives what a member holds, and is not committing, back to its slots.
+    fn release(&mut self, group: &Group, member: u64, now: Timestamp) {
+        let mut back = Vec::new();
+        let mut bytes = 0;
+        for entry in self.window.iter_mut() {
+            if entry.owner == member && entry.status == Status::Held {
+                entry.status = Status::Ready;
+                bytes += entry.bytes as usize;
+                back.push((entry.position, entry.slot));
+            }
+        }
+        let held = |out: &Out| out.owner == member && !out.is_committing;
+        let mut lanes: HashSet<LaneKey> = HashSet::default();
+        let mut taken = Vec::new();
+        self.out.retain(|_, out| {
+            if held(out) {
+                bytes += out.bytes as usize;
+                taken.push(out.slot);
+                lanes.insert(out.lane.clone());
+            }
+            !held(out)
+        });
+        let count = back.len() + taken.len();
+        self.returned.extend(back.iter().copied());
+        let slots = back.iter().map(|(_, slot)| *slot).chain(taken);
+        for slot in slots {
+            self.slots.take_back(slot);
+        }
+        if let Some(seat) = self.seat(member) {
+            seat.held -= count;
+            seat.held_bytes -= bytes;
+            let again = back.into_iter().map(|(position, slot)| Ready {
+                position,
+                slot,
+                envelope: None,
+            });
+            let ready = std::mem::take(&mut seat.ready);
+            seat.ready = again.chain(ready).collect();
+            seat.ready
+                .make_contiguous()
+                .sort_by_key(|ready| ready.position);
+        }
+        if let Some(careful) = &mut self.careful {
+            careful.held = None;
+        }
+        for lane in lanes {
+            self.refresh(group, &lane, now);
+        }
+    }
+
+    /// Shares the slots among the members that are left, and what was read with them.
+    fn rebalance(&mut self) {
+        let here: Vec<u64> = self
+            .seats
+            .iter()
+            .filter(|seat| !seat.is_gone)
+            .map(|seat| seat.member)
+            .collect();
+        let moved = self.slots.share(&here);
+        if moved > 0 {
+            tracing::debug!(members = here.len(), slots = moved, "slots moved");
+        }
+        self.redistribute();
+    }
+
+    /// Puts everything that was read into the queue of its slot's owner, in order.
+    pub(super) fn redistribute(&mut self) {
+        let mut all: Vec<Ready> = Vec::new();
+        for seat in &mut self.seats {
+            all.extend(seat.ready.drain(..));
+            seat.ready_bytes = 0;
+        }
+        all.sort_by_key(|ready| ready.position);
+        for ready in all {
+            self.enqueue(ready);
+        }
+        let slots = &self.slots;
+        self.seats
+            .retain(|seat| !seat.is_gone || seat.held > 0 || slots.has(seat.member));
+        self.wake_all();
+    }
+
+    pub(super) fn enqueue(&mut self, ready: Ready) {
+        let owner = self.slots.owner(ready.slot);
+        if let Some(seat) = self.seat(owner) {
+            seat.ready_bytes += ready.bytes();
+            seat.ready.push_back(ready);
+        }
+    }
+
+    /// An event is no longer in a member's hands.
+    pub(super) fn take_back(&mut self, owner: u64, slot: u8, bytes: u32) -> bool {
+        if let Some(seat) = self.seat(owner) {
+            seat.held -= 1;
+            seat.held_bytes -= bytes as usize;
+        }
+        self.slots.take_back(slot)
+    }
+
+    /// Wakes every member that waits.
+    pub(super) fn wake_all(&mut self) {
+        for seat in &mut self.seats {
+            if std::mem::take(&mut seat.is_waiting) {
+                seat.notify.notify_one();
+            }
+        }
+    }
+
+    /// Looks again at what of a lane may go.
+    pub(super) fn refresh(&mut self, group: &Group, lane: &LaneKey, now: Timestamp) {
+        let out = &self.out;
+        let found = group
+            .lanes
+            .deliverable(lane, now, 1, |position| out.contains_key(&position));
+        self.index.set(lane, found.now.first().copied(), found.due);
+    }
+
+    /// Looks again at the lanes whose time has come.
+    pub(super) fn refresh_due(&mut self, group: &Group, now: Timestamp) {
+        while let Some((due, lane)) = self.index.due.first().cloned()
+            && due <= now
+        {
+            self.refresh(group, &lane, now);
+        }
+    }
+}
+
+impl Index {
+    fn set(&mut self, lane: &LaneKey, runnable: Option<u64>, due: Option<Timestamp>) {
+        if let Some((runnable, due)) = self.known.remove(lane) {
+            runnable.map(|position| self.runnable.remove(&position));
+            due.map(|due| self.due.remove(&(due, lane.clone())));
+        }
+        if runnable.is_none() && due.is_none() {
+            return;
+        }
+        runnable.map(|position| self.runnable.insert(position, lane.clone()));
+        due.map(|due| self.due.insert((due, lane.clone())));
+        self.known.insert(lane.clone(), (runnable, due));
+    }
+
+    /// When the next lane's time comes.
+    pub(super) fn next_due(&self) -> Option<Timestamp> {
+        self.due.first().map(|(due, _)| *due)
+    }
+}
+
+impl Seat {
+    pub(super) fn new(member: u64, in_flight_max: usize, notify: Arc<Notify>) -> Self {
+        Self {
+            member,
+            notify,
+            in_flight_max: in_flight_max.max(1),
+            held: 0,
+            held_bytes: 0,
+            ready: VecDeque::new(),
+            ready_bytes: 0,
+            fetched: HashMap::default(),
+            is_waiting: false,
+            is_gone: false,
+        }
+    }
+}
+
+impl Ready {
+    pub(super) fn bytes(&self) -> usize {
+        self.envelope
+            .as_ref()
+            .map_or(0, |envelope| envelope.content().len())
+    }
+}

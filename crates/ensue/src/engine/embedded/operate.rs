@@ -1,0 +1,334 @@
+//! What operators do: dead letters, moving and deleting groups, schedules.
+
+use std::sync::Arc;
+
+use ensue_log as log;
+
+use super::core::Core;
+use super::failure;
+use super::fetch::{self, blocking};
+use super::group::Group;
+use super::lanes::{Dead, Item};
+use super::record::{Cancelled, Change, Deleted, Discarded, Redriven, Reset};
+use super::shared::Shared;
+use super::state::State;
+use crate::engine::{DeadLetter, DeadLetterFilter, Position, READ_EVENTS_MAX, Scheduled, Start};
+use crate::error::{Error, Result};
+use crate::time::Timestamp;
+
+/// A dead letter without its event.
+pub(super) struct Found {
+    group: String,
+    position: u64,
+    item: Item,
+    dead: Dead,
+    parked: usize,
+}
+
+impl Shared {
+    /// The position that `start` means now.
+    pub(super) async fn resolve(&self, start: Start) -> Result<u64> {
+        resolve(&self.view, start).await
+    }
+
+    pub(super) async fn redrive(
+        self: &Arc<Self>,
+        name: &str,
+        filter: DeadLetterFilter,
+    ) -> Result<usize> {
+        let count = self.change_dead(name, filter, |group, positions, at| {
+            Change::Redriven(Redriven {
+                group,
+                positions,
+                at,
+            })
+        });
+        let count = count.await?;
+        tracing::info!(group = name, count, "redrove dead letters");
+        Ok(count)
+    }
+
+    pub(super) async fn discard(
+        self: &Arc<Self>,
+        name: &str,
+        filter: DeadLetterFilter,
+    ) -> Result<usize> {
+        let count = self.change_dead(name, filter, |group, positions, at| {
+            Change::Discarded(Discarded {
+                group,
+                positions,
+                at,
+            })
+        });
+        let count = count.await?;
+        tracing::info!(group = name, count, "discarded dead letters");
+        Ok(count)
+    }
+
+    /// Records what becomes of the dead letters that `filter` selects; returns how many.
+    async fn change_dead(
+        self: &Arc<Self>,
+        name: &str,
+        filter: DeadLetterFilter,
+        change: impl FnOnce(String, Vec<u64>, Timestamp) -> Change,
+    ) -> Result<usize> {
+        let _turn = self.turn.lock().await;
+        let positions = self.dead_positions(name, &filter)?;
+        let count = positions.len();
+        if count > 0 {
+            let now = self.settings.clock.now();
+            self.record(vec![change(name.to_owned(), positions, now)])
+                .await?;
+        }
+        Ok(count)
+    }
+
+    fn dead_positions(&self, name: &str, filter: &DeadLetterFilter) -> Result<Vec<u64>> {
+        self.check_open()?;
+        let mut core = self.core();
+        core.advance();
+        let found = find(name, existing(&core.state, name)?, filter);
+        Ok(found.map(|found| found.position).collect())
+    }
+
+    pub(super) async fn reset(self: &Arc<Self>, name: &str, to: Start) -> Result<()> {
+        self.check_open()?;
+        let _turn = self.turn.lock().await;
+        existing(&self.core().state, name)?;
+        let (to, at) = (self.resolve(to).await?, self.settings.clock.now());
+        // Nothing that is committed from here on may undo the move.
+        self.core().fence(name);
+        self.record(vec![Change::Reset(Reset {
+            group: name.to_owned(),
+            to,
+            at,
+        })])
+        .await?;
+        tracing::info!(group = name, to, "moved a group");
+        Ok(())
+    }
+
+    pub(super) async fn delete_group(self: &Arc<Self>, name: &str) -> Result<()> {
+        self.check_open()?;
+        let _turn = self.turn.lock().await;
+        {
+            let core = self.core();
+            existing(&core.state, name)?;
+            if core.lives.contains_key(name) {
+                return Err(Error::Configuration(format!(
+                    "the group `{name}` has members; stop them before it is deleted"
+                )));
+            }
+        }
+        let at = self.settings.clock.now();
+        self.record(vec![Change::Deleted(Deleted {
+            group: name.to_owned(),
+            at,
+        })])
+        .await?;
+        tracing::info!(group = name, "deleted a group");
+        Ok(())
+    }
+
+    pub(super) async fn cancel(self: &Arc<Self>, ids: Vec<String>) -> Result<usize> {
+        self.check_open()?;
+        let claimed = self.core().claim_schedules(&ids);
+        if claimed.is_empty() {
+            return Ok(0);
+        }
+        let mut claim = Claimed {
+            shared: self,
+            ids: claimed,
+            is_submitted: false,
+        };
+        let change = Change::Cancelled(Cancelled {
+            ids: claim.ids.clone(),
+        });
+        let submitted = self.submit_changes(vec![change]).await?;
+        claim.is_submitted = true;
+        submitted.await.map_err(failure::of_log)?;
+        self.core().advance();
+        Ok(claim.ids.len())
+    }
+}
+
+/// Schedules on their way out: unless that was submitted, they stay.
+pub(super) struct Claimed<'a> {
+    pub(super) shared: &'a Shared,
+    pub(super) ids: Vec<String>,
+    pub(super) is_submitted: bool,
+}
+
+impl Drop for Claimed<'_> {
+    fn drop(&mut self) {
+        if !self.is_submitted {
+            self.shared.core().unclaim_schedules(&self.ids);
+        }
+    }
+}
+
+pub(super) async fn resolve(view: &log::View, start: Start) -> Result<u64> {
+    match start {
+        Start::Earliest => Ok(view.first().get()),
+        Start::Latest => Ok(view.durable().get()),
+        Start::Position(position) => Ok(position.get().max(view.first().get())),
+        Start::Time(at) => {
+            let view = view.clone();
+            let find = move || view.position_at(at.as_micros()).map_err(failure::of_log);
+            Ok(blocking(find).await?.get())
+        }
+    }
+}
+
+fn existing<'a>(state: &'a State, name: &str) -> Result<&'a Group> {
+    state
+        .groups
+        .get(name)
+        .ok_or_else(|| Error::UnknownGroup(name.to_owned()))
+}
+
+/// The dead letters of a group that pass `filter`, the oldest first.
+fn find<'a>(
+    name: &'a str,
+    group: &'a Group,
+    filter: &'a DeadLetterFilter,
+) -> impl Iterator<Item = Found> + 'a {
+    let is_wanted = |item: &Item, dead: &Dead| {
+        (filter.ids.is_empty() || filter.ids.contains(&dead.id))
+            && (filter.types.is_empty() || filter.types.contains(&dead.kind))
+            && filter.key.as_ref().is_none_or(|key| key == item.lane.key())
+            && filter
+                .reason
+                .as_ref()
+                .is_none_or(|part| dead.reason.contains(part))
+            && filter.since.is_none_or(|since| dead.died >= since)
+    };
+    let wanted = group
+        .lanes
+        .dead_letters()
+        .filter(move |(_, item, dead)| is_wanted(item, dead));
+    let limit = if filter.limit == 0 {
+        usize::MAX
+    } else {
+        filter.limit
+    };
+    wanted.take(limit).map(|(position, item, dead)| Found {
+        group: name.to_owned(),
+        position,
+        item: item.clone(),
+        dead: dead.clone(),
+        parked: group.lanes.parked_behind(position, &item.lane),
+    })
+}
+
+/// The dead letters of one group, or of all, that pass `filter`, without their events.
+pub(super) fn find_dead(
+    state: &State,
+    name: Option<&str>,
+    filter: &DeadLetterFilter,
+) -> Vec<Found> {
+    let groups = state
+        .groups
+        .iter()
+        .filter(|(group, _)| name.is_none_or(|name| name == *group));
+    let mut found: Vec<Found> = groups
+        .flat_map(|(name, group)| find(name, group, filter))
+        .collect();
+    if name.is_none() {
+        found.sort_by_key(|found| (found.dead.died, found.position));
+        if filter.limit > 0 {
+            found.truncate(filter.limit);
+        }
+    }
+    found
+}
+
+/// Adds their events to dead letters.
+pub(super) async fn dead_letters(view: &log::View, found: Vec<Found>) -> Result<Vec<DeadLetter>> {
+    let mut letters = Vec::with_capacity(found.len());
+    let mut rest = found.into_iter().peekable();
+    while rest.peek().is_some() {
+        let some: Vec<Found> = rest.by_ref().take(READ_EVENTS_MAX).collect();
+        let mut events = hashbrown::HashMap::<u64, _>::new();
+        let mut missing: Vec<u64> = some.iter().map(|found| found.position).collect();
+        missing.sort_unstable();
+        missing.dedup();
+        while !missing.is_empty() {
+            events.extend(fetch::events(view, missing.clone()).await?);
+            missing.retain(|position| !events.contains_key(position));
+        }
+        for found in some {
+            let Some(envelope) = events.get(&found.position).cloned() else {
+                continue;
+            };
+            letters.push(DeadLetter {
+                group: found.group,
+                envelope,
+                position: Position::new(found.position),
+                attempts: found.item.attempts,
+                cause: found.dead.cause,
+                reason: found.dead.reason,
+                died: found.dead.died,
+                parked: found.parked,
+                redriven: found.item.redriven,
+            });
+        }
+    }
+    Ok(letters)
+}
+
+/// The next up to `limit` scheduled events: when, and the positions of their records.
+pub(super) fn find_scheduled(state: &State, limit: usize) -> Vec<super::schedule::Due> {
+    state
+        .schedules
+        .iter()
+        .take(limit.min(READ_EVENTS_MAX))
+        .map(|(due, _)| due)
+        .collect()
+}
+
+/// Adds their events to schedules.
+pub(super) async fn scheduled(
+    view: &log::View,
+    due: Vec<super::schedule::Due>,
+) -> Result<Vec<Scheduled>> {
+    let mut events = hashbrown::HashMap::<u64, _>::new();
+    let mut missing: Vec<u64> = due.iter().map(|(_, position)| *position).collect();
+    while !missing.is_empty() {
+        events.extend(fetch::scheduled(view, missing.clone()).await?);
+        missing.retain(|position| !events.contains_key(position));
+    }
+    let event = |(at, position)| {
+        Some(Scheduled {
+            at,
+            envelope: events.remove(&position)?,
+        })
+    };
+    Ok(due.into_iter().filter_map(event).collect())
+}
+
+impl Core {
+    /// Up to `max` schedules that are due at `now`, and that nobody is at.
+    pub(super) fn due_schedules(&self, max: usize) -> Vec<(String, u64)> {
+        let now = self.clock.now();
+        let due = self
+            .state
+            .schedules
+            .iter()
+            .take_while(|((at, _), _)| *at <= now);
+        let free = due.filter(|(_, id)| !self.leaving.contains(id.as_ref()));
+        free.take(max)
+            .map(|((_, position), id)| (id.to_string(), position))
+            .collect()
+    }
+
+    /// When the next schedule is due that nobody is at.
+    pub(super) fn next_schedule(&self) -> Option<Timestamp> {
+        let mut free = self
+            .state
+            .schedules
+            .iter()
+            .filter(|(_, id)| !self.leaving.contains(id.as_ref()));
+        free.next().map(|((at, _), _)| at)
+    }
+}

@@ -1,0 +1,248 @@
+//! Reading a log that another process owns.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use ensue_log as log;
+use futures_util::future::BoxFuture;
+
+use super::fetch::blocking;
+use super::settings::Settings;
+use super::state::State;
+use super::{failure, operate, query, status};
+use crate::engine::{
+    Append, Appended, DeadLetter, DeadLetterFilter, Engine, EngineStatus, Guarantees, Member, Page,
+    Position, Query, Scheduled, Start, Subscription,
+};
+use crate::error::{Error, Result};
+use crate::time::Clock;
+
+/// How often the log is looked at for something new.
+const LOOK_WAIT: Duration = Duration::from_millis(50);
+
+/// An engine that only reads.
+#[derive(Debug)]
+pub(super) struct Reader {
+    settings: Settings,
+    directory: String,
+    guarantees: Guarantees,
+    view: log::View,
+    followed: Arc<Mutex<Followed>>,
+}
+
+/// The log as of the last look, and the fold of its control records.
+#[derive(Debug)]
+struct Followed {
+    follower: log::Follower,
+    state: State,
+    /// The position up to which `state` is folded.
+    at: u64,
+}
+
+impl Followed {
+    /// Looks for what is new. Blocks.
+    fn look(&mut self) -> Result<()> {
+        self.follower.refresh().map_err(failure::of_log)?;
+        let view = self.follower.view();
+        if self.at < view.first().get() {
+            // Retention overtook this reader; a checkpoint has what the lost records said.
+            (self.state, self.at, _) = State::load(&view)?;
+        } else {
+            self.at = self.state.catch_up(&view, self.at)?;
+        }
+        Ok(())
+    }
+}
+
+impl Reader {
+    pub(super) async fn open(directory: String, settings: Settings) -> Result<Self> {
+        let storage = Arc::new(log::storage::File::new(&directory));
+        let followed = blocking(move || {
+            let follower = log::Follower::open(storage).map_err(failure::of_log)?;
+            let (state, at, _) = State::load(&follower.view())?;
+            Ok(Followed {
+                follower,
+                state,
+                at,
+            })
+        })
+        .await?;
+        let guarantees = settings.guarantees();
+        let view = followed.follower.view();
+        let followed = Arc::new(Mutex::new(followed));
+        Ok(Self {
+            settings,
+            directory,
+            guarantees,
+            view,
+            followed,
+        })
+    }
+
+    /// Runs `work` on the log as it is now, where it may block.
+    async fn look<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Followed) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        let followed = self.followed.clone();
+        blocking(move || {
+            let mut followed = lock(&followed);
+            followed.look()?;
+            work(&followed)
+        })
+        .await
+    }
+
+    /// Why nothing can be written.
+    fn refused<T>(&self) -> BoxFuture<'_, Result<T>> {
+        let directory = self.directory.clone();
+        Box::pin(async move {
+            let shown = directory.clone();
+            let owner = blocking(move || {
+                use log::Storage as _;
+                match log::storage::File::new(&directory).lock() {
+                    Ok(log::storage::Locking::Held { pid }) => Ok(pid),
+                    _ => Ok(None),
+                }
+            });
+            Err(match owner.await? {
+                Some(pid) => Error::Locked {
+                    directory: shown,
+                    pid,
+                },
+                None => Error::ReadOnly { directory: shown },
+            })
+        })
+    }
+}
+
+fn lock(followed: &Mutex<Followed>) -> MutexGuard<'_, Followed> {
+    followed.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Engine for Reader {
+    fn url(&self) -> &str {
+        &self.settings.url
+    }
+
+    fn guarantees(&self) -> &Guarantees {
+        &self.guarantees
+    }
+
+    fn clock(&self) -> &Clock {
+        &self.settings.clock
+    }
+
+    fn append(&self, _: Vec<Append>) -> BoxFuture<'_, Result<Vec<Appended>>> {
+        self.refused()
+    }
+
+    fn join(&self, _: Subscription) -> BoxFuture<'_, Result<Box<dyn Member>>> {
+        self.refused()
+    }
+
+    fn read(&self, query: Query) -> BoxFuture<'_, Result<Page>> {
+        Box::pin(async move {
+            self.look(|_| Ok(())).await?;
+            query::read(&self.view, query).await
+        })
+    }
+
+    fn wait(&self, position: Position) -> BoxFuture<'_, Result<()>> {
+        Box::pin(async move {
+            loop {
+                self.look(|_| Ok(())).await?;
+                if self.view.durable().get() > position.get() {
+                    return Ok(());
+                }
+                self.settings.clock.sleep(LOOK_WAIT).await;
+            }
+        })
+    }
+
+    fn cancel(&self, _: Vec<String>) -> BoxFuture<'_, Result<usize>> {
+        self.refused()
+    }
+
+    fn scheduled(&self, limit: usize) -> BoxFuture<'_, Result<Vec<Scheduled>>> {
+        Box::pin(async move {
+            let due = self
+                .look(move |it| Ok(operate::find_scheduled(&it.state, limit)))
+                .await?;
+            operate::scheduled(&self.view, due).await
+        })
+    }
+
+    fn state<'a>(
+        &'a self,
+        group: &'a str,
+        topic: &'a str,
+        key: &'a str,
+        name: &'a str,
+    ) -> BoxFuture<'a, Result<Option<Bytes>>> {
+        let [group, topic, key, name] = [group, topic, key, name].map(str::to_owned);
+        Box::pin(self.look(move |it| {
+            let group = it.state.groups.get(&group);
+            Ok(group
+                .and_then(|group| group.cells.get(&topic, &key, &name))
+                .cloned())
+        }))
+    }
+
+    fn dead_letters<'a>(
+        &'a self,
+        group: Option<&'a str>,
+        filter: DeadLetterFilter,
+    ) -> BoxFuture<'a, Result<Vec<DeadLetter>>> {
+        let group = group.map(str::to_owned);
+        Box::pin(async move {
+            let found = self
+                .look(move |it| Ok(operate::find_dead(&it.state, group.as_deref(), &filter)))
+                .await?;
+            operate::dead_letters(&self.view, found).await
+        })
+    }
+
+    fn redrive<'a>(&'a self, _: &'a str, _: DeadLetterFilter) -> BoxFuture<'a, Result<usize>> {
+        self.refused()
+    }
+
+    fn discard<'a>(&'a self, _: &'a str, _: DeadLetterFilter) -> BoxFuture<'a, Result<usize>> {
+        self.refused()
+    }
+
+    fn reset<'a>(&'a self, _: &'a str, _: Start) -> BoxFuture<'a, Result<()>> {
+        self.refused()
+    }
+
+    fn delete_group<'a>(&'a self, _: &'a str) -> BoxFuture<'a, Result<()>> {
+        self.refused()
+    }
+
+    fn status(&self) -> BoxFuture<'_, Result<EngineStatus>> {
+        let (url, guarantees) = (self.settings.url.clone(), self.guarantees.clone());
+        // How the owner was opened is not in its files.
+        let durability = "unknown".to_owned();
+        Box::pin(self.look(move |it| {
+            let view = it.follower.view();
+            Ok(EngineStatus {
+                url,
+                trouble: None,
+                durability,
+                first: Position::new(view.first().get()),
+                end: Position::new(view.durable().get()),
+                bytes: None,
+                topics: status::topics(&view)?,
+                groups: status::of_state(&it.state, &view)?,
+                scheduled: it.state.schedules.len(),
+                next_due: it.state.schedules.next_due(),
+                guarantees,
+            })
+        }))
+    }
+
+    fn close(&self) -> BoxFuture<'_, Result<()>> {
+        Box::pin(std::future::ready(Ok(())))
+    }
+}

@@ -1,0 +1,402 @@
+//! What the embedded engine writes into the log.
+//!
+//! Users' events are records of kind [`EVENT`]: topic and key as they are, the body as in
+//! [`Envelope::body`], and for dedup an id of 128 bits made from the event's id ([`dedup_id`]).
+//! Everything else is a *control record*: its topic starts with `_ensue.`, its kind is one of
+//! [`Change`]'s, its body a MessagePack map with the fields of that variant under their names, so
+//! that later versions can add some. Unknown fields are ignored, an unknown kind is not.
+//!
+//! | kind | topic | key | what happened |
+//! | --- | --- | --- | --- |
+//! | 0 | the event's | the event's | an event was appended |
+//! | 1 | `_ensue.groups` | group | a member joined; the first one creates the group |
+//! | 2 | `_ensue.groups` | group | a member left |
+//! | 3 | `_ensue.groups` | group | a commit: settled, retried, parked, dead events, state |
+//! | 4 | `_ensue.groups` | group | an attempt began, before its event was delivered |
+//! | 5 | `_ensue.groups` | group | dead letters were redriven |
+//! | 6 | `_ensue.groups` | group | dead letters were discarded |
+//! | 7 | `_ensue.groups` | group | the group was moved |
+//! | 8 | `_ensue.groups` | group | the group was deleted |
+//! | 9 | `_ensue.schedules` | event id | an event was scheduled; the body holds it |
+//! | 10 | `_ensue.schedules` | empty | scheduled events were appended |
+//! | 11 | `_ensue.schedules` | empty | scheduled events were cancelled |
+
+use bytes::Bytes;
+use ensue_log as log;
+use serde::{Deserialize, Serialize};
+
+use super::binary::Binary;
+use super::ranges::Settled;
+use crate::engine::DeathCause;
+use crate::error::{Error, Result};
+use crate::event::Envelope;
+use crate::time::Timestamp;
+use crate::topic::TopicPattern;
+
+/// The kind of the users' events.
+pub(super) const EVENT: u8 = 0;
+/// What the topics of control records start with; no user's event may go there.
+pub(super) const CONTROL: &str = "_ensue.";
+const GROUPS: &str = "_ensue.groups";
+const SCHEDULES: &str = "_ensue.schedules";
+/// The longest reason that is kept, in bytes; what is longer is cut.
+pub(super) const REASON_BYTES_MAX: usize = 1024;
+
+/// One thing that happened to a group or to the schedules. The engine's state is the fold of them.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Change {
+    Joined(Joined),
+    Left(Left),
+    Committed(Box<Committed>),
+    Begun(Begun),
+    Redriven(Redriven),
+    Discarded(Discarded),
+    Reset(Reset),
+    Deleted(Deleted),
+    Scheduled(Scheduled),
+    Fired(Fired),
+    Cancelled(Cancelled),
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct Joined {
+    pub(super) group: String,
+    pub(super) member: u64,
+    /// Which opening of the log the member lives in.
+    pub(super) boot: u64,
+    pub(super) topics: Vec<TopicPattern>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) types: Option<Vec<String>>,
+    /// Where the group starts, if this record creates it.
+    pub(super) start: u64,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct Left {
+    pub(super) group: String,
+    pub(super) member: u64,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(super) struct Committed {
+    pub(super) group: String,
+    /// 0 is the engine itself, which parks events and moves past those that match nothing.
+    pub(super) member: u64,
+    /// When.
+    pub(super) at: Timestamp,
+    /// What the group need not read again, whatever became of it.
+    #[serde(default, skip_serializing_if = "Settled::is_empty")]
+    pub(super) settled: Settled,
+    /// Retried and parked events that are done.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) done: Vec<u64>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) retries: Vec<Retried>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) parked: Vec<Parked>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) dead: Vec<Died>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) cells: Vec<Cell>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct Retried {
+    pub(super) position: u64,
+    pub(super) topic: String,
+    pub(super) key: String,
+    pub(super) attempt: u32,
+    pub(super) due: Timestamp,
+    pub(super) reason: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct Parked {
+    pub(super) position: u64,
+    pub(super) topic: String,
+    pub(super) key: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct Died {
+    pub(super) position: u64,
+    pub(super) topic: String,
+    pub(super) key: String,
+    pub(super) id: String,
+    pub(super) kind: String,
+    pub(super) attempts: u32,
+    pub(super) cause: DeathCause,
+    pub(super) reason: String,
+    /// Whether later events of the key park behind it.
+    pub(super) blocks: bool,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct Cell {
+    pub(super) topic: String,
+    pub(super) key: String,
+    pub(super) name: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) value: Option<Binary>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct Begun {
+    pub(super) group: String,
+    pub(super) begins: Vec<Begin>,
+    pub(super) boot: u64,
+}
+
+/// An attempt that begins.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct Begin {
+    pub(super) position: u64,
+    pub(super) attempt: u32,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct Redriven {
+    pub(super) group: String,
+    pub(super) positions: Vec<u64>,
+    pub(super) at: Timestamp,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct Discarded {
+    pub(super) group: String,
+    pub(super) positions: Vec<u64>,
+    pub(super) at: Timestamp,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct Reset {
+    pub(super) group: String,
+    pub(super) to: u64,
+    pub(super) at: Timestamp,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct Deleted {
+    pub(super) group: String,
+    pub(super) at: Timestamp,
+}
+
+/// The event itself stays in the log: memory holds its position.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct Scheduled {
+    pub(super) id: String,
+    pub(super) at: Timestamp,
+    pub(super) topic_bytes: usize,
+    pub(super) key_bytes: usize,
+    /// Topic, key and body of the event. Empty in memory once it is in the log.
+    pub(super) content: Binary,
+}
+
+impl Scheduled {
+    /// The event.
+    pub(super) fn envelope(self) -> Result<Envelope> {
+        let Self {
+            content,
+            topic_bytes,
+            key_bytes,
+            ..
+        } = self;
+        Ok(Envelope::from_content(content.0, topic_bytes, key_bytes)?)
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct Fired {
+    pub(super) ids: Vec<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct Cancelled {
+    pub(super) ids: Vec<String>,
+}
+
+impl Change {
+    /// The group that it concerns, if it concerns one.
+    pub(super) fn group(&self) -> Option<&str> {
+        match self {
+            Self::Joined(Joined { group, .. })
+            | Self::Left(Left { group, .. })
+            | Self::Begun(Begun { group, .. })
+            | Self::Redriven(Redriven { group, .. })
+            | Self::Discarded(Discarded { group, .. })
+            | Self::Reset(Reset { group, .. })
+            | Self::Deleted(Deleted { group, .. }) => Some(group),
+            Self::Committed(committed) => Some(&committed.group),
+            Self::Scheduled(_) | Self::Fired(_) | Self::Cancelled(_) => None,
+        }
+    }
+
+    fn encode(&self) -> Result<(u8, Vec<u8>), rmp_serde::encode::Error> {
+        use rmp_serde::to_vec_named as to;
+        Ok(match self {
+            Self::Joined(body) => (1, to(body)?),
+            Self::Left(body) => (2, to(body)?),
+            Self::Committed(body) => (3, to(body)?),
+            Self::Begun(body) => (4, to(body)?),
+            Self::Redriven(body) => (5, to(body)?),
+            Self::Discarded(body) => (6, to(body)?),
+            Self::Reset(body) => (7, to(body)?),
+            Self::Deleted(body) => (8, to(body)?),
+            Self::Scheduled(body) => (9, to(body)?),
+            Self::Fired(body) => (10, to(body)?),
+            Self::Cancelled(body) => (11, to(body)?),
+        })
+    }
+
+    /// Adds the record to `batch`.
+    pub(super) fn push_to(&self, batch: &mut log::Batch) -> Result<()> {
+        let (kind, body) = self
+            .encode()
+            .map_err(|error| Error::Configuration(format!("a control record: {error}")))?;
+        let (topic, key) = match self {
+            Self::Scheduled(scheduled) => (SCHEDULES, scheduled.id.as_str()),
+            Self::Fired(_) | Self::Cancelled(_) => (SCHEDULES, ""),
+            _ => (GROUPS, self.group().unwrap_or_default()),
+        };
+        let (key, body) = (key.as_bytes(), body.as_slice());
+        batch
+            .push(&log::Record {
+                kind,
+                id: None,
+                topic,
+                key,
+                body,
+            })
+            .map_err(super::failure::of_log)
+    }
+
+    /// Reads a control record; `None` for an event.
+    pub(super) fn read(kind: u8, position: u64, body: &[u8]) -> Result<Option<Self>> {
+        use rmp_serde::from_slice as from;
+        let change = match kind {
+            EVENT => return Ok(None),
+            1 => from(body).map(Self::Joined),
+            2 => from(body).map(Self::Left),
+            3 => from(body).map(|body| Self::Committed(Box::new(body))),
+            4 => from(body).map(Self::Begun),
+            5 => from(body).map(Self::Redriven),
+            6 => from(body).map(Self::Discarded),
+            7 => from(body).map(Self::Reset),
+            8 => from(body).map(Self::Deleted),
+            9 => from(body).map(Self::Scheduled),
+            10 => from(body).map(Self::Fired),
+            11 => from(body).map(Self::Cancelled),
+            unknown => {
+                return Err(Error::Corrupt(format!(
+                    "the record at position {position} has the kind {unknown}, which this version \
+                     does not know; was it written by a newer Ensue?"
+                )));
+            }
+        };
+        change.map(Some).map_err(|error| {
+            Error::Corrupt(format!(
+                "the control record at position {position}: {error}"
+            ))
+        })
+    }
+}
+
+/// The 128 bits that stand for an event's id when the log looks for duplicates.
+///
+/// A UUID in its usual form (what Ensue gives events that bring no id) is its own 128 bits; of any
+/// other text they are the UUID of version 5 (RFC 9562: SHA-1, of which 122 bits are kept). Among
+/// the 2²⁰ ids that are remembered by default, the chance that some two different ones look the
+/// same is about 2⁴⁰ / 2¹²³, once in 10²⁵ windows.
+pub(super) fn dedup_id(id: &str) -> u128 {
+    /// Random, never to be changed: ids on disk depend on it.
+    const IDS: uuid::Uuid = uuid::uuid!("b1f0e8a5-6f0a-4b6a-9a3e-2d3a1f0c7e55");
+    // A text that differs in case only is another id, so that only lower case is its own bits.
+    let is_canonical = id.len() == 36 && !id.bytes().any(|byte| byte.is_ascii_uppercase());
+    if is_canonical && let Ok(uuid) = uuid::Uuid::try_parse(id) {
+        return uuid.as_u128();
+    }
+    uuid::Uuid::new_v5(&IDS, id.as_bytes()).as_u128()
+}
+
+/// Adds an event to `batch`.
+pub(super) fn push_event(batch: &mut log::Batch, envelope: &Envelope) -> Result<()> {
+    let record = log::Record {
+        kind: EVENT,
+        id: Some(dedup_id(envelope.id())),
+        topic: envelope.topic(),
+        key: envelope.key().as_bytes(),
+        body: envelope.body(),
+    };
+    batch.push(&record).map_err(super::failure::of_log)
+}
+
+/// The event of an entry, sharing the entry's memory.
+pub(super) fn envelope_of(entry: &log::Entry<'_>) -> Result<Envelope> {
+    Envelope::from_content(entry.content(), entry.topic_len(), entry.key_len()).map_err(|error| {
+        Error::Corrupt(format!("the event at position {}: {error}", entry.position))
+    })
+}
+
+/// `reason`, cut to [`REASON_BYTES_MAX`] at a character.
+pub(super) fn shorten(reason: &str) -> String {
+    if reason.len() <= REASON_BYTES_MAX {
+        return reason.to_owned();
+    }
+    let mut cut = REASON_BYTES_MAX;
+    while !reason.is_char_boundary(cut) {
+        cut -= 1;
+    }
+    format!("{}…", reason.get(..cut).unwrap_or_default())
+}
+
+impl From<&Envelope> for Binary {
+    fn from(envelope: &Envelope) -> Self {
+        Self(Bytes::clone(envelope.content()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn control_records_are_read_as_written() {
+        let change = Change::Committed(Box::new(Committed {
+            group: "g".into(),
+            member: 1,
+            settled: Settled(vec![(3, 5), (9, 10)]),
+            cells: vec![Cell {
+                topic: "t".into(),
+                key: "k".into(),
+                name: "n".into(),
+                value: Some(Binary(Bytes::from_static(b"\xff\x00"))),
+            }],
+            ..Committed::default()
+        }));
+        let (kind, body) = change.encode().unwrap();
+        assert_eq!(Change::read(kind, 0, &body).unwrap(), Some(change));
+        let error = Change::read(99, 7, &body).unwrap_err().to_string();
+        assert!(
+            error.contains("position 7") && error.contains("99"),
+            "{error}"
+        );
+        assert!(Change::read(1, 7, b"\xc1").is_err());
+    }
+
+    #[test]
+    fn ids_that_differ_are_told_apart() {
+        let uuid = "0190b3a0-7b3c-7c3c-8c3c-0190b3a07b3c";
+        let ids = [
+            uuid.to_owned(),
+            uuid.to_uppercase(),
+            uuid.replace('-', ""),
+            "o-1".into(),
+        ];
+        for (index, id) in ids.iter().enumerate() {
+            assert_eq!(dedup_id(id), dedup_id(id));
+            for other in ids.iter().skip(index + 1) {
+                assert_ne!(dedup_id(id), dedup_id(other), "{id} {other}");
+            }
+        }
+    }
+}

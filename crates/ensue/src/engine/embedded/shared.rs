@@ -1,0 +1,276 @@
+//! What the engine, its members and its background tasks share.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use ensue_log as log;
+use tokio::sync::{Notify, OnceCell};
+use tokio::task::JoinHandle;
+
+use super::core::{Core, Terms};
+use super::failure;
+use super::fetch::blocking;
+use super::record::Change;
+use super::settings::Settings;
+use super::state::State;
+use crate::engine::Guarantees;
+use crate::error::{Error, Result};
+
+/// An open log with everything around it.
+#[derive(Debug)]
+pub(super) struct Shared {
+    pub(super) settings: Settings,
+    pub(super) guarantees: Guarantees,
+    pub(super) log: log::Log,
+    pub(super) view: log::View,
+    core: Mutex<Core>,
+    /// Joins and what operators do happen one at a time.
+    pub(super) turn: tokio::sync::Mutex<()>,
+    pub(super) is_closed: AtomicBool,
+    warm: OnceCell<()>,
+    pub(super) checkpoint: Checkpoint,
+    tasks: Mutex<Vec<JoinHandle<()>>>,
+}
+
+/// When the next checkpoint is due.
+#[derive(Debug, Default)]
+pub(super) struct Checkpoint {
+    /// Bytes submitted since the last one.
+    grown: AtomicU64,
+    /// How many are enough.
+    enough: AtomicU64,
+    pub(super) due: Arc<Notify>,
+}
+
+impl Shared {
+    /// Opens the log and replays its control records. Blocks.
+    pub(super) fn open(storage: Arc<dyn log::Storage>, settings: Settings) -> Result<Self> {
+        let guarantees = settings.guarantees();
+        let log = log::Log::open(storage, settings.log_options()).map_err(failure::of_log)?;
+        let recovery = log.recovery();
+        if let Some(file) = &recovery.torn_file {
+            tracing::warn!(
+                file,
+                offset = recovery.torn_offset,
+                bytes = recovery.torn_bytes,
+                "removed the torn end of a write that was never acknowledged"
+            );
+        }
+        let view = log.view();
+        let (state, end, checkpoint_bytes) = State::load(&view)?;
+        let core = Core::new(state, settings.clock.clone(), end);
+        let shared = Self {
+            settings,
+            guarantees,
+            log,
+            view,
+            core: Mutex::new(core),
+            turn: tokio::sync::Mutex::default(),
+            is_closed: AtomicBool::new(false),
+            warm: OnceCell::new(),
+            checkpoint: Checkpoint::default(),
+            tasks: Mutex::default(),
+        };
+        shared.next_checkpoint(checkpoint_bytes);
+        Ok(shared)
+    }
+
+    pub(super) fn core(&self) -> MutexGuard<'_, Core> {
+        // A panic while it was held would be a bug in the state machine; what is durable is right.
+        self.core.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn check_open(&self) -> Result<()> {
+        if self.is_closed.load(Ordering::Acquire) {
+            Err(Error::Closed)
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Completes when the ids of the dedup window are in memory, so that no append reads them.
+    pub(super) async fn warm(self: &Arc<Self>) -> Result<()> {
+        let load = || async {
+            let shared = self.clone();
+            blocking(move || shared.log.warm().map_err(failure::of_log)).await
+        };
+        self.warm.get_or_try_init(load).await.map(drop)
+    }
+
+    /// Runs `submit` until the queue has room for its batch. It gets the batch back each time.
+    pub(super) async fn submit(
+        &self,
+        mut batch: log::Batch,
+        mut submit: impl FnMut(log::Batch) -> Result<log::Submitted, Refusal>,
+    ) -> Result<log::Submitted> {
+        self.grew(batch.bytes());
+        loop {
+            let room = self.log.room();
+            match submit(batch) {
+                Ok(submitted) => return Ok(submitted),
+                Err(Refusal::Log(log::SubmitError::Full(refused))) => batch = refused,
+                Err(Refusal::Log(error)) => return Err(failure::of_submit(error)),
+                Err(Refusal::Engine(error)) => return Err(error),
+            }
+            room.await;
+        }
+    }
+
+    /// Submits control records alone, and waits until they are durable and applied.
+    pub(super) async fn record(self: &Arc<Self>, changes: Vec<Change>) -> Result<()> {
+        let submitted = self.submit_changes(changes).await?;
+        submitted.await.map_err(failure::of_log)?;
+        self.core().advance();
+        Ok(())
+    }
+
+    /// Submits control records alone.
+    pub(super) async fn submit_changes(
+        self: &Arc<Self>,
+        changes: Vec<Change>,
+    ) -> Result<log::Submitted> {
+        let mut batch = log::Batch::new();
+        for change in &changes {
+            change.push_to(&mut batch)?;
+        }
+        self.submit(batch, |batch| {
+            self.check_open()?;
+            let mut core = self.core();
+            core.advance();
+            Ok(core.submit(&self.log, batch, changes.clone(), Terms::default())?)
+        })
+        .await
+    }
+
+    /// Notes that the log grew.
+    pub(super) fn grew(&self, bytes: usize) {
+        let grown = self
+            .checkpoint
+            .grown
+            .fetch_add(bytes as u64, Ordering::Relaxed)
+            + bytes as u64;
+        if grown >= self.checkpoint.enough.load(Ordering::Relaxed) {
+            self.checkpoint.due.notify_one();
+        }
+    }
+
+    fn next_checkpoint(&self, last_bytes: usize) {
+        let enough = self.settings.checkpoint_bytes.max(2 * last_bytes as u64);
+        self.checkpoint.enough.store(enough, Ordering::Relaxed);
+        self.checkpoint.grown.store(0, Ordering::Relaxed);
+    }
+
+    /// Writes the state as of the last durable record, then removes what retention no longer
+    /// keeps and nobody needs. Blocks.
+    pub(super) fn write_checkpoint(&self) -> Result<()> {
+        let (at, state) = {
+            let mut core = self.core();
+            core.advance();
+            self.pass_all(&mut core);
+            // Cells are shared, not copied: the lock is held for a moment only.
+            (core.applied(self.log.durable().get()), core.state.clone())
+        };
+        let (bytes, floor) = (state.encode()?, state.floor().min(at));
+        self.log
+            .checkpoint(log::Position::new(at), &bytes)
+            .map_err(failure::of_log)?;
+        tracing::debug!(at, bytes = bytes.len(), "wrote a checkpoint");
+        self.next_checkpoint(bytes.len());
+        if self.settings.retention_age.is_some() || self.settings.retention_bytes.is_some() {
+            let trimmed = self
+                .log
+                .trim(log::Position::new(floor))
+                .map_err(failure::of_log)?;
+            if trimmed.segments > 0 {
+                let (segments, bytes) = (trimmed.segments, trimmed.bytes);
+                tracing::info!(segments, bytes, first = %trimmed.first, "retention removed segments");
+            }
+        }
+        Ok(())
+    }
+
+    /// Records how far groups are that have nothing to settle: otherwise they would pin the log.
+    fn pass_all(&self, core: &mut Core) {
+        let names: Vec<String> = core.lives.keys().cloned().collect();
+        for name in names {
+            let group = core.state.groups.get(&name).map(|group| group.low);
+            if let (Some(live), Some(low)) = (core.lives.get_mut(&name), group) {
+                live.pass(low, 1);
+            }
+            if let Err(error) = self.record_own(core, &name) {
+                tracing::debug!(%error, group = name, "could not record how far a group is");
+            }
+        }
+    }
+
+    /// Records what was met of blocked keys and what was passed. Nobody waits for it: until it is
+    /// durable, the low-water mark stays before it.
+    pub(super) fn record_own(&self, core: &mut Core, name: &str) -> Result<()> {
+        let now = core.clock.now();
+        let live = core.lives.get_mut(name);
+        let Some((live, committed)) = live.and_then(|live| {
+            let committed = live.park(name, now)?;
+            Some((live, committed))
+        }) else {
+            return Ok(());
+        };
+        let epoch = live.epoch;
+        let change = Change::Committed(Box::new(committed));
+        let mut batch = log::Batch::new();
+        change.push_to(&mut batch)?;
+        self.grew(batch.bytes());
+        let terms = Terms {
+            epoch: Some(epoch),
+            ..Terms::default()
+        };
+        let outcome = core.submit(&self.log, batch, vec![change.clone()], terms);
+        if let Change::Committed(committed) = &change
+            && let Some((live, _)) = core.live(name, epoch)
+        {
+            match &outcome {
+                Ok(submitted) => live.own_is_coming(submitted.clone()),
+                Err(_) => live.say_again(committed),
+            }
+        }
+        match outcome {
+            Ok(_) | Err(log::SubmitError::Full(_)) => Ok(()),
+            Err(error) => Err(failure::of_submit(error)),
+        }
+    }
+
+    pub(super) fn keep_task(&self, task: JoinHandle<()>) {
+        self.tasks
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(task);
+    }
+
+    pub(super) fn stop_tasks(&self) {
+        let tasks = std::mem::take(&mut *self.tasks.lock().unwrap_or_else(PoisonError::into_inner));
+        tasks.iter().for_each(JoinHandle::abort);
+    }
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        self.stop_tasks();
+    }
+}
+
+/// Why a batch was not submitted.
+pub(super) enum Refusal {
+    Log(log::SubmitError),
+    Engine(Error),
+}
+
+impl From<log::SubmitError> for Refusal {
+    fn from(error: log::SubmitError) -> Self {
+        Self::Log(error)
+    }
+}
+
+impl From<Error> for Refusal {
+    fn from(error: Error) -> Self {
+        Self::Engine(error)
+    }
+}

@@ -1,0 +1,104 @@
+//! Reading on: picking a group's events out of the log's records, and putting them in line.
+
+use ensue_log as log;
+
+use super::filter::Memo;
+use super::group::Group;
+use super::live::{Live, Ready};
+use super::record;
+use super::slots::Hasher;
+use crate::error::Result;
+use crate::event::Envelope;
+
+/// How many records are looked at in one go, so that nothing else waits long.
+const STAGE_RECORDS_MAX: usize = 8_192;
+/// How many events are staged in one go.
+const STAGE_EVENTS_MAX: usize = 2_048;
+
+/// What a read found.
+#[derive(Debug, Default)]
+pub(super) struct Staged {
+    pub(super) events: Vec<(u64, u8, Envelope)>,
+    pub(super) cursor: u64,
+    pub(super) rest: Option<(log::Chunk, log::Place)>,
+}
+
+/// Looks at records outside of the lock: picks the group's events out of them.
+pub(super) fn stage(
+    chunk: log::Chunk,
+    place: Option<log::Place>,
+    from: u64,
+    memo: &mut Memo,
+    hasher: &Hasher,
+) -> Result<Staged> {
+    let mut staged = Staged {
+        cursor: from,
+        ..Staged::default()
+    };
+    let mut entries = match place {
+        Some(place) => chunk.resume(place),
+        None => chunk.iter(),
+    };
+    let mut looked_at = 0;
+    while looked_at < STAGE_RECORDS_MAX && staged.events.len() < STAGE_EVENTS_MAX {
+        let Some(entry) = entries.next() else {
+            staged.cursor = chunk.next().get().max(staged.cursor);
+            return Ok(staged);
+        };
+        looked_at += 1;
+        staged.cursor = entry.position.get() + 1;
+        if entry.kind != record::EVENT || !memo.wants_topic(entry.topic) {
+            continue;
+        }
+        let envelope = record::envelope_of(&entry)?;
+        if memo.wants_type(envelope.kind()) {
+            let slot = hasher.slot_of(envelope.topic(), envelope.key());
+            staged.events.push((entry.position.get(), slot, envelope));
+        }
+    }
+    let place = entries.pause();
+    staged.rest = Some((chunk, place));
+    Ok(staged)
+}
+
+impl Staged {
+    /// Copies the events: few of many records must not keep all of them in memory.
+    pub(super) fn detach(&mut self) {
+        for (_, _, envelope) in &mut self.events {
+            *envelope = envelope.detached();
+        }
+    }
+}
+
+impl Live {
+    /// Takes in what a read of this very epoch found.
+    pub(super) fn staged(&mut self, group: &Group, staged: Staged) {
+        self.is_reading = false;
+        self.cursor = staged.cursor;
+        self.rest = staged.rest;
+        for (position, slot, envelope) in staged.events {
+            if position < self.replayed && group.is_settled(position) {
+                continue;
+            }
+            self.window
+                .push(self.from, position, envelope.content().len() as u32, slot);
+            self.from = position + 1;
+            self.enqueue(Ready {
+                position,
+                slot,
+                envelope: Some(envelope),
+            });
+        }
+        if self.seats.len() > 1 {
+            self.wake_all();
+        }
+    }
+
+    /// Notes that nothing of this group lies before the cursor, if that is worth a record.
+    pub(super) fn pass(&mut self, low: u64, records_min: u64) {
+        if self.window.is_empty() && self.cursor.saturating_sub(self.from.max(low)) >= records_min {
+            self.passed.push((self.from, self.cursor));
+            self.from = self.cursor;
+        }
+    }
+}

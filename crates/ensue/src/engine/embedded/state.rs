@@ -1,0 +1,138 @@
+//! Everything durable beside the events: the fold of all control records, and its checkpoint.
+//!
+//! The same code applies a change when it becomes durable, when the log is replayed at open and
+//! when another process follows the log.
+
+use std::collections::BTreeMap;
+
+use ensue_log as log;
+use serde::{Deserialize, Serialize};
+
+use super::group::Group;
+use super::record::{CONTROL, Change};
+use super::schedule::Schedules;
+use crate::error::{Error, Result};
+
+/// The version of the checkpoint's layout.
+const VERSION: u32 = 1;
+
+/// The fold of the control records before some position.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+pub(super) struct State {
+    version: u32,
+    pub(super) groups: BTreeMap<String, Group>,
+    pub(super) schedules: Schedules,
+}
+
+impl State {
+    /// Applies the control record at `position`. A record of a group that is not there says
+    /// something about one that was deleted meanwhile, and changes nothing.
+    pub(super) fn apply(&mut self, position: u64, change: &Change) {
+        match change {
+            Change::Joined(joined) if !self.groups.contains_key(&joined.group) => {
+                self.groups
+                    .insert(joined.group.clone(), Group::new(joined.start));
+            }
+            Change::Deleted(deleted) => {
+                self.groups.remove(&deleted.group);
+            }
+            Change::Scheduled(scheduled) => {
+                self.schedules.add(&scheduled.id, scheduled.at, position);
+            }
+            Change::Fired(fired) => {
+                self.schedules.remove_all(&fired.ids);
+            }
+            Change::Cancelled(cancelled) => {
+                self.schedules.remove_all(&cancelled.ids);
+            }
+            _ => {}
+        }
+        if let Some(group) = change.group().and_then(|name| self.groups.get_mut(name)) {
+            group.apply(change);
+        }
+    }
+
+    /// The bytes of state cells over all groups.
+    pub(super) fn cell_bytes(&self) -> usize {
+        self.groups.values().map(|group| group.cells.bytes()).sum()
+    }
+
+    /// The oldest position that must stay in the log: what a group has not settled, what it has
+    /// put aside, what waits for its time.
+    pub(super) fn floor(&self) -> u64 {
+        let groups = self.groups.values().map(Group::floor).min();
+        groups
+            .unwrap_or(u64::MAX)
+            .min(self.schedules.floor().unwrap_or(u64::MAX))
+    }
+
+    /// The bytes of a checkpoint.
+    pub(super) fn encode(&self) -> Result<Vec<u8>> {
+        // Written with the fields' names, so that a later version can add some.
+        let mut bytes = Vec::new();
+        let mut serializer = rmp_serde::Serializer::new(&mut bytes).with_struct_map();
+        let stored = Stored {
+            version: VERSION,
+            groups: &self.groups,
+            schedules: &self.schedules,
+        };
+        stored
+            .serialize(&mut serializer)
+            .map_err(|error| Error::Configuration(format!("the checkpoint: {error}")))?;
+        Ok(bytes)
+    }
+
+    fn decode(bytes: &[u8]) -> Result<Self> {
+        let state: Self = rmp_serde::from_slice(bytes)
+            .map_err(|error| Error::Corrupt(format!("the checkpoint cannot be read: {error}")))?;
+        if state.version > VERSION {
+            return Err(Error::Corrupt(format!(
+                "the checkpoint has version {}, this build reads {VERSION}; use a newer Ensue",
+                state.version
+            )));
+        }
+        Ok(Self {
+            version: 0,
+            ..state
+        })
+    }
+
+    /// The state as of the durable end of what `view` shows, and that position. Blocks.
+    pub(super) fn load(view: &log::View) -> Result<(Self, u64, usize)> {
+        let (mut state, from, bytes) = match view.checkpoint().map_err(super::failure::of_log)? {
+            Some((at, bytes)) => (Self::decode(&bytes)?, at.get(), bytes.len()),
+            None => (Self::default(), view.first().get(), 0),
+        };
+        let to = state.catch_up(view, from)?;
+        Ok((state, to, bytes))
+    }
+
+    /// Applies the control records from `from` to the durable end of what `view` shows; gives that
+    /// position. Blocks.
+    pub(super) fn catch_up(&mut self, view: &log::View, from: u64) -> Result<u64> {
+        let to = view.durable();
+        let query = log::Query {
+            from: log::Position::new(from.max(view.first().get())),
+            to: Some(to),
+            topics: Some(std::sync::Arc::new(|topic| topic.starts_with(CONTROL))),
+            ..log::Query::default()
+        };
+        let mut scan = view.scan(query);
+        while let Some(chunk) = scan.next_chunk().map_err(super::failure::of_log)? {
+            for entry in chunk.iter() {
+                let position = entry.position.get();
+                if let Some(change) = Change::read(entry.kind, position, entry.body)? {
+                    self.apply(position, &change);
+                }
+            }
+        }
+        Ok(to.get())
+    }
+}
+
+#[derive(Serialize)]
+struct Stored<'a> {
+    version: u32,
+    groups: &'a BTreeMap<String, Group>,
+    schedules: &'a Schedules,
+}

@@ -1,0 +1,166 @@
+//! What is going on, put together from the state, the live groups and the log's index.
+
+use std::sync::Arc;
+
+use ensue_log as log;
+
+use super::failure;
+use super::filter::Filter;
+use super::group::Group;
+use super::live::Live;
+use super::record;
+use super::shared::Shared;
+use super::state::State;
+use crate::engine::{EngineStatus, GroupStatus, MemberStatus, Position, TopicStatus};
+use crate::error::Result;
+use crate::topic;
+
+/// A group's status, and the ranges that it has not taken up yet.
+struct Counted {
+    status: GroupStatus,
+    filter: Arc<Filter>,
+    ahead: Vec<(u64, u64)>,
+}
+
+/// The status of an engine that owns its log. Blocks.
+pub(super) fn of_engine(shared: &Shared) -> Result<EngineStatus> {
+    let (log, groups, scheduled, next_due) = {
+        let mut core = shared.core();
+        core.advance();
+        // The end after the state: what a commit settled is counted together with what follows
+        // from it, or a group would look idle for a moment that never was.
+        let log = shared.log.status();
+        let end = log.durable.get();
+        let groups: Vec<Counted> = core
+            .state
+            .groups
+            .iter()
+            .map(|(name, group)| count(name, group, core.lives.get(name), end))
+            .collect();
+        (
+            log,
+            groups,
+            core.state.schedules.len(),
+            core.state.schedules.next_due(),
+        )
+    };
+    Ok(EngineStatus {
+        url: shared.settings.url.clone(),
+        trouble: log.poisoned,
+        durability: durability(log.durability).to_owned(),
+        first: Position::new(log.first.get()),
+        end: Position::new(log.durable.get()),
+        bytes: Some(log.disk_bytes),
+        topics: topics(&shared.view)?,
+        groups: with_lag(&shared.view, groups)?,
+        scheduled,
+        next_due,
+        guarantees: shared.guarantees.clone(),
+    })
+}
+
+pub(super) fn durability(durability: log::Durability) -> &'static str {
+    match durability {
+        log::Durability::Sync => "sync",
+        log::Durability::Os => "os",
+    }
+}
+
+/// The users' topics. Blocks.
+pub(super) fn topics(view: &log::View) -> Result<Vec<TopicStatus>> {
+    let all = view.topics().map_err(failure::of_log)?;
+    let events = all.into_iter().filter(|it| it.kind == record::EVENT);
+    let users = events.filter(|it| !topic::is_reserved(&it.name));
+    let status = |it: log::Topic| TopicStatus {
+        name: it.name,
+        events: it.records,
+        first: Position::new(it.first.get()),
+        last: Position::new(it.last.get()),
+    };
+    Ok(users.map(status).collect())
+}
+
+/// The groups of a state that nobody works on in this process. Blocks.
+pub(super) fn of_state(state: &State, view: &log::View) -> Result<Vec<GroupStatus>> {
+    let end = view.durable().get();
+    let groups = state
+        .groups
+        .iter()
+        .map(|(name, group)| count(name, group, None, end))
+        .collect();
+    with_lag(view, groups)
+}
+
+fn count(name: &str, group: &Group, live: Option<&Live>, end: u64) -> Counted {
+    let seats = live.map(|live| live.seats.as_slice()).unwrap_or_default();
+    let member = |seat: &super::live::Seat| MemberStatus {
+        id: seat.member,
+        in_flight: seat.held,
+    };
+    let next_due = group.lanes.next_due();
+    let is_out = |position| live.is_some_and(|live| live.out.contains_key(&position));
+    let ready = live.map_or(0, |live| live.ready().count()) + group.lanes.ready(is_out);
+    let status = GroupStatus {
+        name: name.to_owned(),
+        topics: group.topics.iter().map(ToString::to_string).collect(),
+        position: Position::new(group.low),
+        lag: ready as u64,
+        in_flight: live.map_or(0, Live::held),
+        retrying: group.lanes.retrying(),
+        parked: group.lanes.parked(),
+        dead: group.lanes.dead(),
+        next_due,
+        paused: live.and_then(|live| live.paused.clone()),
+        members: seats
+            .iter()
+            .filter(|seat| !seat.is_gone)
+            .map(member)
+            .collect(),
+    };
+    let filter = match live {
+        Some(live) => live.filter.clone(),
+        None => Arc::new(Filter::new(group.topics.clone(), group.types.clone())),
+    };
+    let ahead = match live {
+        Some(live) => vec![(live.cursor, end)],
+        None => ahead(group, end),
+    };
+    Counted {
+        status,
+        filter,
+        ahead,
+    }
+}
+
+/// What a group without members has not settled.
+fn ahead(group: &Group, end: u64) -> Vec<(u64, u64)> {
+    let mut from = group.low;
+    let mut gaps = Vec::new();
+    for (start, stop) in group.settled.iter() {
+        gaps.push((from, start));
+        from = stop;
+    }
+    gaps.push((from, end));
+    gaps
+}
+
+fn with_lag(view: &log::View, groups: Vec<Counted>) -> Result<Vec<GroupStatus>> {
+    let mut done = Vec::with_capacity(groups.len());
+    for Counted {
+        mut status,
+        filter,
+        ahead,
+    } in groups
+    {
+        let wanted: Arc<dyn Fn(&str) -> bool + Send + Sync> =
+            Arc::new(move |topic| filter.wants_topic(topic));
+        for (from, to) in ahead.into_iter().filter(|(from, to)| from < to) {
+            let (from, to) = (log::Position::new(from), log::Position::new(to));
+            status.lag += view
+                .count(from, to, record::EVENT, &wanted)
+                .map_err(failure::of_log)?;
+        }
+        done.push(status);
+    }
+    Ok(done)
+}

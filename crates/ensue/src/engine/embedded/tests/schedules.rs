@@ -1,0 +1,155 @@
+//! Events that are appended later.
+
+use super::*;
+
+fn later(bed: &Bed, id: &str, seconds: u64) -> Append {
+    Append {
+        at: Some(bed.in_seconds(seconds)),
+        ..event("t", "k", id).into()
+    }
+}
+
+async fn appended(engine: &Embedded) -> Vec<String> {
+    let page = engine.read(Query::default()).await.unwrap();
+    page.events
+        .iter()
+        .map(|recorded| recorded.envelope.id().to_owned())
+        .collect()
+}
+
+/// Waits until `count` events are there.
+async fn until(engine: &Embedded, count: usize) -> Vec<String> {
+    for _ in 0..500 {
+        let found = appended(engine).await;
+        if found.len() >= count {
+            return found;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    panic!(
+        "the scheduled events did not come: {:?}",
+        appended(engine).await
+    );
+}
+
+#[tokio::test]
+async fn an_event_is_appended_when_its_time_comes_once() {
+    let bed = Bed::new();
+    let engine = bed.open().await;
+    let batch = vec![
+        later(&bed, "2", 20),
+        later(&bed, "1", 10),
+        event("t", "k", "0").into(),
+    ];
+    engine.append(batch).await.unwrap();
+    assert_eq!(appended(&engine).await, ["0"]);
+    let pending = engine.scheduled(10).await.unwrap();
+    assert_eq!(pending.len(), 2);
+    assert_eq!(
+        (pending[0].envelope.id(), pending[0].at),
+        ("1", bed.in_seconds(10))
+    );
+
+    bed.hands.advance(Duration::from_secs(10));
+    assert_eq!(until(&engine, 2).await, ["0", "1"]);
+    assert_eq!(engine.scheduled(10).await.unwrap().len(), 1);
+    engine.close().await.unwrap();
+
+    // It falls due while nobody is there.
+    bed.hands.advance(Duration::from_secs(10));
+    let engine = bed.open().await;
+    assert_eq!(until(&engine, 3).await, ["0", "1", "2"]);
+    assert_eq!(engine.status().await.unwrap().scheduled, 0);
+    let again = engine
+        .append(vec![event("t", "k", "2").into()])
+        .await
+        .unwrap();
+    assert!(again[0].is_duplicate, "it has the id it was scheduled with");
+}
+
+#[tokio::test]
+async fn an_id_that_is_pending_is_a_duplicate_and_can_be_cancelled_once() {
+    let bed = Bed::new();
+    let engine = bed.open().await;
+    let first = engine.append(vec![later(&bed, "1", 10)]).await.unwrap()[0];
+    assert!(!first.is_duplicate);
+    let twice = engine.append(vec![
+        later(&bed, "1", 99),
+        later(&bed, "2", 5),
+        later(&bed, "2", 5),
+    ]);
+    let twice = twice.await.unwrap();
+    let expected = [(true, true), (false, true), (true, true)];
+    for (appended, (is_duplicate, _)) in twice.iter().zip(expected) {
+        assert_eq!(appended.is_duplicate, is_duplicate);
+    }
+    assert_eq!(
+        (twice[0].position, twice[1].position),
+        (first.position, twice[2].position)
+    );
+    assert_eq!(
+        engine.scheduled(10).await.unwrap()[1].at,
+        bed.in_seconds(10)
+    );
+
+    assert_eq!(
+        engine
+            .cancel(vec!["1".into(), "unknown".into()])
+            .await
+            .unwrap(),
+        1
+    );
+    assert_eq!(engine.cancel(vec!["1".into()]).await.unwrap(), 0);
+    bed.hands.advance(Duration::from_secs(100));
+    assert_eq!(until(&engine, 1).await, ["2"]);
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    assert_eq!(appended(&engine).await, ["2"]);
+}
+
+#[tokio::test]
+async fn a_commit_schedules_and_cancels() {
+    let bed = Bed::new();
+    let engine = bed.open().await;
+    publish(&engine, &["a:1", "a:2"]).await;
+    let member = join(&engine).await;
+    let taken = take_all(&*member, 2).await;
+    let remind = Commit {
+        appends: vec![later(&bed, "reminder", 60)],
+        ..settle(&taken[..1])
+    };
+    let unremind = Commit {
+        cancels: vec!["reminder".into()],
+        ..settle(&taken[1..])
+    };
+    // Both are under way at the same time.
+    let (reminded, unreminded) = tokio::join!(member.commit(remind), member.commit(unremind));
+    reminded.unwrap();
+    unreminded.unwrap();
+    assert!(engine.scheduled(10).await.unwrap().is_empty());
+    bed.hands.advance(Duration::from_secs(60));
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    assert_eq!(appended(&engine).await, ["1", "2"]);
+}
+
+#[tokio::test]
+async fn schedules_are_bounded() {
+    let mut bed = Bed::new();
+    bed.settings.schedules_max = 2;
+    let engine = bed.open().await;
+    engine
+        .append(vec![later(&bed, "1", 10), later(&bed, "2", 10)])
+        .await
+        .unwrap();
+    match engine.append(vec![later(&bed, "3", 10)]).await {
+        Err(Error::Limit {
+            limit: "schedules_max",
+            value: 3,
+            max: 2,
+            ..
+        }) => {}
+        other => panic!("{other:?}"),
+    }
+    bed.hands.advance(Duration::from_secs(10));
+    until(&engine, 2).await;
+    engine.append(vec![later(&bed, "3", 10)]).await.unwrap();
+}

@@ -1,0 +1,117 @@
+//! Engines around engines: what a wrapper leaves alone goes straight through.
+
+/// Writes those methods of [`Engine`](super::Engine) that a wrapper leaves to the engine in its
+/// field `$inner`: all but `append` and `join`, which are what wrappers are for.
+macro_rules! forward_engine {
+    ($inner:ident) => {
+        fn url(&self) -> &str {
+            self.$inner.url()
+        }
+
+        fn guarantees(&self) -> &$crate::engine::Guarantees {
+            self.$inner.guarantees()
+        }
+
+        fn clock(&self) -> &$crate::time::Clock {
+            self.$inner.clock()
+        }
+
+        fn read(
+            &self,
+            query: $crate::engine::Query,
+        ) -> ::futures_util::future::BoxFuture<'_, $crate::error::Result<$crate::engine::Page>> {
+            self.$inner.read(query)
+        }
+
+        fn wait(
+            &self,
+            position: $crate::engine::Position,
+        ) -> ::futures_util::future::BoxFuture<'_, $crate::error::Result<()>> {
+            self.$inner.wait(position)
+        }
+
+        fn cancel(
+            &self,
+            ids: Vec<String>,
+        ) -> ::futures_util::future::BoxFuture<'_, $crate::error::Result<usize>> {
+            self.$inner.cancel(ids)
+        }
+
+        fn scheduled(
+            &self,
+            limit: usize,
+        ) -> ::futures_util::future::BoxFuture<
+            '_,
+            $crate::error::Result<Vec<$crate::engine::Scheduled>>,
+        > {
+            self.$inner.scheduled(limit)
+        }
+
+        fn state<'a>(
+            &'a self,
+            group: &'a str,
+            topic: &'a str,
+            key: &'a str,
+            name: &'a str,
+        ) -> ::futures_util::future::BoxFuture<'a, $crate::error::Result<Option<::bytes::Bytes>>> {
+            self.$inner.state(group, topic, key, name)
+        }
+
+        fn dead_letters<'a>(
+            &'a self,
+            group: Option<&'a str>,
+            filter: $crate::engine::DeadLetterFilter,
+        ) -> ::futures_util::future::BoxFuture<
+            'a,
+            $crate::error::Result<Vec<$crate::engine::DeadLetter>>,
+        > {
+            self.$inner.dead_letters(group, filter)
+        }
+
+        fn redrive<'a>(
+            &'a self,
+            group: &'a str,
+            filter: $crate::engine::DeadLetterFilter,
+        ) -> ::futures_util::future::BoxFuture<'a, $crate::error::Result<usize>> {
+            self.$inner.redrive(group, filter)
+        }
+
+        fn discard<'a>(
+            &'a self,
+            group: &'a str,
+            filter: $crate::engine::DeadLetterFilter,
+        ) -> ::futures_util::future::BoxFuture<'a, $crate::error::Result<usize>> {
+            self.$inner.discard(group, filter)
+        }
+
+        fn reset<'a>(
+            &'a self,
+            group: &'a str,
+            to: $crate::engine::Start,
+        ) -> ::futures_util::future::BoxFuture<'a, $crate::error::Result<()>> {
+            self.$inner.reset(group, to)
+        }
+
+        fn delete_group<'a>(
+            &'a self,
+            group: &'a str,
+        ) -> ::futures_util::future::BoxFuture<'a, $crate::error::Result<()>> {
+            self.$inner.delete_group(group)
+        }
+
+        fn status(
+            &self,
+        ) -> ::futures_util::future::BoxFuture<
+            '_,
+            $crate::error::Result<$crate::engine::EngineStatus>,
+        > {
+            self.$inner.status()
+        }
+
+        fn close(&self) -> ::futures_util::future::BoxFuture<'_, $crate::error::Result<()>> {
+            self.$inner.close()
+        }
+    };
+}
+
+pub(crate) use forward_engine;

@@ -1,0 +1,98 @@
+//! What is going on in an engine, for operators and programs.
+
+use serde::Serialize;
+
+use super::{Guarantees, Position};
+use crate::time::Timestamp;
+
+/// An engine's state at one moment.
+#[derive(Clone, Debug, Serialize)]
+pub struct EngineStatus {
+    /// The engine's URL, without secrets.
+    pub url: String,
+    /// Whether it works; `None` is healthy, else why not.
+    pub trouble: Option<String>,
+    /// `sync` or `os`: what an acknowledgement means.
+    pub durability: String,
+    /// The oldest position that is kept.
+    pub first: Position,
+    /// The position after the newest event.
+    pub end: Position,
+    /// Bytes on disk, if the engine knows.
+    pub bytes: Option<u64>,
+    /// The topics, by name.
+    pub topics: Vec<TopicStatus>,
+    /// The groups, by name.
+    pub groups: Vec<GroupStatus>,
+    /// How many events wait for their time.
+    pub scheduled: usize,
+    /// When the next of them is due.
+    pub next_due: Option<Timestamp>,
+    /// What is promised.
+    pub guarantees: Guarantees,
+}
+
+impl EngineStatus {
+    /// The group of this name.
+    pub fn group(&self, name: &str) -> Option<&GroupStatus> {
+        self.groups.iter().find(|group| group.name == name)
+    }
+}
+
+/// One topic.
+#[derive(Clone, Debug, Serialize)]
+pub struct TopicStatus {
+    /// Its name.
+    pub name: String,
+    /// How many events it holds.
+    pub events: u64,
+    /// The oldest of them.
+    pub first: Position,
+    /// The newest of them.
+    pub last: Position,
+}
+
+/// One group.
+#[derive(Clone, Debug, Serialize)]
+pub struct GroupStatus {
+    /// Its name.
+    pub name: String,
+    /// The topics it subscribes to.
+    pub topics: Vec<String>,
+    /// The position before which everything is settled, parked or dead.
+    pub position: Position,
+    /// How many events its members could take up now and have not: those of its topics that it has
+    /// not read, and parked ones whose key is free again.
+    pub lag: u64,
+    /// How many events its members hold.
+    pub in_flight: usize,
+    /// How many events wait for another attempt.
+    pub retrying: usize,
+    /// How many events wait behind a blocked key.
+    pub parked: usize,
+    /// How many dead letters it has.
+    pub dead: usize,
+    /// When the next attempt is due.
+    pub next_due: Option<Timestamp>,
+    /// Why it takes no further events, if it does not.
+    pub paused: Option<String>,
+    /// Its members.
+    pub members: Vec<MemberStatus>,
+}
+
+impl GroupStatus {
+    /// Whether nothing is left to do now: no lag, nothing in flight, nothing that waits for an
+    /// attempt.
+    pub fn is_idle(&self) -> bool {
+        self.lag == 0 && self.in_flight == 0 && self.retrying == 0
+    }
+}
+
+/// One member.
+#[derive(Clone, Debug, Serialize)]
+pub struct MemberStatus {
+    /// Its number within the group, from 1, never used again.
+    pub id: u64,
+    /// How many events it holds.
+    pub in_flight: usize,
+}

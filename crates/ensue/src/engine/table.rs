@@ -1,0 +1,286 @@
+//! The table of engines: one line each. The URL parser, the help, the documentation and the
+//! contract suite read it.
+
+use std::fmt;
+
+use futures_util::future::BoxFuture;
+
+use super::SharedEngine;
+use crate::error::{Error, Result};
+use crate::time::Clock;
+
+/// One kind of engine.
+#[derive(Clone, Copy)]
+#[non_exhaustive]
+pub struct EngineEntry {
+    /// The scheme of its URLs.
+    pub scheme: &'static str,
+    /// An example of a URL.
+    pub example: &'static str,
+    /// What it is, in a line.
+    pub summary: &'static str,
+    /// The URL's options: name and meaning.
+    pub options: &'static [(&'static str, &'static str)],
+    /// The cargo feature that compiles it in.
+    pub feature: &'static str,
+    open: Option<Open>,
+}
+
+type Open = fn(Url, Clock) -> BoxFuture<'static, Result<SharedEngine>>;
+
+impl EngineEntry {
+    /// Whether it is compiled in.
+    pub fn is_available(&self) -> bool {
+        self.open.is_some()
+    }
+}
+
+impl fmt::Debug for EngineEntry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ({})", self.scheme, self.summary)
+    }
+}
+
+#[cfg(feature = "embedded")]
+const EMBEDDED: (Option<Open>, Option<Open>) = {
+    use super::embedded;
+    (
+        Some(|url, clock| Box::pin(embedded::open_directory(url, clock))),
+        Some(|url, clock| Box::pin(embedded::open_memory(url, clock))),
+    )
+};
+#[cfg(not(feature = "embedded"))]
+const EMBEDDED: (Option<Open>, Option<Open>) = (None, None);
+
+const ENGINES: &[EngineEntry] = &[
+    EngineEntry {
+        scheme: "embedded",
+        example: "embedded:./data",
+        summary: "a durable log in a directory, inside this process; no server",
+        options: EMBEDDED_OPTIONS,
+        feature: "embedded",
+        open: EMBEDDED.0,
+    },
+    EngineEntry {
+        scheme: "memory",
+        example: "memory:",
+        summary: "the embedded engine on memory: the same behaviour, gone with the process",
+        options: EMBEDDED_OPTIONS,
+        feature: "embedded",
+        open: EMBEDDED.1,
+    },
+];
+
+const EMBEDDED_OPTIONS: &[(&str, &str)] = &[
+    (
+        "durability",
+        "`sync` (default): acknowledged is on stable storage; `os`: in the page cache",
+    ),
+    (
+        "dedup_window",
+        "how many of the latest event ids are remembered; default 1048576",
+    ),
+    ("segment_bytes", "size of a segment file; default 67108864"),
+    (
+        "retention_age",
+        "whole segments older than this go, such as `30d`; default: keep all",
+    ),
+    (
+        "retention_bytes",
+        "whole segments beyond this many bytes go; default: keep all",
+    ),
+    (
+        "parked_max",
+        "retrying, parked and dead events per group before it pauses; default 100000",
+    ),
+    (
+        "state_bytes_max",
+        "bytes of state over all groups; default 268435456",
+    ),
+    (
+        "schedules_max",
+        "events that wait for their time; default 100000",
+    ),
+];
+
+/// Every kind of engine there is, compiled in or not.
+pub fn engines() -> &'static [EngineEntry] {
+    ENGINES
+}
+
+/// Connects to the engine that `url` names.
+///
+/// ```
+/// # tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(async {
+/// let engine = ensue::connect("memory:").await?;
+/// assert!(engine.guarantees().schedules);
+/// engine.close().await?;
+/// # Ok::<(), ensue::Error>(())
+/// # })?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// # Errors
+/// [`Error::Url`] when the URL or one of its options is unknown, [`Error::FeatureMissing`] when the
+/// engine is not compiled in, [`Error::Locked`] when another process owns the directory.
+pub async fn connect(url: &str) -> Result<SharedEngine> {
+    connect_with(url, Clock::system()).await
+}
+
+/// [`connect`], with a clock of the caller's.
+///
+/// # Errors
+/// As for [`connect`].
+pub async fn connect_with(url: &str, clock: Clock) -> Result<SharedEngine> {
+    let url = Url::parse(url)?;
+    let Some(entry) = ENGINES.iter().find(|entry| entry.scheme == url.scheme) else {
+        return Err(url.invalid(format!("`{}` is not an engine", url.scheme)));
+    };
+    let open = entry.open.ok_or(Error::FeatureMissing {
+        scheme: entry.scheme,
+        feature: entry.feature,
+    })?;
+    url.check_options(entry.options)?;
+    open(url, clock).await
+}
+
+/// Opens what `url` names for reading only, also while another process owns it: events, status,
+/// dead letters, schedules and state can be read, everything else is refused with
+/// [`Error::Locked`], which names the owner, or [`Error::ReadOnly`].
+///
+/// An engine whose log is a server's is connected to as by [`connect`].
+///
+/// # Errors
+/// As for [`connect`], and [`Error::Io`] when there is no log.
+pub async fn connect_reader(url: &str) -> Result<SharedEngine> {
+    #[cfg(feature = "embedded")]
+    {
+        let parsed = Url::parse(url)?;
+        if parsed.scheme == "embedded" {
+            parsed.check_options(EMBEDDED_OPTIONS)?;
+            return super::embedded::open_reader(parsed, Clock::system()).await;
+        }
+    }
+    connect(url).await
+}
+
+/// An engine's URL, taken apart: `scheme:rest?name=value&…`.
+#[derive(Clone, Debug)]
+pub(crate) struct Url {
+    pub(crate) scheme: String,
+    pub(crate) rest: String,
+    pub(crate) options: Vec<(String, String)>,
+}
+
+impl Url {
+    pub(crate) fn parse(text: &str) -> Result<Self> {
+        let Some((scheme, after)) = text.split_once(':') else {
+            return Err(Error::Url {
+                url: redact(text),
+                reason: "it has no scheme".into(),
+                known: known_schemes(),
+            });
+        };
+        let (rest, query) = after.split_once('?').unwrap_or((after, ""));
+        let mut url = Self {
+            scheme: scheme.to_owned(),
+            rest: rest.to_owned(),
+            options: Vec::new(),
+        };
+        for option in query.split('&').filter(|option| !option.is_empty()) {
+            let Some((name, value)) = option.split_once('=') else {
+                return Err(url.invalid(format!("the option `{option}` has no value")));
+            };
+            url.options.push((name.to_owned(), value.to_owned()));
+        }
+        Ok(url)
+    }
+
+    pub(crate) fn invalid(&self, reason: String) -> Error {
+        Error::Url {
+            url: self.to_string(),
+            reason,
+            known: known_schemes(),
+        }
+    }
+
+    pub(crate) fn option(&self, name: &str) -> Option<&str> {
+        self.options
+            .iter()
+            .rev()
+            .find(|(found, _)| found == name)
+            .map(|(_, value)| value.as_str())
+    }
+
+    fn check_options(&self, known: &[(&str, &str)]) -> Result<()> {
+        match self
+            .options
+            .iter()
+            .find(|(name, _)| !known.iter().any(|(known, _)| known == name))
+        {
+            None => Ok(()),
+            Some((name, _)) => {
+                let known: Vec<_> = known.iter().map(|(name, _)| *name).collect();
+                Err(self.invalid(format!(
+                    "it has no option `{name}`; `{}` takes {}",
+                    self.scheme,
+                    known.join(", ")
+                )))
+            }
+        }
+    }
+}
+
+impl fmt::Display for Url {
+    /// The scheme and the rest, without a password and without options, which may hold secrets.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&redact(&format!("{}:{}", self.scheme, self.rest)))
+    }
+}
+
+/// Replaces the password of `scheme://user:password@host`.
+fn redact(url: &str) -> String {
+    let Some((scheme, rest)) = url.split_once("://") else {
+        return url.to_owned();
+    };
+    let Some((login, host)) = rest.rsplit_once('@') else {
+        return url.to_owned();
+    };
+    let user = login.split(':').next().unwrap_or_default();
+    format!("{scheme}://{user}:***@{host}")
+}
+
+fn known_schemes() -> String {
+    let examples: Vec<_> = ENGINES
+        .iter()
+        .map(|entry| format!("`{}`", entry.example))
+        .collect();
+    examples.join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_bad_url_says_what_is_known() {
+        for (url, part) in [
+            ("./data", "no scheme"),
+            ("oracle://db", "`oracle` is not an engine"),
+            ("memory:?colour=red", "no option `colour`"),
+            ("memory:?durability", "has no value"),
+        ] {
+            let error = connect(url).await.unwrap_err().to_string();
+            assert!(
+                error.contains(part) && error.contains("embedded:./data"),
+                "{error}"
+            );
+        }
+    }
+
+    #[test]
+    fn passwords_do_not_reach_errors() {
+        let url = Url::parse("nats://bob:hunter2@host:4222").unwrap();
+        assert!(!url.invalid("bad".into()).to_string().contains("hunter2"));
+    }
+}

@@ -1,0 +1,159 @@
+//! What can go wrong between a program and its engine.
+
+use crate::engine::Position;
+use crate::event::{DecodeError, InvalidEvent};
+use crate::topic::InvalidTopic;
+
+/// The result of everything that talks to an engine.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// What went wrong, what was expected and what to do about it.
+///
+/// Errors are values to match on; each variant says whether something may have happened.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The engine's URL cannot be read. Nothing happened.
+    #[error("`{url}` is not an engine URL: {reason}; known are {known}")]
+    Url {
+        /// The URL, without its password.
+        url: String,
+        /// What is wrong with it.
+        reason: String,
+        /// The schemes that are known.
+        known: String,
+    },
+    /// The engine exists but is not compiled in. Nothing happened.
+    #[error(
+        "the engine `{scheme}` is not in this build; enable the cargo feature `{feature}` of `ensue`"
+    )]
+    FeatureMissing {
+        /// The URL's scheme.
+        scheme: &'static str,
+        /// The cargo feature to enable.
+        feature: &'static str,
+    },
+    /// Another process owns the directory. Nothing happened.
+    #[error(
+        "the log in `{directory}` is owned by process {pid}; stop it, or use a command that only reads"
+    )]
+    Locked {
+        /// The directory.
+        directory: String,
+        /// The owner.
+        pid: u32,
+    },
+    /// The engine was opened for reading only. Nothing happened.
+    #[error("the log in `{directory}` was opened for reading only; connect to it to write")]
+    ReadOnly {
+        /// The directory.
+        directory: String,
+    },
+    /// An event breaks a rule. Nothing was appended.
+    #[error("the event cannot be published: {0}")]
+    Invalid(#[from] InvalidEvent),
+    /// A topic or a pattern breaks a rule. Nothing happened.
+    #[error(transparent)]
+    Topic(#[from] InvalidTopic),
+    /// A payload is not what its reader expects.
+    #[error("the event cannot be read: {0}")]
+    Decode(#[from] DecodeError),
+    /// A conditional append found another last event. Nothing of the batch was appended.
+    #[error(
+        "the key `{key}` of topic `{topic}` has changed: expected its last event {}, found {}; \
+         read the key again and decide anew",
+        describe(*.expected), describe(*.found)
+    )]
+    Conflict {
+        /// The topic.
+        topic: String,
+        /// The key.
+        key: String,
+        /// What was expected: `None` is no event.
+        expected: Option<Position>,
+        /// What is there: `None` is no event.
+        found: Option<Position>,
+    },
+    /// Something is beyond a limit that has a name. Nothing happened.
+    #[error("{what} is {value}, the limit `{limit}` is {max}; {advice}")]
+    Limit {
+        /// What is too much.
+        what: String,
+        /// How much it is.
+        value: u64,
+        /// The name of the limit.
+        limit: &'static str,
+        /// How much it may be.
+        max: u64,
+        /// What to do about it.
+        advice: &'static str,
+    },
+    /// The disk is full. Nothing was appended and nothing lost; appends resume when there is space.
+    #[error("the disk is full: {0}; free some space, appends resume by themselves")]
+    DiskFull(String),
+    /// What was stored is not what was written. Nothing corrupt was delivered.
+    #[error("{0}")]
+    Corrupt(String),
+    /// The engine stopped after an error that leaves the last appends in doubt: they may or may
+    /// not be there after a restart.
+    #[error("the engine has stopped: {0}; restart to recover, the last appends are in doubt")]
+    Stopped(String),
+    /// The engine was closed. Nothing happened.
+    #[error("the engine is closed")]
+    Closed,
+    /// The member no longer owns what it wanted to commit: it left, or was replaced. Nothing of
+    /// the commit happened.
+    #[error("this member of group `{group}` was replaced or has left; its events went to another")]
+    Fenced {
+        /// The group.
+        group: String,
+    },
+    /// The group does not exist.
+    #[error("there is no group `{0}`; `ensue groups` lists those there are")]
+    UnknownGroup(String),
+    /// The engine lacks what was asked for.
+    #[error("the engine `{engine}` does not offer {what}{}", needed_by(.handler))]
+    Unsupported {
+        /// The engine.
+        engine: String,
+        /// What it lacks.
+        what: String,
+        /// The handler that needs it, if it was a handler.
+        handler: Option<String>,
+    },
+    /// A service, a handler or a setting contradicts itself. Nothing was started.
+    #[error("{0}")]
+    Configuration(String),
+    /// A request that nobody answered in time. It may still be handled.
+    #[error("no reply to `{kind}` within {waited_ms} ms")]
+    Deadline {
+        /// The request's type.
+        kind: String,
+        /// How long the requester waited, in milliseconds.
+        waited_ms: u64,
+    },
+    /// A request whose handler gave up on it.
+    #[error("the request failed: {0}")]
+    RequestFailed(String),
+    /// The operating system said no.
+    #[error("{what}: {source}")]
+    Io {
+        /// What was attempted, and on which file.
+        what: String,
+        /// What the system answered.
+        source: std::io::Error,
+    },
+}
+
+fn describe(position: Option<Position>) -> String {
+    position.map_or_else(
+        || "absent".to_owned(),
+        |position| format!("at position {position}"),
+    )
+}
+
+fn needed_by(handler: &Option<String>) -> String {
+    handler
+        .as_ref()
+        .map_or_else(String::new, |handler| format!(", which `{handler}` needs"))
+}

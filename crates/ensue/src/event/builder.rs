@@ -1,0 +1,297 @@
+//! Putting an envelope together: defaults, limits, encoding.
+
+use bytes::Bytes;
+
+use super::envelope::{FIXED_BYTES, LAYOUT_VERSION};
+use super::{
+    ATTRIBUTE_BYTES_MAX, Codec, EXTENSIONS_BYTES_MAX, Envelope, InvalidEvent, KEY_BYTES_MAX,
+    PAYLOAD_BYTES_MAX, TraceContext,
+};
+use crate::time::Timestamp;
+use crate::topic;
+
+#[derive(Clone, Debug)]
+pub(super) enum Content {
+    Codec(Codec),
+    Named(String),
+}
+
+/// Puts an [`Envelope`] together; what is left out gets its default when it is built.
+#[derive(Clone, Debug)]
+#[must_use = "a builder does nothing until it is built"]
+pub struct EnvelopeBuilder {
+    pub(super) topic: String,
+    pub(super) kind: String,
+    pub(super) key: String,
+    pub(super) id: Option<String>,
+    pub(super) source: Option<String>,
+    pub(super) time: Option<Timestamp>,
+    pub(super) version: u16,
+    pub(super) content: Content,
+    pub(super) correlation: Option<String>,
+    pub(super) causation: Option<String>,
+    pub(super) trace: Option<TraceContext>,
+    pub(super) extensions: Vec<(String, String)>,
+    pub(super) payload: Vec<u8>,
+}
+
+impl EnvelopeBuilder {
+    pub(super) fn new(topic: String, kind: String) -> Self {
+        Self {
+            topic,
+            kind,
+            key: String::new(),
+            id: None,
+            source: None,
+            time: None,
+            version: 1,
+            content: Content::Codec(Codec::Json),
+            correlation: None,
+            causation: None,
+            trace: None,
+            extensions: Vec::new(),
+            payload: Vec::new(),
+        }
+    }
+
+    /// The topic, in place of the one given first.
+    pub fn topic(mut self, topic: impl Into<String>) -> Self {
+        self.topic = topic.into();
+        self
+    }
+
+    /// The key. Default: empty.
+    pub fn key(mut self, key: impl Into<String>) -> Self {
+        self.key = key.into();
+        self
+    }
+
+    /// The id. Default: a new UUID, version 7.
+    pub fn id(mut self, id: impl Into<String>) -> Self {
+        self.id = Some(id.into());
+        self
+    }
+
+    /// The source. Default: `/`.
+    pub fn source(mut self, source: impl Into<String>) -> Self {
+        self.source = Some(source.into());
+        self
+    }
+
+    /// When the event happened. Default: now.
+    pub fn time(mut self, time: Timestamp) -> Self {
+        self.time = Some(time);
+        self
+    }
+
+    /// The version of the payload's schema. Default: 1.
+    pub fn version(mut self, version: u16) -> Self {
+        self.version = version;
+        self
+    }
+
+    /// The correlation id. Default: the event's own id.
+    pub fn correlation(mut self, correlation: impl Into<String>) -> Self {
+        self.correlation = Some(correlation.into());
+        self
+    }
+
+    /// The id of the event that this one follows from. Default: none.
+    pub fn causation(mut self, causation: impl Into<String>) -> Self {
+        self.causation = Some(causation.into());
+        self
+    }
+
+    /// The trace context. Default: none.
+    pub fn trace(mut self, trace: TraceContext) -> Self {
+        self.trace = Some(trace);
+        self
+    }
+
+    /// Sets an extension attribute, in place of an earlier one of the same name.
+    pub fn extension(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        let name = name.into();
+        self.extensions.retain(|(found, _)| *found != name);
+        self.extensions.push((name, value.into()));
+        self
+    }
+
+    /// The payload, in a codec's encoding.
+    pub fn payload(mut self, codec: Codec, payload: Vec<u8>) -> Self {
+        self.content = Content::Codec(codec);
+        self.payload = payload;
+        self
+    }
+
+    /// The payload, in an encoding that Ensue does not read.
+    pub fn opaque_payload(mut self, content_type: impl Into<String>, payload: Vec<u8>) -> Self {
+        let content_type = content_type.into();
+        self.content = match Codec::from_content_type(&content_type) {
+            Some(codec) => Content::Codec(codec),
+            None => Content::Named(content_type),
+        };
+        self.payload = payload;
+        self
+    }
+
+    pub(crate) fn has_id(&self) -> bool {
+        self.id.is_some()
+    }
+
+    pub(crate) fn fill(mut self, defaults: Defaults<'_>) -> Self {
+        self.source
+            .get_or_insert_with(|| defaults.source.to_owned());
+        self.time.get_or_insert(defaults.time);
+        if self.correlation.is_none() {
+            self.correlation = defaults.correlation.map(str::to_owned);
+        }
+        if self.causation.is_none() {
+            self.causation = defaults.causation.map(str::to_owned);
+        }
+        self.trace.get_or_insert_with(|| match &defaults.trace {
+            Some(parent) => parent.child(),
+            None => TraceContext::root(),
+        });
+        self
+    }
+
+    /// Checks every limit and encodes.
+    ///
+    /// # Errors
+    /// [`InvalidEvent`] names the first rule that is broken.
+    pub fn build(self) -> Result<Envelope, InvalidEvent> {
+        topic::validate(&self.topic)?;
+        let id = self.id.unwrap_or_else(|| uuid::Uuid::now_v7().to_string());
+        let source = self.source.as_deref().unwrap_or("/");
+        let (codec, content_type) = match &self.content {
+            Content::Codec(Codec::Json) => (1, ""),
+            Content::Codec(Codec::MessagePack) => (2, ""),
+            Content::Codec(Codec::Cbor) => (3, ""),
+            Content::Named(name) => (0, name.as_str()),
+        };
+        let trace = self.trace.map(TraceContext::to_bytes);
+        let trace: &[u8] = trace.as_ref().map_or(&[], |trace| trace.as_slice());
+        let extensions = encode_extensions(&self.extensions)?;
+        if self.kind.is_empty() {
+            return Err(InvalidEvent::Missing("type"));
+        }
+        if id.is_empty() {
+            return Err(InvalidEvent::Missing("id"));
+        }
+        within(
+            "key",
+            self.key.len(),
+            KEY_BYTES_MAX,
+            "a key names a thing; it does not hold it",
+        )?;
+        within(
+            "payload",
+            self.payload.len(),
+            PAYLOAD_BYTES_MAX,
+            "put it into an object store and its address into the event",
+        )?;
+        let correlation = self.correlation.as_deref().unwrap_or_default();
+        let attributes = [
+            attribute("type", &self.kind)?,
+            attribute("id", &id)?,
+            attribute("source", source)?,
+            attribute("correlation", correlation)?,
+            attribute("causation", self.causation.as_deref().unwrap_or_default())?,
+            attribute("content type", content_type)?,
+        ];
+        let pieces: usize = attributes.iter().map(|(_, text)| text.len()).sum();
+        let start = self.topic.len() + self.key.len();
+        let mut bytes = Vec::with_capacity(
+            start + FIXED_BYTES + pieces + trace.len() + extensions.len() + self.payload.len(),
+        );
+        bytes.extend_from_slice(self.topic.as_bytes());
+        bytes.extend_from_slice(self.key.as_bytes());
+        bytes.extend_from_slice(&[LAYOUT_VERSION, codec]);
+        bytes.extend_from_slice(&self.version.to_le_bytes());
+        bytes.extend_from_slice(
+            &self
+                .time
+                .unwrap_or_else(Timestamp::now)
+                .as_micros()
+                .to_le_bytes(),
+        );
+        bytes.extend(attributes.iter().map(|(length, _)| *length));
+        bytes.extend_from_slice(&[trace.len() as u8, 0]);
+        // Within EXTENSIONS_BYTES_MAX, which is below u16::MAX.
+        bytes.extend_from_slice(&(extensions.len() as u16).to_le_bytes());
+        bytes.extend_from_slice(&[0, 0]);
+        for (_, text) in &attributes {
+            bytes.extend_from_slice(text.as_bytes());
+        }
+        bytes.extend_from_slice(trace);
+        bytes.extend_from_slice(&extensions);
+        bytes.extend_from_slice(&self.payload);
+        Envelope::from_content(Bytes::from(bytes), self.topic.len(), self.key.len())
+    }
+}
+
+/// What a publisher knows about the events it publishes.
+pub(crate) struct Defaults<'a> {
+    pub(crate) source: &'a str,
+    pub(crate) time: Timestamp,
+    pub(crate) correlation: Option<&'a str>,
+    pub(crate) causation: Option<&'a str>,
+    pub(crate) trace: Option<TraceContext>,
+}
+
+fn within(
+    what: &'static str,
+    bytes: usize,
+    bytes_max: usize,
+    advice: &'static str,
+) -> Result<(), InvalidEvent> {
+    if bytes <= bytes_max {
+        Ok(())
+    } else {
+        Err(InvalidEvent::TooLarge {
+            what,
+            bytes,
+            bytes_max,
+            advice,
+        })
+    }
+}
+
+fn attribute<'a>(what: &'static str, text: &'a str) -> Result<(u8, &'a str), InvalidEvent> {
+    within(
+        what,
+        text.len(),
+        ATTRIBUTE_BYTES_MAX,
+        "attributes are names, not contents",
+    )?;
+    // Within ATTRIBUTE_BYTES_MAX, which is u8::MAX.
+    Ok((text.len() as u8, text))
+}
+
+fn encode_extensions(extensions: &[(String, String)]) -> Result<Vec<u8>, InvalidEvent> {
+    let mut bytes = Vec::new();
+    for (name, value) in extensions {
+        let is_name = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit();
+        if name.is_empty() || !name.bytes().all(is_name) {
+            return Err(InvalidEvent::ExtensionName(name.chars().take(80).collect()));
+        }
+        let (length, _) = attribute("extension's name", name)?;
+        within(
+            "extension",
+            value.len(),
+            EXTENSIONS_BYTES_MAX,
+            "large values go into the payload",
+        )?;
+        bytes.push(length);
+        bytes.extend_from_slice(&(value.len() as u16).to_le_bytes());
+        bytes.extend_from_slice(name.as_bytes());
+        bytes.extend_from_slice(value.as_bytes());
+    }
+    within(
+        "extensions together",
+        bytes.len(),
+        EXTENSIONS_BYTES_MAX,
+        "large values go into the payload",
+    )?;
+    Ok(bytes)
+}

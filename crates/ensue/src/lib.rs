@@ -1,0 +1,150 @@
+//! Event-driven services on a durable log: embedded by default, with no server and one directory.
+//!
+//! A *service* is a struct whose methods take a typed event and *return* the events that follow.
+//! What follows and the service's position are committed together, so that retries, restarts and
+//! crashes neither lose an event nor repeat its effects.
+//!
+//! ```
+//! use ensue::prelude::*;
+//!
+//! #[derive(Event, Serialize, Deserialize)]
+//! #[event(name = "order.created", topic = "orders", key = order_id)]
+//! struct OrderCreated { order_id: String, cents: u64 }
+//!
+//! #[derive(Event, Serialize, Deserialize, Debug, PartialEq)]
+//! #[event(name = "order.paid", topic = "orders", key = order_id)]
+//! struct OrderPaid { order_id: String }
+//!
+//! struct Payments;
+//!
+//! #[service]
+//! impl Payments {
+//!     #[on(attempts = 5, backoff = "200ms..30s", timeout = "10s")]
+//!     async fn charge(&self, order: OrderCreated) -> Result<OrderPaid, Failure> {
+//!         // Call the payment gateway here, with the event's id as the idempotency key.
+//!         Ok(OrderPaid { order_id: order.order_id })
+//!     }
+//! }
+//!
+//! # tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(async {
+//! # let directory = tempfile::tempdir().unwrap();
+//! # let url = format!("embedded:{}", directory.path().display());
+//! # /*
+//! let url = "embedded:./data"; // or memory:
+//! # */
+//! let engine = ensue::connect(&url).await?;
+//! let running = App::new(engine.clone()).service(Payments).start().await?;
+//!
+//! let shop = running.publisher("/shop");
+//! shop.publish(&OrderCreated { order_id: "o-1".into(), cents: 4200 }).await?;
+//!
+//! // Every arrow is a read of the log: so is this one.
+//! let paid = loop {
+//!     let page = engine.read(ensue::engine::Query::default()).await?;
+//!     let mut envelopes = page.events.iter().map(|recorded| &recorded.envelope);
+//!     if let Some(paid) = envelopes.find(|envelope| envelope.kind() == OrderPaid::NAME) {
+//!         break paid.decode::<OrderPaid>()?;
+//!     }
+//!     engine.wait(page.next).await?;
+//! };
+//! assert_eq!(paid, OrderPaid { order_id: "o-1".into() });
+//! running.stop().await?;
+//! engine.close().await?;
+//! # Ok::<(), ensue::Error>(())
+//! # })?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! # What is promised
+//!
+//! - **Durable**: an acknowledged event and an acknowledged position are on stable storage before
+//!   the caller sees the acknowledgement.
+//! - **Ordered**: events of one topic and key are handled in append order, one at a time, in every
+//!   group, also across retries and restarts. Different keys run in parallel.
+//! - **Once**: a handler may run again after a crash; what it returned is in the log once. What
+//!   reaches outside the log gets [`Context::id`] as its idempotency key.
+//! - **Contained**: a failure blocks its key and nothing else. After its last attempt an event is a
+//!   dead letter, later events of its key wait behind it, and redriving keeps their order.
+//! - **Bounded**: every queue, buffer, batch and retry has a limit with a name.
+//!
+//! [`engine`] has the contract in full, and `ensue::contract` (feature `contract`) proves it.
+//!
+//! # Where things are
+//!
+//! [`Event`] and [`Envelope`]: what happened. [`Publisher`], [`Requester`]: saying so, and asking.
+//! [`Service`], [`Context`], [`Failure`], [`Effects`]: handling. [`App`]: putting services on an
+//! engine. [`middleware`], [`Metrics`]: around them. [`engine`]: where the log lives. [`testing`]:
+//! all of it without waiting.
+//!
+//! # Features
+//!
+//! | feature | default | what |
+//! | --- | --- | --- |
+//! | `embedded` | yes | the engines `embedded:` and `memory:`, and [`testing`] |
+//! | `contract` | no | the suite that every engine passes, for those who write one |
+
+#![deny(missing_docs)]
+#![forbid(unsafe_code)]
+#![warn(clippy::print_stdout, clippy::print_stderr)]
+
+// The derive macros name this crate by its public name, here as everywhere.
+#[allow(unused_extern_crates)] // it is, wherever a test of this crate derives an event
+extern crate self as ensue;
+
+mod app;
+#[cfg(feature = "contract")]
+pub mod contract;
+mod dispatch;
+mod effect;
+pub mod engine;
+mod error;
+mod event;
+mod metrics;
+pub mod middleware;
+mod publisher;
+mod request;
+mod retry;
+mod service;
+#[cfg(feature = "embedded")]
+pub mod testing;
+mod time;
+mod topic;
+
+#[doc(hidden)]
+#[path = "private.rs"]
+pub mod __private;
+
+pub use crate::app::{
+    App, Description, HandlerDescription, IN_FLIGHT_MAX, Running, ServiceDescription,
+};
+pub use crate::effect::{Effects, IntoEffects, Outgoing, Reply};
+pub use crate::engine::{
+    Engine, Expect, Guarantees, Position, SharedEngine, Start, connect, connect_reader,
+};
+pub use crate::error::{Error, Result};
+pub use crate::event::*;
+pub use crate::metrics::{GroupMetrics, Metrics};
+pub use crate::publisher::Publisher;
+pub use crate::request::{REQUESTS_MAX, Requester};
+pub use crate::service::*;
+pub use crate::time::{Clock, InvalidTimestamp, Timestamp, VirtualClock};
+pub use crate::topic::{InvalidTopic, TOPIC_BYTES_MAX, TopicPattern};
+pub use ensue_macros::{Event, on, service};
+
+/// What nearly every file of a program uses: `use ensue::prelude::*;`.
+///
+/// `Serialize` and `Deserialize` are serde's. What their derives write names the crate `serde`, so
+/// a program that defines events depends on it too.
+pub mod prelude {
+    pub use ensue_macros::{Event, on, service};
+    pub use serde::{Deserialize, Serialize};
+
+    pub use crate::app::App;
+    pub use crate::effect::{Effects, IntoEffects, Outgoing, Reply};
+    pub use crate::engine::Engine;
+    pub use crate::error::Result;
+    pub use crate::event::{Envelope, Event};
+    pub use crate::publisher::Publisher;
+    pub use crate::request::Requester;
+    pub use crate::service::{Context, Failure, ResultExt, Service};
+}

@@ -1,0 +1,155 @@
+//! Publishing from inside a program.
+
+use std::sync::Arc;
+
+use crate::effect::{Outgoing, OutgoingParts, When};
+use crate::engine::{Append, Appended, SharedEngine};
+use crate::error::Result;
+use crate::event::{Defaults, Envelope, InvalidEvent, TraceContext};
+use crate::time::Clock;
+
+/// Appends events to an engine. Cloning is cheap.
+///
+/// ```
+/// use ensue::prelude::*;
+/// # #[derive(Event, Serialize, Deserialize)]
+/// # #[event(name = "order.created", topic = "orders", key = order_id)]
+/// # struct OrderCreated { order_id: String }
+///
+/// # tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(async {
+/// let engine = ensue::connect("memory:").await?;
+/// let publisher = Publisher::new(engine.clone(), "/shop");
+/// let appended = publisher.publish(&OrderCreated { order_id: "o-1".into() }).await?;
+/// assert!(!appended.is_duplicate);
+/// # Ok::<(), ensue::Error>(())
+/// # })?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Publisher {
+    engine: SharedEngine,
+    source: Arc<str>,
+    cause: Option<Envelope>,
+}
+
+impl Publisher {
+    /// A publisher that signs its events with `source`, a URI reference such as `/shop`.
+    pub fn new(engine: SharedEngine, source: &str) -> Self {
+        Self {
+            engine,
+            source: source.into(),
+            cause: None,
+        }
+    }
+
+    /// A publisher whose events follow from `cause`: they share its correlation and trace.
+    pub(crate) fn following(engine: SharedEngine, group: &str, cause: &Envelope) -> Self {
+        Self {
+            engine,
+            source: source_of(group).into(),
+            cause: Some(cause.clone()),
+        }
+    }
+
+    /// Appends an event; durable when it returns.
+    ///
+    /// # Errors
+    /// See [`Engine::append`](crate::engine::Engine::append).
+    pub async fn publish(&self, event: impl Into<Outgoing>) -> Result<Appended> {
+        let append = self.prepare(event.into())?;
+        let appended = self.engine.append(vec![append]).await?;
+        // One result per event is the engine's contract.
+        appended.into_iter().next().ok_or(crate::Error::Closed)
+    }
+
+    /// Appends events together: all of them or none; durable when it returns.
+    ///
+    /// # Errors
+    /// See [`Engine::append`](crate::engine::Engine::append).
+    pub async fn publish_all<O: Into<Outgoing>>(
+        &self,
+        events: impl IntoIterator<Item = O>,
+    ) -> Result<Vec<Appended>> {
+        let batch: Result<Vec<_>> = events
+            .into_iter()
+            .map(|event| self.prepare(event.into()))
+            .collect();
+        self.engine.append(batch?).await
+    }
+
+    /// Cancels the scheduled event with this id; whether it was still pending.
+    ///
+    /// # Errors
+    /// See [`Engine::cancel`](crate::engine::Engine::cancel).
+    pub async fn cancel(&self, id: impl Into<String>) -> Result<bool> {
+        Ok(self.engine.cancel(vec![id.into()]).await? > 0)
+    }
+
+    /// The engine.
+    pub fn engine(&self) -> &SharedEngine {
+        &self.engine
+    }
+
+    pub(crate) fn prepare(&self, outgoing: Outgoing) -> Result<Append> {
+        let cause = self.cause.as_ref().map(Cause::of);
+        Ok(complete(
+            outgoing.into_parts(),
+            &self.source,
+            self.engine.clock(),
+            cause.as_ref(),
+        )?)
+    }
+}
+
+/// The source of what a service publishes.
+pub(crate) fn source_of(group: &str) -> String {
+    format!("/services/{group}")
+}
+
+/// What an event inherits from the one that it follows.
+pub(crate) struct Cause<'a> {
+    pub(crate) id: &'a str,
+    pub(crate) correlation: &'a str,
+    pub(crate) trace: Option<TraceContext>,
+}
+
+impl<'a> Cause<'a> {
+    pub(crate) fn of(envelope: &'a Envelope) -> Self {
+        Self {
+            id: envelope.id(),
+            correlation: envelope.correlation(),
+            trace: envelope.trace(),
+        }
+    }
+}
+
+/// Fills in what the event did not say itself.
+pub(crate) fn complete(
+    outgoing: OutgoingParts,
+    source: &str,
+    clock: &Clock,
+    cause: Option<&Cause<'_>>,
+) -> Result<Append, InvalidEvent> {
+    let now = clock.now();
+    let defaults = Defaults {
+        source,
+        time: now,
+        correlation: cause.map(|cause| cause.correlation),
+        causation: cause.map(|cause| cause.id),
+        trace: cause.and_then(|cause| cause.trace),
+    };
+    let envelope = outgoing.builder?.fill(defaults).build()?;
+    if crate::topic::is_reserved(envelope.topic()) && !outgoing.is_reply {
+        return Err(InvalidEvent::ReservedTopic(envelope.topic().to_owned()));
+    }
+    let at = match outgoing.when {
+        When::Now => None,
+        When::At(at) => Some(at),
+        When::After(delay) => Some(now.plus(delay)),
+    };
+    Ok(Append {
+        envelope,
+        expect: outgoing.expect,
+        at,
+    })
+}

@@ -1,0 +1,262 @@
+//! Request and reply over the log.
+//!
+//! A request is an event that names where its reply goes; the reply is an event in a topic that
+//! only its requester reads. Both are durable, so a service may be down when the request is made:
+//! the deadline decides how long the requester waits for it.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+
+use crate::effect::Outgoing;
+use crate::engine::{Position, Query, SharedEngine};
+use crate::error::{Error, Result};
+use crate::event::{Codec, Envelope, EnvelopeBuilder, Event};
+use crate::publisher::Publisher;
+use crate::time::{Clock, Timestamp};
+use crate::topic::TopicPattern;
+
+/// The most requests that one [`Requester`] waits for at the same time.
+pub const REQUESTS_MAX: usize = 10_000;
+
+const REPLY_TO: &str = "replyto";
+const DEADLINE: &str = "deadline";
+const FAILED: &str = "ensue.request.failed";
+
+#[derive(Serialize, Deserialize)]
+struct RequestFailed {
+    reason: String,
+}
+
+/// Where the reply to `request` goes, if somebody waits for one.
+pub(crate) fn reply_topic(request: &Envelope) -> Option<&str> {
+    request
+        .extension(REPLY_TO)
+        .filter(|topic| crate::topic::is_reserved(topic))
+}
+
+/// Whether the requester has given up already. Asks for the time only when it matters.
+pub(crate) fn is_expired(request: &Envelope, clock: &Clock) -> bool {
+    let deadline = request
+        .extension(DEADLINE)
+        .and_then(|text| text.parse::<Timestamp>().ok());
+    deadline.is_some_and(|deadline| deadline < clock.now())
+}
+
+/// The reply that tells a requester that its request failed.
+pub(crate) fn failure_reply(request: &Envelope, reason: &str) -> Option<EnvelopeBuilder> {
+    let topic = reply_topic(request)?;
+    let failed = RequestFailed {
+        reason: reason.to_owned(),
+    };
+    let payload = Codec::Json.encode(&failed).ok()?;
+    Some(
+        Envelope::builder(topic, FAILED)
+            .key(request.id())
+            .payload(Codec::Json, payload),
+    )
+}
+
+/// Sends requests and waits for their replies. Cloning is cheap.
+///
+/// ```
+/// use std::time::Duration;
+/// use ensue::prelude::*;
+///
+/// #[derive(Event, Serialize, Deserialize)]
+/// #[event(name = "quote.requested", topic = "quotes")]
+/// struct QuoteRequested { item: String }
+///
+/// #[derive(Event, Serialize, Deserialize)]
+/// #[event(name = "quote.given", topic = "quotes")]
+/// struct QuoteGiven { cents: u64 }
+///
+/// # tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(async {
+/// let engine = ensue::connect("memory:").await?;
+/// let app = App::new(engine.clone())
+///     .on("quotes", |request: QuoteRequested| async move {
+///         Reply(QuoteGiven { cents: 100 * request.item.len() as u64 })
+///     })
+///     .start()
+///     .await?;
+///
+/// let requester = Requester::new(engine, "/shop");
+/// let request = QuoteRequested { item: "tea".into() };
+/// let quote: QuoteGiven = requester.request(&request, Duration::from_secs(5)).await?;
+/// assert_eq!(quote.cents, 300);
+/// app.stop().await?;
+/// # Ok::<(), ensue::Error>(())
+/// # })?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Requester(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    publisher: Publisher,
+    topic: String,
+    waiting: Mutex<HashMap<String, oneshot::Sender<Envelope>>>,
+    reader: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl Requester {
+    /// A requester that signs its requests with `source`. Its replies come to a topic of its own.
+    pub fn new(engine: SharedEngine, source: &str) -> Self {
+        Self(Arc::new(Inner {
+            publisher: Publisher::new(engine, source),
+            topic: format!(
+                "_reply.{}",
+                uuid::Uuid::new_v7(uuid::Timestamp::now(uuid::NoContext)).simple()
+            ),
+            waiting: Mutex::default(),
+            reader: Mutex::default(),
+        }))
+    }
+
+    /// Publishes `request` and waits for the reply for `deadline` at the most.
+    ///
+    /// # Errors
+    /// [`Error::Deadline`] when nobody replied in time, [`Error::RequestFailed`] when the handler
+    /// rejected the request or used up its attempts, [`Error::Decode`] when the reply is not an
+    /// `R`, [`Error::Limit`] beyond [`REQUESTS_MAX`], and what publishing reports.
+    pub async fn request<R: Event>(
+        &self,
+        request: impl Into<Outgoing>,
+        deadline: Duration,
+    ) -> Result<R> {
+        let reply = self.request_raw(request.into(), deadline).await?;
+        if reply.kind() == FAILED {
+            let failed: RequestFailed = Codec::Json.decode(reply.payload())?;
+            return Err(Error::RequestFailed(failed.reason));
+        }
+        Ok(reply.decode()?)
+    }
+
+    async fn request_raw(&self, request: Outgoing, deadline: Duration) -> Result<Envelope> {
+        let inner = &self.0;
+        let clock = inner.publisher.engine().clock().clone();
+        let until = clock.now().plus(deadline);
+        let request = request
+            .extension(REPLY_TO, &inner.topic)
+            .extension(DEADLINE, until.to_string());
+        let append = inner.publisher.prepare(request)?;
+        let kind = append.envelope.kind().to_owned();
+        let (reply, replied) = oneshot::channel();
+        let _waiting = self.register(append.envelope.id().to_owned(), reply)?;
+        let appended = inner.publisher.engine().append(vec![append]).await?;
+        let position = appended
+            .first()
+            .map(|appended| appended.position)
+            .unwrap_or_default();
+        self.ensure_reader(position);
+        tokio::select! {
+            reply = replied => reply.map_err(|_| Error::Closed),
+            () = clock.sleep_until(until) => {
+                let waited_ms = u64::try_from(deadline.as_millis()).unwrap_or(u64::MAX);
+                Err(Error::Deadline { kind, waited_ms })
+            }
+        }
+    }
+
+    fn register(&self, id: String, reply: oneshot::Sender<Envelope>) -> Result<Waiting> {
+        let mut waiting = self.0.waiting();
+        if waiting.len() >= REQUESTS_MAX {
+            return Err(Error::Limit {
+                what: "the number of open requests".into(),
+                value: waiting.len() as u64,
+                limit: "REQUESTS_MAX",
+                max: REQUESTS_MAX as u64,
+                advice: "wait for replies before asking more",
+            });
+        }
+        waiting.insert(id.clone(), reply);
+        Ok(Waiting {
+            requester: self.0.clone(),
+            id,
+        })
+    }
+
+    /// Starts the reader with the first request: no reply can be older than that.
+    fn ensure_reader(&self, from: Position) {
+        let mut reader = self.0.reader.lock().unwrap_or_else(PoisonError::into_inner);
+        if reader.is_none() {
+            *reader = Some(tokio::spawn(read_replies(Arc::downgrade(&self.0), from)));
+        }
+    }
+}
+
+impl Inner {
+    fn waiting(&self) -> std::sync::MutexGuard<'_, HashMap<String, oneshot::Sender<Envelope>>> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        if let Some(reader) = self
+            .reader
+            .get_mut()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take()
+        {
+            reader.abort();
+        }
+    }
+}
+
+/// Forgets the request when its future ends, however it ends.
+struct Waiting {
+    requester: Arc<Inner>,
+    id: String,
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        self.requester.waiting().remove(&self.id);
+    }
+}
+
+/// Holds no strong reference while it waits, so that dropping the last requester ends it.
+async fn read_replies(requester: Weak<Inner>, from: Position) {
+    let Some((engine, topic)) = requester
+        .upgrade()
+        .map(|inner| (inner.publisher.engine().clone(), inner.topic.clone()))
+    else {
+        return;
+    };
+    let mut query = Query {
+        topics: topic.parse::<TopicPattern>().ok(),
+        from,
+        ..Query::default()
+    };
+    loop {
+        let page = match engine.read(query.clone()).await {
+            Ok(page) => page,
+            Err(Error::Closed | Error::Stopped(_)) => return,
+            Err(error) => {
+                tracing::warn!(%error, "cannot read replies, trying again");
+                engine.clock().sleep(Duration::from_secs(1)).await;
+                continue;
+            }
+        };
+        for recorded in page.events {
+            let Some(inner) = requester.upgrade() else {
+                return;
+            };
+            let waiting = inner.waiting().remove(recorded.envelope.key());
+            if let Some(reply) = waiting {
+                // Whoever gave up in this moment does not need the reply any more.
+                let _ = reply.send(recorded.envelope.detached());
+            }
+        }
+        query.from = page.next;
+        if page.is_end && engine.wait(page.next).await.is_err() {
+            return;
+        }
+    }
+}

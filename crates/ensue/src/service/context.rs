@@ -1,0 +1,146 @@
+//! What a handler can know about the event at hand.
+
+use std::fmt;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use serde::de::DeserializeOwned;
+
+use super::Failure;
+use crate::engine::{Delivery, Position, SharedEngine};
+use crate::event::{Codec, Envelope};
+use crate::publisher::Publisher;
+use crate::time::{Clock, Timestamp};
+
+/// The event at hand and its surroundings: the optional last parameter of a handler.
+///
+/// Cloning copies a pointer.
+#[derive(Clone)]
+pub struct Context(Arc<Inner>);
+
+struct Inner {
+    delivery: Delivery,
+    surroundings: Arc<Surroundings>,
+}
+
+/// What the contexts of one worker share. Each worker has its own: a counter that all of them
+/// moved for every event would cost more than the event.
+pub(crate) struct Surroundings {
+    pub(crate) group: Arc<str>,
+    pub(crate) engine: SharedEngine,
+    pub(crate) pending: Arc<dyn PendingState>,
+}
+
+/// State that was returned by a handler but is not committed yet.
+pub(crate) trait PendingState: Send + Sync {
+    /// `None`: nothing pending; `Some(None)`: pending removal.
+    fn pending(&self, topic: &str, key: &str, name: &str) -> Option<Option<Bytes>>;
+}
+
+impl Context {
+    pub(crate) fn new(delivery: Delivery, surroundings: Arc<Surroundings>) -> Self {
+        Self(Arc::new(Inner {
+            delivery,
+            surroundings,
+        }))
+    }
+
+    /// The event as it is stored: attributes and payload.
+    pub fn envelope(&self) -> &Envelope {
+        &self.0.delivery.envelope
+    }
+
+    /// The event's id: the idempotency key for everything that reaches outside the log.
+    pub fn id(&self) -> &str {
+        self.envelope().id()
+    }
+
+    /// The event's key.
+    pub fn key(&self) -> &str {
+        self.envelope().key()
+    }
+
+    /// When the event happened.
+    pub fn time(&self) -> Timestamp {
+        self.envelope().time()
+    }
+
+    /// The id that all events of this causal chain share.
+    pub fn correlation(&self) -> &str {
+        self.envelope().correlation()
+    }
+
+    /// Which attempt this is, from 1.
+    pub fn attempt(&self) -> u32 {
+        self.0.delivery.attempt
+    }
+
+    /// Where the event is in the log.
+    pub fn position(&self) -> Position {
+        self.0.delivery.position
+    }
+
+    /// The group that handles it: the service's name.
+    pub fn group(&self) -> &str {
+        &self.0.surroundings.group
+    }
+
+    /// The clock: tests own it, so ask it and not the system.
+    pub fn clock(&self) -> &Clock {
+        self.0.surroundings.engine.clock()
+    }
+
+    /// Whether somebody waits for a reply.
+    pub fn is_request(&self) -> bool {
+        crate::request::reply_topic(self.envelope()).is_some()
+    }
+
+    /// A publisher for what cannot be returned. What it publishes is *not* part of the commit: an
+    /// attempt that fails afterwards has published it all the same. Give such events ids that
+    /// derive from [`Context::id`], so that another attempt adds nothing.
+    pub fn publisher(&self) -> Publisher {
+        Publisher::following(
+            self.0.surroundings.engine.clone(),
+            &self.0.surroundings.group,
+            self.envelope(),
+        )
+    }
+
+    /// The cell `name` of the state that the group keeps for this event's key, including what
+    /// earlier events of the key returned.
+    ///
+    /// # Errors
+    /// A retry when the engine cannot be asked, a rejection when the cell is not a `T`.
+    pub async fn state<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>, Failure> {
+        let (topic, key) = (self.envelope().topic(), self.key());
+        let Surroundings {
+            group,
+            engine,
+            pending,
+        } = &*self.0.surroundings;
+        let bytes = match pending.pending(topic, key, name) {
+            Some(value) => value,
+            None => engine.state(group, topic, key, name).await?,
+        };
+        match bytes {
+            None => Ok(None),
+            Some(bytes) => Codec::MessagePack
+                .decode(&bytes)
+                .map(Some)
+                .map_err(Failure::reject),
+        }
+    }
+
+    pub(crate) fn delivery(&self) -> &Delivery {
+        &self.0.delivery
+    }
+}
+
+impl fmt::Debug for Context {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Context")
+            .field("group", &self.0.surroundings.group)
+            .field("delivery", &self.0.delivery)
+            .finish_non_exhaustive()
+    }
+}

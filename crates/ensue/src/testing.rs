@@ -1,0 +1,18 @@
+//! Tests of services without I/O, without waiting, and with everything that can go wrong.
+//!
+//! Three sizes:
+//! - a handler is a method: call it;
+//! - [`Scenario`]: given earlier events, when one is handled, then these follow; state included;
+//! - [`TestApp`]: a whole app on the memory engine with a clock that the test owns, and
+//!   [`explore`], which runs such an app again and again with a crash, a duplicate or another
+//!   order at every step.
+
+mod chaos;
+mod explore;
+mod scenario;
+mod test_app;
+
+pub use self::chaos::{Chaos, Fault};
+pub use self::explore::{Exploration, explore};
+pub use self::scenario::{Outcome, Scenario};
+pub use self::test_app::TestApp;

@@ -1,0 +1,87 @@
+//! Everything that can go wrong, at every step.
+
+use std::sync::Arc;
+
+use futures_util::future::BoxFuture;
+
+use super::chaos::Fault;
+use super::test_app::TestApp;
+use crate::app::App;
+use crate::error::{Error, Result};
+
+/// How many orders of arrival are tried.
+const REORDERS: u64 = 8;
+
+/// What an exploration did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Exploration {
+    /// Appends and commits of a run in which nothing goes wrong.
+    pub steps: u64,
+    /// Runs, the undisturbed one included.
+    pub runs: u64,
+}
+
+/// Runs an app once undisturbed, then with a crash before and after every append and commit, with
+/// every append doubled, and with several orders of arrival; checks each run.
+///
+/// `act` publishes what sets the app in motion; it is called again after a crash, so its events
+/// need ids of their own ([`Outgoing::id`](crate::Outgoing::id)). `check` looks at a settled app;
+/// what it returns as an error is reported with the fault that led to it.
+///
+/// # Errors
+/// The first run that did not check, named by its fault.
+pub async fn explore(
+    build: impl Fn(App) -> App + Send + Sync + 'static,
+    act: impl for<'a> Fn(&'a TestApp) -> BoxFuture<'a, Result<()>>,
+    check: impl for<'a> Fn(&'a TestApp) -> BoxFuture<'a, Result<()>>,
+) -> Result<Exploration> {
+    let build = Arc::new(build);
+    let mut steps = 0;
+    let mut runs = 0;
+    let mut pending = vec![Fault::None];
+    while let Some(fault) = pending.pop() {
+        let seen = explore_one(&build, fault, &act, &check)
+            .await
+            .map_err(|error| {
+                Error::Configuration(format!("with {fault:?}, after {runs} good runs: {error}"))
+            })?;
+        runs += 1;
+        if fault == Fault::None {
+            steps = seen;
+            pending.extend(
+                (1..=steps).flat_map(|step| [Fault::CrashBefore(step), Fault::CrashAfter(step)]),
+            );
+            pending.push(Fault::Duplicates);
+            pending.extend((0..REORDERS).map(Fault::Reorder));
+        }
+    }
+    Ok(Exploration { steps, runs })
+}
+
+async fn explore_one(
+    build: &Arc<impl Fn(App) -> App + Send + Sync + 'static>,
+    fault: Fault,
+    act: &impl for<'a> Fn(&'a TestApp) -> BoxFuture<'a, Result<()>>,
+    check: &impl for<'a> Fn(&'a TestApp) -> BoxFuture<'a, Result<()>>,
+) -> Result<u64> {
+    let build = build.clone();
+    let mut app = TestApp::start_with(fault, move |app| build(app)).await?;
+    let acted = async {
+        act(&app).await?;
+        app.settle().await
+    };
+    let acted = acted.await;
+    let steps = app.chaos().steps();
+    match acted {
+        Ok(()) => {}
+        Err(_) if app.chaos().is_dead() => {
+            app.crash().await?;
+            act(&app).await?;
+            app.settle().await?;
+        }
+        Err(error) => return Err(error),
+    }
+    check(&app).await?;
+    Ok(steps)
+}

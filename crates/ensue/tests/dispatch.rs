@@ -1,0 +1,552 @@
+//! What dispatch promises, seen through an app on the memory engine.
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test fails by panicking"
+)]
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use ensue::engine::{DeadLetterFilter, DeathCause, Guarantee};
+use ensue::middleware::{Middleware, Next};
+use ensue::prelude::*;
+use ensue::testing::TestApp;
+use ensue::{Handler, HandlerOptions, OnDead};
+
+#[derive(Event, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[event(name = "step.taken", topic = "steps", key = walker)]
+struct StepTaken {
+    walker: String,
+    number: u32,
+}
+
+#[derive(Event, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[event(name = "step.counted", topic = "counts", key = walker)]
+struct StepCounted {
+    walker: String,
+    total: u32,
+}
+
+fn step(walker: &str, number: u32) -> StepTaken {
+    StepTaken {
+        walker: walker.into(),
+        number,
+    }
+}
+
+type Seen = Arc<Mutex<Vec<StepTaken>>>;
+
+async fn publish_steps(app: &TestApp, walkers: u32, steps: u32) {
+    let all = (0..steps).flat_map(|n| (0..walkers).map(move |w| step(&format!("w{w}"), n)));
+    let all: Vec<_> = all.map(|step| Outgoing::new(&step)).collect();
+    app.publisher().publish_all(all).await.unwrap();
+}
+
+fn assert_in_order(seen: &Seen, walkers: u32, steps: u32) {
+    let mut by_walker: HashMap<String, Vec<u32>> = HashMap::new();
+    for step in seen.lock().unwrap().iter() {
+        by_walker
+            .entry(step.walker.clone())
+            .or_default()
+            .push(step.number);
+    }
+    assert_eq!(by_walker.len() as u32, walkers);
+    for (walker, numbers) in by_walker {
+        assert_eq!(numbers, (0..steps).collect::<Vec<_>>(), "{walker}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_keeps_its_order_while_handlers_wait() {
+    let seen = Seen::default();
+    let seen_by_handler = seen.clone();
+    let app = TestApp::start(move |app| {
+        let seen = seen_by_handler.clone();
+        app.on("watch", move |step: StepTaken| {
+            let seen = seen.clone();
+            async move {
+                // Real time, a little and not the same for all: neighbours overtake each other.
+                tokio::time::sleep(Duration::from_micros(u64::from(step.number * 7 % 300))).await;
+                seen.lock().unwrap().push(step);
+            }
+        })
+    })
+    .await
+    .unwrap();
+    publish_steps(&app, 20, 50).await;
+    app.settle().await.unwrap();
+    assert_in_order(&seen, 20, 50);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_keeps_its_order_across_retries_and_others_go_on() {
+    let seen = Seen::default();
+    let attempts = Arc::new(Mutex::new(HashMap::<(String, u32), u32>::new()));
+    let (seen_by_handler, attempts_by_handler) = (seen.clone(), attempts.clone());
+    let app = TestApp::start(move |app| {
+        let (seen, attempts) = (seen_by_handler.clone(), attempts_by_handler.clone());
+        app.on("watch", move |step: StepTaken| {
+            let (seen, attempts) = (seen.clone(), attempts.clone());
+            async move {
+                let mut attempts = attempts.lock().unwrap();
+                let attempt = attempts
+                    .entry((step.walker.clone(), step.number))
+                    .or_default();
+                *attempt += 1;
+                if step.number.is_multiple_of(3) && *attempt < 3 {
+                    return Err(Failure::retry("stumbled"));
+                }
+                seen.lock().unwrap().push(step);
+                Ok(())
+            }
+        })
+    })
+    .await
+    .unwrap();
+    publish_steps(&app, 8, 30).await;
+    app.settle().await.unwrap();
+    assert_in_order(&seen, 8, 30);
+    assert!(
+        attempts
+            .lock()
+            .unwrap()
+            .iter()
+            .all(|((_, n), tries)| *tries == if n.is_multiple_of(3) { 3 } else { 1 })
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn state_is_read_back_by_the_keys_next_event_and_survives_a_crash() {
+    let mut app = TestApp::start(|app| {
+        app.on_with(
+            "count",
+            HandlerOptions::default(),
+            |step: StepTaken, context: Context| async move {
+                let total: u32 = context.state("total").await?.unwrap_or(0) + 1;
+                let counted = StepCounted {
+                    walker: step.walker,
+                    total,
+                };
+                Ok::<_, Failure>(Effects::none().set_state("total", &total).publish(&counted))
+            },
+        )
+    })
+    .await
+    .unwrap();
+    publish_steps(&app, 3, 100).await;
+    app.settle().await.unwrap();
+    app.crash().await.unwrap();
+    publish_steps(&app, 3, 1).await;
+    app.settle().await.unwrap();
+    let mut totals = HashMap::new();
+    for counted in app.events::<StepCounted>().await.unwrap() {
+        let last = totals
+            .insert(counted.walker.clone(), counted.total)
+            .unwrap_or(0);
+        assert_eq!(counted.total, last + 1, "{}", counted.walker);
+    }
+    assert!(
+        totals.len() == 3 && totals.values().all(|total| *total == 101),
+        "{totals:?}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn attempts_wait_longer_each_time_and_end_in_a_dead_letter_that_parks_its_key() {
+    let app = TestApp::start(|app| {
+        let options = HandlerOptions::default()
+            .attempts(4)
+            .backoff(Duration::from_secs(1), Duration::from_secs(60));
+        app.on_with("watch", options, |step: StepTaken, _| async move {
+            if step.walker == "bad" {
+                Err(Failure::retry("always"))
+            } else {
+                Ok(())
+            }
+        })
+    })
+    .await
+    .unwrap();
+    let begun = app.clock().now();
+    for number in 0..3 {
+        app.publish(&step("bad", number)).await.unwrap();
+        app.publish(&step("good", number)).await.unwrap();
+    }
+    app.settle().await.unwrap();
+    // 1 s, 2 s and 4 s, each of which jitter may halve.
+    let waited = app.clock().now().since(begun);
+    assert!((3.5..=7.0).contains(&waited.as_secs_f64()), "{waited:?}");
+    let dead = app.dead_letters("watch").await.unwrap();
+    assert_eq!(dead.len(), 1);
+    assert_eq!(
+        (dead[0].attempts, dead[0].cause, dead[0].parked),
+        (4, DeathCause::Exhausted, 2)
+    );
+    assert_eq!(dead[0].reason, "always");
+    let status = app.engine().status().await.unwrap();
+    assert!(
+        status.group("watch").unwrap().is_idle(),
+        "the good walker is done"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dead_letter_is_redriven_in_front_of_what_waited_behind_it() {
+    let seen = Seen::default();
+    let is_healed = Arc::new(AtomicBool::new(false));
+    let (seen_by_handler, healed) = (seen.clone(), is_healed.clone());
+    let app = TestApp::start(move |app| {
+        let (seen, healed) = (seen_by_handler.clone(), healed.clone());
+        app.on("watch", move |step: StepTaken| {
+            let (seen, healed) = (seen.clone(), healed.clone());
+            async move {
+                if step.number == 1 && !healed.load(Ordering::SeqCst) {
+                    return Err(Failure::reject("not yet"));
+                }
+                seen.lock().unwrap().push(step);
+                Ok(())
+            }
+        })
+    })
+    .await
+    .unwrap();
+    publish_steps(&app, 5, 4).await;
+    app.settle().await.unwrap();
+    assert_eq!(app.dead_letters("watch").await.unwrap().len(), 5);
+    assert_eq!(seen.lock().unwrap().len(), 5, "only the first step of each");
+    is_healed.store(true, Ordering::SeqCst);
+    let redriven = app
+        .engine()
+        .redrive("watch", DeadLetterFilter::default())
+        .await
+        .unwrap();
+    assert_eq!(redriven, 5);
+    app.settle().await.unwrap();
+    assert_in_order(&seen, 5, 4);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_handler_may_skip_its_dead_letters() {
+    let app = TestApp::start(|app| {
+        let options = HandlerOptions::default().on_dead(OnDead::Skip);
+        app.on_with("watch", options, |step: StepTaken, _| async move {
+            if step.number == 0 {
+                Err(Failure::reject("no"))
+            } else {
+                Ok(StepCounted {
+                    walker: step.walker,
+                    total: step.number,
+                })
+            }
+        })
+    })
+    .await
+    .unwrap();
+    publish_steps(&app, 1, 3).await;
+    app.settle().await.unwrap();
+    assert_eq!(app.dead_letters("watch").await.unwrap().len(), 1);
+    assert_eq!(app.events::<StepCounted>().await.unwrap().len(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_panic_counts_as_an_attempt_and_hurts_nobody_else() {
+    let app = TestApp::start(|app| {
+        let options = HandlerOptions::default().attempts(2);
+        app.on_with("watch", options, |step: StepTaken, _| async move {
+            assert!(step.walker != "w0", "w0 always trips");
+        })
+    })
+    .await
+    .unwrap();
+    publish_steps(&app, 4, 2).await;
+    app.settle().await.unwrap();
+    let dead = app.dead_letters("watch").await.unwrap();
+    assert_eq!(dead.len(), 1);
+    assert_eq!(dead[0].attempts, 2);
+    assert!(
+        dead[0].reason.contains("w0 always trips"),
+        "{}",
+        dead[0].reason
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_handler_that_never_returns_times_out() {
+    let app = TestApp::start(|app| {
+        let options = HandlerOptions::default()
+            .attempts(2)
+            .timeout(Duration::from_secs(10));
+        app.on_with("watch", options, |step: StepTaken, _| async move {
+            if step.walker == "w0" {
+                std::future::pending::<()>().await;
+            }
+        })
+    })
+    .await
+    .unwrap();
+    publish_steps(&app, 2, 1).await;
+    app.advance(Duration::from_secs(60)).await.unwrap();
+    let dead = app.dead_letters("watch").await.unwrap();
+    assert_eq!(dead.len(), 1);
+    assert!(
+        dead[0].reason.contains("timeout of 10s"),
+        "{}",
+        dead[0].reason
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_blocking_handler_leaves_the_event_loop_free() {
+    struct Sleeper(Arc<AtomicUsize>);
+    #[service]
+    impl Sleeper {
+        #[on(blocking)]
+        fn sleep(&self, step: StepTaken) -> StepCounted {
+            std::thread::sleep(Duration::from_millis(100));
+            self.0.fetch_add(1, Ordering::SeqCst);
+            StepCounted {
+                walker: step.walker,
+                total: step.number,
+            }
+        }
+    }
+    let done = Arc::new(AtomicUsize::new(0));
+    let count = done.clone();
+    let begun = std::time::Instant::now();
+    let app = TestApp::start(move |app| app.service(Sleeper(count.clone())))
+        .await
+        .unwrap();
+    publish_steps(&app, 20, 1).await;
+    app.settle().await.unwrap();
+    assert_eq!(done.load(Ordering::SeqCst), 20);
+    assert!(
+        begun.elapsed() < Duration::from_secs(1),
+        "one after the other takes 2 s"
+    );
+    assert_eq!(app.events::<StepCounted>().await.unwrap().len(), 20);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_handlers_concurrency_is_a_limit_over_all_keys() {
+    let (now, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    let (now_by_handler, most_by_handler) = (now.clone(), most.clone());
+    let app = TestApp::start(move |app| {
+        let (now, most) = (now_by_handler.clone(), most_by_handler.clone());
+        app.on_with(
+            "watch",
+            HandlerOptions::default().concurrency(3),
+            move |_: StepTaken, _| {
+                let (now, most) = (now.clone(), most.clone());
+                async move {
+                    most.fetch_max(now.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+                    tokio::time::sleep(Duration::from_millis(2)).await;
+                    now.fetch_sub(1, Ordering::SeqCst);
+                }
+            },
+        )
+    })
+    .await
+    .unwrap();
+    publish_steps(&app, 40, 2).await;
+    app.settle().await.unwrap();
+    assert_eq!(most.load(Ordering::SeqCst), 3);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn effects_inherit_correlation_and_trace_and_have_ids_that_derive_from_their_cause() {
+    let run = || async {
+        let app = TestApp::start(|app| {
+            app.on("count", |step: StepTaken| async move {
+                vec![
+                    StepCounted {
+                        walker: step.walker.clone(),
+                        total: 1,
+                    },
+                    StepCounted {
+                        walker: step.walker,
+                        total: 2,
+                    },
+                ]
+            })
+        })
+        .await
+        .unwrap();
+        app.publish(Outgoing::new(&step("w", 0)).id("cause-1"))
+            .await
+            .unwrap();
+        app.settle().await.unwrap();
+        app.envelopes().await.unwrap()
+    };
+    let (first, second) = (run().await, run().await);
+    let [cause, effects @ ..] = first.as_slice() else {
+        panic!("nothing was stored")
+    };
+    assert_eq!(effects.len(), 2);
+    assert_ne!(effects[0].id(), effects[1].id());
+    for (effect, again) in effects.iter().zip(&second[1..]) {
+        assert_eq!(
+            effect.id(),
+            again.id(),
+            "the same cause has the same effects"
+        );
+        assert_eq!(effect.causation(), Some("cause-1"));
+        assert_eq!(effect.correlation(), "cause-1");
+        assert_eq!(
+            effect.trace().unwrap().trace_id(),
+            cause.trace().unwrap().trace_id()
+        );
+        assert_eq!(effect.source(), "/services/count");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn stopping_lets_handlers_finish_and_commits_them() {
+    let engine = ensue::connect("memory:").await.unwrap();
+    let app = App::new(engine.clone())
+        .on("slow", |step: StepTaken| async move {
+            tokio::time::sleep(Duration::from_millis(200)).await;
+            StepCounted {
+                walker: step.walker,
+                total: step.number,
+            }
+        })
+        .start()
+        .await
+        .unwrap();
+    app.publisher("/test").publish(&step("w", 1)).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    app.stop().await.unwrap();
+    let status = engine.status().await.unwrap();
+    assert!(status.group("slow").unwrap().is_idle());
+    assert!(status.group("slow").unwrap().members.is_empty());
+    assert_eq!(
+        status
+            .topics
+            .iter()
+            .find(|topic| topic.name == "counts")
+            .unwrap()
+            .events,
+        1
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn stopping_does_not_wait_beyond_its_deadline_and_loses_nothing() {
+    let engine = ensue::connect("memory:").await.unwrap();
+    let start = || {
+        App::new(engine.clone())
+            .shutdown_deadline(Duration::from_millis(100))
+            .on("slow", |_: StepTaken| std::future::pending::<()>())
+            .start()
+    };
+    let app = start().await.unwrap();
+    app.publisher("/test").publish(&step("w", 1)).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    let begun = std::time::Instant::now();
+    app.stop().await.unwrap();
+    assert!(begun.elapsed() < Duration::from_secs(5));
+    let status = engine.status().await.unwrap();
+    assert_eq!(
+        status.group("slow").unwrap().lag,
+        1,
+        "it will be delivered again"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn layers_wrap_in_the_order_in_which_they_were_added() {
+    struct Layer(&'static str, Arc<Mutex<Vec<String>>>);
+    impl Middleware for Layer {
+        fn handle(&self, context: Context, next: Next) -> ensue::HandlerFuture {
+            let (name, seen) = (self.0, self.1.clone());
+            seen.lock().unwrap().push(format!("{name} in"));
+            let attempt = next.run(context);
+            Box::pin(async move {
+                let outcome = attempt.await;
+                seen.lock().unwrap().push(format!("{name} out"));
+                outcome
+            })
+        }
+    }
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let seen_by_layers = seen.clone();
+    let app = TestApp::start(move |app| {
+        app.layer(Layer("outer", seen_by_layers.clone()))
+            .layer(Layer("inner", seen_by_layers.clone()))
+            .on("watch", |_: StepTaken| async {})
+    })
+    .await
+    .unwrap();
+    app.publish(&step("w", 1)).await.unwrap();
+    app.settle().await.unwrap();
+    assert_eq!(
+        *seen.lock().unwrap(),
+        ["outer in", "inner in", "inner out", "outer out"]
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_app_refuses_to_start_without_a_guarantee_that_it_needs_and_names_the_handler() {
+    let engine = ensue::connect("memory:?durability=os").await.unwrap();
+    let options = HandlerOptions::default().needs(Guarantee::DurableOnAcknowledge);
+    let app = App::new(engine).on_with("ledger", options, |_: StepTaken, _| async {});
+    let described = app.describe();
+    assert_eq!(
+        described.needed["durability before acknowledgement"],
+        ["ledger.step.taken"]
+    );
+    let error = app.start().await.unwrap_err().to_string();
+    assert!(
+        error.contains("ledger.step.taken") && error.contains("durability"),
+        "{error}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn describe_tells_what_nobody_handles() {
+    let engine = ensue::connect("memory:").await.unwrap();
+    let handler = Handler::new(
+        "count",
+        HandlerOptions::default(),
+        |_: StepTaken, _| async {},
+    );
+    let app = App::new(engine)
+        .handler("counter", handler.publishes(&[StepCounted::NAME]))
+        .publishes::<StepTaken>();
+    let described = app.describe();
+    assert_eq!(described.unhandled, ["step.counted"]);
+    let text = described.to_string();
+    assert!(
+        text.contains("step.taken (steps) -> count -> step.counted"),
+        "{text}"
+    );
+    assert!(text.contains("nobody handles step.counted"), "{text}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_event_that_was_returned_with_an_expectation_is_refused() {
+    let app = TestApp::start(|app| {
+        app.on("watch", |step: StepTaken| async move {
+            let counted = StepCounted {
+                walker: step.walker,
+                total: 1,
+            };
+            Outgoing::new(&counted).expect(ensue::Expect::Absent)
+        })
+    })
+    .await
+    .unwrap();
+    app.publish(&step("w", 1)).await.unwrap();
+    app.settle().await.unwrap();
+    let dead = app.dead_letters("watch").await.unwrap();
+    assert!(
+        dead[0].reason.contains("Context::publisher"),
+        "{}",
+        dead[0].reason
+    );
+}

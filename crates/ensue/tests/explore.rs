@@ -1,0 +1,186 @@
+//! Everything that can go wrong, at every step: what an honest app survives, and that what is not
+//! honest is found out.
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test fails by panicking"
+)]
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use ensue::Error;
+use ensue::prelude::*;
+use ensue::testing::{TestApp, explore};
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+
+#[derive(Event, Serialize, Deserialize, Debug)]
+#[event(name = "order.created", topic = "orders", key = order_id)]
+struct OrderCreated {
+    order_id: String,
+}
+
+#[derive(Event, Serialize, Deserialize, Debug)]
+#[event(name = "order.paid", topic = "orders", key = order_id)]
+struct OrderPaid {
+    order_id: String,
+    payments: u32,
+}
+
+#[derive(Event, Serialize, Deserialize, Debug)]
+#[event(name = "receipt.sent", topic = "receipts", key = order_id)]
+struct ReceiptSent {
+    order_id: String,
+}
+
+struct Payments;
+
+#[service]
+impl Payments {
+    /// Fails at first, keeps state, and publishes: all three have to survive together.
+    #[on(attempts = 5, backoff = "10ms..20ms")]
+    async fn charge(&self, order: OrderCreated, context: &Context) -> Result<Effects, Failure> {
+        if order.order_id == "o-2" && context.attempt() < 3 {
+            return Err(Failure::retry("the gateway is down"));
+        }
+        let payments = context.state::<u32>("payments").await?.unwrap_or(0) + 1;
+        let paid = OrderPaid {
+            order_id: order.order_id,
+            payments,
+        };
+        Ok(Effects::none()
+            .set_state("payments", &payments)
+            .publish(&paid))
+    }
+}
+
+struct Receipts;
+
+#[service]
+impl Receipts {
+    #[on]
+    async fn send(&self, paid: OrderPaid) -> ReceiptSent {
+        ReceiptSent {
+            order_id: paid.order_id,
+        }
+    }
+}
+
+fn place_orders(app: &TestApp) -> BoxFuture<'_, ensue::Result<()>> {
+    async move {
+        for (order, event) in [("o-1", "a"), ("o-2", "b"), ("o-1", "c"), ("o-3", "d")] {
+            let created = OrderCreated {
+                order_id: order.into(),
+            };
+            app.publish(Outgoing::new(&created).id(event)).await?;
+        }
+        Ok(())
+    }
+    .boxed()
+}
+
+fn count<'a>(ids: impl Iterator<Item = &'a str>) -> BTreeMap<String, u32> {
+    let mut counts = BTreeMap::new();
+    ids.for_each(|id| *counts.entry(id.to_owned()).or_default() += 1);
+    counts
+}
+
+fn each_once(app: &TestApp) -> BoxFuture<'_, ensue::Result<()>> {
+    async move {
+        let paid = app.events::<OrderPaid>().await?;
+        let receipts = app.events::<ReceiptSent>().await?;
+        let expected = BTreeMap::from([("o-1".into(), 2), ("o-2".into(), 1), ("o-3".into(), 1)]);
+        let paid_counts = count(paid.iter().map(|paid| paid.order_id.as_str()));
+        let receipt_counts = count(receipts.iter().map(|receipt| receipt.order_id.as_str()));
+        let o1: Vec<_> = paid
+            .iter()
+            .filter(|paid| paid.order_id == "o-1")
+            .map(|paid| paid.payments)
+            .collect();
+        if paid_counts == expected && receipt_counts == expected && o1 == [1, 2] {
+            return Ok(());
+        }
+        let found = format!("paid {paid_counts:?} {o1:?}, receipts {receipt_counts:?}");
+        Err(Error::Configuration(found))
+    }
+    .boxed()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn returned_effects_survive_every_fault_at_every_step() {
+    let explored = explore(
+        |app| app.service(Payments).service(Receipts),
+        place_orders,
+        each_once,
+    )
+    .await
+    .unwrap();
+    assert!(explored.steps >= 6, "{explored:?}");
+    assert!(explored.runs > 2 * explored.steps, "{explored:?}");
+}
+
+/// Publishes beside its effects, with a new id each time: an attempt that is repeated does it again.
+struct Careless;
+
+#[service(name = "receipts")]
+impl Careless {
+    #[on]
+    async fn send(&self, paid: OrderPaid, context: &Context) -> Result<(), Failure> {
+        let receipt = ReceiptSent {
+            order_id: paid.order_id,
+        };
+        let id = uuid_like();
+        context
+            .publisher()
+            .publish(Outgoing::new(&receipt).id(id))
+            .await?;
+        Ok(())
+    }
+}
+
+fn uuid_like() -> String {
+    use std::sync::atomic::{AtomicU64, Ordering};
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    format!("careless-{}", NEXT.fetch_add(1, Ordering::Relaxed))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_handler_that_publishes_outside_of_its_commit_is_found_out() {
+    let found = explore(
+        |app| app.service(Payments).service(Careless),
+        place_orders,
+        each_once,
+    )
+    .await
+    .unwrap_err()
+    .to_string();
+    assert!(
+        found.contains("Crash") || found.contains("Reorder"),
+        "{found}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_schedule_is_appended_once_and_only_when_it_is_due() {
+    let mut app = TestApp::start(|app| app.service(Receipts)).await.unwrap();
+    let paid = OrderPaid {
+        order_id: "o-1".into(),
+        payments: 1,
+    };
+    let later = Outgoing::new(&paid)
+        .id("later")
+        .after(Duration::from_secs(3600));
+    app.publish(later).await.unwrap();
+    app.settle().await.unwrap();
+    assert!(app.events::<OrderPaid>().await.unwrap().is_empty());
+    app.crash().await.unwrap();
+    app.advance(Duration::from_secs(3599)).await.unwrap();
+    assert!(app.events::<ReceiptSent>().await.unwrap().is_empty());
+    app.advance(Duration::from_secs(2)).await.unwrap();
+    app.crash().await.unwrap();
+    app.advance(Duration::from_secs(3600)).await.unwrap();
+    assert_eq!(app.events::<ReceiptSent>().await.unwrap().len(), 1);
+}

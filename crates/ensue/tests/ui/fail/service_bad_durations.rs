@@ -1,0 +1,18 @@
+use ensue::prelude::*;
+
+#[derive(Event, Serialize, Deserialize)]
+#[event(name = "order.created", topic = "orders")]
+struct OrderCreated;
+
+struct Payments;
+
+#[service]
+impl Payments {
+    #[on(backoff = "30s..200ms", timeout = "10 seconds")]
+    async fn charge(&self, _: OrderCreated) {}
+
+    #[on(backoff = "fast", timeout = "0s", topics = ">.orders")]
+    async fn refund(&self, _: OrderCreated) {}
+}
+
+fn main() {}

@@ -1,0 +1,27 @@
+use ensue::prelude::*;
+
+#[derive(Event, Serialize, Deserialize)]
+#[event(name = "order.created", topic = "orders")]
+struct OrderCreated;
+
+struct Payments;
+
+#[service]
+impl Payments {
+    #[on]
+    async fn nothing(&self) {}
+
+    #[on]
+    async fn reference(&self, _: &OrderCreated) {}
+
+    #[on]
+    async fn by_value(&self, _: OrderCreated, _: Context) {}
+
+    #[on]
+    async fn too_many(&self, _: OrderCreated, _: &Context, _: u8) {}
+
+    #[on]
+    async fn generic<E: Event>(&self, _: E) {}
+}
+
+fn main() {}

@@ -1,0 +1,17 @@
+use ensue::prelude::*;
+
+#[derive(Event, Serialize, Deserialize)]
+#[event(name = "day.ended", topic = "days")]
+struct DayEnded;
+
+struct Calendar;
+
+#[service]
+impl Calendar {
+    #[on]
+    async fn turn_page(&self, _: DayEnded) {}
+}
+
+fn main() {
+    assert_eq!(Calendar::NAME, "calendar");
+}

@@ -1,0 +1,144 @@
+//! Verifying every byte.
+
+use std::sync::Arc;
+
+use crate::checkpoint;
+use crate::error::{Error, Result};
+use crate::files;
+use crate::index::Sealed;
+use crate::position::Position;
+use crate::segment::{Segment, Spot};
+use crate::store::Store;
+
+/// How far a check is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Progress {
+    /// Bytes of segments verified.
+    pub bytes: u64,
+    /// Bytes of all segment files: what is left of the last one is not read.
+    pub bytes_total: u64,
+}
+
+/// What a check found.
+#[derive(Debug, Default)]
+#[non_exhaustive]
+pub struct Report {
+    /// Segments read.
+    pub segments: u64,
+    /// Frames that are good.
+    pub frames: u64,
+    /// Records that are good.
+    pub records: u64,
+    /// Bytes of good frames.
+    pub bytes: u64,
+    /// The oldest position kept.
+    pub first: Position,
+    /// The position after the last record looked at.
+    pub end: Position,
+    /// Damage: of records, of checkpoints, of indexes (which are rebuilt when needed).
+    pub damage: Vec<Error>,
+}
+
+impl Report {
+    /// Whether nothing is damaged.
+    #[must_use]
+    pub fn is_good(&self) -> bool {
+        self.damage.is_empty()
+    }
+}
+
+pub(crate) fn check(store: &Arc<Store>, progress: &mut dyn FnMut(Progress)) -> Result<Report> {
+    let segments = store.list().clone();
+    let mut report = Report {
+        first: Position::new(store.first()),
+        ..Report::default()
+    };
+    report.end = Position::new(store.durable());
+    let mut sizes = 0;
+    for segment in &segments {
+        match store.opened(segment) {
+            Ok(opened) => sizes += opened.header.bytes,
+            Err(error) => report.damage.push(damage(error)?),
+        }
+    }
+    let mut chain = None;
+    for segment in &segments {
+        report.segments += 1;
+        let mut advance = |bytes| {
+            progress(Progress {
+                bytes,
+                bytes_total: sizes,
+            })
+        };
+        match check_segment(store, segment, chain, &mut report, &mut advance) {
+            Ok(last) => chain = Some(last),
+            Err(error) => {
+                report.damage.push(damage(error)?);
+                chain = None;
+            }
+        }
+        check_index(store, segment, &mut report)?;
+    }
+    for at in files::numbers(&*store.storage, "checkpoint", "cp")? {
+        if let Err(error) = checkpoint::read(&*store.storage, store.uuid, at) {
+            report.damage.push(damage(error)?);
+        }
+    }
+    if let Err(error) = files::Manifest::read(&*store.storage) {
+        report.damage.push(damage(error)?);
+    }
+    Ok(report)
+}
+
+/// Damage goes into the report, anything else ends the check.
+fn damage(error: Error) -> Result<Error> {
+    match error {
+        Error::Corrupt { .. } | Error::Version { .. } => Ok(error),
+        other => Err(other),
+    }
+}
+
+/// Reads a segment to its end; gives the checksum of its last frame.
+fn check_segment(
+    store: &Arc<Store>,
+    segment: &Arc<Segment>,
+    chain: Option<u32>,
+    report: &mut Report,
+    advance: &mut dyn FnMut(u64),
+) -> Result<u32> {
+    let opened = store.opened(segment)?;
+    if chain.is_some_and(|chain| chain != opened.header.chain) {
+        let what = "the segment does not follow the one before it";
+        return Err(Error::corrupt(store.shown(segment), 64, what));
+    }
+    let mut spot = segment.start(&opened);
+    while spot.first < segment.end() {
+        let run = store.read_run(segment, spot, usize::MAX)?;
+        let Some(last) = run.frames.last() else { break };
+        report.frames += run.frames.len() as u64;
+        report.records += last.end() - spot.first;
+        report.bytes += run.next_offset - spot.offset;
+        advance(report.bytes);
+        spot = Spot {
+            offset: run.next_offset,
+            first: last.end(),
+            chain: run.chain,
+        };
+    }
+    Ok(spot.chain.unwrap_or_default())
+}
+
+fn check_index(store: &Arc<Store>, segment: &Arc<Segment>, report: &mut Report) -> Result<()> {
+    if store.with_memory(segment, |_| ()).is_some() {
+        return Ok(());
+    }
+    match Sealed::open(store, segment)
+        .and_then(|sealed| sealed.map_or(Ok(()), |sealed| sealed.check()))
+    {
+        Ok(()) => Ok(()),
+        Err(error) => {
+            report.damage.push(damage(error)?);
+            Ok(())
+        }
+    }
+}

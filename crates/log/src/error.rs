@@ -1,0 +1,218 @@
+use std::io;
+
+use crate::batch::{Batch, Expect};
+use crate::position::Position;
+
+/// The result of an operation of this crate.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// What can go wrong, and what the caller may still do.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The operating system refused an operation. Reading may go on; for appends see
+    /// [`Error::Poisoned`].
+    #[error("could not {action} {file}: {source}")]
+    Io {
+        /// What was tried, as an imperative: "read", "sync".
+        action: &'static str,
+        /// The file.
+        file: String,
+        /// What the operating system said.
+        source: io::Error,
+    },
+    /// Bytes on disk are not what was written. Nothing of them was served.
+    #[error(
+        "{file} is damaged at byte {offset}: {what}; restore the file from a backup or a replica, \
+         or salvage what is readable into a new log"
+    )]
+    Corrupt {
+        /// The file.
+        file: String,
+        /// The byte where the damage was noticed.
+        offset: u64,
+        /// What was found and what was expected.
+        what: String,
+    },
+    /// Another process, or another handle of this one, owns the directory.
+    #[error(
+        "the log is in use by process {}; stop it, or read through a follower",
+        pid.map_or_else(|| "(unknown)".to_owned(), |pid| pid.to_string())
+    )]
+    Locked {
+        /// The owner, when it could be read.
+        pid: Option<u32>,
+    },
+    /// The files were written by a version of this crate that this one does not know.
+    #[error("{file} has format version {found}, this build reads version {supported}; upgrade it")]
+    Version {
+        /// The file.
+        file: String,
+        /// The version it carries.
+        found: u32,
+        /// The newest version this build reads.
+        supported: u32,
+    },
+    /// An earlier write or sync failed, so that the state of the disk is unknown. Nothing can be
+    /// appended until the log is opened again; reading what was durable still works.
+    #[error("the log stopped after an I/O failure ({reason}); check the disk, then reopen the log")]
+    Poisoned {
+        /// The failure.
+        reason: String,
+    },
+    /// The write or sync of this very append failed: it may or may not be on disk. Reopen, then
+    /// append again with the same id.
+    #[error(
+        "the append may or may not be on disk ({reason}); reopen the log and append again with \
+         the same id"
+    )]
+    Indeterminate {
+        /// The failure.
+        reason: String,
+    },
+    /// There is no room for a new segment. Nothing was written, nothing was lost; appends work
+    /// again as soon as there is room.
+    #[error("the disk is full: {bytes} bytes are needed; free space and append again")]
+    DiskFull {
+        /// How many bytes the log needs to go on.
+        bytes: u64,
+    },
+    /// The log was closed.
+    #[error("the log is closed; open it again")]
+    Closed,
+    /// Something is larger than its limit.
+    #[error("{what} has {bytes} bytes, the limit is {bytes_max}; split it or raise the limit")]
+    TooLarge {
+        /// What is too large.
+        what: &'static str,
+        /// Its size.
+        bytes: usize,
+        /// The limit.
+        bytes_max: usize,
+    },
+    /// The records asked for were removed by retention.
+    #[error("position {position} was trimmed; the oldest kept is {first}; read from there")]
+    Trimmed {
+        /// What was asked for.
+        position: Position,
+        /// The oldest position kept.
+        first: Position,
+    },
+    /// A batch's [`Expect`] did not hold; nothing was appended.
+    #[error(transparent)]
+    Conflict(#[from] Box<Conflict>),
+    /// A setting is out of its range.
+    #[error("option {name} is {value}; it must be between {min} and {max}")]
+    Option {
+        /// The setting.
+        name: &'static str,
+        /// Its value.
+        value: u64,
+        /// The smallest allowed.
+        min: u64,
+        /// The largest allowed.
+        max: u64,
+    },
+}
+
+impl Error {
+    pub(crate) fn io(
+        action: &'static str,
+        file: impl Into<String>,
+    ) -> impl FnOnce(io::Error) -> Self {
+        let file = file.into();
+        move |source| Self::Io {
+            action,
+            file,
+            source,
+        }
+    }
+
+    pub(crate) fn corrupt(file: impl Into<String>, offset: u64, what: impl Into<String>) -> Self {
+        Self::Corrupt {
+            file: file.into(),
+            offset,
+            what: what.into(),
+        }
+    }
+}
+
+/// An [`Expect`] that did not hold.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "the key's last record in topic {topic:?} was expected {}, it is {}; read it again and decide anew",
+    match expected { Expect::Absent => "to be absent".to_owned(), Expect::At(at) => format!("at {at}") },
+    found.map_or_else(|| "absent".to_owned(), |at| format!("at {at}"))
+)]
+pub struct Conflict {
+    /// The topic.
+    pub topic: String,
+    /// The key.
+    pub key: Vec<u8>,
+    /// What the batch expected.
+    pub expected: Expect,
+    /// Where the key's last record is.
+    pub found: Option<Position>,
+    /// The batch, unchanged.
+    pub batch: Batch,
+}
+
+/// Why a batch was not taken. Nothing of it was appended.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SubmitError {
+    /// The byte budget is used up; the batch comes back. Wait for [`Log::room`](crate::Log::room)
+    /// and try again.
+    #[error("the queue of the log is full; wait for room and submit again")]
+    Full(Batch),
+    /// An [`Expect`] did not hold.
+    #[error(transparent)]
+    Conflict(Box<Conflict>),
+    /// A record or the batch is larger than its limit.
+    #[error("{what} has {bytes} bytes, the limit is {bytes_max}; split it or raise the limit")]
+    TooLarge {
+        /// What is too large.
+        what: &'static str,
+        /// Its size.
+        bytes: usize,
+        /// The limit.
+        bytes_max: usize,
+    },
+    /// See [`Error::Poisoned`].
+    #[error("the log stopped after an I/O failure ({reason}); check the disk, then reopen the log")]
+    Poisoned {
+        /// The failure.
+        reason: String,
+    },
+    /// The log was closed.
+    #[error("the log is closed; open it again")]
+    Closed,
+    /// Reading what an expectation or the dedup window needs from disk failed.
+    #[error(transparent)]
+    Read(Box<Error>),
+}
+
+impl From<SubmitError> for Error {
+    fn from(error: SubmitError) -> Self {
+        match error {
+            SubmitError::Full(batch) => Self::TooLarge {
+                what: "the queue with this batch",
+                bytes: batch.bytes(),
+                bytes_max: 0,
+            },
+            SubmitError::Conflict(conflict) => Self::Conflict(conflict),
+            SubmitError::TooLarge {
+                what,
+                bytes,
+                bytes_max,
+            } => Self::TooLarge {
+                what,
+                bytes,
+                bytes_max,
+            },
+            SubmitError::Poisoned { reason } => Self::Poisoned { reason },
+            SubmitError::Closed => Self::Closed,
+            SubmitError::Read(error) => *error,
+        }
+    }
+}

@@ -1,0 +1,10 @@
+//! Indexes: of the active segment in memory, of sealed segments in files. All of it can be
+//! rebuilt from the segments.
+
+mod active;
+mod hash;
+mod sealed;
+
+pub(crate) use active::{Active, GRANULE, Placed, Seed, TopicCount};
+pub(crate) use hash::{HashKey, KeyHash};
+pub(crate) use sealed::{Posting, Sealed, index_frames};

@@ -1,0 +1,551 @@
+//! The index file of a sealed segment.
+//!
+//! ```text
+//!   0  8 bytes magic "EnsueIdx"
+//!   8  u32  version
+//!  12  u32  crc        CRC32C of bytes 16..256
+//!  16  u128 uuid       the log's
+//!  32  u64  first      the segment's
+//!  40  u64  salt       the segment's
+//!  48  u32  count      records
+//!  52  u32  buckets    of the keys section, a power of two
+//!  56  4 sections, each: u64 offset, u64 bytes, u32 crc, u32 0
+//! 152  zeroes up to 256
+//! ```
+//!
+//! - blocks: a frame at least every 64 KiB: u32 ordinal, u32 offset / 8, i64 time.
+//! - topics: u8 kind, u8 name length, u64 records, u32 first and u32 last ordinal, u32 granules,
+//!   the name, then each granule of 64 ordinals as u32.
+//! - keys: a directory of u64 bucket offsets (one more than buckets), relative to the section,
+//!   then the buckets, by the top bits of the hash: u32 keys; for each key two u64 of hash, u32
+//!   records; for each record u32 ordinal, u32 frame offset / 8, u32 record offset / 8; u32
+//!   CRC32C of the bucket's number and its bytes. The section's crc covers the directory.
+//! - ids: u128 id, u32 ordinal, in order of position.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::{Active, HashKey, KeyHash, Placed, Seed, TopicCount};
+use crate::codec::{Cursor, array, u32_at, u64_at, u128_at};
+use crate::error::{Error, Result};
+use crate::files;
+use crate::record::Layout;
+use crate::segment::{Segment, Spot};
+use crate::storage::{self, Handle};
+use crate::store::Store;
+
+const MAGIC: [u8; 8] = *b"EnsueIdx";
+const HEADER_BYTES: usize = 256;
+const SECTIONS: usize = 4;
+const BLOCKS: usize = 0;
+const TOPICS: usize = 1;
+const KEYS: usize = 2;
+const IDS: usize = 3;
+/// A frame is listed when it starts at least this far after the last one listed.
+const BLOCK_BYTES: u64 = 64 * 1024;
+/// Records a bucket, about.
+const BUCKET_RECORDS: usize = 32;
+
+/// A record of a key: counted from the segment's first; offsets divided by 8.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Posting {
+    pub(crate) ordinal: u32,
+    pub(crate) frame: u32,
+    pub(crate) record: u32,
+}
+
+/// An open index: frames and topics in memory, keys and ids read when asked for.
+#[derive(Debug)]
+pub(crate) struct Sealed {
+    source: Source,
+    shown: String,
+    first: u64,
+    buckets: u32,
+    sections: [Section; SECTIONS],
+    blocks: Vec<Placed>,
+    topics: Vec<TopicCount>,
+}
+
+#[derive(Debug)]
+enum Source {
+    File(Arc<dyn Handle>),
+    /// For readers that must not write.
+    Memory(Bytes),
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Section {
+    offset: u64,
+    bytes: u64,
+    crc: u32,
+}
+
+impl Sealed {
+    /// Opens the index file of a segment; rebuilds it when it is missing or damaged.
+    pub(crate) fn load(store: &Store, segment: &Arc<Segment>) -> Result<Self> {
+        match Self::open(store, segment) {
+            Ok(Some(sealed)) => Ok(sealed),
+            Ok(None) => Self::rebuild(store, segment),
+            Err(error @ (Error::Corrupt { .. } | Error::Version { .. })) => {
+                tracing::warn!(%error, "an index file cannot be used; it is rebuilt from its segment");
+                Self::rebuild(store, segment)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Opens and checks the index file; `None` when there is none.
+    pub(crate) fn open(store: &Store, segment: &Arc<Segment>) -> Result<Option<Self>> {
+        let name = files::index(segment.first);
+        let shown = store.storage.describe(&name);
+        let handle = match store.storage.open_read(&name) {
+            Ok(handle) => handle,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(Error::io("open", shown)(error)),
+        };
+        Self::parse(store, segment, Source::File(handle), shown).map(Some)
+    }
+
+    /// Reads the whole segment and writes its index file anew; keeps it in memory when the store
+    /// must not write, or cannot.
+    pub(crate) fn rebuild(store: &Store, segment: &Arc<Segment>) -> Result<Self> {
+        let mut active = Active::new(segment.first);
+        let opened = store.opened(segment)?;
+        let mut spot = segment.start(&opened);
+        while spot.first < segment.end() {
+            let run = store.read_run(segment, spot, usize::MAX)?;
+            index_frames(store.hash_key, &mut active, &run.frames, spot.offset);
+            let Some(last) = run.frames.last() else { break };
+            spot = Spot {
+                offset: run.next_offset,
+                first: last.end(),
+                chain: run.chain,
+            };
+        }
+        Self::write(store, segment, &active)
+    }
+
+    /// Writes the index of a segment and opens it.
+    pub(crate) fn write(store: &Store, segment: &Arc<Segment>, active: &Active) -> Result<Self> {
+        let opened = store.opened(segment)?;
+        let bytes = encode(store.uuid, opened.header.salt, active);
+        let name = files::index(segment.first);
+        let shown = store.storage.describe(&name);
+        if store.writable {
+            match storage::replace(&*store.storage, "idx", &name, &bytes) {
+                Ok(()) => {
+                    if let Some(sealed) = Self::open(store, segment)? {
+                        return Ok(sealed);
+                    }
+                }
+                Err(error) => tracing::warn!(%error, "an index file could not be written"),
+            }
+        }
+        Self::parse(store, segment, Source::Memory(bytes.into()), shown)
+    }
+
+    fn parse(store: &Store, segment: &Arc<Segment>, source: Source, shown: String) -> Result<Self> {
+        let salt = store.opened(segment)?.header.salt;
+        let header = source.read(0, HEADER_BYTES as u64, &shown)?;
+        let damaged = |offset, what| Error::corrupt(&*shown, offset, what);
+        if array(&header, 0) != Some(MAGIC) {
+            return Err(damaged(0, "it does not start with its magic bytes"));
+        }
+        let fields = header.get(16..).unwrap_or_default();
+        if header.len() != HEADER_BYTES || u32_at(&header, 12) != Some(crc32c::crc32c(fields)) {
+            return Err(damaged(12, "its header's checksum does not match"));
+        }
+        let version = u32_at(&header, 8).unwrap_or_default();
+        if version != files::FORMAT_VERSION {
+            let supported = files::FORMAT_VERSION;
+            return Err(Error::Version {
+                file: shown,
+                found: version,
+                supported,
+            });
+        }
+        let belongs = u128_at(&header, 16) == Some(store.uuid)
+            && u64_at(&header, 32) == Some(segment.first)
+            && u64_at(&header, 40) == Some(salt);
+        let count = u32_at(&header, 48).unwrap_or_default();
+        if !belongs || segment.first + u64::from(count) != segment.end() {
+            return Err(damaged(16, "it belongs to another segment"));
+        }
+        let mut sections = [Section::default(); SECTIONS];
+        for (index, section) in sections.iter_mut().enumerate() {
+            let at = 56 + index * 24;
+            *section = Section {
+                offset: u64_at(&header, at).unwrap_or_default(),
+                bytes: u64_at(&header, at + 8).unwrap_or_default(),
+                crc: u32_at(&header, at + 16).unwrap_or_default(),
+            };
+        }
+        let buckets = u32_at(&header, 52).unwrap_or_default();
+        let first = segment.first;
+        let mut sealed = Self {
+            source,
+            shown,
+            first,
+            buckets,
+            sections,
+            blocks: Vec::new(),
+            topics: Vec::new(),
+        };
+        let short = |what| Error::corrupt(&*sealed.shown, 0, what);
+        let blocks = decode_blocks(&sealed.section(BLOCKS)?)
+            .ok_or_else(|| short("its blocks are cut off"))?;
+        let topics = decode_topics(&sealed.section(TOPICS)?)
+            .ok_or_else(|| short("its topics are cut off"))?;
+        sealed.blocks = blocks;
+        sealed.topics = topics;
+        Ok(sealed)
+    }
+
+    /// A whole section, checked.
+    fn section(&self, index: usize) -> Result<Bytes> {
+        let section = self.sections.get(index).copied().unwrap_or_default();
+        let bytes = self
+            .source
+            .read(section.offset, section.bytes, &self.shown)?;
+        if crc32c::crc32c(&bytes) != section.crc {
+            let what = "a section's checksum does not match";
+            return Err(Error::corrupt(&*self.shown, section.offset, what));
+        }
+        Ok(bytes)
+    }
+
+    /// The last listed frame at or before `position`.
+    pub(crate) fn frame_at(&self, position: u64) -> Option<Placed> {
+        let ordinal = position.checked_sub(self.first)?;
+        let after = self
+            .blocks
+            .partition_point(|block| u64::from(block.ordinal) <= ordinal);
+        self.blocks.get(after.checked_sub(1)?).copied()
+    }
+
+    /// The last listed frame written before `time`, or the first of all.
+    pub(crate) fn frame_before(&self, time: i64) -> Option<Placed> {
+        let after = self.blocks.partition_point(|block| block.time < time);
+        self.blocks.get(after.saturating_sub(1)).copied()
+    }
+
+    pub(crate) fn topics(&self) -> &[TopicCount] {
+        &self.topics
+    }
+
+    /// All records of the key with this hash, ascending.
+    pub(crate) fn postings(&self, hash: KeyHash) -> Result<Vec<Posting>> {
+        let number = bucket_of(hash, self.buckets);
+        let bucket = self.bucket(number)?;
+        Ok(find_postings(&bucket, hash).unwrap_or_default())
+    }
+
+    /// The bytes of a bucket, checked.
+    fn bucket(&self, number: u32) -> Result<Bytes> {
+        let keys = self.sections.get(KEYS).copied().unwrap_or_default();
+        let at = keys.offset + u64::from(number) * 8;
+        let damaged = || Error::corrupt(&*self.shown, at, "a bucket's checksum does not match");
+        let entry = self.source.read(at, 16, &self.shown)?;
+        let start = u64_at(&entry, 0).ok_or_else(damaged)?;
+        let bytes = u64_at(&entry, 8)
+            .and_then(|end| end.checked_sub(start))
+            .ok_or_else(damaged)?;
+        if start.saturating_add(bytes) > keys.bytes {
+            return Err(damaged());
+        }
+        let bucket = self.source.read(keys.offset + start, bytes, &self.shown)?;
+        let (body, crc) = bucket.split_last_chunk::<4>().ok_or_else(damaged)?;
+        if u32::from_le_bytes(*crc) != bucket_crc(number, body) {
+            return Err(damaged());
+        }
+        let length = body.len();
+        Ok(bucket.slice(..length))
+    }
+
+    /// Every id and its record, in order.
+    pub(crate) fn ids(&self) -> Result<Vec<(u128, u32)>> {
+        let bytes = self.section(IDS)?;
+        let mut cursor = Cursor::new(&bytes);
+        let mut ids = Vec::with_capacity(bytes.len() / 20);
+        while let (Some(id), Some(ordinal)) = (cursor.u128(), cursor.u32()) {
+            ids.push((id, ordinal));
+        }
+        Ok(ids)
+    }
+
+    /// Checks every byte of the file.
+    pub(crate) fn check(&self) -> Result<()> {
+        for section in [BLOCKS, TOPICS, IDS] {
+            self.section(section)?;
+        }
+        let keys = self.sections.get(KEYS).copied().unwrap_or_default();
+        let directory =
+            self.source
+                .read(keys.offset, (u64::from(self.buckets) + 1) * 8, &self.shown)?;
+        if crc32c::crc32c(&directory) != keys.crc {
+            let what = "the directory of keys does not match its checksum";
+            return Err(Error::corrupt(&*self.shown, keys.offset, what));
+        }
+        (0..self.buckets).try_for_each(|number| self.bucket(number).map(drop))
+    }
+}
+
+impl Source {
+    fn read(&self, offset: u64, bytes: u64, shown: &str) -> Result<Bytes> {
+        let short = || Error::corrupt(shown, offset, "it is cut off");
+        match self {
+            Self::Memory(all) => {
+                let range = offset as usize..offset.saturating_add(bytes) as usize;
+                all.get(range.clone())
+                    .map(|_| all.slice(range))
+                    .ok_or_else(short)
+            }
+            Self::File(handle) => {
+                let length = handle.len().map_err(Error::io("read", shown))?;
+                if offset.saturating_add(bytes) > length {
+                    return Err(short());
+                }
+                let mut buffer = vec![0; bytes as usize];
+                let read = storage::read_full(&**handle, &mut buffer, offset)
+                    .map_err(Error::io("read", shown))?;
+                if read < buffer.len() {
+                    Err(short())
+                } else {
+                    Ok(buffer.into())
+                }
+            }
+        }
+    }
+}
+
+/// Adds verified frames, the first of which starts at `offset`, to an index.
+pub(crate) fn index_frames(
+    hash_key: HashKey,
+    active: &mut Active,
+    frames: &[Arc<crate::frame::Frame>],
+    mut offset: u64,
+) {
+    let mut lengths = Vec::new();
+    for frame in frames {
+        lengths.clear();
+        let placed = Placed {
+            ordinal: (frame.first - active.base()) as u32,
+            offset: (offset / 8) as u32,
+            time: frame.time,
+        };
+        for part in &frame.parts {
+            let mut rest: &[u8] = part;
+            while let Some(layout) = Layout::read(rest) {
+                let topic = std::str::from_utf8(layout.topic(rest)).unwrap_or_default();
+                let hash = hash_key.hash(layout.topic(rest), layout.key(rest));
+                active.push(Seed {
+                    hash,
+                    kind: layout.kind,
+                    topic,
+                    id: layout.id,
+                });
+                lengths.push(layout.padded() as u32);
+                rest = rest.get(layout.padded()..).unwrap_or_default();
+            }
+        }
+        active.placed(placed, &lengths);
+        offset += (frame.bytes() + crate::frame::HEADER_BYTES) as u64;
+    }
+}
+
+fn encode(uuid: u128, salt: u64, active: &Active) -> Vec<u8> {
+    let count = active.hashes().len();
+    let buckets = (count / BUCKET_RECORDS).next_power_of_two() as u32;
+    let (keys, directory_crc) = encode_keys(active, buckets);
+    let blocks = encode_blocks(active);
+    let topics = encode_topics(active);
+    let mut ids = Vec::with_capacity(active.ids().len() * 20);
+    for (id, ordinal) in active.ids() {
+        ids.extend_from_slice(&id.to_le_bytes());
+        ids.extend_from_slice(&ordinal.to_le_bytes());
+    }
+
+    let mut bytes = MAGIC.to_vec();
+    bytes.extend_from_slice(&files::FORMAT_VERSION.to_le_bytes());
+    bytes.extend_from_slice(&[0; 4]);
+    bytes.extend_from_slice(&uuid.to_le_bytes());
+    bytes.extend_from_slice(&active.base().to_le_bytes());
+    bytes.extend_from_slice(&salt.to_le_bytes());
+    bytes.extend_from_slice(&(count as u32).to_le_bytes());
+    bytes.extend_from_slice(&buckets.to_le_bytes());
+    let mut offset = HEADER_BYTES as u64;
+    let crc = |section: &[u8]| crc32c::crc32c(section);
+    let sections = [
+        (&blocks, crc(&blocks)),
+        (&topics, crc(&topics)),
+        (&keys, directory_crc),
+        (&ids, crc(&ids)),
+    ];
+    for (section, crc) in sections {
+        bytes.extend_from_slice(&offset.to_le_bytes());
+        bytes.extend_from_slice(&(section.len() as u64).to_le_bytes());
+        bytes.extend_from_slice(&crc.to_le_bytes());
+        bytes.extend_from_slice(&[0; 4]);
+        offset += section.len() as u64;
+    }
+    bytes.resize(HEADER_BYTES, 0);
+    let crc = crc32c::crc32c(bytes.get(16..).unwrap_or_default());
+    if let Some(field) = bytes.get_mut(12..16) {
+        field.copy_from_slice(&crc.to_le_bytes());
+    }
+    for (section, _) in sections {
+        bytes.extend_from_slice(section);
+    }
+    bytes
+}
+
+fn encode_blocks(active: &Active) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let mut next = 0;
+    for frame in active.frames() {
+        let offset = u64::from(frame.offset) * 8;
+        if offset >= next {
+            bytes.extend_from_slice(&frame.ordinal.to_le_bytes());
+            bytes.extend_from_slice(&frame.offset.to_le_bytes());
+            bytes.extend_from_slice(&frame.time.to_le_bytes());
+            next = offset + BLOCK_BYTES;
+        }
+    }
+    bytes
+}
+
+fn decode_blocks(bytes: &[u8]) -> Option<Vec<Placed>> {
+    let mut cursor = Cursor::new(bytes);
+    let mut blocks = Vec::with_capacity(bytes.len() / 16);
+    while !cursor.is_empty() {
+        let (ordinal, offset) = (cursor.u32()?, cursor.u32()?);
+        blocks.push(Placed {
+            ordinal,
+            offset,
+            time: cursor.i64()?,
+        });
+    }
+    Some(blocks)
+}
+
+fn encode_topics(active: &Active) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    for topic in active.topics(active.end()) {
+        // Fits: a topic has at most 255 bytes.
+        bytes.extend_from_slice(&[topic.kind, topic.name.len() as u8]);
+        bytes.extend_from_slice(&topic.records.to_le_bytes());
+        bytes.extend_from_slice(&topic.first.to_le_bytes());
+        bytes.extend_from_slice(&topic.last.to_le_bytes());
+        bytes.extend_from_slice(&(topic.granules.len() as u32).to_le_bytes());
+        bytes.extend_from_slice(topic.name.as_bytes());
+        for granule in &topic.granules {
+            bytes.extend_from_slice(&granule.to_le_bytes());
+        }
+    }
+    bytes
+}
+
+fn decode_topics(bytes: &[u8]) -> Option<Vec<TopicCount>> {
+    let mut cursor = Cursor::new(bytes);
+    let mut topics = Vec::new();
+    while !cursor.is_empty() {
+        let (kind, length) = (cursor.u8()?, cursor.u8()?);
+        let (records, first, last) = (cursor.u64()?, cursor.u32()?, cursor.u32()?);
+        let granules = cursor.u32()? as usize;
+        let name = std::str::from_utf8(cursor.take(usize::from(length))?)
+            .ok()?
+            .into();
+        let granules = Cursor::new(cursor.take(granules.checked_mul(4)?)?);
+        topics.push(TopicCount {
+            kind,
+            name,
+            records,
+            first,
+            last,
+            granules: all_u32(granules),
+        });
+    }
+    Some(topics)
+}
+
+fn all_u32(mut cursor: Cursor<'_>) -> Vec<u32> {
+    std::iter::from_fn(|| cursor.u32()).collect()
+}
+
+/// The section, and the checksum of its directory.
+fn encode_keys(active: &Active, buckets: u32) -> (Vec<u8>, u32) {
+    let mut sorted: Vec<(KeyHash, u32)> = active.hashes().iter().copied().zip(0..).collect();
+    sorted.sort_unstable();
+    let directory_bytes = (buckets as usize + 1) * 8;
+    let mut directory = Vec::with_capacity(directory_bytes);
+    let mut blobs = Vec::new();
+    let mut rest = sorted.as_slice();
+    for number in 0..buckets {
+        directory.extend_from_slice(&((directory_bytes + blobs.len()) as u64).to_le_bytes());
+        let length = rest.partition_point(|(hash, _)| bucket_of(*hash, buckets) <= number);
+        let (records, after) = rest.split_at(length);
+        rest = after;
+        let start = blobs.len();
+        encode_bucket(active, records, &mut blobs);
+        let crc = bucket_crc(number, blobs.get(start..).unwrap_or_default());
+        blobs.extend_from_slice(&crc.to_le_bytes());
+    }
+    directory.extend_from_slice(&((directory_bytes + blobs.len()) as u64).to_le_bytes());
+    let crc = crc32c::crc32c(&directory);
+    directory.append(&mut blobs);
+    (directory, crc)
+}
+
+fn encode_bucket(active: &Active, records: &[(KeyHash, u32)], out: &mut Vec<u8>) {
+    let keys = || records.chunk_by(|left, right| left.0 == right.0);
+    out.extend_from_slice(&(keys().count() as u32).to_le_bytes());
+    for key in keys() {
+        let hash = key.first().map(|(hash, _)| *hash).unwrap_or_default();
+        out.extend_from_slice(&hash.0.to_le_bytes());
+        out.extend_from_slice(&hash.1.to_le_bytes());
+        out.extend_from_slice(&(key.len() as u32).to_le_bytes());
+    }
+    for (_, ordinal) in records {
+        let position = active.base() + u64::from(*ordinal);
+        // Every record of a sealed segment was placed, so that neither is ever missing.
+        let frame = active.frame_at(position).map_or(0, |frame| frame.offset);
+        let offset = active.offset_of(position).unwrap_or_default();
+        out.extend_from_slice(&ordinal.to_le_bytes());
+        out.extend_from_slice(&frame.to_le_bytes());
+        out.extend_from_slice(&offset.to_le_bytes());
+    }
+}
+
+fn find_postings(bucket: &[u8], hash: KeyHash) -> Option<Vec<Posting>> {
+    let mut cursor = Cursor::new(bucket);
+    let keys = cursor.u32()?;
+    let (mut before, mut found) = (0, None);
+    for _ in 0..keys {
+        let this = KeyHash(cursor.u64()?, cursor.u64()?);
+        let records = cursor.u32()? as usize;
+        if this == hash {
+            found = Some(records);
+        } else if found.is_none() {
+            before += records;
+        }
+    }
+    cursor.take(before.checked_mul(12)?)?;
+    let posting = |_| {
+        Some(Posting {
+            ordinal: cursor.u32()?,
+            frame: cursor.u32()?,
+            record: cursor.u32()?,
+        })
+    };
+    (0..found?).map(posting).collect()
+}
+
+/// The top bits of the hash.
+fn bucket_of(hash: KeyHash, buckets: u32) -> u32 {
+    ((u128::from(hash.0) * u128::from(buckets)) >> 64) as u32
+}
+
+fn bucket_crc(number: u32, bytes: &[u8]) -> u32 {
+    crc32c::crc32c_append(crc32c::crc32c(&number.to_le_bytes()), bytes)
+}

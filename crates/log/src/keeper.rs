@@ -1,0 +1,147 @@
+//! The keeper: makes spare segments and index files, in the background.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Condvar, Mutex};
+
+use crate::codec::lock;
+use crate::commit::create;
+use crate::error::Error;
+use crate::files;
+use crate::index::Sealed;
+use crate::log::Shared;
+use crate::options::Durability;
+use crate::segment::Segment;
+
+/// What waits to be done beside appending: a spare segment, the index files of sealed segments.
+#[derive(Debug)]
+pub(crate) struct Keeper {
+    chores: Mutex<Chores>,
+    wake: Condvar,
+}
+
+#[derive(Debug)]
+struct Chores {
+    seal: VecDeque<Arc<Segment>>,
+    /// The size of the spare that is ready.
+    spare: Option<u64>,
+    want_spare: bool,
+    stop: bool,
+}
+
+impl Keeper {
+    pub(crate) fn new(spare: Option<u64>) -> Self {
+        let chores = Chores {
+            seal: VecDeque::new(),
+            spare,
+            want_spare: false,
+            stop: false,
+        };
+        Self {
+            chores: Mutex::new(chores),
+            wake: Condvar::new(),
+        }
+    }
+
+    pub(crate) fn take_spare(&self) -> Option<u64> {
+        lock(&self.chores).spare.take()
+    }
+
+    pub(crate) fn stop(&self) {
+        lock(&self.chores).stop = true;
+        self.wake.notify_all();
+    }
+}
+
+impl Shared {
+    /// After a roll: the sealed segment needs its index file, the next roll a spare.
+    pub(crate) fn kept(&self, sealed: Option<Arc<Segment>>) {
+        if !self.options.background {
+            if let Some(segment) = sealed {
+                self.seal(&segment);
+            }
+            return;
+        }
+        let mut chores = lock(&self.keeper.chores);
+        chores.seal.extend(sealed);
+        chores.want_spare = self.options.durability == Durability::Sync;
+        drop(chores);
+        self.keeper.wake.notify_one();
+    }
+
+    /// The keeper thread.
+    pub(crate) fn keep_loop(&self) {
+        let mut chores = lock(&self.keeper.chores);
+        loop {
+            if chores.stop {
+                return;
+            }
+            // The spare first: a roll without one costs a write of zeroes on the commit path.
+            if chores.want_spare && chores.spare.is_none() {
+                chores.want_spare = false;
+                drop(chores);
+                let made = self.make_spare();
+                chores = lock(&self.keeper.chores);
+                chores.spare = made;
+            } else if let Some(segment) = chores.seal.pop_front() {
+                drop(chores);
+                self.seal(&segment);
+                chores = lock(&self.keeper.chores);
+            } else {
+                let waited = self.keeper.wake.wait(chores);
+                chores = waited.unwrap_or_else(std::sync::PoisonError::into_inner);
+            }
+        }
+    }
+
+    fn make_spare(&self) -> Option<u64> {
+        let storage = &*self.store.storage;
+        let bytes = self.options.segment_bytes;
+        let made = create(self, files::SPARE_TMP, bytes).and_then(|()| {
+            storage
+                .rename(files::SPARE_TMP, files::SPARE)
+                .map_err(Error::io("rename", storage.describe(files::SPARE_TMP)))
+        });
+        match made {
+            Ok(()) => Some(bytes),
+            Err(error) => {
+                // Not needed for correctness: the next roll makes its own, or says what is wrong.
+                tracing::warn!(%error, "no spare segment could be made");
+                None
+            }
+        }
+    }
+
+    /// Writes the index of a sealed segment, then lets go of the one in memory.
+    pub(crate) fn seal(&self, segment: &Arc<Segment>) {
+        let memory = lock(&segment.memory).clone();
+        let Some(memory) = memory else { return };
+        if let Err(error) = Sealed::write(&self.store, segment, &memory) {
+            // It stays in memory, and is rebuilt from the segment after a restart.
+            tracing::warn!(%error, segment = %segment.name, "no index file could be written");
+            return;
+        }
+        *lock(&segment.memory) = None;
+        self.note_newest();
+    }
+
+    /// The manifest learns of the newest segment, so that its loss would be noticed.
+    fn note_newest(&self) {
+        let newest = self
+            .store
+            .list()
+            .last()
+            .map_or(u64::MAX, |segment| segment.first);
+        let mut manifest = lock(&self.manifest);
+        if manifest.newest == newest {
+            return;
+        }
+        let changed = files::Manifest {
+            newest,
+            ..*manifest
+        };
+        match changed.write(&*self.store.storage) {
+            Ok(()) => *manifest = changed,
+            Err(error) => tracing::warn!(%error, "the manifest could not be written"),
+        }
+    }
+}

@@ -1,0 +1,501 @@
+use std::fmt;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock};
+use std::thread::JoinHandle;
+
+use crate::batch::Batch;
+use crate::checkpoint;
+use crate::codec::lock;
+use crate::dedup::Dedup;
+use crate::error::{Error, Result, SubmitError};
+use crate::files::{Clean, Manifest};
+use crate::keeper::Keeper;
+use crate::options::{Durability, Options};
+use crate::position::Position;
+use crate::receipt::{Receipt, Submitted};
+use crate::recover::{self, Recovery};
+use crate::storage::{self, Lock, Storage};
+use crate::store::Store;
+use crate::submit::State;
+use crate::trim::{self, Trimmed};
+use crate::view::View;
+use crate::wait::{Changed, Room, Wakers};
+
+/// How often the writer thread looks for more work before it sleeps.
+const LOOKS_MAX: u32 = 32;
+
+/// The log of one directory: the only writer of its files.
+///
+/// Appending is [`append`](Log::append) (blocking) or [`submit`](Log::submit) (never blocks);
+/// reading is [`view`](Log::view). All methods take `&self` and may be called from any thread.
+///
+/// Dropping it writes what was submitted and stops its threads, but leaves no clean-shutdown
+/// marker: to the next open that is a crash, and a crash is not special. [`close`](Log::close)
+/// leaves the marker.
+pub struct Log {
+    shared: Arc<Shared>,
+    recovery: Recovery,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+    /// Given up when the log is closed or dropped.
+    lock: Mutex<Option<Lock>>,
+}
+
+/// What the log, its threads and everyone who waits share.
+pub(crate) struct Shared {
+    pub(crate) store: Arc<Store>,
+    pub(crate) options: Options,
+    pub(crate) state: Mutex<State>,
+    pub(crate) dedup_loading: Mutex<()>,
+    /// Signalled when a frame is done; paired with `state`.
+    pub(crate) done: Condvar,
+    /// Signalled when the writer thread has something to do; paired with `state`.
+    pub(crate) work: Condvar,
+    pub(crate) wakers: Mutex<Wakers>,
+    pub(crate) halt: OnceLock<Halt>,
+    pub(crate) keeper: Keeper,
+    pub(crate) manifest: Mutex<Manifest>,
+    /// Copies of fields of `state`, for those who must not take its lock.
+    pub(crate) frames_done: AtomicU64,
+    pub(crate) queued_bytes: AtomicUsize,
+    pub(crate) counters: Counters,
+    pub(crate) stopping: AtomicBool,
+}
+
+/// Why the log takes no more batches.
+#[derive(Debug)]
+pub(crate) enum Halt {
+    Poisoned(String),
+    Closed,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Counters {
+    pub(crate) frames: AtomicU64,
+    pub(crate) records: AtomicU64,
+    pub(crate) bytes: AtomicU64,
+    pub(crate) syncs: AtomicU64,
+    pub(crate) duplicates: AtomicU64,
+}
+
+/// What the log is doing; see [`Log::status`]. Counters start at 0 when it is opened.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Status {
+    /// The oldest position kept.
+    pub first: Position,
+    /// The position after the last durable record.
+    pub durable: Position,
+    /// The position after the last submitted record.
+    pub end: Position,
+    /// When an append counts as done.
+    pub durability: Durability,
+    /// The number of segments.
+    pub segments: u64,
+    /// The bytes of all segment files, zeroes ahead included.
+    pub disk_bytes: u64,
+    /// Submitted bytes that wait for the disk.
+    pub queued_bytes: usize,
+    /// How many ids are remembered at most.
+    pub dedup_window: u32,
+    /// How many ids are remembered now; 0 until the first record with an id is submitted.
+    pub dedup_ids: u32,
+    /// Why the log stopped, if it did.
+    pub poisoned: Option<String>,
+    /// Frames written: one write each.
+    pub frames: u64,
+    /// Syncs of frames.
+    pub syncs: u64,
+    /// Records appended. Divide by `frames` for the size of a group commit.
+    pub records: u64,
+    /// Bytes appended, frame headers included.
+    pub bytes: u64,
+    /// Records that were not appended because their id was known.
+    pub duplicates: u64,
+}
+
+impl Log {
+    /// Opens the log in `storage`, or creates it. Takes the directory's lock, finds the end of
+    /// the log, removes the torn remains of an unacknowledged write, makes what it found durable.
+    /// Reads the last segment only, so that the time does not depend on the size of the log.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Locked`] when somebody else owns it, [`Error::Corrupt`] when acknowledged records
+    /// are damaged or missing, [`Error::Version`] when a newer version wrote it, [`Error::Option`]
+    /// when a setting is out of range, [`Error::Io`].
+    pub fn open(storage: Arc<dyn Storage>, options: Options) -> Result<Self> {
+        options.validate()?;
+        let lock = match storage.lock() {
+            Ok(storage::Locking::Acquired(lock)) => lock,
+            Ok(storage::Locking::Held { pid }) => return Err(Error::Locked { pid }),
+            Err(error) => return Err(Error::io("lock", storage.describe("LOCK"))(error)),
+        };
+        let found = recover::recover(storage, &options)?;
+        let recovery = found.recovery.clone();
+        let shared = Arc::new(Shared::new(found, options));
+        let log = Self {
+            shared,
+            recovery,
+            threads: Mutex::default(),
+            lock: Mutex::new(Some(lock)),
+        };
+        log.start_threads()?;
+        Ok(log)
+    }
+
+    fn start_threads(&self) -> Result<()> {
+        let spawn = |name: &str, run: fn(&Shared)| {
+            let shared = Arc::clone(&self.shared);
+            std::thread::Builder::new()
+                .name(name.to_owned())
+                .spawn(move || run(&shared))
+                .map_err(Error::io(
+                    "start a thread for",
+                    self.shared.store.storage.describe(""),
+                ))
+        };
+        let mut threads = lock(&self.threads);
+        threads.push(spawn("ensue-log-write", Shared::write_loop)?);
+        if self.shared.options.background {
+            threads.push(spawn("ensue-log-keep", Shared::keep_loop)?);
+        }
+        Ok(())
+    }
+
+    /// What opening found and repaired.
+    #[must_use]
+    pub fn recovery(&self) -> &Recovery {
+        &self.recovery
+    }
+
+    /// Appends a batch: returns when it is durable. Waits while the queue is full. When nobody
+    /// else is writing, the calling thread writes and syncs itself.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Conflict`], [`Error::TooLarge`], [`Error::DiskFull`], [`Error::Poisoned`],
+    /// [`Error::Closed`]: nothing was appended. [`Error::Indeterminate`]: it may or may not be on
+    /// disk.
+    pub fn append(&self, mut batch: Batch) -> Result<Receipt> {
+        loop {
+            match Shared::submit(&self.shared, batch, false) {
+                Ok(submitted) => return submitted.wait(),
+                Err(SubmitError::Full(refused)) => {
+                    batch = refused;
+                    self.room().wait();
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
+    /// Hands over a batch without waiting for the disk: the result resolves when it is durable.
+    /// The batch gets its positions now, and is written also when the result is dropped.
+    ///
+    /// Never blocks on the disk, with two exceptions: a batch with an [`Expect`](crate::Expect)
+    /// may read index files, and the first batch with an id after opening loads the dedup window
+    /// (call [`warm`](Log::warm) to have that done before).
+    ///
+    /// # Errors
+    ///
+    /// [`SubmitError::Full`] when [`Options::queue_bytes_max`] is used up: wait for
+    /// [`room`](Log::room). The others: see there. Nothing was appended.
+    pub fn submit(&self, batch: Batch) -> Result<Submitted, SubmitError> {
+        Shared::submit(&self.shared, batch, true)
+    }
+
+    /// Resolves when a submit that was refused as full is worth trying again.
+    pub fn room(&self) -> Room {
+        Room::new(Arc::clone(&self.shared))
+    }
+
+    /// Loads the dedup window now rather than with the first record that has an id. Reads the
+    /// index files of the last segments.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Io`] or [`Error::Corrupt`] when they cannot be read.
+    pub fn warm(&self) -> Result<()> {
+        self.shared.load_dedup()
+    }
+
+    /// The position after the last durable record: what readers see.
+    #[must_use]
+    pub fn durable(&self) -> Position {
+        Position::new(self.shared.store.durable())
+    }
+
+    /// The position after the last submitted record, which may not be durable yet.
+    #[must_use]
+    pub fn end(&self) -> Position {
+        Position::new(lock(&self.shared.state).end)
+    }
+
+    /// The oldest position kept.
+    #[must_use]
+    pub fn first(&self) -> Position {
+        Position::new(self.shared.store.first())
+    }
+
+    /// Resolves when records past `past` are durable, that is when `durable() > past`, with the
+    /// durable position; with an error when the log stops.
+    pub fn changed(&self, past: Position) -> Changed {
+        Changed::new(Arc::clone(&self.shared), past)
+    }
+
+    /// All reading goes through a view. Cheap; works on after the log is closed.
+    #[must_use]
+    pub fn view(&self) -> View {
+        View::new(Arc::clone(&self.shared.store))
+    }
+
+    /// Stores `state`, which the layer above computed from all records before `at`, durably and
+    /// in one step. The last two are kept. Blocks.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::TooLarge`] above 1 GiB, [`Error::Io`]. The checkpoints before stay as they were.
+    pub fn checkpoint(&self, at: Position, state: &[u8]) -> Result<()> {
+        let store = &self.shared.store;
+        checkpoint::write(&*store.storage, store.uuid, at.get(), state)
+    }
+
+    /// Removes the oldest segments as far as [`Options::retention`] allows; whole segments only,
+    /// none with a position at or after `floor`, none after the older checkpoint, never the last.
+    /// Blocks.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Io`]. What was removed by then stays removed.
+    pub fn trim(&self, floor: Position) -> Result<Trimmed> {
+        trim::trim(&self.shared, floor.get())
+    }
+
+    /// What the log is doing.
+    #[must_use]
+    pub fn status(&self) -> Status {
+        let shared = &self.shared;
+        let (end, queued_bytes, dedup_ids) = {
+            let state = lock(&shared.state);
+            (state.end, state.queued_bytes, state.dedup.len())
+        };
+        let counters = &shared.counters;
+        let segments = shared.store.list().clone();
+        let bytes_of = |segment| {
+            shared
+                .store
+                .opened(segment)
+                .map_or(0, |opened| opened.header.bytes)
+        };
+        Status {
+            first: self.first(),
+            durable: self.durable(),
+            end: Position::new(end),
+            durability: shared.options.durability,
+            segments: segments.len() as u64,
+            disk_bytes: segments.iter().map(bytes_of).sum(),
+            queued_bytes,
+            dedup_window: shared.options.dedup_window,
+            dedup_ids,
+            poisoned: match shared.halt.get() {
+                Some(Halt::Poisoned(reason)) => Some(reason.clone()),
+                _ => None,
+            },
+            frames: counters.frames.load(Ordering::Relaxed),
+            syncs: counters.syncs.load(Ordering::Relaxed),
+            records: counters.records.load(Ordering::Relaxed),
+            bytes: counters.bytes.load(Ordering::Relaxed),
+            duplicates: counters.duplicates.load(Ordering::Relaxed),
+        }
+    }
+
+    /// Writes what was submitted, syncs, leaves the clean-shutdown marker, gives up the
+    /// directory. Later appends fail with [`Error::Closed`]; views go on reading. Closing twice
+    /// is fine.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Poisoned`] when the log stopped before: there is no marker then. [`Error::Io`].
+    pub fn close(&self) -> Result<()> {
+        // The first to take the lock closes; it is kept until everything is on disk.
+        let Some(_lock) = lock(&self.lock).take() else {
+            return Ok(());
+        };
+        let shared = &self.shared;
+        shared.halt.get_or_init(|| Halt::Closed);
+        shared.drain();
+        self.stop_threads();
+        let state = lock(&shared.state);
+        if let Some(Halt::Poisoned(reason)) = shared.halt.get() {
+            return Err(Error::Poisoned {
+                reason: reason.clone(),
+            });
+        }
+        if let Some(tip) = &state.tip {
+            tip.sync(&shared.store)?;
+            let clean = Clean {
+                uuid: shared.store.uuid,
+                end: tip.position(),
+                chain: tip.chain(),
+            };
+            clean.write(&*shared.store.storage)?;
+        }
+        Ok(())
+    }
+
+    fn stop_threads(&self) {
+        let shared = &self.shared;
+        shared.stopping.store(true, Ordering::Release);
+        {
+            // Under the lock, so that a thread about to wait sees the flag or the signal.
+            let _state = lock(&shared.state);
+            shared.work.notify_all();
+        }
+        shared.keeper.stop();
+        for thread in std::mem::take(&mut *lock(&self.threads)) {
+            if thread.join().is_err() {
+                tracing::error!("a thread of the log panicked");
+            }
+        }
+        shared.wake_everyone();
+    }
+}
+
+impl fmt::Debug for Log {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Log")
+            .field("status", &self.status())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Drop for Log {
+    fn drop(&mut self) {
+        let shared = &self.shared;
+        shared.halt.get_or_init(|| Halt::Closed);
+        shared.drain();
+        self.stop_threads();
+    }
+}
+
+impl fmt::Debug for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Shared")
+            .field("store", &self.store)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Shared {
+    fn new(found: recover::Found, options: Options) -> Self {
+        let state = State::new(
+            found.store.durable(),
+            found.tip,
+            Dedup::new(options.dedup_window),
+        );
+        Self {
+            store: Arc::new(found.store),
+            state: Mutex::new(state),
+            dedup_loading: Mutex::default(),
+            done: Condvar::new(),
+            work: Condvar::new(),
+            wakers: Mutex::default(),
+            halt: OnceLock::new(),
+            keeper: Keeper::new(found.spare),
+            manifest: Mutex::new(found.manifest),
+            frames_done: AtomicU64::new(0),
+            queued_bytes: AtomicUsize::new(0),
+            counters: Counters::default(),
+            stopping: AtomicBool::new(false),
+            options,
+        }
+    }
+
+    /// Why nothing more will become durable, if so. While a closed log still drains, nothing has
+    /// stopped yet.
+    pub(crate) fn stopped(&self) -> Option<Error> {
+        match self.halt.get()? {
+            Halt::Poisoned(reason) => Some(Error::Poisoned {
+                reason: reason.clone(),
+            }),
+            Halt::Closed if self.is_queue_empty() => Some(Error::Closed),
+            Halt::Closed => None,
+        }
+    }
+
+    pub(crate) fn frames_done(&self) -> u64 {
+        self.frames_done.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn is_queue_empty(&self) -> bool {
+        self.queued_bytes.load(Ordering::Acquire) == 0
+    }
+
+    /// Blocks until `check`, which runs under the state's lock and must not take it, has a value.
+    /// Commits on this thread whenever something waits and nobody else commits: a waiter is never
+    /// further from the disk than its own system call.
+    pub(crate) fn block_until<T>(&self, mut check: impl FnMut() -> Option<T>) -> T {
+        let mut state = lock(&self.state);
+        loop {
+            if let Some(value) = check() {
+                return value;
+            }
+            if state.can_commit() {
+                state = self.commit(state);
+            } else {
+                state = self.wait_done(state);
+            }
+        }
+    }
+
+    fn wait_done<'a>(&'a self, mut state: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
+        state.blocked += 1;
+        let mut state = self
+            .done
+            .wait(state)
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        state.blocked -= 1;
+        state
+    }
+
+    /// Writes everything submitted.
+    fn drain(&self) {
+        self.block_until(|| self.is_queue_empty().then_some(()));
+    }
+
+    /// The writer thread: commits for those who do not block.
+    fn write_loop(&self) {
+        let mut state = lock(&self.state);
+        let mut looks = LOOKS_MAX;
+        loop {
+            if state.can_commit() {
+                looks = 0;
+                state = self.commit(state);
+            } else if self.stopping.load(Ordering::Acquire) {
+                return;
+            } else if looks < LOOKS_MAX {
+                // On a fast disk the next submit is often only just behind: looking again for
+                // some microseconds costs less than a sleep and a wake-up for each.
+                looks += 1;
+                drop(state);
+                std::thread::yield_now();
+                state = lock(&self.state);
+            } else {
+                looks = 0;
+                state.writer_idle = true;
+                state = self
+                    .work
+                    .wait(state)
+                    .unwrap_or_else(std::sync::PoisonError::into_inner);
+                state.writer_idle = false;
+            }
+        }
+    }
+
+    /// Wakes everyone who waits for the log to change.
+    pub(crate) fn wake_everyone(&self) {
+        self.done.notify_all();
+        let wakers = lock(&self.wakers).take();
+        wakers.into_iter().for_each(|(_, waker)| waker.wake());
+    }
+}

@@ -1,0 +1,421 @@
+//! Taking batches: dedup, expectations, positions, and the queue of frames that wait for the disk.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use crate::batch::{Batch, Expect};
+use crate::codec::lock;
+use crate::commit::Tip;
+use crate::dedup::Dedup;
+use crate::error::{Conflict, Error, Result, SubmitError};
+use crate::index::{Active, Seed};
+use crate::log::{Halt, Shared};
+use crate::position::Position;
+use crate::receipt::{Receipt, Submitted};
+use crate::wait::{self, Outcome, Ticket};
+
+/// A batch of this size or more is handed to the writer as it is; a smaller one is copied into
+/// the frame, which is cheaper than another piece to write.
+const MOVE_BYTES_MIN: usize = 64 * 1024;
+/// A frame buffer starts with this much room.
+const FRAME_BYTES_MIN: usize = 4096;
+
+/// What one short lock protects: see [`Shared::submit`] and [`Shared::commit`].
+#[derive(Debug)]
+pub(crate) struct State {
+    /// The position of the next record.
+    pub(crate) end: u64,
+    pub(crate) queue: VecDeque<Pending>,
+    /// Whether somebody is writing; whoever sets it owns `tip` meanwhile.
+    pub(crate) committing: bool,
+    /// The frame being written: the position after it, and its ticket.
+    pub(crate) in_flight: Option<(u64, Arc<Ticket>)>,
+    /// Bytes in `queue` and in flight.
+    pub(crate) queued_bytes: usize,
+    pub(crate) tip: Option<Tip>,
+    pub(crate) dedup: Dedup,
+    /// How many threads wait for `done`.
+    pub(crate) blocked: usize,
+    pub(crate) writer_idle: bool,
+    /// The size of the last frame: a good guess for the next.
+    pub(crate) last_bytes: usize,
+}
+
+/// A frame that is being filled or waits to be written.
+#[derive(Debug)]
+pub(crate) struct Pending {
+    pub(crate) first: u64,
+    pub(crate) parts: Vec<Vec<u8>>,
+    /// Whether small batches may still be copied into the last part.
+    open: bool,
+    /// The records' checksums, as on disk.
+    pub(crate) crcs: Vec<u8>,
+    /// The records' padded lengths.
+    pub(crate) lengths: Vec<u32>,
+    pub(crate) bytes: usize,
+    pub(crate) ticket: Arc<Ticket>,
+}
+
+impl Pending {
+    fn new(first: u64) -> Self {
+        Self {
+            first,
+            parts: Vec::new(),
+            open: false,
+            crcs: Vec::new(),
+            lengths: Vec::new(),
+            bytes: 0,
+            ticket: Arc::default(),
+        }
+    }
+
+    pub(crate) fn end(&self) -> u64 {
+        self.first + self.lengths.len() as u64
+    }
+
+    /// Adds the records of a batch that starts at `start`: all, or without the duplicates, whose
+    /// positions are not the next ones.
+    fn add(&mut self, batch: Batch, positions: Option<&[u64]>, start: u64, guess: usize) {
+        let Some(positions) = positions else {
+            for slot in &batch.slots {
+                self.add_record(slot.crc, slot.bytes);
+            }
+            if batch.bytes() >= MOVE_BYTES_MIN {
+                self.take(batch.bytes);
+            } else {
+                self.copy(&batch.bytes, guess);
+            }
+            return;
+        };
+        let mut next = start;
+        for ((slot, _, bytes), position) in batch.records().zip(positions) {
+            if *position == next {
+                self.add_record(slot.crc, slot.bytes);
+                self.copy(bytes, guess);
+                next += 1;
+            }
+        }
+    }
+
+    fn add_record(&mut self, crc: u32, bytes: u32) {
+        self.crcs.extend_from_slice(&crc.to_le_bytes());
+        self.lengths.push(bytes);
+    }
+
+    fn copy(&mut self, bytes: &[u8], guess: usize) {
+        self.bytes += bytes.len();
+        if let Some(last) = self.parts.last_mut().filter(|_| self.open) {
+            last.extend_from_slice(bytes);
+            return;
+        }
+        let mut part = Vec::with_capacity(guess.max(bytes.len()).max(FRAME_BYTES_MIN));
+        part.extend_from_slice(bytes);
+        self.parts.push(part);
+        self.open = true;
+    }
+
+    fn take(&mut self, bytes: Vec<u8>) {
+        self.bytes += bytes.len();
+        self.parts.push(bytes);
+        self.open = false;
+    }
+}
+
+impl State {
+    pub(crate) fn new(end: u64, tip: Tip, dedup: Dedup) -> Self {
+        Self {
+            end,
+            queue: VecDeque::new(),
+            committing: false,
+            in_flight: None,
+            queued_bytes: 0,
+            tip: Some(tip),
+            dedup,
+            blocked: 0,
+            writer_idle: false,
+            last_bytes: 0,
+        }
+    }
+
+    pub(crate) fn can_commit(&self) -> bool {
+        !self.committing && !self.queue.is_empty()
+    }
+
+    /// The frame that takes `bytes` more.
+    fn frame(&mut self, bytes: usize, frame_bytes_max: usize) -> &mut Pending {
+        let fits = self
+            .queue
+            .back()
+            .is_some_and(|last| last.bytes + bytes <= frame_bytes_max);
+        if !fits {
+            self.queue.push_back(Pending::new(self.end));
+        }
+        let last = self.queue.len() - 1;
+        // In range: the queue has at least the frame just pushed.
+        #[allow(clippy::indexing_slicing)]
+        &mut self.queue[last]
+    }
+
+    /// The ticket of the frame with the record at `position`, while it is not durable.
+    fn ticket_of(&self, position: u64) -> Option<Arc<Ticket>> {
+        if let Some((end, ticket)) = &self.in_flight
+            && position < *end
+        {
+            return Some(Arc::clone(ticket));
+        }
+        let frame = self.queue.iter().find(|frame| position < frame.end())?;
+        Some(Arc::clone(&frame.ticket))
+    }
+}
+
+impl Shared {
+    /// See [`Log::submit`](crate::Log::submit). With `wake` the writer thread is told; without,
+    /// the caller waits, and writes itself when nobody does.
+    pub(crate) fn submit(
+        shared: &Arc<Self>,
+        mut batch: Batch,
+        wake: bool,
+    ) -> Result<Submitted, SubmitError> {
+        shared.check_sizes(&batch)?;
+        batch.hash_keys(shared.store.hash_key);
+        if batch.ids {
+            shared
+                .load_dedup()
+                .map_err(|error| SubmitError::Read(Box::new(error)))?;
+        }
+        let mut sealed = Vec::new();
+        loop {
+            let mut state = lock(&shared.state);
+            shared.check_open()?;
+            let bytes = batch.bytes();
+            if state.queued_bytes > 0 && state.queued_bytes + bytes > shared.options.queue_bytes_max
+            {
+                return Err(SubmitError::Full(batch));
+            }
+            let mut active = lock(&shared.store.active);
+            if !batch.expects.is_empty() && !state.dedup.knows_all(&batch) {
+                // The active index changes its base at every roll: what was looked up in sealed
+                // segments is then no longer everything.
+                if sealed.len() != batch.expects.len()
+                    || sealed
+                        .first()
+                        .is_some_and(|(base, _)| *base != active.base())
+                {
+                    let base = active.base();
+                    drop((active, state));
+                    sealed = shared.look_up_sealed(&batch, base)?;
+                    continue;
+                }
+                if let Some(conflict) = find_conflict(&batch, &active, &sealed) {
+                    let (expectation, found) = conflict;
+                    let (topic, key, expected) = (
+                        expectation.topic.clone(),
+                        expectation.key.clone(),
+                        expectation.expect,
+                    );
+                    let found = found.map(Position::new);
+                    return Err(SubmitError::Conflict(Box::new(Conflict {
+                        topic,
+                        key,
+                        expected,
+                        found,
+                        batch,
+                    })));
+                }
+            }
+            let (receipt, ticket) = shared.enqueue(&mut state, &mut active, batch);
+            drop(active);
+            if wake && state.can_commit() && state.writer_idle {
+                shared.work.notify_one();
+            }
+            drop(state);
+            return Ok(Submitted {
+                receipt,
+                ticket,
+                slot: None,
+                shared: Arc::clone(shared),
+            });
+        }
+    }
+
+    fn check_sizes(&self, batch: &Batch) -> Result<(), SubmitError> {
+        let checks = [
+            ("a record", batch.largest, self.options.record_bytes_max),
+            ("the batch", batch.bytes(), self.options.batch_bytes_max),
+        ];
+        for (what, bytes, bytes_max) in checks {
+            if bytes > bytes_max {
+                return Err(SubmitError::TooLarge {
+                    what,
+                    bytes,
+                    bytes_max,
+                });
+            }
+        }
+        self.check_open()
+    }
+
+    fn check_open(&self) -> Result<(), SubmitError> {
+        match self.halt.get() {
+            None => Ok(()),
+            Some(Halt::Poisoned(reason)) => Err(SubmitError::Poisoned {
+                reason: reason.clone(),
+            }),
+            Some(Halt::Closed) => Err(SubmitError::Closed),
+        }
+    }
+
+    /// For each expectation, the key's last position before `base`.
+    fn look_up_sealed(
+        &self,
+        batch: &Batch,
+        base: u64,
+    ) -> Result<Vec<(u64, Option<u64>)>, SubmitError> {
+        let found = batch
+            .expects
+            .iter()
+            .map(|expectation| Ok((base, self.store.last_of_key_before(expectation.hash, base)?)));
+        found
+            .collect::<Result<_>>()
+            .map_err(|error| SubmitError::Read(Box::new(error)))
+    }
+
+    /// Gives the batch its positions and puts it into the queue.
+    fn enqueue(
+        &self,
+        state: &mut State,
+        active: &mut Active,
+        batch: Batch,
+    ) -> (Receipt, Option<Arc<Ticket>>) {
+        let start = state.end;
+        let mut positions: Option<Vec<u64>> = None;
+        let mut end = start;
+        for (index, (slot, layout, bytes)) in batch.records().enumerate() {
+            if let Some(id) = layout.id
+                && let Some(known) = state.dedup.insert(id, end)
+            {
+                let so_far = || (start..).take(index).collect();
+                positions.get_or_insert_with(so_far).push(known);
+                continue;
+            }
+            if let Some(positions) = &mut positions {
+                positions.push(end);
+            }
+            // Its topic came in as &str.
+            let topic = std::str::from_utf8(layout.topic(bytes)).unwrap_or_default();
+            active.push(Seed {
+                hash: slot.hash,
+                kind: layout.kind,
+                topic,
+                id: layout.id,
+            });
+            end += 1;
+        }
+        let appended = (end - start) as usize;
+        let receipt = Receipt {
+            start,
+            len: batch.len(),
+            appended,
+            positions: None,
+        };
+        if appended == 0 {
+            return self.nothing_appended(state, receipt, positions);
+        }
+
+        let guess = state.last_bytes;
+        let frame = state.frame(batch.bytes(), self.options.frame_bytes_max);
+        let before = frame.bytes;
+        let ticket = Arc::clone(&frame.ticket);
+        frame.add(batch, positions.as_deref(), start, guess);
+        let added = frame.bytes - before;
+        state.end = end;
+        state.queued_bytes += added;
+        self.queued_bytes
+            .store(state.queued_bytes, Ordering::Release);
+        let duplicates = receipt.len - appended;
+        self.counters
+            .duplicates
+            .fetch_add(duplicates as u64, Ordering::Relaxed);
+        (
+            Receipt {
+                positions: positions.map(Into::into),
+                ..receipt
+            },
+            Some(ticket),
+        )
+    }
+
+    /// An empty batch, or one of duplicates only: done when the last of them is durable.
+    fn nothing_appended(
+        &self,
+        state: &State,
+        receipt: Receipt,
+        positions: Option<Vec<u64>>,
+    ) -> (Receipt, Option<Arc<Ticket>>) {
+        let last = positions.iter().flatten().copied().max();
+        let ticket = last
+            .filter(|last| *last >= self.store.durable())
+            .and_then(|last| state.ticket_of(last));
+        self.counters
+            .duplicates
+            .fetch_add(receipt.len as u64, Ordering::Relaxed);
+        (
+            Receipt {
+                positions: positions.map(Into::into),
+                ..receipt
+            },
+            ticket,
+        )
+    }
+
+    /// Loads the dedup window, unless it is.
+    pub(crate) fn load_dedup(&self) -> Result<()> {
+        if lock(&self.state).dedup.loaded {
+            return Ok(());
+        }
+        // Everyone with an id comes through here first, so that none is added meanwhile.
+        let _loading = lock(&self.dedup_loading);
+        if lock(&self.state).dedup.loaded {
+            return Ok(());
+        }
+        let ids = self.store.last_ids(self.options.dedup_window as usize)?;
+        let mut state = lock(&self.state);
+        for (id, position) in ids {
+            state.dedup.insert(id, position);
+        }
+        state.dedup.loaded = true;
+        Ok(())
+    }
+}
+
+/// The first expectation that does not hold, and where its key's last record is.
+fn find_conflict<'a>(
+    batch: &'a Batch,
+    active: &Active,
+    sealed: &[(u64, Option<u64>)],
+) -> Option<(&'a crate::batch::Expectation, Option<u64>)> {
+    batch
+        .expects
+        .iter()
+        .zip(sealed)
+        .find_map(|(expectation, (_, sealed))| {
+            let found = active.last_of(expectation.hash).or(*sealed);
+            let holds = match expectation.expect {
+                Expect::Absent => found.is_none(),
+                Expect::At(position) => found == Some(position.get()),
+            };
+            (!holds).then_some((expectation, found))
+        })
+}
+
+impl Shared {
+    /// The error of a frame that did not become durable.
+    pub(crate) fn failure(&self, outcome: Outcome) -> Error {
+        let reason = match self.halt.get() {
+            Some(Halt::Poisoned(reason)) => reason.clone(),
+            _ => "the log stopped".to_owned(),
+        };
+        wait::failure(outcome, reason, self.options.segment_bytes)
+    }
+}

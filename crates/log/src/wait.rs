@@ -1,0 +1,236 @@
+//! Waiting: one outcome a frame, one registry of wakers for those who wait for more records or
+//! for room.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll, Waker};
+
+use crate::codec::lock;
+use crate::error::{Error, Result};
+use crate::log::Shared;
+use crate::position::Position;
+
+/// What became of one frame; shared by everyone who has records in it.
+#[derive(Debug, Default)]
+pub(crate) struct Ticket {
+    outcome: AtomicU8,
+    wakers: Mutex<Vec<Waker>>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    Pending = 0,
+    Durable = 1,
+    /// Nothing was written; the log goes on.
+    DiskFull = 2,
+    /// The write or sync of this frame failed.
+    Indeterminate = 3,
+    /// An earlier frame failed; this one was never written.
+    Poisoned = 4,
+}
+
+impl Ticket {
+    pub(crate) fn outcome(&self) -> Outcome {
+        match self.outcome.load(Ordering::Acquire) {
+            0 => Outcome::Pending,
+            1 => Outcome::Durable,
+            2 => Outcome::DiskFull,
+            3 => Outcome::Indeterminate,
+            _ => Outcome::Poisoned,
+        }
+    }
+
+    /// Sets the outcome and wakes everyone, once.
+    pub(crate) fn resolve(&self, outcome: Outcome) {
+        self.outcome.store(outcome as u8, Ordering::Release);
+        let wakers = std::mem::take(&mut *lock(&self.wakers));
+        wakers.into_iter().for_each(Waker::wake);
+    }
+
+    /// The outcome, or registers the waker; `slot` is where an earlier call put it.
+    pub(crate) fn poll(&self, slot: &mut Option<usize>, waker: &Waker) -> Outcome {
+        let now = self.outcome();
+        if now != Outcome::Pending {
+            return now;
+        }
+        let mut wakers = lock(&self.wakers);
+        // Again under the lock: `resolve` sets the outcome before it takes the wakers.
+        let now = self.outcome();
+        if now == Outcome::Pending {
+            match slot.and_then(|slot| wakers.get_mut(slot)) {
+                Some(known) => known.clone_from(waker),
+                None => {
+                    *slot = Some(wakers.len());
+                    wakers.push(waker.clone());
+                }
+            }
+        }
+        now
+    }
+}
+
+/// Those who wait for the log to change, by number. A future that is dropped takes its entry with
+/// it, so that the registry never holds more than there are futures.
+#[derive(Debug, Default)]
+pub(crate) struct Wakers {
+    entries: Vec<(u64, Waker)>,
+    numbers: u64,
+}
+
+impl Wakers {
+    pub(crate) fn take(&mut self) -> Vec<(u64, Waker)> {
+        std::mem::take(&mut self.entries)
+    }
+
+    fn register(&mut self, number: &mut Option<u64>, waker: &Waker) {
+        let known = number.and_then(|number| self.find(number));
+        if let Some((_, known)) = known.and_then(|index| self.entries.get_mut(index)) {
+            known.clone_from(waker);
+            return;
+        }
+        self.numbers += 1;
+        *number = Some(self.numbers);
+        self.entries.push((self.numbers, waker.clone()));
+    }
+
+    fn forget(&mut self, number: u64) {
+        if let Some(index) = self.find(number) {
+            self.entries.remove(index);
+        }
+    }
+
+    /// Numbers are given in ascending order, and so are the entries.
+    fn find(&self, number: u64) -> Option<usize> {
+        self.entries
+            .binary_search_by_key(&number, |(known, _)| *known)
+            .ok()
+    }
+}
+
+/// Resolves when records past a position are durable; see [`Log::changed`](crate::Log::changed).
+/// Dropping it is always fine.
+#[must_use = "futures do nothing unless polled or waited for"]
+#[derive(Debug)]
+pub struct Changed {
+    shared: Arc<Shared>,
+    past: u64,
+    number: Option<u64>,
+}
+
+impl Changed {
+    pub(crate) fn new(shared: Arc<Shared>, past: Position) -> Self {
+        Self {
+            shared,
+            past: past.get(),
+            number: None,
+        }
+    }
+
+    fn ready(&self) -> Option<Result<Position>> {
+        let durable = self.shared.store.durable();
+        if durable > self.past {
+            return Some(Ok(Position::new(durable)));
+        }
+        self.shared.stopped().map(Err)
+    }
+
+    /// Blocks the thread until it resolves.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Poisoned`] or [`Error::Closed`] when no more records will come.
+    pub fn wait(self) -> Result<Position> {
+        self.shared.block_until(|| self.ready())
+    }
+}
+
+impl Future for Changed {
+    type Output = Result<Position>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = &mut *self;
+        if let Some(ready) = this.ready() {
+            return Poll::Ready(ready);
+        }
+        lock(&this.shared.wakers).register(&mut this.number, context.waker());
+        // Again: a commit between the first look and the registration woke nobody.
+        this.ready().map_or(Poll::Pending, Poll::Ready)
+    }
+}
+
+impl Drop for Changed {
+    fn drop(&mut self) {
+        if let Some(number) = self.number {
+            lock(&self.shared.wakers).forget(number);
+        }
+    }
+}
+
+/// Resolves when a submit that was refused as full is worth trying again; see
+/// [`Log::room`](crate::Log::room). Also resolves when the log stops: the submit then says why.
+#[must_use = "futures do nothing unless polled or waited for"]
+#[derive(Debug)]
+pub struct Room {
+    shared: Arc<Shared>,
+    /// How many frames had left the queue when it was made.
+    frames: u64,
+    number: Option<u64>,
+}
+
+impl Room {
+    pub(crate) fn new(shared: Arc<Shared>) -> Self {
+        let frames = shared.frames_done();
+        Self {
+            shared,
+            frames,
+            number: None,
+        }
+    }
+
+    fn ready(&self) -> bool {
+        self.shared.frames_done() != self.frames
+            || self.shared.is_queue_empty()
+            || self.shared.stopped().is_some()
+    }
+
+    /// Blocks the thread until it resolves. Does the writing itself when nobody else does.
+    pub fn wait(self) {
+        self.shared.block_until(|| self.ready().then_some(()));
+    }
+}
+
+impl Future for Room {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
+        let this = &mut *self;
+        if this.ready() {
+            return Poll::Ready(());
+        }
+        lock(&this.shared.wakers).register(&mut this.number, context.waker());
+        if this.ready() {
+            Poll::Ready(())
+        } else {
+            Poll::Pending
+        }
+    }
+}
+
+impl Drop for Room {
+    fn drop(&mut self) {
+        if let Some(number) = self.number {
+            lock(&self.shared.wakers).forget(number);
+        }
+    }
+}
+
+/// The error of a frame that did not become durable.
+pub(crate) fn failure(outcome: Outcome, reason: String, bytes: u64) -> Error {
+    match outcome {
+        Outcome::DiskFull => Error::DiskFull { bytes },
+        Outcome::Indeterminate => Error::Indeterminate { reason },
+        _ => Error::Poisoned { reason },
+    }
+}

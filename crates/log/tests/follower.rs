@@ -1,0 +1,184 @@
+//! A follower reads what another handle writes, over rolls and trims, and changes nothing.
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test fails by panicking"
+)] // a test
+
+mod support;
+
+use std::sync::Arc;
+
+use ensue_log::storage::{Fault, File, Op};
+use ensue_log::{Error, Follower, Log, Options, Position, Query, Retention};
+use support::{batch, options, verify};
+
+#[test]
+fn sees_appends_rolls_and_trims() {
+    let disk = Fault::new();
+    let retention = Retention {
+        bytes: Some(150_000),
+        age: None,
+    };
+    let log = Log::open(
+        Arc::new(disk.clone()),
+        Options {
+            retention,
+            ..options()
+        },
+    )
+    .unwrap();
+    let mut follower = Follower::open(Arc::new(disk.clone())).unwrap();
+    let view = follower.view();
+    assert_eq!(
+        (view.first(), view.durable()),
+        (Position::ZERO, Position::ZERO)
+    );
+    let mut trimmed = 0;
+    for round in 0..60 {
+        log.append(batch(log.end().get(), 1 + round % 13)).unwrap();
+        assert_eq!(follower.refresh().unwrap(), log.durable());
+        assert_eq!(verify(&view).unwrap(), log.durable().get());
+        if round % 7 == 0 {
+            trimmed += log.trim(log.durable()).unwrap().segments;
+            follower.refresh().unwrap();
+            assert_eq!(view.first(), log.first());
+        }
+    }
+    assert!(trimmed > 2);
+    assert!(matches!(
+        view.read(Position::ZERO, 1),
+        Err(Error::Trimmed { .. })
+    ));
+    let key = view.last_of_key("orders", b"key-0").unwrap();
+    assert_eq!(key, log.view().last_of_key("orders", b"key-0").unwrap());
+    assert_eq!(view.topics().unwrap(), log.view().topics().unwrap());
+    let by_key = |view: &ensue_log::View| {
+        let key = Some(("orders".to_owned(), b"key-0".to_vec()));
+        let mut scan = view.scan(Query {
+            from: view.first(),
+            key,
+            ..Query::default()
+        });
+        let mut positions = Vec::new();
+        while let Some(chunk) = scan.next_chunk().unwrap() {
+            positions.extend(chunk.iter().map(|entry| entry.position));
+        }
+        positions
+    };
+    assert_eq!(by_key(&view), by_key(&log.view()));
+}
+
+#[test]
+fn writes_nothing() {
+    let disk = Fault::new();
+    let log = Log::open(Arc::new(disk.clone()), options()).unwrap();
+    log.append(batch(0, 200)).unwrap();
+    log.append(batch(200, 200)).unwrap();
+    drop(log);
+    // Also not the index files that it misses.
+    for name in disk.names().iter().filter(|name| name.ends_with(".idx")) {
+        ensue_log::Storage::remove(&disk, name).unwrap();
+    }
+    let changes = |disk: &Fault| {
+        [
+            Op::Lock,
+            Op::Create,
+            Op::Rename,
+            Op::Remove,
+            Op::Write,
+            Op::Preallocate,
+        ]
+        .map(|op| disk.count(op))
+    };
+    let before = changes(&disk);
+    let follower = Follower::open(Arc::new(disk.clone())).unwrap();
+    assert_eq!(verify(&follower.view()).unwrap(), 400);
+    follower.view().topics().unwrap();
+    assert!(
+        follower
+            .view()
+            .last_of_key("orders", b"key-0")
+            .unwrap()
+            .is_some()
+    );
+    assert_eq!(changes(&disk), before);
+}
+
+#[test]
+fn there_must_be_a_log() {
+    let error = Follower::open(Arc::new(Fault::new())).unwrap_err();
+    assert!(matches!(error, Error::Io { .. }), "{error}");
+}
+
+/// What was acknowledged is never taken for a write that was torn.
+#[test]
+fn damage_in_the_last_segment_is_not_its_end() {
+    for is_closed in [true, false] {
+        let directory = tempfile::tempdir().unwrap();
+        let storage = Arc::new(File::new(directory.path()));
+        let options = Options {
+            segment_bytes: 64 * 1024,
+            ..Options::default()
+        };
+        let log = Log::open(storage.clone(), options).unwrap();
+        for _ in 0..3 {
+            log.append(batch(log.end().get(), 5)).unwrap();
+        }
+        let file = directory.path().join("log").join(format!("{:020}.seg", 0));
+        let good = std::fs::read(&file).unwrap();
+        let used = good.iter().rposition(|byte| *byte != 0).unwrap();
+        if is_closed {
+            log.close().unwrap();
+        }
+        let mut last_frame_noticed = 0;
+        for at in (128..used).step_by(used / 40) {
+            let mut bad = good.clone();
+            bad[at] ^= 1;
+            std::fs::write(&file, &bad).unwrap();
+            match Follower::open(storage.clone()) {
+                Err(Error::Corrupt { .. }) => {}
+                // A damaged last frame is like a torn one, unless the log was closed after it.
+                Ok(mut follower) => {
+                    assert!(!is_closed, "byte {at}");
+                    assert!(
+                        follower.refresh().unwrap() >= Position::new(10),
+                        "byte {at}"
+                    );
+                    last_frame_noticed += 1;
+                }
+                Err(error) => panic!("byte {at}: {error}"),
+            }
+        }
+        assert_eq!(last_frame_noticed > 0, !is_closed);
+    }
+}
+
+/// While another thread writes real files.
+#[test]
+fn follows_a_live_log() {
+    let directory = tempfile::tempdir().unwrap();
+    let storage = Arc::new(File::new(directory.path()));
+    let log = Log::open(
+        storage.clone(),
+        Options {
+            segment_bytes: 64 * 1024,
+            ..Options::default()
+        },
+    )
+    .unwrap();
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            for _ in 0..150 {
+                log.append(batch(log.end().get(), 5)).unwrap();
+            }
+        });
+        let mut follower = Follower::open(storage).unwrap();
+        while follower.refresh().unwrap() < Position::new(750) {
+            verify(&follower.view()).unwrap();
+        }
+        assert_eq!(verify(&follower.view()).unwrap(), 750);
+    });
+}

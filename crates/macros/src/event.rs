@@ -1,0 +1,129 @@
+//! `#[derive(Event)]`.
+
+mod key;
+mod shape;
+mod topic;
+mod version;
+
+use proc_macro2::{Ident, TokenStream};
+use quote::quote;
+use syn::{DeriveInput, LitStr, Meta};
+
+use self::key::Key;
+use self::shape::Shape;
+use self::topic::Topic;
+use self::version::Version;
+use crate::args::{Args, Known};
+use crate::errors::Errors;
+use crate::names;
+
+const OPTIONS: &[Known] = &[
+    known("name", r#"name = "order.created""#),
+    known("topic", r#"topic = "orders""#),
+    known("key", "key = order_id"),
+    known("key_with", "key_with = Self::order_key"),
+    known("version", "version = 2"),
+    known("previous", "previous = OrderCreatedV1"),
+    known("codec", r#"codec = "msgpack""#),
+];
+
+const fn known(name: &'static str, example: &'static str) -> Known {
+    Known { name, example }
+}
+
+/// The implementation of `Event`, or what is wrong.
+pub(crate) fn expand(input: &DeriveInput) -> TokenStream {
+    let mut errors = Errors::default();
+    let shape = Shape::read(input, &mut errors);
+    let args = read_args(input, &mut errors);
+    let name = read_name(input, &args, &mut errors);
+    let parts = [
+        Topic::read(input, &args, &shape, &mut errors).expand(),
+        Version::read(&args, name.as_ref(), &mut errors).expand(),
+        Key::read(&args, &shape, &mut errors).expand(),
+        expand_codec(&args, &mut errors),
+    ];
+    if errors.is_empty() {
+        return implement(&input.ident, &quote!(#name), &parts);
+    }
+    let errors = errors.into_tokens();
+    // An implementation all the same, so that every use of the event does not become an error too.
+    let stub = shape.is_concrete().then(|| {
+        implement(
+            &input.ident,
+            &quote!(""),
+            &[
+                quote!(
+                    const TOPIC: &'static str = "";
+                ),
+                Key::Empty.expand(),
+            ],
+        )
+    });
+    quote!(#errors #stub)
+}
+
+fn implement(event: &Ident, name: &TokenStream, parts: &[TokenStream]) -> TokenStream {
+    quote! {
+        #[automatically_derived]
+        impl ::ensue::Event for #event {
+            const NAME: &'static str = #name;
+            #(#parts)*
+        }
+    }
+}
+
+fn read_args(input: &DeriveInput, errors: &mut Errors) -> Args {
+    let mut args = Args::read("#[event]", TokenStream::new(), OPTIONS, errors);
+    for attribute in &input.attrs {
+        if !attribute.path().is_ident("event") {
+            continue;
+        }
+        match &attribute.meta {
+            Meta::List(list) => args.extend("#[event]", list.tokens.clone(), OPTIONS, errors),
+            meta => errors.at(
+                meta,
+                "`#[event]` takes its options in parentheses, for instance `#[event(name = \
+                 \"order.created\", topic = \"orders\", key = order_id)]`",
+            ),
+        }
+    }
+    args
+}
+
+fn read_name(input: &DeriveInput, args: &Args, errors: &mut Errors) -> Option<LitStr> {
+    let Some(arg) = args.get("name") else {
+        errors.at(
+            &input.ident,
+            format!(
+                "the event `{}` has no name: say what happened, in lower case and in the past \
+                 tense, for instance `#[event(name = \"order.created\", …)]`",
+                input.ident
+            ),
+        );
+        return None;
+    };
+    let name = errors.keep(arg.text())?;
+    errors.keep(names::check_event(&name.value()).map_err(|reason| arg.error(reason)))?;
+    Some(name)
+}
+
+fn expand_codec(args: &Args, errors: &mut Errors) -> TokenStream {
+    let Some(arg) = args.get("codec") else {
+        return TokenStream::new();
+    };
+    let codec = errors
+        .keep(arg.text())
+        .and_then(|text| match text.value().as_str() {
+            "json" => Some(quote!(Json)),
+            "msgpack" => Some(quote!(MessagePack)),
+            "cbor" => Some(quote!(Cbor)),
+            other => {
+                errors.add(arg.error(format!(
+                    "there is no codec `{other}`; known are \"json\", \"msgpack\" and \"cbor\""
+                )));
+                None
+            }
+        });
+    quote!(const CODEC: ::ensue::Codec = ::ensue::Codec::#codec;)
+}

@@ -1,0 +1,218 @@
+//! The macros of [Ensue](https://docs.rs/ensue): use them through that crate.
+//!
+//! Each macro is read, checked and written in this order: `args` splits an attribute into its
+//! options, `event` and `service` give them their meaning and collect everything that is wrong in
+//! `errors`, and only a use without errors becomes code. What the code needs at run time lives in
+//! `ensue::__private`.
+
+#![deny(missing_docs)]
+#![forbid(unsafe_code)]
+#![warn(clippy::print_stdout, clippy::print_stderr)]
+
+mod args;
+mod duration;
+mod errors;
+mod event;
+mod names;
+mod service;
+
+use proc_macro::TokenStream;
+
+/// Makes a struct or an enum an event: a fact with a name, a topic and a key.
+///
+/// ```
+/// use ensue::prelude::*;
+///
+/// #[derive(Event, Serialize, Deserialize)]
+/// #[event(name = "order.created", topic = "orders", key = order_id)]
+/// struct OrderCreated {
+///     order_id: String,
+///     cents: u64,
+/// }
+///
+/// let event = OrderCreated { order_id: "o-1".into(), cents: 4200 };
+/// assert_eq!(OrderCreated::NAME, "order.created");
+/// assert_eq!(event.topic(), "orders");
+/// assert_eq!(event.key(), "o-1");
+/// ```
+///
+/// `Serialize` and `Deserialize` are serde's: the crate that defines events depends on `serde`.
+/// An event has no generic parameters: one name stands for one schema.
+///
+/// # Options
+///
+/// | option | meaning |
+/// | --- | --- |
+/// | `name = "order.created"` | What happened: lower case, dotted, past tense. Required. |
+/// | `topic = "orders"` | The topic it is appended to. Required. |
+/// | `topic = "sensors.{hall}.{device}"` | A topic that fields fill in, each a whole part. |
+/// | `key = order_id` | The field that keeps the order. Without it the key is empty. |
+/// | `key = order.id`, `key = 0` | A field of a field; a field of a tuple struct. |
+/// | `key = (tenant, order_id)` | Several fields, joined by `/`. |
+/// | `key_with = path` | A function from `&Self` to a `String`, a `&str` or a `Cow<str>`. |
+/// | `version = 2` | The version of the schema, 1 by default. |
+/// | `previous = OrderCreatedV1` | The type of the version before. |
+/// | `codec = "json"` | How it is written: `"json"` (the default), `"msgpack"` or `"cbor"`. |
+///
+/// A field of a key or a topic is anything that is `AsRef<str>`, which costs nothing, or `Display`.
+///
+/// # Topics that fields fill in
+///
+/// ```
+/// use ensue::prelude::*;
+///
+/// #[derive(Event, Serialize, Deserialize)]
+/// #[event(name = "temperature.measured", topic = "sensors.{hall}.{device}", key = device)]
+/// struct TemperatureMeasured {
+///     hall: u8,
+///     device: String,
+///     celsius: f32,
+/// }
+///
+/// let event = TemperatureMeasured { hall: 3, device: "t-9".into(), celsius: 21.5 };
+/// assert_eq!(event.topic(), "sensors.3.t-9");
+/// // Handlers take it from all of them:
+/// assert_eq!(TemperatureMeasured::TOPIC, "sensors.*.*");
+/// ```
+///
+/// A value that is not one part of a topic (it is empty, or has a dot or a space) makes a topic
+/// that publishing refuses.
+///
+/// # Versions
+///
+/// Stored events never change; their types do. Keep the old type, name it in `previous` and say
+/// with [`From`] what an old event means today. Older versions are converted step by step.
+///
+/// ```
+/// use ensue::prelude::*;
+///
+/// #[derive(Event, Serialize, Deserialize)]
+/// #[event(name = "order.created", topic = "orders", key = order_id)]
+/// struct OrderCreatedV1 { order_id: String, euros: u64 }
+///
+/// #[derive(Event, Serialize, Deserialize)]
+/// #[event(name = "order.created", topic = "orders", key = order_id)]
+/// #[event(version = 2, previous = OrderCreatedV1)]
+/// struct OrderCreated { order_id: String, cents: u64 }
+///
+/// impl From<OrderCreatedV1> for OrderCreated {
+///     fn from(old: OrderCreatedV1) -> Self {
+///         Self { order_id: old.order_id, cents: old.euros * 100 }
+///     }
+/// }
+///
+/// let stored = br#"{"order_id":"o-1","euros":42}"#;
+/// let event = OrderCreated::decode(1, ensue::Codec::Json, stored)?;
+/// assert_eq!(event.cents, 4200);
+/// # Ok::<(), ensue::DecodeError>(())
+/// ```
+#[proc_macro_derive(Event, attributes(event))]
+pub fn derive_event(input: TokenStream) -> TokenStream {
+    let input = syn::parse_macro_input!(input as syn::DeriveInput);
+    event::expand(&input).into()
+}
+
+/// Makes the methods of an `impl` block that are marked with `#[on]` the handlers of a service.
+///
+/// ```
+/// use ensue::prelude::*;
+///
+/// #[derive(Event, Serialize, Deserialize)]
+/// #[event(name = "order.created", topic = "orders", key = order_id)]
+/// struct OrderCreated { order_id: String, cents: u64 }
+///
+/// #[derive(Event, Serialize, Deserialize)]
+/// #[event(name = "order.paid", topic = "orders", key = order_id)]
+/// struct OrderPaid { order_id: String }
+///
+/// struct Payments { limit_cents: u64 }
+///
+/// #[service]
+/// impl Payments {
+///     #[on(attempts = 5, backoff = "200ms..30s", timeout = "10s")]
+///     async fn charge(&self, order: OrderCreated) -> Result<OrderPaid, Failure> {
+///         if order.cents > self.limit_cents {
+///             return Err(Failure::reject("beyond the limit"));
+///         }
+///         Ok(OrderPaid { order_id: order.order_id })
+///     }
+/// }
+/// assert_eq!(Payments::NAME, "payments");
+///
+/// // A handler is an ordinary method: a test calls it.
+/// # let runtime = tokio::runtime::Runtime::new()?;
+/// # runtime.block_on(async {
+/// let order = OrderCreated { order_id: "o-1".into(), cents: 4200 };
+/// let paid = Payments { limit_cents: 10_000 }.charge(order).await?;
+/// assert_eq!(paid.order_id, "o-1");
+/// # Ok::<(), Failure>(())
+/// # }).unwrap();
+/// # Ok::<(), std::io::Error>(())
+/// ```
+///
+/// The service is one consumer group, named after the type: `OrderNotifications` is
+/// `order-notifications`. Positions are kept under that name, so give it one before you rename the
+/// type: `#[service(name = "payments")]`.
+///
+/// # Handlers
+///
+/// | method | called with |
+/// | --- | --- |
+/// | `#[on] async fn m(&self, event: E)` | events of type `E` |
+/// | `#[on] async fn m(&self, event: E, context: &Context)` | and what surrounds the event |
+/// | `#[on(blocking)] fn m(&self, event: E)` | on the thread pool, with or without `&Context` |
+/// | `#[on(topics = "orders.>")] async fn m(&self, event: Envelope)` | events of any type, undecoded |
+///
+/// It returns what follows: `()`, an event, [`Reply`], [`Effects`], [`Outgoing`], an `Option`,
+/// `Vec`, array or tuple of them, or a `Result` of that. A service has one handler per type of
+/// event. `&self` is shared by all events at hand: state lives in the log
+/// ([`Effects::set_state`]) or in fields that lock.
+///
+/// # Options of `#[on]`
+///
+/// | option | meaning | default |
+/// | --- | --- | --- |
+/// | `attempts = 5` | How many times an event is tried, 1 to 1000. | 5 |
+/// | `backoff = "200ms..30s"` | How long to wait between attempts: doubling, with jitter. | `"200ms..30s"` |
+/// | `timeout = "10s"` | How long one attempt may take. | `"30s"` |
+/// | `blocking` | A plain `fn` that computes or blocks. | |
+/// | `concurrency = 16` | How many events it takes at the same time, 1 to 65536. | the service's |
+/// | `on_dead = "skip"` | Whether later events of a dead letter's key `"park"` behind it or `"skip"` it. | `"park"` |
+/// | `topics = "orders.>"` | Other topics than the event's own. | the event's |
+/// | `types = ["order.created"]` | Which types an `Envelope` handler takes. | all |
+/// | `publishes = [OrderPaid]` | What follows, where the return type does not say it. | |
+/// | `needs = [AtomicCommit]` | Which `Guarantee`s the engine must give, or the app does not start. | |
+///
+/// Durations are whole numbers with units, largest first: `"1m30s"`; the units are `d`, `h`, `m`,
+/// `s`, `ms`, `us` and `ns`.
+///
+/// [`Reply`]: https://docs.rs/ensue/latest/ensue/struct.Reply.html
+/// [`Effects`]: https://docs.rs/ensue/latest/ensue/struct.Effects.html
+/// [`Effects::set_state`]: https://docs.rs/ensue/latest/ensue/struct.Effects.html#method.set_state
+/// [`Outgoing`]: https://docs.rs/ensue/latest/ensue/struct.Outgoing.html
+#[proc_macro_attribute]
+pub fn service(arguments: TokenStream, item: TokenStream) -> TokenStream {
+    service::expand(arguments.into(), item.into()).into()
+}
+
+/// Marks a handler in a [`#[service]`](macro@service) block, which documents its options.
+///
+/// Alone it is an error: without the block nothing would ever call the method.
+///
+/// ```compile_fail
+/// use ensue::prelude::*;
+/// # #[derive(Event, Serialize, Deserialize)]
+/// # #[event(name = "order.created", topic = "orders")]
+/// # struct OrderCreated;
+///
+/// struct Payments;
+///
+/// impl Payments { // `#[service]` is missing
+///     #[on]
+///     async fn charge(&self, order: OrderCreated) {}
+/// }
+/// ```
+#[proc_macro_attribute]
+pub fn on(_arguments: TokenStream, item: TokenStream) -> TokenStream {
+    service::misplaced_on(item.into()).into()
+}

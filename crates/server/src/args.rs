@@ -1,0 +1,9 @@
+//! Arguments that several commands take: parsed here, given a meaning by the commands.
+
+mod filter;
+mod moment;
+mod start;
+
+pub(crate) use self::filter::DeadLetterArgs;
+pub(crate) use self::moment::{Moment, duration};
+pub(crate) use self::start::StartArg;

@@ -1,0 +1,159 @@
+//! The command line as a whole: global options, the list of commands, and how a run ends.
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::commands;
+use crate::failure::Failure;
+use crate::output::Output;
+use crate::target::Target;
+
+const AFTER_HELP: &str = "\
+Commands that read work while an app owns the directory; commands that write need it for themselves.
+Exit codes: 0 done, 1 failed (or `status` found trouble, `check` found damage), 2 wrong usage.
+With --json, results are JSON on stdout and errors are one JSON object on stderr:
+{\"error\": {\"kind\": …, \"message\": …, \"advice\": …}}.
+
+Examples:
+  ensue status                          the log in ./data at a glance
+  ensue tail 'orders.>' --follow        events as they are appended
+  ensue --engine embedded:/srv/shop dead list
+  ensue --json topics | jq '.[].name'";
+
+const EVERYWHERE: &str = "With every command";
+
+/// Looks into an Ensue log, publishes to it, and mends what failed.
+#[derive(Debug, Parser)]
+#[command(name = "ensue", version, after_help = AFTER_HELP)]
+#[command(
+    propagate_version = true,
+    subcommand_required = true,
+    arg_required_else_help = true
+)]
+pub(crate) struct Cli {
+    /// Where the log lives; `ensue engines` lists the kinds
+    #[arg(
+        long,
+        global = true,
+        help_heading = EVERYWHERE,
+        env = "ENSUE_ENGINE",
+        value_name = "URL",
+        default_value = "embedded:./data"
+    )]
+    engine: String,
+    /// Print JSON for programs instead of tables for people
+    #[arg(long, global = true, help_heading = EVERYWHERE)]
+    json: bool,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Status(commands::status::Status),
+    Topics(commands::topics::Topics),
+    Tail(commands::tail::Tail),
+    Publish(commands::publish::Publish),
+    Groups(commands::groups::Groups),
+    Reset(commands::reset::Reset),
+    Delete(commands::delete::Delete),
+    Dead(commands::dead::Dead),
+    Schedule(commands::schedule::Schedule),
+    Check(commands::check::Check),
+    Describe(commands::describe::Describe),
+    Engines(commands::engines::Engines),
+    Completions(commands::completions::Completions),
+}
+
+/// Parses, runs and reports: everything that a process does.
+pub(crate) fn run() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return refuse(&error),
+    };
+    trace_to_stderr();
+    let out = Output::new(cli.json);
+    let result = tokio::runtime::Builder::new_multi_thread()
+        // One for the command, one for what the engine does beside it.
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::io("cannot start the runtime", &error))
+        .and_then(|runtime| runtime.block_on(execute(cli.command, &Target::new(cli.engine), &out)));
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => failure.report(out.is_json()),
+    }
+}
+
+async fn execute(command: Command, target: &Target, out: &Output) -> Result<(), Failure> {
+    match command {
+        Command::Status(command) => command.run(target, out).await,
+        Command::Topics(command) => command.run(target, out).await,
+        Command::Tail(command) => command.run(target, out).await,
+        Command::Publish(command) => command.run(target, out).await,
+        Command::Groups(command) => command.run(target, out).await,
+        Command::Reset(command) => command.run(target, out).await,
+        Command::Delete(command) => command.run(target, out).await,
+        Command::Dead(command) => command.run(target, out).await,
+        Command::Schedule(command) => command.run(target, out).await,
+        Command::Check(command) => command.run(target, out).await,
+        Command::Describe(command) => command.run(target, out).await,
+        Command::Engines(command) => command.run(out),
+        Command::Completions(command) => command.run(out),
+    }
+}
+
+/// Ends a run whose command line could not be parsed, or that asked for help.
+fn refuse(error: &clap::Error) -> ExitCode {
+    let wants_json = std::env::args_os().any(|arg| arg == "--json");
+    if error.use_stderr() && wants_json {
+        let text = error.to_string();
+        let text = text.trim().trim_start_matches("error: ");
+        return Failure::Usage(text.to_owned()).report(true);
+    }
+    // Help that nobody reads any more is no failure.
+    let _ = error.print();
+    ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2))
+}
+
+/// What the engine has to say (a repaired tail, a skipped file) goes to stderr.
+fn trace_to_stderr() {
+    use tracing_subscriber::EnvFilter;
+    let filter = EnvFilter::try_from_env("ENSUE_LOG").unwrap_or_else(|_| EnvFilter::new("warn"));
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .without_time()
+        .with_target(false)
+        .init();
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_contradicts_itself_nowhere() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_command_says_what_it_does_and_shows_an_example() {
+        let mut todo = vec![Cli::command()];
+        while let Some(command) = todo.pop() {
+            let name = command.get_name().to_owned();
+            assert!(command.get_about().is_some(), "`{name}` has no summary");
+            let help = command.get_after_help().map(ToString::to_string);
+            let is_leaf = !command.has_subcommands();
+            assert!(
+                !is_leaf || help.is_some_and(|help| help.contains("ensue ")),
+                "`{name}` has no example"
+            );
+            todo.extend(command.get_subcommands().cloned());
+        }
+    }
+}

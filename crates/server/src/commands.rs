@@ -1,0 +1,18 @@
+//! The commands, one file each: its arguments, its help and what it does, side by side.
+
+pub(crate) mod check;
+pub(crate) mod completions;
+pub(crate) mod dead;
+pub(crate) mod delete;
+pub(crate) mod describe;
+pub(crate) mod engines;
+pub(crate) mod groups;
+pub(crate) mod publish;
+pub(crate) mod reset;
+pub(crate) mod schedule;
+pub(crate) mod status;
+pub(crate) mod tail;
+pub(crate) mod topics;
+
+mod confirm;
+mod group_rows;

@@ -1,0 +1,27 @@
+//! `ensue completions`: what a shell needs to complete the command line.
+
+use clap::{Args, CommandFactory as _};
+use clap_complete::Shell;
+
+use crate::cli::Cli;
+use crate::failure::Failure;
+use crate::output::Output;
+
+/// Print the completions for a shell
+#[derive(Args, Debug)]
+#[command(after_help = "Examples:
+  ensue completions bash > ~/.local/share/bash-completion/completions/ensue
+  ensue completions zsh > ~/.zfunc/_ensue
+  ensue completions fish > ~/.config/fish/completions/ensue.fish")]
+pub(crate) struct Completions {
+    /// The shell
+    shell: Shell,
+}
+
+impl Completions {
+    pub(crate) fn run(self, out: &Output) -> Result<(), Failure> {
+        let mut script = Vec::new();
+        clap_complete::generate(self.shell, &mut Cli::command(), "ensue", &mut script);
+        out.write(|page| page.raw(&script))
+    }
+}

@@ -1,0 +1,55 @@
+//! `ensue dead discard`.
+
+use clap::Args;
+use ensue::{Engine, Timestamp};
+
+use super::selection::{Outcome, Selection};
+use crate::commands::confirm::confirm;
+use crate::failure::Failure;
+use crate::human;
+use crate::output::Output;
+use crate::target::Target;
+
+/// Give dead letters up for good; what is parked behind them goes on
+#[derive(Args, Debug)]
+#[command(after_help = "Examples:
+  ensue dead discard payments --id order-17 --dry-run
+  ensue dead discard payments --id order-17 --yes
+  ensue dead discard payments --all --yes")]
+pub(crate) struct Discard {
+    #[command(flatten)]
+    selection: Selection,
+    /// Do not ask
+    #[arg(long, conflicts_with = "dry_run")]
+    yes: bool,
+}
+
+impl Discard {
+    pub(crate) async fn run(self, target: &Target, out: &Output) -> Result<(), Failure> {
+        let Self { selection, yes } = self;
+        let filter = selection.filter(Timestamp::now())?;
+        let reader = target.reader().await?;
+        let letters = selection.letters(&*reader, filter.clone()).await?;
+        reader.close().await?;
+        let (count, letters) = if selection.dry_run {
+            (letters.len(), Some(letters))
+        } else {
+            let what = human::counted(letters.len(), "dead letter");
+            let group = human::printable(&selection.group);
+            confirm(
+                &format!("giving up {what} of group `{group}` for good"),
+                yes,
+            )?;
+            let work =
+                async |engine: &dyn Engine| Ok(engine.discard(&selection.group, filter).await?);
+            (target.write("nothing was discarded", work).await?, None)
+        };
+        out.report(&Outcome {
+            group: selection.group,
+            dry_run: selection.dry_run,
+            count,
+            letters,
+            verb: "discarded",
+        })
+    }
+}

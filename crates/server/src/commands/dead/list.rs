@@ -1,0 +1,61 @@
+//! `ensue dead list`.
+
+use std::io;
+
+use clap::Args;
+use ensue::{Error, Timestamp};
+use serde::Serialize;
+
+use super::letter::{self, Letter};
+use crate::args::DeadLetterArgs;
+use crate::failure::Failure;
+use crate::output::{Output, Page, Report};
+use crate::target::Target;
+
+/// List dead letters, the oldest first
+#[derive(Args, Debug)]
+#[command(after_help = "Examples:
+  ensue dead list
+  ensue dead list --group payments --since 2h
+  ensue --json dead list --reason timeout | jq -r '.[].id'")]
+pub(crate) struct List {
+    /// Only those of this group
+    #[arg(long, value_name = "GROUP")]
+    group: Option<String>,
+    #[command(flatten)]
+    filter: DeadLetterArgs,
+}
+
+#[derive(Serialize)]
+#[serde(transparent)]
+struct Listed(Vec<Letter>);
+
+impl List {
+    pub(crate) async fn run(self, target: &Target, out: &Output) -> Result<(), Failure> {
+        let reader = target.reader().await?;
+        let group = self.group.as_deref();
+        if let Some(group) = group
+            && reader.status().await?.group(group).is_none()
+        {
+            return Err(Error::UnknownGroup(group.to_owned()).into());
+        }
+        let is_filtered = !self.filter.is_empty();
+        let filter = self.filter.resolve(reader.clock().now());
+        let letters = reader.dead_letters(group, filter).await?;
+        match (letters.is_empty(), is_filtered) {
+            (true, false) => out.note("no dead letters: everything that was delivered was handled"),
+            (true, true) => out.note("no dead letter matches; `ensue dead list` lists all"),
+            (false, _) => {}
+        }
+        out.report(&Listed(letters.iter().map(Letter::of).collect()))
+    }
+}
+
+impl Report for Listed {
+    fn print(&self, page: &mut Page<'_>) -> io::Result<()> {
+        if self.0.is_empty() {
+            return Ok(());
+        }
+        page.table(letter::table(&self.0, Timestamp::now()))
+    }
+}

@@ -1,0 +1,86 @@
+//! `ensue delete`: forget a group.
+
+use std::io;
+
+use clap::Args;
+use ensue::Error;
+use serde::Serialize;
+
+use super::confirm::confirm;
+use crate::failure::Failure;
+use crate::human;
+use crate::output::{Output, Page, Report};
+use crate::target::Target;
+
+/// Forget a group: its position, its dead letters, its state
+#[derive(Args, Debug)]
+#[command(after_help = "Examples:
+  ensue delete payments --dry-run       what would be lost
+  ensue delete payments --yes")]
+pub(crate) struct Delete {
+    /// The group
+    group: String,
+    /// Do not ask
+    #[arg(long, conflicts_with = "dry_run")]
+    yes: bool,
+    /// Only show what would happen
+    #[arg(long)]
+    dry_run: bool,
+}
+
+#[derive(Serialize)]
+struct Deleted {
+    group: String,
+    dry_run: bool,
+    dead: usize,
+    retrying: usize,
+    parked: usize,
+}
+
+impl Delete {
+    pub(crate) async fn run(self, target: &Target, out: &Output) -> Result<(), Failure> {
+        let status = target.reader().await?.status().await?;
+        let group = status
+            .group(&self.group)
+            .ok_or_else(|| Error::UnknownGroup(self.group.clone()))?;
+        let deleted = Deleted {
+            group: self.group.clone(),
+            dry_run: self.dry_run,
+            dead: group.dead,
+            retrying: group.retrying,
+            parked: group.parked,
+        };
+        if !self.dry_run {
+            confirm(&deleted.plan(), self.yes)?;
+            let work = async |engine: &dyn ensue::Engine| {
+                engine.delete_group(&self.group).await?;
+                Ok(())
+            };
+            target.write("the group was not deleted", work).await?;
+        }
+        out.report(&deleted)
+    }
+}
+
+impl Deleted {
+    fn plan(&self) -> String {
+        format!(
+            "deleting group `{}` forgets its position, its state and {}",
+            human::printable(&self.group),
+            human::counted(self.dead, "dead letter")
+        )
+    }
+}
+
+impl Report for Deleted {
+    fn print(&self, page: &mut Page<'_>) -> io::Result<()> {
+        match self.dry_run {
+            true => page.line(format_args!("dry run: {}", self.plan())),
+            false => page.line(format_args!(
+                "deleted group `{}` and {}",
+                human::printable(&self.group),
+                human::counted(self.dead, "dead letter")
+            )),
+        }
+    }
+}

@@ -1,0 +1,98 @@
+//! `ensue schedule list`.
+
+use std::io;
+
+use clap::Args;
+use ensue::Timestamp;
+use ensue::engine::Scheduled;
+use serde::{Serialize, Serializer};
+
+use crate::failure::Failure;
+use crate::output::{Cell, Column, Output, Page, Report, Table, Tone};
+use crate::target::Target;
+use crate::{human, payload};
+
+/// List events that wait for their time, the next due first
+#[derive(Args, Debug)]
+#[command(after_help = "Examples:
+  ensue schedule list
+  ensue --json schedule list | jq -r '.[].event.id'")]
+pub(crate) struct List {
+    /// At most so many
+    #[arg(long, short = 'n', value_name = "N", default_value_t = 100)]
+    limit: usize,
+}
+
+#[derive(Serialize)]
+#[serde(transparent)]
+struct Listed(Vec<Row>);
+
+struct Row(Scheduled);
+
+impl Serialize for Row {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        #[derive(Serialize)]
+        struct Whole {
+            at: Timestamp,
+            event: serde_json::Value,
+        }
+        let whole = Whole {
+            at: self.0.at,
+            event: self.0.envelope.to_cloudevent(),
+        };
+        whole.serialize(serializer)
+    }
+}
+
+impl List {
+    pub(crate) async fn run(self, target: &Target, out: &Output) -> Result<(), Failure> {
+        let reader = target.reader().await?;
+        let scheduled = reader.scheduled(self.limit).await?;
+        if scheduled.is_empty() {
+            out.note("nothing is scheduled; `ensue publish … --after 5m` schedules an event");
+        } else if scheduled.len() == self.limit {
+            let total = reader.status().await?.scheduled;
+            if total > self.limit {
+                let total = human::count(total as u64);
+                out.note(format_args!(
+                    "the first {} of {total}; -n shows more",
+                    self.limit
+                ));
+            }
+        }
+        out.report(&Listed(scheduled.into_iter().map(Row).collect()))
+    }
+}
+
+impl Report for Listed {
+    fn print(&self, page: &mut Page<'_>) -> io::Result<()> {
+        const PAYLOAD_CHARS_MAX: usize = 40;
+        use Column::Text;
+        if self.0.is_empty() {
+            return Ok(());
+        }
+        let now = Timestamp::now();
+        let mut table = Table::new(&[
+            Text("DUE"),
+            Text("AT"),
+            Text("ID"),
+            Text("TOPIC"),
+            Text("TYPE"),
+            Text("KEY"),
+            Text("PAYLOAD"),
+        ]);
+        for Row(scheduled) in &self.0 {
+            let event = &scheduled.envelope;
+            table.row([
+                human::relative(scheduled.at, now).into(),
+                human::time(scheduled.at).into(),
+                Cell::toned(Tone::Strong, event.id()),
+                event.topic().into(),
+                event.kind().into(),
+                event.key().into(),
+                payload::on_one_line(event, PAYLOAD_CHARS_MAX).into(),
+            ]);
+        }
+        page.table(table)
+    }
+}

@@ -1,0 +1,115 @@
+//! `ensue tail`: events as they are in the log, and as they are appended.
+
+mod last;
+mod lines;
+
+use clap::Args;
+use ensue::engine::Query;
+use ensue::{Engine, Position, Start, Timestamp, TopicPattern};
+
+use self::lines::Lines;
+use crate::args::StartArg;
+use crate::failure::Failure;
+use crate::output::Output;
+use crate::target::Target;
+
+/// Show events: the last ones, those of a range, or new ones as they come
+#[derive(Args, Debug)]
+#[command(after_help = "Without --from, the last 10 events that match are shown.
+With --json every event is one line: a CloudEvent with its `position` and when it was `appended`.
+
+Examples:
+  ensue tail
+  ensue tail 'orders.>' --follow
+  ensue tail orders --type order.created --key o-17 --payload
+  ensue tail --from 15m --until 5m
+  ensue --json tail --from earliest | ensue --engine embedded:./copy publish --cloudevents -")]
+pub(crate) struct Tail {
+    /// Only topics that match: `*` is one part, a final `>` the rest
+    pattern: Option<TopicPattern>,
+    /// Only events of this type; may be repeated
+    #[arg(long = "type", value_name = "TYPE")]
+    types: Vec<String>,
+    /// Only events with this key
+    #[arg(long, value_name = "KEY")]
+    key: Option<String>,
+    /// Begin here: `earliest`, `latest`, a position or a time (2026-05-17T09:30:00Z, 15m)
+    #[arg(long, value_name = "WHERE", conflicts_with = "last")]
+    from: Option<StartArg>,
+    /// End before this position or time
+    #[arg(long, value_name = "WHERE", conflicts_with = "follow")]
+    until: Option<StartArg>,
+    /// Begin so many matching events before the end
+    #[arg(long, short = 'n', value_name = "N")]
+    last: Option<usize>,
+    /// Stop after so many events
+    #[arg(long, value_name = "N")]
+    limit: Option<usize>,
+    /// Go on with new events as they are appended
+    #[arg(long, short = 'f')]
+    follow: bool,
+    /// Show whole payloads below their events
+    #[arg(long)]
+    payload: bool,
+}
+
+/// How many events `tail` shows when it is told nothing else.
+const LAST_DEFAULT: usize = 10;
+/// How many events are read at once: enough to be quick, few enough to appear at once.
+const PAGE_EVENTS: usize = 1_000;
+
+impl Tail {
+    pub(crate) async fn run(self, target: &Target, out: &Output) -> Result<(), Failure> {
+        let reader = target.reader().await?;
+        let mut query = self.query(&*reader, reader.clock().now()).await?;
+        let mut left = self.limit.unwrap_or(usize::MAX);
+        let mut lines = Lines::new(out.is_json(), self.payload);
+        let mut shown = 0;
+        while left > 0 {
+            query.limit = PAGE_EVENTS.min(left);
+            let page = reader.read(query.clone()).await?;
+            out.write(|to| lines.print(to, &page.events))?;
+            shown += page.events.len();
+            left = left.saturating_sub(page.events.len());
+            let is_past = query.until.is_some_and(|until| page.next >= until);
+            let is_stuck = page.events.is_empty() && page.next == query.from;
+            query.from = page.next;
+            if self.follow && page.is_end && left > 0 {
+                reader.wait(page.next).await?;
+            } else if page.is_end || is_past || (is_stuck && !self.follow) {
+                break;
+            }
+        }
+        if shown == 0 {
+            out.note(
+                "no event matches; `ensue topics` shows what there is, --follow waits for more",
+            );
+        }
+        Ok(())
+    }
+
+    /// Which events are meant, and where they begin.
+    async fn query(&self, engine: &dyn Engine, now: Timestamp) -> Result<Query, Failure> {
+        let mut query = Query {
+            topics: self.pattern.clone(),
+            key: self.key.clone(),
+            types: self.types.clone(),
+            ..Query::default()
+        };
+        match self.until.map(|until| until.resolve(now)) {
+            None | Some(Start::Latest) => {}
+            Some(Start::Earliest) => query.until = Some(Position::ZERO),
+            Some(Start::Position(until)) => query.until = Some(until),
+            Some(Start::Time(before)) => query.before = Some(before),
+        }
+        let last = self.last.unwrap_or(LAST_DEFAULT);
+        match self.from.map(|from| from.resolve(now)) {
+            None => query.from = last::start_of_last(engine, &query, last).await?,
+            Some(Start::Earliest) => {}
+            Some(Start::Latest) => query.from = engine.status().await?.end,
+            Some(Start::Position(from)) => query.from = from,
+            Some(Start::Time(since)) => query.since = Some(since),
+        }
+        Ok(query)
+    }
+}

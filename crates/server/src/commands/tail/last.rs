@@ -1,0 +1,71 @@
+//! Where the last events that match begin.
+//!
+//! An engine reads forward only: windows before the end are read, each larger than the one before,
+//! until one holds enough. What is read in vain is a fraction of the last window.
+
+use std::collections::VecDeque;
+
+use ensue::engine::Query;
+use ensue::{Engine, Position};
+
+use crate::failure::Failure;
+
+/// The first window holds at least so many positions: a read of this size costs no more than a
+/// smaller one.
+const WINDOW_POSITIONS_MIN: u64 = 4_096;
+const WINDOW_GROWTH: u64 = 8;
+
+/// The position of the first of the last `count` events that match `query`.
+pub(super) async fn start_of_last(
+    engine: &dyn Engine,
+    query: &Query,
+    count: usize,
+) -> Result<Position, Failure> {
+    let status = engine.status().await?;
+    let end = query
+        .until
+        .map_or(status.end, |until| until.min(status.end));
+    if count == 0 {
+        return Ok(end);
+    }
+    let mut window = WINDOW_POSITIONS_MIN.max(count as u64);
+    loop {
+        let from = Position::new(end.get().saturating_sub(window)).max(status.first);
+        let newest = last_positions(engine, query, from, end, count).await?;
+        if newest.len() >= count || from <= status.first {
+            return Ok(newest.front().copied().unwrap_or(end));
+        }
+        window = window.saturating_mul(WINDOW_GROWTH);
+    }
+}
+
+/// The positions of the last `count` matches from `from` to before `end`.
+async fn last_positions(
+    engine: &dyn Engine,
+    query: &Query,
+    from: Position,
+    end: Position,
+    count: usize,
+) -> Result<VecDeque<Position>, Failure> {
+    let mut newest = VecDeque::new();
+    let mut query = Query {
+        from,
+        until: Some(end),
+        limit: 0,
+        ..query.clone()
+    };
+    while query.from < end {
+        let page = engine.read(query.clone()).await?;
+        for event in &page.events {
+            if newest.len() == count {
+                newest.pop_front();
+            }
+            newest.push_back(event.position);
+        }
+        if page.is_end || page.next <= query.from {
+            break;
+        }
+        query.from = page.next;
+    }
+    Ok(newest)
+}

@@ -1,0 +1,170 @@
+//! How a command fails: what is said on stderr, and the exit code.
+
+use std::io::{self, Write as _};
+use std::process::ExitCode;
+
+use ensue::Error;
+use serde_json::{Map, Value, json};
+
+use crate::human;
+
+/// Why a command did not do what it was asked to.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    /// Whoever read our output has gone: nothing is wrong and nothing is left to say.
+    PipeClosed,
+    /// The command ran and its result says what is wrong: exit code 1, no further words.
+    Reported,
+    /// The command line asks for something that cannot be meant: exit code 2.
+    Usage(String),
+    /// It went wrong: exit code 1.
+    Failed(Problem),
+}
+
+/// What went wrong, for people and for programs.
+#[derive(Debug)]
+pub(crate) struct Problem {
+    /// A stable name.
+    pub(crate) kind: &'static str,
+    /// What happened and why.
+    pub(crate) message: String,
+    /// What to do about it, where the message does not say so itself.
+    pub(crate) advice: Option<String>,
+    /// The process in the way, if there is one.
+    pub(crate) pid: Option<u32>,
+}
+
+impl Failure {
+    /// A failure with advice.
+    pub(crate) fn new(
+        kind: &'static str,
+        message: impl Into<String>,
+        advice: impl Into<String>,
+    ) -> Self {
+        Self::Failed(Problem {
+            kind,
+            message: message.into(),
+            advice: Some(advice.into()),
+            pid: None,
+        })
+    }
+
+    /// A failure that the operating system caused.
+    pub(crate) fn io(what: &str, error: &io::Error) -> Self {
+        Self::Failed(Problem {
+            kind: "io",
+            message: format!("{what}: {error}"),
+            advice: None,
+            pid: None,
+        })
+    }
+
+    /// Says it on stderr, as JSON if asked to; returns the exit code.
+    pub(crate) fn report(self, as_json: bool) -> ExitCode {
+        let (code, problem) = match self {
+            Self::PipeClosed => return ExitCode::SUCCESS,
+            Self::Reported => return ExitCode::FAILURE,
+            Self::Usage(message) => (ExitCode::from(2), usage(message)),
+            Self::Failed(problem) => (ExitCode::FAILURE, problem),
+        };
+        let text = if as_json {
+            problem.to_json().to_string()
+        } else {
+            problem.to_text()
+        };
+        // With stderr gone there is nobody left to tell.
+        let _ = writeln!(io::stderr().lock(), "{text}");
+        code
+    }
+}
+
+fn usage(message: String) -> Problem {
+    Problem {
+        kind: "usage",
+        message,
+        advice: None,
+        pid: None,
+    }
+}
+
+impl Problem {
+    fn to_text(&self) -> String {
+        // An error may quote what somebody else wrote; its line breaks are ours.
+        let lines: Vec<_> = self.message.lines().map(human::printable).collect();
+        let message = lines.join("\n");
+        match &self.advice {
+            None => format!("error: {message}"),
+            Some(advice) => format!("error: {message}\n  help: {advice}"),
+        }
+    }
+
+    fn to_json(&self) -> Value {
+        let mut error = Map::new();
+        error.insert("kind".into(), json!(self.kind));
+        error.insert("message".into(), json!(self.message));
+        error.insert("advice".into(), json!(self.advice));
+        if let Some(pid) = self.pid {
+            error.insert("pid".into(), json!(pid));
+        }
+        json!({ "error": error })
+    }
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Self::Failed(Problem {
+            kind: kind(&error),
+            pid: match &error {
+                Error::Locked { pid, .. } => Some(*pid),
+                _ => None,
+            },
+            message: error.to_string(),
+            // The framework's errors carry their advice in their text.
+            advice: None,
+        })
+    }
+}
+
+/// The stable name of an engine's error.
+fn kind(error: &Error) -> &'static str {
+    match error {
+        Error::Url { .. } => "url",
+        Error::FeatureMissing { .. } => "feature_missing",
+        Error::Locked { .. } => "locked",
+        Error::ReadOnly { .. } => "read_only",
+        Error::Invalid(_) => "invalid_event",
+        Error::Topic(_) => "invalid_topic",
+        Error::Decode(_) => "decode",
+        Error::Conflict { .. } => "conflict",
+        Error::Limit { .. } => "limit",
+        Error::DiskFull(_) => "disk_full",
+        Error::Corrupt(_) => "corrupt",
+        Error::Stopped(_) => "stopped",
+        Error::Closed => "closed",
+        Error::Fenced { .. } => "fenced",
+        Error::UnknownGroup(_) => "unknown_group",
+        Error::Unsupported { .. } => "unsupported",
+        Error::Configuration(_) => "configuration",
+        Error::Deadline { .. } => "deadline",
+        Error::RequestFailed(_) => "request_failed",
+        Error::Io { .. } => "io",
+        _ => "other",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn programs_and_people_read_the_same_failure() {
+        let Failure::Failed(problem) = Failure::new("locked", "no", "stop it") else {
+            panic!("a failure with advice is a problem");
+        };
+        assert_eq!(problem.to_text(), "error: no\n  help: stop it");
+        assert_eq!(
+            problem.to_json(),
+            json!({"error": {"kind": "locked", "message": "no", "advice": "stop it"}})
+        );
+    }
+}

@@ -1,0 +1,154 @@
+//! The engine that a command talks to: opened to read, or to write.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use ensue::engine::Engine;
+use ensue::{Error, SharedEngine};
+
+use crate::failure::{Failure, Problem};
+use crate::output::Output;
+
+/// The engine's URL, and what opening it takes.
+#[derive(Debug)]
+pub(crate) struct Target {
+    url: String,
+}
+
+impl Target {
+    pub(crate) fn new(url: String) -> Self {
+        Self { url }
+    }
+
+    /// The URL as it was given.
+    pub(crate) fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// The directory of an embedded log; `None` for every other engine.
+    pub(crate) fn directory(&self) -> Option<PathBuf> {
+        let rest = self.url.strip_prefix("embedded:")?;
+        let path = rest.split_once('?').map_or(rest, |(path, _)| path);
+        // `embedded:/data` and `embedded:///data` are the same.
+        Some(path.strip_prefix("//").unwrap_or(path).into())
+    }
+
+    /// Opens the engine to read: works while another process owns it, and creates nothing.
+    pub(crate) async fn reader(&self) -> Result<SharedEngine, Failure> {
+        self.require_directory()?;
+        let reader = ensue::connect_reader(&self.url).await;
+        reader.map_err(|error| self.explain(error))
+    }
+
+    /// Opens the engine to change what is in it, does `work` and closes it. `undone` says what
+    /// did not happen when another process is in the way.
+    pub(crate) async fn write<T>(
+        &self,
+        undone: &str,
+        work: impl AsyncFnOnce(&dyn Engine) -> Result<T, Failure>,
+    ) -> Result<T, Failure> {
+        // An owner creates what is not there; a reader tells.
+        self.reader().await?.close().await?;
+        let engine = self.owner(undone).await?;
+        let result = work(&*engine).await;
+        let closed = engine.close().await;
+        let value = result?;
+        closed?;
+        Ok(value)
+    }
+
+    /// Opens the engine to publish: an embedded log that is not there is created, and that is said.
+    pub(crate) async fn create(&self, undone: &str, out: &Output) -> Result<SharedEngine, Failure> {
+        let is_new = self.require_directory().is_err();
+        let engine = self.owner(undone).await?;
+        if let Some(directory) = self.directory()
+            && is_new
+        {
+            out.note(format_args!("created a log in `{}`", directory.display()));
+        }
+        Ok(engine)
+    }
+
+    async fn owner(&self, undone: &str) -> Result<SharedEngine, Failure> {
+        match ensue::connect(&self.url).await {
+            Ok(engine) => Ok(engine),
+            Err(Error::Locked { directory, pid }) => Err(locked(&directory, pid, undone)),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Refuses a directory that is not there, instead of creating an empty log nobody asked for.
+    pub(crate) fn require_directory(&self) -> Result<(), Failure> {
+        match self.directory() {
+            Some(directory) if !directory.is_dir() => Err(no_log(&directory)),
+            _ => Ok(()),
+        }
+    }
+
+    /// The failure of opening a log to read.
+    pub(crate) fn explain(&self, error: Error) -> Failure {
+        match (&error, self.directory()) {
+            (Error::Io { source, .. }, Some(directory))
+                if source.kind() == io::ErrorKind::NotFound =>
+            {
+                no_log(&directory)
+            }
+            _ => error.into(),
+        }
+    }
+}
+
+fn no_log(directory: &Path) -> Failure {
+    let shown = directory.display();
+    Failure::new(
+        "no_log",
+        format!("there is no log in `{shown}`"),
+        format!(
+            "name one with --engine embedded:DIR or ENSUE_ENGINE; an app creates it when it \
+             starts, and so does `ensue --engine embedded:{shown} publish`"
+        ),
+    )
+}
+
+fn locked(directory: &str, pid: u32, undone: &str) -> Failure {
+    let owner = match process_name(pid) {
+        Some(name) => format!("process {pid} (`{name}`)"),
+        None => format!("process {pid}"),
+    };
+    Failure::Failed(Problem {
+        kind: "locked",
+        message: format!("{owner} owns the log in `{directory}`: {undone}"),
+        advice: Some(
+            "do it inside that program, or stop the program and run this command again; commands \
+             that only read work meanwhile"
+                .to_owned(),
+        ),
+        pid: Some(pid),
+    })
+}
+
+/// What the process calls itself, where the system tells.
+fn process_name(pid: u32) -> Option<String> {
+    let name = std::fs::read_to_string(format!("/proc/{pid}/comm")).ok()?;
+    Some(name.trim().to_owned()).filter(|name| !name.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_an_embedded_log_has_a_directory() {
+        let directory = |url: &str| {
+            let target = Target::new(url.to_owned());
+            target.directory().map(|path| path.display().to_string())
+        };
+        assert_eq!(directory("embedded:./data").as_deref(), Some("./data"));
+        assert_eq!(
+            directory("embedded:/srv/x?durability=os").as_deref(),
+            Some("/srv/x")
+        );
+        assert_eq!(directory("embedded:///srv/x").as_deref(), Some("/srv/x"));
+        assert_eq!(directory("memory:"), None);
+    }
+}

@@ -1,0 +1,83 @@
+//! `ensue check`.
+
+use std::fs;
+use std::path::PathBuf;
+
+use crate::shop::Shop;
+
+#[tokio::test]
+async fn a_good_log_is_good() {
+    let shop = Shop::with_history().await;
+    let report = shop.json(&["check"]);
+    assert_eq!(report["good"], true, "{report}");
+    assert!(report["records"].as_u64().unwrap() >= 4, "{report}");
+    shop.run(&["check"])
+        .succeeds()
+        .says("every checksum is right");
+}
+
+/// The file that holds these bytes, and where.
+fn find(shop: &Shop, bytes: &[u8]) -> (PathBuf, usize) {
+    for (path, content) in crate::shop::contents(&shop.path()) {
+        let mut windows = content.windows(bytes.len());
+        if let Some(at) = windows.position(|window| window == bytes) {
+            return (path.into(), at);
+        }
+    }
+    panic!("nothing in {} holds {bytes:?}", shop.path().display());
+}
+
+/// Changes one bit of the first place that holds these bytes; gives the file's name.
+fn damage(shop: &Shop, bytes: &[u8]) -> String {
+    let (file, at) = find(shop, bytes);
+    let mut content = fs::read(&file).unwrap();
+    content[at + bytes.len() / 2] ^= 1;
+    fs::write(&file, content).unwrap();
+    file.file_name().unwrap().to_string_lossy().into_owned()
+}
+
+fn assert_damage_is_named(shop: &Shop, file: &str) {
+    let report = shop.run(&["--json", "check"]).fails(1).json();
+    assert_eq!(report["good"], false);
+    let damage = &report["damage"][0];
+    assert!(damage["file"].as_str().unwrap().ends_with(file), "{damage}");
+    assert!(damage["offset"].is_u64(), "{damage}");
+    let people = shop.run(&["check"]).fails(1).says("BYTE").says(file);
+    assert!(
+        !people.out.contains("every checksum is right"),
+        "{people:?}"
+    );
+}
+
+#[tokio::test]
+async fn damage_in_a_full_segment_is_named_by_file_and_offset() {
+    let shop = Shop::empty();
+    let url = format!("{}?segment_bytes=65536", shop.url());
+    let engine = ensue::connect(&url).await.unwrap();
+    for n in 0..40 {
+        let payload = format!("\"number {n} {}\"", "x".repeat(4_000));
+        let event = crate::shop::event("t", "e", "", &n.to_string(), payload.as_bytes());
+        engine.append(vec![event.into()]).await.unwrap();
+    }
+    engine.close().await.unwrap();
+    assert_eq!(shop.json(&["check"])["good"], true);
+    let file = damage(&shop, b"number 3 xxxx");
+    assert_damage_is_named(&shop, &file);
+    let run = shop.run(&["--json", "tail", "--from", "earliest"]).fails(1);
+    assert_eq!(run.error()["kind"], "corrupt");
+}
+
+#[tokio::test]
+async fn damage_in_the_last_segment_is_no_torn_tail() {
+    let shop = Shop::with_history().await;
+    let file = damage(&shop, br#"{"cents":200}"#);
+    assert_damage_is_named(&shop, &file);
+}
+
+#[tokio::test]
+async fn only_an_embedded_log_can_be_checked() {
+    let run = Shop::empty()
+        .run(&["--json", "--engine", "memory:", "check"])
+        .fails(1);
+    assert_eq!(run.error()["kind"], "unsupported");
+}

@@ -1,0 +1,18 @@
+//! The real binary against real directories, made through the crate's public face.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking"
+)]
+
+mod shop;
+
+mod checking;
+mod dead;
+mod following;
+mod publishing;
+mod reading;
+mod refusing;
+mod resetting;

@@ -1,0 +1,25 @@
+//! The `orders` command.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use orders::cli::Args;
+use orders::report;
+use orders::run::{Ended, run};
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let args = Args::parse();
+    report::init_tracing();
+    let reported = match run(&args).await {
+        Ok(Ended::AtRest(summary)) if args.json => report::json(&summary),
+        Ok(Ended::AtRest(summary)) => report::table(&summary, &args.engine()),
+        Ok(Ended::Interrupted) => return report::interrupted(),
+        Err(error) => return report::failure(&error),
+    };
+    match reported {
+        Ok(()) => ExitCode::SUCCESS,
+        // Nobody reads the output any more: there is no one to tell.
+        Err(_) => ExitCode::FAILURE,
+    }
+}

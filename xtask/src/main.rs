@@ -1,0 +1,38 @@
+//! What the project does to itself: `cargo xtask test` runs every check there is, `cargo xtask
+//! tidy` the rules of the architecture alone.
+
+mod cargo;
+mod deny;
+mod say;
+mod steps;
+mod test;
+mod tidy;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Runs the project's checks
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Test(test::Test),
+    Tidy(tidy::Tidy),
+}
+
+fn main() -> ExitCode {
+    let is_good = match Cli::parse().command {
+        Command::Test(test) => test.run(),
+        Command::Tidy(tidy) => tidy.run(),
+    };
+    match is_good {
+        true => ExitCode::SUCCESS,
+        false => ExitCode::FAILURE,
+    }
+}
