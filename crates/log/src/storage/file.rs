@@ -67,6 +67,17 @@ impl File {
     }
 }
 
+/// The lock file, locked.
+struct Locked(fs::File);
+
+impl Drop for Locked {
+    fn drop(&mut self) {
+        // Closing it is not enough: a child process that another thread is just starting shares
+        // the lock until it has become its own program.
+        let _ = flock(&self.0, FlockOperation::Unlock);
+    }
+}
+
 impl Storage for File {
     fn lock(&self) -> io::Result<Locking> {
         self.create_directories()?;
@@ -90,7 +101,7 @@ impl Storage for File {
         }
         file.set_len(0)?;
         writeln!(file, "{}", std::process::id())?;
-        Ok(Locking::Acquired(Lock::new(file)))
+        Ok(Locking::Acquired(Lock::new(Locked(file))))
     }
 
     fn open(&self, name: &str) -> io::Result<Arc<dyn Handle>> {

@@ -275,6 +275,20 @@ impl Core {
         *given
     }
 
+    /// What members that are all gone still have on its way: until it has an outcome, nobody knows
+    /// which of the group's events are settled.
+    pub(super) fn left_behind(&self, name: &str) -> Option<log::Submitted> {
+        if self.lives.contains_key(name) {
+            return None;
+        }
+        let concerns = |pending: &&Pending| {
+            let mut changes = pending.changes.iter();
+            changes.any(|(_, change)| change.group() == Some(name))
+        };
+        let last = self.pending.iter().rev().find(concerns)?;
+        Some(last.submitted.clone())
+    }
+
     /// Gives a member its seat, once its record is durable and applied. Whether the group is
     /// there; it may have been deleted meanwhile.
     pub(super) fn sit_down(&mut self, name: &str, seat: Seat, end: u64) -> bool {

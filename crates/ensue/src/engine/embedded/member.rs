@@ -78,10 +78,26 @@ impl EmbeddedMember {
             has_left: AtomicBool::new(false),
         };
         shared.record(vec![Change::Joined(joined)]).await?;
-        let seat = Seat::new(id, wanted.in_flight_max, notify);
-        let end = shared.log.durable().get();
-        if !shared.core().sit_down(&member.group, seat, end) {
-            return Err(member.fenced());
+        let mut seat = Some(Seat::new(id, wanted.in_flight_max, notify));
+        loop {
+            let coming = {
+                let mut core = shared.core();
+                core.advance();
+                let coming = core.left_behind(&member.group);
+                if coming.is_none()
+                    && let Some(seat) = seat.take()
+                {
+                    let end = shared.log.durable().get();
+                    if !core.sit_down(&member.group, seat, end) {
+                        drop(core);
+                        return Err(member.fenced());
+                    }
+                }
+                coming
+            };
+            let Some(coming) = coming else { break };
+            // Whether it came to anything is looked up above.
+            let _ = coming.await;
         }
         tracing::debug!(group = member.group, member = id, "joined");
         Ok(member)
@@ -98,6 +114,8 @@ impl EmbeddedMember {
 
     async fn take(&self, events_max: usize) -> Result<Vec<Delivery>> {
         loop {
+            // Reading in memory never waits: others must have their turn even so.
+            tokio::task::coop::consume_budget().await;
             let (step, own) = self.step(events_max.max(1))?;
             match step {
                 Step::Deliver(deliveries) => return Ok(deliveries),

@@ -102,7 +102,12 @@ impl Live {
             .min(ask.events_max);
         let bytes_max = HELD_BYTES_MAX.saturating_sub(seat.held_bytes);
         if room == 0 || bytes_max == 0 {
-            return self.wait(ask, None);
+            seat.is_waiting = true;
+            // Whatever falls due meanwhile has to wait as well.
+            return Step::Wait {
+                due: None,
+                records: None,
+            };
         }
         let mut taken = Taken {
             deliveries: Vec::new(),

@@ -3,6 +3,7 @@
 mod careful;
 mod failing;
 mod groups;
+mod joining;
 mod limits;
 mod machine;
 mod random;
