@@ -59,6 +59,7 @@ mod settle;
 mod shared;
 mod slots;
 mod stage;
+mod stale;
 mod state;
 mod status;
 mod take;

@@ -16,7 +16,8 @@ use super::filter::Filter;
 use super::group::Group;
 use super::lanes::LaneKey;
 use super::record::Parked;
-use super::slots::{Hasher, Slots};
+use super::slots::{Hasher, LaneHash, Slots};
+use super::stale::Stale;
 use super::window::{Status, Window};
 use crate::event::Envelope;
 use crate::time::Timestamp;
@@ -51,9 +52,10 @@ pub(super) struct Live {
     /// The last record of the group's own that is on its way, and how many are.
     pub(super) own: Option<log::Submitted>,
     pub(super) own_records: usize,
-    /// Events that came back from a member that is gone, and their slots: nobody has looked at
+    /// Events that came back from a member that is gone, and their lanes: nobody has looked at
     /// them again. They may belong before others of their key that were put aside meanwhile.
-    pub(super) returned: BTreeMap<u64, u8>,
+    pub(super) returned: BTreeMap<u64, LaneHash>,
+    pub(super) stale: Stale,
     /// Events to park that no record says so of yet.
     pub(super) unsaid: Vec<ToPark>,
     /// What turned out to be nothing for this group, that no record says so of yet.
@@ -87,7 +89,7 @@ pub(super) struct Seat {
 #[derive(Debug)]
 pub(super) struct Ready {
     pub(super) position: u64,
-    pub(super) slot: u8,
+    pub(super) lane: LaneHash,
     /// `None` when it has to be fetched.
     pub(super) envelope: Option<Envelope>,
 }
@@ -97,7 +99,7 @@ pub(super) struct Ready {
 pub(super) struct Out {
     pub(super) owner: u64,
     pub(super) lane: LaneKey,
-    pub(super) slot: u8,
+    pub(super) hash: LaneHash,
     pub(super) bytes: u32,
     pub(super) is_committing: bool,
 }
@@ -150,6 +152,7 @@ impl Live {
             own: None,
             own_records: 0,
             returned: BTreeMap::new(),
+            stale: Stale::default(),
             unsaid: Vec::new(),
             passed: Vec::new(),
             careful: (caution.events || caution.retries).then(|| Careful {
@@ -217,32 +220,35 @@ impl Live {
             if entry.owner == member && entry.status == Status::Held {
                 entry.status = Status::Ready;
                 bytes += entry.bytes as usize;
-                back.push((entry.position, entry.slot));
+                self.stale.remove(entry.lane, entry.position);
+                back.push((entry.position, entry.lane));
             }
         }
         let held = |out: &Out| out.owner == member && !out.is_committing;
         let mut lanes: HashSet<LaneKey> = HashSet::default();
         let mut taken = Vec::new();
-        self.out.retain(|_, out| {
+        let stale = &mut self.stale;
+        self.out.retain(|position, out| {
             if held(out) {
+                stale.remove(out.hash, *position);
                 bytes += out.bytes as usize;
-                taken.push(out.slot);
+                taken.push(out.hash.slot());
                 lanes.insert(out.lane.clone());
             }
             !held(out)
         });
         let count = back.len() + taken.len();
         self.returned.extend(back.iter().copied());
-        let slots = back.iter().map(|(_, slot)| *slot).chain(taken);
+        let slots = back.iter().map(|(_, lane)| lane.slot()).chain(taken);
         for slot in slots {
             self.slots.take_back(slot);
         }
         if let Some(seat) = self.seat(member) {
             seat.held -= count;
             seat.held_bytes -= bytes;
-            let again = back.into_iter().map(|(position, slot)| Ready {
+            let again = back.into_iter().map(|(position, lane)| Ready {
                 position,
-                slot,
+                lane,
                 envelope: None,
             });
             let ready = std::mem::take(&mut seat.ready);
@@ -292,7 +298,7 @@ impl Live {
     }
 
     pub(super) fn enqueue(&mut self, ready: Ready) {
-        let owner = self.slots.owner(ready.slot);
+        let owner = self.slots.owner(ready.lane.slot());
         if let Some(seat) = self.seat(owner) {
             seat.ready_bytes += ready.bytes();
             seat.ready.push_back(ready);
@@ -300,12 +306,12 @@ impl Live {
     }
 
     /// An event is no longer in a member's hands.
-    pub(super) fn take_back(&mut self, owner: u64, slot: u8, bytes: u32) -> bool {
+    pub(super) fn take_back(&mut self, owner: u64, lane: LaneHash, bytes: u32) -> bool {
         if let Some(seat) = self.seat(owner) {
             seat.held -= 1;
             seat.held_bytes -= bytes as usize;
         }
-        self.slots.take_back(slot)
+        self.slots.take_back(lane.slot())
     }
 
     /// Wakes every member that waits.

@@ -130,7 +130,8 @@ impl Live {
         let mut lanes: HashSet<LaneKey> = HashSet::default();
         for position in aside(committed) {
             if let Some(out) = self.out.remove(&position) {
-                moved |= self.take_back(out.owner, out.slot, out.bytes);
+                self.stale.remove(out.hash, position);
+                moved |= self.take_back(out.owner, out.hash, out.bytes);
                 lanes.insert(out.lane);
             }
         }
@@ -141,9 +142,19 @@ impl Live {
             }
             lanes.insert(lane);
         }
-        let blocked = (committed.retries.iter().map(|it| (&it.topic, &it.key)))
-            .chain(committed.dead.iter().map(|it| (&it.topic, &it.key)));
-        lanes.extend(blocked.map(|(topic, key)| LaneKey::new(topic, key)));
+        let failed = (committed
+            .retries
+            .iter()
+            .map(|it| (&it.topic, &it.key, true)))
+        .chain((committed.dead.iter()).map(|it| (&it.topic, &it.key, it.blocks)));
+        let mut blocked = HashSet::default();
+        for (topic, key, blocks) in failed {
+            if blocks {
+                blocked.insert(self.hasher.hash_of(topic, key));
+            }
+            lanes.insert(LaneKey::new(topic, key));
+        }
+        self.are_blocked(&blocked);
         for lane in lanes {
             self.refresh(group, &lane, now);
         }
@@ -168,13 +179,15 @@ impl Live {
         // One member at a time is the rule: its counters are touched once.
         let (mut owner, mut held, mut bytes) = (0, 0, 0);
         let (window, slots, seats) = (&mut self.window, &mut self.slots, &mut self.seats);
+        let stale = &mut self.stale;
         for entry in window.within(settled) {
             match entry.status {
                 Status::Committing => {
                     owner = entry.owner;
                     held += 1;
                     bytes += entry.bytes as usize;
-                    moved |= slots.take_back(entry.slot);
+                    moved |= slots.take_back(entry.lane.slot());
+                    stale.remove(entry.lane, entry.position);
                 }
                 Status::Parking => {}
                 Status::Ready | Status::Held | Status::Settled => continue,

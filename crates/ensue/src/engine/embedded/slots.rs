@@ -8,15 +8,26 @@ use std::hash::BuildHasher;
 
 use super::lanes::LaneRef;
 
-/// Which slot a key belongs to. Differs from process to process, so that nobody can choose keys
-/// that all fall into one.
+/// What a topic and a key hash to. Differs from process to process, so that nobody can choose keys
+/// that all fall into one slot.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Hasher(foldhash::fast::RandomState);
 
+/// The hash of a topic and a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct LaneHash(u32);
+
 impl Hasher {
-    pub(super) fn slot_of(&self, topic: &str, key: &str) -> u8 {
+    pub(super) fn hash_of(&self, topic: &str, key: &str) -> LaneHash {
+        LaneHash(self.0.hash_one(LaneRef(topic, key)) as u32)
+    }
+}
+
+impl LaneHash {
+    /// The slot that the lane belongs to.
+    pub(super) fn slot(self) -> u8 {
         // 256 slots: the low byte is one.
-        self.0.hash_one(LaneRef(topic, key)) as u8
+        self.0 as u8
     }
 }
 

@@ -6,7 +6,7 @@ use super::filter::Memo;
 use super::group::Group;
 use super::live::{Live, Ready};
 use super::record;
-use super::slots::Hasher;
+use super::slots::{Hasher, LaneHash};
 use crate::error::Result;
 use crate::event::Envelope;
 
@@ -18,7 +18,7 @@ const STAGE_EVENTS_MAX: usize = 2_048;
 /// What a read found.
 #[derive(Debug, Default)]
 pub(super) struct Staged {
-    pub(super) events: Vec<(u64, u8, Envelope)>,
+    pub(super) events: Vec<(u64, LaneHash, Envelope)>,
     pub(super) cursor: u64,
     pub(super) rest: Option<(log::Chunk, log::Place)>,
 }
@@ -52,8 +52,8 @@ pub(super) fn stage(
         }
         let envelope = record::envelope_of(&entry)?;
         if memo.wants_type(envelope.kind()) {
-            let slot = hasher.slot_of(envelope.topic(), envelope.key());
-            staged.events.push((entry.position.get(), slot, envelope));
+            let lane = hasher.hash_of(envelope.topic(), envelope.key());
+            staged.events.push((entry.position.get(), lane, envelope));
         }
     }
     let place = entries.pause();
@@ -76,16 +76,16 @@ impl Live {
         self.is_reading = false;
         self.cursor = staged.cursor;
         self.rest = staged.rest;
-        for (position, slot, envelope) in staged.events {
+        for (position, lane, envelope) in staged.events {
             if position < self.replayed && group.is_settled(position) {
                 continue;
             }
             self.window
-                .push(self.from, position, envelope.content().len() as u32, slot);
+                .push(self.from, position, envelope.content().len() as u32, lane);
             self.from = position + 1;
             self.enqueue(Ready {
                 position,
-                slot,
+                lane,
                 envelope: Some(envelope),
             });
         }

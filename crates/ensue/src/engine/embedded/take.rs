@@ -6,6 +6,7 @@ use super::group::Group;
 use super::lanes::{LaneKey, LaneRef};
 use super::live::{Live, Out, Ready, Seat, ToPark};
 use super::record::{Begin, Parked};
+use super::slots::LaneHash;
 use super::window::Status;
 use crate::engine::{Delivery, Position};
 use crate::event::Envelope;
@@ -187,8 +188,8 @@ impl Live {
         while let Some((at, lane)) = self.index.runnable.range(from..).next() {
             let lane = lane.clone();
             from = at + 1;
-            let slot = self.hasher.slot_of(lane.topic(), lane.key());
-            if self.slots.owner(slot) != ask.member {
+            let hash = self.hasher.hash_of(lane.topic(), lane.key());
+            if self.slots.owner(hash.slot()) != ask.member {
                 continue;
             }
             let max = taken
@@ -200,9 +201,9 @@ impl Live {
             let out = &self.out;
             let is_out = |position| out.contains_key(&position);
             let mut positions = group.lanes.deliverable(&lane, ask.now, max, is_out).now;
-            let first = self.first_coming(&lane, slot);
+            let first = self.first_coming(&lane, hash);
             positions.retain(|position| first.is_none_or(|first| *position < first));
-            self.take_lane(group, ask, taken, &lane, slot, positions);
+            self.take_lane(group, ask, taken, &lane, hash, positions);
             self.refresh(group, &lane, ask.now);
         }
         if taken.deliveries.is_empty() && !taken.fetch.is_empty() {
@@ -212,12 +213,17 @@ impl Live {
 
     /// The first event that may belong into a lane and is not there yet: nothing of the lane may
     /// overtake it.
-    fn first_coming(&self, lane: &LaneKey, slot: u8) -> Option<u64> {
+    fn first_coming(&self, lane: &LaneKey, hash: LaneHash) -> Option<u64> {
         let parking = self.parking.get(lane).and_then(|parking| parking.first());
-        // Nobody knows their keys yet; a neighbour in the slot waits a moment for nothing.
-        let mut returned = self.returned.iter().filter(|(_, of)| **of == slot);
+        let mut returned = self.returned.iter().filter(|(_, of)| **of == hash);
         let returned = returned.next().map(|(position, _)| position);
-        parking.into_iter().chain(returned).min().copied()
+        let stale = self.stale.first(hash);
+        parking
+            .into_iter()
+            .chain(returned)
+            .copied()
+            .chain(stale)
+            .min()
     }
 
     fn take_lane(
@@ -226,7 +232,7 @@ impl Live {
         ask: Ask,
         taken: &mut Taken,
         lane: &LaneKey,
-        slot: u8,
+        hash: LaneHash,
         positions: Vec<u64>,
     ) {
         let mut is_fetching = false;
@@ -257,14 +263,14 @@ impl Live {
             let bytes = envelope.content().len() as u32;
             seat.held += 1;
             seat.held_bytes += bytes as usize;
-            self.slots.hand_out(slot);
+            self.slots.hand_out(hash.slot());
             let (owner, lane) = (ask.member, lane.clone());
             self.out.insert(
                 position,
                 Out {
                     owner,
                     lane,
-                    slot,
+                    hash,
                     bytes,
                     is_committing: false,
                 },
@@ -282,7 +288,7 @@ impl Live {
             let Some(ready) = seat.ready.front() else {
                 return;
             };
-            let (position, slot) = (ready.position, ready.slot);
+            let (position, hash) = (ready.position, ready.lane);
             let Some(envelope) = ready
                 .envelope
                 .as_ref()
@@ -294,7 +300,8 @@ impl Live {
                 taken.fetch.extend(missing.map(|ready| ready.position));
                 return;
             };
-            let is_blocked = self.is_blocked(group, LaneRef(envelope.topic(), envelope.key()));
+            let is_blocked =
+                self.is_blocked(group, LaneRef(envelope.topic(), envelope.key()), hash);
             // What comes back holds up its lane, so that it goes in without asking for room.
             let is_returned = self.returned.contains_key(&position);
             if is_blocked && !is_returned && !self.has_room_aside(group, ask) {
@@ -324,7 +331,7 @@ impl Live {
                 seat.held += 1;
                 seat.held_bytes += bytes as usize;
             }
-            self.slots.hand_out(slot);
+            self.slots.hand_out(hash.slot());
             self.deliver(group, taken, position, envelope, false);
         }
     }
@@ -341,9 +348,10 @@ impl Live {
         envelope
     }
 
-    fn is_blocked(&self, group: &Group, lane: LaneRef<'_>) -> bool {
+    fn is_blocked(&self, group: &Group, lane: LaneRef<'_>, hash: LaneHash) -> bool {
         (!group.lanes.is_empty() && group.lanes.is_occupied(lane))
             || (!self.parking.is_empty() && self.parking.contains_key(&lane))
+            || self.stale.has(hash)
     }
 
     /// An event of a blocked key waits behind the others: durably, before the low-water mark

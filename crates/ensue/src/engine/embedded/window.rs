@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 
 use super::ranges::Settled;
+use super::slots::LaneHash;
 
 /// A window with more settled entries than this, and more than others, is packed.
 const SETTLED_KEPT: usize = 1_024;
@@ -32,7 +33,7 @@ pub(super) struct Entry {
     pub(super) owner: u64,
     /// The bytes of the event.
     pub(super) bytes: u32,
-    pub(super) slot: u8,
+    pub(super) lane: LaneHash,
     pub(super) status: Status,
 }
 
@@ -45,14 +46,14 @@ pub(super) struct Window {
 
 impl Window {
     /// Adds an event that was read, which follows all others.
-    pub(super) fn push(&mut self, from: u64, position: u64, bytes: u32, slot: u8) {
+    pub(super) fn push(&mut self, from: u64, position: u64, bytes: u32, lane: LaneHash) {
         let status = Status::Ready;
         self.entries.push_back(Entry {
             from,
             position,
             owner: 0,
             bytes,
-            slot,
+            lane,
             status,
         });
     }

@@ -49,6 +49,36 @@ async fn a_retry_blocks_its_key_only_and_keeps_order_across_a_restart() {
 }
 
 #[tokio::test]
+async fn what_is_parked_does_not_overtake_what_is_about_to_be_handed_back() {
+    let bed = Bed::new();
+    let engine = bed.open().await;
+    publish(&engine, &["a:1", "a:2"]).await;
+    let member = join(&engine).await;
+    let taken = take_all(&*member, 2).await;
+    member
+        .commit(retry(&taken[0], bed.hands.now()))
+        .await
+        .unwrap();
+    publish(&engine, &["a:3"]).await;
+    let again = take(&*member).await;
+    assert_eq!(ids(&again), ["1"]);
+    member.commit(settle(&again)).await.unwrap();
+    publish(&engine, &["a:4"]).await;
+    let early = poll(&*member).await;
+    assert!(early.is_empty(), "{:?} overtook 2", ids(&early));
+    let parked = vec![taken[1].clone()];
+    member
+        .commit(Commit {
+            parked,
+            ..Commit::default()
+        })
+        .await
+        .unwrap();
+    let rest = take_all(&*member, 3).await;
+    assert_eq!(ids(&rest), ["2", "3", "4"]);
+}
+
+#[tokio::test]
 async fn a_waiting_member_gets_a_retry_when_it_is_due() {
     let bed = Bed::new();
     let engine = bed.open().await;

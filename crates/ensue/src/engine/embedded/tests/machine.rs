@@ -269,10 +269,10 @@ impl World {
         match step {
             Step::Read(reading) => {
                 let to = (reading.cursor as usize + 5).min(self.events.len());
-                let slot_of = |it: &Envelope| live.hasher.slot_of(it.topic(), it.key());
+                let hash_of = |it: &Envelope| live.hasher.hash_of(it.topic(), it.key());
                 let read =
                     (reading.cursor..to as u64).zip(&self.events[reading.cursor as usize..to]);
-                let events = read.map(|(at, it)| (at, slot_of(it), it.clone())).collect();
+                let events = read.map(|(at, it)| (at, hash_of(it), it.clone())).collect();
                 live.staged(
                     &self.group,
                     Staged {
