@@ -5,7 +5,7 @@ use super::workspace::{Package, Workspace};
 
 /// What each part of the workspace may depend on within it. A path that ends in `/` stands for
 /// everything below it.
-const LAYERS: [(&str, &[&str]); 8] = [
+const LAYERS: [(&str, &[&str]); 9] = [
     ("crates/log", &[]),
     ("crates/macros", &[]),
     ("crates/ensue", &["ensue-log", "ensue-macros"]),
@@ -13,6 +13,7 @@ const LAYERS: [(&str, &[&str]); 8] = [
     ("examples/", &["ensue"]),
     ("bench", &["ensue", "ensue-log"]),
     ("fuzz", &["ensue", "ensue-log"]),
+    ("torture", &["ensue", "ensue-log"]),
     ("xtask", &[]),
 ];
 
