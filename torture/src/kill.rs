@@ -154,7 +154,7 @@ impl Attack {
             inspect::look(
                 &self.log(),
                 &mut self.checker,
-                self.done % REVIEW_CYCLES == 0,
+                self.done.is_multiple_of(REVIEW_CYCLES),
             );
             if !self.checker.violations().is_empty() {
                 return Ok(());
@@ -209,7 +209,7 @@ impl Attack {
 
     fn say_progress(&self) {
         let every = if self.cycles > 200 { 50 } else { 10 };
-        if self.done % every == 0 {
+        if self.done.is_multiple_of(every) {
             let totals = self.checker.totals;
             eprintln!(
                 "{} of {} cycles, {} events acknowledged, {} commits, {} s",

@@ -40,6 +40,8 @@ pub(super) struct Checkpoint {
     /// How many are enough.
     enough: AtomicU64,
     pub(super) due: Arc<Notify>,
+    /// Held while one is written: the keeper, an operator and closing may want to at once.
+    writing: Mutex<()>,
 }
 
 impl Shared {
@@ -163,6 +165,8 @@ impl Shared {
     /// Writes the state as of the last durable record, then removes what retention no longer
     /// keeps and nobody needs. Blocks.
     pub(super) fn write_checkpoint(&self) -> Result<()> {
+        let writing = &self.checkpoint.writing;
+        let _turn = writing.lock().unwrap_or_else(PoisonError::into_inner);
         let (at, state) = {
             let mut core = self.core();
             core.advance();

@@ -23,6 +23,23 @@ fn rich_commit(bed: &Bed, taken: &[Delivery]) -> Commit {
     }
 }
 
+/// The keeper writes them as the log grows, an operator whenever it likes.
+#[tokio::test(flavor = "multi_thread")]
+async fn checkpoints_at_the_same_time_do_not_disturb_each_other() {
+    let directory = tempfile::tempdir().unwrap();
+    let storage = Arc::new(log::storage::File::new(directory.path()));
+    let engine = Embedded::open(storage, Settings::default()).await;
+    let engine = Arc::new(engine.unwrap());
+    publish(&engine, &["a:1", "b:2", "c:3"]).await;
+    let all = (0..64).map(|_| {
+        let engine = engine.clone();
+        tokio::spawn(async move { engine.checkpoint().await })
+    });
+    for written in futures_util::future::join_all(all).await {
+        written.unwrap().unwrap();
+    }
+}
+
 #[tokio::test]
 async fn a_checkpoint_is_what_a_replay_gives() {
     let bed = Bed::new();
