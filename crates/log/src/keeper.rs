@@ -81,6 +81,10 @@ impl Shared {
                 drop(chores);
                 let made = self.make_spare();
                 chores = lock(&self.keeper.chores);
+                // A wish that came meanwhile is granted. Kept, it would be granted once more while
+                // a later roll renames the spare that it took: the new spare would get the name
+                // of the segment, and what is appended would go to a file without a name.
+                chores.want_spare &= made.is_none();
                 chores.spare = made;
             } else if let Some(segment) = chores.seal.pop_front() {
                 drop(chores);
