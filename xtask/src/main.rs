@@ -1,5 +1,5 @@
 //! What the project does to itself: `cargo xtask test` runs every check there is, `cargo xtask
-//! tidy` the rules of the architecture alone.
+//! tidy` the rules of the architecture alone, `cargo xtask torture` the attacks.
 
 mod cargo;
 mod deny;
@@ -7,6 +7,7 @@ mod say;
 mod steps;
 mod test;
 mod tidy;
+mod torture;
 
 use std::process::ExitCode;
 
@@ -24,12 +25,14 @@ struct Cli {
 enum Command {
     Test(test::Test),
     Tidy(tidy::Tidy),
+    Torture(torture::Torture),
 }
 
 fn main() -> ExitCode {
     let is_good = match Cli::parse().command {
         Command::Test(test) => test.run(),
         Command::Tidy(tidy) => tidy.run(),
+        Command::Torture(torture) => torture.run(),
     };
     match is_good {
         true => ExitCode::SUCCESS,

@@ -79,7 +79,8 @@ pub(crate) fn run(mut command: Command, advice: &str) -> Outcome {
     }
 }
 
-fn shown(command: &Command) -> String {
+/// A command as one would type it.
+pub(crate) fn shown(command: &Command) -> String {
     let words = std::iter::once(command.get_program()).chain(command.get_args());
     let words: Vec<_> = words.map(|word| word.to_string_lossy()).collect();
     let program = words
