@@ -206,7 +206,7 @@ impl Tip {
         let header = Header {
             uuid: shared.store.uuid,
             first,
-            salt: fastrand::u64(..),
+            salt: shared.keeper.salt(),
             bytes,
             time,
             chain: self.chain,

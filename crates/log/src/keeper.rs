@@ -26,6 +26,9 @@ struct Chores {
     /// How the next one is to be made, when one is wanted.
     want_spare: Option<Space>,
     stop: bool,
+    /// Where the salts of segments come from: made when the log is opened, so that they do not
+    /// depend on which thread starts a segment.
+    random: fastrand::Rng,
 }
 
 impl Keeper {
@@ -35,6 +38,7 @@ impl Keeper {
             spare,
             want_spare: None,
             stop: false,
+            random: fastrand::Rng::new(),
         };
         Self {
             chores: Mutex::new(chores),
@@ -44,6 +48,11 @@ impl Keeper {
 
     pub(crate) fn take_spare(&self) -> Option<u64> {
         lock(&self.chores).spare.take()
+    }
+
+    /// The salt of a new segment.
+    pub(crate) fn salt(&self) -> u64 {
+        lock(&self.chores).random.u64(..)
     }
 
     pub(crate) fn stop(&self) {
