@@ -14,6 +14,7 @@ use crate::index::Placed;
 use crate::log::{Halt, Shared};
 use crate::options::Durability;
 use crate::segment::{HEADER_BYTES, Header, Opened, Segment};
+use crate::space::{Space, create};
 use crate::storage::{self, uninterrupted};
 use crate::store::Store;
 use crate::submit::{Pending, State};
@@ -22,6 +23,12 @@ use crate::wait::Outcome;
 /// While no spare segment is ready, segments start with this size and double: opening an empty
 /// log and appending a little costs little.
 const FIRST_SEGMENT_BYTES: u64 = 256 * 1024;
+/// From this size on, a segment that no spare is ready for is reserved: nobody who appends waits
+/// for so many zeroes.
+const WRITTEN_BYTES_MAX: u64 = 4 * 1024 * 1024;
+/// Writing zeroes ahead costs every byte twice, reserving costs every sync a commit of the file
+/// system's journal. From frames of about this mean size on, the latter is less.
+const LARGE_FRAME_BYTES: u64 = 128 * 1024;
 
 /// The end of the log, owned by whoever commits.
 #[derive(Debug)]
@@ -38,6 +45,9 @@ pub(crate) struct Tip {
     time: i64,
     /// The size of the next segment when there is no spare.
     small_bytes: u64,
+    /// Frames written to this segment since it was opened, and their bytes.
+    frames: u64,
+    frame_bytes: u64,
 }
 
 impl Tip {
@@ -50,6 +60,8 @@ impl Tip {
             chain: 0,
             time: i64::MIN,
             small_bytes,
+            frames: 0,
+            frame_bytes: 0,
         }
     }
 
@@ -132,6 +144,8 @@ impl Tip {
             offset: self.offset,
             time: now,
         };
+        self.frames += 1;
+        self.frame_bytes += needed;
         self.offset += needed;
         self.position = frame.end();
         self.chain = chain;
@@ -139,11 +153,26 @@ impl Tip {
         Ok(written)
     }
 
-    /// The size of a segment that no spare is ready for.
-    fn next_bytes(&self, shared: &Shared) -> u64 {
+    /// How the space of further segments is best made ready, by what this one was filled with.
+    fn space(&self, shared: &Shared) -> Space {
         match shared.options.durability {
-            Durability::Sync => self.small_bytes.min(shared.options.segment_bytes),
-            Durability::Os => shared.options.segment_bytes,
+            Durability::Os => Space::Growing,
+            Durability::Sync
+                if self.frames > 0 && self.frame_bytes >= self.frames * LARGE_FRAME_BYTES =>
+            {
+                Space::Reserved
+            }
+            Durability::Sync => Space::Written,
+        }
+    }
+
+    /// The size of a segment that no spare is ready for, and its space.
+    fn next(&self, shared: &Shared) -> (u64, Space) {
+        let whole = shared.options.segment_bytes;
+        match self.space(shared) {
+            Space::Written if self.small_bytes > WRITTEN_BYTES_MAX => (whole, Space::Reserved),
+            Space::Written => (self.small_bytes.min(whole), Space::Written),
+            space => (whole, space),
         }
     }
 
@@ -168,15 +197,16 @@ impl Tip {
         let (from, bytes) = match spare {
             Some(bytes) => (files::SPARE, bytes),
             None => {
-                let bytes = self.next_bytes(shared).max(room.next_multiple_of(4096));
-                create(shared, files::NEXT, bytes)?;
+                let (bytes, space) = self.next(shared);
+                let bytes = bytes.max(room.next_multiple_of(4096));
+                create(storage, files::NEXT, bytes, space)?;
                 (files::NEXT, bytes)
             }
         };
         let header = Header {
             uuid: shared.store.uuid,
             first,
-            salt: fastrand::u64(..),
+            salt: shared.keeper.salt(),
             bytes,
             time,
             chain: self.chain,
@@ -201,6 +231,8 @@ impl Tip {
             HEADER_BYTES,
             Some(Arc::clone(&opened)),
         ));
+        let space = self.space(shared);
+        (self.frames, self.frame_bytes) = (0, 0);
         self.small_bytes = self.small_bytes.saturating_mul(2);
         self.offset = HEADER_BYTES;
         let sealed = self
@@ -208,7 +240,7 @@ impl Tip {
             .replace((Arc::clone(&segment), opened))
             .map(|(sealed, _)| sealed);
         shared.store.roll(segment, sealed.as_ref());
-        shared.kept(sealed);
+        shared.kept(sealed, space);
         Ok(())
     }
 }
@@ -261,26 +293,6 @@ impl Drop for Unfinished<'_> {
 struct Written {
     offset: u64,
     time: i64,
-}
-
-/// A new segment file of `bytes` zeroes. Where frames are not synced one by one there is nothing
-/// to gain from zeroes: the file grows as it is written.
-pub(crate) fn create(shared: &Shared, name: &str, bytes: u64) -> Result<()> {
-    let storage = &*shared.store.storage;
-    let shown = storage.describe(name);
-    let make = || {
-        let file = uninterrupted(|| storage.create(name))?;
-        if shared.options.durability == Durability::Sync {
-            uninterrupted(|| file.preallocate(bytes))?;
-            storage::sync(&*file)?;
-        }
-        Ok(())
-    };
-    make().map_err(|error| {
-        // Give the space back; the error that matters is the first.
-        let _ = storage::remove(storage, name);
-        Error::io("preallocate", shown)(error)
-    })
 }
 
 impl Shared {

@@ -1,35 +1,54 @@
 //! The window of ids in which duplicates are recognised.
+//!
+//! A ring holds the last ids; a table of sets finds them. An id belongs to one set, which is one
+//! line of the processor's cache: looking it up and adding it costs one access to memory, and
+//! forgetting it none, because a place that the ring has passed counts as free.
 
 use std::collections::VecDeque;
 use std::hash::BuildHasher;
 
 use foldhash::fast::RandomState;
-use hashbrown::HashTable;
+use hashbrown::HashMap;
 
 use crate::batch::Batch;
 
+/// The widest window: places have 30 bits at the most, and an eighth of them is in use.
+pub(crate) const WINDOW_MAX: u32 = 1 << 27;
 /// When this many ids are known, room is made for the whole window: small logs stay small, and
 /// large ones do not move a million ids under the lock.
 const GROW_AT: usize = 16 * 1024;
+/// Places of one set.
+const WAYS: usize = 16;
+/// How many ids a set has on average when the table is full: one set in 250 then has more than it
+/// has places for.
+const MEAN: usize = WAYS / 2;
+/// The first table's sets.
+const SETS_MIN: usize = 64;
 
-/// The last ids and their positions: a ring, and a table of places in it. About 35 bytes an id.
+/// The last ids and their positions. About 35 bytes an id.
 #[derive(Debug)]
 pub(crate) struct Dedup {
     window: usize,
     ring: Ring,
-    places: HashTable<Place>,
+    /// A power of two of them.
+    sets: Vec<Set>,
+    /// Ids whose set was full, and their numbers.
+    spilled: HashMap<u128, u64, RandomState>,
     random: RandomState,
-    pub(crate) loaded: bool,
+    /// The lower bits of a place say which id it is, the upper ones what its hash looks like.
+    number_bits: u32,
 }
 
-/// Which id, counted from the very first, modulo 2^32: the ring is always shorter than that.
-type Place = u32;
+/// One cache line. A place is 0 when it was never used.
+#[derive(Clone, Debug, Default)]
+#[repr(align(64))]
+struct Set([u32; WAYS]);
 
 #[derive(Debug, Default)]
 struct Ring {
     known: VecDeque<Known>,
-    /// The place of the oldest id.
-    oldest: Place,
+    /// The number of the oldest id: ids are counted from the very first.
+    oldest: u64,
 }
 
 /// An id in halves, which pack better, and where it was appended.
@@ -47,25 +66,33 @@ impl Known {
 }
 
 impl Ring {
-    fn at(&self, place: Place) -> Option<Known> {
-        self.known
-            .get(place.wrapping_sub(self.oldest) as usize)
-            .copied()
+    fn next(&self) -> u64 {
+        self.oldest + self.known.len() as u64
     }
 
-    fn next_place(&self) -> Place {
-        self.oldest.wrapping_add(self.known.len() as Place)
+    fn get(&self, number: u64) -> Option<Known> {
+        let index = number.checked_sub(self.oldest)?;
+        self.known.get(index as usize).copied()
     }
+}
+
+/// What a set says of an id.
+enum Found {
+    At(u64),
+    /// Not there, and the first place that is free.
+    Missing(Option<usize>),
 }
 
 impl Dedup {
     pub(crate) fn new(window: u32) -> Self {
+        let bits = u32::BITS - window.leading_zeros();
         Self {
             window: window as usize,
             ring: Ring::default(),
-            places: HashTable::new(),
+            sets: Vec::new(),
+            spilled: HashMap::default(),
             random: RandomState::default(),
-            loaded: window == 0,
+            number_bits: (bits + 3).clamp(24, 30),
         }
     }
 
@@ -75,9 +102,10 @@ impl Dedup {
 
     /// Where `id` was appended, if it is in the window.
     pub(crate) fn get(&self, id: u128) -> Option<u64> {
-        let is_it = |place: &Place| self.ring.at(*place).is_some_and(|known| known.id() == id);
-        let place = self.places.find(self.random.hash_one(id), is_it)?;
-        self.ring.at(*place).map(|known| known.position)
+        match self.look(self.random.hash_one(id), id) {
+            Found::At(position) => Some(position),
+            Found::Missing(_) => None,
+        }
     }
 
     /// Whether every record of a batch has an id that is in the window.
@@ -91,45 +119,30 @@ impl Dedup {
         if self.window == 0 {
             return None;
         }
-        if let Some(known) = self.get(id) {
-            return Some(known);
-        }
-        if self.ring.known.len() >= self.window
-            && let Some(oldest) = self.ring.known.front().copied()
-        {
-            self.forget(oldest, self.ring.oldest);
-            self.ring.known.pop_front();
-            self.ring.oldest = self.ring.oldest.wrapping_add(1);
-        }
-        let Self {
-            ring,
-            places,
-            random,
-            ..
-        } = self;
-        let rehash = |ring: &Ring, place: Place| {
-            ring.at(place)
-                .map_or(0, |known| random.hash_one(known.id()))
+        let hash = self.random.hash_one(id);
+        let mut free = match self.look(hash, id) {
+            Found::At(known) => return Some(known),
+            Found::Missing(free) => free,
         };
-        if ring.known.len() == GROW_AT {
-            ring.known.reserve_exact(self.window - GROW_AT);
-            places.reserve(self.window - GROW_AT, |place| rehash(ring, *place));
+        if self.ring.known.len() >= self.window
+            && let Some(oldest) = self.ring.known.pop_front()
+        {
+            self.ring.oldest += 1;
+            self.unspill(oldest.id());
         }
-        let place = ring.next_place();
-        ring.known.push_back(Known {
+        if self.grow() {
+            free = match self.look(hash, id) {
+                Found::At(_) => None, // Not reached: it was not there a moment ago.
+                Found::Missing(free) => free,
+            };
+        }
+        self.place(hash, id, self.ring.next(), free);
+        self.ring.known.push_back(Known {
             low: id as u64,
             high: (id >> 64) as u64,
             position,
         });
-        places.insert_unique(random.hash_one(id), place, |place| rehash(ring, *place));
         None
-    }
-
-    fn forget(&mut self, known: Known, place: Place) {
-        let hash = self.random.hash_one(known.id());
-        if let Ok(entry) = self.places.find_entry(hash, |other| *other == place) {
-            entry.remove();
-        }
     }
 
     /// Forgets the ids at `position` and after.
@@ -138,8 +151,105 @@ impl Dedup {
             if newest.position < position {
                 return;
             }
-            self.forget(newest, self.ring.next_place().wrapping_sub(1));
+            self.unspill(newest.id());
             self.ring.known.pop_back();
+        }
+    }
+
+    fn look(&self, hash: u64, id: u128) -> Found {
+        let spilled = || {
+            let number = self.spilled.get(&id)?;
+            Some(self.ring.get(*number)?.position)
+        };
+        if !self.spilled.is_empty()
+            && let Some(position) = spilled()
+        {
+            return Found::At(position);
+        }
+        let Some(Set(places)) = self.sets.get(self.set_of(hash)) else {
+            return Found::Missing(None);
+        };
+        let (tag, mut free) = (self.tag(hash), None);
+        for (index, place) in places.iter().enumerate() {
+            match self.number(*place) {
+                None => free = free.or(Some(index)),
+                Some(number) if place >> self.number_bits == tag => {
+                    if let Some(known) = self.ring.get(number).filter(|known| known.id() == id) {
+                        return Found::At(known.position);
+                    }
+                }
+                Some(_) => {}
+            }
+        }
+        Found::Missing(free)
+    }
+
+    /// The number of the id that a place stands for, unless it is free. A place that the ring has
+    /// passed long ago may look as if it stood for a later one: the id itself decides.
+    fn number(&self, place: u32) -> Option<u64> {
+        if place == 0 {
+            return None;
+        }
+        let mask = (1u32 << self.number_bits) - 1;
+        let index = place.wrapping_sub(self.ring.oldest as u32) & mask;
+        ((index as usize) < self.ring.known.len()).then_some(self.ring.oldest + u64::from(index))
+    }
+
+    /// Puts an id into its set, or aside when that is full.
+    fn place(&mut self, hash: u64, id: u128, number: u64, free: Option<usize>) {
+        let mask = (1u32 << self.number_bits) - 1;
+        let place = self.tag(hash) << self.number_bits | number as u32 & mask;
+        let set = self.set_of(hash);
+        let set = self.sets.get_mut(set);
+        match set.zip(free).and_then(|(set, index)| set.0.get_mut(index)) {
+            Some(free) => *free = place,
+            None => {
+                self.spilled.insert(id, number);
+            }
+        }
+    }
+
+    fn set_of(&self, hash: u64) -> usize {
+        hash as usize & self.sets.len().wrapping_sub(1)
+    }
+
+    /// Never 0, so that no place in use is.
+    fn tag(&self, hash: u64) -> u32 {
+        let tag = (hash >> 32) as u32 >> self.number_bits;
+        tag.max(1)
+    }
+
+    /// Makes room for one more id; whether the sets are others now.
+    fn grow(&mut self) -> bool {
+        let known = self.ring.known.len();
+        let most = (self.window / MEAN).next_power_of_two().max(SETS_MIN);
+        if known < self.sets.len() * MEAN || self.sets.len() >= most {
+            return false;
+        }
+        let sets = if known >= GROW_AT {
+            self.ring.known.reserve_exact(self.window - known);
+            most
+        } else {
+            (self.sets.len() * 2).clamp(SETS_MIN, most)
+        };
+        self.sets = vec![Set::default(); sets];
+        self.spilled.clear();
+        for index in 0..known {
+            let number = self.ring.oldest + index as u64;
+            let Some(known) = self.ring.get(number) else {
+                break;
+            };
+            let hash = self.random.hash_one(known.id());
+            let set = self.sets.get(self.set_of(hash));
+            let free = set.and_then(|set| set.0.iter().position(|place| *place == 0));
+            self.place(hash, known.id(), number, free);
+        }
+        true
+    }
+
+    fn unspill(&mut self, id: u128) {
+        if !self.spilled.is_empty() {
+            self.spilled.remove(&id);
         }
     }
 }
@@ -155,7 +265,6 @@ mod tests {
             assert_eq!(dedup.insert(u128::from(id) << 60, id), None);
         }
         assert_eq!(dedup.len(), 20_000);
-        assert_eq!(dedup.places.len(), 20_000);
         for id in 0..100_000u64 {
             assert_eq!(
                 dedup.get(u128::from(id) << 60),
@@ -170,13 +279,68 @@ mod tests {
     }
 
     #[test]
-    fn places_wrap_around() {
+    fn numbers_wrap_around() {
         let mut dedup = Dedup::new(3);
-        dedup.ring.oldest = u32::MAX - 1;
+        dedup.ring.oldest = (1 << dedup.number_bits) - 2;
         for id in 0..10 {
             assert_eq!(dedup.insert(id, id as u64), None);
             assert_eq!(dedup.insert(id, 99), Some(id as u64));
         }
         assert_eq!((dedup.get(6), dedup.get(7)), (None, Some(7)));
+    }
+
+    /// Against a map that forgets by hand, with full sets, wraps and truncations.
+    #[test]
+    fn does_what_a_plain_map_does() {
+        for (seed, window) in [(1, 1), (2, 7), (3, 100), (4, 1_000), (5, 30_000)] {
+            let mut random = fastrand::Rng::with_seed(seed);
+            let mut dedup = Dedup::new(window);
+            let mut plain: VecDeque<(u128, u64)> = VecDeque::new();
+            let mut known: HashMap<u128, u64> = HashMap::default();
+            let mut position = 0;
+            for step in 0..120_000 {
+                let id = u128::from(random.u32(0..window * 3 / 2 + 2)) << 50;
+                let found = dedup.insert(id, position);
+                assert_eq!(found, known.get(&id).copied(), "seed {seed}, step {step}");
+                if found.is_none() {
+                    if plain.len() == window as usize
+                        && let Some((oldest, _)) = plain.pop_front()
+                    {
+                        known.remove(&oldest);
+                    }
+                    plain.push_back((id, position));
+                    known.insert(id, position);
+                    position += 1;
+                }
+                if random.u32(..5_000) == 0 {
+                    let to = position.saturating_sub(random.u64(0..50));
+                    dedup.truncate(to);
+                    while plain.back().is_some_and(|(_, at)| *at >= to)
+                        && let Some((newest, _)) = plain.pop_back()
+                    {
+                        known.remove(&newest);
+                    }
+                    position = to;
+                }
+            }
+            assert_eq!(dedup.len() as usize, plain.len());
+        }
+    }
+
+    #[test]
+    fn a_full_set_spills_and_nothing_is_forgotten() {
+        let mut dedup = Dedup::new(1 << 16);
+        for id in 0..400_000u64 {
+            assert_eq!(dedup.insert(u128::from(id) * 0x9E37_79B9, id), None);
+        }
+        assert!(!dedup.spilled.is_empty(), "no set was ever full");
+        assert!(
+            dedup.spilled.len() < 2_000,
+            "{} spilled",
+            dedup.spilled.len()
+        );
+        for id in 400_000 - (1 << 16)..400_000u64 {
+            assert_eq!(dedup.get(u128::from(id) * 0x9E37_79B9), Some(id));
+        }
     }
 }

@@ -4,13 +4,12 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex};
 
 use crate::codec::lock;
-use crate::commit::create;
 use crate::error::Error;
 use crate::files;
 use crate::index::Sealed;
 use crate::log::Shared;
-use crate::options::Durability;
 use crate::segment::Segment;
+use crate::space::{Space, create};
 
 /// What waits to be done beside appending: a spare segment, the index files of sealed segments.
 #[derive(Debug)]
@@ -24,8 +23,12 @@ struct Chores {
     seal: VecDeque<Arc<Segment>>,
     /// The size of the spare that is ready.
     spare: Option<u64>,
-    want_spare: bool,
+    /// How the next one is to be made, when one is wanted.
+    want_spare: Option<Space>,
     stop: bool,
+    /// Where the salts of segments come from: made when the log is opened, so that they do not
+    /// depend on which thread starts a segment.
+    random: fastrand::Rng,
 }
 
 impl Keeper {
@@ -33,8 +36,9 @@ impl Keeper {
         let chores = Chores {
             seal: VecDeque::new(),
             spare,
-            want_spare: false,
+            want_spare: None,
             stop: false,
+            random: fastrand::Rng::new(),
         };
         Self {
             chores: Mutex::new(chores),
@@ -46,6 +50,11 @@ impl Keeper {
         lock(&self.chores).spare.take()
     }
 
+    /// The salt of a new segment.
+    pub(crate) fn salt(&self) -> u64 {
+        lock(&self.chores).random.u64(..)
+    }
+
     pub(crate) fn stop(&self) {
         lock(&self.chores).stop = true;
         self.wake.notify_all();
@@ -54,7 +63,7 @@ impl Keeper {
 
 impl Shared {
     /// After a roll: the sealed segment needs its index file, the next roll a spare.
-    pub(crate) fn kept(&self, sealed: Option<Arc<Segment>>) {
+    pub(crate) fn kept(&self, sealed: Option<Arc<Segment>>, space: Space) {
         if !self.options.background {
             if let Some(segment) = sealed {
                 self.seal(&segment);
@@ -63,7 +72,7 @@ impl Shared {
         }
         let mut chores = lock(&self.keeper.chores);
         chores.seal.extend(sealed);
-        chores.want_spare = self.options.durability == Durability::Sync;
+        chores.want_spare = (space != Space::Growing).then_some(space);
         drop(chores);
         self.keeper.wake.notify_one();
     }
@@ -76,10 +85,11 @@ impl Shared {
                 return;
             }
             // The spare first: a roll without one costs a write of zeroes on the commit path.
-            if chores.want_spare && chores.spare.is_none() {
-                chores.want_spare = false;
+            if chores.spare.is_none()
+                && let Some(space) = chores.want_spare.take()
+            {
                 drop(chores);
-                let made = self.make_spare();
+                let made = self.make_spare(space);
                 chores = lock(&self.keeper.chores);
                 // A wish that came meanwhile is granted. Kept, it would be granted once more while
                 // a later roll renames the spare that it took: the new spare would get the name
@@ -97,10 +107,10 @@ impl Shared {
         }
     }
 
-    fn make_spare(&self) -> Option<u64> {
+    fn make_spare(&self, space: Space) -> Option<u64> {
         let storage = &*self.store.storage;
         let bytes = self.options.segment_bytes;
-        let made = create(self, files::SPARE_TMP, bytes).and_then(|()| {
+        let made = create(storage, files::SPARE_TMP, bytes, space).and_then(|()| {
             storage
                 .rename(files::SPARE_TMP, files::SPARE)
                 .map_err(Error::io("rename", storage.describe(files::SPARE_TMP)))

@@ -61,6 +61,7 @@ mod record;
 mod recover;
 mod scan;
 mod segment;
+mod space;
 pub mod storage;
 mod store;
 mod submit;

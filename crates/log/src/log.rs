@@ -46,6 +46,8 @@ pub(crate) struct Shared {
     pub(crate) options: Options,
     pub(crate) state: Mutex<State>,
     pub(crate) dedup_loading: Mutex<()>,
+    /// Whether the ids of the dedup window are in memory.
+    pub(crate) dedup_loaded: AtomicBool,
     /// Signalled when a frame is done; paired with `state`.
     pub(crate) done: Condvar,
     /// Signalled when the writer thread has something to do; paired with `state`.
@@ -397,6 +399,7 @@ impl Shared {
             store: Arc::new(found.store),
             state: Mutex::new(state),
             dedup_loading: Mutex::default(),
+            dedup_loaded: AtomicBool::new(options.dedup_window == 0),
             done: Condvar::new(),
             work: Condvar::new(),
             wakers: Mutex::default(),

@@ -45,7 +45,7 @@ pub struct Options {
     /// How many bytes of the newest durable records stay in memory for readers. Default 32 MiB.
     pub tail_bytes_max: usize,
     /// How many of the last records with an id are remembered to recognise duplicates. Default
-    /// 1,048,576 (about 35 bytes of memory each). 0 turns it off.
+    /// 1,048,576 (about 35 bytes of memory each), at most 134,217,728. 0 turns it off.
     pub dedup_window: u32,
     /// When an append counts as done. Default [`Durability::Sync`].
     pub durability: Durability,
@@ -110,6 +110,12 @@ impl Options {
             self.segment_bytes,
             SEGMENT_BYTES_MIN,
             SEGMENT_BYTES_MAX,
+        )?;
+        out(
+            "dedup_window",
+            u64::from(self.dedup_window),
+            0,
+            u64::from(crate::dedup::WINDOW_MAX),
         )?;
         out(
             "queue_bytes_max",

@@ -47,7 +47,14 @@ pub(crate) fn recover(storage: Arc<dyn Storage>, options: &Options) -> Result<Fo
     let clean = Clean::read(&*storage)?;
     let firsts = files::numbers(&*storage, "log", "seg")?;
     let manifest = match manifest {
-        Some(manifest) => manifest,
+        Some(manifest) => {
+            if clean.is_none() {
+                // After a crash its name may be in memory only, also when nothing was appended
+                // yet: segments without a manifest would not be opened.
+                storage::sync_dir(&*storage, "")?;
+            }
+            manifest
+        }
         None => begin(&*storage, &firsts)?,
     };
     let firsts = drop_trimmed(&*storage, &manifest, firsts)?;
@@ -67,7 +74,6 @@ pub(crate) fn recover(storage: Arc<dyn Storage>, options: &Options) -> Result<Fo
         let (end, found) = find_end(&*storage, &manifest, *last, clean, &mut recovery)?;
         if clean.is_none() {
             // After a crash names and tail may be in memory only: durable first, then served.
-            storage::sync_dir(&*storage, "")?;
             storage::sync_dir(&*storage, "log")?;
             settle(&end, &found, &storage.describe(&files::segment(*last)))?;
         }
@@ -129,6 +135,11 @@ fn drop_trimmed(
     mut firsts: Vec<u64>,
 ) -> Result<Vec<u64>> {
     let kept = firsts.partition_point(|first| *first < manifest.first);
+    if kept > 0 {
+        // The process may have died before the manifest's name was durable: were the segments
+        // removed first, a power cut could leave the old manifest, which must have them.
+        storage::sync_dir(storage, "")?;
+    }
     for first in firsts.drain(..kept) {
         storage::remove(storage, &files::index(first))?;
         storage::remove(storage, &files::segment(first))?;
@@ -309,6 +320,15 @@ fn look_beyond(end: &End, name: &str) -> Result<Beyond> {
         used: start,
         scanned: start,
     };
+    // Its own header holds, but it was written after another frame than the one that is there:
+    // the device lost a write. Whatever is written at this place follows the frame before it.
+    let follows = |header: &frame::Header| {
+        header.first == end.spot.first && end.spot.chain.is_none_or(|chain| chain == header.chain)
+    };
+    if let Some((header, _)) = torn.filter(|(header, _)| !follows(header)) {
+        beyond.frame = Some((start, header));
+        return Ok(beyond);
+    }
     let mut offset = start;
     loop {
         // Pieces overlap, so that a header on their border is found.
@@ -332,10 +352,17 @@ fn look_beyond(end: &End, name: &str) -> Result<Beyond> {
 
 /// Acknowledged records at `end` are damaged: `beyond` are others.
 fn damaged(end: &End, name: &str, (at, header): (u64, frame::Header)) -> Error {
-    let what = format!(
-        "no good frame here, but one for position {} at byte {at}: acknowledged records are damaged",
-        header.first
-    );
+    let first = header.first;
+    let what = match at == end.spot.offset {
+        true => format!(
+            "the frame here, for position {first}, does not follow the one before it: acknowledged \
+             records are damaged"
+        ),
+        false => format!(
+            "no good frame here, but one for position {first} at byte {at}: acknowledged records \
+             are damaged"
+        ),
+    };
     Error::corrupt(name, end.spot.offset, what)
 }
 

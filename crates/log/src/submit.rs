@@ -371,12 +371,12 @@ impl Shared {
 
     /// Loads the dedup window, unless it is.
     pub(crate) fn load_dedup(&self) -> Result<()> {
-        if lock(&self.state).dedup.loaded {
+        if self.dedup_loaded.load(Ordering::Acquire) {
             return Ok(());
         }
         // Everyone with an id comes through here first, so that none is added meanwhile.
         let _loading = lock(&self.dedup_loading);
-        if lock(&self.state).dedup.loaded {
+        if self.dedup_loaded.load(Ordering::Acquire) {
             return Ok(());
         }
         let ids = self.store.last_ids(self.options.dedup_window as usize)?;
@@ -384,7 +384,7 @@ impl Shared {
         for (id, position) in ids {
             state.dedup.insert(id, position);
         }
-        state.dedup.loaded = true;
+        self.dedup_loaded.store(true, Ordering::Release);
         Ok(())
     }
 }

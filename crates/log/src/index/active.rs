@@ -202,6 +202,9 @@ impl Active {
                 let kept = self.topic_of.get(..kept).unwrap_or(&self.topic_of);
                 let last = kept.iter().rposition(|of| *of as usize == number);
                 topic.last = last.unwrap_or_default() as u32;
+                // Or the index file would differ from the one that is built from the segment.
+                let granule_max = topic.last / GRANULE;
+                topic.granules.retain(|granule| *granule <= granule_max);
             }
         }
         topics.retain(|topic| topic.records > 0);

@@ -102,8 +102,9 @@ struct Disk {
 #[derive(Default)]
 struct Inode {
     name: String,
-    current: Vec<u8>,
-    durable: Vec<u8>,
+    /// Shared between duplicates until one of them writes: copying a disk costs next to nothing.
+    current: Arc<Vec<u8>>,
+    durable: Arc<Vec<u8>>,
     /// Sectors written since the last sync.
     dirty: BTreeSet<usize>,
     /// Sectors whose sync failed: no later sync makes them durable.
@@ -129,7 +130,10 @@ impl Change {
                 names.insert(name.clone(), *inode);
             }
             Self::Rename(from, to, inode) => {
-                names.remove(from);
+                // After a power cut the old name may stand for another file.
+                if names.get(from) == Some(inode) {
+                    names.remove(from);
+                }
                 names.insert(to.clone(), *inode);
             }
             Self::Remove(name) => {
@@ -231,11 +235,7 @@ impl Fault {
             } else {
                 random.u8(0..8) < odds
             };
-            let possible = match &change {
-                Change::Rename(from, _, inode) => disk.durable_names.get(from) == Some(inode),
-                _ => true,
-            };
-            if survives && possible {
+            if survives {
                 change.apply(&mut disk.durable_names);
             }
         }
@@ -247,7 +247,7 @@ impl Fault {
     pub fn contents(&self, name: &str) -> Option<Vec<u8>> {
         let disk = lock(&self.disk);
         let inode = disk.names.get(name)?;
-        disk.inodes.get(*inode).map(|inode| inode.current.clone())
+        disk.inodes.get(*inode).map(|inode| inode.current.to_vec())
     }
 
     /// Replaces the bytes of a file, durably.
@@ -257,8 +257,8 @@ impl Fault {
             return;
         };
         if let Some(inode) = disk.inodes.get_mut(inode) {
-            inode.current = bytes.to_vec();
-            inode.durable = bytes.to_vec();
+            inode.current = Arc::new(bytes.to_vec());
+            inode.durable = Arc::clone(&inode.current);
             inode.dirty.clear();
             inode.doomed.clear();
         }
@@ -276,8 +276,8 @@ impl Fault {
         let disk = lock(&self.disk);
         let copy = |inode: &Inode| Inode {
             name: inode.name.clone(),
-            current: inode.current.clone(),
-            durable: inode.durable.clone(),
+            current: Arc::clone(&inode.current),
+            durable: Arc::clone(&inode.durable),
             dirty: inode.dirty.clone(),
             doomed: inode.doomed.clone(),
         };
@@ -396,10 +396,11 @@ impl Disk {
 impl Inode {
     fn write(&mut self, bytes: &[u8], offset: usize) {
         let end = offset + bytes.len();
-        if self.current.len() < end {
-            self.current.resize(end, 0);
+        let current = Arc::make_mut(&mut self.current);
+        if current.len() < end {
+            current.resize(end, 0);
         }
-        if let Some(target) = self.current.get_mut(offset..end) {
+        if let Some(target) = current.get_mut(offset..end) {
             target.copy_from_slice(bytes);
         }
         for sector in offset / SECTOR_BYTES..end.div_ceil(SECTOR_BYTES) {
@@ -410,9 +411,10 @@ impl Inode {
 
     fn sync(&mut self) {
         let dirty = std::mem::take(&mut self.dirty);
-        self.durable.resize(self.current.len(), 0);
+        let durable = Arc::make_mut(&mut self.durable);
+        durable.resize(self.current.len(), 0);
         for sector in dirty.difference(&self.doomed) {
-            persist(&self.current, &mut self.durable, *sector);
+            persist(&self.current, durable, *sector);
         }
     }
 
@@ -421,10 +423,10 @@ impl Inode {
         let doomed = std::mem::take(&mut self.doomed);
         for sector in dirty.union(&doomed) {
             if random.u8(0..8) < odds {
-                persist(&self.current, &mut self.durable, *sector);
+                persist(&self.current, Arc::make_mut(&mut self.durable), *sector);
             }
         }
-        self.current.clone_from(&self.durable);
+        self.current = Arc::clone(&self.durable);
     }
 }
 

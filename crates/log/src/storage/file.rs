@@ -4,7 +4,7 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rustix::fs::{FlockOperation, flock};
+use rustix::fs::{FallocateFlags, FlockOperation, flock};
 
 use super::{Handle, Lock, Locking, Storage};
 
@@ -187,8 +187,17 @@ impl Handle for Open {
             let some = (bytes - offset).min(zeroes.len() as u64) as usize;
             let slice = IoSlice::new(zeroes.get(..some).unwrap_or_default());
             super::write_all(self, &mut [slice], offset)?;
+            // Piece by piece: a sync of another file must not wait for all of it.
+            super::sync(self)?;
             offset += some as u64;
         }
         Ok(())
+    }
+
+    fn reserve(&self, bytes: u64) -> io::Result<()> {
+        match rustix::fs::fallocate(&self.0, FallocateFlags::empty(), 0, bytes) {
+            Err(rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::NOSYS) => self.preallocate(bytes),
+            outcome => Ok(outcome?),
+        }
     }
 }

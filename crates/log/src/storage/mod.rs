@@ -120,6 +120,16 @@ pub trait Handle: Send + Sync + fmt::Debug {
     ///
     /// `StorageFull`, or whatever the operating system says.
     fn preallocate(&self, bytes: u64) -> io::Result<()>;
+    /// Gives a new, empty file `bytes` zero bytes without writing them, where the storage can: a
+    /// sync of what is written over them then costs more than after
+    /// [`preallocate`](Handle::preallocate), which is what this does elsewhere.
+    ///
+    /// # Errors
+    ///
+    /// `StorageFull`, or whatever the operating system says.
+    fn reserve(&self, bytes: u64) -> io::Result<()> {
+        self.preallocate(bytes)
+    }
 }
 
 /// The answer of [`Storage::lock`].
