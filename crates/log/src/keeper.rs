@@ -47,7 +47,15 @@ impl Keeper {
     }
 
     pub(crate) fn take_spare(&self) -> Option<u64> {
-        lock(&self.chores).spare.take()
+        let mut chores = lock(&self.chores);
+        let spare = chores.spare.take();
+        if spare.is_some() {
+            // Somebody may have wished for this one while it was being made. Were another one made
+            // now, it would be renamed over it before the caller gives it its segment's name: the
+            // caller would name the wrong file, and append to one without a name.
+            chores.want_spare = None;
+        }
+        spare
     }
 
     /// The salt of a new segment.
@@ -91,10 +99,6 @@ impl Shared {
                 drop(chores);
                 let made = self.make_spare(space);
                 chores = lock(&self.keeper.chores);
-                // A wish that came meanwhile is granted. Kept, it would be granted once more while
-                // a later roll renames the spare that it took: the new spare would get the name
-                // of the segment, and what is appended would go to a file without a name.
-                chores.want_spare &= made.is_none();
                 chores.spare = made;
             } else if let Some(segment) = chores.seal.pop_front() {
                 drop(chores);
