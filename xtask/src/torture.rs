@@ -1,6 +1,7 @@
 //! `cargo xtask torture`: every attack on Ensue, one after the other, each with its duration.
 
 use std::io::{BufRead, BufReader, Read};
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 use clap::Args;
@@ -198,6 +199,12 @@ fn test(package: &str, what: &[&str]) -> Command {
     quick(command)
 }
 
+/// Where cargo builds.
+fn target() -> PathBuf {
+    let told = std::env::var_os("CARGO_TARGET_DIR");
+    told.map_or_else(|| root().join("target"), PathBuf::from)
+}
+
 /// Nothing is built a second time where nobody watches.
 fn quick(mut command: Command) -> Command {
     if is_ci() {
@@ -208,8 +215,9 @@ fn quick(mut command: Command) -> Command {
 
 /// Runs tests. None at all is a failure: an attack that is not made finds nothing.
 fn run_tests(mut command: Command, advice: &str) -> Outcome {
-    say(format_args!("$ {}", shown(&command)));
-    let failed = |error| Outcome::Failed(format!("`{}`: {error}", shown(&command)));
+    let line = shown(&command);
+    say(format_args!("$ {line}"));
+    let failed = |error| Outcome::Failed(format!("`{line}`: {error}"));
     command.stdout(Stdio::piped());
     let mut child = match command.spawn() {
         Ok(child) => child,

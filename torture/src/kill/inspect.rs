@@ -28,6 +28,7 @@ pub(crate) fn look(log: &Path, checker: &mut Checker, is_review: bool) {
         {
             checker.looked();
         }
+        Err(Error::Corrupt(damage)) => checker.accuse(Kind::Altered, damage),
         Err(error) => checker.accuse(Kind::Failed, format_args!("cannot be read: {error}")),
     }
 }
