@@ -124,32 +124,38 @@ fn in_flight_sample(bench: &Bench, in_flight: usize, bytes: usize) -> Outcome<Sa
     let record = record_bytes(bytes)?;
     let together = in_flight.min(options(Durability::Sync).frame_bytes_max / record);
     let frame = FRAME_HEADER_BYTES + together * record;
-    let mut raw = bench.raw.synced_writes(frame, bench.span / 2)?;
+    let before = bench.raw.synced_writes(frame, bench.span / 4)?;
     let log = open(directory.path(), Durability::Sync)?;
     let run = match in_flight {
         1 => one_by_one(bench, &log, bytes)?,
         _ => keep_in_flight(bench, &log, in_flight, bytes)?,
     };
     drop(log);
+    let after = bench.raw.synced_writes(frame, bench.span / 4)?;
     verify(directory.path(), &bench.payloads, run.total)?;
-    Ok(sample(run, together as f64 / raw.mean(), &mut raw))
+    Ok(sample(run, together, before, after))
 }
 
 fn page_cache_sample(bench: &Bench, in_flight: usize, bytes: usize) -> Outcome<Sample> {
     let directory = bench.fresh()?;
     let frame = FRAME_HEADER_BYTES + in_flight * record_bytes(bytes)?;
-    let mut raw = bench.raw.cached_writes(frame, bench.span / 2)?;
+    let before = bench.raw.cached_writes(frame, bench.span / 4)?;
     let log = open(directory.path(), Durability::Os)?;
     let run = keep_in_flight(bench, &log, in_flight, bytes)?;
     drop(log);
+    let after = bench.raw.cached_writes(frame, bench.span / 4)?;
     verify(directory.path(), &bench.payloads, run.total)?;
-    Ok(sample(run, in_flight as f64 / raw.mean(), &mut raw))
+    Ok(sample(run, in_flight, before, after))
 }
 
-fn sample(mut run: Run, limit: f64, raw: &mut Latencies) -> Sample {
+/// Beside a run stand the same writes before and after it.
+fn sample(mut run: Run, together: usize, before: Latencies, after: Latencies) -> Sample {
+    let limits = [&before, &after].map(|raw| together as f64 / raw.mean());
+    let mut raw = before;
+    raw.append(after);
     Sample {
         ours: run.events as f64 / run.seconds,
-        limit,
+        limits: limits.into(),
         details: vec![
             ("append p50 µs", run.latencies.microseconds(0.5)),
             ("append p99 µs", run.latencies.microseconds(0.99)),
@@ -317,13 +323,11 @@ pub(crate) fn append_batches(
 
 fn batch_sample(bench: &Bench, bytes: usize, durability: Durability) -> Outcome<Sample> {
     let directory = bench.fresh()?;
-    let limit = match durability {
-        Durability::Sync => bench.raw.sequential(bench.span)?,
-        Durability::Os => {
-            let writes = bench.raw.cached_writes(1 << 20, bench.span / 2)?;
-            f64::from(1 << 20) / 1e6 / writes.mean()
-        }
+    let limit = || match durability {
+        Durability::Sync => bench.raw.sequential(bench.span / 2),
+        Durability::Os => bench.raw.sequential_cached(bench.span / 4),
     };
+    let limit_before = limit()?;
     let log = open(directory.path(), durability)?;
     let warm_up = Instant::now();
     let first = append_batches(&log, &bench.payloads, 0, bytes, |_| {
@@ -337,11 +341,12 @@ fn batch_sample(bench: &Bench, bytes: usize, durability: Durability) -> Outcome<
     let seconds = begun.elapsed().as_secs_f64();
     let after = log.status();
     drop(log);
+    let limits = vec![limit_before, limit()?];
     verify(directory.path(), &bench.payloads, end)?;
     let events = (end - first) as f64;
     Ok(Sample {
         ours: (after.bytes - before.bytes) as f64 / 1e6 / seconds,
-        limit,
+        limits,
         details: vec![
             ("events/s", events / seconds),
             ("payload MB/s", events * bytes as f64 / 1e6 / seconds),

@@ -57,7 +57,7 @@ fn measure(bench: &Bench) -> Outcome<Sample> {
     let figures: Figures = part::run(&Part::Memory(job), directory.path(), deadline)?;
     Ok(Sample {
         ours: figures.peak_mib,
-        limit: figures.before_mib,
+        limits: vec![figures.before_mib],
         details: vec![
             ("events", events as f64),
             ("MiB after filling", figures.filled_mib),

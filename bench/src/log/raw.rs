@@ -88,6 +88,12 @@ impl Raw {
         let latencies = self.synced_writes(PIECE_BYTES, span)?;
         Ok(PIECE_BYTES as f64 / 1e6 / latencies.mean())
     }
+
+    /// The same into the page cache only.
+    pub(crate) fn sequential_cached(&self, span: Duration) -> Outcome<f64> {
+        let latencies = self.cached_writes(PIECE_BYTES, span)?;
+        Ok(PIECE_BYTES as f64 / 1e6 / latencies.mean())
+    }
 }
 
 impl Drop for Raw {

@@ -135,7 +135,7 @@ fn scan(
     let rate = events as f64 / seconds;
     Ok(Sample {
         ours: rate,
-        limit: limit_bytes / an_event,
+        limits: vec![limit_bytes / an_event],
         details: vec![
             ("MB/s", rate * an_event / 1e6),
             ("limit MB/s", limit_bytes / 1e6),
@@ -181,7 +181,7 @@ fn one_key(bench: &Bench) -> Outcome<Sample> {
     }
     Ok(Sample {
         ours: latencies.microseconds(0.5),
-        limit: limit.microseconds(0.5),
+        limits: vec![limit.microseconds(0.5)],
         details: vec![
             ("p99 µs", latencies.microseconds(0.99)),
             ("raw p99 µs", limit.microseconds(0.99)),
@@ -207,7 +207,7 @@ fn disk_bytes(bench: &Bench, body: usize) -> Outcome<Sample> {
     }
     Ok(Sample {
         ours: of(used + index_bytes),
-        limit: body as f64,
+        limits: vec![body as f64],
         details: vec![
             ("of it index", of(index_bytes)),
             (

@@ -54,41 +54,60 @@ impl Report {
             "{kind} of {:.0} s, {} rounds; median (least–most).\n",
             self.seconds, self.rounds
         );
-        let heads = ["row", "unit", "ours", "limit", "of the limit", "besides"];
-        let rows = self.rows.iter().map(cells);
-        text += &table(style, &heads, rows.collect());
+        let mut rows = self.rows.as_slice();
+        while let Some(first) = rows.first() {
+            let is_next = |row: &&Measured| row.group == first.group && row.unit == first.unit;
+            let (group, rest) = rows.split_at(rows.iter().take_while(is_next).count());
+            rows = rest;
+            let _ = writeln!(
+                text,
+                "{}, {}; limit: {}\n",
+                first.group, first.unit, first.limit_is
+            );
+            text += &grouped(style, group);
+            text.push('\n');
+        }
         for row in self.rows.iter().filter(|row| !row.peers.is_empty()) {
-            let _ = writeln!(text, "\n{}, events/s:\n", row.name);
+            let _ = writeln!(text, "{}, events/s\n", row.name);
             text += &compared(style, row);
+            text.push('\n');
         }
         for row in &self.rows {
             if let Some(void) = &row.void {
-                let _ = writeln!(text, "\nVoid: {}: {void}", row.name);
+                let _ = writeln!(text, "Void: {}: {void}", row.name);
             }
         }
         text
     }
 }
 
-fn cells(row: &Measured) -> Vec<String> {
-    let share = match (&row.void, row.better) {
-        (Some(_), _) => "void".to_owned(),
-        (None, Better::Higher) => format!("{:.2}", row.share_of_limit),
-        // How many times as long or as much.
-        (None, Better::Lower) => format!("{:.2}x", 1.0 / row.share_of_limit),
+/// Rows that have unit and details in common.
+fn grouped(style: Style, rows: &[Measured]) -> String {
+    let details = rows.first().map_or(&[][..], |row| &row.details);
+    let names: Vec<&str> = details.iter().map(|(name, _)| *name).collect();
+    let heads = ["row", "ours", "limit", "of the limit"];
+    let heads: Vec<&str> = heads.into_iter().chain(names.iter().copied()).collect();
+    let line = |row: &Measured| {
+        let share = match (&row.void, row.better) {
+            (Some(_), _) => "void".to_owned(),
+            (None, Better::Higher) => format!("{:.2}", row.share_of_limit),
+            // How many times as long or as much.
+            (None, Better::Lower) => format!("{:.2}x", 1.0 / row.share_of_limit),
+        };
+        let mut cells = vec![
+            row.name.clone(),
+            summary(&row.ours),
+            summary(&row.limit),
+            share,
+        ];
+        let detail = |name: &&str| {
+            let found = row.details.iter().find(|(other, _)| other == name);
+            found.map_or_else(|| "–".to_owned(), |(_, value)| figure(value.median))
+        };
+        cells.extend(names.iter().map(detail));
+        cells
     };
-    let details = row.details.iter();
-    let details: Vec<String> = details
-        .map(|(name, value)| format!("{name} {}", figure(value.median)))
-        .collect();
-    vec![
-        row.name.clone(),
-        row.unit.to_owned(),
-        summary(&row.ours),
-        format!("{} ({})", summary(&row.limit), row.limit_is),
-        share,
-        details.join("; "),
-    ]
+    table(style, &heads, rows.iter().map(line).collect())
 }
 
 fn compared(style: Style, row: &Measured) -> String {
@@ -142,8 +161,7 @@ fn table(style: Style, heads: &[&str], rows: Vec<Vec<String>>) -> String {
     match style {
         Style::Terminal => {
             let mut table = Table::new();
-            table.load_style(presets::UTF8_HORIZONTAL_ONLY);
-            table.set_content_arrangement(comfy_table::ContentArrangement::Dynamic);
+            table.load_style(presets::NOTHING);
             table.set_header(heads);
             table.add_rows(rows);
             format!("{table}\n")

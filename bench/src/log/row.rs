@@ -2,7 +2,7 @@
 
 use std::cell::{Cell, OnceCell};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde::Serialize;
 use tempfile::TempDir;
@@ -32,6 +32,8 @@ pub(crate) struct Bench {
     pub(crate) backlog_events: u64,
     /// A log of a million events, made when the first row needs it.
     pub(crate) dataset: OnceCell<Dataset>,
+    /// No row is measured again after this.
+    pub(crate) repeat_until: Instant,
     /// The events a second that go through publisher and handler at most, once it is known.
     pub(crate) peak: Cell<Option<f64>>,
 }
@@ -54,7 +56,8 @@ pub(crate) enum Better {
 /// What a round gave.
 pub(crate) struct Sample {
     pub(crate) ours: f64,
-    pub(crate) limit: f64,
+    /// Measured once, or before and after ours, so that it holds for the time between.
+    pub(crate) limits: Vec<f64>,
     /// Further figures, named with their unit.
     pub(crate) details: Vec<(&'static str, f64)>,
 }
@@ -127,6 +130,8 @@ pub(crate) struct Measured {
     pub(crate) attempts: usize,
     /// Why the row counts for nothing.
     pub(crate) void: Option<String>,
+    /// Whether that is an error or a wrong result, and not just a restless machine.
+    pub(crate) has_failed: bool,
 }
 
 /// Measures a row until its limit holds still, a few times at most.
@@ -143,31 +148,31 @@ pub(crate) fn measure(bench: &Bench, row: &Row) -> Measured {
                 Ok(sample) => samples.push(sample),
                 Err(error) => void = Some(error.to_string()),
             }
-            if let Some(comparison) = &row.comparison {
-                peers.measure(bench, *comparison);
+            if let Some(comparison) = row.comparison {
+                peers.measure(bench, comparison);
             }
         }
-        let limit = Summary::of(samples.iter().map(|sample| sample.limit));
-        let has_drifted = rounds > 1 && limit.spread() > DRIFT_MAX;
-        if has_drifted && void.is_none() {
-            if attempts < ATTEMPTS_MAX {
-                eprintln!("    the limit drifted {:.1}x: again", limit.spread());
+        let limits = samples.iter().flat_map(|sample| &sample.limits);
+        let drift = Summary::of(limits.copied()).spread();
+        let has_failed = void.is_some();
+        if drift > DRIFT_MAX && !has_failed {
+            if attempts < ATTEMPTS_MAX && Instant::now() < bench.repeat_until {
+                eprintln!("    the limit drifted {drift:.1}x: again");
                 continue;
             }
-            void = Some(format!("the limit drifted {:.1}x", limit.spread()));
+            void = Some(format!("the limit drifted {drift:.1}x"));
         }
-        return finish(row, &samples, limit, peers.finish(), attempts, void);
+        let mut measured = finish(row, &samples, peers.finish());
+        measured.attempts = attempts;
+        measured.void = void;
+        measured.has_failed = has_failed;
+        return measured;
     }
 }
 
-fn finish(
-    row: &Row,
-    samples: &[Sample],
-    limit: Summary,
-    peers: Vec<peers::Measured>,
-    attempts: usize,
-    void: Option<String>,
-) -> Measured {
+fn finish(row: &Row, samples: &[Sample], peers: Vec<peers::Measured>) -> Measured {
+    let mean = |values: &[f64]| values.iter().sum::<f64>() / values.len().max(1) as f64;
+    let limit = Summary::of(samples.iter().map(|sample| mean(&sample.limits)));
     let ours = Summary::of(samples.iter().map(|sample| sample.ours));
     let names = samples.first().map_or(&[][..], |sample| &sample.details);
     let details = names.iter().map(|(name, _)| {
@@ -190,8 +195,9 @@ fn finish(
         ours,
         limit,
         peers,
-        attempts,
-        void,
+        attempts: 1,
+        void: None,
+        has_failed: false,
     }
 }
 
