@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::Path;
+use std::process::Command;
 
 use serde::Serialize;
 
@@ -13,6 +14,8 @@ pub(crate) struct Machine {
     pub(crate) memory_gib: f64,
     pub(crate) kernel: String,
     pub(crate) filesystem: String,
+    /// The compiler that is there now, which built this if nothing has changed since.
+    pub(crate) compiler: String,
     pub(crate) ensue: &'static str,
     pub(crate) peers: Vec<(&'static str, String)>,
 }
@@ -33,6 +36,7 @@ impl Machine {
             memory_gib: kibibytes.unwrap_or(0.0) / 1024.0 / 1024.0,
             kernel: read("/proc/sys/kernel/osrelease").trim().to_owned(),
             filesystem: filesystem(directory, &read("/proc/mounts")),
+            compiler: compiler(),
             ensue: env!("CARGO_PKG_VERSION"),
             peers: peers.iter().map(|name| (*name, version(name))).collect(),
         }
@@ -51,6 +55,12 @@ pub(crate) fn filesystem(directory: &Path, mounts: &str) -> String {
         .max_by_key(|(length, _)| *length)
         .unwrap_or((0, "unknown"));
     kind.to_owned()
+}
+
+fn compiler() -> String {
+    let output = Command::new("rustc").arg("--version").output();
+    let text = output.map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned());
+    text.unwrap_or_default()
 }
 
 /// The version that was built, from the lock file.

@@ -1,7 +1,6 @@
 //! Other embedded stores, doing what an append to the log does: one event durable when the call
 //! returns, from one thread or from many, and a thousand at once.
 
-mod commitlog;
 mod ensue;
 mod fjall;
 mod okaywal;
@@ -18,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use super::append::record_bytes;
 use super::part::{self, Part};
 use super::payload::Payloads;
-use super::row::{Bench, Row, Sample, files};
+use super::row::{Bench, Row, Sample};
 use super::statistics::{Latencies, Summary};
 use crate::Outcome;
 
@@ -58,7 +57,7 @@ struct Entry {
 
 const BOTH: &[Class] = &[Class::Sync, Class::PageCache];
 
-const ENTRIES: [Entry; 7] = [
+const ENTRIES: [Entry; 6] = [
     Entry {
         name: "ensue-log",
         open: ensue::open,
@@ -76,12 +75,6 @@ const ENTRIES: [Entry; 7] = [
         open: walrus::open,
         classes: BOTH,
         note: "`SyncEach`",
-    },
-    Entry {
-        name: "commitlog",
-        open: commitlog::open,
-        classes: &[Class::PageCache],
-        note: "its `flush` syncs no record, so that it has no figure for sync",
     },
     Entry {
         name: "fjall",
@@ -126,7 +119,6 @@ pub(crate) struct Figures {
     events_a_second: f64,
     p50_microseconds: f64,
     p99_microseconds: f64,
-    bytes_an_event: f64,
 }
 
 /// A store with its figures, of all rounds.
@@ -139,8 +131,6 @@ pub(crate) struct Measured {
     pub(crate) sync_p50_microseconds: Option<Summary>,
     /// Events a second, handed to the operating system.
     pub(crate) page_cache: Option<Summary>,
-    /// Bytes on disk for an event, in the synced run.
-    pub(crate) bytes_an_event: Option<Summary>,
     /// Why a figure is missing that should be there.
     pub(crate) void: Option<String>,
 }
@@ -183,7 +173,6 @@ fn ours(bench: &Bench, comparison: Comparison) -> Outcome<Sample> {
         details: vec![
             ("append p50 µs", figures.p50_microseconds),
             ("append p99 µs", figures.p99_microseconds),
-            ("bytes an event", figures.bytes_an_event),
         ],
     })
 }
@@ -247,7 +236,6 @@ impl Rounds {
                 sync: all(Class::Sync, |it| it.events_a_second),
                 sync_p50_microseconds: all(Class::Sync, |it| it.p50_microseconds),
                 page_cache: all(Class::PageCache, |it| it.events_a_second),
-                bytes_an_event: all(Class::Sync, |it| it.bytes_an_event),
                 void,
             }
         };
@@ -282,8 +270,6 @@ pub(crate) fn serve(job: &Job) -> Outcome<Figures> {
         }
     };
     drop(peer);
-    let total: u64 = threads.iter().map(|thread| thread.appended).sum();
-    let bytes = allocated(&job.directory)?;
     verify(job, entry, &payloads, &threads)?;
     let counted: u64 = threads.iter().map(|thread| thread.counted).sum();
     let mut latencies = Latencies::default();
@@ -294,7 +280,6 @@ pub(crate) fn serve(job: &Job) -> Outcome<Figures> {
         events_a_second: counted as f64 / seconds,
         p50_microseconds: latencies.microseconds(0.5),
         p99_microseconds: latencies.microseconds(0.99),
-        bytes_an_event: bytes as f64 / total.max(1) as f64,
     })
 }
 
@@ -362,14 +347,4 @@ fn verify(job: &Job, entry: &Entry, payloads: &Payloads, threads: &[Thread]) -> 
         }
     }
     Ok(())
-}
-
-/// Bytes that the files of a directory take on disk.
-pub(crate) fn allocated(directory: &Path) -> Outcome<u64> {
-    use std::os::unix::fs::MetadataExt;
-    let mut bytes = 0;
-    for path in files(directory)? {
-        bytes += std::fs::metadata(path)?.blocks() * 512;
-    }
-    Ok(bytes)
 }

@@ -108,7 +108,8 @@ impl Drop for Raw {
 pub(crate) fn copies(bytes: usize) -> f64 {
     let bytes = bytes.clamp(PIECE_BYTES, 512 * PIECE_BYTES);
     let from = vec![1_u8; bytes];
-    let mut to = vec![0_u8; bytes];
+    // Not zeroes: their pages would come into being while they are copied to.
+    let mut to = vec![2_u8; bytes];
     let begun = Instant::now();
     for (from, to) in from.chunks(PIECE_BYTES).zip(to.chunks_mut(PIECE_BYTES)) {
         to.copy_from_slice(from);

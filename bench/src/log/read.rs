@@ -1,13 +1,13 @@
 //! Scans, single keys, and what an event takes on disk: all of one closed and reopened log.
 
-use std::path::PathBuf;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use ensue_log::{Durability, Log, Position, Query};
 use tempfile::TempDir;
 
 use super::append::{append_batches, key, open, record_bytes};
-use super::peers::allocated;
 use super::raw;
 use super::row::{Bench, Row, Sample, files};
 use super::statistics::Latencies;
@@ -190,7 +190,7 @@ fn one_key(bench: &Bench) -> Outcome<Sample> {
 }
 
 fn disk_bytes(bench: &Bench, body: usize) -> Outcome<Sample> {
-    let events = if bench.is_quick { 200_000 } else { EVENTS };
+    let events = if bench.is_quick { 500_000 } else { EVENTS };
     let directory = bench.fresh()?;
     let log = open(directory.path(), Durability::Os)?;
     append_batches(&log, &bench.payloads, 0, body, |n| n < events)?;
@@ -216,4 +216,13 @@ fn disk_bytes(bench: &Bench, body: usize) -> Outcome<Sample> {
             ),
         ],
     })
+}
+
+/// Bytes that the files of a directory take on disk.
+fn allocated(directory: &Path) -> Outcome<u64> {
+    let mut bytes = 0;
+    for path in files(directory)? {
+        bytes += std::fs::metadata(path)?.blocks() * 512;
+    }
+    Ok(bytes)
 }

@@ -39,12 +39,13 @@ impl Report {
         // Writing to a string cannot fail.
         let _ = writeln!(
             text,
-            "{} cores ({}), {:.0} GiB, Linux {}, {}; ensue {}; {}.",
+            "{} cores ({}), {:.0} GiB, Linux {}, {}; {}; ensue {}; {}.",
             machine.cores,
             machine.processor,
             machine.memory_gib,
             machine.kernel,
             machine.filesystem,
+            machine.compiler,
             machine.ensue,
             peers.join(", ")
         );
@@ -201,7 +202,7 @@ fn figure(value: f64) -> String {
     let digits = format!("{size:.0}");
     let mut grouped = String::new();
     for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index) % 3 == 0 {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
             grouped.push(',');
         }
         grouped.push(digit);

@@ -18,7 +18,7 @@ impl Summary {
         values.sort_by(f64::total_cmp);
         let at = |index: usize| values.get(index).copied().unwrap_or_default();
         let middle = values.len() / 2;
-        let median = if values.len() % 2 == 0 {
+        let median = if values.len().is_multiple_of(2) {
             f64::midpoint(at(middle.saturating_sub(1)), at(middle))
         } else {
             at(middle)
