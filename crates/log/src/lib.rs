@@ -59,6 +59,8 @@ mod position;
 mod receipt;
 mod record;
 mod recover;
+#[doc(hidden)]
+pub mod sabotage;
 mod scan;
 mod segment;
 pub mod storage;
