@@ -1,8 +1,7 @@
 //! The commit path: one write, one sync, publish, wake once.
 
 use std::io::IoSlice;
-use std::sync::atomic::Ordering;
-use std::sync::{Arc, MutexGuard};
+use std::sync::Arc;
 
 use bytes::Bytes;
 
@@ -18,6 +17,8 @@ use crate::segment::{HEADER_BYTES, Header, Opened, Segment};
 use crate::storage::{self, uninterrupted};
 use crate::store::Store;
 use crate::submit::{Pending, State};
+use crate::sync::MutexGuard;
+use crate::sync::atomic::Ordering;
 use crate::wait::Outcome;
 
 /// While no spare segment is ready, segments start with this size and double: opening an empty

@@ -66,6 +66,7 @@ mod segment;
 pub mod storage;
 mod store;
 mod submit;
+mod sync;
 mod tail;
 mod trim;
 mod view;

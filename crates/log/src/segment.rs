@@ -15,8 +15,7 @@
 //! ```
 
 use std::io;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 
@@ -27,6 +26,8 @@ use crate::frame::{self, Frame};
 use crate::index::{Active, Sealed};
 use crate::sabotage::Safeguard;
 use crate::storage::{self, Handle, Storage};
+use crate::sync::Mutex;
+use crate::sync::atomic::{AtomicU64, Ordering};
 
 pub(crate) const HEADER_BYTES: u64 = 4096;
 const MAGIC: [u8; 8] = *b"EnsueSeg";

@@ -24,29 +24,36 @@ use ensue_log::sabotage::Safeguard;
 
 /// In an order in which most of what is taken away is noticed soon.
 const ATTACKS: &[(&str, fn())] = &[
-    ("power, one appender", || power::one_appender(60)),
-    ("power, many appenders", || power::many_appenders(30)),
+    ("power, one appender", || power::one_appender(40)),
     ("flips", || flips::every_byte(&flips::small(), 7)),
-    ("flips of several files", || {
-        flips::every_byte(&flips::several_files(), 173);
+    ("flips of a crashed log", || {
+        flips::of_a_log_that_crashed(31)
     }),
-    ("flips of a crashed log", || flips::of_a_log_that_crashed(7)),
-    ("stale frames", || stale::the_very_next_frame(40)),
-    ("stale frames behind the end", || stale::behind_the_end(40)),
+    ("stale frames", || stale::the_very_next_frame(20)),
     ("another course of events", stale::of_another_course),
-    ("torn writes", || torn::any_sectors_missing(40)),
-    ("damage before a whole frame", torn::before_a_whole_frame),
-    ("damage after a close", torn::after_a_clean_shutdown),
-    ("failing syncs", || sync::the_kth_sync(12)),
+    ("failing syncs", || sync::the_kth_sync(6)),
     ("failing syncs, then death", || {
-        sync::then_the_process_dies(30)
+        sync::then_the_process_dies(20)
     }),
-    ("failing calls under threads", || sync::under_threads(20)),
-    ("a cut trim", || retention::a_trim_cut_at_every_call(150)),
+    ("a new log", || io::after_every_call(script::FIRST, 1, 1)),
+    ("torn writes", || torn::any_sectors_missing(10)),
+    ("damage before a whole frame", || {
+        torn::before_a_whole_frame(29)
+    }),
+    ("damage after a close", || torn::after_a_clean_shutdown(29)),
+    ("power, many appenders", || power::many_appenders(20)),
+    ("failing calls under threads", || sync::under_threads(10)),
+    ("flips of several files", || {
+        flips::every_byte(&flips::several_files(), 997);
+    }),
+    ("stale frames behind the end", || stale::behind_the_end(20)),
+    ("a cut trim", || {
+        retention::a_trim_cut_at_every_call(150, 19)
+    }),
     ("a crash after every call", || {
-        io::after_every_call(script::SHORT, 11)
+        io::after_every_call(script::SHORT, 29, 7);
     }),
-    ("histories", || model::histories(10)),
+    ("histories", || model::histories(5)),
 ];
 
 /// The first attack that wins.
