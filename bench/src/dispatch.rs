@@ -1,11 +1,14 @@
 //! Typed dispatch of a backlog.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use ensue::prelude::*;
 use serde_json::json;
+
+use crate::Outcome;
 
 #[derive(Event, Serialize, Deserialize)]
 #[event(name = "reading.taken", topic = "readings", key = device)]
@@ -37,7 +40,7 @@ pub(crate) struct Args {
     json: bool,
 }
 
-pub(crate) fn run(args: &Args) -> Result<(), Box<dyn std::error::Error>> {
+pub(crate) fn run(args: &Args) -> Outcome<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()?;
@@ -66,6 +69,26 @@ pub(crate) fn run(args: &Args) -> Result<(), Box<dyn std::error::Error>> {
     Ok(())
 }
 
+/// Drains one backlog from a new log below `directory`: the events a second, and how many a second
+/// are decoded alone.
+pub(crate) fn drain_once(events: u64, directory: &Path) -> Outcome<(f64, f64)> {
+    let args = Args {
+        events,
+        keys: 10_000,
+        runs: 1,
+        workers: 0,
+        engine: None,
+        json: false,
+    };
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()?;
+    let decoded = decode_alone(events)?;
+    let url = format!("embedded:{}", directory.join("log").display());
+    let drained = runtime.block_on(drain(&args, &url))?;
+    Ok((drained, decoded))
+}
+
 fn reading(number: u64, keys: u64) -> ReadingTaken {
     let device = format!("device-{}", number % keys);
     ReadingTaken {
@@ -76,7 +99,7 @@ fn reading(number: u64, keys: u64) -> ReadingTaken {
 }
 
 /// The limit: the same payloads decoded in a loop, nothing else.
-fn decode_alone(events: u64) -> Result<f64, Box<dyn std::error::Error>> {
+fn decode_alone(events: u64) -> Outcome<f64> {
     let payloads: Result<Vec<_>, _> = (0..events.min(200_000))
         .map(|n| serde_json::to_vec(&reading(n, 10_000)))
         .collect();
@@ -91,7 +114,7 @@ fn decode_alone(events: u64) -> Result<f64, Box<dyn std::error::Error>> {
     Ok(payloads.len() as f64 / begun.elapsed().as_secs_f64())
 }
 
-async fn drain(args: &Args, url: &str) -> Result<f64, Box<dyn std::error::Error>> {
+async fn drain(args: &Args, url: &str) -> Outcome<f64> {
     let engine = ensue::connect(url).await?;
     let publisher = Publisher::new(engine.clone(), "/bench");
     let mut number = 0;

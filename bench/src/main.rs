@@ -1,9 +1,17 @@
-//! `cargo run --release -p bench -- dispatch`: how fast services drain a backlog, beside how fast
-//! the same payloads are decoded in a plain loop on one core.
+//! Measures Ensue beside the machine's limit.
+//!
+//! - `cargo run --release -p bench -- log`: the log, beside the raw disk, memory and other
+//!   embedded stores. `docs/benchmarks.md` says what is measured and how.
+//! - `cargo run --release -p bench -- dispatch`: how fast services drain a backlog, beside how fast
+//!   the same payloads are decoded in a plain loop on one core.
 
 mod dispatch;
+mod log;
 
 use clap::{Parser, Subcommand};
+
+/// What a measurement gives: errors may come from any thread.
+pub(crate) type Outcome<T> = Result<T, Box<dyn std::error::Error + Send + Sync>>;
 
 #[derive(Parser)]
 #[command(about = "Measures Ensue beside the machine's limit")]
@@ -14,12 +22,22 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum What {
+    /// The log: appends, batches, scans, opening, latency, memory, and other embedded stores
+    Log(log::Args),
     /// Typed dispatch of a backlog: JSON, one service, commits included
     Dispatch(dispatch::Args),
+    /// What `log` runs in a process of its own
+    #[command(hide = true)]
+    Part {
+        /// The part, as JSON
+        part: String,
+    },
 }
 
-fn main() -> Result<(), Box<dyn std::error::Error>> {
+fn main() -> Outcome<()> {
     match Cli::parse().what {
+        What::Log(args) => log::run(&args),
         What::Dispatch(args) => dispatch::run(&args),
+        What::Part { part } => log::run_part(&part),
     }
 }

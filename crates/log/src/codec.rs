@@ -1,5 +1,7 @@
 //! Little-endian numbers in byte slices, without a way to panic.
 
+use crate::sync::{Mutex, MutexGuard};
+
 /// `N` bytes of `bytes` from `at` on, or `None` when it is too short.
 pub(crate) fn array<const N: usize>(bytes: &[u8], at: usize) -> Option<[u8; N]> {
     bytes.get(at..)?.first_chunk::<N>().copied()
@@ -79,7 +81,7 @@ impl<'a> Cursor<'a> {
 
 /// The guard of a mutex, also when another thread panicked while holding it: every section in
 /// this crate leaves its data whole at each step that could panic.
-pub(crate) fn lock<T: ?Sized>(mutex: &std::sync::Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+pub(crate) fn lock<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex
         .lock()
         .unwrap_or_else(std::sync::PoisonError::into_inner)

@@ -11,6 +11,7 @@ use foldhash::fast::RandomState;
 use hashbrown::HashMap;
 
 use crate::batch::Batch;
+use crate::sabotage::Safeguard;
 
 /// The widest window: places have 30 bits at the most, and an eighth of them is in use.
 pub(crate) const WINDOW_MAX: u32 = 1 << 27;
@@ -116,7 +117,7 @@ impl Dedup {
 
     /// Remembers `id` at `position`, unless it is known: then says where.
     pub(crate) fn insert(&mut self, id: u128, position: u64) -> Option<u64> {
-        if self.window == 0 {
+        if self.window == 0 || Safeguard::Dedup.is_off() {
             return None;
         }
         let hash = self.random.hash_one(id);

@@ -19,6 +19,7 @@ use bytes::Bytes;
 
 use crate::codec::{array, i64_at, u32_at, u64_at};
 use crate::record;
+use crate::sabotage::Safeguard;
 
 pub(crate) const HEADER_BYTES: usize = 64;
 const MAGIC: [u8; 4] = *b"EFr1";
@@ -55,11 +56,13 @@ impl Header {
     /// Reads and checks the header at the start of `bytes`; also gives its checksum.
     pub(crate) fn decode(bytes: &[u8], salt: u64) -> Option<(Self, u32)> {
         let bytes: [u8; HEADER_BYTES] = array(bytes, 0)?;
-        if bytes[0..4] != MAGIC || u64_at(&bytes, 8)? != salt {
+        let is_of_segment = u64_at(&bytes, 8)? == salt || Safeguard::Salt.is_off();
+        if bytes[0..4] != MAGIC || !is_of_segment {
             return None;
         }
         let crc = u32_at(&bytes, 4)?;
-        if crc32c::crc32c(&bytes[8..]) != crc || bytes[48..] != [0; 16] {
+        let holds = crc32c::crc32c(&bytes[8..]) == crc || Safeguard::FrameChecksum.is_off();
+        if !holds || bytes[48..] != [0; 16] {
             return None;
         }
         let header = Self {
@@ -111,7 +114,7 @@ pub(crate) fn find(bytes: &[u8], salt: u64) -> Option<(usize, Header)> {
         }
         // Headers start at multiples of 8, with the salt in the second 8 bytes.
         for (index, word) in piece.chunks_exact(8).enumerate() {
-            if word == salt_bytes
+            if (word == salt_bytes || Safeguard::Salt.is_off())
                 && let Some(start) = (number * ZEROES.len() + index * 8).checked_sub(8)
                 && let Some((header, _)) = Header::decode(bytes.get(start..)?, salt)
             {

@@ -1,7 +1,7 @@
 //! The keeper: makes spare segments and index files, in the background.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Condvar, Mutex};
+use std::sync::Arc;
 
 use crate::codec::lock;
 use crate::error::Error;
@@ -10,6 +10,7 @@ use crate::index::Sealed;
 use crate::log::Shared;
 use crate::segment::Segment;
 use crate::space::{Space, create};
+use crate::sync::{Condvar, Mutex};
 
 /// What waits to be done beside appending: a spare segment, the index files of sealed segments.
 #[derive(Debug)]

@@ -59,12 +59,15 @@ mod position;
 mod receipt;
 mod record;
 mod recover;
+#[doc(hidden)]
+pub mod sabotage;
 mod scan;
 mod segment;
 mod space;
 pub mod storage;
 mod store;
 mod submit;
+mod sync;
 mod tail;
 mod trim;
 mod view;

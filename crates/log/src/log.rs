@@ -1,7 +1,5 @@
 use std::fmt;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock};
-use std::thread::JoinHandle;
+use std::sync::{Arc, OnceLock};
 
 use crate::batch::Batch;
 use crate::checkpoint;
@@ -17,6 +15,9 @@ use crate::recover::{self, Recovery};
 use crate::storage::{self, Lock, Storage};
 use crate::store::Store;
 use crate::submit::State;
+use crate::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use crate::sync::thread::{self, JoinHandle};
+use crate::sync::{Condvar, Mutex, MutexGuard};
 use crate::trim::{self, Trimmed};
 use crate::view::View;
 use crate::wait::{Changed, Room, Wakers};
@@ -148,7 +149,7 @@ impl Log {
     fn start_threads(&self) -> Result<()> {
         let spawn = |name: &str, run: fn(&Shared)| {
             let shared = Arc::clone(&self.shared);
-            std::thread::Builder::new()
+            thread::Builder::new()
                 .name(name.to_owned())
                 .spawn(move || run(&shared))
                 .map_err(Error::io(
@@ -481,7 +482,7 @@ impl Shared {
                 // some microseconds costs less than a sleep and a wake-up for each.
                 looks += 1;
                 drop(state);
-                std::thread::yield_now();
+                thread::yield_now();
                 state = lock(&self.state);
             } else {
                 looks = 0;

@@ -9,6 +9,7 @@ use crate::files::{self, Clean, Manifest};
 use crate::frame;
 use crate::index::{Active, HashKey, index_frames};
 use crate::options::Options;
+use crate::sabotage::Safeguard;
 use crate::segment::{HEADER_BYTES, Opened, Segment, Spot};
 use crate::storage::{self, Storage};
 use crate::store::{READ_BYTES_MAX, Store};
@@ -48,7 +49,7 @@ pub(crate) fn recover(storage: Arc<dyn Storage>, options: &Options) -> Result<Fo
     let firsts = files::numbers(&*storage, "log", "seg")?;
     let manifest = match manifest {
         Some(manifest) => {
-            if clean.is_none() {
+            if clean.is_none() && !Safeguard::RecoveredNames.is_off() {
                 // After a crash its name may be in memory only, also when nothing was appended
                 // yet: segments without a manifest would not be opened.
                 storage::sync_dir(&*storage, "")?;
@@ -74,7 +75,9 @@ pub(crate) fn recover(storage: Arc<dyn Storage>, options: &Options) -> Result<Fo
         let (end, found) = find_end(&*storage, &manifest, *last, clean, &mut recovery)?;
         if clean.is_none() {
             // After a crash names and tail may be in memory only: durable first, then served.
-            storage::sync_dir(&*storage, "log")?;
+            if !Safeguard::RecoveredNames.is_off() {
+                storage::sync_dir(&*storage, "log")?;
+            }
             settle(&end, &found, &storage.describe(&files::segment(*last)))?;
         }
         active = found;
@@ -206,7 +209,7 @@ fn check_clean(
         end: tip.position(),
         chain: tip.chain(),
     };
-    if clean == found {
+    if clean == found || Safeguard::CleanMarker.is_off() {
         return Ok(());
     }
     let (file, offset) = match last {
@@ -325,7 +328,9 @@ fn look_beyond(end: &End, name: &str) -> Result<Beyond> {
     let follows = |header: &frame::Header| {
         header.first == end.spot.first && end.spot.chain.is_none_or(|chain| chain == header.chain)
     };
-    if let Some((header, _)) = torn.filter(|(header, _)| !follows(header)) {
+    if let Some((header, _)) = torn.filter(|(header, _)| !follows(header))
+        && !Safeguard::Chain.is_off()
+    {
         beyond.frame = Some((start, header));
         return Ok(beyond);
     }
@@ -371,12 +376,14 @@ fn damaged(end: &End, name: &str, (at, header): (u64, frame::Header)) -> Error {
 fn repair_tail(end: &mut End, name: &str, recovery: &mut Recovery) -> Result<()> {
     let start = end.spot.offset;
     let beyond = look_beyond(end, name)?;
-    if let Some(frame) = beyond.frame {
+    if let Some(frame) = beyond.frame
+        && !Safeguard::SearchBeyond.is_off()
+    {
         return Err(damaged(end, name, frame));
     }
     recovery.scanned_bytes = beyond.scanned;
     let used = beyond.used;
-    if used > start {
+    if used > start && !Safeguard::TornClear.is_off() {
         tracing::warn!(
             file = name,
             offset = start,
@@ -432,6 +439,9 @@ fn last_used(piece: &[u8]) -> Option<usize> {
 /// holds the pages for clean although they never reached the disk. So everything that may have
 /// been written and not synced, the header and the last frame, is written again.
 fn settle(end: &End, active: &Active, name: &str) -> Result<()> {
+    if Safeguard::RecoveredTail.is_off() {
+        return Ok(());
+    }
     let last = active
         .frames()
         .last()

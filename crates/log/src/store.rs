@@ -2,8 +2,7 @@
 
 use std::collections::VecDeque;
 use std::fmt;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, Weak};
+use std::sync::{Arc, PoisonError, Weak};
 
 use crate::chunk::Chunk;
 use crate::codec::lock;
@@ -13,6 +12,8 @@ use crate::index::{Active, HashKey, KeyHash, Placed, Posting, Sealed, TopicCount
 use crate::position::Position;
 use crate::segment::{HEADER_BYTES, Header, Opened, Run, Segment, Spot};
 use crate::storage::Storage;
+use crate::sync::atomic::{AtomicU64, Ordering};
+use crate::sync::{Mutex, RwLock, RwLockReadGuard};
 use crate::tail::Tail;
 
 /// How many sealed segments stay open, with their indexes in memory.

@@ -2,7 +2,6 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use crate::batch::{Batch, Expect};
 use crate::codec::lock;
@@ -13,6 +12,7 @@ use crate::index::{Active, Seed};
 use crate::log::{Halt, Shared};
 use crate::position::Position;
 use crate::receipt::{Receipt, Submitted};
+use crate::sync::atomic::Ordering;
 use crate::wait::{self, Outcome, Ticket};
 
 /// A batch of this size or more is handed to the writer as it is; a smaller one is copied into

@@ -3,14 +3,15 @@
 
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicU8, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use crate::codec::lock;
 use crate::error::{Error, Result};
 use crate::log::Shared;
 use crate::position::Position;
+use crate::sync::Mutex;
+use crate::sync::atomic::{AtomicU8, Ordering};
 
 /// What became of one frame; shared by everyone who has records in it.
 #[derive(Debug, Default)]
@@ -109,6 +110,21 @@ impl Wakers {
     }
 }
 
+/// What `ready` gives, or registers the waker; `number` is where an earlier call put it.
+fn poll_until<T>(
+    wakers: &Mutex<Wakers>,
+    number: &mut Option<u64>,
+    waker: &Waker,
+    ready: impl Fn() -> Option<T>,
+) -> Poll<T> {
+    if let Some(ready) = ready() {
+        return Poll::Ready(ready);
+    }
+    lock(wakers).register(number, waker);
+    // Again: a commit between the first look and the registration woke nobody.
+    ready().map_or(Poll::Pending, Poll::Ready)
+}
+
 /// Resolves when records past a position are durable; see [`Log::changed`](crate::Log::changed).
 /// Dropping it is always fine.
 #[must_use = "futures do nothing unless polled or waited for"]
@@ -151,12 +167,11 @@ impl Future for Changed {
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let this = &mut *self;
-        if let Some(ready) = this.ready() {
-            return Poll::Ready(ready);
-        }
-        lock(&this.shared.wakers).register(&mut this.number, context.waker());
-        // Again: a commit between the first look and the registration woke nobody.
-        this.ready().map_or(Poll::Pending, Poll::Ready)
+        let mut number = this.number.take();
+        let wakers = &this.shared.wakers;
+        let polled = poll_until(wakers, &mut number, context.waker(), || this.ready());
+        this.number = number;
+        polled
     }
 }
 
@@ -206,15 +221,12 @@ impl Future for Room {
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
         let this = &mut *self;
-        if this.ready() {
-            return Poll::Ready(());
-        }
-        lock(&this.shared.wakers).register(&mut this.number, context.waker());
-        if this.ready() {
-            Poll::Ready(())
-        } else {
-            Poll::Pending
-        }
+        let mut number = this.number.take();
+        let wakers = &this.shared.wakers;
+        let ready = || this.ready().then_some(());
+        let polled = poll_until(wakers, &mut number, context.waker(), ready);
+        this.number = number;
+        polled
     }
 }
 
@@ -232,5 +244,128 @@ pub(crate) fn failure(outcome: Outcome, reason: String, bytes: u64) -> Error {
         Outcome::DiskFull => Error::DiskFull { bytes },
         Outcome::Indeterminate => Error::Indeterminate { reason },
         _ => Error::Poisoned { reason },
+    }
+}
+
+#[cfg(all(test, loom))]
+mod tests {
+    use std::future::poll_fn;
+
+    use loom::future::block_on;
+
+    use super::*;
+    use crate::sync::atomic::AtomicU64;
+    use crate::sync::thread;
+
+    async fn answer(ticket: &Ticket) -> Outcome {
+        let mut slot = None;
+        poll_fn(|context| match ticket.poll(&mut slot, context.waker()) {
+            Outcome::Pending => Poll::Pending,
+            outcome => Poll::Ready(outcome),
+        })
+        .await
+    }
+
+    #[test]
+    fn loom_a_ticket_wakes_everyone() {
+        loom::model(|| {
+            let ticket = Arc::new(Ticket::default());
+            let waiting = [0, 1].map(|_| {
+                let ticket = Arc::clone(&ticket);
+                thread::spawn(move || block_on(answer(&ticket)))
+            });
+            ticket.resolve(Outcome::Durable);
+            for waiting in waiting {
+                assert_eq!(waiting.join().unwrap(), Outcome::Durable);
+            }
+            assert!(lock(&ticket.wakers).is_empty(), "a waker was left behind");
+        });
+    }
+
+    /// The durable position and those who wait for it, without a disk.
+    #[derive(Default)]
+    struct Durable {
+        position: AtomicU64,
+        wakers: Mutex<Wakers>,
+    }
+
+    impl Durable {
+        /// As a commit does: publish, then wake.
+        fn publish(&self, position: u64) {
+            self.position.store(position, Ordering::Release);
+            let wakers = lock(&self.wakers).take();
+            wakers.into_iter().for_each(|(_, waker)| waker.wake());
+        }
+
+        async fn past(&self, past: u64) -> u64 {
+            let mut number = None;
+            let position = poll_fn(|context| {
+                poll_until(&self.wakers, &mut number, context.waker(), || {
+                    let position = self.position.load(Ordering::Acquire);
+                    (position > past).then_some(position)
+                })
+            })
+            .await;
+            // As `Changed` does when it is dropped.
+            if let Some(number) = number {
+                lock(&self.wakers).forget(number);
+            }
+            position
+        }
+    }
+
+    fn followed(followers: &'static [u64]) {
+        let mut model = loom::model::Builder::new();
+        model.preemption_bound = Some(3);
+        model.check(|| {
+            let durable = Arc::new(Durable::default());
+            let waiting: Vec<_> = followers
+                .iter()
+                .map(|past| {
+                    let durable = Arc::clone(&durable);
+                    thread::spawn(move || block_on(durable.past(*past)))
+                })
+                .collect();
+            durable.publish(1);
+            durable.publish(2);
+            for (waiting, past) in waiting.into_iter().zip(followers) {
+                assert!(waiting.join().unwrap() > *past);
+            }
+            let left = lock(&durable.wakers).take();
+            assert!(left.is_empty(), "a waker was left behind");
+        });
+    }
+
+    #[test]
+    fn loom_a_follower_sees_every_position() {
+        followed(&[1]);
+    }
+
+    #[test]
+    fn loom_followers_do_not_disturb_each_other() {
+        followed(&[0, 1]);
+    }
+
+    #[test]
+    fn loom_a_waiter_that_gives_up_takes_its_waker_with_it() {
+        loom::model(|| {
+            let durable = Arc::new(Durable::default());
+            let giving_up = {
+                let durable = Arc::clone(&durable);
+                thread::spawn(move || {
+                    let mut number = None;
+                    lock(&durable.wakers).register(&mut number, Waker::noop());
+                    lock(&durable.wakers).forget(number.unwrap());
+                })
+            };
+            let waiting = {
+                let durable = Arc::clone(&durable);
+                thread::spawn(move || block_on(durable.past(0)))
+            };
+            durable.publish(1);
+            giving_up.join().unwrap();
+            assert_eq!(waiting.join().unwrap(), 1);
+            assert!(lock(&durable.wakers).take().is_empty());
+        });
     }
 }

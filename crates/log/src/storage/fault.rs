@@ -3,11 +3,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, IoSlice};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use super::memory::names_in;
 use super::{Handle, Lock, Locking, Storage};
 use crate::codec::lock;
+use crate::sync::Mutex;
 
 /// What a power cut keeps or loses as one piece.
 const SECTOR_BYTES: usize = 512;

@@ -1,10 +1,11 @@
 use std::collections::BTreeMap;
 use std::io::{self, IoSlice};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, PoisonError};
 
 use super::{Handle, Lock, Locking, Storage};
 use crate::codec::lock;
+use crate::sync::atomic::{AtomicBool, Ordering};
+use crate::sync::{Mutex, RwLock};
 
 /// Files grow by pieces of this size, so that growing never copies what is there.
 const PAGE_BYTES: usize = 64 * 1024;

@@ -9,6 +9,7 @@ use std::io::{self, IoSlice};
 use std::sync::Arc;
 
 use crate::error::{Error, Result};
+use crate::sabotage::Safeguard;
 
 mod fault;
 mod file;
@@ -222,7 +223,9 @@ pub(crate) fn replace(
     let file = uninterrupted(|| storage.create(&temporary))
         .map_err(Error::io("create", at(&temporary)))?;
     write_all(&*file, &mut [IoSlice::new(bytes)], 0).map_err(Error::io("write", at(&temporary)))?;
-    sync(&*file).map_err(Error::io("sync", at(&temporary)))?;
+    if !Safeguard::FileSync.is_off() {
+        sync(&*file).map_err(Error::io("sync", at(&temporary)))?;
+    }
     uninterrupted(|| storage.rename(&temporary, name))
         .map_err(Error::io("rename", at(&temporary)))?;
     sync_dir(storage, directory)
@@ -256,6 +259,9 @@ pub(crate) fn read_file(
 
 /// Makes changes of names in a subdirectory durable.
 pub(crate) fn sync_dir(storage: &dyn Storage, directory: &str) -> Result<()> {
+    if Safeguard::DirectorySync.is_off() {
+        return Ok(());
+    }
     uninterrupted(|| storage.sync_dir(directory)).map_err(Error::io(
         "sync the directory of",
         storage.describe(directory),

@@ -31,8 +31,17 @@ mod io {
 
     #[test]
     fn after_every_call_and_every_call_of_recovery() {
-        let step = if effort::is_thorough() { 1 } else { 7 };
-        io::after_every_call(script::SHORT, step);
+        let (step, opening_step) = if effort::is_thorough() {
+            (1, 1)
+        } else {
+            (11, 5)
+        };
+        io::after_every_call(script::SHORT, step, opening_step);
+    }
+
+    #[test]
+    fn of_a_new_log() {
+        io::after_every_call(script::FIRST, 1, 1);
     }
 }
 
@@ -41,7 +50,7 @@ mod torn {
 
     #[test]
     fn at_every_byte() {
-        torn::at_every_byte();
+        torn::at_every_byte(if effort::is_thorough() { 1 } else { 3 });
     }
 
     #[test]
@@ -56,12 +65,12 @@ mod torn {
 
     #[test]
     fn before_a_whole_frame() {
-        torn::before_a_whole_frame();
+        torn::before_a_whole_frame(1);
     }
 
     #[test]
     fn after_a_clean_shutdown() {
-        torn::after_a_clean_shutdown();
+        torn::after_a_clean_shutdown(1);
     }
 }
 
@@ -87,7 +96,7 @@ mod flips {
 
     #[test]
     fn of_a_log_that_crashed() {
-        flips::of_a_log_that_crashed(1);
+        flips::of_a_log_that_crashed(if effort::is_thorough() { 1 } else { 3 });
     }
 
     #[test]
@@ -121,7 +130,7 @@ mod sync {
 
     #[test]
     fn every_call_fails() {
-        sync::every_call_fails(if effort::is_thorough() { 1 } else { 5 });
+        sync::every_call_fails(if effort::is_thorough() { 1 } else { 9 });
     }
 
     #[test]
@@ -164,7 +173,12 @@ mod retention {
 
     #[test]
     fn a_trim_cut_at_every_call() {
-        retention::a_trim_cut_at_every_call(if effort::is_thorough() { 450 } else { 150 });
+        let (floor, step) = if effort::is_thorough() {
+            (450, 1)
+        } else {
+            (150, 9)
+        };
+        retention::a_trim_cut_at_every_call(floor, step);
     }
 
     #[test]

@@ -24,8 +24,8 @@ impl Crash {
     }
 }
 
-/// Each run is `script`, cut after one call; `step` is 1 to try every call.
-pub(crate) fn after_every_call(script: Script, step: u64) {
+/// Each run is `script`, cut after one call; then opening it is. The steps are 1 to try every call.
+pub(crate) fn after_every_call(script: Script, step: u64, opening_step: u64) {
     let calls = script.calls();
     each(calls.div_ceil(step), |number| {
         let call = number * step;
@@ -42,18 +42,18 @@ pub(crate) fn after_every_call(script: Script, step: u64) {
             crash.happen(&crashed);
             let context = || format!("{crash:?} after call {call}");
             check(&crashed.duplicate(), &known, &context);
-            during_recovery(&crashed, &known, &context);
+            during_recovery(&crashed, &known, opening_step, &context);
         }
     });
 }
 
 /// Crashes again after every call that opening the log makes.
-fn during_recovery(crashed: &Fault, known: &Known, context: &dyn Fn() -> String) {
+fn during_recovery(crashed: &Fault, known: &Known, step: u64, context: &dyn Fn() -> String) {
     let reference = crashed.duplicate();
     let log = open(&reference);
     let calls = reference.calls();
     drop(log);
-    for call in 0..calls {
+    for call in (0..calls).step_by(step as usize) {
         let disk = crashed.duplicate();
         disk.power_off_after(call);
         // It may succeed where the last call is one that it can do without.

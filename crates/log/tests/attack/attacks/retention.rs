@@ -45,8 +45,8 @@ fn is_whole(disk: &Fault, floor: u64, context: &dyn Fn() -> String) {
 }
 
 /// A trim that dies or loses power after every call; then the next opening does, which finishes
-/// it.
-pub(crate) fn a_trim_cut_at_every_call(floor: u64) {
+/// it, after every `step`-th.
+pub(crate) fn a_trim_cut_at_every_call(floor: u64, step: u64) {
     let whole = filled();
     let reference = whole.duplicate();
     let log = trimming(&reference).unwrap();
@@ -68,7 +68,7 @@ pub(crate) fn a_trim_cut_at_every_call(floor: u64) {
             is_whole(&disk.duplicate(), floor, &context);
             let opened = disk.duplicate();
             drop(trimming(&opened).unwrap());
-            for cut in 0..opened.calls() {
+            for cut in (0..opened.calls()).step_by(step as usize) {
                 let disk = disk.duplicate();
                 disk.power_off_after(cut);
                 drop(trimming(&disk));

@@ -49,6 +49,14 @@ pub(crate) const SHORT: Script = Script {
     keep_every: 1,
 };
 
+/// A log that is new.
+pub(crate) const FIRST: Script = Script {
+    closes: &[false],
+    rounds: 1,
+    counts: &[1],
+    keep_every: 2,
+};
+
 pub(crate) fn open(disk: &Fault) -> Result<Log> {
     let retention = Retention {
         bytes: Some(140_000),

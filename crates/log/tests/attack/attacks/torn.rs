@@ -124,11 +124,11 @@ impl Tail {
     }
 }
 
-/// The last batch cut at every byte, with each kind of tail.
-pub(crate) fn at_every_byte() {
+/// The last batch cut at every `step`-th byte, with each kind of tail.
+pub(crate) fn at_every_byte(step: usize) {
     let torn = Torn::new();
-    each((torn.end - torn.start) as u64, |number| {
-        let cut = torn.start + number as usize;
+    each(((torn.end - torn.start) / step) as u64, |number| {
+        let cut = torn.start + number as usize * step;
         for tail in TAILS {
             let bytes = tail.replace(&torn.whole, cut, torn.end);
             torn.is_repaired(&bytes, &format!("{tail:?} from byte {cut}"));
@@ -165,10 +165,10 @@ pub(crate) fn any_sectors_missing(seeds: u64) {
 }
 
 /// An acknowledged frame damaged at every byte while a later one is whole.
-pub(crate) fn before_a_whole_frame() {
+pub(crate) fn before_a_whole_frame(step: usize) {
     let torn = Torn::new();
-    each((torn.start - 4096) as u64, |number| {
-        let cut = 4096 + number as usize;
+    each(((torn.start - 4096) / step) as u64, |number| {
+        let cut = 4096 + number as usize * step;
         // The first frame ends where the second one starts.
         let (from, to) = match cut < torn.before {
             true => (4096, torn.before),
@@ -184,14 +184,14 @@ pub(crate) fn before_a_whole_frame() {
 }
 
 /// A log that was closed ends where it said, so that a shorter one is damage.
-pub(crate) fn after_a_clean_shutdown() {
+pub(crate) fn after_a_clean_shutdown(step: usize) {
     let mut torn = Torn::new();
     let log = open(&torn.disk).unwrap();
     log.close().unwrap();
     drop(log);
     torn.whole = torn.disk.contents(&torn.name).unwrap();
-    each((torn.end - torn.start) as u64, |number| {
-        let cut = torn.start + number as usize;
+    each(((torn.end - torn.start) / step) as u64, |number| {
+        let cut = torn.start + number as usize * step;
         for tail in TAILS {
             let bytes = tail.replace(&torn.whole, cut, torn.end);
             if bytes.get(..torn.end) != torn.whole.get(..torn.end) {
