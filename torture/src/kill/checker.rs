@@ -435,7 +435,10 @@ impl Checker {
     }
 }
 
-/// The index of a number.
+/// The index of a number; of 0, which nothing has, that of nothing.
 fn at(number: u64) -> usize {
-    usize::try_from(number.saturating_sub(1)).unwrap_or(usize::MAX)
+    let index = number.checked_sub(1);
+    index.map_or(usize::MAX, |index| {
+        usize::try_from(index).unwrap_or(usize::MAX)
+    })
 }

@@ -421,6 +421,15 @@ fn a_cell_that_nobody_wrote_or_that_fell_behind_is_found() {
     bench.finds(&[Kind::State]);
 }
 
+#[test]
+fn a_cell_that_nobody_has_written_yet_is_empty() {
+    let mut bench = Bench::new();
+    bench.publish(&Bench::good(1));
+    bench.look();
+    bench.checker.sees_cells(&vec![None; KEYS]);
+    bench.finds(&[]);
+}
+
 /// The first order of key 0 with this fate, and all before it.
 fn up_to(fate: Fate) -> Vec<Mark> {
     let orders = Orders { seed: SEED };
