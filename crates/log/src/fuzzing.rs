@@ -20,8 +20,11 @@ use crate::storage::{self, Memory, Storage};
 use crate::view::View;
 use crate::{checkpoint, frame};
 
+/// Decodes bytes; whether they are well formed.
+pub type Target = fn(&[u8]) -> bool;
+
 /// The decoders by name; `fuzz/corpus` has a directory for each.
-pub const TARGETS: [(&str, fn(&[u8]) -> bool); 7] = [
+pub const TARGETS: [(&str, Target); 7] = [
     ("segment_header", segment_header),
     ("frame", frame),
     ("record", record),
