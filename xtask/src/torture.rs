@@ -176,8 +176,7 @@ impl Torture {
             Kind::Schedules(model, what) => {
                 let mut test = test("ensue-log", what);
                 // Another cfg builds everything anew: in its own directory, it does so once.
-                test.arg("--target-dir")
-                    .arg(root().join("target").join(model));
+                test.arg("--target-dir").arg(target().join(model));
                 test.env("RUSTFLAGS", format!("--cfg {model}"));
                 run_tests(test, advice)
             }
