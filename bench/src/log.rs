@@ -80,7 +80,7 @@ pub(crate) fn run(args: &Args) -> Outcome<()> {
             false => args.backlog_events,
         },
         dataset: OnceCell::new(),
-        repeat_until: begun + Duration::from_secs(if args.quick { 70 } else { 15 * 60 }),
+        repeat_until: begun + Duration::from_secs(if args.quick { 45 } else { 15 * 60 }),
         peak: Cell::new(None),
     };
     let mut measured = Vec::new();

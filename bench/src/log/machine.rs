@@ -44,7 +44,7 @@ impl Machine {
 }
 
 /// The kind of the filesystem that `directory` is on: that of the longest mount point above it.
-pub(crate) fn filesystem(directory: &Path, mounts: &str) -> String {
+fn filesystem(directory: &Path, mounts: &str) -> String {
     let directory = directory.canonicalize().unwrap_or_default();
     let mounts = mounts.lines().filter_map(|line| {
         let mut fields = line.split(' ').skip(1);
@@ -71,4 +71,22 @@ fn version(name: &str) -> String {
         .nth(1);
     let version = after.and_then(|after| after.split('"').next());
     version.unwrap_or_default().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_nearest_mount_point_says_which_filesystem_it_is() {
+        let mounts = "disk / ext4 rw 0 0\nnone /proc proc rw 0 0\n";
+        assert_eq!(filesystem(Path::new("/proc/self"), mounts), "proc");
+        assert_eq!(filesystem(Path::new("/"), mounts), "ext4");
+    }
+
+    #[test]
+    fn the_versions_of_the_peers_are_in_the_lock_file() {
+        assert!(!version("redb").is_empty());
+        assert!(version("no such crate").is_empty());
+    }
 }

@@ -119,6 +119,8 @@ pub(crate) struct Figures {
     events_a_second: f64,
     p50_microseconds: f64,
     p99_microseconds: f64,
+    /// Filled in by the parent, which knows the limit.
+    share_of_limit: f64,
 }
 
 /// A store with its figures, of all rounds.
@@ -128,6 +130,7 @@ pub(crate) struct Measured {
     pub(crate) note: &'static str,
     /// Events a second, durable when the call returns.
     pub(crate) sync: Option<Summary>,
+    pub(crate) sync_share_of_limit: Option<Summary>,
     pub(crate) sync_p50_microseconds: Option<Summary>,
     /// Events a second, handed to the operating system.
     pub(crate) page_cache: Option<Summary>,
@@ -158,23 +161,28 @@ pub(crate) fn rows() -> Vec<Row> {
 }
 
 fn ours(bench: &Bench, comparison: Comparison) -> Outcome<Sample> {
-    let together = match comparison {
-        Comparison::Threads(threads) => threads,
-        Comparison::Batches => BATCH_RECORDS as usize,
-    };
-    let bytes = 64 + together * record_bytes(BODY_BYTES)?;
-    let before = bench.raw.synced_writes(bytes, bench.span / 4)?;
+    let before = limit(bench, comparison)?;
     let figures = run(bench, "ensue-log", comparison, Class::Sync)?;
-    let after = bench.raw.synced_writes(bytes, bench.span / 4)?;
-    let limit = |raw: Latencies| together as f64 / raw.mean();
+    let after = limit(bench, comparison)?;
     Ok(Sample {
         ours: figures.events_a_second,
-        limits: vec![limit(before), limit(after)],
+        limits: vec![before, after],
         details: vec![
             ("append p50 µs", figures.p50_microseconds),
             ("append p99 µs", figures.p99_microseconds),
         ],
     })
+}
+
+/// Events a second when all that are in flight are one write and one sync, in the log's format.
+fn limit(bench: &Bench, comparison: Comparison) -> Outcome<f64> {
+    let together = match comparison {
+        Comparison::Threads(threads) => threads,
+        Comparison::Batches => BATCH_RECORDS as usize,
+    };
+    let bytes = 64 + together * record_bytes(BODY_BYTES)?;
+    let raw = bench.raw.synced_writes(bytes, bench.span / 8)?;
+    Ok(together as f64 / raw.mean())
 }
 
 fn run(bench: &Bench, name: &str, comparison: Comparison, class: Class) -> Outcome<Figures> {
@@ -193,6 +201,8 @@ fn run(bench: &Bench, name: &str, comparison: Comparison, class: Class) -> Outco
 #[derive(Default)]
 pub(crate) struct Rounds {
     runs: Vec<(&'static str, Class, Outcome<Figures>)>,
+    /// Before and after each synced run.
+    limits: Vec<f64>,
     rounds: usize,
 }
 
@@ -207,10 +217,32 @@ impl Rounds {
                     continue; // the row itself
                 }
                 eprintln!("    {} {class:?}", entry.name);
-                let figures = run(bench, entry.name, comparison, *class);
+                let figures = match class {
+                    Class::Sync => self.beside_limit(bench, entry.name, comparison),
+                    Class::PageCache => run(bench, entry.name, comparison, *class),
+                };
                 self.runs.push((entry.name, *class, figures));
             }
         }
+    }
+
+    fn beside_limit(
+        &mut self,
+        bench: &Bench,
+        name: &str,
+        comparison: Comparison,
+    ) -> Outcome<Figures> {
+        let before = limit(bench, comparison)?;
+        let mut figures = run(bench, name, comparison, Class::Sync)?;
+        let after = limit(bench, comparison)?;
+        self.limits.extend([before, after]);
+        figures.share_of_limit = figures.events_a_second / f64::midpoint(before, after);
+        Ok(figures)
+    }
+
+    /// What the machine could do while the stores were measured.
+    pub(crate) fn limits(&self) -> &[f64] {
+        &self.limits
     }
 
     pub(crate) fn finish(self) -> Vec<Measured> {
@@ -234,6 +266,7 @@ impl Rounds {
                 name: entry.name,
                 note: entry.note,
                 sync: all(Class::Sync, |it| it.events_a_second),
+                sync_share_of_limit: all(Class::Sync, |it| it.share_of_limit),
                 sync_p50_microseconds: all(Class::Sync, |it| it.p50_microseconds),
                 page_cache: all(Class::PageCache, |it| it.events_a_second),
                 void,
@@ -280,6 +313,7 @@ pub(crate) fn serve(job: &Job) -> Outcome<Figures> {
         events_a_second: counted as f64 / seconds,
         p50_microseconds: latencies.microseconds(0.5),
         p99_microseconds: latencies.microseconds(0.99),
+        share_of_limit: 0.0,
     })
 }
 

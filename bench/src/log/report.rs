@@ -69,7 +69,8 @@ impl Report {
             text.push('\n');
         }
         for row in self.rows.iter().filter(|row| !row.peers.is_empty()) {
-            let _ = writeln!(text, "{}, events/s\n", row.name);
+            let mark = if row.void.is_some() { " (void)" } else { "" };
+            let _ = writeln!(text, "{}{}, events/s\n", row.name, mark);
             text += &compared(style, row);
             text.push('\n');
         }
@@ -116,6 +117,7 @@ fn compared(style: Style, row: &Measured) -> String {
         "store",
         "synced",
         "ours is",
+        "of the limit",
         "p50 µs",
         "page cache",
         "ours is",
@@ -141,6 +143,10 @@ fn compared(style: Style, row: &Measured) -> String {
             true => row.details.first().map(|(_, p50)| p50),
             false => peer.sync_p50_microseconds.as_ref(),
         };
+        let share = match is_ours {
+            true => Some(row.share_of_limit),
+            false => peer.sync_share_of_limit.as_ref().map(|it| it.median),
+        };
         let note = peer
             .void
             .as_ref()
@@ -149,6 +155,7 @@ fn compared(style: Style, row: &Measured) -> String {
             peer.name.to_owned(),
             show(synced),
             times(Some(&row.ours), synced),
+            share.map_or_else(|| "–".to_owned(), |share| format!("{share:.2}")),
             p50.map_or_else(|| "–".to_owned(), |p50| figure(p50.median)),
             show(peer.page_cache.as_ref()),
             times(our_cached, peer.page_cache.as_ref()),

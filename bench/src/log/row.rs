@@ -153,6 +153,7 @@ pub(crate) fn measure(bench: &Bench, row: &Row) -> Measured {
             }
         }
         let limits = samples.iter().flat_map(|sample| &sample.limits);
+        let limits = limits.chain(peers.limits());
         let drift = Summary::of(limits.copied()).spread();
         let has_failed = void.is_some();
         if drift > DRIFT_MAX && !has_failed {

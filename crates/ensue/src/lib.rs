@@ -99,6 +99,9 @@ mod effect;
 pub mod engine;
 mod error;
 mod event;
+#[cfg(all(feature = "fuzzing", feature = "embedded"))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod metrics;
 pub mod middleware;
 mod publisher;

@@ -51,6 +51,9 @@ mod error;
 mod files;
 mod follower;
 mod frame;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod index;
 mod keeper;
 mod log;

@@ -442,6 +442,12 @@ impl Shared {
         let mut state = lock(&self.state);
         loop {
             if let Some(value) = check() {
+                // A finished commit told the threads that block, so that one of them writes the
+                // next frame. The last to leave without doing so tells the writer: who polls for
+                // that frame has no thread here.
+                if state.blocked == 0 && state.writer_idle && state.can_commit() {
+                    self.work.notify_one();
+                }
                 return value;
             }
             if state.can_commit() {

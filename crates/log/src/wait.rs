@@ -257,6 +257,13 @@ mod tests {
     use crate::sync::atomic::AtomicU64;
     use crate::sync::thread;
 
+    /// Tries every order of the threads in which each is interrupted at most this often.
+    fn explore(interruptions_max: usize, run: impl Fn() + Send + Sync + 'static) {
+        let mut model = loom::model::Builder::new();
+        model.preemption_bound = Some(interruptions_max);
+        model.check(run);
+    }
+
     async fn answer(ticket: &Ticket) -> Outcome {
         let mut slot = None;
         poll_fn(|context| match ticket.poll(&mut slot, context.waker()) {
@@ -268,7 +275,7 @@ mod tests {
 
     #[test]
     fn loom_a_ticket_wakes_everyone() {
-        loom::model(|| {
+        explore(2, || {
             let ticket = Arc::new(Ticket::default());
             let waiting = [0, 1].map(|_| {
                 let ticket = Arc::clone(&ticket);
@@ -315,9 +322,7 @@ mod tests {
     }
 
     fn followed(followers: &'static [u64]) {
-        let mut model = loom::model::Builder::new();
-        model.preemption_bound = Some(3);
-        model.check(|| {
+        explore(4 - followers.len(), move || {
             let durable = Arc::new(Durable::default());
             let waiting: Vec<_> = followers
                 .iter()
@@ -348,7 +353,7 @@ mod tests {
 
     #[test]
     fn loom_a_waiter_that_gives_up_takes_its_waker_with_it() {
-        loom::model(|| {
+        explore(2, || {
             let durable = Arc::new(Durable::default());
             let giving_up = {
                 let durable = Arc::clone(&durable);

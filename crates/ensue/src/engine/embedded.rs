@@ -42,6 +42,8 @@ mod core;
 mod failure;
 mod fetch;
 mod filter;
+#[cfg(feature = "fuzzing")]
+pub(crate) mod fuzzing;
 mod group;
 mod keeper;
 mod lanes;

@@ -144,7 +144,8 @@ impl Envelope {
         key_bytes: usize,
     ) -> Result<Self, InvalidEvent> {
         let malformed = InvalidEvent::Malformed;
-        let start = topic_bytes + key_bytes;
+        // Lengths may come from a disk.
+        let start = topic_bytes.saturating_add(key_bytes);
         let fixed: &[u8; FIXED_BYTES] = content
             .get(start..)
             .and_then(|body| body.first_chunk())

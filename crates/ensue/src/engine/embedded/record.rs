@@ -231,7 +231,7 @@ impl Change {
         }
     }
 
-    fn encode(&self) -> Result<(u8, Vec<u8>), rmp_serde::encode::Error> {
+    pub(super) fn encode(&self) -> Result<(u8, Vec<u8>), rmp_serde::encode::Error> {
         use rmp_serde::to_vec_named as to;
         Ok(match self {
             Self::Joined(body) => (1, to(body)?),
