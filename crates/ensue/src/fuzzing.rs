@@ -5,8 +5,11 @@ use bytes::Bytes;
 
 use crate::event::{Codec, Envelope};
 
+/// Says whether it takes the bytes.
+pub type Decoder = fn(&[u8]) -> bool;
+
 /// The decoders by name; `fuzz/corpus` has a directory for each.
-pub const TARGETS: [(&str, fn(&[u8]) -> bool); 3] = [
+pub const TARGETS: [(&str, Decoder); 3] = [
     ("envelope", envelope),
     ("cloudevent", cloudevent),
     ("control_record", control_record),
