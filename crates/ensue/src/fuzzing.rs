@@ -5,11 +5,11 @@ use bytes::Bytes;
 
 use crate::event::{Codec, Envelope};
 
-/// Decodes bytes; whether they are well formed.
-pub type Target = fn(&[u8]) -> bool;
+/// Says whether it takes the bytes.
+pub type Decoder = fn(&[u8]) -> bool;
 
 /// The decoders by name; `fuzz/corpus` has a directory for each.
-pub const TARGETS: [(&str, Target); 3] = [
+pub const TARGETS: [(&str, Decoder); 3] = [
     ("envelope", envelope),
     ("cloudevent", cloudevent),
     ("control_record", control_record),

@@ -20,11 +20,11 @@ use crate::storage::{self, Memory, Storage};
 use crate::view::View;
 use crate::{checkpoint, frame};
 
-/// Decodes bytes; whether they are well formed.
-pub type Target = fn(&[u8]) -> bool;
+/// Says whether it takes the bytes.
+pub type Decoder = fn(&[u8]) -> bool;
 
 /// The decoders by name; `fuzz/corpus` has a directory for each.
-pub const TARGETS: [(&str, Target); 7] = [
+pub const TARGETS: [(&str, Decoder); 7] = [
     ("segment_header", segment_header),
     ("frame", frame),
     ("record", record),
