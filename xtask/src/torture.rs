@@ -20,10 +20,11 @@ const CYCLES_LONG: &str = "1000";
 const STORMS: u32 = 3;
 const STORMS_LONG: u32 = 100;
 /// What the attacks on the log read their sizes from; without them they take their own.
-const SIZES_LONG: [(&str, &str); 3] = [
+const SIZES_LONG: [(&str, &str); 4] = [
     ("ENSUE_ATTACK_SEEDS", "100000"),
     ("ENSUE_ATTACK_FLIPS", "100000"),
     ("ENSUE_ATTACK_HISTORIES", "100000"),
+    ("ENSUE_ATTACK_SCHEDULES", "50000"),
 ];
 
 /// Attack the log and the engine, for minutes or for hours
@@ -178,6 +179,7 @@ impl Torture {
                 // Another cfg builds everything anew: in its own directory, it does so once.
                 test.arg("--target-dir").arg(target().join(model));
                 test.env("RUSTFLAGS", format!("--cfg {model}"));
+                self.enlarge(&mut test);
                 run_tests(test, advice)
             }
         }
