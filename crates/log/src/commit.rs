@@ -2,6 +2,7 @@
 
 use std::io::IoSlice;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
@@ -20,6 +21,7 @@ use crate::store::Store;
 use crate::submit::{Pending, State};
 use crate::sync::MutexGuard;
 use crate::sync::atomic::Ordering;
+use crate::sync::thread;
 use crate::wait::Outcome;
 
 /// While no spare segment is ready, segments start with this size and double: opening an empty
@@ -31,6 +33,11 @@ const WRITTEN_BYTES_MAX: u64 = 4 * 1024 * 1024;
 /// Writing zeroes ahead costs every byte twice, reserving costs every sync a commit of the file
 /// system's journal. From frames of about this mean size on, the latter is less.
 const LARGE_FRAME_BYTES: u64 = 128 * 1024;
+
+/// How long to wait for batches that are likely to come: a fraction of a sync.
+const GATHER_TIME: Duration = Duration::from_micros(15);
+/// More than these do not come in that time.
+const GATHER_BATCHES_MAX: u64 = 24;
 
 /// The end of the log, owned by whoever commits.
 #[derive(Debug)]
@@ -302,15 +309,17 @@ struct Written {
 impl Shared {
     /// Writes the oldest frame of the queue, which must not be empty while nobody commits.
     pub(crate) fn commit<'a>(&'a self, mut state: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
+        state.committing = true;
+        state = self.gather(state);
         let (Some(frame), Some(mut tip)) = (state.queue.pop_front(), state.tip.take()) else {
+            state.committing = false;
             return state;
         };
-        state.committing = true;
         state.in_flight = Some((frame.end(), Arc::clone(&frame.ticket)));
         state.last_bytes = frame.bytes;
         drop(state);
 
-        let bytes = frame.bytes;
+        let (bytes, batches) = (frame.bytes, frame.batches);
         let ticket = Arc::clone(&frame.ticket);
         let guard = Unfinished {
             shared: self,
@@ -329,6 +338,7 @@ impl Shared {
         state.committing = false;
         state.in_flight = None;
         state.queued_bytes -= bytes;
+        state.wanted_batches = self.batches.load(Ordering::Acquire) + batches;
         let mut failed = Vec::new();
         if let Err(error) = outcome {
             failed = self.fail(&mut state, error, &ticket);
@@ -350,6 +360,25 @@ impl Shared {
         }
         drop(state);
         wakers.into_iter().for_each(|(_, waker)| waker.wake());
+        lock(&self.state)
+    }
+
+    /// Waits a moment for those whose events were in the last frame: they were answered only just
+    /// now, and without them frames would hold every other event that is in flight.
+    fn gather<'a>(&'a self, state: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
+        let wanted = state.wanted_batches;
+        let missing = || wanted.saturating_sub(self.batches.load(Ordering::Acquire));
+        let is_synced = self.options.durability == Durability::Sync;
+        // A model checker has no clock, and nothing to gain.
+        if !is_synced || !(1..=GATHER_BATCHES_MAX).contains(&missing()) || cfg!(any(loom, shuttle))
+        {
+            return state;
+        }
+        drop(state);
+        let begun = Instant::now();
+        while missing() > 0 && begun.elapsed() < GATHER_TIME {
+            thread::yield_now();
+        }
         lock(&self.state)
     }
 

@@ -59,6 +59,8 @@ pub(crate) struct Shared {
     pub(crate) manifest: Mutex<Manifest>,
     /// Copies of fields of `state`, for those who must not take its lock.
     pub(crate) frames_done: AtomicU64,
+    /// Batches put into the queue so far.
+    pub(crate) batches: AtomicU64,
     pub(crate) queued_bytes: AtomicUsize,
     pub(crate) counters: Counters,
     pub(crate) stopping: AtomicBool,
@@ -408,6 +410,7 @@ impl Shared {
             keeper: Keeper::new(found.spare),
             manifest: Mutex::new(found.manifest),
             frames_done: AtomicU64::new(0),
+            batches: AtomicU64::new(0),
             queued_bytes: AtomicUsize::new(0),
             counters: Counters::default(),
             stopping: AtomicBool::new(false),

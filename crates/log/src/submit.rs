@@ -40,6 +40,8 @@ pub(crate) struct State {
     pub(crate) writer_idle: bool,
     /// The size of the last frame: a good guess for the next.
     pub(crate) last_bytes: usize,
+    /// How many batches will have come when everybody of the last frame has come back.
+    pub(crate) wanted_batches: u64,
 }
 
 /// A frame that is being filled or waits to be written.
@@ -54,6 +56,8 @@ pub(crate) struct Pending {
     /// The records' padded lengths.
     pub(crate) lengths: Vec<u32>,
     pub(crate) bytes: usize,
+    /// How many batches it holds.
+    pub(crate) batches: u64,
     pub(crate) ticket: Arc<Ticket>,
 }
 
@@ -66,6 +70,7 @@ impl Pending {
             crcs: Vec::new(),
             lengths: Vec::new(),
             bytes: 0,
+            batches: 0,
             ticket: Arc::default(),
         }
     }
@@ -135,6 +140,7 @@ impl State {
             blocked: 0,
             writer_idle: false,
             last_bytes: 0,
+            wanted_batches: 0,
         }
     }
 
@@ -326,10 +332,12 @@ impl Shared {
         let guess = state.last_bytes;
         let frame = state.frame(batch.bytes(), self.options.frame_bytes_max);
         let before = frame.bytes;
+        frame.batches += 1;
         let ticket = Arc::clone(&frame.ticket);
         frame.add(batch, positions.as_deref(), start, guess);
         let added = frame.bytes - before;
         state.end = end;
+        self.batches.fetch_add(1, Ordering::Release);
         state.queued_bytes += added;
         self.queued_bytes
             .store(state.queued_bytes, Ordering::Release);
