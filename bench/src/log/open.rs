@@ -4,7 +4,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use ensue_log::{Durability, Log, Position, Query};
+use ensue_log::{Durability, Log, Position};
 use serde::{Deserialize, Serialize};
 use tempfile::TempDir;
 
@@ -12,6 +12,7 @@ use super::append::{append_batches, open};
 use super::part::{self, Part};
 use super::payload::Payloads;
 use super::raw;
+use super::read::read_back;
 use super::row::{Bench, Row, Sample, files};
 use crate::Outcome;
 
@@ -116,14 +117,7 @@ fn verify(bench: &Bench, log: &Log, acknowledged: u64) -> Outcome<()> {
         let found = log.durable();
         return Err(format!("{acknowledged} events were acknowledged, {found} are there").into());
     }
-    let mut number = 0;
-    let mut scan = log.view().scan(Query::default());
-    while let Some(chunk) = scan.next_chunk()? {
-        for entry in &chunk {
-            bench.payloads.verify(number, entry.body)?;
-            number += 1;
-        }
-    }
+    let number = read_back(bench, log)?;
     match Position::new(number) == log.durable() {
         true => Ok(()),
         false => Err(format!("{number} events were read of {}", log.durable()).into()),

@@ -144,7 +144,8 @@ fn scan(
     })
 }
 
-fn verify_all(bench: &Bench, log: &Log) -> Outcome<()> {
+/// Reads every event of a log and holds its body against what was appended; how many they are.
+pub(crate) fn read_back(bench: &Bench, log: &Log) -> Outcome<u64> {
     let mut number = 0;
     let mut scan = log.view().scan(Query::default());
     while let Some(chunk) = scan.next_chunk()? {
@@ -153,9 +154,13 @@ fn verify_all(bench: &Bench, log: &Log) -> Outcome<()> {
             number += 1;
         }
     }
-    match number {
+    Ok(number)
+}
+
+fn verify_all(bench: &Bench, log: &Log) -> Outcome<()> {
+    match read_back(bench, log)? {
         EVENTS => Ok(()),
-        _ => Err(format!("{number} events were read back of {EVENTS}").into()),
+        number => Err(format!("{number} events were read back of {EVENTS}").into()),
     }
 }
 

@@ -99,6 +99,12 @@ impl Bench {
     }
 
     fn settle(&mut self, group: Group, marks: &[Mark]) {
+        self.begin_to_settle(group, marks);
+        self.committed(group);
+    }
+
+    /// A commit is attempted that settles orders.
+    fn begin_to_settle(&mut self, group: Group, marks: &[Mark]) {
         let settled = marks.to_vec();
         self.begin(
             group,
@@ -107,6 +113,10 @@ impl Bench {
                 ..Decided::default()
             },
         );
+    }
+
+    /// The commit that was attempted last is acknowledged.
+    fn committed(&mut self, group: Group) {
         self.checker.hears(Report::Committed { group, member: 0 });
     }
 
@@ -286,14 +296,7 @@ fn a_part_of_a_commit_is_torn() {
     let mut bench = Bench::new();
     let marks = Bench::good(2);
     bench.publish(&marks);
-    let settled = marks.clone();
-    bench.begin(
-        Group::Bills,
-        Decided {
-            settled,
-            ..Decided::default()
-        },
-    );
+    bench.begin_to_settle(Group::Bills, &marks);
     bench.log.push(Bench::bill(marks[0]));
     bench.look();
     bench.finds(&[Kind::Torn]);
@@ -333,14 +336,7 @@ fn an_effect_in_the_log_settles_its_order_though_nobody_acknowledged_it() {
     let mut bench = Bench::new();
     let marks = Bench::good(1);
     bench.publish(&marks);
-    let settled = marks.clone();
-    bench.begin(
-        Group::Bills,
-        Decided {
-            settled,
-            ..Decided::default()
-        },
-    );
+    bench.begin_to_settle(Group::Bills, &marks);
     bench.log.push(Bench::bill(marks[0]));
     bench.look();
     bench.finds(&[]);
@@ -377,10 +373,7 @@ fn attempts_that_begin_anew_are_found() {
             ..Decided::default()
         },
     );
-    bench.checker.hears(Report::Committed {
-        group: Group::Trials,
-        member: 0,
-    });
+    bench.committed(Group::Trials);
     bench.look();
     bench.checker.begins();
     bench.take_as(Group::Trials, marks[0], 3);
@@ -397,14 +390,7 @@ fn a_cell_that_nobody_wrote_or_that_fell_behind_is_found() {
         let marks = Bench::good(4);
         bench.publish(&marks);
         bench.settle(Group::Tally, &marks[..2]);
-        let settled = vec![marks[2]];
-        bench.begin(
-            Group::Tally,
-            Decided {
-                settled,
-                ..Decided::default()
-            },
-        );
+        bench.begin_to_settle(Group::Tally, &marks[2..3]);
         bench.look();
         let mut cells = vec![None; KEYS];
         cells[0] = Some(cell(number, hash(&Bench::order(Mark(0, number)))));
@@ -465,10 +451,7 @@ fn buried(fate: Fate) -> (Bench, Mark, Mark) {
         ..Decided::default()
     };
     bench.begin(Group::Trials, decided);
-    bench.checker.hears(Report::Committed {
-        group: Group::Trials,
-        member: 0,
-    });
+    bench.committed(Group::Trials);
     bench.checker.begins();
     (bench, dead, last)
 }

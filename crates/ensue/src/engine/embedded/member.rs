@@ -78,26 +78,24 @@ impl EmbeddedMember {
             has_left: AtomicBool::new(false),
         };
         shared.record(vec![Change::Joined(joined)]).await?;
-        let mut seat = Some(Seat::new(id, wanted.in_flight_max, notify));
-        loop {
+        let seat = Seat::new(id, wanted.in_flight_max, notify);
+        let is_seated = loop {
             let coming = {
                 let mut core = shared.core();
                 core.advance();
-                let coming = core.left_behind(&member.group);
-                if coming.is_none()
-                    && let Some(seat) = seat.take()
-                {
-                    let end = shared.log.durable().get();
-                    if !core.sit_down(&member.group, seat, end) {
-                        drop(core);
-                        return Err(member.fenced());
+                match core.left_behind(&member.group) {
+                    Some(coming) => coming,
+                    None => {
+                        let end = shared.log.durable().get();
+                        break core.sit_down(&member.group, seat, end);
                     }
                 }
-                coming
             };
-            let Some(coming) = coming else { break };
             // Whether it came to anything is looked up above.
             let _ = coming.await;
+        };
+        if !is_seated {
+            return Err(member.fenced());
         }
         tracing::debug!(group = member.group, member = id, "joined");
         Ok(member)

@@ -142,13 +142,12 @@ impl Live {
             }
             lanes.insert(lane);
         }
-        let failed = (committed
-            .retries
-            .iter()
-            .map(|it| (&it.topic, &it.key, true)))
-        .chain((committed.dead.iter()).map(|it| (&it.topic, &it.key, it.blocks)));
+        let retried = committed.retries.iter();
+        let retried = retried.map(|it| (&it.topic, &it.key, true));
+        let dead = committed.dead.iter();
+        let dead = dead.map(|it| (&it.topic, &it.key, it.blocks));
         let mut blocked = HashSet::default();
-        for (topic, key, blocks) in failed {
+        for (topic, key, blocks) in retried.chain(dead) {
             if blocks {
                 blocked.insert(self.hasher.hash_of(topic, key));
             }

@@ -40,6 +40,15 @@ pub(crate) fn several_files() -> Fault {
     disk
 }
 
+/// A copy of a disk on which a bit of a file has changed, of which `whole` is the content.
+fn with_a_bit_flipped(disk: &Fault, name: &str, whole: &[u8], byte: usize, bit: usize) -> Fault {
+    let mut damaged = whole.to_vec();
+    damaged[byte] ^= 1 << bit;
+    let copy = disk.duplicate();
+    copy.overwrite(name, &damaged);
+    copy
+}
+
 /// Every `step`-th used byte of every file of a closed log.
 pub(crate) fn every_byte(disk: &Fault, step: usize) {
     for name in disk.names() {
@@ -47,10 +56,7 @@ pub(crate) fn every_byte(disk: &Fault, step: usize) {
         let end = whole.len() - whole.iter().rev().take_while(|byte| **byte == 0).count();
         each(end.div_ceil(step) as u64, |number| {
             let byte = number as usize * step;
-            let copy = disk.duplicate();
-            let mut damaged = whole.clone();
-            damaged[byte] ^= 1 << (byte % 8);
-            copy.overwrite(&name, &damaged);
+            let copy = with_a_bit_flipped(disk, &name, &whole, byte, byte % 8);
             assert!(is_noticed(&copy), "{name} byte {byte} of {end}");
         });
     }
@@ -128,10 +134,7 @@ pub(crate) fn of_a_log_that_crashed(step: usize) {
     let whole = disk.contents(&name).unwrap();
     each(end.div_ceil(step) as u64, |number| {
         let byte = number as usize * step;
-        let copy = disk.duplicate();
-        let mut damaged = whole.clone();
-        damaged[byte] ^= 1 << (byte % 8);
-        copy.overwrite(&name, &damaged);
+        let copy = with_a_bit_flipped(&disk, &name, &whole, byte, byte % 8);
         match open(&copy) {
             Err(error) => assert!(byte < last && is_damage(&error), "byte {byte}: {error}"),
             Ok(log) => {
@@ -189,10 +192,7 @@ pub(crate) fn of_a_large_log(flips: u64, bytes: u64) {
             }
         });
         let (name, whole) = &files[file.unwrap()];
-        let copy = disk.duplicate();
-        let mut damaged = whole.clone();
-        damaged[at] ^= 1 << random.u8(0..8);
-        copy.overwrite(name, &damaged);
+        let copy = with_a_bit_flipped(&disk, name, whole, at, random.usize(0..8));
         let context = || format!("seed {seed}: {name} byte {at}");
         let log = match Log::open(Arc::new(copy.clone()), large_options()) {
             Ok(log) => log,
