@@ -14,9 +14,13 @@
 //! | an event can be appended for later, survives restarts, can be cancelled | [`Append::at`], [`Engine::cancel`] |
 //! | reading needs no group | [`Engine::read`] |
 
+#[cfg(feature = "embedded")]
+mod duration;
 #[cfg(any(feature = "contract", feature = "embedded"))]
 mod forward;
 mod guarantees;
+#[cfg(feature = "distributed")]
+pub(crate) mod shared_log;
 mod status;
 mod table;
 

@@ -121,6 +121,24 @@ pub enum Error {
         /// The handler that needs it, if it was a handler.
         handler: Option<String>,
     },
+    /// The server is away or does not answer. What was under way may or may not have happened.
+    #[error("the server at `{server}` is not available: {reason}; it is tried again")]
+    Unavailable {
+        /// The server's URL, without secrets.
+        server: String,
+        /// What happened.
+        reason: String,
+    },
+    /// The server cannot be used as it is. Nothing happened.
+    #[error("the server at `{server}` cannot be used: {reason}; {advice}")]
+    Unfit {
+        /// The server's URL, without secrets.
+        server: String,
+        /// Why.
+        reason: String,
+        /// What to do about it.
+        advice: String,
+    },
     /// A service, a handler or a setting contradicts itself. Nothing was started.
     #[error("{0}")]
     Configuration(String),

@@ -6,7 +6,7 @@ use std::time::Duration;
 use ensue_log as log;
 
 use crate::engine::table::Url;
-use crate::engine::{Atomicity, DedupWindow, Guarantees};
+use crate::engine::{Atomicity, DedupWindow, Guarantees, duration};
 use crate::error::{Error, Result};
 use crate::time::Clock;
 
@@ -87,7 +87,7 @@ impl Settings {
             settings.retention_bytes = Some(bytes);
         }
         if let Some(age) = url.option("retention_age") {
-            settings.retention_age = Some(duration(age).ok_or_else(|| {
+            settings.retention_age = Some(duration::parse(age).ok_or_else(|| {
                 url.invalid(format!(
                     "`retention_age` is `{age}`, it must be a number with a unit: s, m, h or d"
                 ))
@@ -145,23 +145,6 @@ fn number<N: std::str::FromStr>(url: &Url, name: &str, value: &mut N) -> Result<
         .parse()
         .map_err(|_| url.invalid(format!("`{name}` is `{text}`, it must be a whole number")))?;
     Ok(true)
-}
-
-/// Reads `90s`, `15m`, `12h` or `30d`.
-fn duration(text: &str) -> Option<Duration> {
-    let (number, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
-    let seconds = match unit {
-        "s" => 1,
-        "m" => 60,
-        "h" => 60 * 60,
-        "d" => 24 * 60 * 60,
-        _ => return None,
-    };
-    number
-        .parse::<u64>()
-        .ok()?
-        .checked_mul(seconds)
-        .map(Duration::from_secs)
 }
 
 #[cfg(test)]
