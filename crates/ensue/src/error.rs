@@ -139,6 +139,12 @@ pub enum Error {
         /// What to do about it.
         advice: String,
     },
+    /// Another process changed the same thing at the same time. Nothing happened.
+    #[error("another process was faster: {what}; look again, and try again")]
+    Overtaken {
+        /// What it changed.
+        what: &'static str,
+    },
     /// A service, a handler or a setting contradicts itself. Nothing was started.
     #[error("{0}")]
     Configuration(String),

@@ -138,7 +138,7 @@ impl Error {
 }
 
 /// An [`Expect`] that did not hold.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 #[error(
     "the key's last record in topic {topic:?} was expected {}, it is {}; read it again and decide anew",
     match expected { Expect::Absent => "to be absent".to_owned(), Expect::At(at) => format!("at {at}") },

@@ -58,6 +58,7 @@ mod index;
 mod keeper;
 mod log;
 mod options;
+mod portable;
 mod position;
 mod receipt;
 mod record;

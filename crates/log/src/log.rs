@@ -209,6 +209,15 @@ impl Log {
         Shared::submit(&self.shared, batch, true)
     }
 
+    /// Whether [`submit`](Self::submit) would refuse `batch` whatever the log holds.
+    ///
+    /// # Errors
+    ///
+    /// [`SubmitError::TooLarge`], [`SubmitError::Poisoned`], [`SubmitError::Closed`].
+    pub fn check(&self, batch: &Batch) -> Result<(), SubmitError> {
+        self.shared.check_sizes(batch)
+    }
+
     /// Resolves when a submit that was refused as full is worth trying again.
     pub fn room(&self) -> Room {
         Room::new(Arc::clone(&self.shared))

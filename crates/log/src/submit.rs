@@ -245,7 +245,7 @@ impl Shared {
         }
     }
 
-    fn check_sizes(&self, batch: &Batch) -> Result<(), SubmitError> {
+    pub(crate) fn check_sizes(&self, batch: &Batch) -> Result<(), SubmitError> {
         let checks = [
             ("a record", batch.largest, self.options.record_bytes_max),
             ("the batch", batch.bytes(), self.options.batch_bytes_max),

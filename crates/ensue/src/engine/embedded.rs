@@ -34,10 +34,13 @@
 //! process ended again. What began and has no outcome counts as an attempt. A process that is
 //! killed while it makes progress leaves no such trace.
 
+#[cfg(feature = "distributed")]
+mod admit;
 mod binary;
 mod careful;
 mod cells;
 mod claim;
+mod cluster;
 mod core;
 mod failure;
 mod fetch;
@@ -45,6 +48,7 @@ mod filter;
 #[cfg(feature = "fuzzing")]
 pub(crate) mod fuzzing;
 mod group;
+mod handover;
 mod keeper;
 mod lanes;
 mod live;
@@ -55,15 +59,19 @@ mod query;
 mod ranges;
 mod reader;
 mod record;
+#[cfg(feature = "distributed")]
+pub(crate) mod replica;
 mod schedule;
 mod settings;
 mod settle;
 mod shared;
+mod shares;
 mod slots;
 mod stage;
 mod stale;
 mod state;
 mod status;
+mod submission;
 mod take;
 mod window;
 
@@ -83,6 +91,7 @@ use self::member::EmbeddedMember;
 use self::record::{Change, Left};
 pub use self::settings::Settings;
 use self::shared::Shared;
+use self::submission::Submission;
 use super::table::Url;
 use super::{
     Append, Appended, DeadLetter, DeadLetterFilter, Engine, EngineStatus, Guarantees, Member, Page,
@@ -242,7 +251,12 @@ impl Shared {
                 self.core()
                     .submit(&self.log, batch, changes.clone(), core::Terms::default());
             match outcome {
-                Ok(submitted) => return submitted.wait().map(drop).map_err(failure::of_log),
+                Ok(Submission::Log(submitted)) => {
+                    return submitted.wait().map(drop).map_err(failure::of_log);
+                }
+                // What goes by way of a shared log was said before the log was closed.
+                #[cfg(feature = "distributed")]
+                Ok(Submission::Shared(_)) => return Ok(()),
                 Err(log::SubmitError::Full(refused)) => batch = refused,
                 Err(error) => return Err(failure::of_submit(error)),
             }
@@ -384,8 +398,17 @@ impl Engine for Embedded {
             if self.shared.is_closed.swap(true, Ordering::AcqRel) {
                 return Ok(());
             }
+            #[cfg(feature = "distributed")]
+            if self.shared.replica.is_some() {
+                self.shared.say_farewell().await;
+            }
             let shared = self.shared.clone();
-            blocking(move || shared.close()).await
+            let closed = blocking(move || shared.close()).await;
+            #[cfg(feature = "distributed")]
+            if let Some(replica) = &self.shared.replica {
+                replica.shared_log.close().await;
+            }
+            closed
         })
     }
 }

@@ -11,6 +11,7 @@ use super::fetch::blocking;
 use super::outgoing::{Outgoing, light};
 use super::record::{self, Cancelled, Change};
 use super::shared::{Refusal, Shared};
+use super::submission::Submission;
 use crate::engine::{Commit, Committed};
 use crate::error::{Error, Result};
 use crate::time::Timestamp;
@@ -59,7 +60,7 @@ impl Claim {
         let (shared, generation) = (self.shared.clone(), self.generation.clone());
         shared.warm().await?;
         let submitted = loop {
-            let room = shared.log.room();
+            let room = shared.room();
             let outcome = if self.is_conditional {
                 // What it expects may have to be looked up on disk.
                 let (returned, outcome) = blocking(move || {
@@ -74,12 +75,12 @@ impl Claim {
             };
             match outcome {
                 Ok(submitted) => break submitted,
-                Err(Refusal::Log(log::SubmitError::Full(_))) => room.await,
+                Err(Refusal::Log(log::SubmitError::Full(_))) => room.wait().await,
                 Err(Refusal::Log(error)) => return Err(failure::of_submit(error)),
                 Err(Refusal::Engine(error)) => return Err(error),
             }
         };
-        submitted.await.map_err(failure::of_log)?;
+        submitted.await?;
         shared.core().advance();
         let generation = generation.load(Ordering::Acquire);
         Ok(Committed { generation })
@@ -87,7 +88,7 @@ impl Claim {
 
     /// Claims the commit's events and submits it as one batch. When the log does not take it,
     /// nothing is claimed, and it can be submitted again.
-    fn submit(&mut self) -> Result<log::Submitted, Refusal> {
+    fn submit(&mut self) -> Result<Submission, Refusal> {
         let shared = self.shared.clone();
         shared.check_open()?;
         let mut core = shared.core();
@@ -115,7 +116,7 @@ impl Claim {
         core: &mut Core,
         committed: &record::Committed,
         epoch: Option<u64>,
-    ) -> Result<log::Submitted, Refusal> {
+    ) -> Result<Submission, Refusal> {
         let cell_bytes = committed.cells.iter().map(super::cells::cell_bytes).sum();
         self.check_cells(core, cell_bytes)?;
         let committed = Change::Committed(Box::new(committed.clone()));

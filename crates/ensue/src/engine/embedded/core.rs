@@ -18,7 +18,10 @@ use super::group::Group;
 use super::lanes::LaneKey;
 use super::live::{Live, Seat};
 use super::record::{Change, Died, Joined};
+#[cfg(feature = "distributed")]
+use super::replica::Outbox;
 use super::state::State;
+use super::submission::Submission;
 use crate::time::{Clock, Timestamp};
 
 type Map<K, V> = HashMap<K, V, foldhash::fast::RandomState>;
@@ -36,19 +39,23 @@ pub(super) struct Core {
     epochs: u64,
     /// Bytes of state in commits that are not durable.
     pub(super) pending_cell_bytes: usize,
-    /// Scheduled events whose record is not durable: where it is, and when it will be durable.
-    pub(super) scheduling: Map<String, (u64, log::Submitted)>,
+    /// Scheduled events whose record is not durable: which of its batch it is, and that batch.
+    pub(super) scheduling: Map<String, (usize, Submission)>,
     /// Scheduled events that are being appended or cancelled.
     pub(super) leaving: HashSet<String, foldhash::fast::RandomState>,
     /// Told when a schedule was added.
     pub(super) schedules_changed: Arc<Notify>,
+    /// Where batches go instead of the log, if it is the replica of a shared one.
+    #[cfg(feature = "distributed")]
+    pub(super) outbox: Option<Outbox>,
 }
 
 /// A batch with control records on its way to the disk.
 #[derive(Debug)]
-struct Pending {
-    submitted: log::Submitted,
-    changes: Vec<(u64, Change)>,
+pub(super) struct Pending {
+    pub(super) submitted: Submission,
+    /// The control records, and which of the batch they are.
+    pub(super) changes: Vec<(usize, Change)>,
     /// The live group that a commit was claimed in.
     epoch: Option<u64>,
     cell_bytes: usize,
@@ -78,35 +85,25 @@ impl Core {
             scheduling: Map::default(),
             leaving: HashSet::default(),
             schedules_changed: Arc::default(),
+            #[cfg(feature = "distributed")]
+            outbox: None,
         }
     }
 
-    /// Submits `batch`, whose last records are those of `changes`, which are added to it here
-    /// unless they are in it already.
+    /// Submits `batch`, whose last records are those of `changes`.
     pub(super) fn submit(
         &mut self,
         log: &log::Log,
         batch: log::Batch,
         changes: Vec<Change>,
         terms: Terms,
-    ) -> Result<log::Submitted, log::SubmitError> {
+    ) -> Result<Submission, log::SubmitError> {
         let first = batch.len().saturating_sub(changes.len());
-        let submitted = log.submit(batch)?;
-        let at = |index: usize| {
-            submitted
-                .receipt
-                .position(first + index)
-                .unwrap_or_default()
-                .get()
-        };
-        let changes: Vec<_> = changes
-            .into_iter()
-            .enumerate()
-            .map(|(index, change)| (at(index), change))
-            .collect();
-        for (position, change) in &changes {
+        let submitted = self.enqueue(log, batch)?;
+        let changes: Vec<_> = (first..).zip(changes).collect();
+        for (index, change) in &changes {
             if let Change::Scheduled(scheduled) = change {
-                let handle = (*position, submitted.clone());
+                let handle = (*index, submitted.clone());
                 self.scheduling
                     .entry(scheduled.id.clone())
                     .or_insert(handle);
@@ -131,27 +128,132 @@ impl Core {
         Ok(submitted)
     }
 
-    /// Applies what has become durable, takes back what has failed.
+    #[cfg(not(feature = "distributed"))]
+    fn enqueue(
+        &mut self,
+        log: &log::Log,
+        batch: log::Batch,
+    ) -> Result<Submission, log::SubmitError> {
+        log.submit(batch).map(Submission::Log)
+    }
+
+    #[cfg(feature = "distributed")]
+    fn enqueue(
+        &mut self,
+        log: &log::Log,
+        batch: log::Batch,
+    ) -> Result<Submission, log::SubmitError> {
+        match &mut self.outbox {
+            None => log.submit(batch).map(Submission::Log),
+            Some(outbox) => {
+                log.check(&batch)?;
+                outbox.push(batch).map(Submission::Shared)
+            }
+        }
+    }
+
+    /// Applies what has become durable, takes back what has failed. What goes by way of a shared
+    /// log is applied when it is read back.
     pub(super) fn advance(&mut self) {
         while let Some(front) = self.pending.front()
-            && let Some(outcome) = front.submitted.outcome()
+            && let Submission::Log(submitted) = &front.submitted
+            && let Some(outcome) = submitted.outcome()
         {
+            let receipt = submitted.receipt.clone();
             let Some(pending) = self.pending.pop_front() else {
                 return;
             };
-            self.pending_cell_bytes -= pending.cell_bytes;
-            let now = self.clock.now();
-            for (position, change) in &pending.changes {
-                match &outcome {
-                    Ok(()) => self.apply(*position, change, pending.epoch, now),
-                    Err(_) => self.fail(change, pending.epoch, now),
-                }
-                let group = change.group().and_then(|name| self.state.groups.get(name));
-                if let (Some(told), Some(group)) = (&pending.generation, group) {
-                    told.store(group.generation, Ordering::Release);
-                }
+            self.conclude(&pending, outcome.is_ok().then_some(&receipt));
+        }
+    }
+
+    /// A batch has an outcome: its records are at the receipt's positions, or were refused.
+    pub(super) fn conclude(&mut self, pending: &Pending, receipt: Option<&log::Receipt>) {
+        self.pending_cell_bytes -= pending.cell_bytes;
+        let now = self.clock.now();
+        for (index, change) in &pending.changes {
+            match receipt.and_then(|receipt| receipt.position(*index)) {
+                Some(position) => self.apply(position.get(), change, pending.epoch, now),
+                None => self.fail(change, pending.epoch, now),
+            }
+            let group = change.group().and_then(|name| self.state.groups.get(name));
+            if let (Some(told), Some(group)) = (&pending.generation, group) {
+                told.store(group.generation, Ordering::Release);
             }
         }
+    }
+
+    /// Goes by what a record means to the slots of this process, where several share the log.
+    #[cfg(feature = "distributed")]
+    fn follow_shares(&mut self, change: &Change, now: Timestamp) {
+        match change {
+            Change::Opened(_) => self.schedules_changed.notify_one(),
+            Change::Gone(gone) => {
+                self.schedules_changed.notify_one();
+                if gone.boot == self.boot && gone.counter.is_some() {
+                    self.open_again();
+                }
+            }
+            Change::Joined(_) | Change::Left(_) | Change::Reset(_) | Change::Released(_) => {}
+            _ => return,
+        }
+        if self.outbox.is_none() {
+            return;
+        }
+        for (name, live) in &mut self.lives {
+            if let Some(group) = self.state.groups.get(name) {
+                live.follow(group, now);
+            }
+        }
+    }
+
+    /// The others took this process for dead: its members have to join again, and it goes on under
+    /// another name.
+    #[cfg(feature = "distributed")]
+    fn open_again(&mut self) {
+        tracing::warn!("this process was taken for dead: its members have to join again");
+        let names: Vec<String> = self.lives.keys().cloned().collect();
+        for name in names {
+            self.fence(&name);
+        }
+        let opened = super::replica::opening();
+        if let Some(outbox) = &mut self.outbox {
+            outbox.rename(opened.writer);
+        }
+        self.introduce(opened);
+    }
+
+    /// Says that this process works on the log, before anything else that it says.
+    #[cfg(feature = "distributed")]
+    pub(super) fn introduce(&mut self, opened: super::record::Opened) -> Option<Submission> {
+        let opened = Change::Opened(opened);
+        let mut batch = log::Batch::new();
+        opened.push_to(&mut batch).ok()?;
+        let ticket = self.outbox.as_mut()?.push_first(batch);
+        let submitted = Submission::Shared(ticket);
+        self.pending.push_front(Pending {
+            submitted: submitted.clone(),
+            changes: vec![(0, opened)],
+            epoch: None,
+            cell_bytes: 0,
+            generation: None,
+        });
+        Some(submitted)
+    }
+
+    /// Whether this process does what only one has to do.
+    pub(super) fn is_leader(&self) -> bool {
+        #[cfg(feature = "distributed")]
+        if self.outbox.is_some() {
+            return self.state.cluster.leader() == Some(self.boot);
+        }
+        true
+    }
+
+    /// The oldest of the batches on their way, which is taken out.
+    #[cfg(feature = "distributed")]
+    pub(super) fn pop_pending(&mut self) -> Option<Pending> {
+        self.pending.pop_front()
     }
 
     /// Whether no control record is on its way.
@@ -162,17 +264,27 @@ impl Core {
 
     /// The position before which all control records are applied, and none at or after it.
     pub(super) fn applied(&self, durable: u64) -> u64 {
-        let waiting = self
-            .pending
-            .front()
-            .and_then(|pending| pending.changes.first());
-        waiting.map_or(durable, |(position, _)| durable.min(*position))
+        let mut waiting = self.pending.iter().filter_map(|pending| {
+            let (index, _) = pending.changes.first()?;
+            pending.submitted.position(*index)
+        });
+        waiting
+            .next()
+            .map_or(durable, |position| durable.min(position))
     }
 
-    fn apply(&mut self, position: u64, change: &Change, epoch: Option<u64>, now: Timestamp) {
+    pub(super) fn apply(
+        &mut self,
+        position: u64,
+        change: &Change,
+        epoch: Option<u64>,
+        now: Timestamp,
+    ) {
         let lanes = self.lanes_of(change);
         self.state.apply(position, change);
         self.settle_schedules(change);
+        #[cfg(feature = "distributed")]
+        self.follow_shares(change, now);
         let Some(name) = change.group() else { return };
         let (live, group) = (self.lives.get_mut(name), self.state.groups.get(name));
         let (Some(live), Some(group)) = (live, group) else {
@@ -277,7 +389,7 @@ impl Core {
 
     /// What members that are all gone still have on its way: until it has an outcome, nobody knows
     /// which of the group's events are settled.
-    pub(super) fn left_behind(&self, name: &str) -> Option<log::Submitted> {
+    pub(super) fn left_behind(&self, name: &str) -> Option<Submission> {
         if self.lives.contains_key(name) {
             return None;
         }
@@ -302,7 +414,11 @@ impl Core {
                 self.epochs += 1;
                 let filter = Arc::new(Filter::new(group.topics.clone(), group.types.clone()));
                 let numbers = (self.epochs, self.boot, end);
-                let live = Live::new(group, &seat, filter, numbers, now);
+                let cluster = &self.state.cluster;
+                let mut live = Live::new(group, &seat, filter, numbers, cluster, now);
+                if cluster.is_shared() {
+                    live.follow(group, now);
+                }
                 if live.careful.is_some() {
                     tracing::warn!(
                         group = name,

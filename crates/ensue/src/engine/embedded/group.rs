@@ -6,9 +6,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use super::cells::Cells;
+use super::cluster::Cluster;
 use super::lanes::Lanes;
 use super::ranges::Ranges;
 use super::record::{Begin, Begun, Change, Committed, Joined};
+use super::shares::Shares;
 use crate::topic::TopicPattern;
 
 /// How many sessions that ended without a word are remembered: enough to see a crash loop.
@@ -34,6 +36,9 @@ pub(super) struct Group {
     pub(super) sessions: Vec<Session>,
     /// Attempts that began and have no outcome yet, by position.
     pub(super) begun: BTreeMap<u64, Attempt>,
+    /// Which process has which slots, where several share the log.
+    #[serde(default)]
+    pub(super) shares: Shares,
 }
 
 /// A member that joined and did not leave (yet).
@@ -66,9 +71,9 @@ impl Group {
     }
 
     /// Applies a control record of this group, other than its deletion.
-    pub(super) fn apply(&mut self, change: &Change) {
+    pub(super) fn apply(&mut self, change: &Change, cluster: &Cluster) {
         match change {
-            Change::Joined(joined) => self.join(joined),
+            Change::Joined(joined) => self.join(joined, cluster),
             Change::Left(left) => self
                 .sessions
                 .retain(|session| session.member != left.member),
@@ -104,12 +109,29 @@ impl Group {
                 self.begun.clear();
                 self.sessions.clear();
             }
-            Change::Deleted(_) | Change::Scheduled(_) | Change::Fired(_) | Change::Cancelled(_) => {
-            }
+            Change::Released(it) => self.shares.release(it.boot, it.turn, &it.slots),
+            Change::Deleted(_)
+            | Change::Scheduled(_)
+            | Change::Fired(_)
+            | Change::Cancelled(_)
+            | Change::Opened(_)
+            | Change::Gone(_)
+            | Change::Framed(_) => {}
         }
     }
 
-    fn join(&mut self, joined: &Joined) {
+    /// Shares the slots among the processes that have members.
+    pub(super) fn share(&mut self, cluster: &Cluster) {
+        let mut processes: BTreeMap<u64, usize> = BTreeMap::new();
+        let alive = |session: &&Session| cluster.is_alive(session.boot);
+        for session in self.sessions.iter().filter(alive) {
+            *processes.entry(session.boot).or_default() += 1;
+        }
+        let processes: Vec<(u64, usize)> = processes.into_iter().collect();
+        self.shares.assign(&processes);
+    }
+
+    fn join(&mut self, joined: &Joined, cluster: &Cluster) {
         self.topics.clone_from(&joined.topics);
         self.types.clone_from(&joined.types);
         self.member = self.member.max(joined.member);
@@ -117,11 +139,16 @@ impl Group {
         // A session that ended badly but moved the group on says nothing about a crash loop.
         self.sessions.retain(|session| {
             session.boot == joined.boot
+                || cluster.is_alive(session.boot)
                 || session.low == low
                 || (session.retrying.is_some() && session.retrying == retrying)
         });
-        if self.sessions.len() >= SESSIONS_MAX {
-            self.sessions.remove(0);
+        let is_over =
+            |session: &Session| session.boot != joined.boot && !cluster.is_alive(session.boot);
+        if self.sessions.len() >= SESSIONS_MAX
+            && let Some(oldest) = self.sessions.iter().position(is_over)
+        {
+            self.sessions.remove(oldest);
         }
         let (member, boot) = (joined.member, joined.boot);
         self.sessions.push(Session {
@@ -208,8 +235,9 @@ impl Group {
     ///
     /// A process that is killed leaves the same trace as one that an event has killed. Once is no
     /// reason for caution if it committed anything; twice at the same place is.
-    pub(super) fn caution(&self, boot: u64) -> Caution {
-        let ended = || self.sessions.iter().filter(|session| session.boot != boot);
+    pub(super) fn caution(&self, boot: u64, cluster: &Cluster) -> Caution {
+        let is_over = |session: &&Session| session.boot != boot && !cluster.is_alive(session.boot);
+        let ended = || self.sessions.iter().filter(is_over);
         let boots = |is_stuck: &dyn Fn(&&Session) -> bool| {
             ended()
                 .filter(is_stuck)

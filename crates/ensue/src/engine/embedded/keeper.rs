@@ -7,7 +7,6 @@ use ensue_log as log;
 use hashbrown::HashMap;
 
 use super::core::Terms;
-use super::failure;
 use super::fetch::{self, blocking};
 use super::operate::Claimed;
 use super::record::{self, Change, Fired};
@@ -40,6 +39,9 @@ impl Shared {
         let due = {
             let mut core = self.core();
             core.advance();
+            if !core.is_leader() {
+                return Ok(false);
+            }
             let due = core.due_schedules(FIRE_EVENTS_MAX);
             core.claim_schedules(due.iter().map(|(id, _)| id));
             due
@@ -86,7 +88,7 @@ impl Shared {
             })
             .await?;
         claim.is_submitted = true;
-        submitted.await.map_err(failure::of_log)?;
+        submitted.await?;
         self.core().advance();
         Ok(true)
     }
@@ -124,7 +126,7 @@ async fn fire_schedules(shared: Weak<Shared>) {
             let mut core = engine.core();
             core.advance();
             (
-                core.next_schedule(),
+                core.is_leader().then(|| core.next_schedule()).flatten(),
                 core.scheduling.values().next().map(|(_, it)| it.clone()),
             )
         };
@@ -132,6 +134,8 @@ async fn fire_schedules(shared: Weak<Shared>) {
         match outcome {
             Ok(true) => continue,
             Ok(false) => {}
+            // Whoever led before has appended them.
+            Err(Error::Overtaken { .. }) => continue,
             Err(Error::Closed | Error::Stopped(_)) => return,
             Err(error) => {
                 tracing::warn!(%error, "cannot append scheduled events, trying again");

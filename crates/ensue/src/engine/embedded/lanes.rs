@@ -187,6 +187,12 @@ impl Lanes {
             })
     }
 
+    /// Whether there is a dead letter at `position`.
+    pub(super) fn is_dead(&self, position: u64) -> bool {
+        let item = self.items.get(&position);
+        item.is_some_and(|item| matches!(item.state, State::Dead(_)))
+    }
+
     /// How many events are parked behind `position` in its lane.
     pub(super) fn parked_behind(&self, position: u64, lane: &LaneKey) -> usize {
         let Some(lane) = self.lanes.get(lane) else {
@@ -287,10 +293,7 @@ impl Lanes {
 
     /// Gives a dead letter another life.
     pub(super) fn redrive(&mut self, position: u64, at: Timestamp) {
-        if !matches!(
-            self.items.get(&position).map(|item| &item.state),
-            Some(State::Dead(_))
-        ) {
+        if !self.is_dead(position) {
             return;
         }
         if let Some(mut item) = self.remove(position) {
@@ -302,10 +305,7 @@ impl Lanes {
     }
 
     pub(super) fn discard(&mut self, position: u64) {
-        if matches!(
-            self.items.get(&position).map(|item| &item.state),
-            Some(State::Dead(_))
-        ) {
+        if self.is_dead(position) {
             self.remove(position);
         }
     }

@@ -12,12 +12,15 @@ use hashbrown::{HashMap, HashSet};
 use tokio::sync::Notify;
 
 use super::careful::Careful;
+use super::cluster::Cluster;
 use super::filter::Filter;
 use super::group::Group;
+use super::handover::Mine;
 use super::lanes::LaneKey;
 use super::record::Parked;
 use super::slots::{Hasher, LaneHash, Slots};
 use super::stale::Stale;
+use super::submission::Submission;
 use super::window::{Status, Window};
 use crate::event::Envelope;
 use crate::time::Timestamp;
@@ -36,8 +39,15 @@ pub(super) struct Live {
     pub(super) cursor: u64,
     /// After the last event that was read for this group.
     pub(super) from: u64,
-    /// Up to here, events may have been settled before this process began.
+    /// Up to here, others may have been at work before: what is read may be settled, or belong
+    /// before what was put aside since.
     pub(super) replayed: u64,
+    /// Which slots are this process's.
+    pub(super) mine: Mine,
+    /// The slots that this process has said it gives away, and in which turn.
+    pub(super) released: (u64, BTreeSet<u8>),
+    /// Counts how often reading began anew: what was read before that is out of date.
+    pub(super) rewinds: u64,
     /// Whether a member is reading, outside of the lock.
     pub(super) is_reading: bool,
     /// What the last read left over.
@@ -50,7 +60,7 @@ pub(super) struct Live {
     /// How many they are.
     pub(super) parking_events: usize,
     /// The last record of the group's own that is on its way, and how many are.
-    pub(super) own: Option<log::Submitted>,
+    pub(super) own: Option<Submission>,
     pub(super) own_records: usize,
     /// Events that came back from a member that is gone, and their lanes: nobody has looked at
     /// them again. They may belong before others of their key that were put aside meanwhile.
@@ -129,9 +139,10 @@ impl Live {
         first: &Seat,
         filter: Arc<Filter>,
         (epoch, boot, end): (u64, u64, u64),
+        cluster: &Cluster,
         now: Timestamp,
     ) -> Self {
-        let caution = group.caution(boot);
+        let caution = group.caution(boot, cluster);
         let in_flight_max = first.in_flight_max;
         let mut live = Self {
             epoch,
@@ -143,6 +154,9 @@ impl Live {
             cursor: group.low,
             from: group.low,
             replayed: group.settled.iter().last().map_or(0, |(_, end)| end),
+            mine: Mine::All,
+            released: (0, BTreeSet::new()),
+            rewinds: 0,
             is_reading: false,
             rest: None,
             index: Index::default(),
@@ -167,7 +181,7 @@ impl Live {
                 held: None,
             }),
             paused: None,
-            hasher: Hasher::default(),
+            hasher: cluster.seed().map_or_else(Hasher::default, Hasher::Seeded),
         };
         let lanes: Vec<LaneKey> = group.lanes.keys().cloned().collect();
         for lane in lanes {
@@ -266,14 +280,15 @@ impl Live {
     }
 
     /// Shares the slots among the members that are left, and what was read with them.
-    fn rebalance(&mut self) {
+    pub(super) fn rebalance(&mut self) {
         let here: Vec<u64> = self
             .seats
             .iter()
             .filter(|seat| !seat.is_gone)
             .map(|seat| seat.member)
             .collect();
-        let moved = self.slots.share(&here);
+        let mine = &self.mine;
+        let moved = self.slots.share(&here, |slot| mine.has(slot));
         if moved > 0 {
             tracing::debug!(members = here.len(), slots = moved, "slots moved");
         }
@@ -289,7 +304,14 @@ impl Live {
         }
         all.sort_by_key(|ready| ready.position);
         for ready in all {
-            self.enqueue(ready);
+            if self.mine.has(ready.lane.slot()) {
+                self.enqueue(ready);
+            }
+        }
+        if let Mine::Some(_) = self.mine {
+            let mine = &self.mine;
+            self.window.forget_ready(|lane| !mine.has(lane.slot()));
+            self.returned.retain(|_, lane| mine.has(lane.slot()));
         }
         let slots = &self.slots;
         self.seats
@@ -325,6 +347,13 @@ impl Live {
 
     /// Looks again at what of a lane may go.
     pub(super) fn refresh(&mut self, group: &Group, lane: &LaneKey, now: Timestamp) {
+        if let Mine::Some(_) = self.mine {
+            let hash = self.hasher.hash_of(lane.topic(), lane.key());
+            if !self.mine.has(hash.slot()) {
+                self.index.set(lane, None, None);
+                return;
+            }
+        }
         let out = &self.out;
         let found = group
             .lanes

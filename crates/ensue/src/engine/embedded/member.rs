@@ -16,6 +16,7 @@ use super::live::Seat;
 use super::record::{self, Begin, Begun, Change, Joined, Left};
 use super::shared::Shared;
 use super::stage::{self, Staged};
+use super::submission::Submission;
 use super::take::{Ask, Reading, Step};
 use crate::engine::{Commit, Committed, Delivery, Member, Subscription};
 use crate::error::{Error, Result};
@@ -55,30 +56,37 @@ impl EmbeddedMember {
         let start = shared.resolve(wanted.start).await?;
         let (group, notify) = (wanted.group, Arc::new(Notify::new()));
         let filter = Arc::new(Filter::new(wanted.topics.clone(), wanted.types.clone()));
-        let (id, boot) = {
-            let mut core = shared.core();
-            (core.next_member(&group), core.boot)
+        let member = loop {
+            let (id, boot) = {
+                let mut core = shared.core();
+                (core.next_member(&group), core.boot)
+            };
+            let joined = Joined {
+                group: group.clone(),
+                member: id,
+                boot,
+                topics: wanted.topics.clone(),
+                types: wanted.types.clone(),
+                start,
+            };
+            // From here on, dropping this future is leaving.
+            let member = Self {
+                shared: shared.clone(),
+                group: group.clone(),
+                id,
+                notify: notify.clone(),
+                memo: Mutex::new(Memo::new(filter.clone())),
+                is_sparse: AtomicBool::new(false),
+                has_left: AtomicBool::new(false),
+            };
+            match shared.record(vec![Change::Joined(joined)]).await {
+                Ok(()) => break member,
+                // Somebody in another process has this number.
+                Err(Error::Overtaken { .. }) => member.has_left.store(true, Ordering::Release),
+                Err(error) => return Err(error),
+            }
         };
-        let joined = Joined {
-            group: group.clone(),
-            member: id,
-            boot,
-            topics: wanted.topics,
-            types: wanted.types,
-            start,
-        };
-        // From here on, dropping this future is leaving.
-        let member = Self {
-            shared: shared.clone(),
-            group,
-            id,
-            notify: notify.clone(),
-            memo: Mutex::new(Memo::new(filter)),
-            is_sparse: AtomicBool::new(false),
-            has_left: AtomicBool::new(false),
-        };
-        shared.record(vec![Change::Joined(joined)]).await?;
-        let seat = Seat::new(id, wanted.in_flight_max, notify);
+        let seat = Seat::new(member.id, wanted.in_flight_max, notify);
         let is_seated = loop {
             let coming = {
                 let mut core = shared.core();
@@ -97,7 +105,7 @@ impl EmbeddedMember {
         if !is_seated {
             return Err(member.fenced());
         }
-        tracing::debug!(group = member.group, member = id, "joined");
+        tracing::debug!(group = member.group, member = member.id, "joined");
         Ok(member)
     }
 
@@ -160,7 +168,7 @@ impl EmbeddedMember {
         let due = due.map(|due| settings.clock.sleep_until(due));
         let (room, coming) = match own {
             Own::None => (None, None),
-            Own::Refused => (Some(log.room()), None),
+            Own::Refused => (Some(self.shared.room().wait()), None),
             Own::Coming(submitted) => (None, Some(submitted)),
         };
         tokio::select! {
@@ -170,8 +178,8 @@ impl EmbeddedMember {
             Some(()) = OptionFuture::from(due) => {}
             Some(outcome) = OptionFuture::from(coming) => match outcome {
                 Ok(_) => {}
-                Err(log::Error::DiskFull { .. }) => settings.clock.sleep(REFUSED_WAIT).await,
-                Err(error) => return Err(failure::of_log(error)),
+                Err(Error::DiskFull(_)) => settings.clock.sleep(REFUSED_WAIT).await,
+                Err(error) => return Err(error),
             },
             Some(()) = OptionFuture::from(room) => {}
             () = self.notify.notified() => {}
@@ -183,12 +191,13 @@ impl EmbeddedMember {
     async fn read(&self, reading: Reading) -> Result<()> {
         let Reading {
             epoch,
+            rewinds,
             cursor,
             rest,
         } = reading;
         let mut errand = Errand {
             member: self,
-            what: What::Read(epoch),
+            what: What::Read(epoch, rewinds),
             is_over: false,
         };
         let from = log::Position::new(cursor);
@@ -206,7 +215,9 @@ impl EmbeddedMember {
         errand.is_over = true;
         let mut core = self.shared.core();
         core.advance();
-        if let Some((live, group)) = core.live(&self.group, epoch) {
+        if let Some((live, group)) = core.live(&self.group, epoch)
+            && live.rewinds == rewinds
+        {
             live.staged(group, staged);
         }
         Ok(())
@@ -351,7 +362,7 @@ enum Own {
     None,
     /// The log had no room for it.
     Refused,
-    Coming(log::Submitted),
+    Coming(Submission),
 }
 
 /// Something that a member does for its whole group: when it gives up in the middle, another one
@@ -363,8 +374,8 @@ struct Errand<'a> {
 }
 
 enum What {
-    /// In the group of this epoch.
-    Read(u64),
+    /// In the group of this epoch, after so many rewinds.
+    Read(u64, u64),
     Begin,
 }
 
@@ -378,8 +389,10 @@ impl Drop for Errand<'_> {
         } = self.member;
         let mut core = shared.core();
         match self.what {
-            What::Read(epoch) => {
-                if let Some((live, _)) = core.live(group, epoch) {
+            What::Read(epoch, rewinds) => {
+                if let Some((live, _)) = core.live(group, epoch)
+                    && live.rewinds == rewinds
+                {
                     live.is_reading = false;
                     live.wake_all();
                 }

@@ -70,17 +70,22 @@ impl Shared {
         self: &Arc<Self>,
         name: &str,
         filter: DeadLetterFilter,
-        change: impl FnOnce(String, Vec<u64>, Timestamp) -> Change,
+        change: impl Fn(String, Vec<u64>, Timestamp) -> Change,
     ) -> Result<usize> {
         let _turn = self.turn.lock().await;
-        let positions = self.dead_positions(name, &filter)?;
-        let count = positions.len();
-        if count > 0 {
+        loop {
+            let positions = self.dead_positions(name, &filter)?;
+            let count = positions.len();
+            if count == 0 {
+                return Ok(0);
+            }
             let now = self.settings.clock.now();
-            self.record(vec![change(name.to_owned(), positions, now)])
-                .await?;
+            let change = change(name.to_owned(), positions, now);
+            match self.record(vec![change]).await {
+                Err(Error::Overtaken { .. }) => {}
+                outcome => return outcome.map(|()| count),
+            }
         }
-        Ok(count)
     }
 
     fn dead_positions(&self, name: &str, filter: &DeadLetterFilter) -> Result<Vec<u64>> {
@@ -146,7 +151,7 @@ impl Shared {
         });
         let submitted = self.submit_changes(vec![change]).await?;
         claim.is_submitted = true;
-        submitted.await.map_err(failure::of_log)?;
+        submitted.await?;
         self.core().advance();
         Ok(claim.ids.len())
     }

@@ -10,6 +10,7 @@ use super::core::Core;
 use super::failure;
 use super::record::{self, Change, Scheduled};
 use super::shared::Shared;
+use super::submission::Submission;
 use crate::engine::{APPEND_EVENTS_MAX, Append, Appended, Expect, Position};
 use crate::error::{Error, Result};
 use crate::event::InvalidEvent;
@@ -39,8 +40,10 @@ enum Place {
     Later(usize),
     /// Its id is scheduled by this record of the same batch.
     Twin(usize),
-    /// Its id is scheduled already, by the record at this position, which may not be durable yet.
-    Scheduled(u64, Option<Box<log::Submitted>>),
+    /// Its id is scheduled already, by the record at this position.
+    Scheduled(u64),
+    /// Its id is scheduled by this record of this batch, which is not durable yet.
+    Scheduling(usize, Box<Submission>),
 }
 
 impl Outgoing {
@@ -127,10 +130,10 @@ impl Outgoing {
                 .state
                 .schedules
                 .get(&scheduled.id)
-                .map(|at| Place::Scheduled(at, None));
+                .map(Place::Scheduled);
             let coming = || {
-                let (at, submitted) = core.scheduling.get(&scheduled.id)?;
-                Some(Place::Scheduled(*at, Some(Box::new(submitted.clone()))))
+                let (index, submitted) = core.scheduling.get(&scheduled.id)?;
+                Some(Place::Scheduling(*index, Box::new(submitted.clone())))
             };
             let twin = || here.get(&scheduled.id).map(|record| Place::Twin(*record));
             places.push(known.or_else(coming).or_else(twin).unwrap_or_else(|| {
@@ -157,12 +160,8 @@ impl Outgoing {
             let (position, is_duplicate) = match place {
                 Place::Record(index) => (receipt.position(index), receipt.is_duplicate(index)),
                 Place::Twin(index) | Place::Later(index) => (receipt.position(index), true),
-                Place::Scheduled(at, submitted) => {
-                    if let Some(submitted) = submitted {
-                        submitted.await.map_err(failure::of_log)?;
-                    }
-                    (Some(log::Position::new(at)), true)
-                }
+                Place::Scheduled(at) => (Some(log::Position::new(at)), true),
+                Place::Scheduling(index, submitted) => (submitted.await?.position(index), true),
             };
             let position = Position::new(position.unwrap_or_default().get());
             appended.push(Appended {
@@ -187,36 +186,36 @@ impl Shared {
         } else {
             self.submit_later(&mut outgoing).await?
         };
-        let receipt = submitted.await.map_err(failure::of_log)?;
+        let receipt = submitted.await?;
         if !is_now {
             self.core().advance();
         }
         outgoing.appended(&receipt).await
     }
 
-    async fn submit_events(self: &Arc<Self>, outgoing: &mut Outgoing) -> Result<log::Submitted> {
+    async fn submit_events(self: &Arc<Self>, outgoing: &mut Outgoing) -> Result<Submission> {
         let batch = std::mem::take(&mut outgoing.batch);
         if !outgoing.is_conditional {
             return self
-                .submit(batch, |batch| Ok(self.log.submit(batch)?))
+                .submit(batch, |batch| Ok(self.submit_batch(batch)?))
                 .await;
         }
         let mut batch = batch;
         loop {
-            let (room, shared) = (self.log.room(), self.clone());
+            let (room, shared) = (self.room(), self.clone());
             self.grew(batch.bytes());
-            let outcome = super::fetch::blocking(move || Ok(shared.log.submit(batch))).await?;
+            let outcome = super::fetch::blocking(move || Ok(shared.submit_batch(batch))).await?;
             match outcome {
                 Ok(submitted) => return Ok(submitted),
                 Err(log::SubmitError::Full(refused)) => batch = refused,
                 Err(error) => return Err(failure::of_submit(error)),
             }
-            room.await;
+            room.wait().await;
         }
     }
 
     /// Submits events of which some are to be appended later.
-    async fn submit_later(self: &Arc<Self>, outgoing: &mut Outgoing) -> Result<log::Submitted> {
+    async fn submit_later(self: &Arc<Self>, outgoing: &mut Outgoing) -> Result<Submission> {
         let schedules_max = self.settings.schedules_max;
         let changes = outgoing.schedule(&self.core(), schedules_max)?;
         let mut batch = std::mem::take(&mut outgoing.batch);
@@ -234,13 +233,5 @@ impl Shared {
 
 /// The changes as memory keeps them: the events are in the log.
 pub(super) fn light(changes: &[Change]) -> Vec<Change> {
-    let light = |change: &Change| match change {
-        Change::Scheduled(scheduled) => Change::Scheduled(Scheduled {
-            id: scheduled.id.clone(),
-            content: Binary::default(),
-            ..*scheduled
-        }),
-        other => other.clone(),
-    };
-    changes.iter().map(light).collect()
+    changes.iter().map(Change::light).collect()
 }

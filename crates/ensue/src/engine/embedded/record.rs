@@ -20,12 +20,19 @@
 //! | 9 | `_ensue.schedules` | event id | an event was scheduled; the body holds it |
 //! | 10 | `_ensue.schedules` | empty | scheduled events were appended |
 //! | 11 | `_ensue.schedules` | empty | scheduled events were cancelled |
+//! | 12 | `_ensue.processes` | empty | a process joined those that share the log |
+//! | 13 | `_ensue.processes` | empty | a process is gone: it said so, or others did |
+//! | 14 | `_ensue.groups` | group | a process gave slots of the group away |
+//! | 15 | `_ensue.processes` | empty | a frame of the shared log ended here |
+//!
+//! The last four are in replicas of a shared log only.
 
 use bytes::Bytes;
 use ensue_log as log;
 use serde::{Deserialize, Serialize};
 
 use super::binary::Binary;
+use super::cluster::Writer;
 use super::ranges::Settled;
 use crate::engine::DeathCause;
 use crate::error::{Error, Result};
@@ -39,6 +46,7 @@ pub(super) const EVENT: u8 = 0;
 pub(super) const CONTROL: &str = "_ensue.";
 const GROUPS: &str = "_ensue.groups";
 const SCHEDULES: &str = "_ensue.schedules";
+const PROCESSES: &str = "_ensue.processes";
 /// The longest reason that is kept, in bytes; what is longer is cut.
 pub(super) const REASON_BYTES_MAX: usize = 1024;
 
@@ -56,6 +64,10 @@ pub(super) enum Change {
     Scheduled(Scheduled),
     Fired(Fired),
     Cancelled(Cancelled),
+    Opened(Opened),
+    Gone(Gone),
+    Released(Released),
+    Framed(Framed),
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -215,6 +227,41 @@ pub(super) struct Cancelled {
     pub(super) ids: Vec<String>,
 }
 
+/// The position of this record is the process's number.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct Opened {
+    pub(super) writer: Writer,
+    /// For people.
+    pub(super) name: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct Gone {
+    pub(super) boot: u64,
+    /// Its last frame, as whoever took it for dead knew it: if it has written since, it lives.
+    pub(super) counter: Option<u64>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct Released {
+    pub(super) group: String,
+    pub(super) boot: u64,
+    /// Which assignment of slots it answers.
+    pub(super) turn: u64,
+    pub(super) slots: Vec<u8>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct Framed {
+    pub(super) writer: Writer,
+    pub(super) counter: u64,
+    /// Where the frame ended in the shared log, and the checksum of its last message.
+    pub(super) sequence: u64,
+    pub(super) checksum: u32,
+    /// From where the shared log has to be read to go on.
+    pub(super) resume: u64,
+}
+
 impl Change {
     /// The group that it concerns, if it concerns one.
     pub(super) fn group(&self) -> Option<&str> {
@@ -225,9 +272,27 @@ impl Change {
             | Self::Redriven(Redriven { group, .. })
             | Self::Discarded(Discarded { group, .. })
             | Self::Reset(Reset { group, .. })
-            | Self::Deleted(Deleted { group, .. }) => Some(group),
+            | Self::Deleted(Deleted { group, .. })
+            | Self::Released(Released { group, .. }) => Some(group),
             Self::Committed(committed) => Some(&committed.group),
-            Self::Scheduled(_) | Self::Fired(_) | Self::Cancelled(_) => None,
+            Self::Scheduled(_)
+            | Self::Fired(_)
+            | Self::Cancelled(_)
+            | Self::Opened(_)
+            | Self::Gone(_)
+            | Self::Framed(_) => None,
+        }
+    }
+
+    /// The change as memory keeps it: its event is in the log.
+    pub(super) fn light(&self) -> Self {
+        match self {
+            Self::Scheduled(scheduled) => Self::Scheduled(Scheduled {
+                id: scheduled.id.clone(),
+                content: Binary::default(),
+                ..*scheduled
+            }),
+            other => other.clone(),
         }
     }
 
@@ -245,6 +310,10 @@ impl Change {
             Self::Scheduled(body) => (9, to(body)?),
             Self::Fired(body) => (10, to(body)?),
             Self::Cancelled(body) => (11, to(body)?),
+            Self::Opened(body) => (12, to(body)?),
+            Self::Gone(body) => (13, to(body)?),
+            Self::Released(body) => (14, to(body)?),
+            Self::Framed(body) => (15, to(body)?),
         })
     }
 
@@ -256,6 +325,7 @@ impl Change {
         let (topic, key) = match self {
             Self::Scheduled(scheduled) => (SCHEDULES, scheduled.id.as_str()),
             Self::Fired(_) | Self::Cancelled(_) => (SCHEDULES, ""),
+            Self::Opened(_) | Self::Gone(_) | Self::Framed(_) => (PROCESSES, ""),
             _ => (GROUPS, self.group().unwrap_or_default()),
         };
         let (key, body) = (key.as_bytes(), body.as_slice());
@@ -286,6 +356,10 @@ impl Change {
             9 => from(body).map(Self::Scheduled),
             10 => from(body).map(Self::Fired),
             11 => from(body).map(Self::Cancelled),
+            12 => from(body).map(Self::Opened),
+            13 => from(body).map(Self::Gone),
+            14 => from(body).map(Self::Released),
+            15 => from(body).map(Self::Framed),
             unknown => {
                 return Err(Error::Corrupt(format!(
                     "the record at position {position} has the kind {unknown}, which this version \

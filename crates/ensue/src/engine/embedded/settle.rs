@@ -1,7 +1,6 @@
 //! Committing: which of a member's events a commit may settle, and what becomes of them when it is
 //! durable or has failed.
 
-use ensue_log as log;
 use hashbrown::HashSet;
 
 use super::binary::Binary;
@@ -10,6 +9,7 @@ use super::lanes::LaneKey;
 use super::live::{Live, Ready, ToPark};
 use super::ranges::Settled;
 use super::record::{self, Cell, Committed, Died, Parked, Retried};
+use super::submission::Submission;
 use super::window::Status;
 use crate::engine::{Commit, Death, Position, Retry, StateWrite};
 use crate::event::Envelope;
@@ -227,7 +227,7 @@ impl Live {
     }
 
     /// A record of the group's own is on its way.
-    pub(super) fn own_is_coming(&mut self, submitted: log::Submitted) {
+    pub(super) fn own_is_coming(&mut self, submitted: Submission) {
         self.own = Some(submitted);
         self.own_records += 1;
     }

@@ -11,8 +11,11 @@ use super::core::{Core, Terms};
 use super::failure;
 use super::fetch::blocking;
 use super::record::Change;
+#[cfg(feature = "distributed")]
+use super::replica::Replica;
 use super::settings::Settings;
 use super::state::State;
+use super::submission::{Room, Submission};
 use crate::engine::Guarantees;
 use crate::error::{Error, Result};
 
@@ -30,6 +33,9 @@ pub(super) struct Shared {
     warm: OnceCell<()>,
     pub(super) checkpoint: Checkpoint,
     tasks: Mutex<Vec<JoinHandle<()>>>,
+    /// What there is beside the log if it is the replica of a shared one.
+    #[cfg(feature = "distributed")]
+    pub(super) replica: Option<Replica>,
 }
 
 /// When the next checkpoint is due.
@@ -47,8 +53,18 @@ pub(super) struct Checkpoint {
 impl Shared {
     /// Opens the log and replays its control records. Blocks.
     pub(super) fn open(storage: Arc<dyn log::Storage>, settings: Settings) -> Result<Self> {
+        let options = settings.log_options();
+        Self::open_with(storage, settings, options)
+    }
+
+    /// [`open`](Self::open), with options of the log that the settings do not give.
+    pub(super) fn open_with(
+        storage: Arc<dyn log::Storage>,
+        settings: Settings,
+        options: log::Options,
+    ) -> Result<Self> {
         let guarantees = settings.guarantees();
-        let log = log::Log::open(storage, settings.log_options()).map_err(failure::of_log)?;
+        let log = log::Log::open(storage, options).map_err(failure::of_log)?;
         let recovery = log.recovery();
         if let Some(file) = &recovery.torn_file {
             tracing::warn!(
@@ -72,6 +88,8 @@ impl Shared {
             warm: OnceCell::new(),
             checkpoint: Checkpoint::default(),
             tasks: Mutex::default(),
+            #[cfg(feature = "distributed")]
+            replica: None,
         };
         shared.next_checkpoint(checkpoint_bytes);
         Ok(shared)
@@ -99,29 +117,61 @@ impl Shared {
         self.warm.get_or_try_init(load).await.map(drop)
     }
 
+    /// Resolves when there is room for a batch that was refused.
+    #[cfg(not(feature = "distributed"))]
+    pub(super) fn room(&self) -> Room {
+        Room::Log(self.log.room())
+    }
+
+    /// Resolves when there is room for a batch that was refused.
+    #[cfg(feature = "distributed")]
+    pub(super) fn room(&self) -> Room {
+        match &self.replica {
+            None => Room::Log(self.log.room()),
+            Some(replica) => Room::Shared(replica.drained()),
+        }
+    }
+
+    /// Submits a batch of events alone.
+    #[cfg(not(feature = "distributed"))]
+    pub(super) fn submit_batch(&self, batch: log::Batch) -> Result<Submission, log::SubmitError> {
+        self.log.submit(batch).map(Submission::Log)
+    }
+
+    /// Submits a batch of events alone.
+    #[cfg(feature = "distributed")]
+    pub(super) fn submit_batch(&self, batch: log::Batch) -> Result<Submission, log::SubmitError> {
+        match &self.replica {
+            None => self.log.submit(batch).map(Submission::Log),
+            Some(_) => self
+                .core()
+                .submit(&self.log, batch, Vec::new(), Terms::default()),
+        }
+    }
+
     /// Runs `submit` until the queue has room for its batch. It gets the batch back each time.
     pub(super) async fn submit(
         &self,
         mut batch: log::Batch,
-        mut submit: impl FnMut(log::Batch) -> Result<log::Submitted, Refusal>,
-    ) -> Result<log::Submitted> {
+        mut submit: impl FnMut(log::Batch) -> Result<Submission, Refusal>,
+    ) -> Result<Submission> {
         self.grew(batch.bytes());
         loop {
-            let room = self.log.room();
+            let room = self.room();
             match submit(batch) {
                 Ok(submitted) => return Ok(submitted),
                 Err(Refusal::Log(log::SubmitError::Full(refused))) => batch = refused,
                 Err(Refusal::Log(error)) => return Err(failure::of_submit(error)),
                 Err(Refusal::Engine(error)) => return Err(error),
             }
-            room.await;
+            room.wait().await;
         }
     }
 
     /// Submits control records alone, and waits until they are durable and applied.
     pub(super) async fn record(self: &Arc<Self>, changes: Vec<Change>) -> Result<()> {
         let submitted = self.submit_changes(changes).await?;
-        submitted.await.map_err(failure::of_log)?;
+        submitted.await?;
         self.core().advance();
         Ok(())
     }
@@ -130,7 +180,7 @@ impl Shared {
     pub(super) async fn submit_changes(
         self: &Arc<Self>,
         changes: Vec<Change>,
-    ) -> Result<log::Submitted> {
+    ) -> Result<Submission> {
         let mut batch = log::Batch::new();
         for change in &changes {
             change.push_to(&mut batch)?;

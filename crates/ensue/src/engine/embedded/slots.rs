@@ -8,10 +8,24 @@ use std::hash::BuildHasher;
 
 use super::lanes::LaneRef;
 
-/// What a topic and a key hash to. Differs from process to process, so that nobody can choose keys
-/// that all fall into one slot.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Hasher(foldhash::fast::RandomState);
+/// What a topic and a key hash to. Random, so that nobody can choose keys that all fall into one
+/// slot, and where processes share a log the same in all of them.
+#[derive(Clone, Debug)]
+pub(super) enum Hasher {
+    /// For this process alone.
+    Random(foldhash::fast::RandomState),
+    /// For every process of whatever version that knows the seed.
+    Seeded(u64),
+}
+
+impl Default for Hasher {
+    fn default() -> Self {
+        Self::Random(foldhash::fast::RandomState::default())
+    }
+}
+
+/// A slot that no member of this process has.
+pub(super) const NOBODY: u64 = 0;
 
 /// The hash of a topic and a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -19,8 +33,25 @@ pub(super) struct LaneHash(u32);
 
 impl Hasher {
     pub(super) fn hash_of(&self, topic: &str, key: &str) -> LaneHash {
-        LaneHash(self.0.hash_one(LaneRef(topic, key)) as u32)
+        LaneHash(match self {
+            Self::Random(state) => state.hash_one(LaneRef(topic, key)) as u32,
+            Self::Seeded(seed) => seeded(*seed, topic, key),
+        })
     }
+}
+
+/// FNV-1a over the topic, a byte that no topic has, and the key, then the finaliser of MurmurHash3.
+/// Never to be changed: processes of different versions have to agree.
+fn seeded(seed: u64, topic: &str, key: &str) -> u32 {
+    const PRIME: u64 = 0x0000_0100_0000_01b3;
+    let bytes = topic.bytes().chain([0xff]).chain(key.bytes());
+    let mut hash = bytes.fold(seed ^ 0xcbf2_9ce4_8422_2325, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(PRIME)
+    });
+    for factor in [0xff51_afd7_ed55_8ccd, 0xc4ce_b9fe_1a85_ec53] {
+        hash = (hash ^ (hash >> 33)).wrapping_mul(factor);
+    }
+    ((hash ^ (hash >> 33)) >> 32) as u32
 }
 
 impl LaneHash {
@@ -90,33 +121,27 @@ impl Slots {
         moves
     }
 
-    /// Shares the slots among `members`, moving as few as can be; how many changed hands at once.
-    pub(super) fn share(&mut self, members: &[u64]) -> usize {
+    /// How many of the slot's events are in its owner's hands.
+    pub(super) fn out(&self, slot: u8) -> usize {
+        self.0.get(usize::from(slot)).map_or(0, |slot| slot.out)
+    }
+
+    /// Shares the slots for which `is_here` holds among `members`, moving as few as can be; the
+    /// others go to [`NOBODY`]. How many changed hands at once.
+    pub(super) fn share(&mut self, members: &[u64], is_here: impl Fn(u8) -> bool) -> usize {
         if members.is_empty() {
             return 0;
         }
-        let (each, more) = (SLOTS / members.len(), SLOTS % members.len());
-        let mut room: Vec<(u64, usize)> = members
-            .iter()
-            .enumerate()
-            .map(|(index, member)| (*member, each + usize::from(index < more)))
-            .collect();
-        let mut homeless = Vec::new();
-        for slot in self.0.iter_mut() {
-            match room
-                .iter_mut()
-                .find(|(member, room)| *member == slot.heir && *room > 0)
-            {
-                Some((_, room)) => *room -= 1,
-                None => homeless.push(slot),
+        let members: Vec<(u64, usize)> = members.iter().map(|member| (*member, 1)).collect();
+        let mut here = Vec::with_capacity(SLOTS);
+        for (number, slot) in (0..=u8::MAX).zip(self.0.iter_mut()) {
+            if is_here(number) {
+                here.push(&mut slot.heir);
+            } else {
+                slot.heir = NOBODY;
             }
         }
-        for slot in homeless {
-            if let Some((member, room)) = room.iter_mut().find(|(_, room)| *room > 0) {
-                slot.heir = *member;
-                *room -= 1;
-            }
-        }
+        allot(here.into_iter(), &members);
         let mut moved = 0;
         for slot in self
             .0
@@ -130,9 +155,73 @@ impl Slots {
     }
 }
 
+/// Gives each slot an heir, in proportion to the weights, moving as few as can be.
+pub(super) fn allot<'a>(
+    heirs: impl ExactSizeIterator<Item = &'a mut u64>,
+    weights: &[(u64, usize)],
+) {
+    let (slots, whole) = (heirs.len(), weights.iter().map(|(_, weight)| weight).sum());
+    let share = |weight: usize| (slots * weight).checked_div(whole).unwrap_or(0);
+    let mut more = slots
+        - weights
+            .iter()
+            .map(|(_, weight)| share(*weight))
+            .sum::<usize>();
+    let mut room: Vec<(u64, usize)> = Vec::with_capacity(weights.len());
+    for (heir, weight) in weights {
+        let one = usize::from(more > 0);
+        more -= one;
+        room.push((*heir, share(*weight) + one));
+    }
+    let mut homeless = Vec::new();
+    for heir in heirs {
+        match room.iter_mut().find(|(it, room)| it == heir && *room > 0) {
+            Some((_, room)) => *room -= 1,
+            None => homeless.push(heir),
+        }
+    }
+    for heir in homeless {
+        if let Some((it, room)) = room.iter_mut().find(|(_, room)| *room > 0) {
+            *heir = *it;
+            *room -= 1;
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn all(_: u8) -> bool {
+        true
+    }
+
+    #[test]
+    fn what_is_not_here_belongs_to_nobody() {
+        let mut slots = Slots::new(1);
+        slots.hand_out(3);
+        slots.share(&[1, 2], |slot| slot >= 128);
+        assert_eq!((owned(&slots, NOBODY), owned(&slots, 2)), (127, 64));
+        assert!(slots.take_back(3), "it goes when it is back");
+        assert_eq!(slots.owner(3), NOBODY);
+    }
+
+    #[test]
+    fn a_seeded_hash_never_changes() {
+        let hash = |seed, topic, key| Hasher::Seeded(seed).hash_of(topic, key).0;
+        assert_eq!(hash(7, "orders", "o-1"), 0);
+        assert_ne!(hash(7, "orders", "o-1"), hash(8, "orders", "o-1"));
+        assert_ne!(hash(7, "a", "bc"), hash(7, "ab", "c"));
+        let mut slots = [0; SLOTS];
+        for key in 0..25_600 {
+            let hash = Hasher::Seeded(7).hash_of("orders", &format!("o-{key}"));
+            slots[usize::from(hash.slot())] += 1;
+        }
+        assert!(
+            slots.iter().all(|count| (50..160).contains(count)),
+            "{slots:?}"
+        );
+    }
 
     fn owned(slots: &Slots, member: u64) -> usize {
         slots.0.iter().filter(|slot| slot.owner == member).count()
@@ -141,9 +230,9 @@ mod tests {
     #[test]
     fn slots_are_shared_evenly_and_stay_where_they_can() {
         let mut slots = Slots::new(1);
-        assert_eq!(slots.share(&[1, 2]), 128);
+        assert_eq!(slots.share(&[1, 2], all), 128);
         let before: Vec<u64> = slots.0.iter().map(|slot| slot.owner).collect();
-        slots.share(&[1, 2, 3]);
+        slots.share(&[1, 2, 3], all);
         for member in [1, 2, 3] {
             assert!((85..=86).contains(&owned(&slots, member)));
         }
@@ -156,7 +245,7 @@ mod tests {
             moved.clone().all(|(slot, _)| slot.owner == 3),
             "only the new one gets slots"
         );
-        slots.share(&[2, 3]);
+        slots.share(&[2, 3], all);
         assert_eq!(
             (owned(&slots, 1), owned(&slots, 2), owned(&slots, 3)),
             (0, 128, 128)
@@ -167,7 +256,7 @@ mod tests {
     fn a_slot_with_an_event_out_moves_when_it_is_back() {
         let mut slots = Slots::new(1);
         (0..=255).for_each(|slot| slots.hand_out(slot));
-        assert_eq!(slots.share(&[2]), 0);
+        assert_eq!(slots.share(&[2], all), 0);
         assert_eq!(slots.owner(7), 1);
         assert!(slots.take_back(7));
         assert_eq!(slots.owner(7), 2);

@@ -77,12 +77,21 @@ impl Live {
         self.cursor = staged.cursor;
         self.rest = staged.rest;
         for (position, lane, envelope) in staged.events {
-            if position < self.replayed && group.is_settled(position) {
+            let is_old = position < self.replayed;
+            if is_old && group.is_settled(position) {
                 continue;
             }
-            self.window
-                .push(self.from, position, envelope.content().len() as u32, lane);
-            self.from = position + 1;
+            let from = std::mem::replace(&mut self.from, position + 1);
+            if !self.mine.has(lane.slot()) {
+                continue;
+            }
+            let bytes = envelope.content().len() as u32;
+            if !self.window.add(from, position, bytes, lane) {
+                continue;
+            }
+            if is_old {
+                self.returned.insert(position, lane);
+            }
             self.enqueue(Ready {
                 position,
                 lane,
@@ -96,7 +105,10 @@ impl Live {
 
     /// Notes that nothing of this group lies before the cursor, if that is worth a record.
     pub(super) fn pass(&mut self, low: u64, records_min: u64) {
-        if self.window.is_empty() && self.cursor.saturating_sub(self.from.max(low)) >= records_min {
+        if self.window.is_empty()
+            && self.mine.has(0)
+            && self.cursor.saturating_sub(self.from.max(low)) >= records_min
+        {
             self.passed.push((self.from, self.cursor));
             self.from = self.cursor;
         }

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use ensue_log as log;
 use serde::{Deserialize, Serialize};
 
+use super::cluster::Cluster;
 use super::group::Group;
 use super::record::{CONTROL, Change};
 use super::schedule::Schedules;
@@ -22,6 +23,8 @@ pub(super) struct State {
     version: u32,
     pub(super) groups: BTreeMap<String, Group>,
     pub(super) schedules: Schedules,
+    #[serde(default)]
+    pub(super) cluster: Cluster,
 }
 
 impl State {
@@ -45,10 +48,24 @@ impl State {
             Change::Cancelled(cancelled) => {
                 self.schedules.remove_all(&cancelled.ids);
             }
+            Change::Opened(opened) => self.cluster.open(position, opened),
+            Change::Gone(gone) => {
+                self.cluster.remove(gone.boot);
+                let groups = self.groups.values_mut();
+                groups.for_each(|group| group.share(&self.cluster));
+            }
+            Change::Framed(framed) => self.cluster.framed(position, framed),
             _ => {}
         }
         if let Some(group) = change.group().and_then(|name| self.groups.get_mut(name)) {
-            group.apply(change);
+            group.apply(change, &self.cluster);
+            let moves = matches!(
+                change,
+                Change::Joined(_) | Change::Left(_) | Change::Reset(_)
+            );
+            if moves && self.cluster.is_shared() {
+                group.share(&self.cluster);
+            }
         }
     }
 
@@ -75,6 +92,7 @@ impl State {
             version: VERSION,
             groups: &self.groups,
             schedules: &self.schedules,
+            cluster: &self.cluster,
         };
         stored
             .serialize(&mut serializer)
@@ -135,4 +153,5 @@ struct Stored<'a> {
     version: u32,
     groups: &'a BTreeMap<String, Group>,
     schedules: &'a Schedules,
+    cluster: &'a Cluster,
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use ensue_log as log;
 
+use super::cluster::Cluster;
 use super::failure;
 use super::filter::Filter;
 use super::group::Group;
@@ -35,7 +36,10 @@ pub(super) fn of_engine(shared: &Shared) -> Result<EngineStatus> {
             .state
             .groups
             .iter()
-            .map(|(name, group)| count(name, group, core.lives.get(name), end))
+            .map(|(name, group)| {
+                let live = core.lives.get(name);
+                count(name, group, live, &core.state.cluster, end)
+            })
             .collect();
         (
             log,
@@ -46,7 +50,7 @@ pub(super) fn of_engine(shared: &Shared) -> Result<EngineStatus> {
     };
     Ok(EngineStatus {
         url: shared.settings.url.clone(),
-        trouble: log.poisoned,
+        trouble: trouble(shared, log.poisoned),
         durability: durability(log.durability).to_owned(),
         first: Position::new(log.first.get()),
         end: Position::new(log.durable.get()),
@@ -57,6 +61,18 @@ pub(super) fn of_engine(shared: &Shared) -> Result<EngineStatus> {
         next_due,
         guarantees: shared.guarantees.clone(),
     })
+}
+
+#[cfg(not(feature = "distributed"))]
+fn trouble(_: &Shared, poisoned: Option<String>) -> Option<String> {
+    poisoned
+}
+
+/// Why the engine does not work: its own log, or the server.
+#[cfg(feature = "distributed")]
+fn trouble(shared: &Shared, poisoned: Option<String>) -> Option<String> {
+    let replica = shared.replica.as_ref();
+    poisoned.or_else(|| replica.and_then(super::replica::Replica::trouble))
 }
 
 pub(super) fn durability(durability: log::Durability) -> &'static str {
@@ -86,12 +102,12 @@ pub(super) fn of_state(state: &State, view: &log::View) -> Result<Vec<GroupStatu
     let groups = state
         .groups
         .iter()
-        .map(|(name, group)| count(name, group, None, end))
+        .map(|(name, group)| count(name, group, None, &state.cluster, end))
         .collect();
     with_lag(view, groups)
 }
 
-fn count(name: &str, group: &Group, live: Option<&Live>, end: u64) -> Counted {
+fn count(name: &str, group: &Group, live: Option<&Live>, cluster: &Cluster, end: u64) -> Counted {
     let seats = live.map(|live| live.seats.as_slice()).unwrap_or_default();
     let member = |seat: &super::live::Seat| MemberStatus {
         id: seat.member,
@@ -99,7 +115,17 @@ fn count(name: &str, group: &Group, live: Option<&Live>, end: u64) -> Counted {
     };
     let next_due = group.lanes.next_due();
     let is_out = |position| live.is_some_and(|live| live.out.contains_key(&position));
-    let ready = live.map_or(0, |live| live.ready().count()) + group.lanes.ready(is_out);
+    // Where several share the log, each knows only what it has read for itself.
+    let read = live.filter(|_| !cluster.is_shared());
+    let ready = read.map_or(0, |live| live.ready().count()) + group.lanes.ready(is_out);
+    let elsewhere = group.sessions.iter().filter(|session| {
+        cluster.is_alive(session.boot) && !seats.iter().any(|it| it.member == session.member)
+    });
+    let elsewhere = elsewhere.map(|session| MemberStatus {
+        id: session.member,
+        // Only its own process knows.
+        in_flight: 0,
+    });
     let status = GroupStatus {
         name: name.to_owned(),
         topics: group.topics.iter().map(ToString::to_string).collect(),
@@ -115,13 +141,14 @@ fn count(name: &str, group: &Group, live: Option<&Live>, end: u64) -> Counted {
             .iter()
             .filter(|seat| !seat.is_gone)
             .map(member)
+            .chain(elsewhere)
             .collect(),
     };
     let filter = match live {
         Some(live) => live.filter.clone(),
         None => Arc::new(Filter::new(group.topics.clone(), group.types.clone())),
     };
-    let ahead = match live {
+    let ahead = match read {
         Some(live) => vec![(live.cursor, end)],
         None => ahead(group, end),
     };

@@ -42,6 +42,7 @@ pub(super) enum Step {
 #[derive(Debug)]
 pub(super) struct Reading {
     pub(super) epoch: u64,
+    pub(super) rewinds: u64,
     pub(super) cursor: u64,
     pub(super) rest: Option<(log::Chunk, log::Place)>,
 }
@@ -150,7 +151,8 @@ impl Live {
         if self.is_reading || self.seats.iter().any(is_full) {
             return self.wait(ask, None);
         }
-        if !self.has_room_aside(group, ask) {
+        // What was at work before has to be known first: it holds up what was put aside.
+        if self.cursor >= self.replayed && !self.has_room_aside(group, ask) {
             return self.wait(ask, None);
         }
         if self.rest.is_none() && self.cursor >= ask.end {
@@ -160,6 +162,7 @@ impl Live {
         self.is_reading = true;
         Step::Read(Reading {
             epoch: self.epoch,
+            rewinds: self.rewinds,
             cursor: self.cursor,
             rest: self.rest.take(),
         })
@@ -218,11 +221,13 @@ impl Live {
         let mut returned = self.returned.iter().filter(|(_, of)| **of == hash);
         let returned = returned.next().map(|(position, _)| position);
         let stale = self.stale.first(hash);
+        let unread = (self.cursor < self.replayed).then_some(self.cursor);
         parking
             .into_iter()
             .chain(returned)
             .copied()
             .chain(stale)
+            .chain(unread)
             .min()
     }
 

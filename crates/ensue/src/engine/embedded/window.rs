@@ -45,17 +45,42 @@ pub(super) struct Window {
 }
 
 impl Window {
-    /// Adds an event that was read, which follows all others.
-    pub(super) fn push(&mut self, from: u64, position: u64, bytes: u32, lane: LaneHash) {
-        let status = Status::Ready;
-        self.entries.push_back(Entry {
+    /// Adds an event that was read: mostly it follows all others, but not when reading began anew.
+    /// Whether it was not there yet.
+    pub(super) fn add(&mut self, from: u64, position: u64, bytes: u32, lane: LaneHash) -> bool {
+        let entry = Entry {
             from,
             position,
             owner: 0,
             bytes,
             lane,
-            status,
-        });
+            status: Status::Ready,
+        };
+        if self
+            .entries
+            .back()
+            .is_none_or(|last| last.position < position)
+        {
+            self.entries.push_back(entry);
+            return true;
+        }
+        let place = self
+            .entries
+            .binary_search_by_key(&position, |entry| entry.position);
+        match place {
+            Ok(_) => false,
+            Err(index) => {
+                self.entries.insert(index, entry);
+                true
+            }
+        }
+    }
+
+    /// Forgets what was read for nobody yet, where `is_meant` says so.
+    pub(super) fn forget_ready(&mut self, is_meant: impl Fn(LaneHash) -> bool) {
+        self.entries
+            .retain(|entry| entry.status != Status::Ready || !is_meant(entry.lane));
+        self.settle(0);
     }
 
     /// Whether every event that was read has an outcome.

@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use proptest::prelude::*;
 use tokio::sync::Notify;
 
+use super::cluster::Cluster;
 use super::filter::Filter;
 use super::group::Group;
 use super::live::{Live, Seat};
@@ -180,14 +181,21 @@ impl World {
             types: None,
             start: 0,
         });
-        self.group.apply(&joined);
+        self.group.apply(&joined, &Cluster::default());
         self.applied.push(joined);
         let seat = Seat::new(member, IN_FLIGHT_MAX, Arc::new(Notify::new()));
         let (group, end) = (&self.group, self.events.len() as u64);
         let live = self.live.get_or_insert_with(|| {
             self.epoch += 1;
             let filter = Arc::new(Filter::new(group.topics.clone(), None));
-            Live::new(group, &seat, filter, (self.epoch, boot, end), now)
+            Live::new(
+                group,
+                &seat,
+                filter,
+                (self.epoch, boot, end),
+                &Cluster::default(),
+                now,
+            )
         });
         live.sit_down(seat);
         self.workers.push(Worker {
@@ -222,7 +230,7 @@ impl World {
         let mut replayed = Group::new(0);
         self.applied
             .iter()
-            .for_each(|change| replayed.apply(change));
+            .for_each(|change| replayed.apply(change, &Cluster::default()));
         assert_eq!(replayed, self.group);
         let bytes = rmp_serde::to_vec_named(&self.group).unwrap();
         assert_eq!(rmp_serde::from_slice::<Group>(&bytes).unwrap(), self.group);
@@ -397,7 +405,7 @@ impl World {
                 .collect(),
             _ => Vec::new(),
         };
-        self.group.apply(&change);
+        self.group.apply(&change, &Cluster::default());
         self.applied.push(change.clone());
         if let Some(live) = &mut self.live {
             match &change {

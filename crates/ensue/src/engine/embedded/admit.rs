@@ -1,0 +1,120 @@
+//! What the fold of a shared log takes from a process, and what it refuses: fencing.
+//!
+//! Every process decides the same, because a decision depends on nothing but the records before.
+
+use super::cluster::Writer;
+use super::record::Change;
+use super::replica::Refusal;
+use super::state::State;
+
+impl State {
+    /// Whether a record of the process `boot` may happen now.
+    pub(super) fn admit(&self, boot: u64, change: &Change) -> Result<(), Refusal> {
+        match change {
+            Change::Joined(joined) => {
+                if joined.boot != boot {
+                    return Err(Refusal::Fenced(joined.group.clone()));
+                }
+                let last = self.groups.get(&joined.group).map_or(0, |it| it.member);
+                match joined.member > last {
+                    true => Ok(()),
+                    false => Err(Refusal::Overtaken("a member joined the group")),
+                }
+            }
+            Change::Committed(committed) => {
+                self.admit_member(boot, &committed.group, committed.member)
+            }
+            Change::Begun(begun) => self.admit_member(boot, &begun.group, 0),
+            Change::Deleted(deleted) => self.admit_deletion(&deleted.group),
+            Change::Redriven(it) => self.admit_dead(&it.group, &it.positions),
+            Change::Discarded(it) => self.admit_dead(&it.group, &it.positions),
+            Change::Reset(reset) if !self.groups.contains_key(&reset.group) => Err(
+                Refusal::Impossible(format!("the group `{}` was deleted", reset.group)),
+            ),
+            Change::Fired(fired) => self.admit_schedules(&fired.ids),
+            Change::Gone(gone) => {
+                let process = self.cluster.get(gone.boot);
+                let is_same = |counter: u64| process.is_some_and(|it| it.counter == counter);
+                match gone.counter {
+                    None if gone.boot == boot => Ok(()),
+                    Some(counter) if is_same(counter) => Ok(()),
+                    _ => Err(Refusal::Overtaken("the process lives, or is gone already")),
+                }
+            }
+            Change::Framed(_) => Err(Refusal::Impossible("only the fold writes this".to_owned())),
+            Change::Left(_)
+            | Change::Reset(_)
+            | Change::Scheduled(_)
+            | Change::Cancelled(_)
+            | Change::Opened(_)
+            | Change::Released(_) => Ok(()),
+        }
+    }
+
+    /// Whether the process has this member in the group; 0 is any.
+    fn admit_member(&self, boot: u64, group: &str, member: u64) -> Result<(), Refusal> {
+        let sessions = self.groups.get(group).map(|group| &group.sessions);
+        let is_in = sessions.is_some_and(|sessions| {
+            let mut sessions = sessions.iter();
+            sessions.any(|it| it.boot == boot && (member == 0 || it.member == member))
+        });
+        match is_in {
+            true => Ok(()),
+            false => Err(Refusal::Fenced(group.to_owned())),
+        }
+    }
+
+    fn admit_deletion(&self, name: &str) -> Result<(), Refusal> {
+        let sessions = self.groups.get(name).map(|group| &group.sessions);
+        let is_used = sessions.is_some_and(|sessions| {
+            let mut sessions = sessions.iter();
+            sessions.any(|session| self.cluster.is_alive(session.boot))
+        });
+        match is_used {
+            true => Err(Refusal::Impossible(format!(
+                "the group `{name}` has members; stop them before it is deleted"
+            ))),
+            false => Ok(()),
+        }
+    }
+
+    fn admit_dead(&self, name: &str, positions: &[u64]) -> Result<(), Refusal> {
+        let lanes = self.groups.get(name).map(|group| &group.lanes);
+        let is_dead = |position: &u64| lanes.is_some_and(|lanes| lanes.is_dead(*position));
+        match positions.iter().all(is_dead) {
+            true => Ok(()),
+            false => Err(Refusal::Overtaken(
+                "dead letters were redriven or discarded",
+            )),
+        }
+    }
+
+    fn admit_schedules(&self, ids: &[String]) -> Result<(), Refusal> {
+        match ids.iter().all(|id| self.schedules.get(id).is_some()) {
+            true => Ok(()),
+            false => Err(Refusal::Overtaken(
+                "scheduled events were appended or cancelled",
+            )),
+        }
+    }
+
+    /// The process that wrote a frame, if the frame counts: not when it came twice, when one
+    /// before it is missing (both will be sent again), or when its process is gone.
+    pub(super) fn admit_frame(
+        &self,
+        writer: Writer,
+        counter: u64,
+        first: Option<&Change>,
+        position: u64,
+    ) -> Option<u64> {
+        match self.cluster.of_writer(writer) {
+            Some((boot, process)) => (counter == process.counter + 1).then_some(boot),
+            None => {
+                let opens =
+                    matches!(first, Some(Change::Opened(opened)) if opened.writer == writer);
+                // The record will be the next one.
+                (counter == 1 && opens).then_some(position)
+            }
+        }
+    }
+}

@@ -1,0 +1,112 @@
+//! The processes that work on one log by way of a shared one: who lives, and how far each has
+//! written. Empty for a log with one owner.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::record::{Framed, Opened};
+
+/// The fold of what processes say of themselves.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(super) struct Cluster {
+    /// By the positions of the records that they opened with.
+    processes: BTreeMap<u64, Process>,
+    /// What keys are hashed with, so that all processes agree who has which.
+    seed: Option<u64>,
+    /// The last frame that was folded.
+    pub(super) mark: Option<Mark>,
+}
+
+/// A process that opened the log and is not gone.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct Process {
+    /// What its frames say they are from.
+    pub(super) writer: Writer,
+    /// The number of its last frame.
+    pub(super) counter: u64,
+    /// For people.
+    pub(super) name: String,
+}
+
+/// Who wrote a frame: the two halves of a random number of 128 bits.
+pub(super) type Writer = (u64, u64);
+
+/// The last frame of the shared log that is in this one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Mark {
+    /// Where its record is.
+    pub(super) position: u64,
+    /// Its sequence number in the shared log, and its checksum.
+    pub(super) sequence: u64,
+    pub(super) checksum: u32,
+    /// From where the shared log has to be read again: frames in several messages may be under
+    /// way.
+    pub(super) resume: u64,
+}
+
+impl Cluster {
+    /// Whether the log is the replica of a shared one.
+    pub(super) fn is_shared(&self) -> bool {
+        self.seed.is_some()
+    }
+
+    pub(super) fn seed(&self) -> Option<u64> {
+        self.seed
+    }
+
+    pub(super) fn open(&mut self, position: u64, opened: &Opened) {
+        self.seed.get_or_insert(opened.writer.0);
+        let process = Process {
+            writer: opened.writer,
+            counter: 0,
+            name: opened.name.clone(),
+        };
+        self.processes.insert(position, process);
+    }
+
+    pub(super) fn remove(&mut self, boot: u64) {
+        self.processes.remove(&boot);
+    }
+
+    pub(super) fn framed(&mut self, position: u64, framed: &Framed) {
+        let mut processes = self.processes.values_mut();
+        if let Some(process) = processes.find(|it| it.writer == framed.writer) {
+            process.counter = framed.counter;
+        }
+        self.mark = Some(Mark {
+            position,
+            sequence: framed.sequence,
+            checksum: framed.checksum,
+            resume: framed.resume,
+        });
+    }
+
+    /// Whether the process that opened with the record at `boot` lives.
+    pub(super) fn is_alive(&self, boot: u64) -> bool {
+        self.processes.contains_key(&boot)
+    }
+
+    pub(super) fn get(&self, boot: u64) -> Option<&Process> {
+        self.processes.get(&boot)
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = (u64, &Process)> {
+        self.processes
+            .iter()
+            .map(|(boot, process)| (*boot, process))
+    }
+}
+
+/// What the shared log's fold asks.
+#[cfg(feature = "distributed")]
+impl Cluster {
+    pub(super) fn of_writer(&self, writer: Writer) -> Option<(u64, &Process)> {
+        self.iter().find(|(_, process)| process.writer == writer)
+    }
+
+    /// The process that does what only one has to do.
+    pub(super) fn leader(&self) -> Option<u64> {
+        self.processes.keys().next().copied()
+    }
+}

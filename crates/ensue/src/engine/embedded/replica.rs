@@ -1,0 +1,369 @@
+//! A log that is the replica of a shared one: the embedded engine on several machines.
+//!
+//! ```text
+//! append, commit, … ─> outbox ─> send ─> the shared log (NATS, Kafka, RabbitMQ, Redis, PostgreSQL)
+//!                                            │
+//!            other processes ────────────────┤
+//!                                            v
+//!  state, members <─ admit, append, apply <─ fold ─> this process's own log, on disk
+//! ```
+//!
+//! Processes write *frames* of batches (`frame`) into one shared log and all read all of it, in
+//! the same order. Each folds every frame into a log of its own, with the same code and hence the
+//! same positions, duplicates, conflicts and state: a replicated state machine, as in Tango
+//! (Balakrishnan et al., SOSP 2013) and Delos (OSDI 2020). What this process submits takes effect
+//! when it is read back, and is acknowledged when the server has acknowledged it, too.
+//!
+//! So the server has to give nothing but order and durability. Dedup, conditional appends,
+//! schedules, dead letters and state work as in the embedded engine, because they are the embedded
+//! engine; a commit is atomic because it lies in one frame.
+//!
+//! # Who has a key
+//!
+//! A key's slot belongs to one process at a time (`shares`), as the fold says; within the process
+//! `slots` gives it to a member. A process that is silent for its lease is taken for dead by the
+//! others (`lease`), with a record in the log: what it writes after that record is refused
+//! (`admit`), however late it wakes up. This is the fencing token of Kleppmann's "How to do
+//! distributed locking", with the log's order as the token.
+//!
+//! # What it costs
+//!
+//! Every process reads everything that is written in the namespace and keeps it on its own disk:
+//! reading, replaying and querying never leave the machine, and the throughput of a namespace is
+//! what one machine can take in. The copy is rebuilt from the server when it is missing, torn or of
+//! another log.
+
+mod directory;
+mod fold;
+mod frame;
+mod lease;
+mod outbox;
+mod send;
+mod ticket;
+
+use std::collections::HashMap;
+use std::sync::atomic::AtomicI64;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use ensue_log as log;
+use futures_util::future::BoxFuture;
+use tokio::sync::{Notify, watch};
+
+use super::cluster::Writer;
+use super::core::{Core, Terms};
+use super::record::{Change, Gone, Left, Opened};
+use super::shared::Shared;
+use super::{Embedded, Settings, failure, fetch};
+use crate::engine::shared_log::{Server, SharedLog};
+use crate::engine::table::Url;
+use crate::engine::{Atomicity, DedupWindow, Guarantees, SharedEngine, duration};
+use crate::error::{Error, Result};
+use crate::time::Clock;
+
+pub(super) use self::outbox::Outbox;
+pub(super) use self::ticket::{Refusal, Ticket};
+
+/// Connects to a server once.
+pub(crate) type Dial = fn(Url) -> BoxFuture<'static, Result<Arc<dyn SharedLog>>>;
+
+/// The options of a replica, beside those of its server and of the embedded engine.
+pub(crate) const OPTIONS: &[(&str, &str)] = &[
+    (
+        "lease",
+        "how long a silent process keeps its keys, such as `10s`; default 10s, at least 500ms",
+    ),
+    (
+        "replica",
+        "directory for this process's copy of the log; default: one in the user's cache",
+    ),
+    (
+        "segment_bytes",
+        "size of a segment file of the copy; default 8388608",
+    ),
+    (
+        "parked_max",
+        "retrying, parked and dead events per group before it pauses; default 100000",
+    ),
+    (
+        "state_bytes_max",
+        "bytes of state over all groups; default 268435456",
+    ),
+    (
+        "schedules_max",
+        "events that wait for their time; default 100000",
+    ),
+];
+
+/// How long a silent process keeps its keys, unless the URL says otherwise.
+const LEASE: Duration = Duration::from_secs(10);
+const LEASE_MIN: Duration = Duration::from_millis(500);
+/// Small: every process has its own copy, with a segment in reserve.
+const SEGMENT_BYTES: u64 = 8 * 1024 * 1024;
+/// The longest wait before a server that is away is tried again.
+const RETRY_WAIT_MAX: Duration = Duration::from_secs(2);
+/// How long closing waits for a server that is away: what was not said by then is left to the
+/// lease.
+const FAREWELL: Duration = Duration::from_secs(5);
+
+/// What a replica has beside the engine that works on it.
+#[derive(Debug)]
+pub(super) struct Replica {
+    pub(super) shared_log: Arc<dyn SharedLog>,
+    server: Server,
+    lease: Duration,
+    /// The time of the frame that is being folded, which is the time of its records.
+    time: Arc<AtomicI64>,
+    heard: Mutex<Heard>,
+    work: Arc<Notify>,
+    drained: watch::Receiver<u64>,
+}
+
+/// What was heard of the server and of other processes, and when.
+#[derive(Debug)]
+struct Heard {
+    /// When each process was last heard of.
+    writers: HashMap<Writer, Instant>,
+    /// Since when everything there was has been read, without a pause.
+    current: Instant,
+    /// When the last read ended.
+    read: Instant,
+    /// When this process last wrote.
+    wrote: Instant,
+    /// Why the server cannot be reached, if it cannot.
+    trouble: Option<String>,
+}
+
+impl Replica {
+    fn heard(&self) -> MutexGuard<'_, Heard> {
+        self.heard.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Changes when there is room for more.
+    pub(super) fn drained(&self) -> watch::Receiver<u64> {
+        let mut drained = self.drained.clone();
+        drained.mark_unchanged();
+        drained
+    }
+
+    pub(super) fn trouble(&self) -> Option<String> {
+        self.heard().trouble.clone()
+    }
+
+    pub(super) fn is_durable(&self) -> bool {
+        self.shared_log.about().is_durable
+    }
+}
+
+/// Opens a replica of the shared log that `url` names; completes when it is up to date.
+///
+/// # Errors
+/// [`Error::Url`], [`Error::Unavailable`] when the server is away for `connect_timeout`,
+/// [`Error::Unfit`] when it cannot be used.
+pub(crate) async fn open(url: Url, port: u16, dial: Dial, clock: Clock) -> Result<SharedEngine> {
+    let server = Server::of(&url, port)?;
+    let mut settings = Settings::of(&url, clock)?;
+    settings.durability = log::Durability::Os;
+    if url.option("segment_bytes").is_none() {
+        settings.segment_bytes = SEGMENT_BYTES;
+    }
+    let lease = lease_of(&url)?;
+    let shared_log = dial_patiently(&url, &server, dial).await?;
+    let time = Arc::new(AtomicI64::new(0));
+    let now = Instant::now();
+    let opened = opening();
+    let outbox = Outbox::new(opened.writer, shared_log.message_bytes_max());
+    let replica = Replica {
+        work: outbox.work.clone(),
+        drained: outbox.drained(),
+        heard: Mutex::new(Heard {
+            writers: HashMap::new(),
+            current: now,
+            read: now,
+            wrote: now,
+            trouble: None,
+        }),
+        shared_log,
+        server,
+        lease,
+        time,
+    };
+    let shared = directory::open(&url, settings, replica, outbox).await?;
+    let opened = shared.core().introduce(opened).ok_or(Error::Closed)?;
+    shared.start();
+    fold::start(&shared);
+    send::start(&shared);
+    lease::start(&shared);
+    match opened.await {
+        Ok(_) => {}
+        Err(error) => {
+            shared.stop_tasks();
+            return Err(error);
+        }
+    }
+    Ok(Arc::new(Embedded { shared }))
+}
+
+/// What this process introduces itself with: a name that no other has.
+pub(super) fn opening() -> Opened {
+    Opened {
+        writer: uuid::Uuid::now_v7().as_u64_pair(),
+        name: format!("process {}", std::process::id()),
+    }
+}
+
+fn lease_of(url: &Url) -> Result<Duration> {
+    let Some(text) = url.option("lease") else {
+        return Ok(LEASE);
+    };
+    match duration::parse(text) {
+        Some(lease) if lease >= LEASE_MIN => Ok(lease),
+        _ => Err(url.invalid(format!(
+            "`lease` is `{text}`, it must be at least 500ms, with a unit: ms, s, m, h or d"
+        ))),
+    }
+}
+
+/// Connects, trying again for a while when the server is away.
+async fn dial_patiently(url: &Url, server: &Server, dial: Dial) -> Result<Arc<dyn SharedLog>> {
+    let begin = Instant::now();
+    let mut pause = Pause::default();
+    loop {
+        match dial(url.clone()).await {
+            Err(Error::Unavailable { server: at, reason })
+                if begin.elapsed() < server.connect_timeout =>
+            {
+                tracing::warn!(server = at, reason, "the server is away, trying again");
+                pause.wait().await;
+            }
+            outcome => return outcome,
+        }
+    }
+}
+
+/// Longer and longer waits, with chance in them so that processes do not come back at once.
+#[derive(Debug, Default)]
+struct Pause {
+    tries: u32,
+}
+
+impl Pause {
+    async fn wait(&mut self) {
+        let most = Duration::from_millis(50)
+            .saturating_mul(1 << self.tries.min(10))
+            .min(RETRY_WAIT_MAX);
+        self.tries += 1;
+        tokio::time::sleep(most.mul_f64(0.5 + fastrand::f64() / 2.0)).await;
+    }
+}
+
+impl Shared {
+    /// Makes an engine on a log of its own one on the replica of a shared log.
+    fn with_replica(mut self, replica: Replica, outbox: Outbox) -> Self {
+        self.guarantees = self
+            .settings
+            .shared_guarantees(replica.is_durable(), replica.lease);
+        {
+            let mut core = self.core();
+            core.outbox = Some(outbox);
+            // Given when its introduction is read back.
+            core.boot = u64::MAX;
+        }
+        self.replica = Some(replica);
+        self
+    }
+
+    /// Gives away the slots that are to go and of which nothing is in anybody's hands.
+    fn release_slots(&self) -> Result<()> {
+        let mut core = self.core();
+        let names: Vec<String> = core.lives.keys().cloned().collect();
+        for name in names {
+            self.record_own(&mut core, &name)?;
+            let Core { lives, state, .. } = &mut *core;
+            let (Some(live), Some(group)) = (lives.get_mut(&name), state.groups.get(&name)) else {
+                continue;
+            };
+            let Some(released) = live.release_slots(&name, group) else {
+                continue;
+            };
+            let change = Change::Released(released.clone());
+            let mut batch = log::Batch::new();
+            change.push_to(&mut batch)?;
+            let said = core.submit(&self.log, batch, vec![change], Terms::default());
+            if said.is_err()
+                && let Some(live) = core.lives.get_mut(&name)
+            {
+                live.keep_slots(&released);
+            }
+        }
+        Ok(())
+    }
+
+    /// The replica that this engine works on, if it does.
+    fn replica(&self) -> Result<&Replica> {
+        self.replica.as_ref().ok_or(Error::Closed)
+    }
+
+    /// Says that all members left and that this process is gone.
+    pub(super) async fn say_farewell(self: &Arc<Self>) {
+        let mut changes = Vec::new();
+        let boot = {
+            let mut core = self.core();
+            for (group, member) in core.members_here() {
+                core.fence(&group);
+                changes.push(Change::Left(Left { group, member }));
+            }
+            core.boot
+        };
+        changes.push(Change::Gone(Gone {
+            boot,
+            counter: None,
+        }));
+        let mut batch = log::Batch::new();
+        for change in &changes {
+            let _ = change.push_to(&mut batch);
+        }
+        let said = {
+            let mut core = self.core();
+            core.submit(&self.log, batch, changes, Terms::default())
+        };
+        if let Ok(said) = said {
+            match tokio::time::timeout(FAREWELL, said).await {
+                Ok(Ok(_)) => {}
+                _ => tracing::warn!("could not say goodbye: the lease of this process will end"),
+            }
+        }
+        self.halt(Refusal::Closed);
+    }
+
+    /// Nothing goes out any more, and whoever waits is told.
+    fn halt(&self, why: Refusal) {
+        let mut core = self.core();
+        if let Some(outbox) = &mut core.outbox {
+            outbox.halt(why.clone());
+        }
+        while let Some(pending) = core.pop_pending() {
+            if let super::submission::Submission::Shared(ticket) = &pending.submitted {
+                ticket.resolve(Err(why.clone()));
+            }
+            core.conclude(&pending, None);
+        }
+    }
+}
+
+impl Settings {
+    /// What an engine promises whose log is shared.
+    fn shared_guarantees(&self, is_durable: bool, failover: Duration) -> Guarantees {
+        Guarantees {
+            durable_on_acknowledge: is_durable,
+            survives_restart: true,
+            commit: Atomicity::Atomic,
+            dedup: DedupWindow::Events(self.dedup_window.into()),
+            conditional_append: true,
+            schedules: true,
+            replay: true,
+            multi_process: true,
+            failover,
+        }
+    }
+}

@@ -1,0 +1,86 @@
+//! Processes that are silent for their lease are taken for dead.
+//!
+//! Silence is measured by this process's own clock, from when it read a message, and only while it
+//! reads without a pause: whoever was stopped itself, or cut off from the server, knows nothing of
+//! the others. That a process is gone is a record like any other, and counts only if its frames
+//! have not gone on before that record. The oldest process speaks first, the others later, so that
+//! they do not all say the same.
+
+use std::sync::{Arc, Weak};
+use std::time::Instant;
+
+use ensue_log as log;
+
+use super::Replica;
+use crate::engine::embedded::core::Terms;
+use crate::engine::embedded::record::{Change, Gone};
+use crate::engine::embedded::shared::Shared;
+
+/// Starts the task that looks for the dead; it holds the engine only while it works.
+pub(super) fn start(shared: &Arc<Shared>) {
+    shared.keep_task(tokio::spawn(run(Arc::downgrade(shared))));
+}
+
+async fn run(shared: Weak<Shared>) {
+    loop {
+        let Some(wait) = shared.upgrade().and_then(|shared| {
+            let replica = shared.replica.as_ref()?;
+            Some(replica.lease / 4)
+        }) else {
+            return;
+        };
+        tokio::time::sleep(wait).await;
+        let Some(engine) = shared.upgrade() else {
+            return;
+        };
+        engine.bury_the_dead();
+    }
+}
+
+impl Shared {
+    fn bury_the_dead(&self) {
+        let Ok(replica) = self.replica() else {
+            return;
+        };
+        let mut core = self.core();
+        if !core.state.cluster.is_alive(core.boot) {
+            return;
+        }
+        for gone in dead(&core, replica) {
+            tracing::warn!(process = gone.boot, "it is silent and taken for dead");
+            let change = Change::Gone(gone);
+            let mut batch = log::Batch::new();
+            if change.push_to(&mut batch).is_ok() {
+                // Whether it came to anything is seen when it is read back.
+                let _ = core.submit(&self.log, batch, vec![change], Terms::default());
+            }
+        }
+    }
+}
+
+fn dead(core: &crate::engine::embedded::core::Core, replica: &Replica) -> Vec<Gone> {
+    let now = Instant::now();
+    let mut heard = replica.heard();
+    let cluster = &core.state.cluster;
+    heard
+        .writers
+        .retain(|writer, _| cluster.iter().any(|(_, it)| it.writer == *writer));
+    if heard.trouble.is_some() || now - heard.read > replica.lease / 2 {
+        return Vec::new();
+    }
+    let mut gone = Vec::new();
+    // How many others would speak first.
+    let mut elders = 0;
+    for (boot, process) in cluster.iter().filter(|(boot, _)| *boot != core.boot) {
+        let last = heard.writers.get(&process.writer);
+        let since = last.copied().unwrap_or(heard.current).max(heard.current);
+        let silent = now - since;
+        if silent > replica.lease + replica.lease / 2 * elders.min(4) {
+            let counter = Some(process.counter);
+            gone.push(Gone { boot, counter });
+        } else if boot < core.boot {
+            elders += 1;
+        }
+    }
+    gone
+}

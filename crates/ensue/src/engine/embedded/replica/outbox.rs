@@ -1,0 +1,263 @@
+//! Batches on their way into the shared log, in the order in which they were submitted.
+//!
+//! `unsent` batches become the next frame; `sent` frames are kept until they are read back, so that
+//! they can be sent again. A frame that was read back counts as durable when an append that began
+//! after that, or the one that carried it, was acknowledged.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use ensue_log as log;
+use tokio::sync::{Notify, watch};
+
+use super::super::cluster::Writer;
+use super::frame::Head;
+use super::ticket::{Refusal, Ticket};
+use crate::error::Result;
+
+/// How many bytes wait to be sent and read back before a submit is refused.
+const QUEUE_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// How many bytes of batches one frame has at the most; a larger batch goes alone.
+const FRAME_BYTES_MAX: usize = 512 * 1024;
+/// How many bytes one append sends.
+const APPEND_BYTES_MAX: usize = 4 * 1024 * 1024;
+
+#[derive(Debug)]
+pub(in super::super) struct Outbox {
+    pub(in super::super) writer: Writer,
+    /// The number of the next frame.
+    counter: u64,
+    unsent: VecDeque<log::Batch>,
+    sent: VecDeque<Frame>,
+    bytes: usize,
+    /// Frames that were read back and wait for the server's acknowledgement: what became of their
+    /// batches.
+    unacknowledged: VecDeque<(u64, Vec<Outcome>)>,
+    /// The number of the last frame that was read back, and of the last one that the server has
+    /// acknowledged.
+    folded: u64,
+    acknowledged: u64,
+    message_bytes_max: usize,
+    /// Told when there is something to send.
+    pub(super) work: Arc<Notify>,
+    /// Counts what was read back: whoever waits for room looks again.
+    drained: watch::Sender<u64>,
+    halt: Option<Refusal>,
+}
+
+type Outcome = (Ticket, Result<log::Receipt, Refusal>);
+
+#[derive(Debug)]
+struct Frame {
+    counter: u64,
+    messages: Vec<Bytes>,
+    /// To make the frame anew if this process has to open again.
+    batches: Vec<log::Batch>,
+    bytes: usize,
+}
+
+/// What one append sends, and what its acknowledgement means.
+#[derive(Debug, Default)]
+pub(super) struct Parcel {
+    pub(super) messages: Vec<Bytes>,
+    /// Frames up to this one are durable once it is acknowledged.
+    pub(super) until: u64,
+}
+
+impl Outbox {
+    pub(super) fn new(writer: Writer, message_bytes_max: usize) -> Self {
+        Self {
+            writer,
+            counter: 1,
+            unsent: VecDeque::new(),
+            sent: VecDeque::new(),
+            bytes: 0,
+            unacknowledged: VecDeque::new(),
+            folded: 0,
+            acknowledged: 0,
+            message_bytes_max,
+            work: Arc::default(),
+            drained: watch::Sender::new(0),
+            halt: None,
+        }
+    }
+
+    /// Puts a batch into the queue.
+    ///
+    /// # Errors
+    /// `Full` with the batch when there is no room.
+    pub(in super::super) fn push(&mut self, batch: log::Batch) -> Result<Ticket, log::SubmitError> {
+        let bytes = batch.bytes();
+        match &self.halt {
+            None => {}
+            Some(Refusal::Stopped(reason)) => {
+                let reason = reason.clone();
+                return Err(log::SubmitError::Poisoned { reason });
+            }
+            Some(_) => return Err(log::SubmitError::Closed),
+        }
+        if self.bytes > 0 && self.bytes + bytes > QUEUE_BYTES_MAX {
+            return Err(log::SubmitError::Full(batch));
+        }
+        self.bytes += bytes;
+        self.unsent.push_back(batch);
+        self.work.notify_one();
+        Ok(Ticket::default())
+    }
+
+    /// Tells of every batch that was read back.
+    pub(super) fn drained(&self) -> watch::Receiver<u64> {
+        self.drained.subscribe()
+    }
+
+    /// What to send next: everything that was sent before and not read back if `again`, else
+    /// what was never sent.
+    pub(super) fn pack(&mut self, again: bool, time: i64) -> Result<Parcel> {
+        let mut parcel = Parcel {
+            messages: Vec::new(),
+            until: self.folded,
+        };
+        let mut bytes = 0;
+        if again {
+            for frame in &self.sent {
+                bytes += frame.bytes;
+                parcel.until = frame.counter;
+                parcel.messages.extend(frame.messages.iter().cloned());
+            }
+        }
+        while let Some(first) = self.unsent.front()
+            && (bytes == 0 || bytes + first.bytes() <= APPEND_BYTES_MAX)
+        {
+            let frame = self.frame(time)?;
+            bytes += frame.bytes;
+            parcel.until = frame.counter;
+            parcel.messages.extend(frame.messages.iter().cloned());
+            self.sent.push_back(frame);
+        }
+        Ok(parcel)
+    }
+
+    fn frame(&mut self, time: i64) -> Result<Frame> {
+        let (mut body, mut batches) = (Vec::new(), Vec::new());
+        while let Some(next) = self.unsent.front()
+            && (batches.is_empty() || body.len() + next.bytes() <= FRAME_BYTES_MAX)
+        {
+            next.write_to(&mut body)
+                .map_err(super::super::failure::of_log)?;
+            batches.extend(self.unsent.pop_front());
+        }
+        let head = Head {
+            writer: self.writer,
+            counter: self.counter,
+            time,
+        };
+        let messages = head.frame(&body, self.message_bytes_max)?;
+        self.counter += 1;
+        Ok(Frame {
+            counter: head.counter,
+            messages,
+            batches,
+            bytes: body.len(),
+        })
+    }
+
+    /// A message that only says that this process lives; also the way to have an acknowledgement
+    /// of what was read back.
+    pub(super) fn beat(&self, time: i64) -> Parcel {
+        let head = Head {
+            writer: self.writer,
+            counter: self.folded,
+            time,
+        };
+        Parcel {
+            messages: vec![head.beat()],
+            until: self.folded,
+        }
+    }
+
+    /// Whether something waits for an acknowledgement that nothing on its way will bring.
+    pub(super) fn needs_acknowledgement(&self) -> bool {
+        !self.unacknowledged.is_empty() && self.unsent.is_empty() && self.sent.is_empty()
+    }
+
+    /// The oldest frame was read back: its batches, if it was this process's frame `counter`.
+    pub(super) fn read_back(&mut self, counter: u64) -> usize {
+        if self
+            .sent
+            .front()
+            .is_none_or(|frame| frame.counter != counter)
+        {
+            return 0;
+        }
+        let Some(frame) = self.sent.pop_front() else {
+            return 0;
+        };
+        let batches: usize = frame.batches.iter().map(log::Batch::bytes).sum();
+        self.bytes = self.bytes.saturating_sub(batches);
+        self.folded = counter;
+        self.drained.send_modify(|count| *count += 1);
+        frame.batches.len()
+    }
+
+    /// What became of the batches of a frame that was read back: said when it is durable.
+    pub(super) fn conclude(&mut self, counter: u64, outcomes: Vec<Outcome>) {
+        self.unacknowledged.push_back((counter, outcomes));
+        self.acknowledged(self.acknowledged);
+    }
+
+    /// The server has acknowledged everything up to this frame.
+    pub(super) fn acknowledged(&mut self, until: u64) {
+        self.acknowledged = self.acknowledged.max(until);
+        while let Some((counter, _)) = self.unacknowledged.front()
+            && *counter <= until
+        {
+            let outcomes = self.unacknowledged.pop_front();
+            let outcomes = outcomes.map(|(_, outcomes)| outcomes).unwrap_or_default();
+            for (ticket, outcome) in outcomes {
+                ticket.resolve(outcome);
+            }
+        }
+    }
+
+    /// This process was taken for dead: it goes on under another name, and sends again what was
+    /// not read back.
+    pub(in super::super) fn rename(&mut self, writer: Writer) {
+        let sent = std::mem::take(&mut self.sent);
+        for batch in sent.into_iter().flat_map(|frame| frame.batches).rev() {
+            self.unsent.push_front(batch);
+        }
+        self.writer = writer;
+        (self.counter, self.folded, self.acknowledged) = (1, 0, 0);
+        // What was read back under the old name is durable with the first new frame.
+        for (counter, _) in &mut self.unacknowledged {
+            *counter = 1;
+        }
+    }
+
+    /// Puts a batch before all others.
+    pub(in super::super) fn push_first(&mut self, batch: log::Batch) -> Ticket {
+        self.bytes += batch.bytes();
+        self.unsent.push_front(batch);
+        self.work.notify_one();
+        Ticket::default()
+    }
+
+    /// Nothing goes out any more.
+    pub(super) fn halt(&mut self, why: Refusal) {
+        for (_, outcomes) in self.unacknowledged.drain(..) {
+            for (ticket, _) in outcomes {
+                ticket.resolve(Err(why.clone()));
+            }
+        }
+        self.unsent.clear();
+        self.sent.clear();
+        self.halt.get_or_insert(why);
+        self.drained.send_modify(|count| *count += 1);
+        self.work.notify_one();
+    }
+
+    pub(super) fn is_halted(&self) -> bool {
+        self.halt.is_some()
+    }
+}
