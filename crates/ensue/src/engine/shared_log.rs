@@ -10,6 +10,12 @@
 //! engines.
 
 mod server;
+#[cfg(any(feature = "postgres", feature = "redis"))]
+pub(crate) mod socket;
+#[cfg(test)]
+pub(crate) mod tests;
+#[cfg(any(feature = "postgres", feature = "redis"))]
+pub(crate) mod witness;
 
 use std::fmt;
 use std::time::Duration;

@@ -245,8 +245,14 @@ mod tests {
         assert_eq!(addresses, ["one:4222", "two:5", "[::1]:6"]);
         assert_eq!(server.address().host, "one");
         let login = server.login.clone().unwrap();
-        assert_eq!((login.user.as_str(), login.password.as_str()), ("bob", "p@ss"));
-        assert_eq!((server.path.as_str(), server.namespace.as_str()), ("a b", "shop"));
+        assert_eq!(
+            (login.user.as_str(), login.password.as_str()),
+            ("bob", "p@ss")
+        );
+        assert_eq!(
+            (server.path.as_str(), server.namespace.as_str()),
+            ("a b", "shop")
+        );
         assert_eq!(server.tls.unwrap().ca, Some(PathBuf::from("/x")));
         assert!(!format!("{:?}{}", login, server.shown).contains("p@ss"));
     }
