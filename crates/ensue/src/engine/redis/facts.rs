@@ -1,7 +1,6 @@
 //! What a Redis server says of itself, and what that means to the log on it.
 
 use std::collections::HashMap;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use redis::Value;
 
@@ -11,8 +10,6 @@ use crate::error::Result;
 
 /// The oldest major version: blocking reads and scripts behave as they do here from then on.
 const MAJOR_MIN: u32 = 6;
-/// How far the server's clock may be from ours before it is worth a word.
-const SKEW_MILLIS_MAX: i128 = 1_000;
 
 #[derive(Clone, Debug)]
 pub(super) struct Facts {
@@ -125,7 +122,7 @@ impl Facts {
     /// One finding per aspect.
     pub(super) async fn findings(&self, link: &Link, place: &Place) -> Result<Vec<Finding>> {
         let mut findings = vec![
-            fine("version", format!("{} {}", self.name, self.version)),
+            Finding::fine("version", format!("{} {}", self.name, self.version)),
             self.durability(),
             self.replication(),
             self.eviction(),
@@ -145,27 +142,27 @@ impl Facts {
         };
         let mend = "set `appendonly yes` and `appendfsync always`";
         match (self.is_append_only, fsync) {
-            (true, "always") => fine(aspect, found),
-            (true, "everysec") => weak(
+            (true, "always") => Finding::fine(aspect, found),
+            (true, "everysec") => Finding::weak(
                 aspect,
                 found,
                 "a crash of the server loses the last seconds of what it acknowledged",
                 mend,
             ),
-            (true, "unknown") => weak(
+            (true, "unknown") => Finding::weak(
                 aspect,
                 found,
                 "what is acknowledged may be lost in a crash of the server: how it writes to disk \
                  may not be asked for",
                 "make sure of `appendfsync always`, and allow `CONFIG GET`",
             ),
-            (true, _) => weak(
+            (true, _) => Finding::weak(
                 aspect,
                 found,
                 "a power cut loses what the system had not written to disk yet",
                 mend,
             ),
-            (false, _) => weak(
+            (false, _) => Finding::weak(
                 aspect,
                 found,
                 "a restart of the server loses everything since its last snapshot, or all there is",
@@ -179,38 +176,38 @@ impl Facts {
         let (there, wanted) = (self.replicas, self.replicas_wanted);
         let found = format!("{there} replicas are connected, appends wait for {wanted}");
         match (there, wanted) {
-            _ if wanted > there => weak(
+            _ if wanted > there => Finding::weak(
                 aspect,
                 found,
                 "nothing can be appended: there are too few replicas",
                 "start replicas, or lower `replicas` in the URL",
             ),
-            (0, _) => weak(
+            (0, _) => Finding::weak(
                 aspect,
                 found,
                 "when the server's disk is lost, so is the log",
                 "add replicas, and `replicas=1` or more to the URL",
             ),
-            (_, 0) => weak(
+            (_, 0) => Finding::weak(
                 aspect,
                 found,
                 "a failover to a replica loses what it had not received",
                 "add `replicas=1` or more to the URL",
             ),
-            _ => fine(aspect, found),
+            _ => Finding::fine(aspect, found),
         }
     }
 
     fn eviction(&self) -> Finding {
         let found = format!("`maxmemory-policy {}`", self.eviction);
         match self.evicts() {
-            true => weak(
+            true => Finding::weak(
                 "eviction",
                 found,
                 "the server removes the log when its memory is full",
                 "set `maxmemory-policy noeviction`",
             ),
-            false => fine("eviction", found),
+            false => Finding::fine("eviction", found),
         }
     }
 
@@ -224,7 +221,7 @@ impl Facts {
             ),
         };
         if !self.is_written {
-            return weak(
+            return Finding::weak(
                 "space",
                 "the last write to disk failed".to_owned(),
                 "nothing can be appended",
@@ -232,13 +229,13 @@ impl Facts {
             );
         }
         match is_nearly_full {
-            true => weak(
+            true => Finding::weak(
                 "space",
                 found,
                 "nothing can be appended once the memory is full",
                 "raise `maxmemory`",
             ),
-            false => fine("space", found),
+            false => Finding::fine("space", found),
         }
     }
 }
@@ -252,11 +249,11 @@ async fn permissions(link: &Link, place: &Place) -> Result<Finding> {
     let answers = link.ask_each(&place.server, asked, ANSWER).await?;
     let refused = answers.into_iter().map(Value::extract_error);
     Ok(match refused.collect::<Result<Vec<_>, _>>() {
-        Ok(_) => fine(
+        Ok(_) => Finding::fine(
             "permissions",
             "the log may be read and appended to".to_owned(),
         ),
-        Err(error) => weak(
+        Err(error) => Finding::weak(
             "permissions",
             error.to_string(),
             "the log cannot be read or appended to",
@@ -269,31 +266,18 @@ async fn clock(link: &Link, place: &Place) -> Result<Finding> {
     let answers = link
         .ask_each(&place.server, vec![redis::cmd("TIME")], ANSWER)
         .await?;
-    let ours = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
     let parts = match answers.first() {
         Some(Value::Array(parts)) => parts.iter().map(number).collect(),
         _ => None::<Vec<_>>,
     };
     let Some([seconds, micros]) = parts.as_deref() else {
-        return Ok(fine(
+        return Ok(Finding::fine(
             "clock",
             "the server does not tell its time".to_owned(),
         ));
     };
     let theirs = i128::from(*seconds) * 1_000 + i128::from(*micros) / 1_000;
-    let ahead = theirs - i128::try_from(ours.as_millis()).unwrap_or(i128::MAX);
-    let found = format!("the server's clock is {ahead} ms ahead of this machine's");
-    Ok(match ahead.abs() > SKEW_MILLIS_MAX {
-        true => weak(
-            "clock",
-            found,
-            "schedules and retries are due when this machine's clock says so",
-            "synchronise the clocks of all machines (NTP)",
-        ),
-        false => fine("clock", found),
-    })
+    Ok(Finding::clock(theirs))
 }
 
 /// What `CONFIG GET` answers: name and value.
@@ -301,21 +285,4 @@ fn setting(answer: Value) -> Option<String> {
     let (_, value): (String, String) =
         redis::from_redis_value(answer.extract_error().ok()?).ok()?;
     Some(value)
-}
-
-fn fine(aspect: &str, found: String) -> Finding {
-    Finding {
-        aspect: aspect.to_owned(),
-        found,
-        weakens: None,
-        advice: None,
-    }
-}
-
-fn weak(aspect: &str, found: String, weakens: &str, advice: &str) -> Finding {
-    Finding {
-        weakens: Some(weakens.to_owned()),
-        advice: Some(advice.to_owned()),
-        ..fine(aspect, found)
-    }
 }
