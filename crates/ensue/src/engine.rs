@@ -19,6 +19,10 @@ mod duration;
 #[cfg(any(feature = "contract", feature = "embedded"))]
 mod forward;
 mod guarantees;
+#[cfg(feature = "postgres")]
+pub(crate) mod postgres;
+#[cfg(feature = "redis")]
+pub(crate) mod redis;
 #[cfg(feature = "distributed")]
 pub(crate) mod shared_log;
 mod status;

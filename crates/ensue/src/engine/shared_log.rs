@@ -9,7 +9,15 @@
 //! A new engine is one file that implements [`SharedLog`], one feature and one line in the table of
 //! engines.
 
+#[cfg(any(feature = "postgres", feature = "redis"))]
+mod finding;
 mod server;
+#[cfg(any(feature = "postgres", feature = "redis"))]
+pub(crate) mod socket;
+#[cfg(test)]
+pub(crate) mod tests;
+#[cfg(any(feature = "postgres", feature = "redis"))]
+pub(crate) mod witness;
 
 use std::fmt;
 use std::time::Duration;

@@ -1,0 +1,441 @@
+//! A shared log on Redis: a stream and its counter.
+//!
+//! The counter makes the stream's ids: `1-0`, `2-0` and so on, without gaps, so that a reader sees
+//! what was trimmed or lost. Scripts append, whole parts at once; whoever waits for messages does so
+//! on the server (`XREAD BLOCK`), on a connection of its own.
+
+mod facts;
+mod link;
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::FutureExt as _;
+use futures_util::future::BoxFuture;
+use redis::{Cmd, Value};
+
+use self::facts::Facts;
+use self::link::{Link, failure, number, strange};
+use super::shared_log::socket::{self, ANSWER};
+use super::shared_log::witness::{Cursor, check_sizes, parts};
+use super::shared_log::{About, Finding, Message, Server, SharedLog};
+use super::table::Url;
+use crate::error::{Error, Result};
+
+/// Its own options.
+pub(crate) const OPTIONS: &[(&str, &str)] = &[(
+    "replicas",
+    "how many replicas must have received what is appended before it counts; default 0",
+)];
+
+const PORT: u16 = 6379;
+/// The server could take more, but does nothing else while it copies a message.
+const MESSAGE_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// What one script appends: the server does nothing else meanwhile.
+const SCRIPT_BYTES_MAX: usize = 256 * 1024;
+const SCRIPT_MESSAGES_MAX: usize = 1024;
+/// How many scripts are sent before their answers are awaited.
+const SCRIPTS_MAX: usize = 16;
+/// What one script reads.
+const FETCH_BYTES_MAX: usize = 4 * 1024 * 1024;
+const FETCH_MESSAGES_MAX: usize = 8192;
+/// What wakes one who waits. What came with it and is more is fetched afterwards: a blocking read
+/// has no limit in bytes.
+const WAKE_MESSAGES_MAX: usize = 32;
+const REPLICAS_MAX: u32 = 64;
+/// How long replicas may take: less than the answer itself.
+const REPLICAS_MILLIS_MAX: u64 = 4_000;
+
+/// Appends its arguments. Numbers are formatted because Lua would round large ones.
+const APPEND: &str = "
+local last = tonumber(redis.call('GET', KEYS[2]) or '0')
+for i = 1, #ARGV do
+  redis.call('XADD', KEYS[1], string.format('%.0f-0', last + i), 'm', ARGV[i])
+end
+redis.call('SET', KEYS[2], string.format('%.0f', last + #ARGV))
+return 1";
+
+/// Reads entries from an id on: at least one, and what fits into so many bytes and messages; says
+/// whether there is more. It looks at few entries first, as they may be large.
+const FETCH: &str = "
+local from, bytes_max, count_max = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
+local found, bytes, step = {}, 0, 4
+while true do
+  local part = redis.call('XRANGE', KEYS[1], from, '+', 'COUNT', step)
+  for _, entry in ipairs(part) do
+    bytes = bytes + #entry[2][2]
+    if #found > 0 and (bytes > bytes_max or #found >= count_max) then
+      return {1, found}
+    end
+    found[#found + 1] = entry
+  end
+  if #part < step then
+    return {0, found}
+  end
+  from = string.format('%.0f', tonumber(string.match(part[#part][1], '^%d+')) + 1)
+  step = math.min(step * 2, 32)
+end";
+
+/// Connects once.
+///
+/// # Errors
+/// [`Error::Unavailable`] when the server is away, [`Error::Unfit`] when it cannot be used as it
+/// is, [`Error::Url`] and [`Error::Io`] when the URL or its files are wrong.
+pub(crate) async fn connect(url: Url) -> Result<Arc<dyn SharedLog>> {
+    let server = Server::of(&url, PORT)?;
+    let replicas = match url.option("replicas").map(str::parse::<u32>) {
+        None => 0,
+        Some(Ok(replicas)) if replicas <= REPLICAS_MAX => replicas,
+        Some(_) => {
+            return Err(url.invalid(format!("`replicas` must be a number up to {REPLICAS_MAX}")));
+        }
+    };
+    let database = match server.path.as_str() {
+        "" => 0,
+        path => path
+            .parse::<u16>()
+            .map_err(|_| url.invalid(format!("`{path}` is no number of a database")))?,
+    };
+    let place = Place {
+        encryption: server.tls.as_ref().map(socket::encryption).transpose()?,
+        log: format!("ensue:{{{}}}:log", server.namespace),
+        end: format!("ensue:{{{}}}:end", server.namespace),
+        server,
+        database,
+        replicas,
+    };
+    let (link, facts) = Link::open(&place).await?;
+    // A log that nobody has appended to ends at 0; also shows early that it may be written.
+    let mut create = redis::cmd("SET");
+    create.arg(&place.end).arg(0).arg("NX");
+    link.ask_one(&place.server, create, ANSWER).await?;
+    Ok(Arc::new(Redis {
+        facts: Mutex::new(facts),
+        writer: tokio::sync::Mutex::new(Some(Arc::new(link))),
+        reading: tokio::sync::Mutex::new(Reading::default()),
+        place,
+    }))
+}
+
+/// Where the log is.
+struct Place {
+    server: Server,
+    encryption: Option<Arc<rustls::ClientConfig>>,
+    database: u16,
+    /// The stream's key. Both keys have the same tag: a cluster keeps them together.
+    log: String,
+    /// The key of its last sequence number.
+    end: String,
+    replicas: u32,
+}
+
+struct Redis {
+    place: Place,
+    facts: Mutex<Facts>,
+    /// For everything but reading; requests follow each other without waiting for answers.
+    writer: tokio::sync::Mutex<Option<Arc<Link>>>,
+    reading: tokio::sync::Mutex<Reading>,
+}
+
+#[derive(Default)]
+struct Reading {
+    /// Taken out while a request is under way: a future that is dropped takes the connection, which
+    /// may be blocked for long, with it.
+    link: Option<Link>,
+    cursor: Cursor,
+    /// There may be messages that need not be waited for.
+    is_behind: bool,
+}
+
+impl fmt::Debug for Redis {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Redis")
+            .field("server", &self.place.server.shown)
+            .field("log", &self.place.log)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Redis {
+    fn know(&self, facts: Facts) {
+        *self.facts.lock().unwrap_or_else(PoisonError::into_inner) = facts;
+    }
+
+    /// The connection for everything but reading, opened anew when there is none.
+    async fn writer(&self) -> Result<Arc<Link>> {
+        let mut writer = self.writer.lock().await;
+        if let Some(link) = writer.as_ref().filter(|link| link.is_alive()) {
+            return Ok(link.clone());
+        }
+        *writer = None;
+        let (link, facts) = Link::open(&self.place).await?;
+        self.know(facts);
+        Ok(writer.insert(Arc::new(link)).clone())
+    }
+
+    /// Asks on the connection for everything but reading, and gives it up when that fails.
+    async fn ask(&self, commands: Vec<Cmd>) -> Result<Vec<Value>> {
+        let link = self.writer().await?;
+        let answered = link.ask(&self.place.server, commands, ANSWER).await;
+        if answered.is_err() {
+            let mut writer = self.writer.lock().await;
+            // Another call may have opened a new one meanwhile.
+            if writer.as_ref().is_some_and(|it| Arc::ptr_eq(it, &link)) {
+                *writer = None;
+            }
+        }
+        answered
+    }
+
+    async fn append_all(&self, messages: Vec<Bytes>) -> Result<()> {
+        check_sizes(&messages, self.message_bytes_max())?;
+        let parts = parts(&messages, SCRIPT_MESSAGES_MAX, SCRIPT_BYTES_MAX);
+        for scripts in parts.chunks(SCRIPTS_MAX) {
+            let mut commands: Vec<_> = scripts
+                .iter()
+                .map(|part| self.place.script(APPEND, part))
+                .collect();
+            // Counts what this connection has written so far.
+            if self.place.replicas > 0 {
+                let mut wait = redis::cmd("WAIT");
+                wait.arg(self.place.replicas).arg(REPLICAS_MILLIS_MAX);
+                commands.push(wait);
+            }
+            let answers = self.ask(commands).await?;
+            if self.place.replicas > 0 {
+                self.check_replicas(answers.last())?;
+            }
+        }
+        Ok(())
+    }
+
+    fn check_replicas(&self, answer: Option<&Value>) -> Result<()> {
+        let server = &self.place.server;
+        let received = answer.and_then(number).ok_or_else(|| strange(server))?;
+        let wanted = self.place.replicas;
+        match received >= u64::from(wanted) {
+            true => Ok(()),
+            false => Err(server.unavailable(format!(
+                "{received} replicas of {wanted} received what was appended"
+            ))),
+        }
+    }
+
+    async fn read_on(
+        &self,
+        from: u64,
+        bytes_max: usize,
+        patience: Duration,
+    ) -> Result<Vec<Message>> {
+        let mut reading = self.reading.lock().await;
+        let reading = &mut *reading;
+        // Who starts anywhere is behind, until nothing is found.
+        reading.is_behind |= reading.cursor.seek(from);
+        if reading.cursor.has_some() {
+            return Ok(reading.cursor.take(bytes_max));
+        }
+        let link = match reading.link.take().filter(Link::is_alive) {
+            Some(link) => link,
+            None => {
+                reading.is_behind = true;
+                self.reader(&reading.cursor).await?
+            }
+        };
+        if reading.is_behind || patience.is_zero() {
+            self.fetch(&link, reading, bytes_max).await?;
+        }
+        if !reading.cursor.has_some() && !patience.is_zero() {
+            self.wait(&link, reading, patience).await?;
+        }
+        reading.link = Some(link);
+        Ok(reading.cursor.take(bytes_max))
+    }
+
+    /// A connection for reading, to a server that still has what was read.
+    async fn reader(&self, cursor: &Cursor) -> Result<Link> {
+        let (link, facts) = Link::open(&self.place).await?;
+        self.know(facts);
+        if let Some(witness) = cursor.witness {
+            let mut range = redis::cmd("XRANGE");
+            range.arg(&self.place.log);
+            range.arg(witness.sequence).arg(witness.sequence);
+            let answer = link.ask_one(&self.place.server, range, ANSWER).await?;
+            let found = self.messages(answer)?.into_iter().next();
+            witness.check(found.map(|message| message.body))?;
+        }
+        Ok(link)
+    }
+
+    /// Fetches what is there.
+    async fn fetch(&self, link: &Link, reading: &mut Reading, bytes_max: usize) -> Result<()> {
+        let server = &self.place.server;
+        let from = reading.cursor.due().to_string();
+        let bytes_max = bytes_max.min(FETCH_BYTES_MAX).to_string();
+        let arguments = [from, bytes_max, FETCH_MESSAGES_MAX.to_string()];
+        let script = self.place.script(FETCH, &arguments);
+        let Value::Array(answer) = link.ask_one(server, script, ANSWER).await? else {
+            return Err(strange(server));
+        };
+        let [is_more, entries] = <[Value; 2]>::try_from(answer).map_err(|_| strange(server))?;
+        reading.is_behind = number(&is_more) == Some(1);
+        reading.cursor.add(self.messages(entries)?)
+    }
+
+    /// Waits for messages.
+    async fn wait(&self, link: &Link, reading: &mut Reading, patience: Duration) -> Result<()> {
+        let server = &self.place.server;
+        let mut read = redis::cmd("XREAD");
+        read.arg("COUNT").arg(WAKE_MESSAGES_MAX);
+        // 0 would be for ever.
+        let millis = u64::try_from(patience.as_millis()).unwrap_or(u64::MAX);
+        read.arg("BLOCK").arg(millis.clamp(1, i64::MAX as u64));
+        read.arg("STREAMS").arg(&self.place.log);
+        read.arg(reading.cursor.due().saturating_sub(1));
+        let answer = link
+            .ask_one(server, read, patience.saturating_add(ANSWER))
+            .await?;
+        // One stream: its name and its entries.
+        let messages = match answer {
+            Value::Nil => Vec::new(),
+            Value::Array(mut streams) => match streams.pop() {
+                Some(Value::Array(mut stream)) => {
+                    self.messages(stream.pop().unwrap_or_default())?
+                }
+                _ => return Err(strange(server)),
+            },
+            _ => return Err(strange(server)),
+        };
+        reading.is_behind = messages.len() >= WAKE_MESSAGES_MAX;
+        reading.cursor.add(messages)
+    }
+
+    /// Entries of the stream, as messages.
+    fn messages(&self, entries: Value) -> Result<Vec<Message>> {
+        let Value::Array(entries) = entries else {
+            return Err(strange(&self.place.server));
+        };
+        entries
+            .into_iter()
+            .map(|entry| {
+                message(entry).ok_or_else(|| {
+                    let log = &self.place.log;
+                    Error::Corrupt(format!(
+                        "the stream `{log}` holds what nobody of Ensue appended; use another \
+                         namespace, and leave its stream alone"
+                    ))
+                })
+            })
+            .collect()
+    }
+
+    async fn ends(&self) -> Result<u64> {
+        let mut get = redis::cmd("GET");
+        get.arg(&self.place.end);
+        let answers = self.ask(vec![get]).await?;
+        match answers.first() {
+            None | Some(Value::Nil) => Ok(0),
+            Some(last) => match number(last) {
+                None => Err(strange(&self.place.server)),
+                Some(0) => Ok(0),
+                Some(last) => Ok(last.saturating_add(1)),
+            },
+        }
+    }
+
+    async fn findings(&self) -> Result<Vec<Finding>> {
+        // Not the connection for appending: it may have a long queue.
+        let (link, facts) = Link::open(&self.place).await?;
+        let findings = facts.findings(&link, &self.place).await?;
+        self.know(facts);
+        Ok(findings)
+    }
+}
+
+/// `[id, [field, value]]`.
+fn message(entry: Value) -> Option<Message> {
+    let Value::Array(entry) = entry else {
+        return None;
+    };
+    let [id, fields] = <[Value; 2]>::try_from(entry).ok()?;
+    let (Value::BulkString(id), Value::Array(fields)) = (id, fields) else {
+        return None;
+    };
+    let [_, body] = <[Value; 2]>::try_from(fields).ok()?;
+    let Value::BulkString(body) = body else {
+        return None;
+    };
+    let sequence = std::str::from_utf8(&id).ok()?.strip_suffix("-0")?;
+    Some(Message {
+        sequence: sequence.parse().ok()?,
+        body: body.into(),
+    })
+}
+
+impl Place {
+    /// A script over the log. It is sent each time: it is short, and a server that has started anew
+    /// knows no scripts.
+    fn script(&self, script: &str, arguments: &[impl AsRef<[u8]>]) -> Cmd {
+        let mut command = redis::cmd("EVAL");
+        command.arg(script).arg(2).arg(&self.log).arg(&self.end);
+        for argument in arguments {
+            command.arg(argument.as_ref());
+        }
+        command
+    }
+}
+
+impl SharedLog for Redis {
+    fn about(&self) -> About {
+        let facts = self.facts.lock().unwrap_or_else(PoisonError::into_inner);
+        facts.about()
+    }
+
+    fn message_bytes_max(&self) -> usize {
+        let facts = self.facts.lock().unwrap_or_else(PoisonError::into_inner);
+        facts.bulk_bytes_max.min(MESSAGE_BYTES_MAX)
+    }
+
+    fn append(&self, messages: Vec<Bytes>) -> BoxFuture<'_, Result<()>> {
+        self.append_all(messages).boxed()
+    }
+
+    fn read(
+        &self,
+        from: u64,
+        bytes_max: usize,
+        patience: Duration,
+    ) -> BoxFuture<'_, Result<Vec<Message>>> {
+        self.read_on(from, bytes_max, patience).boxed()
+    }
+
+    fn end(&self) -> BoxFuture<'_, Result<u64>> {
+        self.ends().boxed()
+    }
+
+    fn examine(&self) -> BoxFuture<'_, Result<Vec<Finding>>> {
+        self.findings().boxed()
+    }
+
+    fn remove(&self) -> BoxFuture<'_, Result<()>> {
+        async {
+            let mut delete = redis::cmd("UNLINK");
+            delete.arg(&self.place.log).arg(&self.place.end);
+            self.ask(vec![delete]).await?;
+            *self.reading.lock().await = Reading::default();
+            Ok(())
+        }
+        .boxed()
+    }
+
+    fn close(&self) -> BoxFuture<'_, ()> {
+        async {
+            *self.writer.lock().await = None;
+            self.reading.lock().await.link = None;
+        }
+        .boxed()
+    }
+}

@@ -1,0 +1,6 @@
+//! The shared log on a real Redis.
+
+use super::*;
+use crate::engine::shared_log::tests::shared_log_tests;
+
+shared_log_tests!(redis, connect);

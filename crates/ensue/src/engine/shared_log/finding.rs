@@ -1,0 +1,53 @@
+//! Findings as most engines make them.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use super::Finding;
+
+/// How far a server's clock may be from ours before it is worth a word.
+const SKEW_MILLIS_MAX: i128 = 1_000;
+
+impl Finding {
+    /// All is well.
+    pub(crate) fn fine(aspect: &str, found: impl Into<String>) -> Self {
+        Self {
+            aspect: aspect.to_owned(),
+            found: found.into(),
+            weakens: None,
+            advice: None,
+        }
+    }
+
+    /// Something weakens a promise.
+    pub(crate) fn weak(
+        aspect: &str,
+        found: impl Into<String>,
+        weakens: &str,
+        advice: &str,
+    ) -> Self {
+        Self {
+            weakens: Some(weakens.to_owned()),
+            advice: Some(advice.to_owned()),
+            ..Self::fine(aspect, found)
+        }
+    }
+
+    /// Compares the server's clock, in milliseconds since 1970, to ours.
+    pub(crate) fn clock(theirs: i128) -> Self {
+        let ours = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default();
+        let ahead = theirs - i128::try_from(ours.as_millis()).unwrap_or(i128::MAX);
+        let found = format!("the server's clock is {ahead} ms ahead of this machine's");
+        match ahead.abs() > SKEW_MILLIS_MAX {
+            true => Self::weak(
+                "clock",
+                found,
+                "schedules and retries are due when this machine's clock says so, which other \
+                 machines may see otherwise",
+                "synchronise the clocks of all machines (NTP)",
+            ),
+            false => Self::fine("clock", found),
+        }
+    }
+}

@@ -1,0 +1,171 @@
+//! What holds while servers die and networks fail.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use super::proxy::Weather;
+use super::*;
+
+const KILLS: usize = 20;
+const APPENDERS: usize = 4;
+const PATIENCE: Duration = Duration::from_millis(500);
+
+/// Appenders and a reader, which go on until they are told to stop.
+struct Traffic {
+    is_over: Arc<AtomicBool>,
+    appends: Arc<AtomicUsize>,
+    appending: Vec<tokio::task::JoinHandle<Appender>>,
+    reading: tokio::task::JoinHandle<Vec<Message>>,
+}
+
+impl Traffic {
+    async fn start(bed: &Bed, url: &str) -> Self {
+        let is_over = Arc::new(AtomicBool::new(false));
+        let appends = Arc::new(AtomicUsize::new(0));
+        let mut appending = Vec::new();
+        for number in 0..APPENDERS {
+            let log = bed.open_at(url).await;
+            let (is_over, appends) = (is_over.clone(), appends.clone());
+            appending.push(tokio::spawn(async move {
+                let mut appender = Appender::new(format!("appender-{number}"));
+                while !is_over.load(Ordering::Relaxed) {
+                    let count = fastrand::usize(1..20);
+                    appender.append(&*log, count, 3_000).await;
+                    appends.fetch_add(1, Ordering::Relaxed);
+                }
+                appender
+            }));
+        }
+        let log = bed.open_at(url).await;
+        let reading = tokio::spawn(follow(log, is_over.clone()));
+        Self {
+            is_over,
+            appends,
+            appending,
+            reading,
+        }
+    }
+
+    /// Waits until something was acknowledged again: the server is back, for appenders.
+    async fn goes_on(&self) {
+        let before = self.appends.load(Ordering::Relaxed);
+        let began = Instant::now();
+        while self.appends.load(Ordering::Relaxed) == before && !self.reading.is_finished() {
+            assert!(began.elapsed() < RETURN, "nothing is appended any more");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    /// Stops, and checks what was promised.
+    async fn stop(self, bed: &Bed) {
+        self.is_over.store(true, Ordering::Relaxed);
+        let mut appenders = Vec::new();
+        for appender in self.appending {
+            appenders.push(appender.await.unwrap());
+        }
+        let followed = self.reading.await.unwrap();
+        let fresh = all_from(&*bed.open().await, 0).await;
+        assert!(
+            fresh.starts_with(&followed),
+            "one who followed read something else than one who starts now"
+        );
+        // The follower may have stopped before the last appends.
+        for appender in &appenders {
+            appender.check(&fresh);
+        }
+        let acknowledged: usize = appenders.iter().map(|it| it.acknowledged.len()).sum();
+        println!(
+            "{acknowledged} acknowledged, {} in the log, {} followed",
+            fresh.len(),
+            followed.len()
+        );
+    }
+}
+
+async fn follow(log: Arc<dyn SharedLog>, is_over: Arc<AtomicBool>) -> Vec<Message> {
+    let mut all = Vec::new();
+    let mut next = 0;
+    let mut away = None;
+    while !is_over.load(Ordering::Relaxed) {
+        match timely(PATIENCE, log.read(next, 100_000, PATIENCE)).await {
+            Ok(part) => {
+                away = None;
+                next = take(&mut all, part, next);
+            }
+            Err(Error::Unavailable { .. }) => {
+                let since = *away.get_or_insert_with(Instant::now);
+                assert!(since.elapsed() < RETURN, "nothing is read any more");
+                pause().await;
+            }
+            Err(error) => panic!("reader: {error}"),
+        }
+    }
+    all
+}
+
+pub(crate) async fn the_server_is_killed(bed: &Bed) {
+    let traffic = Traffic::start(bed, &bed.url()).await;
+    for _ in 0..KILLS {
+        traffic.goes_on().await;
+        tokio::time::sleep(Duration::from_millis(fastrand::u64(..300))).await;
+        let service = bed.service.clone();
+        let restarted = tokio::task::spawn_blocking(move || {
+            service.kill();
+            std::thread::sleep(Duration::from_millis(fastrand::u64(..100)));
+            service.start();
+        });
+        restarted.await.unwrap();
+    }
+    traffic.goes_on().await;
+    traffic.stop(bed).await;
+}
+
+pub(crate) async fn connections_are_cut_and_delayed(bed: &Bed) {
+    const ROUNDS: usize = 40;
+    let (proxy, url) = bed.proxy().await;
+    let traffic = Traffic::start(bed, &url).await;
+    for _ in 0..ROUNDS {
+        traffic.goes_on().await;
+        proxy.set(match fastrand::bool() {
+            true => Weather::Slow(Duration::from_millis(fastrand::u64(..20))),
+            false => Weather::Fair,
+        });
+        tokio::time::sleep(Duration::from_millis(fastrand::u64(..150))).await;
+        proxy.cut();
+    }
+    proxy.set(Weather::Fair);
+    traffic.goes_on().await;
+    traffic.stop(bed).await;
+}
+
+pub(crate) async fn a_server_that_says_nothing(bed: &Bed) {
+    let (proxy, url) = bed.proxy().await;
+    let log = bed.open_at(&url).await;
+    let mut appender = Appender::new("silence");
+    appender.append(&*log, 5, 100).await;
+    let mut read = Vec::new();
+    let part = log.read(0, READ_BYTES_MAX, CALL).await.unwrap();
+    let next = take(&mut read, part, 0);
+
+    proxy.set(Weather::Silent);
+    let connecting = (bed.connect)(Url::parse(&url).unwrap());
+    let messages = appender.messages(5, 100);
+    let (connected, appended, read_on, end) = tokio::join!(
+        timely(Duration::ZERO, connecting),
+        timely(Duration::ZERO, log.append(messages)),
+        timely(PATIENCE, log.read(next, READ_BYTES_MAX, PATIENCE)),
+        timely(Duration::ZERO, log.end()),
+    );
+    let is_away = |error: Option<Error>| matches!(error, Some(Error::Unavailable { .. }));
+    assert!(is_away(connected.err()));
+    assert!(is_away(appended.err()));
+    assert!(is_away(end.err()));
+    // A read that waits for pushed messages cannot tell silence from none.
+    let read_on = read_on.map_or_else(|error| is_away(Some(error)), |part| part.is_empty());
+    assert!(read_on);
+
+    proxy.set(Weather::Fair);
+    appender.append(&*log, 5, 100).await;
+    appender.check(&all_from(&*log, 0).await);
+}
