@@ -21,6 +21,10 @@ mod forward;
 mod guarantees;
 #[cfg(feature = "postgres")]
 pub(crate) mod postgres;
+#[cfg(feature = "kafka")]
+pub(crate) mod kafka;
+#[cfg(feature = "nats")]
+pub(crate) mod nats;
 #[cfg(feature = "redis")]
 pub(crate) mod redis;
 #[cfg(feature = "distributed")]

@@ -12,7 +12,7 @@
 #[cfg(any(feature = "postgres", feature = "redis"))]
 mod finding;
 mod server;
-#[cfg(any(feature = "postgres", feature = "redis"))]
+#[cfg(feature = "sockets")]
 pub(crate) mod socket;
 #[cfg(test)]
 pub(crate) mod tests;

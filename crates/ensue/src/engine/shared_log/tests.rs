@@ -125,7 +125,16 @@ pub(crate) struct Bed {
 
 impl Bed {
     fn url(&self) -> String {
-        format!("{}?namespace={}", self.service.url, self.namespace)
+        // A server with TLS or with a login of its own has options already.
+        let separator = if self.service.url.contains('?') {
+            '&'
+        } else {
+            '?'
+        };
+        format!(
+            "{}{separator}namespace={}",
+            self.service.url, self.namespace
+        )
     }
 
     /// The log as another process sees it, as soon as the server is there.
