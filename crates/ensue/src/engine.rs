@@ -19,6 +19,8 @@ mod duration;
 #[cfg(any(feature = "contract", feature = "embedded"))]
 mod forward;
 mod guarantees;
+#[cfg(feature = "rabbitmq")]
+mod rabbitmq;
 #[cfg(feature = "redis")]
 pub(crate) mod redis;
 #[cfg(feature = "distributed")]

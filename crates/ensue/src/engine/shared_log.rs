@@ -10,7 +10,7 @@
 //! engines.
 
 mod server;
-#[cfg(any(feature = "postgres", feature = "redis"))]
+#[cfg(any(feature = "postgres", feature = "rabbitmq", feature = "redis"))]
 pub(crate) mod socket;
 #[cfg(test)]
 pub(crate) mod tests;
