@@ -54,8 +54,6 @@ const OLDEST: (u32, u32) = (3, 10);
 const MESSAGE_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// The delivery mode of what is to survive.
 const PERSISTENT: u8 = 2;
-/// How long a call that is under way may hold up the end.
-const FAREWELL: Duration = Duration::from_secs(1);
 
 /// Connects, and makes the log if it is not there.
 ///
@@ -90,7 +88,7 @@ pub(crate) async fn connect(url: Url) -> Result<Arc<dyn SharedLog>> {
         birth,
         greeting: SyncMutex::new(greeting),
         appending: Mutex::new(None),
-        reading: Mutex::new(None),
+        reading: Mutex::new(Reading::default()),
         asking: Mutex::new(Some(session)),
         closing: watch::Sender::new(false),
     }))
@@ -104,9 +102,16 @@ struct Log {
     birth: Birth,
     greeting: SyncMutex<Greeting>,
     appending: Mutex<Option<Appender>>,
-    reading: Mutex<Option<Reader>>,
+    reading: Mutex<Reading>,
     asking: Mutex<Option<Session>>,
     closing: watch::Sender<bool>,
+}
+
+#[derive(Default)]
+struct Reading {
+    reader: Option<Reader>,
+    /// The last message that was read, by whichever reader.
+    witness: Option<Message>,
 }
 
 impl Log {
@@ -136,20 +141,22 @@ impl Log {
         patience: Duration,
     ) -> Result<Vec<Message>> {
         let mut reading = self.reading.lock().await;
-        let (server, queue) = (&self.server, &self.queue);
-        let reader = match &mut *reading {
-            Some(reader) => reader,
-            none => none.insert(Reader::open(server, queue, &self.birth, from, soon()).await?),
+        let Reading { reader, witness } = &mut *reading;
+        let (server, queue, birth) = (&self.server, &self.queue, &self.birth);
+        let open = match reader.take() {
+            Some(open) => open,
+            None => Reader::open(server, queue, birth, from, witness.as_ref()).await?,
         };
+        let open = reader.insert(open);
         let read = async {
-            reader.seek(server, queue, from, soon()).await?;
-            reader
-                .read(server, queue, &self.birth, bytes_max, patience)
-                .await
+            open.seek(server, queue, from, soon()).await?;
+            open.read(server, queue, birth, bytes_max, patience).await
         };
         let read = read.await;
-        if read.is_err() {
-            *reading = None;
+        match &read {
+            // Each message has its bytes for itself, so this holds one.
+            Ok(messages) => *witness = messages.last().cloned().or(witness.take()),
+            Err(_) => *reader = None,
         }
         read
     }
@@ -239,7 +246,7 @@ impl SharedLog for Log {
                 if let Some(appender) = self.appending.lock().await.take() {
                     appender.close().await;
                 }
-                if let Some(reader) = self.reading.lock().await.take() {
+                if let Some(reader) = self.reading.lock().await.reader.take() {
                     reader.close().await;
                 }
                 if let Some(session) = self.asking.lock().await.take() {
@@ -247,7 +254,7 @@ impl SharedLog for Log {
                 }
             };
             // What does not end in time is cut when the log is dropped.
-            let _ = tokio::time::timeout(FAREWELL, goodbyes).await;
+            let _ = tokio::time::timeout(session::FAREWELL, goodbyes).await;
         })
     }
 }

@@ -99,7 +99,12 @@ pub(super) fn id_of(properties: &BasicProperties) -> Option<String> {
     (kind.as_str() == KIND).then(|| id.map_or_else(String::new, |id| id.to_string()))
 }
 
-async fn append(session: &Session, server: &Server, queue: &str, until: Instant) -> Result<()> {
+pub(super) async fn append(
+    session: &Session,
+    server: &Server,
+    queue: &str,
+    until: Instant,
+) -> Result<()> {
     let id = format!("{:032x}", fastrand::u128(..));
     let properties = BasicProperties::default()
         .with_delivery_mode(super::PERSISTENT)

@@ -9,7 +9,7 @@ use super::birth::{Birth, gone};
 use super::delivery::{Delivered, From, Subscription};
 use super::session::{Session, soon};
 use crate::engine::shared_log::{Message, Server};
-use crate::error::Result;
+use crate::error::{Error, Result};
 
 /// How many messages the server sends ahead of their being read.
 const PREFETCH: u16 = 128;
@@ -36,21 +36,34 @@ pub(super) struct Reader {
 }
 
 impl Reader {
-    /// Connects, checks that the log is still the one that was opened, and subscribes.
+    /// Connects, checks that the log is still the one that was opened and read, and subscribes.
+    /// `witness` is the last message that was read.
     pub(super) async fn open(
         server: &Server,
         queue: &str,
         birth: &Birth,
         from: u64,
-        until: Instant,
+        witness: Option<&Message>,
     ) -> Result<Self> {
+        let until = soon();
         let session = Session::open(server, until).await?;
-        if !session.has_queue(server, queue, until).await? {
+        // A witness is read again, right before what is to be read.
+        let witness = witness.filter(|it| it.sequence.checked_add(1) == Some(from));
+        let first = witness.map_or(from, |it| it.sequence);
+        // Together, because each takes some round trips.
+        let (is_there, now, subscription) = tokio::join!(
+            session.has_queue(server, queue, until),
+            Birth::again(&session, server, queue, until),
+            subscribe(&session, server, queue, first, until),
+        );
+        if !is_there? {
             return Err(gone(server));
         }
-        let now = Birth::again(&session, server, queue, until).await?;
-        birth.check(&now, server, from)?;
-        let subscription = subscribe(&session, server, queue, from, until).await?;
+        birth.check(&now?, server, from)?;
+        let mut subscription = subscription?;
+        if let Some(witness) = witness {
+            testify(server, &mut subscription, witness, until).await?;
+        }
         Ok(Self {
             session,
             subscription,
@@ -171,4 +184,36 @@ async fn subscribe(
 ) -> Result<Subscription> {
     let from = From::Offset(from);
     Subscription::start(session, server, queue, from, PREFETCH, until).await
+}
+
+/// Checks that the last message that was read is still where it was: a server that lost what it
+/// had acknowledged numbers new messages like those it lost.
+async fn testify(
+    server: &Server,
+    subscription: &mut Subscription,
+    witness: &Message,
+    until: Instant,
+) -> Result<()> {
+    let sequence = witness.sequence;
+    loop {
+        let next = tokio::time::timeout_at(until, subscription.next(server));
+        let Ok(delivered) = next.await else {
+            // A node of a cluster may be behind the one that was read from.
+            return Err(server.unavailable(format!(
+                "it does not have message {sequence} yet, which was read before"
+            )));
+        };
+        let delivered = delivered?;
+        if delivered.offset < sequence {
+            continue;
+        }
+        if delivered.offset == sequence && delivered.body == witness.body {
+            return Ok(());
+        }
+        return Err(Error::Corrupt(format!(
+            "the server at `{}` has lost what it acknowledged: message {sequence} is another one \
+             than was read before; a stream is not synced, so power cuts do that",
+            server.shown
+        )));
+    }
 }

@@ -15,12 +15,12 @@ use tokio::time::Instant;
 
 use super::greeting::Greeting;
 use super::wire::{self, Scissors, Wire};
-use crate::engine::shared_log::socket::ANSWER;
+pub(super) use crate::engine::shared_log::socket::ANSWER;
 use crate::engine::shared_log::{Address, Login, Server};
 use crate::error::{Error, Result};
 
 /// How long a server may take to say goodbye.
-const FAREWELL: Duration = Duration::from_secs(1);
+pub(super) const FAREWELL: Duration = Duration::from_secs(1);
 /// How often each side says that it is there; one that was not heard of for twice as long is gone.
 const HEARTBEAT_SECONDS: u16 = 5;
 

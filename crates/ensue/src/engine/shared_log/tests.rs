@@ -124,7 +124,7 @@ pub(crate) struct Bed {
 }
 
 impl Bed {
-    fn url(&self) -> String {
+    pub(crate) fn url(&self) -> String {
         format!("{}?namespace={}", self.service.url, self.namespace)
     }
 
