@@ -25,6 +25,8 @@ pub(crate) mod postgres;
 pub(crate) mod kafka;
 #[cfg(feature = "nats")]
 pub(crate) mod nats;
+#[cfg(feature = "rabbitmq")]
+mod rabbitmq;
 #[cfg(feature = "redis")]
 pub(crate) mod redis;
 #[cfg(feature = "distributed")]

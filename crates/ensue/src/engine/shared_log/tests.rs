@@ -135,6 +135,8 @@ impl Bed {
             "{}{separator}namespace={}",
             self.service.url, self.namespace
         )
+    pub(crate) fn url(&self) -> String {
+        format!("{}?namespace={}", self.service.url, self.namespace)
     }
 
     /// The log as another process sees it, as soon as the server is there.
