@@ -258,7 +258,7 @@ fn restart(place: &Place, name: &str, kill: bool) -> Result<(), String> {
     launch::start(&entry)?;
     wait_until_ready(server, &mut state, place)?;
     let took = begin.elapsed().as_secs_f64();
-    say(format_args!("{name} answers again after {took:.1} s"));
+    say(format_args!("{name} answers again after {took:.2} s"));
     Ok(())
 }
 

@@ -182,6 +182,8 @@ fn settings(port: u16, controller: u16) -> String {
          transaction.state.log.num.partitions=4\n\
          share.coordinator.state.topic.replication.factor=1\n\
          share.coordinator.state.topic.min.isr=1\nshare.coordinator.state.topic.num.partitions=4\n\
+         # After SIGKILL, the node waits until it believes that its former self is dead.\n\
+         broker.session.timeout.ms=3000\nbroker.heartbeat.interval.ms=500\n\
          # Tests do not wait for members that might still come.\n\
          group.initial.rebalance.delay.ms=0\n"
     )

@@ -116,15 +116,19 @@ fn set_up(program: &Program, directory: &Path, ports: &[u16]) -> Result<Launch, 
     let words = as_user().iter().copied();
     let words = words.chain([&*postgres, "-D", "data"]);
     launch.command = words.map(str::to_owned).collect();
-    launch.before = WAIT_FOR_ORPHANS;
+    launch.before = END_OF_THE_LAST;
     Ok(launch)
 }
 
-/// After SIGKILL, its children end by themselves, but not at once, and until then it refuses to
-/// start. They all work in the data directory.
-const WAIT_FOR_ORPHANS: &str = "\
-for _ in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do
-    ls -l /proc/[0-9]*/cwd 2>/dev/null | grep -qF \" -> $PWD/data\" || break
+/// After SIGKILL its children end by themselves, but not at once. They all work in the data
+/// directory; when nobody does, the lock that the killed server left is nobody's. It would be taken
+/// for a living one's as long as the killed process's parent has not noticed its end.
+const END_OF_THE_LAST: &str = "\
+for _ in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22 23 24 25 26 27 28 29 30; do
+    if ! ls -l /proc/[0-9]*/cwd 2>/dev/null | grep -qF \" -> $PWD/data\"; then
+        rm -f data/postmaster.pid
+        break
+    fi
     sleep 0.1
 done
 ";
