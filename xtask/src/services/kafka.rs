@@ -14,6 +14,9 @@ use crate::say::say;
 const VERSION: &str = "4.3.1";
 /// Its log goes to slf4j 1.7, which needs a bridge to the log4j that comes along.
 const LOG4J: &str = "2.25.4";
+/// What Maven runs; without a version it takes the newest one.
+const COPY_DEPENDENCIES: &str =
+    "org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy-dependencies";
 const JAVA_OLDEST: (u32, u32) = (17, 0);
 
 pub(super) const SERVER: Server = Server {
@@ -94,7 +97,7 @@ fn fetch(place: &Place, jars: &Path) -> Result<(), String> {
     super::launch::make_directory(&unfinished)?;
     write(&unfinished.join("pom.xml"), &project())?;
     let mut maven = Command::new(find("mvn").ok_or("there is no Maven")?);
-    maven.args(["-B", "-q", "dependency:copy-dependencies"]);
+    maven.args(["-B", "-q", COPY_DEPENDENCIES]);
     maven.args(["-DincludeScope=runtime", "-DoutputDirectory=jars"]);
     maven.current_dir(&unfinished);
     run(&mut maven)?;

@@ -12,13 +12,15 @@ use super::launch::{Launch, write};
 use super::package::is_root;
 use super::port::first;
 use super::process::Signal;
-use super::program::{Program, find, run, version};
+use super::program::{Program, find, major_minor, run, version};
 use super::rabbitmq::random_word;
 use super::server::{Server, nothing_to_clean_up};
 
 const USER: &str = "postgres";
 /// The role and the database.
 const NAME: &str = "ensue";
+/// Since then, it can sync its whole file system at once.
+const SYNCFS_OLDEST: u32 = 14;
 
 pub(super) const SERVER: Server = Server {
     name: "postgres",
@@ -107,7 +109,10 @@ fn set_up(program: &Program, directory: &Path, ports: &[u16]) -> Result<Launch, 
     initdb.args(["-D", "data", "-U", NAME, "-E", "UTF8", "--locale=C"]);
     initdb.args(["--auth=scram-sha-256", "--pwfile=password", "--no-sync"]);
     run(&mut initdb)?;
-    add_settings(&directory.join("data/postgresql.conf"), port)?;
+    add_settings(
+        &directory.join("data/postgresql.conf"),
+        &settings(port, &program.version),
+    )?;
     create_database(postgres, directory)?;
 
     let url = format!("postgres://{NAME}:{password}@127.0.0.1:{port}/{NAME}");
@@ -133,12 +138,22 @@ for _ in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22 23 24 25 26 27
 done
 ";
 
-fn add_settings(file: &Path, port: u16) -> Result<(), String> {
-    let settings = format!(
+fn settings(port: u16, version: &str) -> String {
+    let sync = match major_minor(version).0 >= SYNCFS_OLDEST {
+        true => {
+            "# After SIGKILL it syncs every file that it has, one by one unless it is told otherwise: for\n\
+             # seconds, on a busy disk.\nrecovery_init_sync_method = syncfs\n"
+        }
+        false => "",
+    };
+    format!(
         "\nlisten_addresses = '127.0.0.1'\nport = {port}\nunix_socket_directories = ''\n\
-         max_connections = 200\nshared_buffers = 64MB\nfsync = on\nsynchronous_commit = on\n\
+         max_connections = 200\nshared_buffers = 64MB\nfsync = on\nsynchronous_commit = on\n{sync}\
          # Changes can be followed.\nwal_level = logical\n"
-    );
+    )
+}
+
+fn add_settings(file: &Path, settings: &str) -> Result<(), String> {
     let added = OpenOptions::new()
         .append(true)
         .open(file)
@@ -170,6 +185,12 @@ fn create_database(postgres: &Path, directory: &Path) -> Result<(), String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_old_server_is_not_told_what_it_does_not_know() {
+        assert!(settings(5432, "15.18").contains("syncfs"));
+        assert!(!settings(5432, "13.9").contains("syncfs"));
+    }
 
     #[test]
     fn the_greeting_is_as_long_as_it_says() {
