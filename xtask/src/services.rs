@@ -208,6 +208,14 @@ fn down(place: &Place, names: &[String]) -> Result<(), String> {
         .filter_map(|server| Some((server, state.get(server.name)?.clone())))
         .collect();
     for (server, entry) in &ending {
+        let is_dead = Process::of(entry.directory()).is_none();
+        if is_dead && (server.has_remains)(entry.directory()) {
+            let cleaned = launch::start(entry);
+            // What cannot be started is removed all the same.
+            if let Err(why) = cleaned.and_then(|()| wait_until_ready(server, &mut state, place)) {
+                say(why);
+            }
+        }
         if let Some(process) = Process::of(entry.directory()) {
             process.signal(server.farewell)?;
         }

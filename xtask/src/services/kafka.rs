@@ -8,7 +8,7 @@ use super::greeting::Greeting;
 use super::launch::{Launch, write};
 use super::process::Signal;
 use super::program::{Program, find, major_minor, run, version};
-use super::server::{Server, nothing_to_clean_up};
+use super::server::{Server, no_remains, nothing_to_clean_up};
 use crate::say::say;
 
 const VERSION: &str = "4.3.1";
@@ -31,6 +31,7 @@ pub(super) const SERVER: Server = Server {
         is_answer: has_broker,
     },
     farewell: Signal::Terminate,
+    has_remains: no_remains,
     clean_up: nothing_to_clean_up,
 };
 

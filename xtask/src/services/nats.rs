@@ -10,7 +10,7 @@ use super::launch::{Launch, write};
 use super::port::first;
 use super::process::Signal;
 use super::program::{Program, find, major_minor, run, version};
-use super::server::{Server, nothing_to_clean_up};
+use super::server::{Server, no_remains, nothing_to_clean_up};
 use crate::say::say;
 
 const PROGRAM: &str = "nats-server";
@@ -38,6 +38,7 @@ pub(super) const SERVER: Server = Server {
     set_up,
     greeting: GREETING,
     farewell: Signal::Terminate,
+    has_remains: no_remains,
     clean_up: nothing_to_clean_up,
 };
 

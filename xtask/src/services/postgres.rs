@@ -36,6 +36,8 @@ pub(super) const SERVER: Server = Server {
         is_answer: |answer| answer.starts_with(b"R"),
     },
     farewell: Signal::Interrupt,
+    // Shared memory, of System V and in /dev/shm.
+    has_remains: |directory| directory.join("data/postmaster.pid").exists(),
     clean_up: nothing_to_clean_up,
 };
 

@@ -8,7 +8,7 @@ use super::greeting::Greeting;
 use super::launch::{Launch, write};
 use super::process::Signal;
 use super::program::{Program, find, run};
-use super::server::Server;
+use super::server::{Server, no_remains};
 use super::state::Entry;
 
 /// The server itself: what is in `PATH` insists on the user `rabbitmq`.
@@ -30,6 +30,7 @@ pub(super) const SERVER: Server = Server {
         },
     },
     farewell: Signal::Terminate,
+    has_remains: no_remains,
     clean_up: end_port_mapper,
 };
 

@@ -8,7 +8,7 @@ use super::launch::{Launch, write};
 use super::port::first;
 use super::process::Signal;
 use super::program::{Program, find, version};
-use super::server::{Server, nothing_to_clean_up};
+use super::server::{Server, no_remains, nothing_to_clean_up};
 
 const PROGRAM: &str = "redis-server";
 
@@ -25,6 +25,7 @@ pub(super) const SERVER: Server = Server {
         is_answer: |answer| answer.starts_with(b"+PONG"),
     },
     farewell: Signal::Terminate,
+    has_remains: no_remains,
     clean_up: nothing_to_clean_up,
 };
 

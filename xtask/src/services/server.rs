@@ -25,6 +25,9 @@ pub(super) struct Server {
     pub(super) greeting: Greeting,
     /// Asks it to end in order.
     pub(super) farewell: Signal,
+    /// Whether something of a server that was killed would outlive its directory. It is started
+    /// once more then, because it knows best how to remove that.
+    pub(super) has_remains: fn(&Path) -> bool,
     /// Ends what it leaves behind.
     pub(super) clean_up: fn(&Entry) -> Result<(), String>,
 }
@@ -38,6 +41,11 @@ pub(super) const SERVERS: [Server; 6] = [
     nats::OLDEST,
     redis::SERVER,
 ];
+
+/// For servers that keep everything in their directory.
+pub(super) fn no_remains(_: &Path) -> bool {
+    false
+}
 
 /// For servers that leave nothing behind.
 pub(super) fn nothing_to_clean_up(_: &Entry) -> Result<(), String> {
