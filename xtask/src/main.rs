@@ -1,9 +1,11 @@
 //! What the project does to itself: `cargo xtask test` runs every check there is, `cargo xtask
-//! tidy` the rules of the architecture alone, `cargo xtask torture` the attacks.
+//! tidy` the rules of the architecture alone, `cargo xtask torture` the attacks; `cargo xtask
+//! services` runs the brokers and databases that tests talk to.
 
 mod cargo;
 mod deny;
 mod say;
+mod services;
 mod steps;
 mod test;
 mod tidy;
@@ -23,6 +25,8 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    #[command(subcommand)]
+    Services(services::Services),
     Test(test::Test),
     Tidy(tidy::Tidy),
     Torture(torture::Torture),
@@ -30,6 +34,7 @@ enum Command {
 
 fn main() -> ExitCode {
     let is_good = match Cli::parse().command {
+        Command::Services(services) => services.run(),
         Command::Test(test) => test.run(),
         Command::Tidy(tidy) => tidy.run(),
         Command::Torture(torture) => torture.run(),

@@ -1,13 +1,12 @@
 //! `cargo xtask torture`: every attack on Ensue, one after the other, each with its duration.
 
 use std::io::{BufRead, BufReader, Read};
-use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 use clap::Args;
 use clap::builder::PossibleValuesParser;
 
-use crate::cargo::{cargo, is_ci, root};
+use crate::cargo::{cargo, is_ci, target};
 use crate::say::say;
 use crate::steps::{Outcome, Steps, run, shown};
 
@@ -198,12 +197,6 @@ fn test(package: &str, what: &[&str]) -> Command {
     command.args(["test", "--locked", "--profile", PROFILE, "-p", package]);
     command.args(what);
     quick(command)
-}
-
-/// Where cargo builds.
-fn target() -> PathBuf {
-    let told = std::env::var_os("CARGO_TARGET_DIR");
-    told.map_or_else(|| root().join("target"), PathBuf::from)
 }
 
 /// Nothing is built a second time where nobody watches.

@@ -18,8 +18,8 @@ const IGNORED: &[(&str, &str)] = &[(
 )];
 
 /// Where sockets are opened: brokers and databases behind engines and building blocks, HTTP and
-/// gRPC in the server, and whoever plays such a part in a test.
-const SOCKET_PLACES: [&str; 7] = [
+/// gRPC in the server, whoever plays such a part in a test, and what starts real ones for tests.
+const SOCKET_PLACES: [&str; 8] = [
     "crates/ensue/src/engine/",
     "crates/ensue/src/trigger",
     "crates/ensue/src/lock",
@@ -27,6 +27,7 @@ const SOCKET_PLACES: [&str; 7] = [
     "crates/ensue/src/config",
     "crates/server/",
     "bench/",
+    "xtask/src/services/",
 ];
 
 /// Where `.commit(` is spelled for good reasons: dispatch, engines, and what stands in for one.

@@ -1,0 +1,289 @@
+//! `cargo xtask services`: real brokers and databases for tests, private to this target directory.
+//!
+//! Each server listens on 127.0.0.1 alone, on a free port, with its data below `target/services`.
+//! What was started is written down in `target/services/state.json`, so that a test can kill a
+//! server and start the same one again.
+
+mod server;
+
+mod kafka;
+mod nats;
+mod postgres;
+mod rabbitmq;
+mod redis;
+
+mod greeting;
+mod launch;
+mod lock;
+mod package;
+mod port;
+mod process;
+mod program;
+mod state;
+mod table;
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use clap::builder::PossibleValuesParser;
+use clap::{Args, Subcommand};
+
+use self::lock::Lock;
+use self::process::{Process, Signal};
+use self::server::{SERVERS, Server};
+use self::state::{Entry, State};
+use crate::cargo::target;
+use crate::say::say;
+
+/// A JVM on a busy machine takes its time.
+const READY_SECONDS_MAX: u64 = 120;
+/// How long a server may take to end before it is killed.
+const END_SECONDS_MAX: u64 = 15;
+
+/// Run real brokers and databases for tests
+#[derive(Debug, Subcommand)]
+pub(crate) enum Services {
+    /// Start servers, and wait until each of them answers
+    Up(Names),
+    /// End servers and remove their data
+    Down(Names),
+    /// List what was started
+    Status {
+        /// An array of objects: name, version, url, running, pid, start
+        #[arg(long)]
+        json: bool,
+    },
+    /// End a server and start it again: same port, same data
+    Restart {
+        #[arg(value_name = "NAME", value_parser = known_names())]
+        name: String,
+        /// With SIGKILL, without a chance to clean up
+        #[arg(long)]
+        kill: bool,
+    },
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Names {
+    /// Only these; without a name, `up` starts the usual ones and `down` ends all
+    #[arg(value_name = "NAME", value_parser = known_names())]
+    names: Vec<String>,
+}
+
+fn known_names() -> PossibleValuesParser {
+    PossibleValuesParser::new(SERVERS.iter().map(|server| server.name))
+}
+
+impl Services {
+    pub(crate) fn run(self) -> bool {
+        let done = Place::of_target().and_then(|place| {
+            // Whoever only looks does not wait for an `up` that installs for minutes.
+            if let Self::Status { json } = self {
+                return status(&place, json);
+            }
+            let _lock = Lock::take(&place.programs)?;
+            match self {
+                Self::Up(Names { names }) => up(&place, &names),
+                Self::Down(Names { names }) => down(&place, &names),
+                Self::Restart { name, kill } => restart(&place, &name, kill),
+                Self::Status { json } => status(&place, json),
+            }
+        });
+        match done {
+            Ok(()) => true,
+            Err(why) => {
+                say(format_args!("!!! {why}"));
+                false
+            }
+        }
+    }
+}
+
+/// Where everything is.
+struct Place {
+    /// The servers that were started, one directory each.
+    services: PathBuf,
+    /// What was built or fetched for them; outlives them.
+    programs: PathBuf,
+}
+
+impl Place {
+    fn of_target() -> Result<Self, String> {
+        let target = std::path::absolute(target())
+            .map_err(|error| format!("where is the target directory? {error}"))?;
+        Ok(Self {
+            services: target.join("services"),
+            programs: target.join("servers"),
+        })
+    }
+
+    fn state(&self) -> PathBuf {
+        self.services.join("state.json")
+    }
+}
+
+fn up(place: &Place, names: &[String]) -> Result<(), String> {
+    let begin = Instant::now();
+    let mut state = State::read(&place.state())?;
+    let wanted: Vec<_> = SERVERS
+        .iter()
+        .filter(|server| match names {
+            [] => server.is_usual,
+            names => names.iter().any(|name| name == server.name),
+        })
+        .collect();
+    let new = wanted.iter().filter(|it| state.get(it.name).is_none());
+    let missing: Vec<_> = new.flat_map(|server| (server.missing)(place)).collect();
+    package::install(missing)?;
+    for server in &wanted {
+        let entry = match state.get(server.name) {
+            Some(entry) => entry.clone(),
+            None => {
+                let entry = set_up(server, place, &state)?;
+                state.put(entry.clone(), &place.state())?;
+                entry
+            }
+        };
+        if Process::of(entry.directory()).is_none() {
+            launch::start(&entry)?;
+        }
+    }
+    // They start side by side: the slowest one decides how long that takes.
+    for server in &wanted {
+        wait_until_ready(server, &mut state, place)?;
+    }
+    say(table::of(&state));
+    say(format_args!("\n{:.1} s", begin.elapsed().as_secs_f64()));
+    Ok(())
+}
+
+/// Everything but the start. A directory that nobody wrote down is left from an attempt that
+/// failed half-way.
+fn set_up(server: &Server, place: &Place, state: &State) -> Result<Entry, String> {
+    say(format_args!("setting up {}", server.name));
+    let program = (server.obtain)(place)?;
+    let directory = place.services.join(server.name);
+    remove_directory(&directory)?;
+    launch::make_directory(&directory)?;
+    let taken: Vec<_> = state.entries().iter().flat_map(|it| &it.ports).collect();
+    let ports = port::free(server.ports, |port| taken.contains(&&port))?;
+    let launch = (server.set_up)(&program, &directory, &ports)?;
+    launch.write(&directory)?;
+    let version = &program.version;
+    Ok(Entry::new(server, version, &directory, ports, launch))
+}
+
+fn wait_until_ready(server: &Server, state: &mut State, place: &Place) -> Result<(), String> {
+    let Some(mut entry) = state.get(server.name).cloned() else {
+        return Err(format!("{} was never started", server.name));
+    };
+    let name = server.name;
+    let failed = |why: &str| {
+        let log = launch::last_lines(&entry.log);
+        format!("{name} {why}; the end of {}:\n{log}", entry.log.display())
+    };
+    let deadline = Instant::now() + Duration::from_secs(READY_SECONDS_MAX);
+    let process = loop {
+        let Some(process) = Process::of(entry.directory()) else {
+            return Err(failed("has ended"));
+        };
+        if server.greeting.is_answered(entry.port()) {
+            break process;
+        }
+        if Instant::now() > deadline {
+            return Err(failed("does not answer"));
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    };
+    entry.pid = process.pid();
+    state.put(entry, &place.state())
+}
+
+fn down(place: &Place, names: &[String]) -> Result<(), String> {
+    let mut state = State::read(&place.state())?;
+    let is_wanted = |name: &str| names.is_empty() || names.iter().any(|it| it == name);
+    let ending: Vec<_> = SERVERS
+        .iter()
+        .filter(|server| is_wanted(server.name))
+        .filter_map(|server| Some((server, state.get(server.name)?.clone())))
+        .collect();
+    for (server, entry) in &ending {
+        let is_dead = Process::of(entry.directory()).is_none();
+        if is_dead && (server.has_remains)(entry.directory()) {
+            let cleaned = launch::start(entry);
+            // What cannot be started is removed all the same.
+            if let Err(why) = cleaned.and_then(|()| wait_until_ready(server, &mut state, place)) {
+                say(why);
+            }
+        }
+        if let Some(process) = Process::of(entry.directory()) {
+            process.signal(server.farewell)?;
+        }
+    }
+    for (server, entry) in ending {
+        wait_for_end(&entry)?;
+        (server.clean_up)(&entry)?;
+        remove_directory(entry.directory())?;
+        state.remove(server.name, &place.state())?;
+        say(format_args!("{} is down", server.name));
+    }
+    Ok(())
+}
+
+/// Waits for a server that was told to end, and kills it when it does not.
+fn wait_for_end(entry: &Entry) -> Result<(), String> {
+    let Some(process) = Process::of(entry.directory()) else {
+        return Ok(());
+    };
+    if process.ends_within(Duration::from_secs(END_SECONDS_MAX)) {
+        return Ok(());
+    }
+    say(format_args!("{} does not end: killing it", entry.name));
+    process.signal(Signal::Kill)?;
+    match process.ends_within(Duration::from_secs(END_SECONDS_MAX)) {
+        true => Ok(()),
+        false => Err(format!(
+            "{} (process {}) outlives SIGKILL",
+            entry.name,
+            process.pid()
+        )),
+    }
+}
+
+fn restart(place: &Place, name: &str, kill: bool) -> Result<(), String> {
+    let begin = Instant::now();
+    let mut state = State::read(&place.state())?;
+    let server = SERVERS.iter().find(|server| server.name == name);
+    let (Some(server), Some(entry)) = (server, state.get(name).cloned()) else {
+        return Err(format!(
+            "{name} was not started: `cargo xtask services up {name}`"
+        ));
+    };
+    if let Some(process) = Process::of(entry.directory()) {
+        process.signal(if kill { Signal::Kill } else { server.farewell })?;
+        wait_for_end(&entry)?;
+    }
+    launch::start(&entry)?;
+    wait_until_ready(server, &mut state, place)?;
+    let took = begin.elapsed().as_secs_f64();
+    say(format_args!("{name} answers again after {took:.2} s"));
+    Ok(())
+}
+
+fn status(place: &Place, as_json: bool) -> Result<(), String> {
+    let state = State::read(&place.state())?;
+    match as_json {
+        true => say(state.status()),
+        false => say(table::of(&state)),
+    }
+    Ok(())
+}
+
+fn remove_directory(directory: &Path) -> Result<(), String> {
+    match std::fs::remove_dir_all(directory) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(format!("cannot remove {}: {error}", directory.display()))
+        }
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,212 @@
+//! Apache Kafka as one KRaft node, from Maven Central.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use super::Place;
+use super::greeting::Greeting;
+use super::launch::{Launch, write};
+use super::process::Signal;
+use super::program::{Program, find, major_minor, run, version};
+use super::server::{Server, no_remains, nothing_to_clean_up};
+use crate::say::say;
+
+const VERSION: &str = "4.3.1";
+/// Its log goes to slf4j 1.7, which needs a bridge to the log4j that comes along.
+const LOG4J: &str = "2.25.4";
+/// What Maven runs; without a version it takes the newest one.
+const COPY_DEPENDENCIES: &str =
+    "org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy-dependencies";
+const JAVA_OLDEST: (u32, u32) = (17, 0);
+
+pub(super) const SERVER: Server = Server {
+    name: "kafka",
+    is_usual: true,
+    ports: 2,
+    missing,
+    obtain,
+    set_up,
+    greeting: Greeting {
+        words: METADATA,
+        is_answer: has_broker,
+    },
+    farewell: Signal::Terminate,
+    has_remains: no_remains,
+    clean_up: nothing_to_clean_up,
+};
+
+/// A request for metadata, version 1, about no topic: length, key, version, correlation, no client
+/// id, no topics.
+const METADATA: &[u8] = &[0, 0, 0, 14, 0, 3, 0, 1, 0, 0, 0, 7, 0xff, 0xff, 0, 0, 0, 0];
+
+/// Whether the answer knows a broker. A broker that has only just started answers as well, but is
+/// not in the list yet, and no topic can be created.
+fn has_broker(answer: &[u8]) -> bool {
+    // Length, correlation, number of brokers: four bytes each.
+    let Some((correlation, brokers)) = answer.get(4..8).zip(answer.get(8..12)) else {
+        return false;
+    };
+    correlation == [0, 0, 0, 7] && brokers != [0, 0, 0, 0]
+}
+
+fn missing(place: &Place) -> Vec<&'static str> {
+    let mut packages = Vec::new();
+    if java().is_none() {
+        packages.push("openjdk-17-jre-headless");
+    }
+    if !jars(place).is_dir() && find("mvn").is_none() {
+        packages.push("maven");
+    }
+    packages
+}
+
+/// A Java that can run it.
+fn java() -> Option<PathBuf> {
+    // Debian does not make a newer Java the default one when it already has another.
+    let debian = std::fs::read_dir("/usr/lib/jvm")
+        .into_iter()
+        .flatten()
+        .flatten();
+    let debian = debian.map(|entry| entry.path().join("bin/java"));
+    let mut all = find("java").into_iter().chain(debian);
+    all.find(|java| {
+        version(java, "-version").is_ok_and(|version| major_minor(&version) >= JAVA_OLDEST)
+    })
+}
+
+fn jars(place: &Place) -> PathBuf {
+    place.programs.join(format!("kafka-{VERSION}"))
+}
+
+fn obtain(place: &Place) -> Result<Program, String> {
+    let java = java().ok_or("there is no Java since 17")?;
+    let jars = jars(place);
+    if !jars.is_dir() {
+        fetch(place, &jars)?;
+    }
+    Ok(Program {
+        parts: jars,
+        ..Program::new(VERSION, java)
+    })
+}
+
+fn fetch(place: &Place, jars: &Path) -> Result<(), String> {
+    say(format_args!("fetching Kafka {VERSION}"));
+    // Fetched beside and moved: what is there is whole.
+    let unfinished = place.programs.join("kafka.unfinished");
+    super::remove_directory(&unfinished)?;
+    super::launch::make_directory(&unfinished)?;
+    write(&unfinished.join("pom.xml"), &project())?;
+    let mut maven = Command::new(find("mvn").ok_or("there is no Maven")?);
+    maven.args(["-B", "-q", COPY_DEPENDENCIES]);
+    maven.args(["-DincludeScope=runtime", "-DoutputDirectory=jars"]);
+    maven.current_dir(&unfinished);
+    run(&mut maven)?;
+    std::fs::rename(unfinished.join("jars"), jars)
+        .map_err(|error| format!("cannot move what was fetched: {error}"))?;
+    super::remove_directory(&unfinished)
+}
+
+fn project() -> String {
+    let dependency = |group: &str, artifact: &str, version: &str| {
+        format!(
+            "    <dependency>\n      <groupId>{group}</groupId>\n      \
+             <artifactId>{artifact}</artifactId>\n      <version>{version}</version>\n    \
+             </dependency>\n"
+        )
+    };
+    let kafka = dependency("org.apache.kafka", "kafka_2.13", VERSION);
+    let log = dependency("org.apache.logging.log4j", "log4j-slf4j-impl", LOG4J);
+    format!(
+        "<project xmlns=\"http://maven.apache.org/POM/4.0.0\">\n  \
+         <modelVersion>4.0.0</modelVersion>\n  <groupId>services</groupId>\n  \
+         <artifactId>kafka</artifactId>\n  <version>1</version>\n  <packaging>pom</packaging>\n  \
+         <dependencies>\n{kafka}{log}  </dependencies>\n</project>\n"
+    )
+}
+
+const LOGGING: &str = "\
+status = error
+appender.console.type = Console
+appender.console.name = console
+appender.console.layout.type = PatternLayout
+appender.console.layout.pattern = %d{ISO8601} %p %c{1}: %m%n
+rootLogger.level = info
+rootLogger.appenderRef.console.ref = console
+";
+
+fn set_up(program: &Program, directory: &Path, ports: &[u16]) -> Result<Launch, String> {
+    let &[port, controller] = ports else {
+        return Err("Kafka needs two ports".to_owned());
+    };
+    write(
+        &directory.join("server.properties"),
+        &settings(port, controller),
+    )?;
+    write(&directory.join("log4j2.properties"), LOGGING)?;
+    let java = program.path.to_string_lossy();
+    let classes = format!("{}/*", program.parts.display());
+    // Compiled in a hurry: it starts in half the time, and tests do not run for long.
+    let options = [
+        &java,
+        "-Xms64m",
+        "-Xmx384m",
+        "-XX:+UseSerialGC",
+        "-XX:TieredStopAtLevel=1",
+        "-Djava.net.preferIPv4Stack=true",
+        "-Dlog4j2.configurationFile=log4j2.properties",
+        "-cp",
+        &classes,
+    ];
+    let mut format = Command::new(&program.path);
+    // One node is a cluster of its own; nobody ever sees the id.
+    format
+        .args(options.iter().skip(1))
+        .args(["kafka.tools.StorageTool", "format"]);
+    format.args(["-t", "ZW5zdWUtc2VydmljZXMtMQ", "-c", "server.properties"]);
+    run(format.current_dir(directory))?;
+    let mut launch = Launch::new(format!("kafka://127.0.0.1:{port}"), options);
+    let main = ["kafka.Kafka", "server.properties"].map(str::to_owned);
+    launch.command.extend(main);
+    Ok(launch)
+}
+
+fn settings(port: u16, controller: u16) -> String {
+    format!(
+        "process.roles=broker,controller\nnode.id=1\n\
+         controller.quorum.voters=1@127.0.0.1:{controller}\ncontroller.listener.names=CONTROLLER\n\
+         listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}\n\
+         advertised.listeners=PLAINTEXT://127.0.0.1:{port}\n\
+         listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT\n\
+         log.dirs=data\nauto.create.topics.enable=false\n\
+         # There is only this one node.\n\
+         default.replication.factor=1\nmin.insync.replicas=1\n\
+         offsets.topic.replication.factor=1\noffsets.topic.num.partitions=4\n\
+         transaction.state.log.replication.factor=1\ntransaction.state.log.min.isr=1\n\
+         transaction.state.log.num.partitions=4\n\
+         share.coordinator.state.topic.replication.factor=1\n\
+         share.coordinator.state.topic.min.isr=1\nshare.coordinator.state.topic.num.partitions=4\n\
+         # After SIGKILL, the node waits until it believes that its former self is dead.\n\
+         broker.session.timeout.ms=3000\nbroker.heartbeat.interval.ms=500\n\
+         # Tests do not wait for members that might still come.\n\
+         group.initial.rebalance.delay.ms=0\n"
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_request_is_as_long_as_it_says() {
+        assert_eq!(METADATA.len(), 4 + 14);
+    }
+
+    #[test]
+    fn a_broker_is_ready_when_it_is_in_its_own_list() {
+        let answer = |brokers| [0, 0, 0, 40, 0, 0, 0, 7, 0, 0, 0, brokers, 0];
+        assert!(has_broker(&answer(1)));
+        assert!(!has_broker(&answer(0)));
+        assert!(!has_broker(&answer(1)[..11]));
+    }
+}

@@ -1,0 +1,192 @@
+//! How a server is started: by a script in its directory that becomes the server, so that a test can
+//! start it again with nothing but the script.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::io::{Read as _, Seek as _, SeekFrom};
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use super::process::{self, Process};
+use super::program::run;
+use super::state::Entry;
+
+pub(super) const SCRIPT: &str = "start.sh";
+pub(super) const LOG: &str = "log";
+
+const TAIL_LINES_MAX: usize = 20;
+const TAIL_BYTES_MAX: i64 = 16 * 1024;
+/// How long a script may take to write down its process.
+const START_SECONDS_MAX: u64 = 20;
+
+/// The search path of every server: it does not depend on who starts it.
+const SEARCH_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// A server's command with its whole environment, run in its directory.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Launch {
+    /// Where clients find the server.
+    pub(super) url: String,
+    pub(super) environment: BTreeMap<String, String>,
+    pub(super) command: Vec<String>,
+    /// Lines of shell that run before it.
+    pub(super) before: &'static str,
+}
+
+impl Launch {
+    pub(super) fn new<const N: usize>(url: String, command: [&str; N]) -> Self {
+        let always = [("PATH", SEARCH_PATH), ("LC_ALL", "C.UTF-8")];
+        let own = |(name, value): (&str, &str)| (name.to_owned(), value.to_owned());
+        Self {
+            url,
+            environment: always.map(own).into(),
+            command: command.map(str::to_owned).into(),
+            before: "",
+        }
+    }
+
+    pub(super) fn set(&mut self, name: &str, value: impl Into<String>) {
+        self.environment.insert(name.to_owned(), value.into());
+    }
+
+    /// Writes the script. Whoever runs it gets a process that is the server: the shell replaces
+    /// itself, and its id and birth stay the same.
+    pub(super) fn write(&self, directory: &Path) -> Result<(), String> {
+        let script = directory.join(SCRIPT);
+        write(&script, &self.script(directory))?;
+        run(Command::new("chmod").arg("755").arg(&script))
+    }
+
+    fn script(&self, directory: &Path) -> String {
+        let mut script = String::from(
+            "#!/bin/sh\n# Becomes the server: same process id, output in `log`. Made by cargo xtask services.\n",
+        );
+        let home = quoted(&directory.to_string_lossy());
+        let file = process::FILE;
+        // Writing to a String does not fail.
+        let _ = write!(
+            script,
+            "cd {home} || exit 1\nexec >>{LOG} 2>&1 </dev/null\n{before}\
+             read -r stat </proc/$$/stat\nset -- ${{stat##*) }}\nshift 19\n\
+             echo \"$$ $1\" >{file}.new && mv {file}.new {file}\nexec env -i",
+            before = self.before,
+        );
+        for (name, value) in &self.environment {
+            let _ = write!(script, " \\\n    {name}={}", quoted(value));
+        }
+        for word in &self.command {
+            let _ = write!(script, " \\\n    {}", quoted(word));
+        }
+        script.push('\n');
+        script
+    }
+}
+
+/// Starts a server in a session of its own, so that it outlives us and our terminal.
+pub(super) fn start(entry: &Entry) -> Result<(), String> {
+    let mut setsid = Command::new("setsid");
+    setsid.arg(&entry.start).stdin(Stdio::null());
+    setsid.stdout(Stdio::null()).stderr(Stdio::null());
+    let mut child = setsid
+        .spawn()
+        .map_err(|error| format!("cannot run setsid: {error}"))?;
+    let pid = child.id();
+    let deadline = Instant::now() + Duration::from_secs(START_SECONDS_MAX);
+    // Until then, what is written down is the process before this one.
+    while Process::of(entry.directory()).is_none_or(|it| it.pid() != pid) {
+        let has_ended = child.try_wait().is_ok_and(|status| status.is_some());
+        if has_ended || Instant::now() > deadline {
+            let log = last_lines(&entry.log);
+            return Err(format!("{} does not start:\n{log}", entry.name));
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    Ok(())
+}
+
+/// A directory that only its owner can read: it may hold passwords.
+pub(super) fn make_directory(directory: &Path) -> Result<(), String> {
+    std::fs::create_dir_all(directory)
+        .map_err(|error| format!("cannot make {}: {error}", directory.display()))?;
+    run(Command::new("chmod").arg("700").arg(directory))
+}
+
+pub(super) fn write(file: &Path, content: &str) -> Result<(), String> {
+    std::fs::write(file, content)
+        .map_err(|error| format!("cannot write {}: {error}", file.display()))
+}
+
+/// A word of shell.
+fn quoted(word: &str) -> String {
+    format!("'{}'", word.replace('\'', r"'\''"))
+}
+
+/// The end of a file, as far as it can be read.
+pub(super) fn last_lines(file: &Path) -> String {
+    let read = || -> std::io::Result<Vec<u8>> {
+        let mut file = std::fs::File::open(file)?;
+        let bytes = i64::try_from(file.metadata()?.len()).unwrap_or(i64::MAX);
+        file.seek(SeekFrom::End(-bytes.min(TAIL_BYTES_MAX)))?;
+        let mut end = Vec::new();
+        file.read_to_end(&mut end)?;
+        Ok(end)
+    };
+    match read() {
+        Ok(end) => tail(&String::from_utf8_lossy(&end)),
+        Err(error) => format!("(cannot be read: {error})"),
+    }
+}
+
+pub(super) fn tail(text: &str) -> String {
+    let lines: Vec<_> = text.trim_end().lines().collect();
+    let first = lines.len().saturating_sub(TAIL_LINES_MAX);
+    lines.get(first..).unwrap_or_default().join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn scratch(name: &str) -> std::path::PathBuf {
+        let name = format!("ensue-launch-{name}-{}", std::process::id());
+        let directory = std::env::temp_dir().join(name);
+        std::fs::create_dir_all(&directory).unwrap();
+        directory
+    }
+
+    #[test]
+    fn the_script_becomes_the_server_with_exactly_its_words_and_environment() {
+        let directory = scratch("it's a test");
+        let told = r#"printf '%s\n' "$1" "$PLACE" "$HOME"; exec sleep 60"#;
+        let mut launch = Launch::new(
+            String::new(),
+            ["sh", "-c", told, "sh", "two  words, 'quoted' $HOME"],
+        );
+        launch.set("PLACE", "a \"b\"");
+        launch.write(&directory).unwrap();
+        let mut child = Command::new(directory.join(SCRIPT)).spawn().unwrap();
+        let log = directory.join(LOG);
+        let is_there = || last_lines(&log).lines().count() >= 2;
+        while !is_there() && child.try_wait().unwrap().is_none() {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        let process = Process::of(&directory).unwrap();
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert_eq!(process.pid(), child.id());
+        // HOME is ours, not the server's.
+        let said = std::fs::read_to_string(&log).unwrap();
+        assert_eq!(said, "two  words, 'quoted' $HOME\na \"b\"\n\n");
+        assert_eq!(Process::of(&directory), None);
+        std::fs::remove_dir_all(directory).unwrap();
+    }
+
+    #[test]
+    fn only_the_end_of_a_long_log_is_shown() {
+        let lines: Vec<_> = (0..50).map(|line| line.to_string()).collect();
+        let tail = tail(&lines.join("\n"));
+        assert!(tail.starts_with("30\n") && tail.ends_with("\n49"), "{tail}");
+        assert!(last_lines(Path::new("/nowhere/at/all")).contains("cannot be read"));
+    }
+}

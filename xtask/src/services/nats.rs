@@ -1,0 +1,162 @@
+//! NATS with JetStream: a current server, built from its Go module, and the oldest supported one,
+//! from Debian.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use super::Place;
+use super::greeting::Greeting;
+use super::launch::{Launch, write};
+use super::port::first;
+use super::process::Signal;
+use super::program::{Program, find, major_minor, run, version};
+use super::server::{Server, no_remains, nothing_to_clean_up};
+use crate::say::say;
+
+const PROGRAM: &str = "nats-server";
+const MODULE: &str = "github.com/nats-io/nats-server/v2";
+const VERSION: &str = "2.12.15";
+/// Since then, Go fetches the toolchain that a module asks for.
+const GO_OLDEST: (u32, u32) = (1, 21);
+/// Since then, JetStream can be told to sync every write.
+const SYNC_OLDEST: (u32, u32) = (2, 10);
+
+const GREETING: Greeting = Greeting {
+    words: b"PING\r\n",
+    is_answer: |answer| {
+        let info = b"\"jetstream\":true";
+        answer.starts_with(b"INFO ") && answer.windows(info.len()).any(|it| it == info)
+    },
+};
+
+pub(super) const SERVER: Server = Server {
+    name: "nats",
+    is_usual: true,
+    ports: 1,
+    missing,
+    obtain,
+    set_up,
+    greeting: GREETING,
+    farewell: Signal::Terminate,
+    has_remains: no_remains,
+    clean_up: nothing_to_clean_up,
+};
+
+/// What Debian 12 has.
+pub(super) const OLDEST: Server = Server {
+    name: "nats-oldest",
+    is_usual: false,
+    missing: missing_of_debian,
+    obtain: obtain_from_debian,
+    ..SERVER
+};
+
+fn missing(place: &Place) -> Vec<&'static str> {
+    match built(place).is_file() || go().is_some() {
+        true => Vec::new(),
+        false => missing_of_debian(place),
+    }
+}
+
+fn missing_of_debian(_: &Place) -> Vec<&'static str> {
+    match of_debian() {
+        Some(_) => Vec::new(),
+        None => vec![PROGRAM],
+    }
+}
+
+/// Not from `PATH`, where a newer one may be.
+fn of_debian() -> Option<PathBuf> {
+    let mut places = ["/usr/sbin", "/usr/bin"]
+        .map(|it| Path::new(it).join(PROGRAM))
+        .into_iter();
+    places.find(|path| path.is_file())
+}
+
+/// A Go that can build it.
+fn go() -> Option<PathBuf> {
+    let go = find("go")?;
+    let version = version(&go, "version").ok()?;
+    (major_minor(&version) >= GO_OLDEST).then_some(go)
+}
+
+fn built(place: &Place) -> PathBuf {
+    place.programs.join(format!("nats-{VERSION}")).join(PROGRAM)
+}
+
+fn obtain(place: &Place) -> Result<Program, String> {
+    let built = built(place);
+    if built.is_file() {
+        return Ok(Program::new(VERSION, built));
+    }
+    let Some(go) = go() else {
+        say("no Go since 1.21 to build a current NATS server: taking Debian's");
+        return obtain_from_debian(place);
+    };
+    say(format_args!(
+        "building NATS {VERSION}, which takes a minute"
+    ));
+    // Built beside and moved: what is there is whole.
+    let unfinished = place.programs.join("nats.unfinished");
+    let mut install = Command::new(go);
+    install.args(["install", &format!("{MODULE}@v{VERSION}")]);
+    install.env("GOBIN", &unfinished).env("CGO_ENABLED", "0");
+    install.current_dir(&place.programs);
+    run(&mut install)?;
+    let moved = std::fs::create_dir_all(built.parent().unwrap_or(&built))
+        .and_then(|()| std::fs::rename(unfinished.join(PROGRAM), &built))
+        .and_then(|()| std::fs::remove_dir_all(&unfinished));
+    moved.map_err(|error| format!("cannot move what was built: {error}"))?;
+    Ok(Program::new(VERSION, built))
+}
+
+fn obtain_from_debian(_: &Place) -> Result<Program, String> {
+    let path = of_debian().ok_or("there is no nats-server of Debian")?;
+    Ok(Program::new(version(&path, "--version")?, path))
+}
+
+fn set_up(program: &Program, directory: &Path, ports: &[u16]) -> Result<Launch, String> {
+    let port = first(ports)?;
+    write(
+        &directory.join("nats.conf"),
+        &settings(port, &program.version),
+    )?;
+    let url = format!("nats://127.0.0.1:{port}");
+    Ok(Launch::new(
+        url,
+        [&program.path.to_string_lossy(), "-c", "nats.conf"],
+    ))
+}
+
+fn settings(port: u16, version: &str) -> String {
+    let sync = match major_minor(version) >= SYNC_OLDEST {
+        true => "    # A publish is acknowledged when it is on disk.\n    sync_interval: always\n",
+        // It syncs every other minute, and cannot be told otherwise.
+        false => "",
+    };
+    format!(
+        "server_name: ensue\nlisten: \"127.0.0.1:{port}\"\njetstream {{\n    store_dir: data\n    \
+         max_memory_store: 256MB\n    max_file_store: 8GB\n{sync}}}\n"
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_old_server_is_not_told_what_it_does_not_know() {
+        assert!(settings(4222, "2.12.15").contains("sync_interval: always"));
+        assert!(!settings(4222, "2.9.10").contains("sync_interval"));
+    }
+
+    #[test]
+    fn a_server_without_jetstream_is_not_ready() {
+        assert!((GREETING.is_answer)(
+            b"INFO {\"version\":\"2\",\"jetstream\":true}\r\n"
+        ));
+        assert!(!(GREETING.is_answer)(
+            b"INFO {\"version\":\"2\"}\r\nPONG\r\n"
+        ));
+    }
+}

@@ -1,0 +1,84 @@
+//! Debian packages of what is missing.
+
+use std::path::Path;
+use std::process::Command;
+
+use super::program::{find, run};
+use crate::say::say;
+
+/// Debian asks this script before it starts a service that was just installed.
+const POLICY: &str = "/usr/sbin/policy-rc.d";
+/// The script's word for no.
+const FORBIDDEN: &str = "#!/bin/sh\nexit 101\n";
+
+/// Installs packages where that is allowed: as root, with apt-get. Elsewhere it says what to do.
+pub(super) fn install(mut packages: Vec<&'static str>) -> Result<(), String> {
+    packages.sort_unstable();
+    packages.dedup();
+    if packages.is_empty() {
+        return Ok(());
+    }
+    let list = packages.join(" ");
+    if !is_root() || find("apt-get").is_none() {
+        return Err(format!(
+            "missing: {list}. As root on Debian or Ubuntu: apt-get install --no-install-recommends \
+             {list}. Or name only servers that are there, or use deploy/compose.yaml"
+        ));
+    }
+    say(format_args!("installing Debian packages: {list}"));
+    let _policy = Policy::forbid_services()?;
+    run(apt().arg("update"))?;
+    run(apt()
+        .args(["install", "--no-install-recommends"])
+        .args(packages))
+}
+
+fn apt() -> Command {
+    let mut apt = Command::new("apt-get");
+    apt.env("DEBIAN_FRONTEND", "noninteractive")
+        .args(["-q", "-y"]);
+    apt
+}
+
+/// Who owns our own directory in `/proc` is who we are.
+#[cfg(unix)]
+pub(super) fn is_root() -> bool {
+    use std::os::unix::fs::MetadataExt as _;
+    std::fs::metadata("/proc/self").is_ok_and(|process| process.uid() == 0)
+}
+
+#[cfg(not(unix))]
+pub(super) fn is_root() -> bool {
+    false
+}
+
+/// While this lives, packages do not start their services: ours are started by us, on our ports.
+/// A policy that the machine already has stays as it is.
+struct Policy {
+    is_ours: bool,
+}
+
+impl Policy {
+    fn forbid_services() -> Result<Self, String> {
+        let is_ours = !Path::new(POLICY).exists();
+        if is_ours {
+            let written = std::fs::write(POLICY, FORBIDDEN)
+                .map_err(|error| format!("cannot write {POLICY}: {error}"));
+            let policy = Self { is_ours };
+            written?;
+            run(Command::new("chmod").args(["755", POLICY]))?;
+            return Ok(policy);
+        }
+        Ok(Self { is_ours })
+    }
+}
+
+impl Drop for Policy {
+    fn drop(&mut self) {
+        if self.is_ours
+            && let Err(error) = std::fs::remove_file(POLICY)
+        {
+            say(format_args!("!!! remove {POLICY} by hand: {error}"));
+        }
+    }
+}

@@ -1,0 +1,60 @@
+//! Free ports.
+
+use std::collections::hash_map::RandomState;
+use std::hash::{BuildHasher as _, Hasher as _};
+use std::net::{Ipv4Addr, TcpListener};
+
+/// Below the ports that Linux gives to outgoing connections. In that range, a connection of
+/// anybody's could take the port of a server that was killed before it is started again.
+const FIRST: u16 = 15_000;
+const LAST: u16 = 29_999;
+
+/// Ports on which nobody listens on loopback and that are not taken in another way. The search
+/// begins at random, so that those who search at the same time do not find the same ones.
+pub(super) fn free(count: usize, is_taken: impl Fn(u16) -> bool) -> Result<Vec<u16>, String> {
+    let random = RandomState::new().build_hasher().finish();
+    let span = u64::from(LAST - FIRST) + 1;
+    // A remainder of `span` fits into a port.
+    let offset = u16::try_from(random % span).unwrap_or_default();
+    let from = (FIRST..=LAST).skip(usize::from(offset));
+    let around = from.chain(FIRST..FIRST + offset);
+    let is_free =
+        |port: &u16| !is_taken(*port) && TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).is_ok();
+    let ports: Vec<_> = around.filter(is_free).take(count).collect();
+    match ports.len() == count {
+        true => Ok(ports),
+        false => Err(format!("no port is free between {FIRST} and {LAST}")),
+    }
+}
+
+/// The port of a server that has only one.
+pub(super) fn first(ports: &[u16]) -> Result<u16, String> {
+    ports.first().copied().ok_or_else(|| "no port".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_used_or_taken_is_not_free() {
+        let ports = free(3, |_| false).unwrap();
+        assert_eq!(ports.len(), 3);
+        let used = TcpListener::bind((Ipv4Addr::LOCALHOST, ports[0])).unwrap();
+        let mine = used.local_addr().unwrap().port();
+        // Only two ports are left, and one of them is used.
+        let others = |port| port != mine && port != ports[1];
+        assert_eq!(free(1, others).unwrap(), [ports[1]]);
+        assert!(free(2, others).is_err());
+    }
+
+    #[test]
+    fn outgoing_connections_get_no_port_of_ours() {
+        let range = std::fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range");
+        let first = range
+            .ok()
+            .and_then(|it| it.split_whitespace().next()?.parse().ok());
+        // Elsewhere than on Linux, nothing is known about it.
+        assert!(first.is_none_or(|first: u16| LAST < first));
+    }
+}

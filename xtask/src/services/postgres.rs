@@ -1,0 +1,208 @@
+//! PostgreSQL, from Debian. It refuses to run as root: then it runs as the user that Debian made
+//! for it.
+
+use std::fs::OpenOptions;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use super::Place;
+use super::greeting::Greeting;
+use super::launch::{Launch, write};
+use super::package::is_root;
+use super::port::first;
+use super::process::Signal;
+use super::program::{Program, find, major_minor, run, version};
+use super::rabbitmq::random_word;
+use super::server::{Server, nothing_to_clean_up};
+
+const USER: &str = "postgres";
+/// The role and the database.
+const NAME: &str = "ensue";
+/// Since then, it can sync its whole file system at once.
+const SYNCFS_OLDEST: u32 = 14;
+
+pub(super) const SERVER: Server = Server {
+    name: "postgres",
+    is_usual: true,
+    ports: 1,
+    missing,
+    obtain,
+    set_up,
+    greeting: Greeting {
+        // Length, protocol 3.0, user and database.
+        words: b"\x00\x00\x00\x23\x00\x03\x00\x00user\0ensue\0database\0ensue\0\0",
+        // It asks for the password. While it starts, it answers with an error.
+        is_answer: |answer| answer.starts_with(b"R"),
+    },
+    farewell: Signal::Interrupt,
+    // Shared memory, of System V and in /dev/shm.
+    has_remains: |directory| directory.join("data/postmaster.pid").exists(),
+    clean_up: nothing_to_clean_up,
+};
+
+fn missing(_: &Place) -> Vec<&'static str> {
+    match programs() {
+        Some(_) => Vec::new(),
+        None => vec!["postgresql"],
+    }
+}
+
+/// The directory of its programs: Debian has one for each version, of which the newest counts.
+fn programs() -> Option<PathBuf> {
+    let versions = std::fs::read_dir("/usr/lib/postgresql")
+        .into_iter()
+        .flatten()
+        .flatten();
+    let number = |path: &PathBuf| path.file_name()?.to_str()?.parse::<u32>().ok();
+    let newest = versions
+        .map(|entry| entry.path())
+        .filter(|path| path.join("bin/postgres").is_file())
+        .max_by_key(number);
+    let elsewhere = || find("postgres")?.parent().map(Path::to_path_buf);
+    newest.map(|path| path.join("bin")).or_else(elsewhere)
+}
+
+fn obtain(_: &Place) -> Result<Program, String> {
+    let path = programs().ok_or("there is no PostgreSQL")?.join("postgres");
+    Ok(Program::new(version(&path, "--version")?, path))
+}
+
+/// What stands before a command that must not run as root.
+fn as_user() -> &'static [&'static str] {
+    match is_root() {
+        true => &[
+            "setpriv",
+            "--reuid=postgres",
+            "--regid=postgres",
+            "--init-groups",
+            "--",
+        ],
+        false => &["env", "--"],
+    }
+}
+
+/// A command of PostgreSQL's, run as it must be.
+fn command(program: &Path, directory: &Path) -> Command {
+    let mut words = as_user().iter();
+    let mut command = Command::new(words.next().copied().unwrap_or("env"));
+    command.args(words).arg(program).current_dir(directory);
+    command.env("LC_ALL", "C.UTF-8");
+    command
+}
+
+fn set_up(program: &Program, directory: &Path, ports: &[u16]) -> Result<Launch, String> {
+    let port = first(ports)?;
+    let password = random_word()?;
+    let postgres = &program.path;
+    if is_root() {
+        run(Command::new("chown").arg(format!("{USER}:")).arg(directory))?;
+    }
+    let mut test = command(Path::new("test"), Path::new("/"));
+    run(test.args(["-w".as_ref(), directory.as_os_str()])).map_err(|_| {
+        format!(
+            "the user {USER} cannot enter {}: set CARGO_TARGET_DIR to a directory that it can enter",
+            directory.display()
+        )
+    })?;
+    let secret = directory.join("password");
+    write(&secret, &password)?;
+    let mut initdb = command(&postgres.with_file_name("initdb"), directory);
+    initdb.args(["-D", "data", "-U", NAME, "-E", "UTF8", "--locale=C"]);
+    initdb.args(["--auth=scram-sha-256", "--pwfile=password", "--no-sync"]);
+    run(&mut initdb)?;
+    add_settings(
+        &directory.join("data/postgresql.conf"),
+        &settings(port, &program.version),
+    )?;
+    create_database(postgres, directory)?;
+
+    let url = format!("postgres://{NAME}:{password}@127.0.0.1:{port}/{NAME}");
+    let postgres = postgres.to_string_lossy();
+    let mut launch = Launch::new(url, []);
+    let words = as_user().iter().copied();
+    let words = words.chain([&*postgres, "-D", "data"]);
+    launch.command = words.map(str::to_owned).collect();
+    launch.before = END_OF_THE_LAST;
+    Ok(launch)
+}
+
+/// After SIGKILL its children end by themselves, but not at once. They all work in the data
+/// directory; when nobody does, the lock that the killed server left is nobody's. It would be taken
+/// for a living one's as long as the killed process's parent has not noticed its end.
+const END_OF_THE_LAST: &str = "\
+for _ in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22 23 24 25 26 27 28 29 30; do
+    if ! ls -l /proc/[0-9]*/cwd 2>/dev/null | grep -qF \" -> $PWD/data\"; then
+        rm -f data/postmaster.pid
+        break
+    fi
+    sleep 0.1
+done
+";
+
+fn settings(port: u16, version: &str) -> String {
+    let sync = match major_minor(version).0 >= SYNCFS_OLDEST {
+        true => {
+            "# After SIGKILL it syncs every file that it has, one by one unless it is told otherwise: for\n\
+             # seconds, on a busy disk.\nrecovery_init_sync_method = syncfs\n"
+        }
+        false => "",
+    };
+    format!(
+        "\nlisten_addresses = '127.0.0.1'\nport = {port}\nunix_socket_directories = ''\n\
+         max_connections = 200\nshared_buffers = 64MB\nfsync = on\nsynchronous_commit = on\n{sync}\
+         # Changes can be followed.\nwal_level = logical\n"
+    )
+}
+
+fn add_settings(file: &Path, settings: &str) -> Result<(), String> {
+    let added = OpenOptions::new()
+        .append(true)
+        .open(file)
+        .and_then(|mut file| file.write_all(settings.as_bytes()));
+    added.map_err(|error| format!("cannot write {}: {error}", file.display()))
+}
+
+/// Without a server: nobody has to wait for one.
+fn create_database(postgres: &Path, directory: &Path) -> Result<(), String> {
+    let cannot = |error| format!("cannot create the database: {error}");
+    let mut single = command(postgres, directory);
+    single.args(["--single", "-D", "data", "postgres"]);
+    single
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped());
+    let mut child = single.spawn().map_err(cannot)?;
+    if let Some(mut stdin) = child.stdin.take() {
+        writeln!(stdin, "CREATE DATABASE {NAME}").map_err(cannot)?;
+    }
+    let output = child.wait_with_output().map_err(cannot)?;
+    let said = String::from_utf8_lossy(&output.stderr);
+    match output.status.success() && !said.contains("ERROR") {
+        true => Ok(()),
+        false => Err(format!("cannot create the database: {said}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_old_server_is_not_told_what_it_does_not_know() {
+        assert!(settings(5432, "15.18").contains("syncfs"));
+        assert!(!settings(5432, "13.9").contains("syncfs"));
+    }
+
+    #[test]
+    fn the_greeting_is_as_long_as_it_says() {
+        let words = SERVER.greeting.words;
+        assert_eq!(words.len(), 0x23);
+        let name = format!("user\0{NAME}\0database\0{NAME}\0");
+        assert!(
+            words
+                .windows(name.len())
+                .any(|part| part == name.as_bytes())
+        );
+    }
+}

@@ -1,0 +1,56 @@
+//! Redis, from Debian.
+
+use std::path::Path;
+
+use super::Place;
+use super::greeting::Greeting;
+use super::launch::{Launch, write};
+use super::port::first;
+use super::process::Signal;
+use super::program::{Program, find, version};
+use super::server::{Server, no_remains, nothing_to_clean_up};
+
+const PROGRAM: &str = "redis-server";
+
+pub(super) const SERVER: Server = Server {
+    name: "redis",
+    is_usual: true,
+    ports: 1,
+    missing,
+    obtain,
+    set_up,
+    greeting: Greeting {
+        words: b"PING\r\n",
+        // While it loads its data, it answers -LOADING.
+        is_answer: |answer| answer.starts_with(b"+PONG"),
+    },
+    farewell: Signal::Terminate,
+    has_remains: no_remains,
+    clean_up: nothing_to_clean_up,
+};
+
+fn missing(_: &Place) -> Vec<&'static str> {
+    match find(PROGRAM) {
+        Some(_) => Vec::new(),
+        None => vec![PROGRAM],
+    }
+}
+
+fn obtain(_: &Place) -> Result<Program, String> {
+    let path = find(PROGRAM).ok_or("there is no redis-server")?;
+    Ok(Program::new(version(&path, "--version")?, path))
+}
+
+fn set_up(program: &Program, directory: &Path, ports: &[u16]) -> Result<Launch, String> {
+    let port = first(ports)?;
+    let settings = format!(
+        "bind 127.0.0.1\nport {port}\ndaemonize no\n\
+         # A write is answered when it is on disk.\nappendonly yes\nappendfsync always\nsave \"\"\n"
+    );
+    write(&directory.join("redis.conf"), &settings)?;
+    let url = format!("redis://127.0.0.1:{port}");
+    Ok(Launch::new(
+        url,
+        [&program.path.to_string_lossy(), "redis.conf"],
+    ))
+}

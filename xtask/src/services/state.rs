@@ -1,0 +1,210 @@
+//! What was started, as a file that tests read.
+
+use std::collections::BTreeMap;
+use std::fs::OpenOptions;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+use super::launch::{LOG, Launch, SCRIPT};
+use super::process::Process;
+use super::server::Server;
+
+/// One server.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Entry {
+    pub(super) name: String,
+    pub(super) version: String,
+    pub(super) url: String,
+    /// When it was last started from here; 0 before that.
+    pub(super) pid: u32,
+    /// The first one is the one of the URL.
+    pub(super) ports: Vec<u16>,
+    /// A script that becomes the server.
+    pub(super) start: PathBuf,
+    pub(super) log: PathBuf,
+    /// What the script runs.
+    pub(super) command: Vec<String>,
+    /// All of it.
+    pub(super) environment: BTreeMap<String, String>,
+}
+
+impl Entry {
+    pub(super) fn new(
+        server: &Server,
+        version: &str,
+        directory: &Path,
+        ports: Vec<u16>,
+        launch: Launch,
+    ) -> Self {
+        Self {
+            name: server.name.to_owned(),
+            version: version.to_owned(),
+            url: launch.url,
+            pid: 0,
+            ports,
+            start: directory.join(SCRIPT),
+            log: directory.join(LOG),
+            command: launch.command,
+            environment: launch.environment,
+        }
+    }
+
+    pub(super) fn directory(&self) -> &Path {
+        self.start.parent().unwrap_or(&self.start)
+    }
+
+    /// The port for clients. 0, on which nobody answers, cannot be: every server has a port.
+    pub(super) fn port(&self) -> u16 {
+        self.ports.first().copied().unwrap_or(0)
+    }
+}
+
+/// All servers, in the order in which they were set up.
+#[derive(Debug, Default)]
+pub(super) struct State(Vec<Entry>);
+
+impl State {
+    /// Empty when there is no file.
+    pub(super) fn read(file: &Path) -> Result<Self, String> {
+        let text = match std::fs::read_to_string(file) {
+            Ok(text) => text,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                return Ok(Self::default());
+            }
+            Err(error) => return Err(format!("cannot read {}: {error}", file.display())),
+        };
+        serde_json::from_str(&text)
+            .map(Self)
+            .map_err(|error| format!("{} is damaged: {error}", file.display()))
+    }
+
+    pub(super) fn entries(&self) -> &[Entry] {
+        &self.0
+    }
+
+    pub(super) fn get(&self, name: &str) -> Option<&Entry> {
+        self.0.iter().find(|entry| entry.name == name)
+    }
+
+    /// Writes one server down, in place of what was known about it.
+    pub(super) fn put(&mut self, entry: Entry, file: &Path) -> Result<(), String> {
+        match self.0.iter_mut().find(|old| old.name == entry.name) {
+            Some(old) => *old = entry,
+            None => self.0.push(entry),
+        }
+        self.write(file)
+    }
+
+    /// Forgets a server. With the last one, the file and its directory go as well.
+    pub(super) fn remove(&mut self, name: &str, file: &Path) -> Result<(), String> {
+        self.0.retain(|entry| entry.name != name);
+        if !self.0.is_empty() {
+            return self.write(file);
+        }
+        let removed = std::fs::remove_file(file);
+        if let Some(directory) = file.parent() {
+            // Not when there is something in it that is not ours.
+            let _ = std::fs::remove_dir(directory);
+        }
+        removed.map_err(|error| format!("cannot remove {}: {error}", file.display()))
+    }
+
+    /// Readers see the old file or the new one. Only its owner reads it: URLs have passwords.
+    fn write(&self, file: &Path) -> Result<(), String> {
+        let new = file.with_extension("json.new");
+        let write = || -> std::io::Result<()> {
+            let mut text = serde_json::to_vec_pretty(&self.0)?;
+            text.push(b'\n');
+            let mut options = OpenOptions::new();
+            options.create(true).truncate(true).write(true);
+            #[cfg(unix)]
+            std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+            options.open(&new)?.write_all(&text)?;
+            std::fs::rename(&new, file)
+        };
+        write().map_err(|error| format!("cannot write {}: {error}", file.display()))
+    }
+
+    /// What `status --json` says.
+    pub(super) fn status(&self) -> serde_json::Value {
+        let status = |entry: &Entry| {
+            let process = Process::of(entry.directory());
+            json!({
+                "name": entry.name,
+                "version": entry.version,
+                "url": entry.url,
+                "running": process.is_some(),
+                "pid": process.map(|process| process.pid()),
+                "start": entry.start,
+            })
+        };
+        self.0.iter().map(status).collect()
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::super::redis;
+    use super::*;
+
+    pub(in super::super) fn entry(name: &str, directory: &Path) -> Entry {
+        let url = format!("{name}://127.0.0.1:15000");
+        let launch = Launch::new(url, ["redis-server", "redis.conf"]);
+        let entry = Entry::new(&redis::SERVER, "7.0.15", directory, vec![15_000], launch);
+        Entry {
+            name: name.to_owned(),
+            ..entry
+        }
+    }
+
+    #[test]
+    fn what_was_put_is_read_and_what_was_removed_is_gone() {
+        let name = format!("ensue-state-{}", std::process::id());
+        let directory = std::env::temp_dir().join(name);
+        std::fs::create_dir_all(&directory).unwrap();
+        let file = directory.join("state.json");
+        let mut state = State::read(&file).unwrap();
+        assert_eq!(state.entries(), []);
+
+        state.put(entry("redis", &directory), &file).unwrap();
+        state.put(entry("nats", &directory), &file).unwrap();
+        let mut redis = entry("redis", &directory);
+        redis.pid = 4711;
+        state.put(redis.clone(), &file).unwrap();
+        let read = State::read(&file).unwrap();
+        assert_eq!(read.entries().len(), 2);
+        assert_eq!(read.get("redis"), Some(&redis));
+        assert_eq!(read.entries(), state.entries());
+
+        state.remove("redis", &file).unwrap();
+        assert_eq!(State::read(&file).unwrap().get("redis"), None);
+        state.remove("nats", &file).unwrap();
+        assert!(!directory.exists());
+    }
+
+    #[test]
+    fn a_damaged_file_is_not_taken_for_an_empty_one() {
+        let name = format!("ensue-state-damaged-{}", std::process::id());
+        let file = std::env::temp_dir().join(name);
+        std::fs::write(&file, "[{\"name\":").unwrap();
+        assert!(State::read(&file).unwrap_err().contains("damaged"));
+        std::fs::remove_file(file).unwrap();
+    }
+
+    #[test]
+    fn a_server_without_a_process_does_not_run() {
+        let state = State(vec![entry("redis", Path::new("/nowhere/at/all"))]);
+        let expected = json!([{
+            "name": "redis",
+            "version": "7.0.15",
+            "url": "redis://127.0.0.1:15000",
+            "running": false,
+            "pid": null,
+            "start": "/nowhere/at/all/start.sh",
+        }]);
+        assert_eq!(state.status(), expected);
+    }
+}
