@@ -38,7 +38,7 @@ pub(crate) const OPTIONS: &[(&str, &str)] = &[(
     "on how many servers of a cluster a new log is kept, 1 to 5; default 1",
 )];
 
-const PORT: u16 = 4222;
+pub(crate) const PORT: u16 = 4222;
 const REPLICAS_MAX: usize = 5;
 /// How long the server may take to answer anything.
 const ANSWER: Duration = Duration::from_secs(5);

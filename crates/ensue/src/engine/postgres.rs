@@ -32,7 +32,7 @@ use crate::error::{Error, Result};
 /// It has no options of its own.
 pub(crate) const OPTIONS: &[(&str, &str)] = &[];
 
-const PORT: u16 = 5432;
+pub(crate) const PORT: u16 = 5432;
 /// What a name may have on the server.
 const NAME_BYTES_MAX: usize = 63;
 /// The server could take more, but needs several times the memory.

@@ -46,7 +46,7 @@ pub(crate) const OPTIONS: &[(&str, &str)] = &[(
     "how many nodes of a cluster hold the log, fixed when it is made; default: the server's",
 )];
 
-const PORT: u16 = 5672;
+pub(crate) const PORT: u16 = 5672;
 const PORT_TLS: u16 = 5671;
 /// The first release whose streams were tried.
 const OLDEST: (u32, u32) = (3, 10);

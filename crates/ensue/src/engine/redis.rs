@@ -32,7 +32,7 @@ pub(crate) const OPTIONS: &[(&str, &str)] = &[(
     "how many replicas must have received what is appended before it counts; default 0",
 )];
 
-const PORT: u16 = 6379;
+pub(crate) const PORT: u16 = 6379;
 /// The server could take more, but does nothing else while it copies a message.
 const MESSAGE_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// What one script appends: the server does nothing else meanwhile.

@@ -13,8 +13,6 @@
 mod finding;
 mod server;
 #[cfg(feature = "sockets")]
-mod server;
-#[cfg(any(feature = "postgres", feature = "rabbitmq", feature = "redis"))]
 pub(crate) mod socket;
 #[cfg(test)]
 pub(crate) mod tests;

@@ -19,8 +19,7 @@ pub struct EngineEntry {
     pub example: &'static str,
     /// What it is, in a line.
     pub summary: &'static str,
-    /// The URL's options: name and meaning.
-    pub options: &'static [(&'static str, &'static str)],
+    options: &'static [&'static [(&'static str, &'static str)]],
     /// The cargo feature that compiles it in.
     pub feature: &'static str,
     open: Option<Open>,
@@ -32,6 +31,11 @@ impl EngineEntry {
     /// Whether it is compiled in.
     pub fn is_available(&self) -> bool {
         self.open.is_some()
+    }
+
+    /// The URL's options: name and meaning. Of an engine that is not compiled in: none.
+    pub fn options(&self) -> impl Iterator<Item = (&'static str, &'static str)> {
+        self.options.iter().flat_map(|some| some.iter().copied())
     }
 }
 
@@ -52,12 +56,44 @@ const EMBEDDED: (Option<Open>, Option<Open>) = {
 #[cfg(not(feature = "embedded"))]
 const EMBEDDED: (Option<Open>, Option<Open>) = (None, None);
 
+/// The way to a distributed engine's server, if it is compiled in.
+macro_rules! distributed {
+    ($feature:literal, $module:ident) => {{
+        #[cfg(feature = $feature)]
+        const OPEN: Option<Open> = {
+            use super::{embedded::replica, $module};
+            Some(|url, clock| {
+                let dial: replica::Dial = |url| Box::pin($module::connect(url));
+                Box::pin(replica::open(url, $module::PORT, dial, clock))
+            })
+        };
+        #[cfg(not(feature = $feature))]
+        const OPEN: Option<Open> = None;
+        OPEN
+    }};
+}
+
+/// What the URLs of a distributed engine take: its own options last.
+macro_rules! distributed_options {
+    ($feature:literal, $module:ident) => {{
+        #[cfg(feature = $feature)]
+        const OPTIONS: &[&[(&str, &str)]] = &[
+            super::shared_log::SERVER_OPTIONS,
+            super::embedded::replica::OPTIONS,
+            super::$module::OPTIONS,
+        ];
+        #[cfg(not(feature = $feature))]
+        const OPTIONS: &[&[(&str, &str)]] = &[];
+        OPTIONS
+    }};
+}
+
 const ENGINES: &[EngineEntry] = &[
     EngineEntry {
         scheme: "embedded",
         example: "embedded:./data",
         summary: "a durable log in a directory, inside this process; no server",
-        options: EMBEDDED_OPTIONS,
+        options: &[EMBEDDED_OPTIONS],
         feature: "embedded",
         open: EMBEDDED.0,
     },
@@ -65,9 +101,49 @@ const ENGINES: &[EngineEntry] = &[
         scheme: "memory",
         example: "memory:",
         summary: "the embedded engine on memory: the same behaviour, gone with the process",
-        options: EMBEDDED_OPTIONS,
+        options: &[EMBEDDED_OPTIONS],
         feature: "embedded",
         open: EMBEDDED.1,
+    },
+    EngineEntry {
+        scheme: "nats",
+        example: "nats://localhost:4222",
+        summary: "NATS JetStream: a stream that several processes share",
+        options: distributed_options!("nats", nats),
+        feature: "nats",
+        open: distributed!("nats", nats),
+    },
+    EngineEntry {
+        scheme: "kafka",
+        example: "kafka://localhost:9092",
+        summary: "Apache Kafka: a topic of one partition that several processes share",
+        options: distributed_options!("kafka", kafka),
+        feature: "kafka",
+        open: distributed!("kafka", kafka),
+    },
+    EngineEntry {
+        scheme: "amqp",
+        example: "amqp://guest:guest@localhost:5672",
+        summary: "RabbitMQ: a stream queue that several processes share",
+        options: distributed_options!("rabbitmq", rabbitmq),
+        feature: "rabbitmq",
+        open: distributed!("rabbitmq", rabbitmq),
+    },
+    EngineEntry {
+        scheme: "redis",
+        example: "redis://localhost:6379",
+        summary: "Redis: a stream that several processes share",
+        options: distributed_options!("redis", redis),
+        feature: "redis",
+        open: distributed!("redis", redis),
+    },
+    EngineEntry {
+        scheme: "postgres",
+        example: "postgres://ensue@localhost:5432/ensue",
+        summary: "PostgreSQL: a table that several processes share",
+        options: distributed_options!("postgres", postgres),
+        feature: "postgres",
+        open: distributed!("postgres", postgres),
     },
 ];
 
@@ -133,14 +209,12 @@ pub async fn connect(url: &str) -> Result<SharedEngine> {
 /// As for [`connect`].
 pub async fn connect_with(url: &str, clock: Clock) -> Result<SharedEngine> {
     let url = Url::parse(url)?;
-    let Some(entry) = ENGINES.iter().find(|entry| entry.scheme == url.scheme) else {
-        return Err(url.invalid(format!("`{}` is not an engine", url.scheme)));
-    };
+    let entry = entry_of(&url)?;
     let open = entry.open.ok_or(Error::FeatureMissing {
         scheme: entry.scheme,
         feature: entry.feature,
     })?;
-    url.check_options(entry.options)?;
+    url.check_options(entry)?;
     open(url, clock).await
 }
 
@@ -157,11 +231,16 @@ pub async fn connect_reader(url: &str) -> Result<SharedEngine> {
     {
         let parsed = Url::parse(url)?;
         if parsed.scheme == "embedded" {
-            parsed.check_options(EMBEDDED_OPTIONS)?;
+            parsed.check_options(entry_of(&parsed)?)?;
             return super::embedded::open_reader(parsed, Clock::system()).await;
         }
     }
     connect(url).await
+}
+
+fn entry_of(url: &Url) -> Result<&'static EngineEntry> {
+    let entry = ENGINES.iter().find(|entry| entry.scheme == url.scheme);
+    entry.ok_or_else(|| url.invalid(format!("`{}` is not an engine", url.scheme)))
 }
 
 /// An engine's URL, taken apart: `scheme:rest?name=value&…`.
@@ -212,21 +291,19 @@ impl Url {
             .map(|(_, value)| value.as_str())
     }
 
-    fn check_options(&self, known: &[(&str, &str)]) -> Result<()> {
-        match self
+    fn check_options(&self, entry: &EngineEntry) -> Result<()> {
+        let known: Vec<_> = entry.options().map(|(name, _)| name).collect();
+        let unknown = self
             .options
             .iter()
-            .find(|(name, _)| !known.iter().any(|(known, _)| known == name))
-        {
+            .find(|(name, _)| !known.contains(&name.as_str()));
+        match unknown {
             None => Ok(()),
-            Some((name, _)) => {
-                let known: Vec<_> = known.iter().map(|(name, _)| *name).collect();
-                Err(self.invalid(format!(
-                    "it has no option `{name}`; `{}` takes {}",
-                    self.scheme,
-                    known.join(", ")
-                )))
-            }
+            Some((name, _)) => Err(self.invalid(format!(
+                "it has no option `{name}`; `{}` takes {}",
+                self.scheme,
+                known.join(", ")
+            ))),
         }
     }
 }

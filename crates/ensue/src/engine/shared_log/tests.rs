@@ -124,7 +124,7 @@ pub(crate) struct Bed {
 }
 
 impl Bed {
-    fn url(&self) -> String {
+    pub(crate) fn url(&self) -> String {
         // A server with TLS or with a login of its own has options already.
         let separator = if self.service.url.contains('?') {
             '&'
@@ -135,8 +135,6 @@ impl Bed {
             "{}{separator}namespace={}",
             self.service.url, self.namespace
         )
-    pub(crate) fn url(&self) -> String {
-        format!("{}?namespace={}", self.service.url, self.namespace)
     }
 
     /// The log as another process sees it, as soon as the server is there.
