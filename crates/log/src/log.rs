@@ -20,7 +20,7 @@ use crate::sync::thread::{self, JoinHandle};
 use crate::sync::{Condvar, Mutex, MutexGuard};
 use crate::trim::{self, Trimmed};
 use crate::view::View;
-use crate::wait::{Changed, Room, Wakers};
+use crate::wait::{Changed, Outcome, Room, Ticket, Wakers};
 
 /// How often the writer thread looks for more work before it sleeps.
 const LOOKS_MAX: u32 = 32;
@@ -183,8 +183,14 @@ impl Log {
     /// disk.
     pub fn append(&self, mut batch: Batch) -> Result<Receipt> {
         loop {
-            match Shared::submit(&self.shared, batch, false) {
-                Ok(submitted) => return submitted.wait(),
+            match self.shared.place(batch) {
+                Ok((state, receipt, Some(ticket))) => {
+                    return match self.shared.wait_for(&ticket, state) {
+                        Outcome::Durable => Ok(receipt),
+                        failed => Err(self.shared.failure(failed)),
+                    };
+                }
+                Ok((_, receipt, None)) => return Ok(receipt),
                 Err(SubmitError::Full(refused)) => {
                     batch = refused;
                     self.room().wait();
@@ -206,7 +212,7 @@ impl Log {
     /// [`SubmitError::Full`] when [`Options::queue_bytes_max`] is used up: wait for
     /// [`room`](Log::room). The others: see there. Nothing was appended.
     pub fn submit(&self, batch: Batch) -> Result<Submitted, SubmitError> {
-        Shared::submit(&self.shared, batch, true)
+        Shared::submit(&self.shared, batch)
     }
 
     /// Resolves when a submit that was refused as full is worth trying again.
@@ -459,6 +465,41 @@ impl Shared {
                 state = self.wait_done(state);
             }
         }
+    }
+
+    /// Blocks until the frame of `ticket` has an outcome, and commits on this thread whenever
+    /// nobody else does. Whoever finishes a commit unparks those who were in it, and one of the
+    /// next frame, who goes on: nobody is woken in vain.
+    pub(crate) fn wait_for<'a>(
+        &'a self,
+        ticket: &Ticket,
+        mut state: MutexGuard<'a, State>,
+    ) -> Outcome {
+        let mut is_enlisted = false;
+        while ticket.outcome() == Outcome::Pending {
+            if state.can_commit() {
+                // Then look again rather than park: whoever handed over to this thread counts on
+                // it as long as its own frame waits.
+                state = self.commit(state);
+                continue;
+            }
+            // Under the state's lock, under which the commit that is under way will look for its
+            // successor.
+            if !is_enlisted {
+                ticket.enlist();
+                is_enlisted = true;
+            }
+            drop(state);
+            if ticket.outcome() == Outcome::Pending {
+                thread::park();
+            }
+            // The lock is only for those who go on.
+            if ticket.outcome() != Outcome::Pending {
+                break;
+            }
+            state = lock(&self.state);
+        }
+        ticket.outcome()
     }
 
     fn wait_done<'a>(&'a self, mut state: MutexGuard<'a, State>) -> MutexGuard<'a, State> {

@@ -12,7 +12,9 @@ use crate::index::{Active, Seed};
 use crate::log::{Halt, Shared};
 use crate::position::Position;
 use crate::receipt::{Receipt, Submitted};
+use crate::sync::MutexGuard;
 use crate::sync::atomic::Ordering;
+use crate::sync::thread::Thread;
 use crate::wait::{self, Outcome, Ticket};
 
 /// A batch of this size or more is handed to the writer as it is; a smaller one is copied into
@@ -42,7 +44,12 @@ pub(crate) struct State {
     pub(crate) last_bytes: usize,
     /// How many batches will have come when everybody of the last frame has come back.
     pub(crate) wanted_batches: u64,
+    /// How many frames are still written without waiting for them.
+    pub(crate) gather_rests: u32,
 }
+
+/// The lock under which a batch was put into the queue, where it went, and what to wait for.
+pub(crate) type Placement<'a> = (MutexGuard<'a, State>, Receipt, Option<Arc<Ticket>>);
 
 /// A frame that is being filled or waits to be written.
 #[derive(Debug)]
@@ -141,11 +148,18 @@ impl State {
             writer_idle: false,
             last_bytes: 0,
             wanted_batches: 0,
+            gather_rests: 0,
         }
     }
 
     pub(crate) fn can_commit(&self) -> bool {
         !self.committing && !self.queue.is_empty()
+    }
+
+    /// A thread that waits for a frame of the queue, if any does: it does not leave before that is
+    /// written.
+    pub(crate) fn successor(&self) -> Option<Thread> {
+        self.queue.iter().find_map(|frame| frame.ticket.thread())
     }
 
     /// The frame that takes `bytes` more.
@@ -176,30 +190,39 @@ impl State {
 }
 
 impl Shared {
-    /// See [`Log::submit`](crate::Log::submit). With `wake` the writer thread is told; without,
-    /// the caller waits, and writes itself when nobody does.
-    pub(crate) fn submit(
-        shared: &Arc<Self>,
-        mut batch: Batch,
-        wake: bool,
-    ) -> Result<Submitted, SubmitError> {
-        shared.check_sizes(&batch)?;
-        batch.hash_keys(shared.store.hash_key);
+    /// See [`Log::submit`](crate::Log::submit).
+    pub(crate) fn submit(shared: &Arc<Self>, batch: Batch) -> Result<Submitted, SubmitError> {
+        let (state, receipt, ticket) = shared.place(batch)?;
+        if state.can_commit() && state.writer_idle {
+            shared.work.notify_one();
+        }
+        drop(state);
+        Ok(Submitted {
+            receipt,
+            ticket,
+            slot: None,
+            shared: Arc::clone(shared),
+        })
+    }
+
+    /// Puts a batch into the queue. Nobody is told: the caller, who gets the lock, writes it,
+    /// waits for it or tells the writer thread. Without a ticket it is durable already.
+    pub(crate) fn place(&self, mut batch: Batch) -> Result<Placement<'_>, SubmitError> {
+        self.check_sizes(&batch)?;
+        batch.hash_keys(self.store.hash_key);
         if batch.ids {
-            shared
-                .load_dedup()
+            self.load_dedup()
                 .map_err(|error| SubmitError::Read(Box::new(error)))?;
         }
         let mut sealed = Vec::new();
         loop {
-            let mut state = lock(&shared.state);
-            shared.check_open()?;
+            let mut state = lock(&self.state);
+            self.check_open()?;
             let bytes = batch.bytes();
-            if state.queued_bytes > 0 && state.queued_bytes + bytes > shared.options.queue_bytes_max
-            {
+            if state.queued_bytes > 0 && state.queued_bytes + bytes > self.options.queue_bytes_max {
                 return Err(SubmitError::Full(batch));
             }
-            let mut active = lock(&shared.store.active);
+            let mut active = lock(&self.store.active);
             if !batch.expects.is_empty() && !state.dedup.knows_all(&batch) {
                 // The active index changes its base at every roll: what was looked up in sealed
                 // segments is then no longer everything.
@@ -210,7 +233,7 @@ impl Shared {
                 {
                     let base = active.base();
                     drop((active, state));
-                    sealed = shared.look_up_sealed(&batch, base)?;
+                    sealed = self.look_up_sealed(&batch, base)?;
                     continue;
                 }
                 if let Some(conflict) = find_conflict(&batch, &active, &sealed) {
@@ -230,18 +253,9 @@ impl Shared {
                     })));
                 }
             }
-            let (receipt, ticket) = shared.enqueue(&mut state, &mut active, batch);
+            let (receipt, ticket) = self.enqueue(&mut state, &mut active, batch);
             drop(active);
-            if wake && state.can_commit() && state.writer_idle {
-                shared.work.notify_one();
-            }
-            drop(state);
-            return Ok(Submitted {
-                receipt,
-                ticket,
-                slot: None,
-                shared: Arc::clone(shared),
-            });
+            return Ok((state, receipt, ticket));
         }
     }
 
