@@ -20,6 +20,9 @@ use crate::wait::{self, Outcome, Ticket};
 /// A batch of this size or more is handed to the writer as it is; a smaller one is copied into
 /// the frame, which is cheaper than another piece to write.
 const MOVE_BYTES_MIN: usize = 64 * 1024;
+/// So many records' places in the tables of ids and keys are fetched at once: as many accesses to
+/// memory as a processor has under way.
+const FETCHED: usize = 16;
 /// A frame buffer starts with this much room.
 const FRAME_BYTES_MIN: usize = 4096;
 
@@ -177,6 +180,43 @@ impl State {
         &mut self.queue[last]
     }
 
+    /// Gives the records of a batch their positions and adds them to the indexes. Also says where
+    /// the next record goes, and, when there are duplicates, where each one is.
+    fn number(&mut self, active: &mut Active, batch: &Batch) -> (u64, Option<Vec<u64>>) {
+        let start = self.end;
+        let mut positions: Option<Vec<u64>> = None;
+        let mut end = start;
+        let mut slots = batch.slots.chunks(FETCHED);
+        let mut ids = batch.records().map(|(_, layout, _)| layout.id);
+        for (index, (slot, layout, bytes)) in batch.records().enumerate() {
+            if batch.len() > 1 && index.is_multiple_of(FETCHED) {
+                self.dedup.fetch(ids.by_ref().take(FETCHED).flatten());
+                let hashes = slots.next().into_iter().flatten().map(|slot| slot.hash);
+                active.fetch(hashes);
+            }
+            if let Some(id) = layout.id
+                && let Some(known) = self.dedup.insert(id, end)
+            {
+                let so_far = || (start..).take(index).collect();
+                positions.get_or_insert_with(so_far).push(known);
+                continue;
+            }
+            if let Some(positions) = &mut positions {
+                positions.push(end);
+            }
+            // Its topic came in as &str.
+            let topic = std::str::from_utf8(layout.topic(bytes)).unwrap_or_default();
+            active.push(Seed {
+                hash: slot.hash,
+                kind: layout.kind,
+                topic,
+                id: layout.id,
+            });
+            end += 1;
+        }
+        (end, positions)
+    }
+
     /// The ticket of the frame with the record at `position`, while it is not durable.
     fn ticket_of(&self, position: u64) -> Option<Arc<Ticket>> {
         if let Some((end, ticket)) = &self.in_flight
@@ -309,29 +349,7 @@ impl Shared {
         batch: Batch,
     ) -> (Receipt, Option<Arc<Ticket>>) {
         let start = state.end;
-        let mut positions: Option<Vec<u64>> = None;
-        let mut end = start;
-        for (index, (slot, layout, bytes)) in batch.records().enumerate() {
-            if let Some(id) = layout.id
-                && let Some(known) = state.dedup.insert(id, end)
-            {
-                let so_far = || (start..).take(index).collect();
-                positions.get_or_insert_with(so_far).push(known);
-                continue;
-            }
-            if let Some(positions) = &mut positions {
-                positions.push(end);
-            }
-            // Its topic came in as &str.
-            let topic = std::str::from_utf8(layout.topic(bytes)).unwrap_or_default();
-            active.push(Seed {
-                hash: slot.hash,
-                kind: layout.kind,
-                topic,
-                id: layout.id,
-            });
-            end += 1;
-        }
+        let (end, positions) = state.number(active, &batch);
         let appended = (end - start) as usize;
         let receipt = Receipt {
             start,
