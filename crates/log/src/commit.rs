@@ -34,10 +34,6 @@ const WRITTEN_BYTES_MAX: u64 = 4 * 1024 * 1024;
 /// system's journal. From frames of about this mean size on, the latter is less.
 const LARGE_FRAME_BYTES: u64 = 128 * 1024;
 
-/// How much may be in the page cache alone before the keeper has it written: a segment is made
-/// durable when the next one begins, and everybody waits for that.
-const WRITE_BACK_BYTES: u64 = 16 * 1024 * 1024;
-
 /// A frame waits for those who were just answered: this long for the first of them, who must be
 /// woken, then this long for each further one, and so long in all, which is less than a sync.
 const GATHER_FIRST: Duration = Duration::from_micros(40);
@@ -157,12 +153,6 @@ impl Tip {
                 .map_err(|error| Error::io("sync", shared.store.shown(segment))(error))
                 .map_err(not_full)?;
             shared.counters.syncs.fetch_add(1, Ordering::Relaxed);
-        }
-        if shared.options.durability == Durability::Os
-            && shared.options.background
-            && self.offset / WRITE_BACK_BYTES != (self.offset + needed) / WRITE_BACK_BYTES
-        {
-            shared.keeper.write_back(Arc::clone(opened));
         }
         let written = Written {
             offset: self.offset,

@@ -1,5 +1,4 @@
-//! The keeper: makes spare segments and index files in the background, and has the disk begin early
-//! with what the end of a segment must wait for.
+//! The keeper: makes spare segments and index files, in the background.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -8,11 +7,9 @@ use crate::codec::lock;
 use crate::error::Error;
 use crate::files;
 use crate::index::Sealed;
-use crate::log::{Halt, Shared};
-use crate::sabotage::Safeguard;
-use crate::segment::{Opened, Segment};
+use crate::log::Shared;
+use crate::segment::Segment;
 use crate::space::{Space, create};
-use crate::storage;
 use crate::sync::{Condvar, Mutex};
 
 /// What waits to be done beside appending: a spare segment, the index files of sealed segments.
@@ -29,8 +26,6 @@ struct Chores {
     spare: Option<u64>,
     /// How the next one is to be made, when one is wanted.
     want_spare: Option<Space>,
-    /// The segment being written, when much of it is only in the page cache.
-    write_back: Option<Arc<Opened>>,
     stop: bool,
     /// Where the salts of segments come from: made when the log is opened, so that they do not
     /// depend on which thread starts a segment.
@@ -43,7 +38,6 @@ impl Keeper {
             seal: VecDeque::new(),
             spare,
             want_spare: None,
-            write_back: None,
             stop: false,
             random: fastrand::Rng::new(),
         };
@@ -63,12 +57,6 @@ impl Keeper {
             chores.want_spare = None;
         }
         spare
-    }
-
-    /// Has the keeper make durable what was written to a segment so far.
-    pub(crate) fn write_back(&self, segment: Arc<Opened>) {
-        lock(&self.chores).write_back = Some(segment);
-        self.wake.notify_one();
     }
 
     /// The salt of a new segment.
@@ -113,10 +101,6 @@ impl Shared {
                 let made = self.make_spare(space);
                 chores = lock(&self.keeper.chores);
                 chores.spare = made;
-            } else if let Some(segment) = chores.write_back.take() {
-                drop(chores);
-                self.write_back(&segment);
-                chores = lock(&self.keeper.chores);
             } else if let Some(segment) = chores.seal.pop_front() {
                 drop(chores);
                 self.seal(&segment);
@@ -126,25 +110,6 @@ impl Shared {
                 chores = waited.unwrap_or_else(std::sync::PoisonError::into_inner);
             }
         }
-    }
-
-    /// Only a head start: the sync at the end of the segment then has little left to do. But a
-    /// failure is reported once, so that it counts here as it would there.
-    fn write_back(&self, segment: &Opened) {
-        let Err(error) = storage::sync(&*segment.handle) else {
-            return;
-        };
-        let name = files::segment(segment.header.first);
-        let error = Error::io("sync", self.store.storage.describe(&name))(error);
-        tracing::error!(%error, "the log is poisoned; it must be opened again");
-        {
-            // Under the lock, so that a thread about to wait sees it or is woken.
-            let _state = lock(&self.state);
-            if !Safeguard::Poison.is_off() {
-                self.halt.get_or_init(|| Halt::Poisoned(error.to_string()));
-            }
-        }
-        self.wake_everyone();
     }
 
     fn make_spare(&self, space: Space) -> Option<u64> {

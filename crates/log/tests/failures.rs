@@ -12,7 +12,7 @@ mod support;
 use std::sync::Arc;
 
 use ensue_log::storage::{Failure, Fault, Op};
-use ensue_log::{Batch, Durability, Error, Log, Options, Position, Record, SubmitError};
+use ensue_log::{Error, Log, Options, SubmitError};
 use support::{batch, open, options, verify};
 
 #[test]
@@ -31,45 +31,6 @@ fn everyone_behind_a_failed_write_is_told() {
             "{error}"
         );
     }
-}
-
-/// With `Durability::Os` a segment is synced ahead while it is written. The system tells only once
-/// that this failed: whoever hears of it must not go on.
-#[test]
-fn a_failed_sync_ahead_poisons_the_log() {
-    let disk = Fault::new();
-    let options = Options {
-        durability: Durability::Os,
-        ..Options::default()
-    };
-    let log = Log::open(Arc::new(disk.clone()), options).unwrap();
-    let body = vec![7; 1024 * 1024];
-    let large = || {
-        let mut batch = Batch::new();
-        let (kind, id, topic, key) = (0, None, "t", b"k");
-        batch
-            .push(&Record {
-                kind,
-                id,
-                topic,
-                key,
-                body: &body,
-            })
-            .unwrap();
-        batch
-    };
-    log.append(large()).unwrap();
-    disk.fail(Op::SyncData, 1, Failure::Eio);
-    // A quarter of a segment.
-    for _ in 0..17 {
-        if let Err(error) = log.append(large()) {
-            assert!(matches!(error, Error::Poisoned { .. }), "{error}");
-        }
-    }
-    let error = log.changed(Position::new(1000)).wait().unwrap_err();
-    assert!(matches!(error, Error::Poisoned { .. }), "{error}");
-    let error = log.append(large()).unwrap_err();
-    assert!(matches!(error, Error::Poisoned { .. }), "{error}");
 }
 
 #[test]
