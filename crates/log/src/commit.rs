@@ -21,7 +21,7 @@ use crate::store::Store;
 use crate::submit::{Pending, State};
 use crate::sync::MutexGuard;
 use crate::sync::atomic::Ordering;
-use crate::sync::thread;
+use crate::sync::thread::{self, Thread};
 use crate::wait::Outcome;
 
 /// While no spare segment is ready, segments start with this size and double: opening an empty
@@ -34,10 +34,15 @@ const WRITTEN_BYTES_MAX: u64 = 4 * 1024 * 1024;
 /// system's journal. From frames of about this mean size on, the latter is less.
 const LARGE_FRAME_BYTES: u64 = 128 * 1024;
 
-/// How long to wait for batches that are likely to come: a fraction of a sync.
-const GATHER_TIME: Duration = Duration::from_micros(15);
+/// A frame waits for those who were just answered: this long for the first of them, who must be
+/// woken, then this long for each further one, and so long in all, which is less than a sync.
+const GATHER_FIRST: Duration = Duration::from_micros(40);
+const GATHER_NEXT: Duration = Duration::from_micros(20);
+const GATHER_TIME: Duration = Duration::from_micros(80);
 /// More than these do not come in that time.
-const GATHER_BATCHES_MAX: u64 = 24;
+const GATHER_BATCHES_MAX: u64 = 64;
+/// When nobody came, so many frames are written without waiting.
+const GATHER_RESTS: u32 = 16;
 
 /// The end of the log, owned by whoever commits.
 #[derive(Debug)]
@@ -256,6 +261,13 @@ impl Tip {
     }
 }
 
+/// Wakes threads other than this one.
+fn unpark(threads: impl IntoIterator<Item = Thread>) {
+    let own = thread::current().id();
+    let others = threads.into_iter().filter(|thread| thread.id() != own);
+    others.for_each(|thread| thread.unpark());
+}
+
 fn store_name(shared: &Shared, segment: &Segment) -> String {
     shared.store.shown(segment)
 }
@@ -294,9 +306,9 @@ impl Drop for Unfinished<'_> {
         state.in_flight = None;
         drop(state);
         self.shared.queued_bytes.store(0, Ordering::Release);
-        failed
-            .into_iter()
-            .for_each(|(ticket, outcome)| ticket.resolve(outcome));
+        for (ticket, outcome) in failed {
+            unpark(ticket.resolve(outcome));
+        }
         self.shared.wake_everyone();
     }
 }
@@ -329,9 +341,10 @@ impl Shared {
             .write(self, &frame)
             .map(|written| self.publish(&tip, written, frame));
         std::mem::forget(guard);
-        if outcome.is_ok() {
-            ticket.resolve(Outcome::Durable);
-        }
+        let mut answered = match outcome {
+            Ok(()) => ticket.resolve(Outcome::Durable),
+            Err(_) => Vec::new(),
+        };
 
         let mut state = lock(&self.state);
         state.tip = Some(tip);
@@ -347,39 +360,64 @@ impl Shared {
             .store(state.queued_bytes, Ordering::Release);
         self.frames_done.fetch_add(1, Ordering::Release);
         for (ticket, outcome) in failed {
-            ticket.resolve(outcome);
+            answered.extend(ticket.resolve(outcome));
         }
         let wakers = lock(&self.wakers).take();
         if state.blocked > 0 {
             self.done.notify_all();
-        } else if state.can_commit() && state.writer_idle {
-            self.work.notify_one();
         }
-        if wakers.is_empty() {
+        let mut successor = None;
+        if state.can_commit() {
+            successor = state.successor();
+            if successor.is_none() && state.blocked == 0 && state.writer_idle {
+                self.work.notify_one();
+            }
+        }
+        if wakers.is_empty() && answered.is_empty() && successor.is_none() {
             return state;
         }
         drop(state);
+        // First of all the next frame: while it is written there is time to wake the others.
+        unpark(successor);
         wakers.into_iter().for_each(|(_, waker)| waker.wake());
+        unpark(answered);
         lock(&self.state)
     }
 
     /// Waits a moment for those whose events were in the last frame: they were answered only just
     /// now, and without them frames would hold every other event that is in flight.
-    fn gather<'a>(&'a self, state: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
+    fn gather<'a>(&'a self, mut state: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
         let wanted = state.wanted_batches;
-        let missing = || wanted.saturating_sub(self.batches.load(Ordering::Acquire));
+        let came = || self.batches.load(Ordering::Acquire);
+        let at_first = came();
+        let missing = wanted.saturating_sub(at_first);
         let is_synced = self.options.durability == Durability::Sync;
         // A model checker has no clock, and nothing to gain.
-        if !is_synced || !(1..=GATHER_BATCHES_MAX).contains(&missing()) || cfg!(any(loom, shuttle))
-        {
+        if !is_synced || !(1..=GATHER_BATCHES_MAX).contains(&missing) || cfg!(any(loom, shuttle)) {
+            return state;
+        }
+        if state.gather_rests > 0 {
+            state.gather_rests -= 1;
             return state;
         }
         drop(state);
         let begun = Instant::now();
-        while missing() > 0 && begun.elapsed() < GATHER_TIME {
+        let (mut seen, mut until) = (at_first, begun + GATHER_FIRST);
+        while seen < wanted {
             thread::yield_now();
+            let now = Instant::now();
+            if came() != seen {
+                seen = came();
+                until = (now + GATHER_NEXT).min(begun + GATHER_TIME);
+            } else if now >= until {
+                break;
+            }
         }
-        lock(&self.state)
+        let mut state = lock(&self.state);
+        if seen == at_first {
+            state.gather_rests = GATHER_RESTS;
+        }
+        state
     }
 
     /// Makes a written frame visible.

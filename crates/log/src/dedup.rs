@@ -109,6 +109,18 @@ impl Dedup {
         }
     }
 
+    /// Brings what is needed to look up these ids closer to the processor. One lookup waits for
+    /// memory before the next begins; these reads depend on nothing, so that all wait at once.
+    pub(crate) fn fetch(&self, ids: impl Iterator<Item = u128>) {
+        let first_place = |id| {
+            let set = self.set_of(self.random.hash_one(id));
+            self.sets.get(set).map_or(0, |Set([place, ..])| *place)
+        };
+        let read = ids.map(first_place).fold(0, |read, place| read | place);
+        // Or the compiler would see that nobody needs them.
+        std::hint::black_box(read);
+    }
+
     /// Whether every record of a batch has an id that is in the window.
     pub(crate) fn knows_all(&self, batch: &Batch) -> bool {
         let known = |id: Option<u128>| id.is_some_and(|id| self.get(id).is_some());

@@ -41,6 +41,7 @@
 #![forbid(unsafe_code)]
 
 mod batch;
+mod block;
 mod check;
 mod checkpoint;
 mod chunk;

@@ -17,13 +17,10 @@ use crate::store::Store;
 use crate::submit::State;
 use crate::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use crate::sync::thread::{self, JoinHandle};
-use crate::sync::{Condvar, Mutex, MutexGuard};
+use crate::sync::{Condvar, Mutex};
 use crate::trim::{self, Trimmed};
 use crate::view::View;
-use crate::wait::{Changed, Room, Wakers};
-
-/// How often the writer thread looks for more work before it sleeps.
-const LOOKS_MAX: u32 = 32;
+use crate::wait::{Changed, Outcome, Room, Wakers};
 
 /// The log of one directory: the only writer of its files.
 ///
@@ -183,8 +180,14 @@ impl Log {
     /// disk.
     pub fn append(&self, mut batch: Batch) -> Result<Receipt> {
         loop {
-            match Shared::submit(&self.shared, batch, false) {
-                Ok(submitted) => return submitted.wait(),
+            match self.shared.place(batch) {
+                Ok((state, receipt, Some(ticket))) => {
+                    return match self.shared.wait_for(&ticket, state) {
+                        Outcome::Durable => Ok(receipt),
+                        failed => Err(self.shared.failure(failed)),
+                    };
+                }
+                Ok((_, receipt, None)) => return Ok(receipt),
                 Err(SubmitError::Full(refused)) => {
                     batch = refused;
                     self.room().wait();
@@ -206,7 +209,7 @@ impl Log {
     /// [`SubmitError::Full`] when [`Options::queue_bytes_max`] is used up: wait for
     /// [`room`](Log::room). The others: see there. Nothing was appended.
     pub fn submit(&self, batch: Batch) -> Result<Submitted, SubmitError> {
-        Shared::submit(&self.shared, batch, true)
+        Shared::submit(&self.shared, batch)
     }
 
     /// Whether [`submit`](Self::submit) would refuse `batch` whatever the log holds.
@@ -445,79 +448,5 @@ impl Shared {
 
     pub(crate) fn is_queue_empty(&self) -> bool {
         self.queued_bytes.load(Ordering::Acquire) == 0
-    }
-
-    /// Blocks until `check`, which runs under the state's lock and must not take it, has a value.
-    /// Commits on this thread whenever something waits and nobody else commits: a waiter is never
-    /// further from the disk than its own system call.
-    pub(crate) fn block_until<T>(&self, mut check: impl FnMut() -> Option<T>) -> T {
-        let mut state = lock(&self.state);
-        loop {
-            if let Some(value) = check() {
-                // A finished commit told the threads that block, so that one of them writes the
-                // next frame. The last to leave without doing so tells the writer: who polls for
-                // that frame has no thread here.
-                if state.blocked == 0 && state.writer_idle && state.can_commit() {
-                    self.work.notify_one();
-                }
-                return value;
-            }
-            if state.can_commit() {
-                state = self.commit(state);
-            } else {
-                state = self.wait_done(state);
-            }
-        }
-    }
-
-    fn wait_done<'a>(&'a self, mut state: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
-        state.blocked += 1;
-        let mut state = self
-            .done
-            .wait(state)
-            .unwrap_or_else(std::sync::PoisonError::into_inner);
-        state.blocked -= 1;
-        state
-    }
-
-    /// Writes everything submitted.
-    fn drain(&self) {
-        self.block_until(|| self.is_queue_empty().then_some(()));
-    }
-
-    /// The writer thread: commits for those who do not block.
-    fn write_loop(&self) {
-        let mut state = lock(&self.state);
-        let mut looks = LOOKS_MAX;
-        loop {
-            if state.can_commit() {
-                looks = 0;
-                state = self.commit(state);
-            } else if self.stopping.load(Ordering::Acquire) {
-                return;
-            } else if looks < LOOKS_MAX {
-                // On a fast disk the next submit is often only just behind: looking again for
-                // some microseconds costs less than a sleep and a wake-up for each.
-                looks += 1;
-                drop(state);
-                thread::yield_now();
-                state = lock(&self.state);
-            } else {
-                looks = 0;
-                state.writer_idle = true;
-                state = self
-                    .work
-                    .wait(state)
-                    .unwrap_or_else(std::sync::PoisonError::into_inner);
-                state.writer_idle = false;
-            }
-        }
-    }
-
-    /// Wakes everyone who waits for the log to change.
-    pub(crate) fn wake_everyone(&self) {
-        self.done.notify_all();
-        let wakers = lock(&self.wakers).take();
-        wakers.into_iter().for_each(|(_, waker)| waker.wake());
     }
 }

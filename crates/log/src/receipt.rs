@@ -5,6 +5,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
+use crate::codec::lock;
 use crate::error::{Error, Result};
 use crate::log::Shared;
 use crate::position::Position;
@@ -114,10 +115,10 @@ impl Submitted {
         let Some(ticket) = &self.ticket else {
             return Ok(self.receipt);
         };
-        let outcome = self.shared.block_until(|| {
-            let outcome = ticket.outcome();
-            (outcome != Outcome::Pending).then_some(outcome)
-        });
+        let outcome = match ticket.outcome() {
+            Outcome::Pending => self.shared.wait_for(ticket, lock(&self.shared.state)),
+            outcome => outcome,
+        };
         self.finish(outcome)
     }
 

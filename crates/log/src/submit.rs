@@ -12,12 +12,17 @@ use crate::index::{Active, Seed};
 use crate::log::{Halt, Shared};
 use crate::position::Position;
 use crate::receipt::{Receipt, Submitted};
+use crate::sync::MutexGuard;
 use crate::sync::atomic::Ordering;
+use crate::sync::thread::Thread;
 use crate::wait::{self, Outcome, Ticket};
 
 /// A batch of this size or more is handed to the writer as it is; a smaller one is copied into
 /// the frame, which is cheaper than another piece to write.
 const MOVE_BYTES_MIN: usize = 64 * 1024;
+/// So many records' places in the tables of ids and keys are fetched at once: as many accesses to
+/// memory as a processor has under way.
+const FETCHED: usize = 16;
 /// A frame buffer starts with this much room.
 const FRAME_BYTES_MIN: usize = 4096;
 
@@ -42,7 +47,12 @@ pub(crate) struct State {
     pub(crate) last_bytes: usize,
     /// How many batches will have come when everybody of the last frame has come back.
     pub(crate) wanted_batches: u64,
+    /// How many frames are still written without waiting for them.
+    pub(crate) gather_rests: u32,
 }
+
+/// The lock under which a batch was put into the queue, where it went, and what to wait for.
+pub(crate) type Placement<'a> = (MutexGuard<'a, State>, Receipt, Option<Arc<Ticket>>);
 
 /// A frame that is being filled or waits to be written.
 #[derive(Debug)]
@@ -141,11 +151,18 @@ impl State {
             writer_idle: false,
             last_bytes: 0,
             wanted_batches: 0,
+            gather_rests: 0,
         }
     }
 
     pub(crate) fn can_commit(&self) -> bool {
         !self.committing && !self.queue.is_empty()
+    }
+
+    /// A thread that waits for a frame of the queue, if any does: it does not leave before that is
+    /// written.
+    pub(crate) fn successor(&self) -> Option<Thread> {
+        self.queue.iter().find_map(|frame| frame.ticket.thread())
     }
 
     /// The frame that takes `bytes` more.
@@ -163,6 +180,43 @@ impl State {
         &mut self.queue[last]
     }
 
+    /// Gives the records of a batch their positions and adds them to the indexes. Also says where
+    /// the next record goes, and, when there are duplicates, where each one is.
+    fn number(&mut self, active: &mut Active, batch: &Batch) -> (u64, Option<Vec<u64>>) {
+        let start = self.end;
+        let mut positions: Option<Vec<u64>> = None;
+        let mut end = start;
+        let mut slots = batch.slots.chunks(FETCHED);
+        let mut ids = batch.records().map(|(_, layout, _)| layout.id);
+        for (index, (slot, layout, bytes)) in batch.records().enumerate() {
+            if batch.len() > 1 && index.is_multiple_of(FETCHED) {
+                self.dedup.fetch(ids.by_ref().take(FETCHED).flatten());
+                let hashes = slots.next().into_iter().flatten().map(|slot| slot.hash);
+                active.fetch(hashes);
+            }
+            if let Some(id) = layout.id
+                && let Some(known) = self.dedup.insert(id, end)
+            {
+                let so_far = || (start..).take(index).collect();
+                positions.get_or_insert_with(so_far).push(known);
+                continue;
+            }
+            if let Some(positions) = &mut positions {
+                positions.push(end);
+            }
+            // Its topic came in as &str.
+            let topic = std::str::from_utf8(layout.topic(bytes)).unwrap_or_default();
+            active.push(Seed {
+                hash: slot.hash,
+                kind: layout.kind,
+                topic,
+                id: layout.id,
+            });
+            end += 1;
+        }
+        (end, positions)
+    }
+
     /// The ticket of the frame with the record at `position`, while it is not durable.
     fn ticket_of(&self, position: u64) -> Option<Arc<Ticket>> {
         if let Some((end, ticket)) = &self.in_flight
@@ -176,30 +230,39 @@ impl State {
 }
 
 impl Shared {
-    /// See [`Log::submit`](crate::Log::submit). With `wake` the writer thread is told; without,
-    /// the caller waits, and writes itself when nobody does.
-    pub(crate) fn submit(
-        shared: &Arc<Self>,
-        mut batch: Batch,
-        wake: bool,
-    ) -> Result<Submitted, SubmitError> {
-        shared.check_sizes(&batch)?;
-        batch.hash_keys(shared.store.hash_key);
+    /// See [`Log::submit`](crate::Log::submit).
+    pub(crate) fn submit(shared: &Arc<Self>, batch: Batch) -> Result<Submitted, SubmitError> {
+        let (state, receipt, ticket) = shared.place(batch)?;
+        if state.can_commit() && state.writer_idle {
+            shared.work.notify_one();
+        }
+        drop(state);
+        Ok(Submitted {
+            receipt,
+            ticket,
+            slot: None,
+            shared: Arc::clone(shared),
+        })
+    }
+
+    /// Puts a batch into the queue. Nobody is told: the caller, who gets the lock, writes it,
+    /// waits for it or tells the writer thread. Without a ticket it is durable already.
+    pub(crate) fn place(&self, mut batch: Batch) -> Result<Placement<'_>, SubmitError> {
+        self.check_sizes(&batch)?;
+        batch.hash_keys(self.store.hash_key);
         if batch.ids {
-            shared
-                .load_dedup()
+            self.load_dedup()
                 .map_err(|error| SubmitError::Read(Box::new(error)))?;
         }
         let mut sealed = Vec::new();
         loop {
-            let mut state = lock(&shared.state);
-            shared.check_open()?;
+            let mut state = lock(&self.state);
+            self.check_open()?;
             let bytes = batch.bytes();
-            if state.queued_bytes > 0 && state.queued_bytes + bytes > shared.options.queue_bytes_max
-            {
+            if state.queued_bytes > 0 && state.queued_bytes + bytes > self.options.queue_bytes_max {
                 return Err(SubmitError::Full(batch));
             }
-            let mut active = lock(&shared.store.active);
+            let mut active = lock(&self.store.active);
             if !batch.expects.is_empty() && !state.dedup.knows_all(&batch) {
                 // The active index changes its base at every roll: what was looked up in sealed
                 // segments is then no longer everything.
@@ -210,7 +273,7 @@ impl Shared {
                 {
                     let base = active.base();
                     drop((active, state));
-                    sealed = shared.look_up_sealed(&batch, base)?;
+                    sealed = self.look_up_sealed(&batch, base)?;
                     continue;
                 }
                 if let Some(conflict) = find_conflict(&batch, &active, &sealed) {
@@ -230,18 +293,9 @@ impl Shared {
                     })));
                 }
             }
-            let (receipt, ticket) = shared.enqueue(&mut state, &mut active, batch);
+            let (receipt, ticket) = self.enqueue(&mut state, &mut active, batch);
             drop(active);
-            if wake && state.can_commit() && state.writer_idle {
-                shared.work.notify_one();
-            }
-            drop(state);
-            return Ok(Submitted {
-                receipt,
-                ticket,
-                slot: None,
-                shared: Arc::clone(shared),
-            });
+            return Ok((state, receipt, ticket));
         }
     }
 
@@ -295,29 +349,7 @@ impl Shared {
         batch: Batch,
     ) -> (Receipt, Option<Arc<Ticket>>) {
         let start = state.end;
-        let mut positions: Option<Vec<u64>> = None;
-        let mut end = start;
-        for (index, (slot, layout, bytes)) in batch.records().enumerate() {
-            if let Some(id) = layout.id
-                && let Some(known) = state.dedup.insert(id, end)
-            {
-                let so_far = || (start..).take(index).collect();
-                positions.get_or_insert_with(so_far).push(known);
-                continue;
-            }
-            if let Some(positions) = &mut positions {
-                positions.push(end);
-            }
-            // Its topic came in as &str.
-            let topic = std::str::from_utf8(layout.topic(bytes)).unwrap_or_default();
-            active.push(Seed {
-                hash: slot.hash,
-                kind: layout.kind,
-                topic,
-                id: layout.id,
-            });
-            end += 1;
-        }
+        let (end, positions) = state.number(active, &batch);
         let appended = (end - start) as usize;
         let receipt = Receipt {
             start,

@@ -12,12 +12,22 @@ use crate::log::Shared;
 use crate::position::Position;
 use crate::sync::Mutex;
 use crate::sync::atomic::{AtomicU8, Ordering};
+use crate::sync::thread::{self, Thread};
 
 /// What became of one frame; shared by everyone who has records in it.
 #[derive(Debug, Default)]
 pub(crate) struct Ticket {
     outcome: AtomicU8,
-    wakers: Mutex<Vec<Waker>>,
+    waiting: Mutex<Waiting>,
+}
+
+/// Who waits for one frame.
+#[derive(Debug, Default)]
+struct Waiting {
+    /// Of futures, which may be dropped at any time.
+    wakers: Vec<Waker>,
+    /// They stay until the frame is done, and can write it.
+    threads: Vec<Thread>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,11 +53,29 @@ impl Ticket {
         }
     }
 
-    /// Sets the outcome and wakes everyone, once.
-    pub(crate) fn resolve(&self, outcome: Outcome) {
+    /// Sets the outcome and wakes the futures, once. The threads are given back: waking them
+    /// takes a system call each, and can wait until the next frame is under way.
+    pub(crate) fn resolve(&self, outcome: Outcome) -> Vec<Thread> {
         self.outcome.store(outcome as u8, Ordering::Release);
-        let wakers = std::mem::take(&mut *lock(&self.wakers));
-        wakers.into_iter().for_each(Waker::wake);
+        let waiting = std::mem::take(&mut *lock(&self.waiting));
+        waiting.wakers.into_iter().for_each(Waker::wake);
+        waiting.threads
+    }
+
+    /// Puts the calling thread among those to be unparked, unless there is an outcome.
+    pub(crate) fn enlist(&self) -> Outcome {
+        let mut waiting = lock(&self.waiting);
+        // Under the lock: `resolve` sets the outcome before it takes the threads.
+        let now = self.outcome();
+        if now == Outcome::Pending {
+            waiting.threads.push(thread::current());
+        }
+        now
+    }
+
+    /// A thread that stays until the frame is done.
+    pub(crate) fn thread(&self) -> Option<Thread> {
+        lock(&self.waiting).threads.first().cloned()
     }
 
     /// The outcome, or registers the waker; `slot` is where an earlier call put it.
@@ -56,7 +84,7 @@ impl Ticket {
         if now != Outcome::Pending {
             return now;
         }
-        let mut wakers = lock(&self.wakers);
+        let wakers = &mut lock(&self.waiting).wakers;
         // Again under the lock: `resolve` sets the outcome before it takes the wakers.
         let now = self.outcome();
         if now == Outcome::Pending {
@@ -285,7 +313,8 @@ mod tests {
             for waiting in waiting {
                 assert_eq!(waiting.join().unwrap(), Outcome::Durable);
             }
-            assert!(lock(&ticket.wakers).is_empty(), "a waker was left behind");
+            let left = lock(&ticket.waiting);
+            assert!(left.wakers.is_empty(), "a waker was left behind");
         });
     }
 

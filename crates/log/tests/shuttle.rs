@@ -222,6 +222,44 @@ fn a_drop_writes_what_was_submitted() {
     shuttle::check_random(run, schedules());
 }
 
+/// Threads that block write the frames before their own, and hand over to each other: frames hold
+/// two batches, and are waited for from the last to the first.
+#[test]
+fn threads_that_block_hand_over() {
+    let run = || {
+        let disk = Fault::new();
+        let options = Options {
+            queue_bytes_max: 64 * 1024,
+            ..options()
+        };
+        let log = Arc::new(Log::open(Arc::new(disk.clone()), options).unwrap());
+        let appenders: Vec<_> = (0..APPENDERS)
+            .map(|thread| {
+                let log = Arc::clone(&log);
+                thread::spawn(move || {
+                    let submit = |number| log.submit(batch(thread, number)).unwrap();
+                    let submitted: Vec<_> = (0..BATCHES - 1).map(submit).collect();
+                    let last = log.append(batch(thread, BATCHES - 1)).unwrap();
+                    let mut places = vec![last.first().get()];
+                    for submitted in submitted.into_iter().rev() {
+                        places.push(submitted.wait().unwrap().first().get());
+                    }
+                    (0..BATCHES).zip(places.into_iter().rev()).collect()
+                })
+            })
+            .collect();
+        let acknowledged: Vec<_> = appenders
+            .into_iter()
+            .map(|appender| appender.join().unwrap())
+            .collect();
+        drop(log);
+        disk.crash(1);
+        check(&disk, &acknowledged);
+    };
+    shuttle::check_random(run, schedules());
+    shuttle::check_pct(run, schedules(), 3);
+}
+
 /// Several priorities instead of a fair chance: finds what needs a thread to be slow.
 #[test]
 fn a_slow_thread() {
