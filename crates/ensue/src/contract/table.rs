@@ -26,9 +26,16 @@ macro_rules! table {
         }),*];
 
         /// One `#[test]` for each check of the contract suite, on the engine that the given
-        /// [`Subject`](crate::contract::Subject) makes.
+        /// [`Subject`](crate::contract::Subject) makes; with `each`, by a function that gets
+        /// the check's name.
         #[macro_export]
         macro_rules! contract_tests {
+            (each $dollar run:path) => {$(
+                #[test]
+                fn $name() -> Result<(), ::ensue::contract::Failure> {
+                    $dollar run(stringify!($name))
+                }
+            )*};
             ($dollar subject:expr) => {$(
                 #[test]
                 fn $name() -> Result<(), ::ensue::contract::Failure> {

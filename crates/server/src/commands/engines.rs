@@ -45,7 +45,7 @@ impl Engines {
 
 impl Kind {
     fn of(entry: &EngineEntry) -> Self {
-        let options = entry.options.iter();
+        let options = entry.options();
         Self {
             scheme: entry.scheme,
             example: entry.example,
@@ -53,7 +53,7 @@ impl Kind {
             feature: entry.feature,
             available: entry.is_available(),
             options: options
-                .map(|&(name, summary)| Choice { name, summary })
+                .map(|(name, summary)| Choice { name, summary })
                 .collect(),
         }
     }

@@ -1,0 +1,134 @@
+//! The contract suite on the distributed engines, against real servers.
+//!
+//! `ENSUE_SERVICES` names a JSON file with the servers, as `cargo xtask services status --json`
+//! prints it; `cargo xtask test` starts them. Without it the tests say loudly that they were
+//! skipped, and under CI they fail.
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test that panics has failed"
+)]
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use ensue::contract::{Storage, Subject, Terms};
+use ensue::engine::{SharedEngine, connect_with};
+use ensue::{Clock, Error, Result};
+use futures_util::future::BoxFuture;
+use tempfile::TempDir;
+
+/// A server of `ENSUE_SERVICES`.
+#[derive(Debug)]
+struct Server {
+    name: &'static str,
+    url: String,
+}
+
+impl Server {
+    /// The server of this name; `None` when there are none, which is said.
+    fn find(name: &'static str) -> Option<Self> {
+        let Some(file) = std::env::var_os("ENSUE_SERVICES") else {
+            assert!(
+                std::env::var_os("CI").is_none(),
+                "ENSUE_SERVICES is not set: `cargo xtask test` starts the servers"
+            );
+            eprintln!("!!! SKIPPED: ENSUE_SERVICES is not set, `{name}` was not tested");
+            return None;
+        };
+        let text = std::fs::read_to_string(PathBuf::from(file)).unwrap();
+        let all: serde_json::Value = serde_json::from_str(&text).unwrap();
+        let of_name = |it: &&serde_json::Value| it["name"] == name;
+        let found = all.as_array().unwrap().iter().find(of_name);
+        let found = found.unwrap_or_else(|| panic!("ENSUE_SERVICES does not name `{name}`"));
+        let url = found["url"].as_str().unwrap().to_owned();
+        Some(Self { name, url })
+    }
+}
+
+impl Subject for Server {
+    fn name(&self) -> &str {
+        self.name
+    }
+
+    fn storage(&self) -> BoxFuture<'_, Result<Box<dyn Storage>>> {
+        Box::pin(async {
+            let namespace = Namespace {
+                url: self.url.clone(),
+                name: format!("contract_{:016x}", fastrand::u64(..)),
+                copies: tempfile::tempdir().unwrap(),
+            };
+            Ok(Box::new(namespace) as Box<dyn Storage>)
+        })
+    }
+
+    fn terms(&self) -> Terms {
+        let mut terms = Terms::default();
+        terms.check = Duration::from_secs(240);
+        terms
+    }
+}
+
+/// A log on a server, and the directory with the copies of its processes.
+#[derive(Debug)]
+struct Namespace {
+    url: String,
+    name: String,
+    copies: TempDir,
+}
+
+impl Storage for Namespace {
+    fn open(&self, clock: Clock) -> BoxFuture<'_, Result<SharedEngine>> {
+        Box::pin(async move {
+            let mut number = 0;
+            loop {
+                let copy = self.copies.path().join(number.to_string());
+                let url = format!(
+                    "{}?namespace={}&lease=1s&replica={}",
+                    self.url,
+                    self.name,
+                    copy.display()
+                );
+                match connect_with(&url, clock.clone()).await {
+                    // Another engine of this test has it.
+                    Err(Error::Locked { .. }) => number += 1,
+                    outcome => return outcome,
+                }
+            }
+        })
+    }
+}
+
+/// All checks of the suite on one server.
+macro_rules! on {
+    ($module:ident) => {
+        mod $module {
+            use ensue::contract::{Failure, Outcome, verify};
+
+            fn check(name: &str) -> Result<(), Failure> {
+                let Some(server) = super::Server::find(stringify!($module)) else {
+                    return Ok(());
+                };
+                match verify(&server, name)? {
+                    Outcome::NotPromised(need) => panic!("not promised: {need}"),
+                    _ => Ok(()),
+                }
+            }
+
+            ensue::contract_tests!(each check);
+        }
+    };
+}
+
+#[cfg(feature = "kafka")]
+on!(kafka);
+#[cfg(feature = "nats")]
+on!(nats);
+#[cfg(feature = "postgres")]
+on!(postgres);
+#[cfg(feature = "rabbitmq")]
+on!(rabbitmq);
+#[cfg(feature = "redis")]
+on!(redis);
