@@ -96,14 +96,15 @@ pub trait Storage: fmt::Debug + Send + Sync {
     /// while the first engine lives only if the engine's guarantees say `multi_process`.
     fn open(&self, clock: Clock) -> BoxFuture<'_, Result<SharedEngine>>;
 
-    /// Ends `engine`, with what members it has, as a crash would: without closing it. Dropping it is
-    /// the least; who can copy the storage while the engine lives, or kill a process, comes closer
+    /// Ends `engine`, with what members it has, as a crash would: without closing it. That it says
+    /// nothing more and is dropped is the least; who can copy the storage while the engine lives, or kill a process, comes closer
     /// to the real thing.
     fn crash(
         &self,
         engine: SharedEngine,
         members: Vec<Box<dyn Member>>,
     ) -> BoxFuture<'_, Result<()>> {
+        engine.abandon();
         drop((engine, members));
         Box::pin(std::future::ready(Ok(())))
     }

@@ -384,6 +384,10 @@ pub trait Engine: fmt::Debug + Send + Sync + 'static {
     /// The engine's URL, without secrets.
     fn url(&self) -> &str;
 
+    /// Ends like a killed process: nobody leaves, nothing more is said. For tests.
+    #[doc(hidden)]
+    fn abandon(&self) {}
+
     /// What the engine promises.
     fn guarantees(&self) -> &Guarantees;
 

@@ -194,12 +194,7 @@ impl Embedded {
     /// Ends like a killed process: nobody leaves, nothing is said.
     #[cfg(test)]
     async fn crash(self, members: Vec<Box<dyn Member>>) {
-        self.shared.is_closed.store(true, Ordering::Release);
-        self.shared.stop_tasks();
-        let here = self.shared.core().members_here();
-        for (group, _) in here {
-            self.shared.core().fence(&group);
-        }
+        self.abandon();
         drop(members);
         let mut shared = self.shared;
         while let Err(still) = Arc::try_unwrap(shared) {
@@ -268,6 +263,19 @@ impl Shared {
 impl Engine for Embedded {
     fn url(&self) -> &str {
         &self.shared.settings.url
+    }
+
+    fn abandon(&self) {
+        self.shared.is_closed.store(true, Ordering::Release);
+        self.shared.stop_tasks();
+        let here = self.shared.core().members_here();
+        for (group, _) in here {
+            self.shared.core().fence(&group);
+        }
+        #[cfg(feature = "distributed")]
+        if self.shared.replica.is_some() {
+            self.shared.halt(replica::Refusal::Closed);
+        }
     }
 
     fn guarantees(&self) -> &Guarantees {

@@ -8,6 +8,10 @@ macro_rules! forward_engine {
             self.$inner.url()
         }
 
+        fn abandon(&self) {
+            self.$inner.abandon();
+        }
+
         fn guarantees(&self) -> &$crate::engine::Guarantees {
             self.$inner.guarantees()
         }

@@ -213,6 +213,12 @@ impl Group {
         position < self.low || self.settled.contains(position)
     }
 
+    /// After everything that is settled.
+    pub(super) fn settled_end(&self) -> u64 {
+        let last = self.settled.iter().last();
+        last.map_or(self.low, |(_, end)| end)
+    }
+
     /// The number of the next attempt at the event at `position`.
     pub(super) fn next_attempt(&self, position: u64, boot: u64) -> u32 {
         let failed = self.lanes.item(position).map_or(0, |item| item.attempts);

@@ -59,7 +59,8 @@ impl Live {
             seat.ready_bytes = 0;
         }
         self.window.forget_ready(|_| true);
-        self.replayed = self.replayed.max(self.cursor);
+        // Whoever had the slots may have been ahead of this process.
+        self.replayed = self.replayed.max(self.cursor).max(group.settled_end());
         (self.cursor, self.from) = (group.low, group.low);
         self.rest = None;
         self.is_reading = false;

@@ -153,7 +153,7 @@ impl Live {
             window: Window::default(),
             cursor: group.low,
             from: group.low,
-            replayed: group.settled.iter().last().map_or(0, |(_, end)| end),
+            replayed: group.settled_end(),
             mine: Mine::All,
             released: (0, BTreeSet::new()),
             rewinds: 0,

@@ -337,7 +337,7 @@ impl Shared {
     }
 
     /// Nothing goes out any more, and whoever waits is told.
-    fn halt(&self, why: Refusal) {
+    pub(super) fn halt(&self, why: Refusal) {
         let mut core = self.core();
         if let Some(outbox) = &mut core.outbox {
             outbox.halt(why.clone());

@@ -148,8 +148,14 @@ fn count(name: &str, group: &Group, live: Option<&Live>, cluster: &Cluster, end:
         Some(live) => live.filter.clone(),
         None => Arc::new(Filter::new(group.topics.clone(), group.types.clone())),
     };
-    let ahead = match read {
-        Some(live) => vec![(live.cursor, end)],
+    let ahead = match live {
+        Some(live) if !cluster.is_shared() => vec![(live.cursor, end)],
+        // Between `from` and the cursor is nothing for this group.
+        Some(live) => {
+            let mut ahead = ahead(group, live.from.max(group.low));
+            ahead.push((live.cursor.max(group.low), end));
+            ahead
+        }
         None => ahead(group, end),
     };
     Counted {
@@ -159,12 +165,12 @@ fn count(name: &str, group: &Group, live: Option<&Live>, cluster: &Cluster, end:
     }
 }
 
-/// What a group without members has not settled.
+/// What a group has not settled before `end`.
 fn ahead(group: &Group, end: u64) -> Vec<(u64, u64)> {
     let mut from = group.low;
     let mut gaps = Vec::new();
     for (start, stop) in group.settled.iter() {
-        gaps.push((from, start));
+        gaps.push((from, start.min(end)));
         from = stop;
     }
     gaps.push((from, end));
