@@ -70,7 +70,8 @@ impl Service {
         let killed = Command::new("kill").args(["-9", &pid]).status().unwrap();
         assert!(killed.success());
         let began = Instant::now();
-        while self.process().is_some() {
+        // A child of the server's, such as one that rewrites files, holds the port a little longer.
+        while self.process().is_some() || self.is_listening() {
             assert!(began.elapsed() < super::RETURN, "the server does not end");
             std::thread::sleep(Duration::from_millis(2));
         }
@@ -99,7 +100,7 @@ impl Service {
             if server.try_wait().unwrap().is_some() {
                 return false;
             }
-            if std::net::TcpStream::connect(self.address()).is_ok() {
+            if self.is_listening() {
                 // Somebody has to take note of its end.
                 std::thread::spawn(move || server.wait());
                 return true;
@@ -107,6 +108,10 @@ impl Service {
             std::thread::sleep(Duration::from_millis(5));
         }
         false
+    }
+
+    fn is_listening(&self) -> bool {
+        std::net::TcpStream::connect(self.address()).is_ok()
     }
 
     /// The server's process, if it runs.
