@@ -98,7 +98,7 @@ impl Service {
             .unwrap();
         while began.elapsed() < super::RETURN {
             if server.try_wait().unwrap().is_some() {
-                return false;
+                break;
             }
             if self.is_listening() {
                 // Somebody has to take note of its end.
@@ -107,6 +107,9 @@ impl Service {
             }
             std::thread::sleep(Duration::from_millis(5));
         }
+        // It has ended, or is none.
+        let _ = server.kill();
+        server.wait().unwrap();
         false
     }
 
