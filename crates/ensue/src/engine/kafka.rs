@@ -49,7 +49,8 @@ pub(crate) const OPTIONS: &[(&str, &str)] = &[
     ),
 ];
 
-const PORT: u16 = 9092;
+/// The usual one.
+pub(crate) const PORT: u16 = 9092;
 const REPLICATION_MAX: i16 = 9;
 /// How long a broker may wait for its replicas or its disk: below the time of a call.
 const BROKER_MS: i32 = 4000;
