@@ -13,6 +13,8 @@ impl Code {
     pub(super) const NONE: Self = Self(0);
     pub(super) const OFFSET_OUT_OF_RANGE: Self = Self(1);
     pub(super) const UNKNOWN_TOPIC: Self = Self(3);
+    pub(super) const LEADER_NOT_AVAILABLE: Self = Self(5);
+    pub(super) const NOT_LEADER: Self = Self(6);
     pub(super) const MESSAGE_TOO_LARGE: Self = Self(10);
     pub(super) const RECORD_LIST_TOO_LARGE: Self = Self(18);
     pub(super) const TOPIC_AUTHORIZATION_FAILED: Self = Self(29);
