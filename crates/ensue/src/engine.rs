@@ -19,6 +19,8 @@ mod duration;
 #[cfg(any(feature = "contract", feature = "embedded"))]
 mod forward;
 mod guarantees;
+#[cfg(feature = "kafka")]
+pub(crate) mod kafka;
 #[cfg(feature = "nats")]
 pub(crate) mod nats;
 #[cfg(feature = "postgres")]
