@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::table::{Url, engines};
+use super::table::{EngineEntry, Url, engines};
 use crate::error::{Error, Result};
 
 /// One thing that was looked at.
@@ -53,71 +53,54 @@ impl Finding {
 /// [`Error::Unavailable`], [`Error::Unfit`], [`Error::Io`].
 pub async fn examine(url: &str) -> Result<Vec<Finding>> {
     let url = Url::parse(url)?;
-    match url.scheme.as_str() {
+    let Some(entry) = engines().iter().find(|entry| entry.scheme == url.scheme) else {
+        return Err(url.invalid(format!("`{}` is not an engine", url.scheme)));
+    };
+    if entry.is_available() {
+        check_options(&url, entry)?;
+    }
+    match entry.scheme {
         #[cfg(feature = "embedded")]
-        "embedded" | "memory" => {
-            let entry = engines().iter().find(|entry| entry.scheme == url.scheme);
-            check_options(&url, entry.map_or(&[], |entry| entry.options), &[])?;
-            super::embedded::examine(url).await
-        }
+        "embedded" | "memory" => super::embedded::examine(url).await,
+        #[cfg(feature = "nats")]
+        "nats" => examine_log(super::nats::connect(url)).await,
+        #[cfg(feature = "kafka")]
+        "kafka" => examine_log(super::kafka::connect(url)).await,
         #[cfg(feature = "rabbitmq")]
-        "amqp" => {
-            check_options(&url, super::rabbitmq::OPTIONS, SERVER_OPTIONS)?;
-            examine_log(super::rabbitmq::connect(url).await?).await
-        }
+        "amqp" => examine_log(super::rabbitmq::connect(url)).await,
         #[cfg(feature = "redis")]
-        "redis" => {
-            check_options(&url, super::redis::OPTIONS, SERVER_OPTIONS)?;
-            examine_log(super::redis::connect(url).await?).await
-        }
-        scheme => Err(missing(&url, scheme)),
+        "redis" => examine_log(super::redis::connect(url)).await,
+        #[cfg(feature = "postgres")]
+        "postgres" => examine_log(super::postgres::connect(url)).await,
+        scheme => Err(Error::FeatureMissing {
+            scheme,
+            feature: entry.feature,
+        }),
     }
 }
 
 #[cfg(feature = "distributed")]
-use super::shared_log::SERVER_OPTIONS;
-
-#[cfg(feature = "distributed")]
-#[allow(dead_code, reason = "with the feature of an engine only")]
+#[allow(
+    dead_code,
+    reason = "only engines bring the feature, but it can be had alone"
+)]
 async fn examine_log(
-    log: std::sync::Arc<dyn super::shared_log::SharedLog>,
+    connecting: impl Future<Output = Result<std::sync::Arc<dyn super::shared_log::SharedLog>>>,
 ) -> Result<Vec<Finding>> {
+    let log = connecting.await?;
     let findings = log.examine().await;
     log.close().await;
     findings
 }
 
-type Options = [(&'static str, &'static str)];
-
-fn check_options(url: &Url, own: &Options, shared: &Options) -> Result<()> {
-    let known = || own.iter().chain(shared).map(|(name, _)| *name);
-    match url
-        .options
-        .iter()
-        .find(|(name, _)| !known().any(|known| known == name))
-    {
+fn check_options(url: &Url, entry: &EngineEntry) -> Result<()> {
+    let is_known = |name: &str| entry.options().any(|(known, _)| known == name);
+    match url.options.iter().find(|(name, _)| !is_known(name)) {
         None => Ok(()),
-        Some((name, _)) => {
-            let known: Vec<_> = known().collect();
-            let known = known.join(", ");
-            let scheme = &url.scheme;
-            Err(url.invalid(format!(
-                "it has no option `{name}`; `{scheme}` takes {known}"
-            )))
-        }
-    }
-}
-
-fn missing(url: &Url, scheme: &str) -> Error {
-    const LEFT_OUT: &[(&str, &str)] = &[
-        ("embedded", "embedded"),
-        ("memory", "embedded"),
-        ("amqp", "rabbitmq"),
-        ("redis", "redis"),
-    ];
-    match LEFT_OUT.iter().find(|(known, _)| *known == scheme) {
-        Some((scheme, feature)) => Error::FeatureMissing { scheme, feature },
-        None => url.invalid(format!("`{scheme}` is not an engine")),
+        Some((name, _)) => Err(url.invalid(format!(
+            "it has no option `{name}`; `ensue engines` lists those of `{}`",
+            url.scheme
+        ))),
     }
 }
 
@@ -133,10 +116,7 @@ mod tests {
             #[cfg(feature = "embedded")]
             ("memory:?colour=red", "no option `colour`"),
             #[cfg(feature = "rabbitmq")]
-            (
-                "amqp://host?colour=red",
-                "no option `colour`; `amqp` takes replicas, namespace",
-            ),
+            ("amqp://host?colour=red", "no option `colour`"),
             #[cfg(not(feature = "rabbitmq"))]
             ("amqp://host", "the cargo feature `rabbitmq`"),
         ] {
