@@ -14,6 +14,7 @@
 //! | an event can be appended for later, survives restarts, can be cancelled | [`Append::at`], [`Engine::cancel`] |
 //! | reading needs no group | [`Engine::read`] |
 
+mod doctor;
 #[cfg(feature = "embedded")]
 mod duration;
 #[cfg(any(feature = "contract", feature = "embedded"))]
@@ -50,6 +51,7 @@ use crate::topic::TopicPattern;
 #[cfg(feature = "embedded")]
 pub mod embedded;
 
+pub use self::doctor::{Finding, examine};
 #[cfg(any(feature = "contract", feature = "embedded"))]
 pub(crate) use self::forward::forward_engine;
 pub use self::guarantees::{Atomicity, DedupWindow, Guarantee, Guarantees};
