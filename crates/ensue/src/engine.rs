@@ -56,6 +56,8 @@ pub use self::doctor::{Finding, examine};
 pub(crate) use self::forward::forward_engine;
 pub use self::guarantees::{Atomicity, DedupWindow, Guarantee, Guarantees};
 pub use self::status::{EngineStatus, GroupStatus, MemberStatus, TopicStatus};
+#[cfg(feature = "distributed")]
+pub use self::table::remove;
 pub use self::table::{EngineEntry, connect, connect_reader, connect_with, engines};
 
 /// The most events that one append may hold.

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::table::{EngineEntry, Url, engines};
+use super::table::{Url, entry_of};
 use crate::error::{Error, Result};
 
 /// One thing that was looked at.
@@ -53,55 +53,25 @@ impl Finding {
 /// [`Error::Unavailable`], [`Error::Unfit`], [`Error::Io`].
 pub async fn examine(url: &str) -> Result<Vec<Finding>> {
     let url = Url::parse(url)?;
-    let Some(entry) = engines().iter().find(|entry| entry.scheme == url.scheme) else {
-        return Err(url.invalid(format!("`{}` is not an engine", url.scheme)));
-    };
+    let entry = entry_of(&url)?;
     if entry.is_available() {
-        check_options(&url, entry)?;
+        url.check_options(entry)?;
     }
-    match entry.scheme {
-        #[cfg(feature = "embedded")]
-        "embedded" | "memory" => super::embedded::examine(url).await,
-        #[cfg(feature = "nats")]
-        "nats" => examine_log(super::nats::connect(url)).await,
-        #[cfg(feature = "kafka")]
-        "kafka" => examine_log(super::kafka::connect(url)).await,
-        #[cfg(feature = "rabbitmq")]
-        "amqp" => examine_log(super::rabbitmq::connect(url)).await,
-        #[cfg(feature = "redis")]
-        "redis" => examine_log(super::redis::connect(url)).await,
-        #[cfg(feature = "postgres")]
-        "postgres" => examine_log(super::postgres::connect(url)).await,
-        scheme => Err(Error::FeatureMissing {
-            scheme,
-            feature: entry.feature,
-        }),
+    #[cfg(feature = "distributed")]
+    if let Some(dial) = entry.dial {
+        let log = dial(url).await?;
+        let findings = log.examine().await;
+        log.close().await;
+        return findings;
     }
-}
-
-#[cfg(feature = "distributed")]
-#[allow(
-    dead_code,
-    reason = "only engines bring the feature, but it can be had alone"
-)]
-async fn examine_log(
-    connecting: impl Future<Output = Result<std::sync::Arc<dyn super::shared_log::SharedLog>>>,
-) -> Result<Vec<Finding>> {
-    let log = connecting.await?;
-    let findings = log.examine().await;
-    log.close().await;
-    findings
-}
-
-fn check_options(url: &Url, entry: &EngineEntry) -> Result<()> {
-    let is_known = |name: &str| entry.options().any(|(known, _)| known == name);
-    match url.options.iter().find(|(name, _)| !is_known(name)) {
-        None => Ok(()),
-        Some((name, _)) => Err(url.invalid(format!(
-            "it has no option `{name}`; `ensue engines` lists those of `{}`",
-            url.scheme
-        ))),
+    #[cfg(feature = "embedded")]
+    if matches!(entry.scheme, "embedded" | "memory") {
+        return super::embedded::examine(url).await;
     }
+    Err(Error::FeatureMissing {
+        scheme: entry.scheme,
+        feature: entry.feature,
+    })
 }
 
 #[cfg(test)]
