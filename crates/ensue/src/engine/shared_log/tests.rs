@@ -13,10 +13,12 @@ mod faults;
 mod proxy;
 mod service;
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, LazyLock, Mutex};
 use std::time::{Duration, Instant};
 
 use futures_util::future::BoxFuture;
+use tokio::sync::RwLock;
 
 use self::appender::Appender;
 pub(crate) use self::proxy::Proxy;
@@ -86,12 +88,22 @@ macro_rules! shared_log_tests {
 }
 pub(crate) use shared_log_tests;
 
+type Locks = Mutex<HashMap<String, Arc<RwLock<()>>>>;
+
+/// Who uses which server: a test that kills one waits for all others.
+static LOCKS: LazyLock<Locks> = LazyLock::new(Locks::default);
+
+fn lock(service: &Service) -> Arc<RwLock<()>> {
+    let mut locks = LOCKS.lock().unwrap();
+    locks.entry(service.name.clone()).or_default().clone()
+}
+
 /// Runs a test that shares the server with others.
 pub(crate) async fn shared(service: &str, connect: Connect, test: impl AsyncFn(&Bed)) {
     let Some(service) = Service::find(service) else {
         return;
     };
-    let lock = service.lock();
+    let lock = lock(&service);
     let _shared = lock.read().await;
     run(service, connect, test).await;
 }
@@ -101,7 +113,7 @@ pub(crate) async fn alone(service: &str, connect: Connect, test: impl AsyncFn(&B
     let Some(service) = Service::find(service) else {
         return;
     };
-    let lock = service.lock();
+    let lock = lock(&service);
     let _alone = lock.write().await;
     run(service, connect, test).await;
 }

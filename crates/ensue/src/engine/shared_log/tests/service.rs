@@ -1,28 +1,21 @@
 //! The servers that somebody started for the tests.
 
-use std::collections::HashMap;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::{Arc, LazyLock, Mutex};
 use std::time::{Duration, Instant};
 
 use serde::Deserialize;
-use tokio::sync::RwLock;
 
 /// The file with them, as `cargo xtask services status --json` prints it.
 const FILE: &str = "ENSUE_SERVICES";
 /// What the start script writes into its directory: the process and its birth.
 const PROCESS: &str = "process";
 
-type Locks = Mutex<HashMap<String, Arc<RwLock<()>>>>;
-
-/// Who uses which server: a test that kills one waits for all others.
-static LOCKS: LazyLock<Locks> = LazyLock::new(Locks::default);
-
 #[derive(Clone, Debug, Deserialize)]
 pub(super) struct Service {
-    name: String,
+    #[allow(dead_code, reason = "not every binary that uses this asks")]
+    pub(super) name: String,
     pub(super) url: String,
     pid: u32,
     /// A script that becomes the server.
@@ -49,11 +42,6 @@ impl Service {
             std::io::stderr().write_all(said.as_bytes()).unwrap();
         }
         found
-    }
-
-    pub(super) fn lock(&self) -> Arc<RwLock<()>> {
-        let mut locks = LOCKS.lock().unwrap();
-        locks.entry(self.name.clone()).or_default().clone()
     }
 
     /// Host and port, as the URL has them.
