@@ -99,6 +99,54 @@ impl Services {
     }
 }
 
+/// The servers that a run of the tests has for itself.
+#[derive(Debug)]
+pub(crate) struct TestServers {
+    /// What `status --json` prints, for the tests.
+    pub(crate) file: PathBuf,
+    /// Those that could not be started, and why.
+    pub(crate) missing: Vec<(&'static str, String)>,
+    /// Those that ran before stay up.
+    started: Vec<String>,
+}
+
+impl TestServers {
+    /// Starts what can be started of the usual servers.
+    pub(crate) fn start() -> Result<Self, String> {
+        let place = Place::of_target()?;
+        let _lock = Lock::take(&place.programs)?;
+        let before = State::read(&place.state())?;
+        let (mut missing, mut started) = (Vec::new(), Vec::new());
+        for server in SERVERS.iter().filter(|server| server.is_usual) {
+            match up(&place, &[server.name.to_owned()]) {
+                Ok(()) if before.get(server.name).is_none() => started.push(server.name.to_owned()),
+                Ok(()) => {}
+                Err(why) => missing.push((server.name, why)),
+            }
+        }
+        let state = State::read(&place.state())?;
+        let file = place.services.join("status.json");
+        std::fs::create_dir_all(&place.services)
+            .and_then(|()| std::fs::write(&file, state.status().to_string()))
+            .map_err(|error| format!("cannot write {}: {error}", file.display()))?;
+        Ok(Self {
+            file,
+            missing,
+            started,
+        })
+    }
+
+    /// Ends what was started for this run.
+    pub(crate) fn end(self) -> Result<(), String> {
+        let place = Place::of_target()?;
+        let _lock = Lock::take(&place.programs)?;
+        match self.started.is_empty() {
+            true => Ok(()),
+            false => down(&place, &self.started),
+        }
+    }
+}
+
 /// Where everything is.
 struct Place {
     /// The servers that were started, one directory each.

@@ -5,8 +5,13 @@ use std::process::Command;
 use clap::Args;
 
 use crate::cargo::{cargo, is_ci};
+use crate::say::say;
+use crate::services::TestServers;
 use crate::steps::{Outcome, Steps, run};
 use crate::{deny, tidy};
+
+/// How many tests run side by side.
+const TEST_THREADS: &str = "6";
 
 /// Check formatting, lints, rules, tests, documentation and dependencies
 #[derive(Args, Debug)]
@@ -32,12 +37,27 @@ impl Test {
             clippy.args(["--all-features", "--locked", "--", "-D", "warnings"]);
             run(clippy, "mend what clippy says; an `allow` needs a reason")
         });
+        // The distributed engines are tested on real servers, or that is said.
+        let mut servers = None;
+        steps.step("servers", || match TestServers::start() {
+            Ok(started) => servers.insert(started).outcome(),
+            Err(why) => Outcome::Failed(why),
+        });
         // Not `--all-targets`, which would run the benches as tests.
         steps.step("tests", || {
             let mut test = workspace(&["test", "--workspace", "--all-features", "--locked"]);
             test.args(["--lib", "--bins", "--tests", "--examples"]);
+            // Most of them wait for servers, or for time to pass.
+            test.env("RUST_TEST_THREADS", TEST_THREADS);
+            if let Some(servers) = &servers {
+                test.env("ENSUE_SERVICES", &servers.file);
+            }
             run(test, "the failing test's name is above")
         });
+        // Also after a failure: they are this run's own.
+        if let Some(Err(why)) = servers.map(TestServers::end) {
+            say(format_args!("!!! {why}"));
+        }
         steps.step("doctests", || {
             let mut test = workspace(&["test", "--workspace", "--all-features", "--locked"]);
             test.arg("--doc");
@@ -64,6 +84,22 @@ impl Test {
         steps.step("licences, bans, sources", || deny_or_skip(deny::rules));
         steps.step("advisories", || deny_or_skip(deny::advisories));
         steps.close()
+    }
+}
+
+impl TestServers {
+    /// Which engines will be tested, and which not, and why.
+    fn outcome(&self) -> Outcome {
+        let missing: Vec<_> = self
+            .missing
+            .iter()
+            .map(|(name, why)| format!("{name}: {why}"))
+            .collect();
+        match missing.is_empty() {
+            true => Outcome::Passed,
+            false if is_ci() => Outcome::Failed(missing.join("; ")),
+            false => Outcome::Skipped(format!("not tested: {}", missing.join("; "))),
+        }
     }
 }
 

@@ -11,7 +11,10 @@
     reason = "a test that panics has failed"
 )]
 
-use std::path::PathBuf;
+#[allow(dead_code, reason = "nobody kills servers here")]
+#[path = "../src/engine/shared_log/tests/service.rs"]
+mod service;
+
 use std::time::Duration;
 
 use ensue::contract::{Storage, Subject, Terms};
@@ -19,6 +22,9 @@ use ensue::engine::{SharedEngine, connect_with};
 use ensue::{Clock, Error, Result};
 use futures_util::future::BoxFuture;
 use tempfile::TempDir;
+
+/// How long a server may take to come back.
+const RETURN: Duration = Duration::from_secs(90);
 
 /// A server of `ENSUE_SERVICES`.
 #[derive(Debug)]
@@ -28,22 +34,9 @@ struct Server {
 }
 
 impl Server {
-    /// The server of this name; `None` when there are none, which is said.
+    /// The server of this name; `None` when there is none, which is said.
     fn find(name: &'static str) -> Option<Self> {
-        let Some(file) = std::env::var_os("ENSUE_SERVICES") else {
-            assert!(
-                std::env::var_os("CI").is_none(),
-                "ENSUE_SERVICES is not set: `cargo xtask test` starts the servers"
-            );
-            eprintln!("!!! SKIPPED: ENSUE_SERVICES is not set, `{name}` was not tested");
-            return None;
-        };
-        let text = std::fs::read_to_string(PathBuf::from(file)).unwrap();
-        let all: serde_json::Value = serde_json::from_str(&text).unwrap();
-        let of_name = |it: &&serde_json::Value| it["name"] == name;
-        let found = all.as_array().unwrap().iter().find(of_name);
-        let found = found.unwrap_or_else(|| panic!("ENSUE_SERVICES does not name `{name}`"));
-        let url = found["url"].as_str().unwrap().to_owned();
+        let url = service::Service::find(name)?.url;
         Some(Self { name, url })
     }
 }
