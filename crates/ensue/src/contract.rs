@@ -215,7 +215,7 @@ impl Check {
 
     async fn run_unguarded(&self, subject: &dyn Subject) -> Verdict<Outcome> {
         let mut lab = Lab::new(subject).await?;
-        let guarantees = lab.engine()?.guarantees().clone();
+        let guarantees = *lab.engine()?.guarantees();
         if let Some(need) = self.needs.iter().find(|need| !need.is_met_by(&guarantees)) {
             return Ok(Outcome::NotPromised(need.describe()));
         }

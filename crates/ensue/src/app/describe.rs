@@ -90,7 +90,7 @@ impl Description {
                 handlers: handlers.iter().map(HandlerDescription::of).collect(),
             })
             .collect();
-        let given = engine.guarantees().clone();
+        let given = *engine.guarantees();
         Self {
             engine: engine.url().to_owned(),
             given,

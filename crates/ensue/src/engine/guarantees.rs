@@ -44,7 +44,7 @@ pub enum Guarantee {
 }
 
 /// What an engine promises.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct Guarantees {
     /// Whether an acknowledged event survives a power cut, as the engine is configured.
     pub durable_on_acknowledge: bool,

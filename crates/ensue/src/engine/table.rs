@@ -2,12 +2,13 @@
 //! contract suite read it.
 
 use std::fmt;
+use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 
-use super::SharedEngine;
 #[cfg(feature = "distributed")]
 use super::embedded::replica::Dial;
+use super::{Atomicity, DedupWindow, Guarantees, SharedEngine};
 use crate::error::{Error, Result};
 use crate::time::Clock;
 
@@ -24,6 +25,11 @@ pub struct EngineEntry {
     options: &'static [&'static [(&'static str, &'static str)]],
     /// The cargo feature that compiles it in.
     pub feature: &'static str,
+    /// What becomes of acknowledged events when the power fails, with the defaults of the server;
+    /// `ensue doctor` looks at the one at hand.
+    pub power_cut: &'static str,
+    /// What it promises with its own and its server's defaults, whether it is compiled in or not.
+    pub guarantees: Guarantees,
     open: Option<Open>,
     /// Connects to the shared log of a distributed engine.
     #[cfg(feature = "distributed")]
@@ -105,6 +111,34 @@ macro_rules! distributed_options {
     }};
 }
 
+/// How many ids every engine remembers unless it is told otherwise.
+const DEDUP_EVENTS: u64 = 1 << 20;
+
+/// What the embedded engine promises on a disk, and without one.
+const fn embedded(survives_restart: bool) -> Guarantees {
+    Guarantees {
+        durable_on_acknowledge: true,
+        survives_restart,
+        commit: Atomicity::Atomic,
+        dedup: DedupWindow::Events(DEDUP_EVENTS),
+        conditional_append: true,
+        schedules: true,
+        replay: true,
+        multi_process: false,
+        failover: Duration::ZERO,
+    }
+}
+
+/// What the engines promise whose log lies on a server.
+const fn shared(durable_on_acknowledge: bool) -> Guarantees {
+    Guarantees {
+        durable_on_acknowledge,
+        multi_process: true,
+        failover: Duration::from_secs(10),
+        ..embedded(true)
+    }
+}
+
 const ENGINES: &[EngineEntry] = &[
     EngineEntry {
         scheme: "embedded",
@@ -112,6 +146,8 @@ const ENGINES: &[EngineEntry] = &[
         summary: "a durable log in a directory, inside this process; no server",
         options: &[EMBEDDED_OPTIONS],
         feature: "embedded",
+        power_cut: "nothing is lost",
+        guarantees: embedded(true),
         open: EMBEDDED.0,
         #[cfg(feature = "distributed")]
         dial: None,
@@ -122,6 +158,8 @@ const ENGINES: &[EngineEntry] = &[
         summary: "the embedded engine on memory: the same behaviour, gone with the process",
         options: &[EMBEDDED_OPTIONS],
         feature: "embedded",
+        power_cut: "everything is lost, as when the process ends",
+        guarantees: embedded(false),
         open: EMBEDDED.1,
         #[cfg(feature = "distributed")]
         dial: None,
@@ -132,6 +170,8 @@ const ENGINES: &[EngineEntry] = &[
         summary: "NATS JetStream: a stream that several processes share",
         options: distributed_options!("nats", nats),
         feature: "nats",
+        power_cut: "up to two minutes are lost: `sync_interval` is 2m; set it to `always`, or use `replicas=3`",
+        guarantees: shared(false),
         open: distributed!("nats", nats),
         #[cfg(feature = "distributed")]
         dial: dial!("nats", nats),
@@ -142,6 +182,8 @@ const ENGINES: &[EngineEntry] = &[
         summary: "Apache Kafka: a topic of one partition that several processes share",
         options: distributed_options!("kafka", kafka),
         feature: "kafka",
+        power_cut: "what the page cache held is lost with all replicas: Kafka does not sync; use `replication=3` and `min.insync.replicas=2`",
+        guarantees: shared(false),
         open: distributed!("kafka", kafka),
         #[cfg(feature = "distributed")]
         dial: dial!("kafka", kafka),
@@ -152,6 +194,8 @@ const ENGINES: &[EngineEntry] = &[
         summary: "RabbitMQ: a stream queue that several processes share",
         options: distributed_options!("rabbitmq", rabbitmq),
         feature: "rabbitmq",
+        power_cut: "what the page cache held is lost with all replicas: streams do not sync; use a cluster",
+        guarantees: shared(false),
         open: distributed!("rabbitmq", rabbitmq),
         #[cfg(feature = "distributed")]
         dial: dial!("rabbitmq", rabbitmq),
@@ -162,6 +206,8 @@ const ENGINES: &[EngineEntry] = &[
         summary: "Redis: a stream that several processes share",
         options: distributed_options!("redis", redis),
         feature: "redis",
+        power_cut: "everything without `appendonly yes`, one second with `appendfsync everysec`, nothing with `always`",
+        guarantees: shared(false),
         open: distributed!("redis", redis),
         #[cfg(feature = "distributed")]
         dial: dial!("redis", redis),
@@ -172,6 +218,8 @@ const ENGINES: &[EngineEntry] = &[
         summary: "PostgreSQL: a table that several processes share",
         options: distributed_options!("postgres", postgres),
         feature: "postgres",
+        power_cut: "nothing is lost, unless `fsync` or `synchronous_commit` is off",
+        guarantees: shared(true),
         open: distributed!("postgres", postgres),
         #[cfg(feature = "distributed")]
         dial: dial!("postgres", postgres),
@@ -407,6 +455,20 @@ mod tests {
                 "{error}"
             );
         }
+    }
+
+    #[tokio::test]
+    async fn an_engine_promises_what_the_table_says() {
+        let engine = connect("memory:").await.unwrap();
+        let entry = engines().iter().find(|entry| entry.scheme == "memory");
+        assert_eq!(engine.guarantees(), &entry.unwrap().guarantees);
+        engine.close().await.unwrap();
+        let directory = tempfile::tempdir().unwrap();
+        let url = format!("embedded:{}", directory.path().display());
+        let engine = connect(&url).await.unwrap();
+        let entry = engines().iter().find(|entry| entry.scheme == "embedded");
+        assert_eq!(engine.guarantees(), &entry.unwrap().guarantees);
+        engine.close().await.unwrap();
     }
 
     #[test]

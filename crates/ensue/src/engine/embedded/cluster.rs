@@ -86,7 +86,11 @@ impl Cluster {
     pub(super) fn is_alive(&self, boot: u64) -> bool {
         self.processes.contains_key(&boot)
     }
+}
 
+/// What the shared log's fold asks.
+#[cfg(feature = "distributed")]
+impl Cluster {
     pub(super) fn get(&self, boot: u64) -> Option<&Process> {
         self.processes.get(&boot)
     }
@@ -96,11 +100,7 @@ impl Cluster {
             .iter()
             .map(|(boot, process)| (*boot, process))
     }
-}
 
-/// What the shared log's fold asks.
-#[cfg(feature = "distributed")]
-impl Cluster {
     pub(super) fn of_writer(&self, writer: Writer) -> Option<(u64, &Process)> {
         self.iter().find(|(_, process)| process.writer == writer)
     }

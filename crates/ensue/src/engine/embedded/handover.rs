@@ -7,6 +7,7 @@
 
 use super::group::Group;
 use super::live::Live;
+#[cfg(feature = "distributed")]
 use super::record::Released;
 use super::shares::Role;
 use super::slots::SLOTS;
@@ -66,7 +67,10 @@ impl Live {
         self.is_reading = false;
         self.rewinds += 1;
     }
+}
 
+#[cfg(feature = "distributed")]
+impl Live {
     /// The record that gives slots away of which nothing is in anybody's hands, if there are any
     /// that no record says so of.
     pub(super) fn release_slots(&mut self, name: &str, group: &Group) -> Option<Released> {

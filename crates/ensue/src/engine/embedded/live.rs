@@ -45,6 +45,7 @@ pub(super) struct Live {
     /// Which slots are this process's.
     pub(super) mine: Mine,
     /// The slots that this process has said it gives away, and in which turn.
+    #[cfg(feature = "distributed")]
     pub(super) released: (u64, BTreeSet<u8>),
     /// Counts how often reading began anew: what was read before that is out of date.
     pub(super) rewinds: u64,
@@ -155,6 +156,7 @@ impl Live {
             from: group.low,
             replayed: group.settled_end(),
             mine: Mine::All,
+            #[cfg(feature = "distributed")]
             released: (0, BTreeSet::new()),
             rewinds: 0,
             is_reading: false,

@@ -221,7 +221,7 @@ impl Engine for Reader {
     }
 
     fn status(&self) -> BoxFuture<'_, Result<EngineStatus>> {
-        let (url, guarantees) = (self.settings.url.clone(), self.guarantees.clone());
+        let (url, guarantees) = (self.settings.url.clone(), self.guarantees);
         // How the owner was opened is not in its files.
         let durability = "unknown".to_owned();
         Box::pin(self.look(move |it| {

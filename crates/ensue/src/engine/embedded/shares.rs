@@ -38,6 +38,7 @@ pub(super) enum Role {
 }
 
 impl Shares {
+    #[cfg(any(feature = "distributed", test))]
     pub(super) fn turn(&self) -> u64 {
         self.turn
     }

@@ -122,6 +122,7 @@ impl Slots {
     }
 
     /// How many of the slot's events are in its owner's hands.
+    #[cfg(feature = "distributed")]
     pub(super) fn out(&self, slot: u8) -> usize {
         self.0.get(usize::from(slot)).map_or(0, |slot| slot.out)
     }

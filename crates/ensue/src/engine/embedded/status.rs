@@ -59,7 +59,7 @@ pub(super) fn of_engine(shared: &Shared) -> Result<EngineStatus> {
         groups: with_lag(&shared.view, groups)?,
         scheduled,
         next_due,
-        guarantees: shared.guarantees.clone(),
+        guarantees: shared.guarantees,
     })
 }
 
