@@ -14,11 +14,14 @@
 //! | an event can be appended for later, survives restarts, can be cancelled | [`Append::at`], [`Engine::cancel`] |
 //! | reading needs no group | [`Engine::read`] |
 
+mod doctor;
 #[cfg(feature = "embedded")]
 mod duration;
 #[cfg(any(feature = "contract", feature = "embedded"))]
 mod forward;
 mod guarantees;
+#[cfg(feature = "kafka")]
+pub(crate) mod kafka;
 #[cfg(feature = "nats")]
 pub(crate) mod nats;
 #[cfg(feature = "postgres")]
@@ -48,10 +51,13 @@ use crate::topic::TopicPattern;
 #[cfg(feature = "embedded")]
 pub mod embedded;
 
+pub use self::doctor::{Finding, examine};
 #[cfg(any(feature = "contract", feature = "embedded"))]
 pub(crate) use self::forward::forward_engine;
 pub use self::guarantees::{Atomicity, DedupWindow, Guarantee, Guarantees};
 pub use self::status::{EngineStatus, GroupStatus, MemberStatus, TopicStatus};
+#[cfg(feature = "distributed")]
+pub use self::table::remove;
 pub use self::table::{EngineEntry, connect, connect_reader, connect_with, engines};
 
 /// The most events that one append may hold.

@@ -11,7 +11,8 @@ use crate::target::Target;
 
 const AFTER_HELP: &str = "\
 Commands that read work while an app owns the directory; commands that write need it for themselves.
-Exit codes: 0 done, 1 failed (or `status` found trouble, `check` found damage), 2 wrong usage.
+Exit codes: 0 done, 1 failed (or `status` found trouble, `check` found damage, `doctor --strict` a
+weakness), 2 wrong usage.
 With --json, results are JSON on stdout and errors are one JSON object on stderr:
 {\"error\": {\"kind\": …, \"message\": …, \"advice\": …}}.
 
@@ -61,6 +62,7 @@ enum Command {
     Dead(commands::dead::Dead),
     Schedule(commands::schedule::Schedule),
     Check(commands::check::Check),
+    Doctor(commands::doctor::Doctor),
     Describe(commands::describe::Describe),
     Engines(commands::engines::Engines),
     Completions(commands::completions::Completions),
@@ -99,6 +101,7 @@ async fn execute(command: Command, target: &Target, out: &Output) -> Result<(), 
         Command::Dead(command) => command.run(target, out).await,
         Command::Schedule(command) => command.run(target, out).await,
         Command::Check(command) => command.run(target, out).await,
+        Command::Doctor(command) => command.run(target, out).await,
         Command::Describe(command) => command.run(target, out).await,
         Command::Engines(command) => command.run(out),
         Command::Completions(command) => command.run(out),
@@ -121,7 +124,9 @@ fn refuse(error: &clap::Error) -> ExitCode {
 /// What the engine has to say (a repaired tail, a skipped file) goes to stderr.
 fn trace_to_stderr() {
     use tracing_subscriber::EnvFilter;
-    let filter = EnvFilter::try_from_env("ENSUE_LOG").unwrap_or_else(|_| EnvFilter::new("warn"));
+    // RabbitMQ's client calls an error what our own errors say.
+    let usual = || EnvFilter::new("warn,lapin=off");
+    let filter = EnvFilter::try_from_env("ENSUE_LOG").unwrap_or_else(|_| usual());
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)

@@ -5,6 +5,7 @@ pub(crate) mod completions;
 pub(crate) mod dead;
 pub(crate) mod delete;
 pub(crate) mod describe;
+pub(crate) mod doctor;
 pub(crate) mod engines;
 pub(crate) mod groups;
 pub(crate) mod publish;

@@ -147,6 +147,8 @@ fn kind(error: &Error) -> &'static str {
         Error::Configuration(_) => "configuration",
         Error::Deadline { .. } => "deadline",
         Error::RequestFailed(_) => "request_failed",
+        Error::Unavailable { .. } => "unavailable",
+        Error::Unfit { .. } => "unfit",
         Error::Io { .. } => "io",
         _ => "other",
     }

@@ -115,9 +115,8 @@ pub(super) async fn commit_cut_short_is_whole_or_nothing(lab: &mut Lab) -> Verdi
         hand.die();
         if lab.engine()?.guarantees().survives_restart {
             lab.crash().await?;
-        } else {
-            lab.outlive_failover().await?;
         }
+        lab.outlive_failover().await?;
         let other = lab.join("g", "orders").await?;
         let again = tokio::time::timeout(lab.terms.quiet, other.next(1)).await;
         let is_settled = again.is_err();

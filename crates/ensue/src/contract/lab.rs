@@ -163,8 +163,13 @@ impl Lab {
 
     /// Lets a death be noticed where the engine goes by the suite's clock; else `take` waits.
     pub(super) async fn outlive_failover(&self) -> Verdict {
+        let failover = self.engine()?.guarantees().failover;
         if let Some(hands) = &self.hands {
-            hands.advance(self.engine()?.guarantees().failover);
+            hands.advance(failover);
+        }
+        // Between processes, silence is measured in real time.
+        if !failover.is_zero() {
+            tokio::time::sleep(2 * failover).await;
         }
         Ok(())
     }

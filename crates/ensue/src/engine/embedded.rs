@@ -42,6 +42,7 @@ mod cells;
 mod claim;
 mod cluster;
 mod core;
+mod examine;
 mod failure;
 mod fetch;
 mod filter;
@@ -86,6 +87,7 @@ use bytes::Bytes;
 use ensue_log as log;
 use futures_util::future::BoxFuture;
 
+pub(crate) use self::examine::examine;
 use self::fetch::blocking;
 use self::member::EmbeddedMember;
 use self::record::{Change, Left};

@@ -49,7 +49,8 @@ pub(crate) const OPTIONS: &[(&str, &str)] = &[
     ),
 ];
 
-const PORT: u16 = 9092;
+/// The usual one.
+pub(crate) const PORT: u16 = 9092;
 const REPLICATION_MAX: i16 = 9;
 /// How long a broker may wait for its replicas or its disk: below the time of a call.
 const BROKER_MS: i32 = 4000;
@@ -93,6 +94,7 @@ pub(crate) async fn connect(url: Url) -> Result<Arc<dyn SharedLog>> {
     };
     let connecting = async {
         let mut connection = log.leader().await?;
+        log.settled(&mut connection).await?;
         log.learn(&mut connection).await?;
         log.asker.put(connection);
         Ok(())
@@ -243,6 +245,21 @@ impl Kafka {
                 "lower `replication` in the URL, or start more brokers",
             )),
             code => refused(&self.server, code, said).map_or(Ok(connection), Err),
+        }
+    }
+
+    /// Waits until the leader knows that it is the leader, which for a topic that was just made it
+    /// learns a moment after others; the call's time ends the wait.
+    async fn settled(&self, connection: &mut Connection) -> Result<()> {
+        loop {
+            let request = protocol::offset(&self.topic, At::End);
+            let (code, _) = connection.ask(request, protocol::read_offset).await?;
+            match code {
+                Code::UNKNOWN_TOPIC | Code::LEADER_NOT_AVAILABLE | Code::NOT_LEADER => {
+                    tokio::time::sleep(PAUSE).await;
+                }
+                code => return refused(&self.server, code, None).map_or(Ok(()), Err),
+            }
         }
     }
 

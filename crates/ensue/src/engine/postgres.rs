@@ -211,6 +211,7 @@ impl Postgres {
                 break;
             }
             link.notified(&self.place.server, deadline).await?;
+            reading.is_behind = true;
         }
         reading.link = Some(link);
         Ok(reading.cursor.take(bytes_max))

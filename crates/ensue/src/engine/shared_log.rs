@@ -25,6 +25,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 
+pub(crate) use super::doctor::Finding;
 use crate::error::Result;
 
 pub(crate) use self::server::{Address, Login, Server, Tls};
@@ -68,19 +69,6 @@ pub(crate) struct About {
     pub(crate) server: String,
     /// Whether what it acknowledges survives a power cut, as it is set up.
     pub(crate) is_durable: bool,
-}
-
-/// One thing that `ensue doctor` looked at.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
-pub struct Finding {
-    /// What was looked at, such as `durability`.
-    pub aspect: String,
-    /// What was found.
-    pub found: String,
-    /// Which promise it weakens, and how; `None` is all well.
-    pub weakens: Option<String>,
-    /// How to mend it.
-    pub advice: Option<String>,
 }
 
 /// One durable sequence of messages on a server.

@@ -6,6 +6,8 @@ use std::fmt;
 use futures_util::future::BoxFuture;
 
 use super::SharedEngine;
+#[cfg(feature = "distributed")]
+use super::embedded::replica::Dial;
 use crate::error::{Error, Result};
 use crate::time::Clock;
 
@@ -23,6 +25,9 @@ pub struct EngineEntry {
     /// The cargo feature that compiles it in.
     pub feature: &'static str,
     open: Option<Open>,
+    /// Connects to the shared log of a distributed engine.
+    #[cfg(feature = "distributed")]
+    pub(super) dial: Option<Dial>,
 }
 
 type Open = fn(Url, Clock) -> BoxFuture<'static, Result<SharedEngine>>;
@@ -63,13 +68,25 @@ macro_rules! distributed {
         const OPEN: Option<Open> = {
             use super::{embedded::replica, $module};
             Some(|url, clock| {
-                let dial: replica::Dial = |url| Box::pin($module::connect(url));
+                let dial: Dial = |url| Box::pin($module::connect(url));
                 Box::pin(replica::open(url, $module::PORT, dial, clock))
             })
         };
         #[cfg(not(feature = $feature))]
         const OPEN: Option<Open> = None;
         OPEN
+    }};
+}
+
+/// The way to a distributed engine's shared log alone.
+#[cfg(feature = "distributed")]
+macro_rules! dial {
+    ($feature:literal, $module:ident) => {{
+        #[cfg(feature = $feature)]
+        const DIAL: Option<Dial> = Some(|url| Box::pin(super::$module::connect(url)));
+        #[cfg(not(feature = $feature))]
+        const DIAL: Option<Dial> = None;
+        DIAL
     }};
 }
 
@@ -96,6 +113,8 @@ const ENGINES: &[EngineEntry] = &[
         options: &[EMBEDDED_OPTIONS],
         feature: "embedded",
         open: EMBEDDED.0,
+        #[cfg(feature = "distributed")]
+        dial: None,
     },
     EngineEntry {
         scheme: "memory",
@@ -104,6 +123,8 @@ const ENGINES: &[EngineEntry] = &[
         options: &[EMBEDDED_OPTIONS],
         feature: "embedded",
         open: EMBEDDED.1,
+        #[cfg(feature = "distributed")]
+        dial: None,
     },
     EngineEntry {
         scheme: "nats",
@@ -112,6 +133,8 @@ const ENGINES: &[EngineEntry] = &[
         options: distributed_options!("nats", nats),
         feature: "nats",
         open: distributed!("nats", nats),
+        #[cfg(feature = "distributed")]
+        dial: dial!("nats", nats),
     },
     EngineEntry {
         scheme: "kafka",
@@ -120,6 +143,8 @@ const ENGINES: &[EngineEntry] = &[
         options: distributed_options!("kafka", kafka),
         feature: "kafka",
         open: distributed!("kafka", kafka),
+        #[cfg(feature = "distributed")]
+        dial: dial!("kafka", kafka),
     },
     EngineEntry {
         scheme: "amqp",
@@ -128,6 +153,8 @@ const ENGINES: &[EngineEntry] = &[
         options: distributed_options!("rabbitmq", rabbitmq),
         feature: "rabbitmq",
         open: distributed!("rabbitmq", rabbitmq),
+        #[cfg(feature = "distributed")]
+        dial: dial!("rabbitmq", rabbitmq),
     },
     EngineEntry {
         scheme: "redis",
@@ -136,6 +163,8 @@ const ENGINES: &[EngineEntry] = &[
         options: distributed_options!("redis", redis),
         feature: "redis",
         open: distributed!("redis", redis),
+        #[cfg(feature = "distributed")]
+        dial: dial!("redis", redis),
     },
     EngineEntry {
         scheme: "postgres",
@@ -144,6 +173,8 @@ const ENGINES: &[EngineEntry] = &[
         options: distributed_options!("postgres", postgres),
         feature: "postgres",
         open: distributed!("postgres", postgres),
+        #[cfg(feature = "distributed")]
+        dial: dial!("postgres", postgres),
     },
 ];
 
@@ -218,6 +249,29 @@ pub async fn connect_with(url: &str, clock: Clock) -> Result<SharedEngine> {
     open(url, clock).await
 }
 
+/// Removes a whole log from the server that `url` names: every event, every group. For who starts
+/// anew, and for tests.
+///
+/// # Errors
+/// As for [`connect`]; [`Error::Unsupported`] for an engine without a server: remove its directory.
+#[cfg(feature = "distributed")]
+pub async fn remove(url: &str) -> Result<()> {
+    let url = Url::parse(url)?;
+    let entry = entry_of(&url)?;
+    let Some(dial) = entry.dial else {
+        return Err(Error::Unsupported {
+            engine: entry.scheme.to_owned(),
+            what: "removing a log from a server".to_owned(),
+            handler: None,
+        });
+    };
+    url.check_options(entry)?;
+    let log = dial(url).await?;
+    let removed = log.remove().await;
+    log.close().await;
+    removed
+}
+
 /// Opens what `url` names for reading only, also while another process owns it: events, status,
 /// dead letters, schedules and state can be read, everything else is refused with
 /// [`Error::Locked`], which names the owner, or [`Error::ReadOnly`].
@@ -238,7 +292,7 @@ pub async fn connect_reader(url: &str) -> Result<SharedEngine> {
     connect(url).await
 }
 
-fn entry_of(url: &Url) -> Result<&'static EngineEntry> {
+pub(super) fn entry_of(url: &Url) -> Result<&'static EngineEntry> {
     let entry = ENGINES.iter().find(|entry| entry.scheme == url.scheme);
     entry.ok_or_else(|| url.invalid(format!("`{}` is not an engine", url.scheme)))
 }
@@ -291,7 +345,7 @@ impl Url {
             .map(|(_, value)| value.as_str())
     }
 
-    fn check_options(&self, entry: &EngineEntry) -> Result<()> {
+    pub(super) fn check_options(&self, entry: &EngineEntry) -> Result<()> {
         let known: Vec<_> = entry.options().map(|(name, _)| name).collect();
         let unknown = self
             .options

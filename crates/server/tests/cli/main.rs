@@ -11,6 +11,7 @@ mod shop;
 
 mod checking;
 mod dead;
+mod doctor;
 mod following;
 mod publishing;
 mod reading;

@@ -23,15 +23,6 @@ pub(super) enum Submission {
 }
 
 impl Submission {
-    /// Whether it succeeded; `None` while it is on its way.
-    pub(super) fn outcome(&self) -> Option<bool> {
-        match self {
-            Self::Log(submitted) => submitted.outcome().map(|outcome| outcome.is_ok()),
-            #[cfg(feature = "distributed")]
-            Self::Shared(ticket) => ticket.outcome(),
-        }
-    }
-
     /// Where the batch's `index`-th record will be, if that is known before it is durable.
     pub(super) fn position(&self, index: usize) -> Option<u64> {
         match self {

@@ -252,6 +252,9 @@ pub(super) fn refused(server: &Server, code: Code, said: Option<String>) -> Opti
              to describe their configuration"
         }
         Code::SASL_AUTHENTICATION_FAILED => "check the user and the password in the URL",
+        Code::ILLEGAL_SASL_STATE => {
+            "name a port with SASL in the URL, or leave the user and the password out"
+        }
         Code::UNSUPPORTED_VERSION => "Kafka 2.1 is the oldest that works: upgrade it",
         Code::POLICY_VIOLATION => "create the topic by hand, with one partition",
         _ => "",

@@ -13,11 +13,14 @@ impl Code {
     pub(super) const NONE: Self = Self(0);
     pub(super) const OFFSET_OUT_OF_RANGE: Self = Self(1);
     pub(super) const UNKNOWN_TOPIC: Self = Self(3);
+    pub(super) const LEADER_NOT_AVAILABLE: Self = Self(5);
+    pub(super) const NOT_LEADER: Self = Self(6);
     pub(super) const MESSAGE_TOO_LARGE: Self = Self(10);
     pub(super) const RECORD_LIST_TOO_LARGE: Self = Self(18);
     pub(super) const TOPIC_AUTHORIZATION_FAILED: Self = Self(29);
     pub(super) const CLUSTER_AUTHORIZATION_FAILED: Self = Self(31);
     pub(super) const UNSUPPORTED_SASL_MECHANISM: Self = Self(33);
+    pub(super) const ILLEGAL_SASL_STATE: Self = Self(34);
     pub(super) const UNSUPPORTED_VERSION: Self = Self(35);
     pub(super) const TOPIC_EXISTS: Self = Self(36);
     pub(super) const INVALID_REPLICATION_FACTOR: Self = Self(38);
@@ -37,6 +40,7 @@ impl Code {
             29 => "the user may not do this to the topic",
             31 => "the user may not do this to the cluster",
             33 => "the login's mechanism is not enabled",
+            34 => "it takes no logins at this port",
             35 => "the request's version is not supported",
             38 => "there are fewer brokers than `replication` asks for",
             44 => "a policy forbids it",

@@ -101,7 +101,7 @@ impl Facts {
     /// One finding per aspect.
     pub(super) async fn findings(&self, link: &Link, place: &Place) -> Result<Vec<Finding>> {
         Ok(vec![
-            Finding::fine("version", format!("PostgreSQL {}", self.version)),
+            Finding::well("version", format!("PostgreSQL {}", self.version)),
             self.durability(),
             self.replication(),
             self.connections(),
@@ -123,7 +123,7 @@ impl Facts {
             }
         );
         match (self.syncs, self.is_safe_from_torn_pages) {
-            (true, true) => Finding::fine("durability", found),
+            (true, true) => Finding::well("durability", found),
             (false, _) => Finding::weak(
                 "durability",
                 found,
@@ -166,7 +166,7 @@ impl Facts {
                 "a failover to a standby loses what it had not received",
                 "name standbys in `synchronous_standby_names`, with `synchronous_commit on`",
             ),
-            (_, true) => Finding::fine("replication", found),
+            (_, true) => Finding::well("replication", found),
         }
     }
 
@@ -180,7 +180,7 @@ impl Facts {
                 "processes that start or come back may find no connection",
                 "raise `max_connections`",
             ),
-            false => Finding::fine("connections", found),
+            false => Finding::well("connections", found),
         }
     }
 
@@ -197,7 +197,7 @@ impl Facts {
         };
         let schema = self.schema.as_deref().unwrap_or_default();
         Ok(match may {
-            true => Finding::fine(
+            true => Finding::well(
                 "permissions",
                 format!("the log in the schema `{schema}` may be read and appended to"),
             ),
@@ -216,6 +216,6 @@ async fn clock(link: &Link, server: &Server) -> Result<Finding> {
     let rows = link.query(server, asked, &[]).await?;
     match rows.first() {
         Some(row) => Ok(Finding::clock(i128::from(column::<i64>(server, row, 0)?))),
-        None => Ok(Finding::fine("clock", "the server does not tell its time")),
+        None => Ok(Finding::well("clock", "the server does not tell its time")),
     }
 }

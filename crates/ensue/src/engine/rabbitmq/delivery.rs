@@ -147,7 +147,7 @@ impl Delivered {
     fn of(server: &Server, delivery: lapin::message::Delivery) -> Result<Self> {
         let headers = delivery.properties.headers().as_ref();
         let offset = headers
-            .and_then(|headers| offset_in(headers))
+            .and_then(offset_in)
             .ok_or_else(|| not_a_stream(server))?;
         Ok(Self {
             offset,

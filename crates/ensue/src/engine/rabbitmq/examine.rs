@@ -69,13 +69,13 @@ pub(super) async fn findings(
         version(session),
         durability(),
         replication(queue),
-        well(
+        Finding::well(
             "permissions",
             "the user may configure, write and read what the log needs",
         ),
         space(&publishing),
         retention(&birth),
-        well(
+        Finding::well(
             "clock",
             "the server does not tell its time; schedules go by the clocks of the processes",
         ),
@@ -92,73 +92,52 @@ fn version(session: &Session) -> Finding {
         "{} {} on {}{of}",
         greeting.product, greeting.version, greeting.platform
     );
-    well("version", &found)
+    Finding::well("version", found)
 }
 
 fn durability() -> Finding {
-    Finding {
-        aspect: "durability".to_owned(),
-        found: "a stream's messages are acknowledged from the operating system's page cache"
-            .to_owned(),
-        weakens: Some(
-            "what was acknowledged survives the end of the server's process, but not a power cut \
-             of the machines that hold it"
-                .to_owned(),
-        ),
-        advice: Some(
-            "have three nodes in places with power of their own, or an engine that syncs"
-                .to_owned(),
-        ),
-    }
+    Finding::weak(
+        "durability",
+        "a stream's messages are acknowledged from the operating system's page cache",
+        "what was acknowledged survives the end of the server's process, but not a power cut of \
+         the machines that hold it",
+        "have three nodes in places with power of their own, or an engine that syncs",
+    )
 }
 
 fn replication(queue: &str) -> Finding {
-    Finding {
-        aspect: "replication".to_owned(),
-        found: "AMQP 0.9.1 does not tell how many nodes hold a stream".to_owned(),
-        weakens: Some(
-            "with one node alone, what was acknowledged is lost with its disk".to_owned(),
-        ),
-        advice: Some(format!(
+    Finding::weak(
+        "replication",
+        "AMQP 0.9.1 does not tell how many nodes hold a stream",
+        "with one node alone, what was acknowledged is lost with its disk",
+        format!(
             "`rabbitmq-streams stream_status {queue}` shows the replicas; `replicas=3` in the URL \
              asks for three when the log is made"
-        )),
-    }
+        ),
+    )
 }
 
 fn space(publishing: &Publishing) -> Finding {
     match publishing {
-        Publishing::Works => well("space", "the server takes messages"),
-        Publishing::Blocked(reason) => Finding {
-            aspect: "space".to_owned(),
-            found: format!("the server takes no messages: {reason}"),
-            weakens: Some("nothing can be appended".to_owned()),
-            advice: Some("free memory or disk, or raise the server's limits".to_owned()),
-        },
+        Publishing::Works => Finding::well("space", "the server takes messages"),
+        Publishing::Blocked(reason) => Finding::weak(
+            "space",
+            format!("the server takes no messages: {reason}"),
+            "nothing can be appended",
+            "free memory or disk, or raise the server's limits",
+        ),
     }
 }
 
 fn retention(birth: &Birth) -> Finding {
     match birth.offset {
-        0 => well("retention", "the log is there from its first message on"),
-        offset => Finding {
-            aspect: "retention".to_owned(),
-            found: format!("the server has removed the messages before {offset}"),
-            weakens: Some("new processes cannot read the log from its beginning".to_owned()),
-            advice: Some(
-                "remove the policy that limits the stream's age or size (`rabbitmqctl \
-                 list_policies`), and begin a new log"
-                    .to_owned(),
-            ),
-        },
-    }
-}
-
-fn well(aspect: &str, found: &str) -> Finding {
-    Finding {
-        aspect: aspect.to_owned(),
-        found: found.to_owned(),
-        weakens: None,
-        advice: None,
+        0 => Finding::well("retention", "the log is there from its first message on"),
+        offset => Finding::weak(
+            "retention",
+            format!("the server has removed the messages before {offset}"),
+            "new processes cannot read the log from its beginning",
+            "remove the policy that limits the stream's age or size (`rabbitmqctl \
+             list_policies`), and begin a new log",
+        ),
     }
 }

@@ -11,8 +11,9 @@ use super::session::{Session, soon};
 use crate::engine::shared_log::{Message, Server};
 use crate::error::{Error, Result};
 
-/// How many messages the server sends ahead of their being read.
-const PREFETCH: u16 = 128;
+/// How many messages the server sends ahead of their being read, plus a chunk of the stream. More
+/// made reading no faster, and they may be large.
+const PREFETCH: u16 = 32;
 /// A subscription that has just begun may be this slow to deliver what is there already, however
 /// little patience its reader has.
 const BEGINNING: Duration = Duration::from_millis(100);

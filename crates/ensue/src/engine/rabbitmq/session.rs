@@ -192,7 +192,7 @@ pub(super) fn refused(server: &Server, error: &lapin::Error) -> Error {
             "give the user the rights to configure `^ensue\\.`, to write `^(amq\\.default)?$` and \
              to read `^ensue\\.` (`rabbitmqctl set_permissions`)",
         ),
-        PRECONDITION_FAILED if said.contains("inequivalent") => server.unfit(
+        PRECONDITION_FAILED if said.contains(" arg ") => server.unfit(
             said,
             "a queue of that name is there, and is something else: choose another `namespace`",
         ),

@@ -2,9 +2,11 @@
 //!
 //! The library runs a thread for every connection, hides what the server says of itself, and waits
 //! for as long as a silent server likes. So it gets a stream that was connected within a deadline
-//! and encrypted by the URL's certificates, that keeps the server's first words, and that can be
-//! cut from outside: then the thread ends, whatever it was waiting for.
+//! and encrypted by the URL's certificates, that keeps the server's first words, that can be cut
+//! from outside (then the thread ends, whatever it was waiting for), and that keeps the thread from
+//! logging messages.
 
+use std::cell::RefCell;
 use std::fmt;
 use std::future::{Future, ready};
 use std::io::{self, Read, Write};
@@ -23,6 +25,7 @@ use futures_util::task::AtomicWaker;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
+use tracing::dispatcher::{DefaultGuard, Dispatch};
 
 use super::greeting;
 use crate::engine::shared_log::{Address, Server, socket};
@@ -131,12 +134,25 @@ impl Heard {
     }
 }
 
+thread_local! {
+    static SILENCE: RefCell<Option<DefaultGuard>> = const { RefCell::new(None) };
+}
+
+/// Keeps the library's thread, which is the one that reads, from logging: it writes down messages
+/// that came back, with all their bytes, and calls an error what our callers are told anyway.
+fn silence_this_thread() {
+    SILENCE.with_borrow_mut(|silence| {
+        silence.get_or_insert_with(|| tracing::dispatcher::set_default(&Dispatch::none()));
+    });
+}
+
 impl futures_io::AsyncRead for Wire {
     fn poll_read(
         self: Pin<&mut Self>,
         context: &mut Context<'_>,
         bytes: &mut [u8],
     ) -> Poll<io::Result<usize>> {
+        silence_this_thread();
         let this = self.get_mut();
         this.scissors.0.reader.register(context.waker());
         this.scissors.check()?;

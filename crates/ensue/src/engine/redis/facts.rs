@@ -122,7 +122,7 @@ impl Facts {
     /// One finding per aspect.
     pub(super) async fn findings(&self, link: &Link, place: &Place) -> Result<Vec<Finding>> {
         let mut findings = vec![
-            Finding::fine("version", format!("{} {}", self.name, self.version)),
+            Finding::well("version", format!("{} {}", self.name, self.version)),
             self.durability(),
             self.replication(),
             self.eviction(),
@@ -142,7 +142,7 @@ impl Facts {
         };
         let mend = "set `appendonly yes` and `appendfsync always`";
         match (self.is_append_only, fsync) {
-            (true, "always") => Finding::fine(aspect, found),
+            (true, "always") => Finding::well(aspect, found),
             (true, "everysec") => Finding::weak(
                 aspect,
                 found,
@@ -194,7 +194,7 @@ impl Facts {
                 "a failover to a replica loses what it had not received",
                 "add `replicas=1` or more to the URL",
             ),
-            _ => Finding::fine(aspect, found),
+            _ => Finding::well(aspect, found),
         }
     }
 
@@ -207,7 +207,7 @@ impl Facts {
                 "the server removes the log when its memory is full",
                 "set `maxmemory-policy noeviction`",
             ),
-            false => Finding::fine("eviction", found),
+            false => Finding::well("eviction", found),
         }
     }
 
@@ -235,7 +235,7 @@ impl Facts {
                 "nothing can be appended once the memory is full",
                 "raise `maxmemory`",
             ),
-            false => Finding::fine("space", found),
+            false => Finding::well("space", found),
         }
     }
 }
@@ -249,7 +249,7 @@ async fn permissions(link: &Link, place: &Place) -> Result<Finding> {
     let answers = link.ask_each(&place.server, asked, ANSWER).await?;
     let refused = answers.into_iter().map(Value::extract_error);
     Ok(match refused.collect::<Result<Vec<_>, _>>() {
-        Ok(_) => Finding::fine(
+        Ok(_) => Finding::well(
             "permissions",
             "the log may be read and appended to".to_owned(),
         ),
@@ -271,7 +271,7 @@ async fn clock(link: &Link, place: &Place) -> Result<Finding> {
         _ => None::<Vec<_>>,
     };
     let Some([seconds, micros]) = parts.as_deref() else {
-        return Ok(Finding::fine(
+        return Ok(Finding::well(
             "clock",
             "the server does not tell its time".to_owned(),
         ));

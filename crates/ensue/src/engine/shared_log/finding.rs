@@ -1,4 +1,4 @@
-//! Findings as most engines make them.
+//! What a server's clock means to an engine.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -8,30 +8,6 @@ use super::Finding;
 const SKEW_MILLIS_MAX: i128 = 1_000;
 
 impl Finding {
-    /// All is well.
-    pub(crate) fn fine(aspect: &str, found: impl Into<String>) -> Self {
-        Self {
-            aspect: aspect.to_owned(),
-            found: found.into(),
-            weakens: None,
-            advice: None,
-        }
-    }
-
-    /// Something weakens a promise.
-    pub(crate) fn weak(
-        aspect: &str,
-        found: impl Into<String>,
-        weakens: &str,
-        advice: &str,
-    ) -> Self {
-        Self {
-            weakens: Some(weakens.to_owned()),
-            advice: Some(advice.to_owned()),
-            ..Self::fine(aspect, found)
-        }
-    }
-
     /// Compares the server's clock, in milliseconds since 1970, to ours.
     pub(crate) fn clock(theirs: i128) -> Self {
         let ours = SystemTime::now()
@@ -47,7 +23,7 @@ impl Finding {
                  machines may see otherwise",
                 "synchronise the clocks of all machines (NTP)",
             ),
-            false => Self::fine("clock", found),
+            false => Self::well("clock", found),
         }
     }
 }

@@ -78,14 +78,6 @@ impl Server {
         })
     }
 
-    /// The first address.
-    pub(crate) fn address(&self) -> Address {
-        self.addresses.first().cloned().unwrap_or(Address {
-            host: "localhost".to_owned(),
-            port: 0,
-        })
-    }
-
     /// The error of a server that is away.
     pub(crate) fn unavailable(&self, reason: impl fmt::Display) -> Error {
         Error::Unavailable {
@@ -243,7 +235,6 @@ mod tests {
         let server = of(url).unwrap();
         let addresses: Vec<_> = server.addresses.iter().map(ToString::to_string).collect();
         assert_eq!(addresses, ["one:4222", "two:5", "[::1]:6"]);
-        assert_eq!(server.address().host, "one");
         let login = server.login.clone().unwrap();
         assert_eq!(
             (login.user.as_str(), login.password.as_str()),

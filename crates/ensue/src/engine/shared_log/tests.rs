@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 use futures_util::future::BoxFuture;
 
 use self::appender::Appender;
-use self::proxy::Proxy;
+pub(crate) use self::proxy::Proxy;
 use self::service::Service;
 pub(crate) use self::{conformance::*, faults::*};
 use super::{Message, SharedLog};
@@ -44,7 +44,7 @@ macro_rules! shared_log_tests {
 
             const SERVICE: &str = stringify!($service);
 
-            fn open(
+            pub(super) fn open(
                 url: $crate::engine::table::Url,
             ) -> futures_util::future::BoxFuture<
                 'static,
@@ -126,23 +126,26 @@ pub(crate) struct Bed {
 impl Bed {
     pub(crate) fn url(&self) -> String {
         // A server with TLS or with a login of its own has options already.
-        let separator = if self.service.url.contains('?') {
-            '&'
-        } else {
-            '?'
-        };
-        format!(
-            "{}{separator}namespace={}",
-            self.service.url, self.namespace
-        )
+        let url = &self.service.url;
+        let sign = if url.contains('?') { '&' } else { '?' };
+        format!("{url}{sign}namespace={}", self.namespace)
+    }
+
+    /// The server alone.
+    pub(crate) fn server(&self) -> &str {
+        &self.service.url
+    }
+
+    pub(crate) fn namespace(&self) -> &str {
+        &self.namespace
     }
 
     /// The log as another process sees it, as soon as the server is there.
-    async fn open(&self) -> Arc<dyn SharedLog> {
+    pub(crate) async fn open(&self) -> Arc<dyn SharedLog> {
         self.open_at(&self.url()).await
     }
 
-    async fn open_at(&self, url: &str) -> Arc<dyn SharedLog> {
+    pub(crate) async fn open_at(&self, url: &str) -> Arc<dyn SharedLog> {
         let began = Instant::now();
         loop {
             match (self.connect)(Url::parse(url).unwrap()).await {
@@ -154,7 +157,7 @@ impl Bed {
     }
 
     /// The server, behind what the test does to its connections.
-    async fn proxy(&self) -> (Proxy, String) {
+    pub(crate) async fn proxy(&self) -> (Proxy, String) {
         let address = self.service.address();
         let proxy = Proxy::start(address.clone()).await;
         let url = self.url().replace(&address, &proxy.address());

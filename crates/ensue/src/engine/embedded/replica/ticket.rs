@@ -49,11 +49,6 @@ impl Ticket {
         };
         waiting.into_iter().for_each(Waker::wake);
     }
-
-    /// Whether it succeeded; `None` while it is on its way.
-    pub(in super::super) fn outcome(&self) -> Option<bool> {
-        self.state().outcome.as_ref().map(Result::is_ok)
-    }
 }
 
 impl Future for Ticket {

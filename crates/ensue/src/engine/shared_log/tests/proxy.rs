@@ -20,7 +20,7 @@ pub(super) enum Weather {
 }
 
 /// Ends with what it carries when it is dropped.
-pub(super) struct Proxy {
+pub(crate) struct Proxy {
     port: u16,
     hands: Arc<Hands>,
     listener: JoinHandle<()>,
@@ -66,7 +66,7 @@ impl Proxy {
     }
 
     /// Ends all connections.
-    pub(super) fn cut(&self) {
+    pub(crate) fn cut(&self) {
         self.hands.cuts.send_modify(|cuts| *cuts += 1);
     }
 }

@@ -1,0 +1,105 @@
+//! What weakens an engine's promises where it is: for `ensue doctor`.
+
+use serde::Serialize;
+
+use super::table::{Url, entry_of};
+use crate::error::{Error, Result};
+
+/// One thing that was looked at.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Finding {
+    /// What was looked at, such as `durability`.
+    pub aspect: String,
+    /// What was found.
+    pub found: String,
+    /// Which promise it weakens, and how; `None` is all well.
+    pub weakens: Option<String>,
+    /// How to mend it.
+    pub advice: Option<String>,
+}
+
+impl Finding {
+    /// A finding that weakens nothing.
+    pub(crate) fn well(aspect: &str, found: impl Into<String>) -> Self {
+        Self {
+            aspect: aspect.to_owned(),
+            found: found.into(),
+            weakens: None,
+            advice: None,
+        }
+    }
+
+    /// A finding that weakens a promise.
+    pub(crate) fn weak(
+        aspect: &str,
+        found: impl Into<String>,
+        weakens: impl Into<String>,
+        advice: impl Into<String>,
+    ) -> Self {
+        Self {
+            weakens: Some(weakens.into()),
+            advice: Some(advice.into()),
+            ..Self::well(aspect, found)
+        }
+    }
+}
+
+/// Looks at the engine that `url` names, once and without waiting for a server that is away. An
+/// embedded log is not opened, so this works while an app owns it; on a server, the log is made if
+/// it is not there, as [`connect`](crate::connect) does.
+///
+/// # Errors
+/// [`Error::Url`], [`Error::FeatureMissing`], and what keeps it from looking:
+/// [`Error::Unavailable`], [`Error::Unfit`], [`Error::Io`].
+pub async fn examine(url: &str) -> Result<Vec<Finding>> {
+    let url = Url::parse(url)?;
+    let entry = entry_of(&url)?;
+    if entry.is_available() {
+        url.check_options(entry)?;
+    }
+    #[cfg(feature = "distributed")]
+    if let Some(dial) = entry.dial {
+        let log = dial(url).await?;
+        let findings = log.examine().await;
+        log.close().await;
+        return findings;
+    }
+    #[cfg(feature = "embedded")]
+    if matches!(entry.scheme, "embedded" | "memory") {
+        return super::embedded::examine(url).await;
+    }
+    Err(Error::FeatureMissing {
+        scheme: entry.scheme,
+        feature: entry.feature,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn what_cannot_be_looked_at_is_said() {
+        for (url, part) in [
+            ("./data", "no scheme"),
+            ("oracle://db", "`oracle` is not an engine"),
+            #[cfg(feature = "embedded")]
+            ("memory:?colour=red", "no option `colour`"),
+            #[cfg(feature = "rabbitmq")]
+            ("amqp://host?colour=red", "no option `colour`"),
+            #[cfg(not(feature = "rabbitmq"))]
+            ("amqp://host", "the cargo feature `rabbitmq`"),
+        ] {
+            let error = examine(url).await.unwrap_err().to_string();
+            assert!(error.contains(part), "{error}");
+        }
+    }
+
+    #[cfg(feature = "embedded")]
+    #[tokio::test]
+    async fn memory_is_gone_with_its_process() {
+        let findings = examine("memory:").await.unwrap();
+        let durability = findings.iter().find(|it| it.aspect == "durability");
+        assert!(durability.unwrap().weakens.is_some());
+    }
+}

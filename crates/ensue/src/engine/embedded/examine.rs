@@ -1,0 +1,183 @@
+//! What a directory is like as the place of a log, without opening the log.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use ensue_log as log;
+use ensue_log::Storage as _;
+use rustix::fs::{Access, access, statvfs};
+
+use super::fetch::blocking;
+use super::settings::Settings;
+use crate::engine::doctor::Finding;
+use crate::engine::table::Url;
+use crate::error::{Error, Result};
+use crate::time::Clock;
+
+/// Less free space than this is worth a word, in bytes: a few segments, and it fills fast.
+const SPACE_LOW_BYTES: u64 = 1024 * 1024 * 1024;
+
+/// Looks at the engine of `url`, as [`crate::engine::examine`] says.
+pub(crate) async fn examine(url: Url) -> Result<Vec<Finding>> {
+    let settings = Settings::of(&url, Clock::system())?;
+    if url.scheme == "memory" {
+        return Ok(vec![version(), in_memory()]);
+    }
+    let directory = PathBuf::from(super::directory(&url)?);
+    blocking(move || {
+        // The nearest one there is: the others are made in it.
+        let place = directory.ancestors().find(|path| path.is_dir());
+        let place = place.unwrap_or(Path::new("."));
+        Ok(vec![
+            version(),
+            existence(&directory),
+            owner(&directory),
+            permissions(place),
+            space(place)?,
+            durability(settings.durability),
+            replication(),
+        ])
+    })
+    .await
+}
+
+fn version() -> Finding {
+    let found = format!("the embedded engine of ensue {}", env!("CARGO_PKG_VERSION"));
+    Finding::well("version", found)
+}
+
+fn in_memory() -> Finding {
+    Finding::weak(
+        "durability",
+        "the log is in this process's memory",
+        "everything is gone when the process ends",
+        "for tests only; `embedded:DIR` keeps it",
+    )
+}
+
+fn existence(directory: &Path) -> Finding {
+    let shown = directory.display();
+    let found = match directory.is_dir() {
+        true => format!("{shown} is there"),
+        false => format!("{shown} is not there yet; an app makes it when it starts"),
+    };
+    Finding::well("directory", found)
+}
+
+fn owner(directory: &Path) -> Finding {
+    // Asking for the lock would make what is not there.
+    if !directory.join("LOCK").is_file() {
+        return Finding::well("owner", "nobody has opened it yet");
+    }
+    match log::storage::File::new(directory).lock() {
+        Ok(log::storage::Locking::Acquired(_)) => Finding::well("owner", "nobody has it open"),
+        Ok(log::storage::Locking::Held { pid }) => {
+            let pid = pid.map_or_else(String::new, |pid| format!(" {pid}"));
+            Finding::well("owner", format!("process{pid} has it open"))
+        }
+        Err(error) => Finding::weak(
+            "owner",
+            format!("its lock cannot be taken: {error}"),
+            "no app can open the log",
+            "give the user of the app the right to write the directory and what is in it",
+        ),
+    }
+}
+
+fn permissions(place: &Path) -> Finding {
+    let shown = place.display();
+    match access(place, Access::WRITE_OK | Access::EXEC_OK) {
+        Ok(()) => Finding::well("permissions", format!("{shown} can be written to")),
+        Err(error) => Finding::weak(
+            "permissions",
+            format!("{shown} cannot be written to: {}", io::Error::from(error)),
+            "nothing can be appended",
+            "give the user of the app the right to write it, on a file system that is not read-only",
+        ),
+    }
+}
+
+fn space(place: &Path) -> Result<Finding> {
+    let system = statvfs(place).map_err(|error| Error::Io {
+        what: format!("could not ask for the free space of {}", place.display()),
+        source: error.into(),
+    })?;
+    let free = system.f_bavail.saturating_mul(system.f_frsize);
+    let found = format!("{} MiB are free", free / (1024 * 1024));
+    Ok(match free < SPACE_LOW_BYTES {
+        false => Finding::well("space", found),
+        true => Finding::weak(
+            "space",
+            found,
+            "appends are refused once the disk is full, and go on when there is space again",
+            "free some space, or limit the log with `retention_bytes` or `retention_age`",
+        ),
+    })
+}
+
+fn durability(durability: log::Durability) -> Finding {
+    match durability {
+        log::Durability::Sync => Finding::well(
+            "durability",
+            "what is acknowledged is on stable storage (`durability=sync`)",
+        ),
+        log::Durability::Os => Finding::weak(
+            "durability",
+            "what is acknowledged is in the page cache (`durability=os`)",
+            "what was acknowledged survives the end of the process, but not a power cut",
+            "leave the option `durability` away",
+        ),
+    }
+}
+
+/// One copy is what an embedded log is: to be known, and no fault of the place.
+fn replication() -> Finding {
+    Finding::well(
+        "replication",
+        "one copy, on this disk: back the directory up, or choose an engine on servers",
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn found(url: &str, aspect: &str) -> Finding {
+        let findings = examine(Url::parse(url).unwrap()).await.unwrap();
+        let mut findings = findings.into_iter();
+        findings.find(|it| it.aspect == aspect).unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_directory_is_looked_at_and_left_as_it_is() {
+        let parent = tempfile::tempdir().unwrap();
+        let directory = parent.path().join("a/b");
+        let url = format!("embedded:{}", directory.display());
+        assert!(
+            found(&url, "directory")
+                .await
+                .found
+                .contains("not there yet")
+        );
+        assert_eq!(found(&url, "permissions").await.weakens, None);
+        assert!(!parent.path().join("a").exists());
+
+        let engine = crate::connect(&url).await.unwrap();
+        let pid = std::process::id().to_string();
+        assert!(found(&url, "owner").await.found.contains(&pid));
+        engine.close().await.unwrap();
+        assert!(found(&url, "owner").await.found.contains("nobody"));
+        // Whoever looks does not stay in the way.
+        crate::connect(&url).await.unwrap().close().await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_relaxed_durability_is_said() {
+        let parent = tempfile::tempdir().unwrap();
+        let url = format!("embedded:{}", parent.path().display());
+        assert_eq!(found(&url, "durability").await.weakens, None);
+        let relaxed = found(&format!("{url}?durability=os"), "durability").await;
+        assert!(relaxed.weakens.unwrap().contains("power cut"));
+        assert!(relaxed.advice.is_some());
+    }
+}
