@@ -5,7 +5,7 @@
 
 mod append;
 mod latency;
-mod machine;
+pub(crate) mod machine;
 mod memory;
 mod open;
 mod part;
@@ -13,9 +13,9 @@ mod payload;
 mod peers;
 mod raw;
 mod read;
-mod report;
+pub(crate) mod report;
 mod row;
-mod statistics;
+pub(crate) mod statistics;
 
 use std::cell::{Cell, OnceCell};
 use std::path::PathBuf;

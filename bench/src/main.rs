@@ -4,8 +4,11 @@
 //!   embedded stores. `docs/benchmarks.md` says what is measured and how.
 //! - `cargo run --release -p bench -- dispatch`: how fast services drain a backlog, beside how fast
 //!   the same payloads are decoded in a plain loop on one core.
+//! - `cargo run --release -p bench -- engines`: the distributed engines, beside the client crates
+//!   that they use. `docs/engines.md` says what is measured and why.
 
 mod dispatch;
+mod engines;
 mod log;
 
 use clap::{Parser, Subcommand};
@@ -26,6 +29,8 @@ enum What {
     Log(log::Args),
     /// Typed dispatch of a backlog: JSON, one service, commits included
     Dispatch(dispatch::Args),
+    /// The distributed engines beside their client crates: publishing, consuming, latency
+    Engines(engines::Args),
     /// What `log` runs in a process of its own
     #[command(hide = true)]
     Part {
@@ -38,6 +43,7 @@ fn main() -> Outcome<()> {
     match Cli::parse().what {
         What::Log(args) => log::run(&args),
         What::Dispatch(args) => dispatch::run(&args),
+        What::Engines(args) => engines::run(&args),
         What::Part { part } => log::run_part(&part),
     }
 }

@@ -165,7 +165,7 @@ fn compared(style: Style, row: &Measured) -> String {
     table(style, &heads, row.peers.iter().map(line).collect())
 }
 
-fn table(style: Style, heads: &[&str], rows: Vec<Vec<String>>) -> String {
+pub(crate) fn table(style: Style, heads: &[&str], rows: Vec<Vec<String>>) -> String {
     match style {
         Style::Terminal => {
             let mut table = Table::new();
@@ -184,7 +184,7 @@ fn table(style: Style, heads: &[&str], rows: Vec<Vec<String>>) -> String {
     }
 }
 
-fn summary(summary: &Summary) -> String {
+pub(crate) fn summary(summary: &Summary) -> String {
     let Summary {
         median,
         least,
@@ -198,7 +198,7 @@ fn summary(summary: &Summary) -> String {
 }
 
 /// Three digits that count, and thousands told apart.
-fn figure(value: f64) -> String {
+pub(crate) fn figure(value: f64) -> String {
     let size = value.abs();
     if size < 10.0 {
         return format!("{value:.2}");

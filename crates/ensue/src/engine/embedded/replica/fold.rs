@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use ensue_log as log;
 
 use super::frame::{Kind, Part, batches};
+use super::outbox::Outcome;
 use super::{Pause, Refusal, failure, fetch};
 use crate::engine::embedded::cluster::Writer;
 use crate::engine::embedded::core::{Core, Pending};
@@ -21,6 +22,10 @@ use crate::error::{Error, Result};
 const READ_BYTES: usize = 4 * 1024 * 1024;
 /// How long a read waits for something new.
 const PATIENCE: Duration = Duration::from_millis(500);
+/// A batch that has fewer records and bytes takes the frame's mark along: far below what the log
+/// takes as one batch.
+const MARKED_RECORDS_MAX: usize = 16_384;
+const MARKED_BYTES_MAX: usize = 1024 * 1024;
 
 /// Where reading stands.
 #[derive(Debug)]
@@ -59,8 +64,11 @@ pub(super) fn start(shared: &Arc<Shared>) {
     shared.keep_task(tokio::spawn(run(Arc::downgrade(shared), reader)));
 }
 
+/// While one read is folded, the next one is under way.
 async fn run(shared: Weak<Shared>, mut reader: Reader) {
     let mut pause = Pause::default();
+    // What the last read gave, if there was one.
+    let mut messages = None;
     loop {
         let Some(log) = shared.upgrade().and_then(|shared| {
             let replica = shared.replica.as_ref()?;
@@ -68,47 +76,43 @@ async fn run(shared: Weak<Shared>, mut reader: Reader) {
         }) else {
             return;
         };
-        let from = match reader.is_doubtful {
+        let from = match reader.is_doubtful && messages.is_none() {
             true => shared.upgrade().map_or(reader.next, |shared| {
                 let mark = shared.core().state.cluster.mark;
                 mark.map_or(reader.next, |mark| mark.sequence.min(reader.next))
             }),
-            false => reader.next,
+            false => reader.after(messages.as_deref().unwrap_or_default()),
         };
-        let read = log.read(from, READ_BYTES, PATIENCE).await;
-        drop(log);
+        let read = async {
+            Ok(match log.read(from, READ_BYTES, PATIENCE).await {
+                Ok(messages) => Ok(messages),
+                Err(Error::Unavailable { reason, .. }) => Err(reason),
+                Err(error) => return Err(error),
+            })
+        };
+        // Whichever fails for good ends the other.
+        let both = tokio::try_join!(read, fold(&shared, reader, messages));
         let Some(engine) = shared.upgrade() else {
             return;
         };
-        let outcome = match read {
-            Ok(messages) => {
-                let turn = (engine.clone(), reader, messages);
-                let folded = fetch::blocking(move || {
-                    let (engine, mut reader, messages) = turn;
-                    let outcome = reader.take(&engine, messages);
-                    Ok((reader, outcome))
-                });
-                match folded.await {
-                    Ok((back, outcome)) => {
-                        reader = back;
-                        outcome
+        messages = match both {
+            Ok((read, back)) => {
+                reader = back;
+                match read {
+                    Ok(messages) => {
+                        pause = Pause::default();
+                        engine.was_heard(None);
+                        Some(messages)
                     }
-                    Err(_) => return,
+                    Err(reason) => {
+                        tracing::warn!(reason, "cannot read the shared log, trying again");
+                        engine.was_heard(Some(reason));
+                        reader.is_doubtful = true;
+                        drop(engine);
+                        pause.wait().await;
+                        None
+                    }
                 }
-            }
-            Err(error) => Err(error),
-        };
-        match outcome {
-            Ok(()) => {
-                pause = Pause::default();
-                engine.was_heard(None);
-            }
-            Err(Error::Unavailable { reason, .. }) => {
-                tracing::warn!(reason, "cannot read the shared log, trying again");
-                engine.was_heard(Some(reason));
-                reader.is_doubtful = true;
-                drop(engine);
-                pause.wait().await;
             }
             Err(Error::Closed) => return,
             Err(error) => {
@@ -118,11 +122,37 @@ async fn run(shared: Weak<Shared>, mut reader: Reader) {
                 engine.fence_all();
                 return;
             }
-        }
+        };
     }
 }
 
+/// Folds what was read, if anything was, where it may block; gives the reader back.
+async fn fold(
+    shared: &Weak<Shared>,
+    reader: Reader,
+    messages: Option<Vec<Message>>,
+) -> Result<Reader> {
+    let Some(messages) = messages else {
+        return Ok(reader);
+    };
+    let Some(engine) = shared.upgrade() else {
+        return Err(Error::Closed);
+    };
+    fetch::blocking(move || {
+        let mut reader = reader;
+        reader.take(&engine, messages)?;
+        Ok(reader)
+    })
+    .await
+}
+
 impl Reader {
+    /// Where to read on once `messages` are folded.
+    fn after(&self, messages: &[Message]) -> u64 {
+        let last = messages.last().map(|message| message.sequence + 1);
+        last.map_or(self.next, |next| next.max(self.next))
+    }
+
     /// Folds what was read. Blocks.
     fn take(&mut self, shared: &Shared, messages: Vec<Message>) -> Result<()> {
         let mut messages = messages.into_iter().peekable();
@@ -233,31 +263,84 @@ impl Reader {
             .outbox
             .as_ref()
             .is_some_and(|it| it.writer == last.writer);
-        match is_own {
-            true => core.fold_own(shared, boot, last.counter, batches)?,
-            false => core.fold_other(shared, boot, batches)?,
-        }
-        core.mark(
-            shared,
-            Framed {
+        let mut writing = Writing {
+            log: &shared.log,
+            boot,
+            mark: Change::Framed(Framed {
                 writer: last.writer,
                 counter: last.counter,
                 sequence,
                 checksum: last.checksum,
                 resume,
-            },
-        )
+            }),
+            marked: None,
+        };
+        let bytes = frame.body.len();
+        let outcomes = match is_own {
+            true => core.fold_own(&mut writing, last.counter, batches)?,
+            false => {
+                core.fold_other(&mut writing, batches)?;
+                Vec::new()
+            }
+        };
+        core.mark(writing)?;
+        shared.grew(bytes);
+        // Only now: whoever is told may read it at once.
+        if is_own && let Some(outbox) = &mut core.outbox {
+            outbox.conclude(last.counter, outcomes);
+        }
+        Ok(())
+    }
+}
+
+/// What a frame writes into this process's own log: its batches and its mark, of which only the
+/// last one is waited for.
+struct Writing<'a> {
+    log: &'a log::Log,
+    boot: u64,
+    /// Says that the frame was folded whole.
+    mark: Change,
+    /// Where the mark is, if a batch took it along.
+    marked: Option<log::Position>,
+}
+
+impl Writing<'_> {
+    /// Appends a batch; what is not the frame's last may not have been written yet.
+    fn append(&mut self, mut batch: log::Batch, is_last: bool) -> log::Result<log::Receipt> {
+        if !is_last {
+            return self.submit(batch);
+        }
+        let takes_mark = batch.len() < MARKED_RECORDS_MAX && batch.bytes() < MARKED_BYTES_MAX;
+        if takes_mark && self.mark.push_to(&mut batch).is_ok() {
+            let receipt = self.log.append(batch)?;
+            self.marked = receipt.position(receipt.len().saturating_sub(1));
+            return Ok(receipt);
+        }
+        self.log.append(batch)
+    }
+
+    fn submit(&self, mut batch: log::Batch) -> log::Result<log::Receipt> {
+        loop {
+            match self.log.submit(batch) {
+                Ok(submitted) => return Ok(submitted.receipt.clone()),
+                Err(log::SubmitError::Full(refused)) => {
+                    batch = refused;
+                    self.log.room().wait();
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
     }
 }
 
 impl Core {
     /// Folds batches of another process.
-    fn fold_other(&mut self, shared: &Shared, boot: u64, batches: Vec<log::Batch>) -> Result<()> {
-        for batch in batches {
+    fn fold_other(&mut self, writing: &mut Writing<'_>, batches: Vec<log::Batch>) -> Result<()> {
+        let last = batches.len().saturating_sub(1);
+        for (number, batch) in batches.into_iter().enumerate() {
             let changes = changes(&batch)?;
-            let Ok(receipt) =
-                self.take_in(shared, boot, batch, changes.iter().map(|(_, it)| it))?
-            else {
+            let these = changes.iter().map(|(_, it)| it);
+            let Ok(receipt) = self.take_in(writing, batch, number == last, these)? else {
                 continue;
             };
             let now = self.clock.now();
@@ -270,24 +353,24 @@ impl Core {
         Ok(())
     }
 
-    /// Folds batches of this process, and says what became of them.
+    /// Folds batches of this process; gives what became of them.
     fn fold_own(
         &mut self,
-        shared: &Shared,
-        boot: u64,
+        writing: &mut Writing<'_>,
         counter: u64,
         batches: Vec<log::Batch>,
-    ) -> Result<()> {
+    ) -> Result<Vec<Outcome>> {
         let expected = self.outbox.as_mut().map_or(0, |it| it.read_back(counter));
         let mut outcomes = Vec::with_capacity(batches.len());
-        for batch in batches.into_iter().take(expected) {
+        let last = expected.min(batches.len()).saturating_sub(1);
+        for (number, batch) in batches.into_iter().take(expected).enumerate() {
             let Some(pending) = self.pop_pending() else {
                 break;
             };
-            let changes: Vec<Change> = pending.changes.iter().map(|(_, it)| it.clone()).collect();
-            let outcome = self.take_in(shared, boot, batch, changes.iter())?;
-            if let Some(Change::Opened(_)) = changes.first() {
-                self.boot = boot;
+            let these = pending.changes.iter().map(|(_, it)| it);
+            let outcome = self.take_in(writing, batch, number == last, these)?;
+            if let Some((_, Change::Opened(_))) = pending.changes.first() {
+                self.boot = writing.boot;
             }
             self.conclude(&pending, outcome.as_ref().ok());
             let Pending { submitted, .. } = pending;
@@ -295,42 +378,41 @@ impl Core {
                 outcomes.push((ticket, outcome));
             }
         }
-        if let Some(outbox) = &mut self.outbox {
-            outbox.conclude(counter, outcomes);
-        }
-        Ok(())
+        Ok(outcomes)
     }
 
     /// Appends a batch to this process's own log, if it is admitted.
     fn take_in<'a>(
         &mut self,
-        shared: &Shared,
-        boot: u64,
+        writing: &mut Writing<'_>,
         batch: log::Batch,
+        is_last: bool,
         mut changes: impl Iterator<Item = &'a Change>,
     ) -> Result<Result<log::Receipt, Refusal>> {
-        let refused = changes.find_map(|change| self.state.admit(boot, change).err());
+        let refused = changes.find_map(|change| self.state.admit(writing.boot, change).err());
         if let Some(refusal) = refused {
             return Ok(Err(refusal));
         }
-        match shared.log.append(batch) {
-            Ok(receipt) => {
-                shared.grew(0);
-                Ok(Ok(receipt))
-            }
+        match writing.append(batch, is_last) {
+            Ok(receipt) => Ok(Ok(receipt)),
             Err(log::Error::Conflict(conflict)) => Ok(Err(Refusal::Conflict(conflict))),
             Err(error) => Err(failure::of_log(error)),
         }
     }
 
-    /// Notes that a frame was folded whole.
-    fn mark(&mut self, shared: &Shared, framed: Framed) -> Result<()> {
-        let change = Change::Framed(framed);
-        let mut batch = log::Batch::new();
-        change.push_to(&mut batch)?;
-        let receipt = shared.log.append(batch).map_err(failure::of_log)?;
+    /// Notes that a frame was folded whole; all of it is written when this returns.
+    fn mark(&mut self, writing: Writing<'_>) -> Result<()> {
+        let at = match writing.marked {
+            Some(at) => at,
+            None => {
+                let mut batch = log::Batch::new();
+                writing.mark.push_to(&mut batch)?;
+                let receipt = writing.log.append(batch).map_err(failure::of_log)?;
+                receipt.first()
+            }
+        };
         let now = self.clock.now();
-        self.apply(receipt.first().get(), &change, None, now);
+        self.apply(at.get(), &writing.mark, None, now);
         Ok(())
     }
 }

@@ -46,7 +46,7 @@ pub(in super::super) struct Outbox {
     halt: Option<Refusal>,
 }
 
-type Outcome = (Ticket, Result<log::Receipt, Refusal>);
+pub(super) type Outcome = (Ticket, Result<log::Receipt, Refusal>);
 
 #[derive(Debug)]
 struct Frame {

@@ -1,0 +1,150 @@
+//! `cargo run --release -p bench -- engines`: each distributed engine beside the client crate that
+//! it uses, doing the same work on the same server.
+//!
+//! Both sides take turns in every round, on streams that are new, and read back what they wrote. A
+//! message of the client's holds the encoded events of a whole batch, as the engine's do: the bytes
+//! and the batching are the same, and so is what the server does to make them durable.
+
+mod events;
+mod meter;
+mod ours;
+mod raw;
+mod report;
+mod round;
+mod row;
+mod services;
+mod theirs;
+
+use std::path::PathBuf;
+use std::time::Instant;
+
+use self::raw::{KINDS, Kind};
+use self::report::Report;
+use self::round::Extent;
+use self::services::Service;
+use crate::Outcome;
+use crate::log::machine::Machine;
+use crate::log::report::Style;
+
+/// Appends that are on their way at once.
+const IN_FLIGHT: usize = 16;
+/// Events of one commit.
+const COMMIT_EVENTS: usize = 1_000;
+/// The share of single events that nobody times.
+const WARM_UP: f64 = 0.1;
+
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
+    /// Print Markdown
+    #[arg(long, conflicts_with = "json")]
+    markdown: bool,
+    /// Two short rounds: says whether it works
+    #[arg(long)]
+    quick: bool,
+    /// Only these engines: redis, nats, postgres, rabbitmq
+    #[arg(long, value_delimiter = ',')]
+    only: Vec<String>,
+    /// A file with the servers, as `cargo xtask services status --json` prints it
+    #[arg(long, env = "ENSUE_SERVICES")]
+    services: PathBuf,
+    /// Where the engines keep their copies
+    #[arg(long, default_value = "target/bench")]
+    directory: PathBuf,
+    /// Events that are published and consumed in a round
+    #[arg(long)]
+    events: Option<usize>,
+}
+
+pub(crate) fn run(args: &Args) -> Outcome<()> {
+    let begun = Instant::now();
+    let extent = Extent {
+        events: args
+            .events
+            .unwrap_or(if args.quick { 10_000 } else { 100_000 }),
+        ..match args.quick {
+            true => Extent::QUICK,
+            false => Extent::FULL,
+        }
+    };
+    if extent.events == 0 {
+        return Err("there must be events".into());
+    }
+    std::fs::create_dir_all(&args.directory)?;
+    let directory = tempfile::tempdir_in(args.directory.canonicalize()?)?;
+    let services = services::read(&args.services)?;
+    let (found, missing) = choose(&args.only, &services)?;
+    let clients: Vec<&'static str> = found.iter().map(|(kind, _)| kind.client).collect();
+    let machine = Machine::look(directory.path(), &clients);
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()?;
+    let mut rows = Vec::new();
+    let mut failed = Vec::new();
+    let mut servers = Vec::new();
+    for (kind, service) in found {
+        let mut rounds = Vec::new();
+        for number in 0..extent.rounds {
+            let seconds = begun.elapsed().as_secs();
+            eprintln!("[{seconds} s] {}, round {}", kind.name, number + 1);
+            let place = directory.path().to_owned();
+            let round = round::run(kind, service.clone(), extent, number, place);
+            // On the runtime's own threads, as services are.
+            match runtime.block_on(async { tokio::spawn(round).await })? {
+                Ok(samples) => rounds.push(samples),
+                Err(error) => {
+                    failed.push(format!("{}: {error}", kind.name));
+                    break;
+                }
+            }
+        }
+        servers.push((kind.name, service.version.clone()));
+        rows.extend(row::rows(kind.name, &rounds));
+    }
+    let report = Report {
+        machine,
+        servers,
+        missing,
+        extent,
+        quick: args.quick,
+        seconds: begun.elapsed().as_secs_f64(),
+        rows,
+        failed,
+    };
+    if args.json {
+        println!("{}", serde_json::to_string(&report)?);
+    } else if args.markdown {
+        report.print(Style::Markdown);
+    } else {
+        report.print(Style::Terminal);
+    }
+    match report.failed.first() {
+        Some(failure) => Err(failure.clone().into()),
+        None => Ok(()),
+    }
+}
+
+type Found = Vec<(&'static Kind, Service)>;
+
+/// The engines to measure, each with its server, and those that have none.
+fn choose(only: &[String], services: &[Service]) -> Outcome<(Found, Vec<&'static str>)> {
+    if let Some(unknown) = only.iter().find(|it| !KINDS.iter().any(|k| k.name == **it)) {
+        return Err(format!("there is no engine `{unknown}`").into());
+    }
+    let (mut found, mut missing) = (Vec::new(), Vec::new());
+    for kind in &KINDS {
+        if !only.is_empty() && !only.iter().any(|name| name == kind.name) {
+            continue;
+        }
+        match services.iter().find(|it| it.name == kind.name) {
+            Some(service) => found.push((kind, service.clone())),
+            None => missing.push(kind.name),
+        }
+    }
+    match found.is_empty() {
+        true => Err("none of the engines has a server that runs".into()),
+        false => Ok((found, missing)),
+    }
+}
