@@ -18,7 +18,7 @@ use crate::topic;
 
 /// How many events are read for a group's lag, to leave out types that it does not want; what is
 /// beyond that counts whatever its type.
-const LAG_READ_EVENTS_MAX: u64 = 16_384;
+const LAG_READ_EVENTS_MAX: u64 = 1_048_576;
 
 /// A group's status, and the ranges that it has not taken up yet.
 struct Counted {
