@@ -4,6 +4,9 @@ use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 
 use clap::Parser;
+use clap::builder::PossibleValuesParser;
+
+use crate::services;
 
 /// Runs an order management system until every order has reached its end.
 ///
@@ -12,6 +15,9 @@ use clap::Parser;
 ///
 /// Kill it whenever you like (`kill -9`) and run the same command again: it goes on where it was.
 /// Once it is through, the same command adds nothing.
+///
+/// On an engine with a server, each part may run in processes of its own, as many as you like: all
+/// of them with the same --engine and the same orders, in the same directory.
 #[derive(Clone, Debug, Parser)]
 #[command(name = "orders", version)]
 pub struct Args {
@@ -23,6 +29,12 @@ pub struct Args {
     /// orders from a file]
     #[arg(long, value_name = "URL")]
     pub engine: Option<String>,
+
+    /// Run only this part, and others that are named like this. A service runs until it is asked
+    /// to stop, `storefront` until all orders are placed, `report` until every order has reached
+    /// its end; together, they end with the report
+    #[arg(long = "service", value_name = "NAME", value_parser = parts())]
+    pub services: Vec<String>,
 
     /// How many orders to make up
     #[arg(
@@ -51,7 +63,32 @@ pub struct Args {
     pub json: bool,
 }
 
+/// The part that places the orders.
+const STOREFRONT: &str = "storefront";
+/// The part that waits for the end and says what came of it.
+const REPORT: &str = "report";
+
+fn parts() -> PossibleValuesParser {
+    let services = services::ALL.iter().map(|(name, _)| *name);
+    PossibleValuesParser::new(services.chain([STOREFRONT, REPORT]))
+}
+
 impl Args {
+    /// Whether this process runs the service of this name.
+    pub fn has_service(&self, name: &str) -> bool {
+        self.services.is_empty() || self.services.iter().any(|part| part == name)
+    }
+
+    /// Whether this process places the orders.
+    pub fn has_storefront(&self) -> bool {
+        self.has_service(STOREFRONT)
+    }
+
+    /// Whether this process waits for the end of all orders, and reports.
+    pub fn has_report(&self) -> bool {
+        self.has_service(REPORT)
+    }
+
     /// The engine's URL.
     pub fn engine(&self) -> String {
         let stem = self.input.as_deref().and_then(Path::file_stem);
@@ -68,16 +105,20 @@ impl Args {
     pub fn ledger(&self) -> Option<PathBuf> {
         let engine = self.engine();
         let (scheme, rest) = engine.split_once(':').unwrap_or((&engine, ""));
-        let place = rest.split('?').next().unwrap_or_default();
+        let (place, options) = rest.split_once('?').unwrap_or((rest, ""));
         match scheme {
             "memory" => None,
             "embedded" => Some(format!("{}.charges", place.trim_end_matches('/')).into()),
             _ => {
                 // A password has no place in the name of a file.
                 let host = place.rsplit('@').next().unwrap_or_default();
-                let name = host.replace(|c: char| !c.is_ascii_alphanumeric(), "-");
-                let name = name.trim_matches('-');
-                Some(format!("./data/{scheme}-{name}.charges").into())
+                let options = options.split('&');
+                // Another log on the same server is another shop's.
+                let log = options.rev().find_map(|it| it.strip_prefix("namespace="));
+                let name = format!("{scheme}-{host}-{}", log.unwrap_or_default());
+                let words = name.split(|c: char| !c.is_ascii_alphanumeric());
+                let words: Vec<_> = words.filter(|word| !word.is_empty()).collect();
+                Some(format!("./data/{}.charges", words.join("-")).into())
             }
         }
     }
@@ -100,6 +141,21 @@ mod tests {
     }
 
     #[test]
+    fn a_process_runs_everything_unless_parts_are_named() {
+        let all = args(&[]);
+        assert!(all.has_service("payments") && all.has_storefront() && all.has_report());
+        let some = args(&["--service", "payments", "--service", "report"]);
+        assert!(some.has_service("payments") && some.has_report());
+        assert!(!some.has_service("shipping") && !some.has_storefront());
+        let nobody = Args::try_parse_from(["orders", "--service", "nobody"]);
+        let why = nobody.unwrap_err().to_string();
+        assert!(
+            why.contains("fulfilment") && why.contains("storefront"),
+            "{why}"
+        );
+    }
+
+    #[test]
     fn the_gateways_books_lie_beside_the_log() {
         for (engine, ledger) in [
             ("memory:", None),
@@ -110,6 +166,10 @@ mod tests {
             (
                 "nats://user:pass@host:4222",
                 Some("./data/nats-host-4222.charges"),
+            ),
+            (
+                "redis://host:6379?replica=/r&namespace=shop_2",
+                Some("./data/redis-host-6379-shop-2.charges"),
             ),
         ] {
             let found = args(&["--engine", engine]).ledger();

@@ -12,6 +12,7 @@ pub mod world;
 pub mod cli;
 pub mod progress;
 pub mod report;
+mod rest;
 pub mod run;
 pub mod storefront;
 pub mod summary;

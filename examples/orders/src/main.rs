@@ -14,6 +14,7 @@ async fn main() -> ExitCode {
     let reported = match run(&args).await {
         Ok(Ended::AtRest(summary)) if args.json => report::json(&summary),
         Ok(Ended::AtRest(summary)) => report::table(&summary, &args.engine()),
+        Ok(Ended::Placed | Ended::Stopped) => return ExitCode::SUCCESS,
         Ok(Ended::Interrupted) => return report::interrupted(),
         Err(error) => return report::failure(&error),
     };

@@ -26,8 +26,8 @@ impl Progress {
 
     /// Shows how many orders are through. Every event that waits belongs to an order that is not,
     /// so that at least `placed - waiting` are.
-    pub fn show(&self, placed: usize, waiting: u64, events: u64) {
-        self.0.set_position((placed as u64).saturating_sub(waiting));
+    pub fn show(&self, placed: u64, waiting: u64, events: u64) {
+        self.0.set_position(placed.saturating_sub(waiting));
         self.0.set_message(format!("{events} events"));
     }
 

@@ -1,32 +1,35 @@
-//! One run: start the services, place the orders, wait until every order has reached its end.
+//! One run of a process: start the services that it has, place the orders, wait until every order
+//! has reached its end; all of it, or the parts that the command line names.
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use ensue::SharedEngine;
-use ensue::engine::{EngineStatus, GroupStatus};
+use ensue::engine::EngineStatus;
 use ensue::prelude::*;
+use ensue::{Metrics, Running};
 
 use crate::cli::Args;
 use crate::events::{OrderCreated, OrderPlaced};
 use crate::outside::{Ledger, Outside};
 use crate::progress::Progress;
+use crate::rest;
 use crate::services;
 use crate::storefront::Storefront;
 use crate::summary::{RunFigures, Summary};
 use crate::world::{Generated, Recorded, RecordedError, World};
-
-/// How often to look whether there is anything left to do.
-const LOOK_EVERY: Duration = Duration::from_millis(50);
 
 /// How a run ended.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Ended {
     /// Every order has reached its end.
     AtRest(Summary),
-    /// Somebody asked it to stop before that.
+    /// All orders are placed, and this process has nothing else to do.
+    Placed,
+    /// Somebody asked it to stop before its work was done.
     Interrupted,
+    /// Somebody asked it to stop, as the only way in which services without a report end.
+    Stopped,
 }
 
 /// Why a run did not come to its end.
@@ -57,7 +60,7 @@ pub enum Error {
     },
 }
 
-/// Runs everything, as the command line asks.
+/// Runs everything, or the parts that the command line asks for.
 ///
 /// # Errors
 /// See [`Error`].
@@ -71,98 +74,116 @@ pub async fn run(args: &Args) -> Result<Ended, Error> {
     let before = events_in(&engine.status().await?);
 
     let app = App::new(engine.clone()).publishes::<OrderPlaced>();
-    let mut running = services::add_all(app, &outside).start().await?;
-    let storefront = Storefront::new(running.publisher("/storefront"), args.rate);
-    let progress = Progress::new(world.len(), args.json);
-
+    let app = services::add(app, &outside, |name| args.has_service(name));
+    let mut running = app.start().await?;
     let started = Instant::now();
-    let through = async {
-        let placing = async { Ok(storefront.place_all(world.as_ref()).await?) };
-        tokio::try_join!(placing, at_rest(&engine, &storefront, &progress))
-    };
-    let rested: Result<Option<Instant>, Error> = tokio::select! {
-        rested = through => rested.map(|((), since)| Some(since)),
-        error = running.failed() => Err(error.into()),
-        _ = tokio::signal::ctrl_c() => Ok(None),
-    };
-    progress.finish();
+    let worked = work(args, world.as_ref(), &mut running).await;
 
     let metrics = running.metrics().clone();
-    let rested = rested?;
+    let worked = worked?;
     running.stop().await?;
-    let ended = match rested {
-        None => Ended::Interrupted,
-        Some(since) => {
+    let ended = match worked {
+        Worked::Asked if has_end(args) => Ended::Interrupted,
+        Worked::Asked => Ended::Stopped,
+        Worked::Placed => Ended::Placed,
+        Worked::AtRest(since) => {
             let figures = RunFigures {
-                retries: metrics.groups().values().map(|group| group.retried).sum(),
+                retries: retries(&metrics),
                 events: events_in(&engine.status().await?).saturating_sub(before),
                 took: since.duration_since(started),
             };
-            Ended::AtRest(Summary::read(&engine, outside.ledger(), figures).await?)
+            let ledger = outside.ledger();
+            let charges = ledger.charges_by_order().map_err(books_failed(args))?;
+            Ended::AtRest(Summary::read(&engine, &charges, figures).await?)
         }
     };
     engine.close().await?;
     Ok(ended)
 }
 
+/// How the work of a process came to its end.
+enum Worked {
+    AtRest(Instant),
+    Placed,
+    Asked,
+}
+
+async fn work(args: &Args, world: &dyn World, running: &mut Running) -> Result<Worked, Error> {
+    let engine = running.engine().clone();
+    let storefront = Storefront::new(running.publisher("/storefront"), args.rate);
+    let placing = async {
+        if args.has_storefront() {
+            storefront.place_all(world).await?;
+        }
+        Ok(())
+    };
+    let resting = async {
+        if !args.has_report() {
+            return Ok(None);
+        }
+        let progress = Progress::new(world.len(), args.json);
+        let since = rest::at_rest(&engine, world, &progress).await;
+        progress.finish();
+        since.map(Some)
+    };
+    let through = async {
+        let ((), since) = tokio::try_join!(placing, resting)?;
+        match since {
+            Some(since) => Ok(Worked::AtRest(since)),
+            None if has_end(args) => Ok(Worked::Placed),
+            // Services serve until they are asked to stop.
+            None => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        worked = through => worked,
+        error = running.failed() => Err(error.into()),
+        () = asked_to_stop() => Ok(Worked::Asked),
+    }
+}
+
+/// Whether the process has something to do that is done at some time: services alone never are.
+fn has_end(args: &Args) -> bool {
+    let has_services = services::ALL.iter().any(|(name, _)| args.has_service(name));
+    args.has_report() || (args.has_storefront() && !has_services)
+}
+
 fn open_ledger(args: &Args) -> Result<Ledger, Error> {
     match args.ledger() {
         None => Ok(Ledger::in_memory()),
-        Some(path) => Ledger::open(&path).map_err(|source| Error::Ledger { path, source }),
+        Some(path) => Ledger::open(&path).map_err(books_failed(args)),
     }
 }
 
-/// Waits until all orders are placed and no service has anything left to do; says since when.
-///
-/// A service may have nothing to do while another is about to give it something, and the groups are
-/// not all looked at in the same instant. So two looks in a row must find everyone idle, with
-/// nothing appended between them. A dead letter is an end, if a bad one: it keeps nobody waiting.
-async fn at_rest(
-    engine: &SharedEngine,
-    storefront: &Storefront,
-    progress: &Progress,
-) -> Result<Instant, Error> {
-    let mut idle_since = None;
-    loop {
-        let is_placed = storefront.is_done();
-        let status = engine.status().await?;
-        if let Some((service, reason)) = paused(&status) {
-            return Err(Error::Paused { service, reason });
-        }
-        progress.show(storefront.placed(), busy_in(&status), events_in(&status));
-        let is_idle = ours(&status).all(GroupStatus::is_idle);
-        idle_since = match idle_since {
-            Some((end, since)) if is_placed && is_idle && end == status.end => return Ok(since),
-            _ if is_placed && is_idle => Some((status.end, Instant::now())),
-            _ => None,
-        };
-        tokio::time::sleep(LOOK_EVERY).await;
-    }
+fn books_failed(args: &Args) -> impl FnOnce(std::io::Error) -> Error {
+    let path = args.ledger().unwrap_or_default();
+    |source| Error::Ledger { path, source }
 }
 
-/// The groups of our services: others may read the same log at their leisure.
-fn ours(status: &EngineStatus) -> impl Iterator<Item = &GroupStatus> {
-    let ours = services::ALL.iter();
-    ours.filter_map(|(name, _)| status.group(name))
-}
-
-fn paused(status: &EngineStatus) -> Option<(String, String)> {
-    ours(status).find_map(|group| {
-        let reason = group.paused.clone()?;
-        Some((group.name.clone(), reason))
-    })
+fn retries(metrics: &Metrics) -> u64 {
+    metrics.groups().values().map(|group| group.retried).sum()
 }
 
 /// How many events of an order's life there are.
 fn events_in(status: &EngineStatus) -> u64 {
-    let topics = status.topics.iter();
-    let mut orders = topics.filter(|topic| topic.name == OrderCreated::TOPIC);
-    orders.next().map_or(0, |topic| topic.events)
+    rest::events_of(status, OrderCreated::TOPIC)
 }
 
-/// How many events wait for a service, or are in its hands.
-fn busy_in(status: &EngineStatus) -> u64 {
-    ours(status)
-        .map(|group| group.lag + (group.in_flight + group.retrying) as u64)
-        .sum()
+/// Completes when somebody presses Ctrl-C, or a supervisor asks the process to end.
+async fn asked_to_stop() {
+    #[cfg(unix)]
+    {
+        use tokio::signal::unix::{SignalKind, signal};
+        if let Ok(mut terminate) = signal(SignalKind::terminate()) {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = tokio::signal::ctrl_c() => {}
+            }
+            return;
+        }
+    }
+    if tokio::signal::ctrl_c().await.is_err() {
+        // Without signals only the work's own end ends it.
+        std::future::pending::<()>().await;
+    }
 }

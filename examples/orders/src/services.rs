@@ -56,9 +56,10 @@ pub const ALL: [(&str, Add); 6] = [
     }),
 ];
 
-/// Adds all services to an app.
-pub fn add_all(app: App, outside: &Outside) -> App {
-    ALL.iter().fold(app, |app, (_, add)| add(app, outside))
+/// Adds the services to an app that `is_wanted` says yes to, by their names.
+pub fn add(app: App, outside: &Outside, is_wanted: impl Fn(&str) -> bool) -> App {
+    let wanted = ALL.iter().filter(|(name, _)| is_wanted(name));
+    wanted.fold(app, |app, (_, add)| add(app, outside))
 }
 
 #[cfg(test)]
@@ -67,7 +68,7 @@ mod tests {
 
     use ensue::{App, Timestamp};
 
-    use super::add_all;
+    use super::add;
     use crate::events::{LIFE, OrderPlaced, OrderSignedReceived};
     use crate::outside::{Ledger, Outside};
     use crate::world::Recorded;
@@ -108,7 +109,7 @@ canceled,c,canceled,1/1/1970 0:01,,,
     async fn every_event_of_a_life_follows_from_something_and_is_handled() {
         let engine = ensue::connect("memory:").await.unwrap();
         let app = App::new(engine).publishes::<OrderPlaced>();
-        let description = add_all(app, &outside()).describe();
+        let description = add(app, &outside(), |_| true).describe();
         let services = description.services.iter();
         let handlers = services.flat_map(|service| &service.handlers);
         let follow: Vec<_> = handlers.flat_map(|handler| &handler.publishes).collect();

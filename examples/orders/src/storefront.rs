@@ -3,9 +3,9 @@
 
 use std::collections::HashSet;
 use std::num::NonZeroU32;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
+use ensue::SharedEngine;
 use ensue::prelude::*;
 use tokio::time::Instant;
 
@@ -23,29 +23,12 @@ const TICK: Duration = Duration::from_millis(20);
 pub struct Storefront {
     publisher: Publisher,
     rate: Option<NonZeroU32>,
-    placed: AtomicUsize,
-    is_done: AtomicBool,
 }
 
 impl Storefront {
     /// A storefront that places at most `rate` orders per second.
     pub fn new(publisher: Publisher, rate: Option<NonZeroU32>) -> Self {
-        Self {
-            publisher,
-            rate,
-            placed: AtomicUsize::new(0),
-            is_done: AtomicBool::new(false),
-        }
-    }
-
-    /// How many orders of the world are placed.
-    pub fn placed(&self) -> usize {
-        self.placed.load(Relaxed)
-    }
-
-    /// Whether all of them are.
-    pub fn is_done(&self) -> bool {
-        self.is_done.load(Relaxed)
+        Self { publisher, rate }
     }
 
     /// Places all orders of the world that an earlier run did not place.
@@ -56,8 +39,7 @@ impl Storefront {
     /// # Errors
     /// What the engine reports.
     pub async fn place_all(&self, world: &dyn World) -> Result<()> {
-        let earlier = self.placed_earlier().await?;
-        self.placed.store(earlier.len().min(world.len()), Relaxed);
+        let earlier = placed_in(self.publisher.engine()).await?;
         let mut orders = world
             .orders()
             .filter(|order| !earlier.contains(&order.order_id))
@@ -66,20 +48,22 @@ impl Storefront {
         while orders.peek().is_some() {
             let batch: Vec<_> = orders.by_ref().take(pace.allowed().await).collect();
             self.publisher.publish_all(batch.iter().map(placed)).await?;
-            self.placed.fetch_add(batch.len(), Relaxed);
         }
-        self.is_done.store(true, Relaxed);
         Ok(())
     }
+}
 
-    async fn placed_earlier(&self) -> Result<HashSet<String>> {
-        let mut earlier = HashSet::new();
-        summary::read_all(self.publisher.engine(), OrderPlaced::TOPIC, |order| {
-            earlier.insert(order.key().to_owned());
-        })
-        .await?;
-        Ok(earlier)
-    }
+/// The orders that are placed, by their ids, as the log says.
+///
+/// # Errors
+/// What the engine reports.
+pub async fn placed_in(engine: &SharedEngine) -> Result<HashSet<String>> {
+    let mut orders = HashSet::new();
+    summary::read_all(engine, OrderPlaced::TOPIC, |order| {
+        orders.insert(order.key().to_owned());
+    })
+    .await?;
+    Ok(orders)
 }
 
 fn placed(order: &OrderPlaced) -> Outgoing {

@@ -9,7 +9,6 @@ use ensue::prelude::*;
 use serde::Serialize;
 
 use crate::events::{LIFE, OrderCreated, OrderPayment};
-use crate::outside::Ledger;
 
 /// What came of all orders in the log.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -26,9 +25,9 @@ pub struct Summary {
     pub out_of_order: u64,
     /// How many events could not be handled.
     pub dead_letters: u64,
-    /// How many attempts of this run failed and were followed by another.
+    /// How many attempts of this run, in this process, failed and were followed by another.
     pub retries: u64,
-    /// How long this run took.
+    /// How long this run took; of one that only reports, how long it had to wait.
     pub seconds: f64,
     /// How many events of an order's life this run added per second.
     pub events_per_second: f64,
@@ -46,16 +45,19 @@ pub struct RunFigures {
 }
 
 impl Summary {
-    /// Reads everything back.
+    /// Reads everything back; `charges` is how many charges each order has, by the gateway's books.
     ///
     /// # Errors
     /// What the engine reports.
-    pub async fn read(engine: &SharedEngine, ledger: &Ledger, run: RunFigures) -> Result<Self> {
+    pub async fn read(
+        engine: &SharedEngine,
+        charges: &HashMap<String, u64>,
+        run: RunFigures,
+    ) -> Result<Self> {
         let mut lives = Lives::default();
         read_all(engine, OrderCreated::TOPIC, |event| lives.add(event)).await?;
         let status = engine.status().await?;
         let seconds = run.took.as_secs_f64();
-        let charges = ledger.charges_by_order();
         let charges = |order: &str| charges.get(order).copied().unwrap_or_default();
         let count = |holds: &dyn Fn(&str, &Life) -> bool| {
             let orders = lives.by_order.iter();

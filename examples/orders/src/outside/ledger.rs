@@ -3,12 +3,19 @@
 //! They are the gateway's own and know nothing of our log: after a crash the two may disagree, and
 //! whether a customer was charged twice is for the books to say. One line of JSON per charge:
 //! `["<idempotency key>","<order>"]`.
+//!
+//! Several processes may keep the same books. Whoever makes a charge holds the file's lock, and
+//! reads what others have written before it writes. The system takes the lock back from a process
+//! that is killed.
+
+mod locked;
 
 use std::collections::HashMap;
-use std::fs::{File, OpenOptions};
-use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::io;
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use self::locked::LockedFile;
 
 /// The charges of a gateway.
 #[derive(Debug, Default)]
@@ -18,7 +25,7 @@ pub struct Ledger(Mutex<Books>);
 struct Books {
     /// The order of each charge, by idempotency key.
     charges: HashMap<String, String>,
-    file: Option<File>,
+    file: Option<LockedFile>,
 }
 
 impl Ledger {
@@ -32,34 +39,12 @@ impl Ledger {
     /// # Errors
     /// What the system reports, and a line that is no charge.
     pub fn open(path: &Path) -> io::Result<Self> {
-        if let Some(directory) = path.parent() {
-            std::fs::create_dir_all(directory)?;
-        }
-        let mut file = OpenOptions::new()
-            .read(true)
-            .append(true)
-            .create(true)
-            .open(path)?;
-        let mut text = String::new();
-        file.read_to_string(&mut text)?;
-        // A line without its end was being written when the machine stopped: nobody was told of it.
-        let whole = text.rfind('\n').map_or(0, |end| end + 1);
-        text.truncate(whole);
-        file.set_len(whole as u64)?;
-        file.seek(SeekFrom::End(0))?;
-        let charges = text
-            .lines()
-            .map(serde_json::from_str)
-            .collect::<Result<_, _>>();
-        Ok(Self(Mutex::new(Books {
-            charges: charges.map_err(|error| {
-                io::Error::new(
-                    io::ErrorKind::InvalidData,
-                    format!("{}: {error}", path.display()),
-                )
-            })?,
-            file: Some(file),
-        })))
+        let mut books = Books {
+            charges: HashMap::new(),
+            file: Some(LockedFile::open(path)?),
+        };
+        books.catch_up()?;
+        Ok(Self(Mutex::new(books)))
     }
 
     /// Makes a charge, unless the idempotency key has made it before, and returns its number.
@@ -68,35 +53,66 @@ impl Ledger {
     /// that it survives the machine's would be the gateway's business.
     ///
     /// # Errors
-    /// What the system reports: the charge was not made then.
+    /// What the system reports: the charge was not made then. A line that is no charge.
     pub fn charge(&self, idempotency_key: &str, order_id: &str) -> io::Result<String> {
         let mut books = self.books();
-        if !books.charges.contains_key(idempotency_key) {
-            if let Some(file) = &mut books.file {
+        let Books { charges, file } = &mut *books;
+        if !charges.contains_key(idempotency_key) {
+            if let Some(file) = file {
                 let mut line = serde_json::to_vec(&(idempotency_key, order_id))?;
                 line.push(b'\n');
-                file.write_all(&line)?;
+                let mut lock = file.lock()?;
+                note(charges, lock.read_new()?)?;
+                // Another process may have made this charge a moment ago.
+                if !charges.contains_key(idempotency_key) {
+                    lock.append(&line)?;
+                }
             }
-            books
-                .charges
-                .insert(idempotency_key.to_owned(), order_id.to_owned());
+            let charge = charges.entry(idempotency_key.to_owned());
+            charge.or_insert_with(|| order_id.to_owned());
         }
         Ok(format!("charge-{idempotency_key}"))
     }
 
-    /// How many charges each order has.
-    pub fn charges_by_order(&self) -> HashMap<String, u64> {
+    /// How many charges each order has, whichever process made them.
+    ///
+    /// # Errors
+    /// What the system reports, and a line that is no charge.
+    pub fn charges_by_order(&self) -> io::Result<HashMap<String, u64>> {
+        let mut books = self.books();
+        books.catch_up()?;
         let mut by_order = HashMap::new();
-        for order_id in self.books().charges.values() {
+        for order_id in books.charges.values() {
             *by_order.entry(order_id.clone()).or_default() += 1;
         }
-        by_order
+        Ok(by_order)
     }
 
     fn books(&self) -> MutexGuard<'_, Books> {
         // A charge is one insertion: a panic cannot have left half of one.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+impl Books {
+    /// Reads what other processes have written.
+    fn catch_up(&mut self) -> io::Result<()> {
+        match &mut self.file {
+            Some(file) => note(&mut self.charges, file.lock()?.read_new()?),
+            None => Ok(()),
+        }
+    }
+}
+
+fn note(charges: &mut HashMap<String, String>, lines: String) -> io::Result<()> {
+    for line in lines.lines() {
+        let (key, order_id) = serde_json::from_str(line).map_err(|error| {
+            let reason = format!("`{line}` is no charge: {error}");
+            io::Error::new(io::ErrorKind::InvalidData, reason)
+        })?;
+        charges.insert(key, order_id);
+    }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -114,8 +130,33 @@ mod tests {
             }
             ledger.charge("k2", "o2").unwrap();
             ledger.charge("k3", "o2").unwrap();
-            let charges = ledger.charges_by_order();
+            let charges = ledger.charges_by_order().unwrap();
             assert_eq!((charges["o, \"1\""], charges["o2"]), (1, 2));
+        }
+    }
+
+    #[test]
+    fn books_that_several_keep_have_each_charge_once() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("charges");
+        // A lock belongs to whoever opened the file: these are as good as processes.
+        let ledgers: Vec<_> = (0..4).map(|_| Ledger::open(&path).unwrap()).collect();
+        std::thread::scope(|scope| {
+            for ledger in &ledgers {
+                scope.spawn(|| {
+                    for number in 0..200 {
+                        let order_id = format!("o{number}");
+                        ledger.charge(&format!("k{number}"), &order_id).unwrap();
+                    }
+                });
+            }
+        });
+        let text = std::fs::read_to_string(&path).unwrap();
+        assert_eq!(text.lines().count(), 200, "{text}");
+        for ledger in &ledgers {
+            let charges = ledger.charges_by_order().unwrap();
+            assert_eq!(charges.len(), 200);
+            assert!(charges.values().all(|count| *count == 1), "{charges:?}");
         }
     }
 
@@ -128,11 +169,7 @@ mod tests {
         let text = std::fs::read_to_string(&path).unwrap();
         assert_eq!(text, "[\"k1\",\"o1\"]\n[\"k3\",\"o3\"]\n");
         std::fs::write(&path, "nonsense\n").unwrap();
-        assert!(
-            Ledger::open(&path)
-                .unwrap_err()
-                .to_string()
-                .contains("charges")
-        );
+        let why = Ledger::open(&path).unwrap_err().to_string();
+        assert!(why.contains("nonsense"), "{why}");
     }
 }

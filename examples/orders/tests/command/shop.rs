@@ -41,6 +41,12 @@ impl Shop {
         Self { directory, input }
     }
 
+    /// The arguments that make the command take these orders, wherever it runs.
+    #[cfg(feature = "distributed")]
+    pub(crate) fn world(&self) -> Vec<String> {
+        vec!["--input".to_owned(), self.input.display().to_string()]
+    }
+
     pub(crate) fn directory(&self) -> &Path {
         self.directory.path()
     }

@@ -25,6 +25,11 @@ impl Filter {
         self.topics.iter().any(|pattern| pattern.matches(topic))
     }
 
+    /// Whether there are types that it does not want.
+    pub(super) fn has_types(&self) -> bool {
+        self.types.is_some()
+    }
+
     pub(super) fn wants_type(&self, kind: &str) -> bool {
         self.types
             .as_ref()

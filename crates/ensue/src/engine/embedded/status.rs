@@ -16,11 +16,18 @@ use crate::engine::{EngineStatus, GroupStatus, MemberStatus, Position, TopicStat
 use crate::error::Result;
 use crate::topic;
 
+/// How many events are read for a group's lag, to leave out types that it does not want; what is
+/// beyond that counts whatever its type.
+const LAG_READ_EVENTS_MAX: u64 = 1_048_576;
+
 /// A group's status, and the ranges that it has not taken up yet.
 struct Counted {
     status: GroupStatus,
     filter: Arc<Filter>,
     ahead: Vec<(u64, u64)>,
+    /// Whether members in other processes have passed over events there that nothing in the log
+    /// says they have: of types that the group does not want.
+    has_unwanted: bool,
 }
 
 /// The status of an engine that owns its log. Blocks.
@@ -162,6 +169,7 @@ fn count(name: &str, group: &Group, live: Option<&Live>, cluster: &Cluster, end:
         status,
         filter,
         ahead,
+        has_unwanted: read.is_none(),
     }
 }
 
@@ -183,17 +191,58 @@ fn with_lag(view: &log::View, groups: Vec<Counted>) -> Result<Vec<GroupStatus>> 
         mut status,
         filter,
         ahead,
+        has_unwanted,
     } in groups
     {
-        let wanted: Arc<dyn Fn(&str) -> bool + Send + Sync> =
-            Arc::new(move |topic| filter.wants_topic(topic));
+        let mut reads = match has_unwanted {
+            true => LAG_READ_EVENTS_MAX,
+            false => 0,
+        };
         for (from, to) in ahead.into_iter().filter(|(from, to)| from < to) {
-            let (from, to) = (log::Position::new(from), log::Position::new(to));
-            status.lag += view
-                .count(from, to, record::EVENT, &wanted)
-                .map_err(failure::of_log)?;
+            status.lag += wanted_in(view, (from, to), &filter, &mut reads)?;
         }
         done.push(status);
     }
     Ok(done)
+}
+
+/// How many events in `from..to` a filter wants: by their topics, and by their types while there
+/// are reads left.
+fn wanted_in(
+    view: &log::View,
+    (from, to): (u64, u64),
+    filter: &Arc<Filter>,
+    reads: &mut u64,
+) -> Result<u64> {
+    let wants = filter.clone();
+    let wanted: Arc<dyn Fn(&str) -> bool + Send + Sync> =
+        Arc::new(move |topic| wants.wants_topic(topic));
+    let positions = (log::Position::new(from), log::Position::new(to));
+    let most = view
+        .count(positions.0, positions.1, record::EVENT, &wanted)
+        .map_err(failure::of_log)?;
+    if most > *reads || most == 0 || !filter.has_types() {
+        return Ok(most);
+    }
+    *reads -= most;
+    let mut scan = view.scan(log::Query {
+        from: positions.0,
+        to: Some(positions.1),
+        key: None,
+        topics: Some(wanted),
+        kinds: Some(vec![record::EVENT]),
+        since: None,
+        until: None,
+    });
+    let mut count = 0;
+    while let Some(chunk) = scan.next_chunk().map_err(failure::of_log)? {
+        for entry in chunk.iter() {
+            let is_there = (from..to).contains(&entry.position.get());
+            let is_event = entry.kind == record::EVENT && filter.wants_topic(entry.topic);
+            if is_there && is_event && filter.wants_type(record::envelope_of(&entry)?.kind()) {
+                count += 1;
+            }
+        }
+    }
+    Ok(count)
 }

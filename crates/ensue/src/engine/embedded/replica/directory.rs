@@ -16,6 +16,8 @@ use crate::error::{Error, Result};
 
 /// How many processes of one user may have a copy of the same log on one machine.
 const COPIES_MAX: usize = 256;
+/// What a log has beside single files: segments, their indexes, checkpoints.
+const DIRECTORIES: [&str; 3] = ["log", "idx", "checkpoint"];
 /// How long the message is waited for that tells whether a copy is of this log.
 const PATIENCE: Duration = Duration::from_secs(2);
 
@@ -120,7 +122,7 @@ async fn is_copy(shared: &Shared, replica: &Replica) -> Result<Result<(), String
         .ok_or_else(|| "the server has something else in that place".to_owned()))
 }
 
-/// Removes the files of a log, not the directory.
+/// Removes what a log consists of, and nothing else that may be in the directory.
 fn clear(place: &Path) -> Result<()> {
     let failed = |source| Error::Io {
         what: format!("could not remove the copy in {}", place.display()),
@@ -128,8 +130,11 @@ fn clear(place: &Path) -> Result<()> {
     };
     for entry in std::fs::read_dir(place).map_err(failed)? {
         let path = entry.map_err(failed)?.path();
+        let name = path.file_name().and_then(|name| name.to_str());
+        if path.is_dir() && name.is_some_and(|name| DIRECTORIES.contains(&name)) {
+            std::fs::remove_dir_all(path).map_err(failed)?;
         // The lock stays: somebody may wait for it.
-        if path.is_file() && path.file_name().is_none_or(|name| name != "LOCK") {
+        } else if path.is_file() && name != Some("LOCK") {
             std::fs::remove_file(path).map_err(failed)?;
         }
     }
@@ -154,4 +159,24 @@ fn cache(replica: &Replica) -> Result<PathBuf> {
         source,
     })?;
     Ok(place)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_copy_that_was_cleared_is_as_good_as_new() {
+        let place = tempfile::tempdir().unwrap();
+        let url = format!("embedded:{}", place.path().display());
+        for _ in 0..2 {
+            let engine = crate::connect(&url).await.unwrap();
+            let event = crate::Envelope::builder("t", "k").source("/s").key("k");
+            let batch = vec![event.build().unwrap().into()];
+            let appended = engine.append(batch).await.unwrap();
+            assert!(!appended[0].is_duplicate);
+            engine.close().await.unwrap();
+            clear(place.path()).unwrap();
+        }
+    }
 }
