@@ -118,6 +118,12 @@ impl Batch {
         });
     }
 
+    /// Whether it is appended only when an [`Expect`] holds.
+    #[must_use]
+    pub fn is_conditional(&self) -> bool {
+        !self.expects.is_empty()
+    }
+
     /// The number of records.
     #[must_use]
     pub fn len(&self) -> usize {
