@@ -259,10 +259,12 @@ impl Reader {
             return Ok(());
         };
         replica.time.fetch_max(last.time, Ordering::AcqRel);
-        let is_own = core
-            .outbox
-            .as_ref()
-            .is_some_and(|it| it.writer == last.writer);
+        // One that nobody here waits for any more, because the engine ends, is like any other.
+        let expected = core.outbox.as_mut().map_or(0, |outbox| {
+            let is_own = outbox.writer == last.writer;
+            is_own.then(|| outbox.read_back(last.counter)).unwrap_or(0)
+        });
+        let is_own = expected > 0;
         let mut writing = Writing {
             log: &shared.log,
             boot,
@@ -277,7 +279,7 @@ impl Reader {
         };
         let bytes = frame.body.len();
         let outcomes = match is_own {
-            true => core.fold_own(&mut writing, last.counter, batches)?,
+            true => core.fold_own(&mut writing, batches)?,
             false => {
                 core.fold_other(&mut writing, batches)?;
                 Vec::new()
@@ -360,15 +362,14 @@ impl Core {
     fn fold_own(
         &mut self,
         writing: &mut Writing<'_>,
-        counter: u64,
         batches: Vec<log::Batch>,
     ) -> Result<Vec<Outcome>> {
-        let expected = self.outbox.as_mut().map_or(0, |it| it.read_back(counter));
         let mut outcomes = Vec::with_capacity(batches.len());
-        let last = expected.min(batches.len()).saturating_sub(1);
-        for (number, batch) in batches.into_iter().take(expected).enumerate() {
+        let last = batches.len().saturating_sub(1);
+        for (number, batch) in batches.into_iter().enumerate() {
+            // There is one for each batch of a frame that was sent: both are dropped together.
             let Some(pending) = self.pop_pending() else {
-                break;
+                return Err(Error::Stopped("a frame has more than was sent".to_owned()));
             };
             let these = pending.changes.iter().map(|(_, it)| it);
             let outcome = self.take_in(writing, batch, number == last, these)?;
