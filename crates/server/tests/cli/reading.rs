@@ -216,3 +216,15 @@ fn engines_and_completions_need_no_log() {
         .says("Exit codes")
         .says("tail");
 }
+
+#[test]
+fn the_documentation_says_what_engines_promise() {
+    let page = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/engines.md");
+    let page = std::fs::read_to_string(page).unwrap();
+    let run = Shop::empty().run(&["engines", "--markdown"]).succeeds();
+    let printed = run.out.trim();
+    assert!(
+        page.contains(printed),
+        "put this into docs/engines.md:\n{printed}"
+    );
+}
