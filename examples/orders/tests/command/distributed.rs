@@ -26,30 +26,29 @@ const KILLS: &str = "ORDERS_KILLS";
 /// How often the server is.
 const OUTAGES: &str = "ORDERS_OUTAGES";
 
+/// Set: the whole drill, which is for a release build and takes minutes.
+const WHOLE: &str = "ORDERS_WHOLE";
+
 macro_rules! on {
-    ($server:ident $(, $short:meta)?) => {
+    ($server:ident) => {
         mod $server {
             #[test]
-            $(#[$short])?
             fn killed_now_and_then_it_comes_to_the_same() {
-                super::short(stringify!($server));
-            }
-
-            #[test]
-            #[ignore = "minutes, in a release build: by hand"]
-            fn whole() {
-                super::whole(stringify!($server));
+                let name = stringify!($server);
+                match std::env::var_os(super::WHOLE) {
+                    None => super::short(name),
+                    Some(_) => super::whole(name),
+                }
             }
         }
     };
 }
 
-// Enough for every change: the engines differ in how they write one log, and no more.
+on!(kafka);
 on!(nats);
+on!(postgres);
+on!(rabbitmq);
 on!(redis);
-on!(kafka, ignore = "as the others; by hand");
-on!(postgres, ignore = "as the others; by hand");
-on!(rabbitmq, ignore = "as the others; by hand");
 
 fn short(name: &str) {
     let Some(server) = Server::find(name) else {

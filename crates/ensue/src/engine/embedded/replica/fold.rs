@@ -260,10 +260,10 @@ impl Reader {
         };
         replica.time.fetch_max(last.time, Ordering::AcqRel);
         // One that nobody here waits for any more, because the engine ends, is like any other.
-        let expected = core.outbox.as_mut().map_or(0, |outbox| {
-            let is_own = outbox.writer == last.writer;
-            is_own.then(|| outbox.read_back(last.counter)).unwrap_or(0)
-        });
+        let expected = match &mut core.outbox {
+            Some(outbox) if outbox.writer == last.writer => outbox.read_back(last.counter),
+            _ => 0,
+        };
         let is_own = expected > 0;
         let mut writing = Writing {
             log: &shared.log,
