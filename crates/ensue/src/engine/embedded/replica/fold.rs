@@ -20,7 +20,8 @@ use crate::error::{Error, Result};
 
 /// How much one read asks for.
 const READ_BYTES: usize = 4 * 1024 * 1024;
-/// How long a read waits for something new.
+/// How long a read waits for something new, at the most: a long pause between reads says that this
+/// process knows nothing of the others.
 const PATIENCE: Duration = Duration::from_millis(500);
 /// A batch that has fewer records and bytes takes the frame's mark along: far below what the log
 /// takes as one batch.
@@ -70,9 +71,10 @@ async fn run(shared: Weak<Shared>, mut reader: Reader) {
     // What the last read gave, if there was one.
     let mut messages = None;
     loop {
-        let Some(log) = shared.upgrade().and_then(|shared| {
+        let Some((log, patience)) = shared.upgrade().and_then(|shared| {
             let replica = shared.replica.as_ref()?;
-            Some(replica.shared_log.clone())
+            let patience = PATIENCE.min(replica.lease / 4);
+            Some((replica.shared_log.clone(), patience))
         }) else {
             return;
         };
@@ -84,7 +86,7 @@ async fn run(shared: Weak<Shared>, mut reader: Reader) {
             false => reader.after(messages.as_deref().unwrap_or_default()),
         };
         let read = async {
-            Ok(match log.read(from, READ_BYTES, PATIENCE).await {
+            Ok(match log.read(from, READ_BYTES, patience).await {
                 Ok(messages) => Ok(messages),
                 Err(Error::Unavailable { reason, .. }) => Err(reason),
                 Err(error) => return Err(error),
