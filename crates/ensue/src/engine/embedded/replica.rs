@@ -168,7 +168,7 @@ pub(crate) async fn open(url: Url, port: u16, dial: Dial, clock: Clock) -> Resul
         settings.segment_bytes = SEGMENT_BYTES;
     }
     let lease = lease_of(&url)?;
-    let shared_log = dial_patiently(&url, &server, dial).await?;
+    let shared_log = patiently(&server, || dial(url.clone())).await?;
     let time = Arc::new(AtomicI64::new(0));
     let now = Instant::now();
     let opened = opening();
@@ -224,12 +224,15 @@ fn lease_of(url: &Url) -> Result<Duration> {
     }
 }
 
-/// Connects, trying again for a while when the server is away.
-async fn dial_patiently(url: &Url, server: &Server, dial: Dial) -> Result<Arc<dyn SharedLog>> {
+/// Asks the server, and again for a while when it is away.
+async fn patiently<'a, T>(
+    server: &Server,
+    ask: impl Fn() -> BoxFuture<'a, Result<T>>,
+) -> Result<T> {
     let begin = Instant::now();
     let mut pause = Pause::default();
     loop {
-        match dial(url.clone()).await {
+        match ask().await {
             Err(Error::Unavailable { server: at, reason })
                 if begin.elapsed() < server.connect_timeout =>
             {

@@ -8,7 +8,7 @@ use std::time::Duration;
 use ensue_log as log;
 
 use super::frame::Part;
-use super::{Outbox, Replica, fetch};
+use super::{Outbox, Replica, fetch, patiently};
 use crate::engine::embedded::settings::Settings;
 use crate::engine::embedded::shared::Shared;
 use crate::engine::table::Url;
@@ -108,11 +108,12 @@ async fn is_copy(shared: &Shared, replica: &Replica) -> Result<Result<(), String
     if mark.position + 1 != end {
         return Ok(Err("the process ended within a frame".to_owned()));
     }
-    let log = &replica.shared_log;
-    if log.end().await? <= mark.sequence {
+    // It answered a moment ago, and may be gone since.
+    let (log, server) = (&replica.shared_log, &replica.server);
+    if patiently(server, || log.end()).await? <= mark.sequence {
         return Ok(Err("the server has less than the copy".to_owned()));
     }
-    let found = log.read(mark.sequence, 1, PATIENCE).await?;
+    let found = patiently(server, || log.read(mark.sequence, 1, PATIENCE)).await?;
     let is_same = found.first().is_some_and(|message| {
         let part = Part::read(message.sequence, &message.body);
         message.sequence == mark.sequence && part.is_ok_and(|it| it.checksum == mark.checksum)
