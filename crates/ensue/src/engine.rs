@@ -47,6 +47,8 @@ use crate::topic::TopicPattern;
 
 #[cfg(feature = "embedded")]
 pub mod embedded;
+#[cfg(feature = "embedded")]
+pub use self::embedded::migrate::{Migrated, Progress, Step, migrate};
 
 #[cfg(any(feature = "contract", feature = "embedded"))]
 pub(crate) use self::forward::forward_engine;

@@ -23,6 +23,9 @@ pub struct EngineEntry {
     /// The cargo feature that compiles it in.
     pub feature: &'static str,
     open: Option<Open>,
+    /// What a migration finds there, if it can.
+    #[cfg(feature = "embedded")]
+    place: Option<fn(Url) -> super::embedded::migrate::Place>,
 }
 
 type Open = fn(Url, Clock) -> BoxFuture<'static, Result<SharedEngine>>;
@@ -73,6 +76,25 @@ macro_rules! distributed {
     }};
 }
 
+/// What a migration finds at a distributed engine's URL.
+#[cfg(feature = "embedded")]
+macro_rules! distributed_place {
+    ($feature:literal, $module:ident) => {{
+        #[cfg(feature = $feature)]
+        const PLACE: Option<fn(Url) -> super::embedded::migrate::Place> = {
+            use super::$module;
+            Some(|url| super::embedded::migrate::Place::Server {
+                url,
+                port: $module::PORT,
+                dial: |url| Box::pin($module::connect(url)),
+            })
+        };
+        #[cfg(not(feature = $feature))]
+        const PLACE: Option<fn(Url) -> super::embedded::migrate::Place> = None;
+        PLACE
+    }};
+}
+
 /// What the URLs of a distributed engine take: its own options last.
 macro_rules! distributed_options {
     ($feature:literal, $module:ident) => {{
@@ -96,6 +118,8 @@ const ENGINES: &[EngineEntry] = &[
         options: &[EMBEDDED_OPTIONS],
         feature: "embedded",
         open: EMBEDDED.0,
+        #[cfg(feature = "embedded")]
+        place: Some(super::embedded::migrate::Place::Directory),
     },
     EngineEntry {
         scheme: "memory",
@@ -104,6 +128,8 @@ const ENGINES: &[EngineEntry] = &[
         options: &[EMBEDDED_OPTIONS],
         feature: "embedded",
         open: EMBEDDED.1,
+        #[cfg(feature = "embedded")]
+        place: None,
     },
     EngineEntry {
         scheme: "nats",
@@ -112,6 +138,8 @@ const ENGINES: &[EngineEntry] = &[
         options: distributed_options!("nats", nats),
         feature: "nats",
         open: distributed!("nats", nats),
+        #[cfg(feature = "embedded")]
+        place: distributed_place!("nats", nats),
     },
     EngineEntry {
         scheme: "kafka",
@@ -120,6 +148,8 @@ const ENGINES: &[EngineEntry] = &[
         options: distributed_options!("kafka", kafka),
         feature: "kafka",
         open: distributed!("kafka", kafka),
+        #[cfg(feature = "embedded")]
+        place: distributed_place!("kafka", kafka),
     },
     EngineEntry {
         scheme: "amqp",
@@ -128,6 +158,8 @@ const ENGINES: &[EngineEntry] = &[
         options: distributed_options!("rabbitmq", rabbitmq),
         feature: "rabbitmq",
         open: distributed!("rabbitmq", rabbitmq),
+        #[cfg(feature = "embedded")]
+        place: distributed_place!("rabbitmq", rabbitmq),
     },
     EngineEntry {
         scheme: "redis",
@@ -136,6 +168,8 @@ const ENGINES: &[EngineEntry] = &[
         options: distributed_options!("redis", redis),
         feature: "redis",
         open: distributed!("redis", redis),
+        #[cfg(feature = "embedded")]
+        place: distributed_place!("redis", redis),
     },
     EngineEntry {
         scheme: "postgres",
@@ -144,6 +178,8 @@ const ENGINES: &[EngineEntry] = &[
         options: distributed_options!("postgres", postgres),
         feature: "postgres",
         open: distributed!("postgres", postgres),
+        #[cfg(feature = "embedded")]
+        place: distributed_place!("postgres", postgres),
     },
 ];
 
@@ -236,6 +272,26 @@ pub async fn connect_reader(url: &str) -> Result<SharedEngine> {
         }
     }
     connect(url).await
+}
+
+/// What a migration finds at `url`.
+#[cfg(feature = "embedded")]
+pub(super) fn place_of(url: &str) -> Result<super::embedded::migrate::Place> {
+    let url = Url::parse(url)?;
+    let entry = entry_of(&url)?;
+    if !entry.is_available() {
+        return Err(Error::FeatureMissing {
+            scheme: entry.scheme,
+            feature: entry.feature,
+        });
+    }
+    url.check_options(entry)?;
+    match entry.place {
+        Some(place) => Ok(place(url)),
+        None => Err(Error::Migration(format!(
+            "`{url}` ends with its process: there is nothing to copy from or to"
+        ))),
+    }
 }
 
 fn entry_of(url: &Url) -> Result<&'static EngineEntry> {

@@ -12,6 +12,7 @@ mod shop;
 mod checking;
 mod dead;
 mod following;
+mod migrating;
 mod publishing;
 mod reading;
 mod refusing;

@@ -307,10 +307,10 @@ impl Core {
         shared: &Shared,
         boot: u64,
         batch: log::Batch,
-        mut changes: impl Iterator<Item = &'a Change>,
+        changes: impl Iterator<Item = &'a Change>,
     ) -> Result<Result<log::Receipt, Refusal>> {
-        let refused = changes.find_map(|change| self.state.admit(boot, change).err());
-        if let Some(refusal) = refused {
+        let changes: Vec<&Change> = changes.collect();
+        if let Err(refusal) = self.state.admit_batch(boot, &changes) {
             return Ok(Err(refusal));
         }
         match shared.log.append(batch) {
