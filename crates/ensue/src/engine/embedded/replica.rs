@@ -140,6 +140,12 @@ impl Replica {
         self.lease
     }
 
+    /// Whether the process was heard of after `since`.
+    pub(super) fn has_heard(&self, writer: Writer, since: Instant) -> bool {
+        let heard = self.heard().writers.get(&writer).copied();
+        heard.is_some_and(|at| at > since)
+    }
+
     fn heard(&self) -> MutexGuard<'_, Heard> {
         self.heard.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -449,32 +449,43 @@ impl Schedules {
 
 /// Waits until no other process works on the log: one that was killed is known to be gone when
 /// its lease is over.
+///
+/// # Errors
+/// [`Error::Migration`] as soon as another is heard of.
 #[cfg(feature = "distributed")]
 pub(super) async fn wait_alone(engine: &Embedded) -> Result<()> {
     use std::time::{Duration, Instant};
 
+    /// How long it may take beyond some leases that the others are known to be gone: on a busy
+    /// machine that takes longer than it should.
+    const PATIENCE: Duration = Duration::from_secs(30);
+
     let shared = &engine.shared;
-    let lease = shared
-        .replica
-        .as_ref()
-        .map_or(Duration::ZERO, |it| it.lease());
+    let Some(replica) = &shared.replica else {
+        return Ok(());
+    };
+    let lease = replica.lease();
     let begin = Instant::now();
     loop {
-        let others: Vec<String> = {
+        let others: Vec<_> = {
             let core = shared.core();
             let others = core.state.cluster.iter();
             let others = others.filter(|(boot, _)| *boot != core.boot);
-            others.map(|(_, it)| it.name.clone()).collect()
+            others.map(|(_, it)| (it.writer, it.name.clone())).collect()
         };
         if others.is_empty() {
             return Ok(());
         }
-        if begin.elapsed() > lease * 2 + Duration::from_secs(2) {
+        // What one that was killed has said is read by then; one that lives speaks more often.
+        let since = begin + lease / 2;
+        let lives = others.iter().any(|it| replica.has_heard(it.0, since));
+        if lives || begin.elapsed() > lease * 3 + PATIENCE {
+            let names: Vec<String> = others.into_iter().map(|(_, name)| name).collect();
             return Err(Error::Migration(format!(
                 "somebody works on `{}`: {}; stop the programs that use it, and run the migration \
                  again",
                 engine.url(),
-                others.join(", ")
+                names.join(", ")
             )));
         }
         tokio::time::sleep(lease / 8).await;
