@@ -232,7 +232,7 @@ mod tests {
         fn a_changed_bit_is_noticed(body: Vec<u8>, at: prop::sample::Index, bit in 0..8) {
             let mut bytes = HEAD.frame(&body, 1 << 20).unwrap().remove(0).to_vec();
             let at = at.index(bytes.len());
-            bytes[at] ^= 1 << bit;
+            bytes[at] ^= 1_u8 << bit;
             prop_assert!(Part::read(9, &bytes.into()).is_err());
         }
 
