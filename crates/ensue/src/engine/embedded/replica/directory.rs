@@ -120,17 +120,23 @@ async fn is_copy(shared: &Shared, replica: &Replica) -> Result<Result<(), String
         .ok_or_else(|| "the server has something else in that place".to_owned()))
 }
 
-/// Removes the files of a log, not the directory.
+/// Removes the files of a log, not its directories, and nothing in any others that are there.
 fn clear(place: &Path) -> Result<()> {
     let failed = |source| Error::Io {
         what: format!("could not remove the copy in {}", place.display()),
         source,
     };
-    for entry in std::fs::read_dir(place).map_err(failed)? {
-        let path = entry.map_err(failed)?.path();
-        // The lock stays: somebody may wait for it.
-        if path.is_file() && path.file_name().is_none_or(|name| name != "LOCK") {
-            std::fs::remove_file(path).map_err(failed)?;
+    for part in ["", "log", "idx", "checkpoint"] {
+        let files = match std::fs::read_dir(place.join(part)) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
+            files => files.map_err(failed)?,
+        };
+        for entry in files {
+            let path = entry.map_err(failed)?.path();
+            // The lock stays: somebody may wait for it.
+            if path.is_file() && path.file_name().is_none_or(|name| name != "LOCK") {
+                std::fs::remove_file(path).map_err(failed)?;
+            }
         }
     }
     Ok(())
