@@ -19,7 +19,7 @@ use crate::error::{Error, Result};
 
 /// How much one read asks for.
 const READ_BYTES: usize = 4 * 1024 * 1024;
-/// How long a read waits for something new.
+/// How long a read waits for something new, at the most.
 const PATIENCE: Duration = Duration::from_millis(500);
 
 /// Where reading stands.
@@ -62,9 +62,12 @@ pub(super) fn start(shared: &Arc<Shared>) {
 async fn run(shared: Weak<Shared>, mut reader: Reader) {
     let mut pause = Pause::default();
     loop {
-        let Some(log) = shared.upgrade().and_then(|shared| {
+        let Some((log, patience)) = shared.upgrade().and_then(|shared| {
             let replica = shared.replica.as_ref()?;
-            Some(replica.shared_log.clone())
+            // A read that waits longer counts as a pause, after which this process knows nothing
+            // of the others: it would never take anybody for dead.
+            let patience = PATIENCE.min(replica.lease / 4);
+            Some((replica.shared_log.clone(), patience))
         }) else {
             return;
         };
@@ -75,7 +78,7 @@ async fn run(shared: Weak<Shared>, mut reader: Reader) {
             }),
             false => reader.next,
         };
-        let read = log.read(from, READ_BYTES, PATIENCE).await;
+        let read = log.read(from, READ_BYTES, patience).await;
         drop(log);
         let Some(engine) = shared.upgrade() else {
             return;
