@@ -50,6 +50,8 @@ use crate::topic::TopicPattern;
 
 #[cfg(feature = "embedded")]
 pub mod embedded;
+#[cfg(feature = "embedded")]
+pub use self::embedded::migrate::{Migrated, Progress, Step, migrate};
 
 pub use self::doctor::{Finding, examine};
 #[cfg(any(feature = "contract", feature = "embedded"))]

@@ -145,6 +145,10 @@ pub enum Error {
         /// What it changed.
         what: &'static str,
     },
+    /// A log cannot be copied to another engine, or has been in part only. The log that is copied
+    /// is as it was.
+    #[error("{0}")]
+    Migration(String),
     /// A service, a handler or a setting contradicts itself. Nothing was started.
     #[error("{0}")]
     Configuration(String),

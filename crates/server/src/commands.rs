@@ -8,6 +8,7 @@ pub(crate) mod describe;
 pub(crate) mod doctor;
 pub(crate) mod engines;
 pub(crate) mod groups;
+pub(crate) mod migrate;
 pub(crate) mod publish;
 pub(crate) mod reset;
 pub(crate) mod schedule;

@@ -54,6 +54,7 @@ mod keeper;
 mod lanes;
 mod live;
 mod member;
+pub(crate) mod migrate;
 mod operate;
 mod outgoing;
 mod query;
@@ -179,6 +180,7 @@ impl Embedded {
     /// [`Error::Locked`] when somebody else owns it, [`Error::Corrupt`] when it is damaged.
     pub async fn open(storage: Arc<dyn log::Storage>, settings: Settings) -> Result<Self> {
         let shared = Arc::new(blocking(move || Shared::open(storage, settings)).await?);
+        shared.check_whole()?;
         shared.start();
         Ok(Self { shared })
     }

@@ -34,6 +34,9 @@ pub struct EngineEntry {
     /// Connects to the shared log of a distributed engine.
     #[cfg(feature = "distributed")]
     pub(super) dial: Option<Dial>,
+    /// What a migration finds there, if it can.
+    #[cfg(feature = "embedded")]
+    place: Option<fn(Url) -> super::embedded::migrate::Place>,
 }
 
 type Open = fn(Url, Clock) -> BoxFuture<'static, Result<SharedEngine>>;
@@ -96,6 +99,25 @@ macro_rules! dial {
     }};
 }
 
+/// What a migration finds at a distributed engine's URL.
+#[cfg(feature = "embedded")]
+macro_rules! distributed_place {
+    ($feature:literal, $module:ident) => {{
+        #[cfg(feature = $feature)]
+        const PLACE: Option<fn(Url) -> super::embedded::migrate::Place> = {
+            use super::$module;
+            Some(|url| super::embedded::migrate::Place::Server {
+                url,
+                port: $module::PORT,
+                dial: |url| Box::pin($module::connect(url)),
+            })
+        };
+        #[cfg(not(feature = $feature))]
+        const PLACE: Option<fn(Url) -> super::embedded::migrate::Place> = None;
+        PLACE
+    }};
+}
+
 /// What the URLs of a distributed engine take: its own options last.
 macro_rules! distributed_options {
     ($feature:literal, $module:ident) => {{
@@ -151,6 +173,8 @@ const ENGINES: &[EngineEntry] = &[
         open: EMBEDDED.0,
         #[cfg(feature = "distributed")]
         dial: None,
+        #[cfg(feature = "embedded")]
+        place: Some(super::embedded::migrate::Place::Directory),
     },
     EngineEntry {
         scheme: "memory",
@@ -163,6 +187,8 @@ const ENGINES: &[EngineEntry] = &[
         open: EMBEDDED.1,
         #[cfg(feature = "distributed")]
         dial: None,
+        #[cfg(feature = "embedded")]
+        place: None,
     },
     EngineEntry {
         scheme: "nats",
@@ -175,6 +201,8 @@ const ENGINES: &[EngineEntry] = &[
         open: distributed!("nats", nats),
         #[cfg(feature = "distributed")]
         dial: dial!("nats", nats),
+        #[cfg(feature = "embedded")]
+        place: distributed_place!("nats", nats),
     },
     EngineEntry {
         scheme: "kafka",
@@ -187,6 +215,8 @@ const ENGINES: &[EngineEntry] = &[
         open: distributed!("kafka", kafka),
         #[cfg(feature = "distributed")]
         dial: dial!("kafka", kafka),
+        #[cfg(feature = "embedded")]
+        place: distributed_place!("kafka", kafka),
     },
     EngineEntry {
         scheme: "amqp",
@@ -199,6 +229,8 @@ const ENGINES: &[EngineEntry] = &[
         open: distributed!("rabbitmq", rabbitmq),
         #[cfg(feature = "distributed")]
         dial: dial!("rabbitmq", rabbitmq),
+        #[cfg(feature = "embedded")]
+        place: distributed_place!("rabbitmq", rabbitmq),
     },
     EngineEntry {
         scheme: "redis",
@@ -211,6 +243,8 @@ const ENGINES: &[EngineEntry] = &[
         open: distributed!("redis", redis),
         #[cfg(feature = "distributed")]
         dial: dial!("redis", redis),
+        #[cfg(feature = "embedded")]
+        place: distributed_place!("redis", redis),
     },
     EngineEntry {
         scheme: "postgres",
@@ -223,6 +257,8 @@ const ENGINES: &[EngineEntry] = &[
         open: distributed!("postgres", postgres),
         #[cfg(feature = "distributed")]
         dial: dial!("postgres", postgres),
+        #[cfg(feature = "embedded")]
+        place: distributed_place!("postgres", postgres),
     },
 ];
 
@@ -341,6 +377,27 @@ pub async fn connect_reader(url: &str) -> Result<SharedEngine> {
 }
 
 pub(super) fn entry_of(url: &Url) -> Result<&'static EngineEntry> {
+/// What a migration finds at `url`.
+#[cfg(feature = "embedded")]
+pub(super) fn place_of(url: &str) -> Result<super::embedded::migrate::Place> {
+    let url = Url::parse(url)?;
+    let entry = entry_of(&url)?;
+    if !entry.is_available() {
+        return Err(Error::FeatureMissing {
+            scheme: entry.scheme,
+            feature: entry.feature,
+        });
+    }
+    url.check_options(entry)?;
+    match entry.place {
+        Some(place) => Ok(place(url)),
+        None => Err(Error::Migration(format!(
+            "`{url}` ends with its process: there is nothing to copy from or to"
+        ))),
+    }
+}
+
+fn entry_of(url: &Url) -> Result<&'static EngineEntry> {
     let entry = ENGINES.iter().find(|entry| entry.scheme == url.scheme);
     entry.ok_or_else(|| url.invalid(format!("`{}` is not an engine", url.scheme)))
 }

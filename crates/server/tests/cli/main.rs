@@ -13,6 +13,7 @@ mod checking;
 mod dead;
 mod doctor;
 mod following;
+mod migrating;
 mod publishing;
 mod reading;
 mod refusing;

@@ -8,8 +8,47 @@ use super::replica::Refusal;
 use super::state::State;
 
 impl State {
+    /// Whether a batch of the process `boot` with these control records may happen now.
+    pub(super) fn admit_batch(&self, boot: u64, changes: &[&Change]) -> Result<(), Refusal> {
+        // A batch of events alone has nothing else that would say so.
+        if changes.is_empty() {
+            self.admit_beside_migration(boot)?;
+        }
+        changes
+            .iter()
+            .try_for_each(|change| self.admit(boot, change))
+    }
+
+    /// While another log is copied into this one, only whoever copies writes.
+    fn admit_beside_migration(&self, boot: u64) -> Result<(), Refusal> {
+        match self.unfinished_migration() {
+            Some(migration) if migration.boot != boot => {
+                Err(Refusal::Impossible(migration.unfinished()))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether the process may begin to copy another log into this one: only when it is alone.
+    fn admit_migration(&self, boot: u64, named: u64) -> Result<(), Refusal> {
+        let is_alone = self.cluster.iter().all(|(other, _)| other == boot);
+        let is_empty = self.migration.is_none() && self.holds_nothing();
+        if named == boot && is_alone && (is_empty || self.unfinished_migration().is_some()) {
+            return Ok(());
+        }
+        Err(Refusal::Impossible(
+            "another process works on the log, or it holds something else".to_owned(),
+        ))
+    }
+
     /// Whether a record of the process `boot` may happen now.
-    pub(super) fn admit(&self, boot: u64, change: &Change) -> Result<(), Refusal> {
+    fn admit(&self, boot: u64, change: &Change) -> Result<(), Refusal> {
+        if !matches!(
+            change,
+            Change::Opened(_) | Change::Gone(_) | Change::Migrating(_)
+        ) {
+            self.admit_beside_migration(boot)?;
+        }
         match change {
             Change::Joined(joined) => {
                 if joined.boot != boot {
@@ -41,6 +80,11 @@ impl State {
                     _ => Err(Refusal::Overtaken("the process lives, or is gone already")),
                 }
             }
+            Change::Migrating(migrating) => self.admit_migration(boot, migrating.boot),
+            Change::Restored(_) | Change::Migrated(_) => match self.unfinished_migration() {
+                Some(_) => Ok(()),
+                None => Err(Refusal::Overtaken("the migration is over")),
+            },
             Change::Framed(_) => Err(Refusal::Impossible("only the fold writes this".to_owned())),
             Change::Left(_)
             | Change::Reset(_)

@@ -70,6 +70,17 @@ impl Cells {
         }
     }
 
+    /// All of them, in no order.
+    pub(super) fn iter(&self) -> impl Iterator<Item = Cell> {
+        let cells = self.pieces.iter().flat_map(|piece| piece.iter());
+        cells.map(|((topic, key, name), value)| Cell {
+            topic: topic.to_string(),
+            key: key.to_string(),
+            name: name.to_string(),
+            value: Some(Binary(value.clone())),
+        })
+    }
+
     /// What they take, for `state_bytes_max`.
     pub(super) fn bytes(&self) -> usize {
         self.bytes
@@ -98,13 +109,7 @@ fn size(texts: usize, value: &Bytes) -> usize {
 
 impl Serialize for Cells {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let cells = self.pieces.iter().flat_map(|piece| piece.iter());
-        serializer.collect_seq(cells.map(|((topic, key, name), value)| Cell {
-            topic: topic.to_string(),
-            key: key.to_string(),
-            name: name.to_string(),
-            value: Some(Binary(value.clone())),
-        }))
+        serializer.collect_seq(self.iter())
     }
 }
 

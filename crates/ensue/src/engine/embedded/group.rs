@@ -9,7 +9,7 @@ use super::cells::Cells;
 use super::cluster::Cluster;
 use super::lanes::Lanes;
 use super::ranges::Ranges;
-use super::record::{Begin, Begun, Change, Committed, Joined};
+use super::record::{Begin, Begun, Change, Committed, Joined, Restored};
 use super::shares::Shares;
 use crate::topic::TopicPattern;
 
@@ -116,7 +116,23 @@ impl Group {
             | Change::Cancelled(_)
             | Change::Opened(_)
             | Change::Gone(_)
-            | Change::Framed(_) => {}
+            | Change::Framed(_)
+            | Change::Migrating(_)
+            | Change::Restored(_)
+            | Change::Migrated(_) => {}
+        }
+    }
+
+    /// Takes what a migration brings of it.
+    pub(super) fn restore(&mut self, restored: &Restored) {
+        match restored.is_first {
+            true => self.clone_from(&restored.part),
+            false => {
+                self.lanes.extend(&restored.part.lanes);
+                for cell in restored.part.cells.iter() {
+                    self.cells.write(&cell);
+                }
+            }
         }
     }
 

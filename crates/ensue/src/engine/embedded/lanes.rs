@@ -135,6 +135,24 @@ impl Lanes {
         self.items.len() - self.retrying - self.dead
     }
 
+    /// Everything that was put aside, in the order of positions.
+    pub(super) fn items(&self) -> impl Iterator<Item = (u64, &Item)> {
+        self.items.iter().map(|(position, item)| (*position, item))
+    }
+
+    /// Adds what another has put aside.
+    pub(super) fn extend(&mut self, other: &Self) {
+        for (position, item) in other.items() {
+            self.insert(position, item.clone());
+        }
+    }
+
+    /// Puts an event aside as it was put aside elsewhere.
+    pub(super) fn insert(&mut self, position: u64, item: Item) {
+        self.remove(position);
+        self.put(position, item);
+    }
+
     pub(super) fn item(&self, position: u64) -> Option<&Item> {
         self.items.get(&position)
     }

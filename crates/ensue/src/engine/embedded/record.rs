@@ -24,8 +24,11 @@
 //! | 13 | `_ensue.processes` | empty | a process is gone: it said so, or others did |
 //! | 14 | `_ensue.groups` | group | a process gave slots of the group away |
 //! | 15 | `_ensue.processes` | empty | a frame of the shared log ended here |
+//! | 16 | `_ensue.migration` | empty | another log is being copied into this one, which was empty |
+//! | 17 | `_ensue.groups` | group | a group of that log, or a part of one, with this log's positions |
+//! | 18 | `_ensue.migration` | empty | the copy is complete |
 //!
-//! The last four are in replicas of a shared log only.
+//! Those of 12 to 15 are in replicas of a shared log only.
 
 use bytes::Bytes;
 use ensue_log as log;
@@ -33,6 +36,7 @@ use serde::{Deserialize, Serialize};
 
 use super::binary::Binary;
 use super::cluster::Writer;
+use super::group::Group;
 use super::ranges::Settled;
 use crate::engine::DeathCause;
 use crate::error::{Error, Result};
@@ -47,6 +51,7 @@ pub(super) const CONTROL: &str = "_ensue.";
 const GROUPS: &str = "_ensue.groups";
 const SCHEDULES: &str = "_ensue.schedules";
 const PROCESSES: &str = "_ensue.processes";
+const MIGRATION: &str = "_ensue.migration";
 /// The longest reason that is kept, in bytes; what is longer is cut.
 pub(super) const REASON_BYTES_MAX: usize = 1024;
 
@@ -68,6 +73,9 @@ pub(super) enum Change {
     Gone(Gone),
     Released(Released),
     Framed(Framed),
+    Migrating(Migrating),
+    Restored(Restored),
+    Migrated(Migrated),
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -262,6 +270,30 @@ pub(super) struct Framed {
     pub(super) resume: u64,
 }
 
+/// Groups and schedules that an interrupted copy left are forgotten, its events stay.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct Migrating {
+    /// The URL of the other log, without secrets: for people.
+    pub(super) from: String,
+    /// The process that copies: nobody else may write until it is done.
+    pub(super) boot: u64,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct Restored {
+    pub(super) group: String,
+    /// Whether it replaces what is there of the group; otherwise it adds to it.
+    pub(super) is_first: bool,
+    /// The group; of what is large (what it put aside, its state), a part.
+    pub(super) part: Box<Group>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct Migrated {
+    /// How many events were copied.
+    pub(super) events: u64,
+}
+
 impl Change {
     /// The group that it concerns, if it concerns one.
     pub(super) fn group(&self) -> Option<&str> {
@@ -273,14 +305,17 @@ impl Change {
             | Self::Discarded(Discarded { group, .. })
             | Self::Reset(Reset { group, .. })
             | Self::Deleted(Deleted { group, .. })
-            | Self::Released(Released { group, .. }) => Some(group),
+            | Self::Released(Released { group, .. })
+            | Self::Restored(Restored { group, .. }) => Some(group),
             Self::Committed(committed) => Some(&committed.group),
             Self::Scheduled(_)
             | Self::Fired(_)
             | Self::Cancelled(_)
             | Self::Opened(_)
             | Self::Gone(_)
-            | Self::Framed(_) => None,
+            | Self::Framed(_)
+            | Self::Migrating(_)
+            | Self::Migrated(_) => None,
         }
     }
 
@@ -314,6 +349,9 @@ impl Change {
             Self::Gone(body) => (13, to(body)?),
             Self::Released(body) => (14, to(body)?),
             Self::Framed(body) => (15, to(body)?),
+            Self::Migrating(body) => (16, to(body)?),
+            Self::Restored(body) => (17, to(body)?),
+            Self::Migrated(body) => (18, to(body)?),
         })
     }
 
@@ -326,6 +364,7 @@ impl Change {
             Self::Scheduled(scheduled) => (SCHEDULES, scheduled.id.as_str()),
             Self::Fired(_) | Self::Cancelled(_) => (SCHEDULES, ""),
             Self::Opened(_) | Self::Gone(_) | Self::Framed(_) => (PROCESSES, ""),
+            Self::Migrating(_) | Self::Migrated(_) => (MIGRATION, ""),
             _ => (GROUPS, self.group().unwrap_or_default()),
         };
         let (key, body) = (key.as_bytes(), body.as_slice());
@@ -360,6 +399,9 @@ impl Change {
             13 => from(body).map(Self::Gone),
             14 => from(body).map(Self::Released),
             15 => from(body).map(Self::Framed),
+            16 => from(body).map(Self::Migrating),
+            17 => from(body).map(Self::Restored),
+            18 => from(body).map(Self::Migrated),
             unknown => {
                 return Err(Error::Corrupt(format!(
                     "the record at position {position} has the kind {unknown}, which this version \

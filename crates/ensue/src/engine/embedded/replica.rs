@@ -57,7 +57,7 @@ use super::shared::Shared;
 use super::{Embedded, Settings, failure, fetch};
 use crate::engine::shared_log::{Server, SharedLog};
 use crate::engine::table::Url;
-use crate::engine::{Atomicity, DedupWindow, Guarantees, SharedEngine, duration};
+use crate::engine::{Atomicity, DedupWindow, Engine as _, Guarantees, SharedEngine, duration};
 use crate::error::{Error, Result};
 use crate::time::Clock;
 
@@ -135,6 +135,17 @@ struct Heard {
 }
 
 impl Replica {
+    /// How long a silent process keeps its keys.
+    pub(super) fn lease(&self) -> Duration {
+        self.lease
+    }
+
+    /// Whether the process was heard of after `since`.
+    pub(super) fn has_heard(&self, writer: Writer, since: Instant) -> bool {
+        let heard = self.heard().writers.get(&writer).copied();
+        heard.is_some_and(|at| at > since)
+    }
+
     fn heard(&self) -> MutexGuard<'_, Heard> {
         self.heard.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -161,6 +172,33 @@ impl Replica {
 /// [`Error::Url`], [`Error::Unavailable`] when the server is away for `connect_timeout`,
 /// [`Error::Unfit`] when it cannot be used.
 pub(crate) async fn open(url: Url, port: u16, dial: Dial, clock: Clock) -> Result<SharedEngine> {
+    let shared = open_shared(url, port, dial, clock, Shared::start).await?;
+    let engine = Embedded { shared };
+    if let Err(error) = engine.shared.check_whole() {
+        engine.close().await?;
+        return Err(error);
+    }
+    Ok(Arc::new(engine))
+}
+
+/// [`open`] without the tasks of the engine that is on it: nothing happens there by itself.
+pub(super) async fn open_quietly(
+    url: Url,
+    port: u16,
+    dial: Dial,
+    clock: Clock,
+) -> Result<Embedded> {
+    let shared = open_shared(url, port, dial, clock, |_| {}).await?;
+    Ok(Embedded { shared })
+}
+
+async fn open_shared(
+    url: Url,
+    port: u16,
+    dial: Dial,
+    clock: Clock,
+    start: fn(&Arc<Shared>),
+) -> Result<Arc<Shared>> {
     let server = Server::of(&url, port)?;
     let mut settings = Settings::of(&url, clock)?;
     settings.durability = log::Durability::Os;
@@ -190,18 +228,17 @@ pub(crate) async fn open(url: Url, port: u16, dial: Dial, clock: Clock) -> Resul
     };
     let shared = directory::open(&url, settings, replica, outbox).await?;
     let opened = shared.core().introduce(opened).ok_or(Error::Closed)?;
-    shared.start();
+    start(&shared);
     fold::start(&shared);
     send::start(&shared);
     lease::start(&shared);
     match opened.await {
-        Ok(_) => {}
+        Ok(_) => Ok(shared),
         Err(error) => {
             shared.stop_tasks();
-            return Err(error);
+            Err(error)
         }
     }
-    Ok(Arc::new(Embedded { shared }))
 }
 
 /// What this process introduces itself with: a name that no other has.

@@ -108,6 +108,14 @@ impl Shared {
         }
     }
 
+    /// Refuses a log that another one was copied into in part.
+    pub(super) fn check_whole(&self) -> Result<()> {
+        match self.core().state.unfinished_migration() {
+            Some(migration) => Err(Error::Migration(migration.unfinished())),
+            None => Ok(()),
+        }
+    }
+
     /// Completes when the ids of the dedup window are in memory, so that no append reads them.
     pub(super) async fn warm(self: &Arc<Self>) -> Result<()> {
         let load = || async {

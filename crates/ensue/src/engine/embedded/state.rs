@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::cluster::Cluster;
 use super::group::Group;
+use super::migrate::Migration;
 use super::record::{CONTROL, Change};
 use super::schedule::Schedules;
 use crate::error::{Error, Result};
@@ -25,6 +26,9 @@ pub(super) struct State {
     pub(super) schedules: Schedules,
     #[serde(default)]
     pub(super) cluster: Cluster,
+    /// Where the log came from, if it is the copy of another engine's.
+    #[serde(default)]
+    pub(super) migration: Option<Migration>,
 }
 
 impl State {
@@ -55,6 +59,20 @@ impl State {
                 groups.for_each(|group| group.share(&self.cluster));
             }
             Change::Framed(framed) => self.cluster.framed(position, framed),
+            Change::Migrating(migrating) => {
+                self.groups.clear();
+                self.schedules = Schedules::default();
+                self.migration = Some(Migration::of(migrating));
+            }
+            Change::Restored(restored) => {
+                let group = self.groups.entry(restored.group.clone()).or_default();
+                group.restore(restored);
+            }
+            Change::Migrated(_) => {
+                if let Some(migration) = &mut self.migration {
+                    migration.is_complete = true;
+                }
+            }
             _ => {}
         }
         if let Some(group) = change.group().and_then(|name| self.groups.get_mut(name)) {
@@ -93,6 +111,7 @@ impl State {
             groups: &self.groups,
             schedules: &self.schedules,
             cluster: &self.cluster,
+            migration: &self.migration,
         };
         stored
             .serialize(&mut serializer)
@@ -154,4 +173,5 @@ struct Stored<'a> {
     groups: &'a BTreeMap<String, Group>,
     schedules: &'a Schedules,
     cluster: &'a Cluster,
+    migration: &'a Option<Migration>,
 }

@@ -393,10 +393,10 @@ impl Core {
         writing: &mut Writing<'_>,
         batch: log::Batch,
         is_last: bool,
-        mut changes: impl Iterator<Item = &'a Change>,
+        changes: impl Iterator<Item = &'a Change>,
     ) -> Result<Result<log::Receipt, Refusal>> {
-        let refused = changes.find_map(|change| self.state.admit(writing.boot, change).err());
-        if let Some(refusal) = refused {
+        let changes: Vec<&Change> = changes.collect();
+        if let Err(refusal) = self.state.admit_batch(writing.boot, &changes) {
             return Ok(Err(refusal));
         }
         match writing.append(batch, is_last) {
