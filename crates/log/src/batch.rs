@@ -136,6 +136,12 @@ impl Batch {
         self.bytes.len()
     }
 
+    /// Whether it is appended only if something it expects holds.
+    #[must_use]
+    pub fn is_conditional(&self) -> bool {
+        !self.expects.is_empty()
+    }
+
     /// Fills in the hashes, outside of any lock.
     pub(crate) fn hash_keys(&mut self, hash_key: HashKey) {
         let mut rest = self.bytes.as_slice();

@@ -310,7 +310,10 @@ impl Writing<'_> {
         if !is_last {
             return self.submit(batch);
         }
-        let takes_mark = batch.len() < MARKED_RECORDS_MAX && batch.bytes() < MARKED_BYTES_MAX;
+        // A batch of duplicates need not meet its expectations again, one with a mark would have to.
+        let takes_mark = !batch.is_conditional()
+            && batch.len() < MARKED_RECORDS_MAX
+            && batch.bytes() < MARKED_BYTES_MAX;
         if takes_mark && self.mark.push_to(&mut batch).is_ok() {
             let receipt = self.log.append(batch)?;
             self.marked = receipt.position(receipt.len().saturating_sub(1));
