@@ -376,7 +376,6 @@ pub async fn connect_reader(url: &str) -> Result<SharedEngine> {
     connect(url).await
 }
 
-pub(super) fn entry_of(url: &Url) -> Result<&'static EngineEntry> {
 /// What a migration finds at `url`.
 #[cfg(feature = "embedded")]
 pub(super) fn place_of(url: &str) -> Result<super::embedded::migrate::Place> {
@@ -397,7 +396,7 @@ pub(super) fn place_of(url: &str) -> Result<super::embedded::migrate::Place> {
     }
 }
 
-fn entry_of(url: &Url) -> Result<&'static EngineEntry> {
+pub(super) fn entry_of(url: &Url) -> Result<&'static EngineEntry> {
     let entry = ENGINES.iter().find(|entry| entry.scheme == url.scheme);
     entry.ok_or_else(|| url.invalid(format!("`{}` is not an engine", url.scheme)))
 }
