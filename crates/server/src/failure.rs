@@ -150,8 +150,6 @@ fn kind(error: &Error) -> &'static str {
         Error::Configuration(_) => "configuration",
         Error::Deadline { .. } => "deadline",
         Error::RequestFailed(_) => "request_failed",
-        Error::Unavailable { .. } => "unavailable",
-        Error::Unfit { .. } => "unfit",
         Error::Io { .. } => "io",
         _ => "other",
     }

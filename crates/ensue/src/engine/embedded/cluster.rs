@@ -86,6 +86,12 @@ impl Cluster {
     pub(super) fn is_alive(&self, boot: u64) -> bool {
         self.processes.contains_key(&boot)
     }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = (u64, &Process)> {
+        self.processes
+            .iter()
+            .map(|(boot, process)| (*boot, process))
+    }
 }
 
 /// What the shared log's fold asks.
@@ -93,12 +99,6 @@ impl Cluster {
 impl Cluster {
     pub(super) fn get(&self, boot: u64) -> Option<&Process> {
         self.processes.get(&boot)
-    }
-
-    pub(super) fn iter(&self) -> impl Iterator<Item = (u64, &Process)> {
-        self.processes
-            .iter()
-            .map(|(boot, process)| (*boot, process))
     }
 
     pub(super) fn of_writer(&self, writer: Writer) -> Option<(u64, &Process)> {
