@@ -356,6 +356,12 @@ async fn goes_on(url: &str) {
     engine.close().await.unwrap();
 }
 
+#[cfg(feature = "kafka")]
+#[tokio::test(flavor = "multi_thread")]
+async fn to_kafka_and_back() {
+    there_and_back("kafka").await;
+}
+
 #[cfg(feature = "nats")]
 #[tokio::test(flavor = "multi_thread")]
 async fn to_nats_and_back() {
