@@ -259,10 +259,11 @@ impl Reader {
             return Ok(());
         };
         replica.time.fetch_max(last.time, Ordering::AcqRel);
+        // Whoever was halted knows nothing of its batches any more, but its copy has to have them.
         let is_own = core
             .outbox
             .as_ref()
-            .is_some_and(|it| it.writer == last.writer);
+            .is_some_and(|it| it.writer == last.writer && !it.is_halted());
         let mut writing = Writing {
             log: &shared.log,
             boot,
