@@ -111,13 +111,13 @@ pub(crate) struct TestServers {
 }
 
 impl TestServers {
-    /// Starts what can be started of the usual servers.
+    /// Starts what can be started: of NATS, the oldest that is supported as well.
     pub(crate) fn start() -> Result<Self, String> {
         let place = Place::of_target()?;
         let _lock = Lock::take(&place.programs)?;
         let before = State::read(&place.state())?;
         let (mut missing, mut started) = (Vec::new(), Vec::new());
-        for server in SERVERS.iter().filter(|server| server.is_usual) {
+        for server in SERVERS {
             match up(&place, &[server.name.to_owned()]) {
                 Ok(()) if before.get(server.name).is_none() => started.push(server.name.to_owned()),
                 Ok(()) => {}

@@ -81,8 +81,12 @@ impl EmbeddedMember {
             };
             match shared.record(vec![Change::Joined(joined)]).await {
                 Ok(()) => break member,
-                // Somebody in another process has this number.
-                Err(Error::Overtaken { .. }) => member.has_left.store(true, Ordering::Release),
+                // Somebody in another process has this number, or this process was taken for dead
+                // meanwhile and has another name now.
+                Err(Error::Overtaken { .. } | Error::Fenced { .. }) => {
+                    member.has_left.store(true, Ordering::Release);
+                    shared.check_open()?;
+                }
                 Err(error) => return Err(error),
             }
         };

@@ -18,6 +18,8 @@ use crate::error::{Error, Result};
 const COPIES_MAX: usize = 256;
 /// What a log has beside single files: segments, their indexes, checkpoints.
 const DIRECTORIES: [&str; 3] = ["log", "idx", "checkpoint"];
+/// The file that says that a directory is a copy's.
+const SIGN: &str = "COPY";
 /// How long the message is waited for that tells whether a copy is of this log.
 const PATIENCE: Duration = Duration::from_secs(2);
 
@@ -67,6 +69,8 @@ async fn open_at(place: &Path, settings: &Settings, replica: &Replica) -> Result
             ..settings.log_options()
         };
         let shown = place.clone();
+        let checked = place.clone();
+        fetch::blocking(move || claim(&checked)).await?;
         let storage = Arc::new(log::storage::File::new(&place));
         let opened = fetch::blocking(move || Shared::open_with(storage, settings, options)).await;
         let why = match opened {
@@ -91,6 +95,28 @@ async fn open_at(place: &Path, settings: &Settings, replica: &Replica) -> Result
         fetch::blocking(move || clear(&shown)).await?;
     }
     Err(Error::Closed)
+}
+
+/// Says that the directory is a copy's, which may be made anew at any time: never one that holds
+/// something else.
+fn claim(place: &Path) -> Result<()> {
+    let failed = |source| Error::Io {
+        what: format!("could not use {} for a copy", place.display()),
+        source,
+    };
+    std::fs::create_dir_all(place).map_err(failed)?;
+    let sign = place.join(SIGN);
+    if sign.exists() {
+        return Ok(());
+    }
+    if std::fs::read_dir(place).map_err(failed)?.next().is_some() {
+        return Err(Error::Configuration(format!(
+            "the directory {} holds something that is not the copy of a shared log; `replica` \
+             needs an empty one",
+            place.display()
+        )));
+    }
+    std::fs::write(sign, "The copy of a shared log, made anew when needed.\n").map_err(failed)
 }
 
 /// Whether what was opened is a whole copy of what the server has; if not, why.
@@ -135,7 +161,7 @@ fn clear(place: &Path) -> Result<()> {
         if path.is_dir() && name.is_some_and(|name| DIRECTORIES.contains(&name)) {
             std::fs::remove_dir_all(path).map_err(failed)?;
         // The lock stays: somebody may wait for it.
-        } else if path.is_file() && name != Some("LOCK") {
+        } else if path.is_file() && name != Some("LOCK") && name != Some(SIGN) {
             std::fs::remove_file(path).map_err(failed)?;
         }
     }
@@ -179,5 +205,15 @@ mod tests {
             engine.close().await.unwrap();
             clear(place.path()).unwrap();
         }
+    }
+
+    #[test]
+    fn what_is_no_copy_is_left_alone() {
+        let place = tempfile::tempdir().unwrap();
+        claim(&place.path().join("new")).unwrap();
+        claim(&place.path().join("new")).unwrap();
+        std::fs::write(place.path().join("thesis.txt"), "ten years").unwrap();
+        let error = claim(place.path()).unwrap_err().to_string();
+        assert!(error.contains("is not the copy"), "{error}");
     }
 }
