@@ -11,7 +11,7 @@ use crate::steps::{Outcome, Steps, run};
 use crate::{deny, tidy};
 
 /// How many tests run side by side.
-const TEST_THREADS: &str = "6";
+const TEST_THREADS: &str = "4";
 
 /// Check formatting, lints, rules, tests, documentation and dependencies
 #[derive(Args, Debug)]

@@ -32,7 +32,7 @@ use crate::error::{Error, Result};
 const RETURN: Duration = Duration::from_secs(90);
 /// How long a call may take beyond its patience: the contract's five seconds, and what a busy
 /// machine adds.
-const CALL: Duration = Duration::from_secs(10);
+const CALL: Duration = Duration::from_secs(40);
 const READ_BYTES_MAX: usize = 1024 * 1024;
 
 pub(crate) type Connect = fn(Url) -> BoxFuture<'static, Result<Arc<dyn SharedLog>>>;
