@@ -384,7 +384,9 @@ async fn join_all(tasks: &mut JoinSet<(Arc<str>, Result<()>)>) -> Result<()> {
     first
 }
 
-async fn asked_to_stop() {
+/// Completes when somebody presses Ctrl-C, or a supervisor asks the process to end (SIGTERM): what
+/// [`App::run`] waits for, for those who wait for something else besides.
+pub async fn asked_to_stop() {
     #[cfg(unix)]
     {
         use tokio::signal::unix::{SignalKind, signal};

@@ -118,7 +118,7 @@ mod topic;
 pub mod __private;
 
 pub use crate::app::{
-    App, Description, HandlerDescription, IN_FLIGHT_MAX, Running, ServiceDescription,
+    App, Description, HandlerDescription, IN_FLIGHT_MAX, Running, ServiceDescription, asked_to_stop,
 };
 pub use crate::effect::{Effects, IntoEffects, Outgoing, Reply};
 pub use crate::engine::{

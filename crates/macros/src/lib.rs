@@ -37,6 +37,16 @@ use proc_macro::TokenStream;
 /// ```
 ///
 /// `Serialize` and `Deserialize` are serde's: the crate that defines events depends on `serde`.
+/// An event needs both, and does not compile without:
+///
+/// ```compile_fail,E0277
+/// use ensue::prelude::*;
+///
+/// #[derive(Event, Serialize)]
+/// #[event(name = "order.created", topic = "orders")]
+/// struct OrderCreated;
+/// ```
+///
 /// An event has no generic parameters: one name stands for one schema.
 ///
 /// # Options

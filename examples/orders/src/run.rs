@@ -138,7 +138,7 @@ async fn work(args: &Args, world: &dyn World, running: &mut Running) -> Result<W
     tokio::select! {
         worked = through => worked,
         error = running.failed() => Err(error.into()),
-        () = asked_to_stop() => Ok(Worked::Asked),
+        () = ensue::asked_to_stop() => Ok(Worked::Asked),
     }
 }
 
@@ -167,23 +167,4 @@ fn retries(metrics: &Metrics) -> u64 {
 /// How many events of an order's life there are.
 fn events_in(status: &EngineStatus) -> u64 {
     rest::events_of(status, OrderCreated::TOPIC)
-}
-
-/// Completes when somebody presses Ctrl-C, or a supervisor asks the process to end.
-async fn asked_to_stop() {
-    #[cfg(unix)]
-    {
-        use tokio::signal::unix::{SignalKind, signal};
-        if let Ok(mut terminate) = signal(SignalKind::terminate()) {
-            tokio::select! {
-                _ = terminate.recv() => {}
-                _ = tokio::signal::ctrl_c() => {}
-            }
-            return;
-        }
-    }
-    if tokio::signal::ctrl_c().await.is_err() {
-        // Without signals only the work's own end ends it.
-        std::future::pending::<()>().await;
-    }
 }

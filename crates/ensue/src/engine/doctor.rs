@@ -58,8 +58,8 @@ pub async fn examine(url: &str) -> Result<Vec<Finding>> {
         url.check_options(entry)?;
     }
     #[cfg(feature = "distributed")]
-    if let Some(dial) = entry.dial {
-        let log = dial(url).await?;
+    if let Some(way) = entry.way() {
+        let log = (way.dial)(url).await?;
         let findings = log.examine().await;
         log.close().await;
         return findings;

@@ -24,6 +24,7 @@ use tokio_postgres::types::{FromSql, ToSql};
 use self::facts::Facts;
 use self::link::{Link, failure};
 use super::shared_log::socket;
+use super::shared_log::standing::Standing;
 use super::shared_log::witness::{Cursor, check_sizes, parts};
 use super::shared_log::{About, Finding, Message, Server, SharedLog};
 use super::table::Url;
@@ -75,7 +76,7 @@ pub(crate) async fn connect(url: Url) -> Result<Arc<dyn SharedLog>> {
     let (link, facts) = Link::open(&place).await?;
     Ok(Arc::new(Postgres {
         facts: Mutex::new(facts),
-        writer: tokio::sync::Mutex::new(Some(Arc::new(link))),
+        writer: Standing::new(link),
         reading: tokio::sync::Mutex::new(Reading::default()),
         place,
     }))
@@ -97,7 +98,7 @@ struct Postgres {
     place: Place,
     facts: Mutex<Facts>,
     /// For everything but reading; requests follow each other without waiting for answers.
-    writer: tokio::sync::Mutex<Option<Arc<Link>>>,
+    writer: Standing<Link>,
     reading: tokio::sync::Mutex<Reading>,
 }
 
@@ -126,22 +127,13 @@ impl Postgres {
 
     /// The connection for everything but reading, opened anew when there is none.
     async fn writer(&self) -> Result<Arc<Link>> {
-        let mut writer = self.writer.lock().await;
-        if let Some(link) = writer.as_ref().filter(|link| link.is_alive()) {
-            return Ok(link.clone());
-        }
-        *writer = None;
-        let (link, facts) = Link::open(&self.place).await?;
-        self.know(facts);
-        Ok(writer.insert(Arc::new(link)).clone())
+        self.writer.get(Link::is_alive, self.open()).await
     }
 
-    /// Gives up the connection for everything but reading, if it is still this one.
-    async fn give_up(&self, link: &Arc<Link>) {
-        let mut writer = self.writer.lock().await;
-        if writer.as_ref().is_some_and(|it| Arc::ptr_eq(it, link)) {
-            *writer = None;
-        }
+    async fn open(&self) -> Result<Link> {
+        let (link, facts) = Link::open(&self.place).await?;
+        self.know(facts);
+        Ok(link)
     }
 
     async fn append_all(&self, messages: Vec<Bytes>) -> Result<()> {
@@ -150,7 +142,7 @@ impl Postgres {
             let link = self.writer().await?;
             let appended = self.append_part(&link, part).await;
             if appended.is_err() {
-                self.give_up(&link).await;
+                self.writer.give_up(&link).await;
             }
             appended?;
         }
@@ -220,8 +212,7 @@ impl Postgres {
     /// A connection for reading, to a server that still has what was read.
     async fn reader(&self, cursor: &Cursor) -> Result<Link> {
         let server = &self.place.server;
-        let (link, facts) = Link::open(&self.place).await?;
-        self.know(facts);
+        let link = self.open().await?;
         let listen = format!("LISTEN \"{}\"", self.place.channel);
         link.run(server, &listen).await?;
         if let Some(witness) = cursor.witness {
@@ -263,7 +254,7 @@ impl Postgres {
         let text = format!("SELECT last FROM {}", self.place.end);
         let asked = link.query(server, &text, &[]).await;
         if asked.is_err() {
-            self.give_up(&link).await;
+            self.writer.give_up(&link).await;
         }
         let rows = asked?;
         let last = rows.first().map(|row| column(server, row, 0));
@@ -288,7 +279,7 @@ impl Postgres {
         let text = format!("DROP TABLE IF EXISTS {log}, {end}");
         let removed = link.run(server, &text).await;
         // The next one makes the tables again.
-        self.give_up(&link).await;
+        self.writer.give_up(&link).await;
         *reading = Reading::default();
         removed
     }
@@ -345,7 +336,7 @@ impl SharedLog for Postgres {
 
     fn close(&self) -> BoxFuture<'_, ()> {
         async {
-            *self.writer.lock().await = None;
+            self.writer.close().await;
             self.reading.lock().await.link = None;
         }
         .boxed()

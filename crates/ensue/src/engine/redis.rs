@@ -21,6 +21,7 @@ use redis::{Cmd, Value};
 use self::facts::Facts;
 use self::link::{Link, failure, number, strange};
 use super::shared_log::socket::{self, ANSWER};
+use super::shared_log::standing::Standing;
 use super::shared_log::witness::{Cursor, check_sizes, parts};
 use super::shared_log::{About, Finding, Message, Server, SharedLog};
 use super::table::Url;
@@ -115,7 +116,7 @@ pub(crate) async fn connect(url: Url) -> Result<Arc<dyn SharedLog>> {
     link.ask_one(&place.server, create, ANSWER).await?;
     Ok(Arc::new(Redis {
         facts: Mutex::new(facts),
-        writer: tokio::sync::Mutex::new(Some(Arc::new(link))),
+        writer: Standing::new(link),
         reading: tokio::sync::Mutex::new(Reading::default()),
         place,
     }))
@@ -137,7 +138,7 @@ struct Redis {
     place: Place,
     facts: Mutex<Facts>,
     /// For everything but reading; requests follow each other without waiting for answers.
-    writer: tokio::sync::Mutex<Option<Arc<Link>>>,
+    writer: Standing<Link>,
     reading: tokio::sync::Mutex<Reading>,
 }
 
@@ -167,14 +168,13 @@ impl Redis {
 
     /// The connection for everything but reading, opened anew when there is none.
     async fn writer(&self) -> Result<Arc<Link>> {
-        let mut writer = self.writer.lock().await;
-        if let Some(link) = writer.as_ref().filter(|link| link.is_alive()) {
-            return Ok(link.clone());
-        }
-        *writer = None;
+        self.writer.get(Link::is_alive, self.open()).await
+    }
+
+    async fn open(&self) -> Result<Link> {
         let (link, facts) = Link::open(&self.place).await?;
         self.know(facts);
-        Ok(writer.insert(Arc::new(link)).clone())
+        Ok(link)
     }
 
     /// Asks on the connection for everything but reading, and gives it up when that fails.
@@ -182,11 +182,7 @@ impl Redis {
         let link = self.writer().await?;
         let answered = link.ask(&self.place.server, commands, ANSWER).await;
         if answered.is_err() {
-            let mut writer = self.writer.lock().await;
-            // Another call may have opened a new one meanwhile.
-            if writer.as_ref().is_some_and(|it| Arc::ptr_eq(it, &link)) {
-                *writer = None;
-            }
+            self.writer.give_up(&link).await;
         }
         answered
     }
@@ -257,8 +253,7 @@ impl Redis {
 
     /// A connection for reading, to a server that still has what was read.
     async fn reader(&self, cursor: &Cursor) -> Result<Link> {
-        let (link, facts) = Link::open(&self.place).await?;
-        self.know(facts);
+        let link = self.open().await?;
         if let Some(witness) = cursor.witness {
             let mut range = redis::cmd("XRANGE");
             range.arg(&self.place.log);
@@ -433,7 +428,7 @@ impl SharedLog for Redis {
 
     fn close(&self) -> BoxFuture<'_, ()> {
         async {
-            *self.writer.lock().await = None;
+            self.writer.close().await;
             self.reading.lock().await.link = None;
         }
         .boxed()

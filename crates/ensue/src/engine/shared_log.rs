@@ -14,6 +14,8 @@ mod finding;
 mod server;
 #[cfg(feature = "sockets")]
 pub(crate) mod socket;
+#[cfg(any(feature = "postgres", feature = "redis"))]
+pub(crate) mod standing;
 #[cfg(test)]
 pub(crate) mod tests;
 #[cfg(any(feature = "postgres", feature = "redis"))]

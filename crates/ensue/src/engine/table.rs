@@ -4,10 +4,10 @@
 use std::fmt;
 use std::time::Duration;
 
-use futures_util::future::BoxFuture;
-
+#[cfg(feature = "embedded")]
+use super::embedded::migrate::Place;
 #[cfg(feature = "distributed")]
-use super::embedded::replica::Dial;
+use super::embedded::replica::Way;
 use super::{Atomicity, DedupWindow, Guarantees, SharedEngine};
 use crate::error::{Error, Result};
 use crate::time::Clock;
@@ -30,21 +30,41 @@ pub struct EngineEntry {
     pub power_cut: &'static str,
     /// What it promises with its own and its server's defaults, whether it is compiled in or not.
     pub guarantees: Guarantees,
-    open: Option<Open>,
-    /// Connects to the shared log of a distributed engine.
-    #[cfg(feature = "distributed")]
-    pub(super) dial: Option<Dial>,
-    /// What a migration finds there, if it can.
-    #[cfg(feature = "embedded")]
-    place: Option<fn(Url) -> super::embedded::migrate::Place>,
+    /// Where its log is, if it is compiled in.
+    home: Option<Home>,
 }
 
-type Open = fn(Url, Clock) -> BoxFuture<'static, Result<SharedEngine>>;
+/// Where an engine's log is.
+#[derive(Clone, Copy)]
+enum Home {
+    #[cfg(feature = "embedded")]
+    Directory,
+    #[cfg(feature = "embedded")]
+    Memory,
+    #[cfg(feature = "distributed")]
+    Server(Way),
+}
 
 impl EngineEntry {
     /// Whether it is compiled in.
     pub fn is_available(&self) -> bool {
-        self.open.is_some()
+        self.home.is_some()
+    }
+
+    fn home(&self) -> Result<Home> {
+        self.home.ok_or(Error::FeatureMissing {
+            scheme: self.scheme,
+            feature: self.feature,
+        })
+    }
+
+    /// The way to its server, if it has one.
+    #[cfg(feature = "distributed")]
+    pub(super) fn way(&self) -> Option<Way> {
+        match self.home {
+            Some(Home::Server(way)) => Some(way),
+            _ => None,
+        }
     }
 
     /// The URL's options: name and meaning. Of an engine that is not compiled in: none.
@@ -60,61 +80,21 @@ impl fmt::Debug for EngineEntry {
 }
 
 #[cfg(feature = "embedded")]
-const EMBEDDED: (Option<Open>, Option<Open>) = {
-    use super::embedded;
-    (
-        Some(|url, clock| Box::pin(embedded::open_directory(url, clock))),
-        Some(|url, clock| Box::pin(embedded::open_memory(url, clock))),
-    )
-};
+const EMBEDDED: (Option<Home>, Option<Home>) = (Some(Home::Directory), Some(Home::Memory));
 #[cfg(not(feature = "embedded"))]
-const EMBEDDED: (Option<Open>, Option<Open>) = (None, None);
+const EMBEDDED: (Option<Home>, Option<Home>) = (None, None);
 
 /// The way to a distributed engine's server, if it is compiled in.
-macro_rules! distributed {
+macro_rules! server {
     ($feature:literal, $module:ident) => {{
         #[cfg(feature = $feature)]
-        const OPEN: Option<Open> = {
-            use super::{embedded::replica, $module};
-            Some(|url, clock| {
-                let dial: Dial = |url| Box::pin($module::connect(url));
-                Box::pin(replica::open(url, $module::PORT, dial, clock))
-            })
-        };
+        const HOME: Option<Home> = Some(Home::Server(Way {
+            port: super::$module::PORT,
+            dial: |url| Box::pin(super::$module::connect(url)),
+        }));
         #[cfg(not(feature = $feature))]
-        const OPEN: Option<Open> = None;
-        OPEN
-    }};
-}
-
-/// The way to a distributed engine's shared log alone.
-#[cfg(feature = "distributed")]
-macro_rules! dial {
-    ($feature:literal, $module:ident) => {{
-        #[cfg(feature = $feature)]
-        const DIAL: Option<Dial> = Some(|url| Box::pin(super::$module::connect(url)));
-        #[cfg(not(feature = $feature))]
-        const DIAL: Option<Dial> = None;
-        DIAL
-    }};
-}
-
-/// What a migration finds at a distributed engine's URL.
-#[cfg(feature = "embedded")]
-macro_rules! distributed_place {
-    ($feature:literal, $module:ident) => {{
-        #[cfg(feature = $feature)]
-        const PLACE: Option<fn(Url) -> super::embedded::migrate::Place> = {
-            use super::$module;
-            Some(|url| super::embedded::migrate::Place::Server {
-                url,
-                port: $module::PORT,
-                dial: |url| Box::pin($module::connect(url)),
-            })
-        };
-        #[cfg(not(feature = $feature))]
-        const PLACE: Option<fn(Url) -> super::embedded::migrate::Place> = None;
-        PLACE
+        const HOME: Option<Home> = None;
+        HOME
     }};
 }
 
@@ -170,11 +150,7 @@ const ENGINES: &[EngineEntry] = &[
         feature: "embedded",
         power_cut: "nothing is lost",
         guarantees: embedded(true),
-        open: EMBEDDED.0,
-        #[cfg(feature = "distributed")]
-        dial: None,
-        #[cfg(feature = "embedded")]
-        place: Some(super::embedded::migrate::Place::Directory),
+        home: EMBEDDED.0,
     },
     EngineEntry {
         scheme: "memory",
@@ -184,11 +160,7 @@ const ENGINES: &[EngineEntry] = &[
         feature: "embedded",
         power_cut: "everything is lost, as when the process ends",
         guarantees: embedded(false),
-        open: EMBEDDED.1,
-        #[cfg(feature = "distributed")]
-        dial: None,
-        #[cfg(feature = "embedded")]
-        place: None,
+        home: EMBEDDED.1,
     },
     EngineEntry {
         scheme: "nats",
@@ -198,11 +170,7 @@ const ENGINES: &[EngineEntry] = &[
         feature: "nats",
         power_cut: "up to two minutes are lost: `sync_interval` is 2m; set it to `always`, or use `replicas=3`",
         guarantees: shared(false),
-        open: distributed!("nats", nats),
-        #[cfg(feature = "distributed")]
-        dial: dial!("nats", nats),
-        #[cfg(feature = "embedded")]
-        place: distributed_place!("nats", nats),
+        home: server!("nats", nats),
     },
     EngineEntry {
         scheme: "kafka",
@@ -212,11 +180,7 @@ const ENGINES: &[EngineEntry] = &[
         feature: "kafka",
         power_cut: "what the page cache held is lost with all replicas: Kafka does not sync; use `replication=3` and `min.insync.replicas=2`",
         guarantees: shared(false),
-        open: distributed!("kafka", kafka),
-        #[cfg(feature = "distributed")]
-        dial: dial!("kafka", kafka),
-        #[cfg(feature = "embedded")]
-        place: distributed_place!("kafka", kafka),
+        home: server!("kafka", kafka),
     },
     EngineEntry {
         scheme: "amqp",
@@ -226,11 +190,7 @@ const ENGINES: &[EngineEntry] = &[
         feature: "rabbitmq",
         power_cut: "what the page cache held is lost with all replicas: streams do not sync; use a cluster",
         guarantees: shared(false),
-        open: distributed!("rabbitmq", rabbitmq),
-        #[cfg(feature = "distributed")]
-        dial: dial!("rabbitmq", rabbitmq),
-        #[cfg(feature = "embedded")]
-        place: distributed_place!("rabbitmq", rabbitmq),
+        home: server!("rabbitmq", rabbitmq),
     },
     EngineEntry {
         scheme: "redis",
@@ -240,11 +200,7 @@ const ENGINES: &[EngineEntry] = &[
         feature: "redis",
         power_cut: "everything without `appendonly yes`, one second with `appendfsync everysec`, nothing with `always`",
         guarantees: shared(false),
-        open: distributed!("redis", redis),
-        #[cfg(feature = "distributed")]
-        dial: dial!("redis", redis),
-        #[cfg(feature = "embedded")]
-        place: distributed_place!("redis", redis),
+        home: server!("redis", redis),
     },
     EngineEntry {
         scheme: "postgres",
@@ -254,11 +210,7 @@ const ENGINES: &[EngineEntry] = &[
         feature: "postgres",
         power_cut: "nothing is lost, unless `fsync` or `synchronous_commit` is off",
         guarantees: shared(true),
-        open: distributed!("postgres", postgres),
-        #[cfg(feature = "distributed")]
-        dial: dial!("postgres", postgres),
-        #[cfg(feature = "embedded")]
-        place: distributed_place!("postgres", postgres),
+        home: server!("postgres", postgres),
     },
 ];
 
@@ -325,12 +277,16 @@ pub async fn connect(url: &str) -> Result<SharedEngine> {
 pub async fn connect_with(url: &str, clock: Clock) -> Result<SharedEngine> {
     let url = Url::parse(url)?;
     let entry = entry_of(&url)?;
-    let open = entry.open.ok_or(Error::FeatureMissing {
-        scheme: entry.scheme,
-        feature: entry.feature,
-    })?;
+    let home = entry.home()?;
     url.check_options(entry)?;
-    open(url, clock).await
+    match home {
+        #[cfg(feature = "embedded")]
+        Home::Directory => super::embedded::open_directory(url, clock).await,
+        #[cfg(feature = "embedded")]
+        Home::Memory => super::embedded::open_memory(url, clock).await,
+        #[cfg(feature = "distributed")]
+        Home::Server(way) => super::embedded::replica::open(url, way, clock).await,
+    }
 }
 
 /// Removes a whole log from the server that `url` names: every event, every group. For who starts
@@ -342,7 +298,7 @@ pub async fn connect_with(url: &str, clock: Clock) -> Result<SharedEngine> {
 pub async fn remove(url: &str) -> Result<()> {
     let url = Url::parse(url)?;
     let entry = entry_of(&url)?;
-    let Some(dial) = entry.dial else {
+    let Some(way) = entry.way() else {
         return Err(Error::Unsupported {
             engine: entry.scheme.to_owned(),
             what: "removing a log from a server".to_owned(),
@@ -350,7 +306,7 @@ pub async fn remove(url: &str) -> Result<()> {
         });
     };
     url.check_options(entry)?;
-    let log = dial(url).await?;
+    let log = (way.dial)(url).await?;
     let removed = log.remove().await;
     log.close().await;
     removed
@@ -378,21 +334,18 @@ pub async fn connect_reader(url: &str) -> Result<SharedEngine> {
 
 /// What a migration finds at `url`.
 #[cfg(feature = "embedded")]
-pub(super) fn place_of(url: &str) -> Result<super::embedded::migrate::Place> {
+pub(super) fn place_of(url: &str) -> Result<Place> {
     let url = Url::parse(url)?;
     let entry = entry_of(&url)?;
-    if !entry.is_available() {
-        return Err(Error::FeatureMissing {
-            scheme: entry.scheme,
-            feature: entry.feature,
-        });
-    }
+    let home = entry.home()?;
     url.check_options(entry)?;
-    match entry.place {
-        Some(place) => Ok(place(url)),
-        None => Err(Error::Migration(format!(
+    match home {
+        Home::Directory => Ok(Place::Directory(url)),
+        Home::Memory => Err(Error::Migration(format!(
             "`{url}` ends with its process: there is nothing to copy from or to"
         ))),
+        #[cfg(feature = "distributed")]
+        Home::Server(way) => Ok(Place::Server { url, way }),
     }
 }
 

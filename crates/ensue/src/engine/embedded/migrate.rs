@@ -37,8 +37,7 @@ pub(crate) enum Place {
     #[cfg(feature = "distributed")]
     Server {
         url: Url,
-        port: u16,
-        dial: super::replica::Dial,
+        way: super::replica::Way,
     },
 }
 

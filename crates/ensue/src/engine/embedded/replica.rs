@@ -64,7 +64,15 @@ use crate::time::Clock;
 pub(super) use self::outbox::Outbox;
 pub(super) use self::ticket::{Refusal, Ticket};
 
-/// Connects to a server once.
+/// How to get to the servers of one kind.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Way {
+    /// The usual port.
+    pub(crate) port: u16,
+    pub(crate) dial: Dial,
+}
+
+/// Connects once.
 pub(crate) type Dial = fn(Url) -> BoxFuture<'static, Result<Arc<dyn SharedLog>>>;
 
 /// The options of a replica, beside those of its server and of the embedded engine.
@@ -171,8 +179,8 @@ impl Replica {
 /// # Errors
 /// [`Error::Url`], [`Error::Unavailable`] when the server is away for `connect_timeout`,
 /// [`Error::Unfit`] when it cannot be used.
-pub(crate) async fn open(url: Url, port: u16, dial: Dial, clock: Clock) -> Result<SharedEngine> {
-    let shared = open_shared(url, port, dial, clock, Shared::start).await?;
+pub(crate) async fn open(url: Url, way: Way, clock: Clock) -> Result<SharedEngine> {
+    let shared = open_shared(url, way, clock, Shared::start).await?;
     let engine = Embedded { shared };
     if let Err(error) = engine.shared.check_whole() {
         engine.close().await?;
@@ -182,31 +190,25 @@ pub(crate) async fn open(url: Url, port: u16, dial: Dial, clock: Clock) -> Resul
 }
 
 /// [`open`] without the tasks of the engine that is on it: nothing happens there by itself.
-pub(super) async fn open_quietly(
-    url: Url,
-    port: u16,
-    dial: Dial,
-    clock: Clock,
-) -> Result<Embedded> {
-    let shared = open_shared(url, port, dial, clock, |_| {}).await?;
+pub(super) async fn open_quietly(url: Url, way: Way, clock: Clock) -> Result<Embedded> {
+    let shared = open_shared(url, way, clock, |_| {}).await?;
     Ok(Embedded { shared })
 }
 
 async fn open_shared(
     url: Url,
-    port: u16,
-    dial: Dial,
+    way: Way,
     clock: Clock,
     start: fn(&Arc<Shared>),
 ) -> Result<Arc<Shared>> {
-    let server = Server::of(&url, port)?;
+    let server = Server::of(&url, way.port)?;
     let mut settings = Settings::of(&url, clock)?;
     settings.durability = log::Durability::Os;
     if url.option("segment_bytes").is_none() {
         settings.segment_bytes = SEGMENT_BYTES;
     }
     let lease = lease_of(&url)?;
-    let shared_log = patiently(&server, || dial(url.clone())).await?;
+    let shared_log = patiently(&server, || (way.dial)(url.clone())).await?;
     let time = Arc::new(AtomicI64::new(0));
     let now = Instant::now();
     let opened = opening();

@@ -58,20 +58,8 @@ impl Link {
     /// Connects to the first address where a server is fit for it, and makes the tables if there
     /// are none. Takes no longer than one answer may, over all addresses.
     pub(super) async fn open(place: &Place) -> Result<(Self, Facts)> {
-        let server = &place.server;
-        let count = u32::try_from(server.addresses.len()).unwrap_or(u32::MAX);
-        let limit = ANSWER / count.max(1);
-        let mut last = server.unavailable("it has no address");
-        for address in &server.addresses {
-            let opened = tokio::time::timeout(limit, Self::open_at(place, address)).await;
-            last = match opened {
-                Ok(Ok(opened)) => return Ok(opened),
-                // After a failover, another address is the one that can be written to.
-                Ok(Err(error)) => error,
-                Err(_) => server.unavailable(format!("{address} does not answer")),
-            };
-        }
-        Err(last)
+        let open = |address| Self::open_at(place, address);
+        socket::first_fit(&place.server, socket::soon(), open).await
     }
 
     async fn open_at(place: &Place, address: &Address) -> Result<(Self, Facts)> {

@@ -15,8 +15,8 @@ use tokio::time::Instant;
 
 use super::greeting::Greeting;
 use super::wire::{self, Scissors, Wire};
-pub(super) use crate::engine::shared_log::socket::ANSWER;
-use crate::engine::shared_log::{Address, Login, Server};
+pub(super) use crate::engine::shared_log::socket::{ANSWER, soon};
+use crate::engine::shared_log::{Address, Login, Server, socket};
 use crate::error::{Error, Result};
 
 /// How long a server may take to say goodbye.
@@ -38,28 +38,10 @@ pub(super) struct Session {
     pub(super) greeting: Greeting,
 }
 
-/// When to have an answer.
-pub(super) fn soon() -> Instant {
-    Instant::now() + ANSWER
-}
-
 impl Session {
     /// Connects to the first address that lets us, until `until`.
     pub(super) async fn open(server: &Server, until: Instant) -> Result<Self> {
-        let mut refusal = server.unavailable("it has no address");
-        let mut left = server.addresses.len();
-        for address in &server.addresses {
-            // A silent one must leave some time to the others.
-            let share = until.saturating_duration_since(Instant::now()) / left.max(1) as u32;
-            left = left.saturating_sub(1);
-            let opening = Self::open_at(server, address);
-            match tokio::time::timeout(share, opening).await {
-                Ok(Ok(session)) => return Ok(session),
-                Ok(Err(error)) => refusal = error,
-                Err(_) => refusal = server.unavailable(format!("{address} does not answer")),
-            }
-        }
-        Err(refusal)
+        socket::first_fit(server, until, |address| Self::open_at(server, address)).await
     }
 
     async fn open_at(server: &Server, address: &Address) -> Result<Self> {

@@ -9,6 +9,7 @@ use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
 use tokio::net::TcpStream;
+use tokio::time::Instant;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
@@ -17,6 +18,36 @@ use crate::error::{Error, Result};
 
 /// How long a server may take for one answer, connecting included.
 pub(crate) const ANSWER: Duration = Duration::from_secs(5);
+
+/// Opens something at the first address of `server` where that works, until `until`; the error is
+/// the last address's. After a failover, another address may be the one that can be written to.
+pub(crate) async fn first_fit<'a, T, F>(
+    server: &'a Server,
+    until: Instant,
+    open: impl Fn(&'a Address) -> F,
+) -> Result<T>
+where
+    F: Future<Output = Result<T>>,
+{
+    let mut refusal = server.unavailable("it has no address");
+    let mut left = server.addresses.len();
+    for address in &server.addresses {
+        // A silent one must leave some time to the others.
+        let share = until.saturating_duration_since(Instant::now()) / left.max(1) as u32;
+        left = left.saturating_sub(1);
+        match tokio::time::timeout(share, open(address)).await {
+            Ok(Ok(opened)) => return Ok(opened),
+            Ok(Err(error)) => refusal = error,
+            Err(_) => refusal = server.unavailable(format!("{address} does not answer")),
+        }
+    }
+    Err(refusal)
+}
+
+/// When an answer is due that is asked for now.
+pub(crate) fn soon() -> Instant {
+    Instant::now() + ANSWER
+}
 
 /// Connects. Nothing is encrypted yet.
 ///

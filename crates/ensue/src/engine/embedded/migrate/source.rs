@@ -38,16 +38,9 @@ impl Source {
         match place {
             Place::Directory(url) => blocking(move || Self::open_directory(&url)).await,
             #[cfg(feature = "distributed")]
-            Place::Server { url, port, dial } => {
-                let clock = crate::time::Clock::system();
-                let engine = super::super::replica::open_quietly(url, port, dial, clock).await?;
-                match super::target::wait_alone(&engine).await {
-                    Ok(()) => Ok(Self::of_engine(engine)),
-                    Err(error) => {
-                        engine.close().await?;
-                        Err(error)
-                    }
-                }
+            Place::Server { url, way } => {
+                let engine = super::target::open_alone(url, way).await?;
+                Ok(Self::of_engine(engine))
             }
         }
     }

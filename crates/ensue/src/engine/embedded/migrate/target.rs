@@ -13,6 +13,8 @@ use crate::engine::Engine as _;
 use crate::engine::embedded::fetch::{self, blocking};
 use crate::engine::embedded::group::Group;
 use crate::engine::embedded::record::{Change, Migrated, Migrating, Scheduled};
+#[cfg(feature = "distributed")]
+use crate::engine::embedded::replica::Way;
 use crate::engine::embedded::settings::Settings;
 use crate::engine::embedded::shared::Shared;
 use crate::engine::embedded::submission::Submission;
@@ -43,18 +45,10 @@ impl Target {
         match place {
             Place::Directory(url) => Self::open_directory(url, source).await,
             #[cfg(feature = "distributed")]
-            Place::Server { url, port, dial } => {
-                let clock = Clock::system();
-                let engine = super::super::replica::open_quietly(url, port, dial, clock).await?;
-                let target = Self { engine, time: None };
-                match wait_alone(&target.engine).await {
-                    Ok(()) => Ok(target),
-                    Err(error) => {
-                        target.close().await?;
-                        Err(error)
-                    }
-                }
-            }
+            Place::Server { url, way } => Ok(Self {
+                engine: open_alone(url, way).await?,
+                time: None,
+            }),
         }
     }
 
@@ -447,13 +441,29 @@ impl Schedules {
     }
 }
 
+/// Opens a log on a server, on which no other process works.
+///
+/// # Errors
+/// See [`wait_alone`], and what opening reports.
+#[cfg(feature = "distributed")]
+pub(super) async fn open_alone(url: Url, way: Way) -> Result<Embedded> {
+    let engine = super::super::replica::open_quietly(url, way, Clock::system()).await?;
+    match wait_alone(&engine).await {
+        Ok(()) => Ok(engine),
+        Err(error) => {
+            engine.close().await?;
+            Err(error)
+        }
+    }
+}
+
 /// Waits until no other process works on the log: one that was killed is known to be gone when
 /// its lease is over.
 ///
 /// # Errors
 /// [`Error::Migration`] as soon as another is heard of.
 #[cfg(feature = "distributed")]
-pub(super) async fn wait_alone(engine: &Embedded) -> Result<()> {
+async fn wait_alone(engine: &Embedded) -> Result<()> {
     use std::time::{Duration, Instant};
 
     /// How long it may take beyond some leases that the others are known to be gone: on a busy
