@@ -44,7 +44,7 @@ pub(crate) struct Args {
     /// Two short rounds: says whether it works
     #[arg(long)]
     quick: bool,
-    /// Only these engines: redis, nats, postgres, rabbitmq
+    /// Only these engines: redis, nats, postgres, rabbitmq, kafka
     #[arg(long, value_delimiter = ',')]
     only: Vec<String>,
     /// A file with the servers, as `cargo xtask services status --json` prints it

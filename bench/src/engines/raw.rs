@@ -1,6 +1,7 @@
 //! The client crates, used as their documentation says, for the work that the engines do with them:
 //! one stream, appended to in order and read from its beginning, with a position of its own.
 
+mod kafka;
 mod nats;
 mod postgres;
 mod rabbitmq;
@@ -46,7 +47,7 @@ pub(super) struct Kind {
 }
 
 /// All of them, in the order in which they are measured.
-pub(super) const KINDS: [Kind; 4] = [
+pub(super) const KINDS: [Kind; 5] = [
     Kind {
         name: "redis",
         client: "redis",
@@ -66,6 +67,11 @@ pub(super) const KINDS: [Kind; 4] = [
         name: "rabbitmq",
         client: "lapin",
         connect: |url, name| Box::pin(rabbitmq::connect(url, name)),
+    },
+    Kind {
+        name: "kafka",
+        client: "rskafka",
+        connect: |url, name| Box::pin(kafka::connect(url, name)),
     },
 ];
 
