@@ -77,7 +77,6 @@ impl Client for Redis {
             let mut delete = redis::cmd("UNLINK");
             delete.arg(&self.key);
             delete.arg(format!("ensue:{{{}}}:log", self.name));
-            delete.arg(format!("ensue:{{{}}}:end", self.name));
             let () = delete.query_async(&mut connection).await?;
             Ok(())
         })

@@ -1,8 +1,13 @@
-//! A shared log on Redis: a stream and its counter.
+//! A shared log on Redis: a stream.
 //!
-//! The counter makes the stream's ids: `1-0`, `2-0` and so on, without gaps, so that a reader sees
-//! what was trimmed or lost. Scripts append, whole parts at once; whoever waits for messages does so
-//! on the server (`XREAD BLOCK`), on a connection of its own.
+//! The stream's length makes its ids: `1-0`, `2-0` and so on, without gaps, so that a reader sees
+//! what was trimmed or lost. Whoever waits for messages does so on the server (`XREAD BLOCK`), on a
+//! connection of its own.
+//!
+//! A message is one write, and never part of a transaction: Redis 7, when it was killed while it
+//! wrote one to its append-only file, cuts the file behind the last whole command *within* the
+//! transaction. The rest then joins the next one, and after one more restart takes the place of
+//! messages that were acknowledged (valkey-io/valkey#4342 tells of it, and mends it there).
 
 mod facts;
 mod link;
@@ -36,11 +41,9 @@ pub(crate) const OPTIONS: &[(&str, &str)] = &[(
 pub(crate) const PORT: u16 = 6379;
 /// The server could take more, but does nothing else while it copies a message.
 const MESSAGE_BYTES_MAX: usize = 8 * 1024 * 1024;
-/// What one script appends: the server does nothing else meanwhile.
-const SCRIPT_BYTES_MAX: usize = 256 * 1024;
-const SCRIPT_MESSAGES_MAX: usize = 1024;
-/// How many scripts are sent before their answers are awaited.
-const SCRIPTS_MAX: usize = 16;
+/// What is sent before the answers are awaited.
+const SENT_BYTES_MAX: usize = 4 * 1024 * 1024;
+const SENT_MESSAGES_MAX: usize = 1024;
 /// What one script reads.
 const FETCH_BYTES_MAX: usize = 4 * 1024 * 1024;
 const FETCH_MESSAGES_MAX: usize = 8192;
@@ -51,14 +54,18 @@ const REPLICAS_MAX: u32 = 64;
 /// How long replicas may take: less than the answer itself.
 const REPLICAS_MILLIS_MAX: u64 = 4_000;
 
-/// Appends its arguments. Numbers are formatted because Lua would round large ones.
+/// Appends a message. Nothing is ever removed, so that the length is the last number. Formatted
+/// because Lua would round large numbers.
 const APPEND: &str = "
-local last = tonumber(redis.call('GET', KEYS[2]) or '0')
-for i = 1, #ARGV do
-  redis.call('XADD', KEYS[1], string.format('%.0f-0', last + i), 'm', ARGV[i])
-end
-redis.call('SET', KEYS[2], string.format('%.0f', last + #ARGV))
-return 1";
+local number = redis.call('XLEN', KEYS[1]) + 1
+return redis.call('XADD', KEYS[1], string.format('%.0f-0', number), 'm', ARGV[1])";
+
+/// Does what appending does, with an id that no entry can have.
+const TRY: &str = "
+redis.call('XLEN', KEYS[1])
+return redis.call('XADD', KEYS[1], '0-0', 'm', '')";
+/// What is said to that by a server that would have appended.
+const TRIED: &str = "must be greater than 0-0";
 
 /// Reads entries from an id on: at least one, and what fits into so many bytes and messages; says
 /// whether there is more. It looks at few entries first, as they may be large.
@@ -104,16 +111,13 @@ pub(crate) async fn connect(url: Url) -> Result<Arc<dyn SharedLog>> {
     let place = Place {
         encryption: server.tls.as_ref().map(socket::encryption).transpose()?,
         log: format!("ensue:{{{}}}:log", server.namespace),
-        end: format!("ensue:{{{}}}:end", server.namespace),
         server,
         database,
         replicas,
     };
     let (link, facts) = Link::open(&place).await?;
-    // A log that nobody has appended to ends at 0; also shows early that it may be written.
-    let mut create = redis::cmd("SET");
-    create.arg(&place.end).arg(0).arg("NX");
-    link.ask_one(&place.server, create, ANSWER).await?;
+    // Not only at the first append.
+    link.try_append(&place).await?;
     Ok(Arc::new(Redis {
         facts: Mutex::new(facts),
         writer: Standing::new(link),
@@ -127,10 +131,8 @@ struct Place {
     server: Server,
     encryption: Option<Arc<rustls::ClientConfig>>,
     database: u16,
-    /// The stream's key. Both keys have the same tag: a cluster keeps them together.
+    /// The stream's key.
     log: String,
-    /// The key of its last sequence number.
-    end: String,
     replicas: u32,
 }
 
@@ -189,12 +191,9 @@ impl Redis {
 
     async fn append_all(&self, messages: Vec<Bytes>) -> Result<()> {
         check_sizes(&messages, self.message_bytes_max())?;
-        let parts = parts(&messages, SCRIPT_MESSAGES_MAX, SCRIPT_BYTES_MAX);
-        for scripts in parts.chunks(SCRIPTS_MAX) {
-            let mut commands: Vec<_> = scripts
-                .iter()
-                .map(|part| self.place.script(APPEND, part))
-                .collect();
+        for part in parts(&messages, SENT_MESSAGES_MAX, SENT_BYTES_MAX) {
+            let append = |message: &Bytes| self.place.script(APPEND, &[message]);
+            let mut commands: Vec<_> = part.iter().map(append).collect();
             // Counts what this connection has written so far.
             if self.place.replicas > 0 {
                 let mut wait = redis::cmd("WAIT");
@@ -328,16 +327,13 @@ impl Redis {
     }
 
     async fn ends(&self) -> Result<u64> {
-        let mut get = redis::cmd("GET");
-        get.arg(&self.place.end);
-        let answers = self.ask(vec![get]).await?;
-        match answers.first() {
-            None | Some(Value::Nil) => Ok(0),
-            Some(last) => match number(last) {
-                None => Err(strange(&self.place.server)),
-                Some(0) => Ok(0),
-                Some(last) => Ok(last.saturating_add(1)),
-            },
+        let mut length = redis::cmd("XLEN");
+        length.arg(&self.place.log);
+        let answers = self.ask(vec![length]).await?;
+        match answers.first().and_then(number) {
+            None => Err(strange(&self.place.server)),
+            Some(0) => Ok(0),
+            Some(last) => Ok(last.saturating_add(1)),
         }
     }
 
@@ -375,7 +371,7 @@ impl Place {
     /// knows no scripts.
     fn script(&self, script: &str, arguments: &[impl AsRef<[u8]>]) -> Cmd {
         let mut command = redis::cmd("EVAL");
-        command.arg(script).arg(2).arg(&self.log).arg(&self.end);
+        command.arg(script).arg(1).arg(&self.log);
         for argument in arguments {
             command.arg(argument.as_ref());
         }
@@ -418,7 +414,7 @@ impl SharedLog for Redis {
     fn remove(&self) -> BoxFuture<'_, Result<()>> {
         async {
             let mut delete = redis::cmd("UNLINK");
-            delete.arg(&self.place.log).arg(&self.place.end);
+            delete.arg(&self.place.log);
             self.ask(vec![delete]).await?;
             *self.reading.lock().await = Reading::default();
             Ok(())

@@ -39,6 +39,8 @@ mod frame;
 mod lease;
 mod outbox;
 mod send;
+#[cfg(test)]
+mod tests;
 mod ticket;
 
 use std::collections::HashMap;

@@ -8,7 +8,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::task::JoinHandle;
 
 use super::facts::Facts;
-use super::{Place, Server, socket};
+use super::{ANSWER, Place, Server, TRIED, TRY, socket};
 use crate::engine::shared_log::Address;
 use crate::error::{Error, Result};
 
@@ -124,6 +124,23 @@ impl Link {
     }
 }
 
+impl Link {
+    /// Whether messages could be appended, without appending any.
+    ///
+    /// # Errors
+    /// What appending would have met.
+    pub(super) async fn try_append(&self, place: &Place) -> Result<()> {
+        let none: [&[u8]; 0] = [];
+        let tried = vec![place.script(TRY, &none)];
+        let answers = self.ask_each(&place.server, tried, ANSWER).await?;
+        match answers.into_iter().next().map(Value::extract_error) {
+            Some(Err(error)) if error.to_string().contains(TRIED) => Ok(()),
+            Some(Err(error)) => Err(failure(&place.server, error)),
+            _ => Err(strange(&place.server)),
+        }
+    }
+}
+
 /// A number, however it is written.
 pub(super) fn number(value: &Value) -> Option<u64> {
     match value {
@@ -161,9 +178,9 @@ pub(super) fn failure(server: &Server, error: RedisError) -> Error {
             "name the address of the cluster's node that owns the namespace's slot",
         ),
         "MISCONF" if is_full(&text) => Error::DiskFull(text),
-        // The counter was set back, or somebody else has added to the stream.
+        // Some were removed, or somebody else has added to the stream.
         _ if text.contains("equal or smaller than the target") => Error::Corrupt(format!(
-            "the server's stream and its counter contradict each other: {text}"
+            "the server's stream does not have as many entries as were numbered: {text}"
         )),
         // Out of memory, loading, a replica since a moment ago, connections that broke.
         _ => server.unavailable(text),

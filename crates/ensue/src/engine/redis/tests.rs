@@ -84,6 +84,33 @@ async fn trimmed_messages_are_missed() {
     .await;
 }
 
+/// Torn transactions cost acknowledged messages: see the module's documentation.
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_written_in_a_transaction() {
+    tests::shared(SERVICE, redis::open, async |bed| {
+        let log = bed.open().await;
+        let messages = ["one", "two", "three"].map(|text| format!("{}-{text}", bed.namespace()));
+        log.append(messages.map(Bytes::from).to_vec())
+            .await
+            .unwrap();
+        let mut administrator = administrator(bed).await;
+        let mut place = std::path::PathBuf::new();
+        for setting in ["dir", "appenddirname"] {
+            let mut get = ::redis::cmd("CONFIG");
+            get.arg("GET").arg(setting);
+            let (_, value): (String, String) = get.query_async(&mut administrator).await.unwrap();
+            place.push(value);
+        }
+        let files = std::fs::read_dir(place).unwrap();
+        let files = files.map(|file| std::fs::read(file.unwrap().path()).unwrap());
+        let written = files.collect::<Vec<_>>().concat();
+        let has = |text: &[u8]| written.windows(text.len()).any(|part| part == text);
+        assert!(has(format!("{}-three", bed.namespace()).as_bytes()));
+        assert!(!has(b"\r\nMULTI\r\n"));
+    })
+    .await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_is_unfit_is_refused() {
     tests::alone(SERVICE, redis::open, async |bed| {

@@ -78,11 +78,17 @@ impl Traffic {
         fresh.extend(all_from(&*log, from).await);
         self.end.send_replace(end);
         let followed = self.reading.await.unwrap();
-        let read = followed.len().min(fresh.len());
-        assert!(
-            followed[..read] == fresh[..read] && followed.last().unwrap().sequence + 1 >= end,
-            "one who followed read something else than one who starts now"
-        );
+        let both = followed.iter().zip(&fresh);
+        for (number, (followed, fresh)) in both.enumerate() {
+            assert!(
+                followed == fresh,
+                "message {number}: one who followed read {}, one who starts now reads {}",
+                shown(followed),
+                shown(fresh)
+            );
+        }
+        let last = followed.last().unwrap().sequence;
+        assert!(last + 1 >= end, "one who followed read to {last} of {end}");
         for appender in &appenders {
             appender.check(&followed);
         }
@@ -93,6 +99,17 @@ impl Traffic {
             followed.len()
         );
     }
+}
+
+/// Where a message is and how it begins.
+fn shown(message: &Message) -> String {
+    let start = message.body.get(..24).unwrap_or(&message.body);
+    let start = String::from_utf8_lossy(start);
+    format!(
+        "{} `{start}` ({} bytes)",
+        message.sequence,
+        message.body.len()
+    )
 }
 
 async fn follow(log: Arc<dyn SharedLog>, end: watch::Receiver<u64>) -> Vec<Message> {
