@@ -174,32 +174,30 @@ fn unconnected(server: &Server, error: &ConnectError) -> Error {
                 "it refused the login",
                 "check the user and the password in the URL",
             ),
-        ConnectErrorKind::Tls => unencrypted(server, error),
-        _ if is_about_certificates(error) => unencrypted(server, error),
-        _ => server.unavailable(error),
+        ConnectErrorKind::Tls => server.unfit(
+            format!("the connection could not be encrypted: {error}"),
+            "check `ca`, `cert` and `key` in the URL",
+        ),
+        _ => match encrypting(error) {
+            Some(error) => socket::refusal(server, error),
+            None => server.unavailable(error),
+        },
     }
 }
 
-fn unencrypted(server: &Server, error: &ConnectError) -> Error {
-    server.unfit(
-        format!("the connection could not be encrypted: {error}"),
-        "check `ca`, `cert` and `key` in the URL, and the host's name in the server's certificate",
-    )
-}
-
-/// Whether encryption failed because of what the two sides are, not because the line was cut.
-fn is_about_certificates(error: &ConnectError) -> bool {
+/// What went wrong when the connection was encrypted, if that is why.
+fn encrypting(error: &ConnectError) -> Option<&std::io::Error> {
     let mut cause = error.source();
     while let Some(error) = cause {
         if let Some(error) = error.downcast_ref::<std::io::Error>()
             && let Some(inner) = error.get_ref()
-            && inner.is::<async_nats::rustls::Error>()
+            && inner.is::<rustls::Error>()
         {
-            return true;
+            return Some(error);
         }
         cause = error.source();
     }
-    false
+    None
 }
 
 /// The server's own words in an error, if it spoke.

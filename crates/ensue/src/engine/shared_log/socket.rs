@@ -38,6 +38,11 @@ where
         match tokio::time::timeout(share, open(address)).await {
             Ok(Ok(opened)) => return Ok(opened),
             Ok(Err(error)) => refusal = error,
+            // A server without TLS may wait for more of what it takes for a command.
+            Err(_) if server.tls.is_some() => {
+                let reason = format!("{address} does not answer: does it speak TLS at this port?");
+                refusal = server.unavailable(reason);
+            }
             Err(_) => refusal = server.unavailable(format!("{address} does not answer")),
         }
     }

@@ -9,6 +9,7 @@
 
 mod appender;
 mod conformance;
+mod encrypted;
 mod faults;
 mod proxy;
 mod service;
@@ -23,7 +24,7 @@ use tokio::sync::RwLock;
 use self::appender::Appender;
 pub(crate) use self::proxy::Proxy;
 use self::service::Service;
-pub(crate) use self::{conformance::*, faults::*};
+pub(crate) use self::{conformance::*, encrypted::*, faults::*};
 use super::{Message, SharedLog};
 use crate::engine::table::Url;
 use crate::error::{Error, Result};
@@ -71,6 +72,8 @@ macro_rules! shared_log_tests {
                 a_fresh_process_reads_all
                 a_removed_log_is_gone
                 what_is_found_is_said
+                encrypted_connections_are_checked
+                a_server_without_encryption_is_refused
                 connections_are_cut_and_delayed
                 a_server_that_says_nothing
             ]);
