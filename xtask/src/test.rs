@@ -12,6 +12,10 @@ use crate::{deny, tidy};
 
 /// How many tests run side by side.
 const TEST_THREADS: &str = "4";
+/// What a user may choose by itself; nothing is for crates that only define events.
+const FEATURES: [&str; 7] = [
+    "", "embedded", "kafka", "nats", "postgres", "rabbitmq", "redis",
+];
 
 /// Check formatting, lints, rules, tests, documentation and dependencies
 #[derive(Args, Debug)]
@@ -36,6 +40,18 @@ impl Test {
             let mut clippy = workspace(&["clippy", "--workspace", "--all-targets"]);
             clippy.args(["--all-features", "--locked", "--", "-D", "warnings"]);
             run(clippy, "mend what clippy says; an `allow` needs a reason")
+        });
+        steps.step("features", || {
+            let mut alone = FEATURES.iter().map(|features| {
+                let mut clippy = workspace(&["clippy", "-p", "ensue", "--no-default-features"]);
+                clippy.args(["--features", features, "--locked", "--", "-D", "warnings"]);
+                run(
+                    clippy,
+                    "a feature must build alone, without what others need",
+                )
+            });
+            let failed = alone.find(|it| *it != Outcome::Passed);
+            failed.unwrap_or(Outcome::Passed)
         });
         // The distributed engines are tested on real servers, or that is said.
         let mut servers = None;

@@ -14,6 +14,14 @@
 //! | an event can be appended for later, survives restarts, can be cancelled | [`Append::at`], [`Engine::cancel`] |
 //! | reading needs no group | [`Engine::read`] |
 
+#[cfg_attr(
+    not(feature = "embedded"),
+    allow(
+        dead_code,
+        unused_variables,
+        reason = "without an engine, nobody asks for one"
+    )
+)]
 mod doctor;
 #[cfg(feature = "embedded")]
 mod duration;
@@ -31,8 +39,30 @@ pub(crate) mod rabbitmq;
 #[cfg(feature = "redis")]
 pub(crate) mod redis;
 #[cfg(feature = "distributed")]
+#[cfg_attr(
+    not(all(
+        feature = "kafka",
+        feature = "nats",
+        feature = "postgres",
+        feature = "rabbitmq",
+        feature = "redis"
+    )),
+    allow(
+        dead_code,
+        unused_imports,
+        reason = "each engine uses a part of what they share"
+    )
+)]
 pub(crate) mod shared_log;
 mod status;
+#[cfg_attr(
+    not(feature = "embedded"),
+    allow(
+        dead_code,
+        unused_variables,
+        reason = "without an engine, nobody asks for one"
+    )
+)]
 mod table;
 
 use std::fmt;
