@@ -24,7 +24,7 @@ use self::round::Extent;
 use self::services::Service;
 use crate::Outcome;
 use crate::log::machine::Machine;
-use crate::log::report::Style;
+use crate::log::report::Printing;
 
 /// Appends that are on their way at once.
 const IN_FLIGHT: usize = 16;
@@ -35,12 +35,8 @@ const WARM_UP: f64 = 0.1;
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// Print one JSON object
-    #[arg(long)]
-    json: bool,
-    /// Print Markdown
-    #[arg(long, conflicts_with = "json")]
-    markdown: bool,
+    #[command(flatten)]
+    printing: Printing,
     /// Two short rounds: says whether it works
     #[arg(long)]
     quick: bool,
@@ -113,13 +109,7 @@ pub(crate) fn run(args: &Args) -> Outcome<()> {
         rows,
         failed,
     };
-    if args.json {
-        println!("{}", serde_json::to_string(&report)?);
-    } else if args.markdown {
-        report.print(Style::Markdown);
-    } else {
-        report.print(Style::Terminal);
-    }
+    args.printing.print(&report, |style| report.render(style))?;
     match report.failed.first() {
         Some(failure) => Err(failure.clone().into()),
         None => Ok(()),

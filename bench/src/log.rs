@@ -24,7 +24,7 @@ use std::time::{Duration, Instant};
 use self::machine::Machine;
 use self::payload::Payloads;
 use self::raw::Raw;
-use self::report::{Report, Style};
+use self::report::{Printing, Report};
 use self::row::{Bench, Row, Sample};
 use crate::{Outcome, dispatch};
 
@@ -32,12 +32,8 @@ const RAW_BYTES: u64 = 256 * 1024 * 1024;
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// Print one JSON object
-    #[arg(long)]
-    json: bool,
-    /// Print Markdown
-    #[arg(long, conflicts_with = "json")]
-    markdown: bool,
+    #[command(flatten)]
+    printing: Printing,
     /// At most two minutes: short rounds, fewer of them, smaller backlogs
     #[arg(long)]
     quick: bool,
@@ -96,13 +92,7 @@ pub(crate) fn run(args: &Args) -> Outcome<()> {
         seconds: begun.elapsed().as_secs_f64(),
         rows: measured,
     };
-    if args.json {
-        println!("{}", serde_json::to_string(&report)?);
-    } else if args.markdown {
-        report.print(Style::Markdown);
-    } else {
-        report.print(Style::Terminal);
-    }
+    args.printing.print(&report, |style| report.render(style))?;
     // A restless machine voids rows; only what is wrong fails the run.
     match report.rows.iter().find(|row| row.has_failed) {
         Some(row) => Err(format!("{} could not be measured", row.name).into()),

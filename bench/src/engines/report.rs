@@ -24,32 +24,17 @@ pub(super) struct Report {
 }
 
 impl Report {
-    pub(super) fn print(&self, style: Style) {
-        println!("{}", self.render(style));
-    }
-
-    fn render(&self, style: Style) -> String {
-        let named = |(name, version): (&str, &str)| format!("{name} {version}");
-        let servers = self.servers.iter().map(|(name, it)| named((name, it)));
+    pub(super) fn render(&self, style: Style) -> String {
+        let servers = self.servers.iter().map(|(name, it)| format!("{name} {it}"));
         let servers: Vec<String> = servers.collect();
-        let clients = self.machine.peers.iter();
-        let clients: Vec<String> = clients.map(|(name, it)| named((name, it))).collect();
         let mut text = String::new();
-        let machine = &self.machine;
         // Writing to a string cannot fail.
         let _ = writeln!(
             text,
-            "{} cores ({}), {:.0} GiB, Linux {}, {}; {}; ensue {}; servers on the same machine: \
-             {}; clients: {}.",
-            machine.cores,
-            machine.processor,
-            machine.memory_gib,
-            machine.kernel,
-            machine.filesystem,
-            machine.compiler,
-            machine.ensue,
+            "{}; servers on the same machine: {}; clients: {}.",
+            self.machine,
             servers.join(", "),
-            clients.join(", ")
+            self.machine.peers()
         );
         let kind = if self.quick { "A quick run" } else { "A run" };
         let _ = writeln!(

@@ -1,5 +1,6 @@
 //! What it was measured on.
 
+use std::fmt;
 use std::fs;
 use std::path::Path;
 use std::process::Command;
@@ -40,6 +41,31 @@ impl Machine {
             ensue: env!("CARGO_PKG_VERSION"),
             peers: peers.iter().map(|name| (*name, version(name))).collect(),
         }
+    }
+}
+
+impl Machine {
+    /// Whom it is compared to, with their versions.
+    pub(crate) fn peers(&self) -> String {
+        let peers = self.peers.iter();
+        let peers: Vec<_> = peers.map(|(name, it)| format!("{name} {it}")).collect();
+        peers.join(", ")
+    }
+}
+
+impl fmt::Display for Machine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{} cores ({}), {:.0} GiB, Linux {}, {}; {}; ensue {}",
+            self.cores,
+            self.processor,
+            self.memory_gib,
+            self.kernel,
+            self.filesystem,
+            self.compiler,
+            self.ensue
+        )
     }
 }
 

@@ -9,6 +9,7 @@ use super::machine::Machine;
 use super::peers;
 use super::row::{Better, Measured};
 use super::statistics::Summary;
+use crate::Outcome;
 
 /// Everything a run found out.
 #[derive(Serialize)]
@@ -20,6 +21,34 @@ pub(crate) struct Report {
     pub(crate) rows: Vec<Measured>,
 }
 
+/// How figures are printed.
+#[derive(Clone, Copy, clap::Args)]
+pub(crate) struct Printing {
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
+    /// Print Markdown
+    #[arg(long, conflicts_with = "json")]
+    markdown: bool,
+}
+
+impl Printing {
+    /// Prints a report; `render` is for people.
+    pub(crate) fn print(
+        self,
+        report: &impl Serialize,
+        render: impl Fn(Style) -> String,
+    ) -> Outcome<()> {
+        let text = match (self.json, self.markdown) {
+            (true, _) => serde_json::to_string(report)?,
+            (false, true) => render(Style::Markdown),
+            (false, false) => render(Style::Terminal),
+        };
+        println!("{text}");
+        Ok(())
+    }
+}
+
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Style {
     Terminal,
@@ -27,28 +56,10 @@ pub(crate) enum Style {
 }
 
 impl Report {
-    pub(crate) fn print(&self, style: Style) {
-        println!("{}", self.render(style));
-    }
-
-    fn render(&self, style: Style) -> String {
+    pub(crate) fn render(&self, style: Style) -> String {
         let mut text = String::new();
-        let machine = &self.machine;
-        let peers = machine.peers.iter();
-        let peers: Vec<String> = peers.map(|(name, it)| format!("{name} {it}")).collect();
         // Writing to a string cannot fail.
-        let _ = writeln!(
-            text,
-            "{} cores ({}), {:.0} GiB, Linux {}, {}; {}; ensue {}; {}.",
-            machine.cores,
-            machine.processor,
-            machine.memory_gib,
-            machine.kernel,
-            machine.filesystem,
-            machine.compiler,
-            machine.ensue,
-            peers.join(", ")
-        );
+        let _ = writeln!(text, "{}; {}.", self.machine, self.machine.peers());
         let kind = if self.quick { "A quick run" } else { "A run" };
         let _ = writeln!(
             text,

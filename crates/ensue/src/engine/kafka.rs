@@ -32,7 +32,7 @@ use tokio::time::timeout;
 use self::connection::{ANSWER, Connection, Mechanism, refused};
 use self::protocol::{At, Code, Metadata};
 use self::reader::Ahead;
-use super::shared_log::{About, Address, Finding, Message, Server, SharedLog};
+use super::shared_log::{About, Address, Finding, Message, Server, SharedLog, check_sizes};
 use super::table::Url;
 use crate::error::{Error, Result};
 use crate::time::Timestamp;
@@ -371,21 +371,6 @@ impl Kafka {
             Some(error) => Err(error),
         }
     }
-
-    fn check(&self, messages: &[Bytes]) -> Result<()> {
-        let max = self.message_bytes_max();
-        let longest = messages.iter().map(Bytes::len).max().unwrap_or(0);
-        if longest <= max {
-            return Ok(());
-        }
-        Err(Error::Limit {
-            what: "the size of a message in bytes".to_owned(),
-            value: longest as u64,
-            limit: "max.message.bytes",
-            max: max as u64,
-            advice: "append less at once, or raise `max.message.bytes` of the topic",
-        })
-    }
 }
 
 impl SharedLog for Kafka {
@@ -401,7 +386,12 @@ impl SharedLog for Kafka {
 
     fn append(&self, messages: Vec<Bytes>) -> BoxFuture<'_, Result<()>> {
         Box::pin(async move {
-            self.check(&messages)?;
+            check_sizes(
+                &messages,
+                self.message_bytes_max(),
+                "max.message.bytes",
+                "append less at once, or raise `max.message.bytes` of the topic",
+            )?;
             if messages.is_empty() {
                 return Ok(());
             }

@@ -28,7 +28,7 @@ use tokio::time::timeout;
 
 use self::link::Link;
 use self::reader::Cursor;
-use super::shared_log::{About, Finding, Message, Server, SharedLog};
+use super::shared_log::{About, Finding, Message, Server, SharedLog, check_sizes};
 use super::table::Url;
 use crate::error::{Error, Result};
 
@@ -263,21 +263,6 @@ impl Nats {
             _ => self.server.unavailable(error),
         }
     }
-
-    fn check(&self, messages: &[Bytes]) -> Result<()> {
-        let max = self.message_bytes_max();
-        let longest = messages.iter().map(Bytes::len).max().unwrap_or(0);
-        if longest <= max {
-            return Ok(());
-        }
-        Err(Error::Limit {
-            what: "the size of a message in bytes".to_owned(),
-            value: longest as u64,
-            limit: "max_payload",
-            max: max as u64,
-            advice: "append less at once, or raise `max_payload` of the NATS server",
-        })
-    }
 }
 
 impl SharedLog for Nats {
@@ -292,7 +277,12 @@ impl SharedLog for Nats {
 
     fn append(&self, messages: Vec<Bytes>) -> BoxFuture<'_, Result<()>> {
         Box::pin(async move {
-            self.check(&messages)?;
+            check_sizes(
+                &messages,
+                self.message_bytes_max(),
+                "max_payload",
+                "append less at once, or raise `max_payload` of the NATS server",
+            )?;
             let link = self.answered(self.link()).await?;
             // Bounded by the time of every single answer: many messages may take longer.
             let published = link

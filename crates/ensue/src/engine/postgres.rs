@@ -25,8 +25,8 @@ use self::facts::Facts;
 use self::link::{Link, failure};
 use super::shared_log::socket;
 use super::shared_log::standing::Standing;
-use super::shared_log::witness::{Cursor, check_sizes, parts};
-use super::shared_log::{About, Finding, Message, Server, SharedLog};
+use super::shared_log::witness::{Cursor, parts};
+use super::shared_log::{About, Finding, Message, Server, SharedLog, check_sizes};
 use super::table::Url;
 use crate::error::{Error, Result};
 
@@ -137,7 +137,12 @@ impl Postgres {
     }
 
     async fn append_all(&self, messages: Vec<Bytes>) -> Result<()> {
-        check_sizes(&messages, MESSAGE_BYTES_MAX)?;
+        check_sizes(
+            &messages,
+            MESSAGE_BYTES_MAX,
+            "message_bytes_max",
+            "append less at once, or keep large payloads elsewhere",
+        )?;
         for part in parts(&messages, APPEND_MESSAGES_MAX, APPEND_BYTES_MAX) {
             let link = self.writer().await?;
             let appended = self.append_part(&link, part).await;

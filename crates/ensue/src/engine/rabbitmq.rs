@@ -36,7 +36,7 @@ use self::birth::Birth;
 use self::greeting::Greeting;
 use self::reader::Reader;
 use self::session::{Session, answered, soon};
-use super::shared_log::{About, Finding, Message, Server, SharedLog};
+use super::shared_log::{About, Finding, Message, Server, SharedLog, check_sizes};
 use super::table::Url;
 use crate::error::{Error, Result};
 
@@ -116,9 +116,12 @@ struct Reading {
 
 impl Log {
     async fn append_all(&self, messages: &[Bytes]) -> Result<()> {
-        for message in messages {
-            check_length(message)?;
-        }
+        check_sizes(
+            messages,
+            MESSAGE_BYTES_MAX,
+            "message_bytes_max",
+            "append less at once, or keep large payloads elsewhere",
+        )?;
         if messages.is_empty() {
             return Ok(());
         }
@@ -307,19 +310,6 @@ fn check_version(server: &Server, greeting: &Greeting) -> Result<()> {
         )),
         _ => Ok(()),
     }
-}
-
-fn check_length(message: &Bytes) -> Result<()> {
-    if message.len() <= MESSAGE_BYTES_MAX {
-        return Ok(());
-    }
-    Err(Error::Limit {
-        what: "a message's length in bytes".to_owned(),
-        value: message.len() as u64,
-        limit: "message_bytes_max",
-        max: MESSAGE_BYTES_MAX as u64,
-        advice: "make the events or the batch smaller",
-    })
 }
 
 fn replicas_of(url: &Url) -> Result<Option<i32>> {

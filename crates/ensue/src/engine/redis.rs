@@ -27,8 +27,8 @@ use self::facts::Facts;
 use self::link::{Link, failure, number, strange};
 use super::shared_log::socket::{self, ANSWER};
 use super::shared_log::standing::Standing;
-use super::shared_log::witness::{Cursor, check_sizes, parts};
-use super::shared_log::{About, Finding, Message, Server, SharedLog};
+use super::shared_log::witness::{Cursor, parts};
+use super::shared_log::{About, Finding, Message, Server, SharedLog, check_sizes};
 use super::table::Url;
 use crate::error::{Error, Result};
 
@@ -190,7 +190,12 @@ impl Redis {
     }
 
     async fn append_all(&self, messages: Vec<Bytes>) -> Result<()> {
-        check_sizes(&messages, self.message_bytes_max())?;
+        check_sizes(
+            &messages,
+            self.message_bytes_max(),
+            "message_bytes_max",
+            "append less at once, or keep large payloads elsewhere",
+        )?;
         for part in parts(&messages, SENT_MESSAGES_MAX, SENT_BYTES_MAX) {
             let append = |message: &Bytes| self.place.script(APPEND, &[message]);
             let mut commands: Vec<_> = part.iter().map(append).collect();

@@ -28,7 +28,7 @@ use bytes::Bytes;
 use futures_util::future::BoxFuture;
 
 pub(crate) use super::doctor::Finding;
-use crate::error::Result;
+use crate::error::{Error, Result};
 
 pub(crate) use self::server::{Address, Login, Server, Tls};
 
@@ -122,4 +122,27 @@ pub(crate) trait SharedLog: fmt::Debug + Send + Sync + 'static {
 
     /// Lets go of the connections.
     fn close(&self) -> BoxFuture<'_, ()>;
+}
+
+/// Refuses messages of more than `max` bytes before anything is sent; `limit` is the name of what
+/// limits them.
+///
+/// # Errors
+/// [`Error::Limit`].
+pub(crate) fn check_sizes(
+    messages: &[Bytes],
+    max: usize,
+    limit: &'static str,
+    advice: &'static str,
+) -> Result<()> {
+    match messages.iter().map(Bytes::len).max() {
+        Some(longest) if longest > max => Err(Error::Limit {
+            what: "the size of a message in bytes".to_owned(),
+            value: longest as u64,
+            limit,
+            max: max as u64,
+            advice,
+        }),
+        _ => Ok(()),
+    }
 }

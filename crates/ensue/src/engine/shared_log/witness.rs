@@ -109,23 +109,6 @@ impl Cursor {
     }
 }
 
-/// Refuses messages over the limit.
-///
-/// # Errors
-/// [`Error::Limit`].
-pub(crate) fn check_sizes(messages: &[Bytes], max: usize) -> Result<()> {
-    match messages.iter().map(Bytes::len).max() {
-        Some(length) if length > max => Err(Error::Limit {
-            what: "a message's length in bytes".to_owned(),
-            value: length as u64,
-            limit: "message_bytes_max",
-            max: max as u64,
-            advice: "append less at once, or keep large payloads elsewhere",
-        }),
-        _ => Ok(()),
-    }
-}
-
 /// Splits messages into parts that the server takes at once: at least one message each.
 pub(crate) fn parts(messages: &[Bytes], count_max: usize, bytes_max: usize) -> Vec<&[Bytes]> {
     let mut parts = Vec::new();
