@@ -26,6 +26,15 @@ impl Lane {
         self.expected = None;
     }
 
+    /// The last order that is done when the group has nothing left: what a killed process was
+    /// committing was committed if it does not come again.
+    pub(super) fn done(&self) -> u64 {
+        match self.expected {
+            None => self.attempted,
+            Some(_) => self.acknowledged,
+        }
+    }
+
     /// Exactly so many are done.
     fn is_at(&mut self, number: u64) {
         self.acknowledged = number;

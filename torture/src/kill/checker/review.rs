@@ -2,6 +2,7 @@
 
 use ensue::engine::Recorded;
 
+use super::groups::Lane;
 use super::{Checker, Kind, Place, Stream};
 use crate::kill::orders::{KEYS, Mark, hash, mark_of};
 use crate::kill::report::Group;
@@ -125,7 +126,7 @@ impl Checker {
                 }
             }
             for group in Group::ALL {
-                let done = self.lane(group, key).map_or(0, |lane| lane.acknowledged);
+                let done = self.lane(group, key).map_or(0, Lane::done);
                 if done != orders {
                     let name = group.name();
                     let what = format!("`{name}` handled {done} of {orders} orders of key-{key}");

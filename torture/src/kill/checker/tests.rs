@@ -541,3 +541,30 @@ fn what_is_not_finished_is_found() {
     bench.checker.finish();
     bench.finds(&[Kind::Lost, Kind::Failed]);
 }
+
+#[test]
+fn a_commit_that_a_kill_cut_off_is_done_if_nothing_of_it_comes_again() {
+    let marks = Bench::good(2);
+    let finish = |is_begun, comes_again| {
+        let mut bench = Bench::new();
+        bench.publish(&marks);
+        marks.iter().for_each(|it| bench.take(Group::Trials, *it));
+        if is_begun {
+            bench.begin_to_settle(Group::Trials, &marks);
+        }
+        bench.look();
+        bench.checker.begins();
+        if comes_again {
+            bench.take(Group::Trials, marks[0]);
+        }
+        bench.checker.finish();
+        let mut violations = bench.checker.violations().iter();
+        !violations.any(|it| it.what.starts_with("`trials` handled"))
+    };
+    assert!(finish(true, false));
+    assert!(
+        !finish(true, true),
+        "it was not committed, and not done again"
+    );
+    assert!(!finish(false, false), "nobody tried to commit it");
+}
