@@ -1,6 +1,8 @@
 //! Reading single records by position, from memory where they still are.
 
 use ensue_log as log;
+#[cfg(feature = "distributed")]
+use tokio::runtime::{Handle, RuntimeFlavor};
 
 use super::failure;
 use super::record::{self, Change};
@@ -110,5 +112,17 @@ pub(super) async fn blocking<T: Send + 'static>(
             // The runtime is shutting down, and everything on it.
             Err(_) => Err(Error::Closed),
         },
+    }
+}
+
+/// Runs `work`, which may block but hardly ever does for long: waking a thread for it would take
+/// more time. Where the runtime has other threads they take over what this one would have done.
+#[cfg(feature = "distributed")]
+pub(super) async fn briefly<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T> + Send + 'static,
+) -> Result<T> {
+    match Handle::current().runtime_flavor() {
+        RuntimeFlavor::MultiThread => tokio::task::block_in_place(work),
+        _ => blocking(work).await,
     }
 }

@@ -23,6 +23,8 @@ const READ_BYTES: usize = 4 * 1024 * 1024;
 /// How long a read waits for something new, at the most: a long pause between reads says that this
 /// process knows nothing of the others.
 const PATIENCE: Duration = Duration::from_millis(500);
+/// What is folded at once rather than by another thread. The next read waits meanwhile.
+const BRIEF_BYTES_MAX: usize = 16 * 1024;
 /// A batch that has fewer records and bytes takes the frame's mark along: far below what the log
 /// takes as one batch.
 const MARKED_RECORDS_MAX: usize = 16_384;
@@ -140,12 +142,16 @@ async fn fold(
     let Some(engine) = shared.upgrade() else {
         return Err(Error::Closed);
     };
-    fetch::blocking(move || {
+    let bytes: usize = messages.iter().map(|message| message.body.len()).sum();
+    let take = move || {
         let mut reader = reader;
         reader.take(&engine, messages)?;
         Ok(reader)
-    })
-    .await
+    };
+    match bytes <= BRIEF_BYTES_MAX {
+        true => fetch::briefly(take).await,
+        false => fetch::blocking(take).await,
+    }
 }
 
 impl Reader {
