@@ -1,6 +1,6 @@
 //! One round with one engine: all works, ours and the client's in turns.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::Serialize;
@@ -44,9 +44,9 @@ impl Extent {
 }
 
 /// Everything that one round needs.
-struct Round<'a> {
-    service: &'a Service,
-    client: &'a dyn Client,
+struct Round {
+    service: Service,
+    client: Box<dyn Client>,
     /// Of the streams on the server.
     name: String,
     events: Events,
@@ -63,70 +63,67 @@ pub(super) async fn run(
     number: usize,
     place: PathBuf,
 ) -> Outcome<Vec<Sample>> {
-    let name = format!("bench_{:016x}", fastrand::u64(..));
-    let client = kind.connect(&service, &name).await?;
-    let round = Round {
-        service: &service,
-        client: client.as_ref(),
-        name,
-        events: Events::new(extent.events)?,
-        extent,
-        is_ours_first: number % 2 == 1,
-        directory: tempfile::tempdir_in(place)?,
-    };
-    let measured = tokio::time::timeout(ROUND_MAX, round.rates()).await;
-    client.remove().await?;
-    let mut samples = measured.map_err(|_| "the round did not end")??;
-
-    for (what, count) in [("singles", extent.singles), ("timed", extent.timed)] {
-        let name = format!("bench_{:016x}", fastrand::u64(..));
-        let client = kind.connect(&service, &name).await?;
-        let round = Round {
-            service: &service,
-            client: client.as_ref(),
-            name,
-            events: Events::new(count)?,
-            extent,
-            is_ours_first: number % 2 == 1,
-            directory: tempfile::tempdir_in(round.directory.path())?,
-        };
-        let measured = tokio::time::timeout(ROUND_MAX, async {
-            match what {
-                "singles" => {
-                    let rate = round.singles().await?;
-                    if let Some(publish) = samples.first_mut() {
-                        publish.details.push(("client, 1 event a message", rate));
-                    }
-                }
-                _ => samples.extend(round.latencies().await?),
-            }
-            Outcome::<()>::Ok(())
-        })
-        .await;
-        client.remove().await?;
-        measured.map_err(|_| "the round did not end")??;
+    let open = |events| Round::open(kind, service.clone(), extent, number, &place, events);
+    let round = open(extent.events).await?;
+    let mut samples = round.end_after(round.rates()).await?;
+    let round = open(extent.singles).await?;
+    let rate = round.end_after(round.singles()).await?;
+    if let Some(publish) = samples.first_mut() {
+        publish.details.push(("client, 1 event a message", rate));
     }
+    let round = open(extent.timed).await?;
+    samples.extend(round.end_after(round.latencies()).await?);
     Ok(samples)
 }
 
-impl Round<'_> {
+impl Round {
+    /// A round on new streams, with so many events.
+    async fn open(
+        kind: &'static Kind,
+        service: Service,
+        extent: Extent,
+        number: usize,
+        place: &Path,
+        events: usize,
+    ) -> Outcome<Self> {
+        let name = format!("bench_{:016x}", fastrand::u64(..));
+        Ok(Self {
+            client: kind.connect(&service, &name).await?,
+            service,
+            name,
+            events: Events::new(events)?,
+            extent,
+            is_ours_first: number % 2 == 1,
+            directory: tempfile::tempdir_in(place)?,
+        })
+    }
+
+    /// Does a work, and removes the streams.
+    async fn end_after<T>(&self, work: impl Future<Output = Outcome<T>>) -> Outcome<T> {
+        let measured = tokio::time::timeout(ROUND_MAX, work).await;
+        self.client.remove().await?;
+        measured.map_err(|_| "the round did not end")?
+    }
+
+    /// Does the same work with both sides, one after the other.
+    async fn in_turns<A, B>(
+        &self,
+        ours: impl Future<Output = Outcome<A>>,
+        theirs: impl Future<Output = Outcome<B>>,
+    ) -> Outcome<(A, B)> {
+        if self.is_ours_first {
+            return Ok((ours.await?, theirs.await?));
+        }
+        let theirs = theirs.await?;
+        Ok((ours.await?, theirs))
+    }
+
     async fn rates(&self) -> Outcome<Vec<Sample>> {
         let events = self.events.len();
-        let (mine, other) = match self.is_ours_first {
-            true => (self.publish().await?, self.publish_raw().await?),
-            false => {
-                let other = self.publish_raw().await?;
-                (self.publish().await?, other)
-            }
-        };
+        let (mine, other) = self.in_turns(self.publish(), self.publish_raw()).await?;
         let publish = sample("publish", mine, other, events);
-        let ((mine, local), other) = match self.is_ours_first {
-            true => (self.consume().await?, self.consume_raw().await?),
-            false => {
-                let other = self.consume_raw().await?;
-                (self.consume().await?, other)
-            }
-        };
+        let consumed = self.in_turns(self.consume(), self.consume_raw());
+        let ((mine, local), other) = consumed.await?;
         let mut consume = sample("consume", mine, other, events);
         let detail = ("events/s when the copy is up to date", local.rate(events));
         consume.details.push(detail);
@@ -142,7 +139,7 @@ impl Round<'_> {
     }
 
     async fn publish_raw(&self) -> Outcome<Spent> {
-        theirs::publish(self.client, self.events.messages(), IN_FLIGHT).await
+        theirs::publish(self.client.as_ref(), self.events.messages(), IN_FLIGHT).await
     }
 
     /// By a process that has nothing yet, from before it connects; and once more by the same, which
@@ -161,23 +158,18 @@ impl Round<'_> {
     }
 
     async fn consume_raw(&self) -> Outcome<Spent> {
-        theirs::consume(self.client, &self.events.messages()).await
+        theirs::consume(self.client.as_ref(), &self.events.messages()).await
     }
 
     async fn singles(&self) -> Outcome<f64> {
         let messages = self.events.singles(self.events.len());
-        let spent = theirs::publish(self.client, messages, IN_FLIGHT * BATCH_EVENTS).await?;
+        let spent =
+            theirs::publish(self.client.as_ref(), messages, IN_FLIGHT * BATCH_EVENTS).await?;
         Ok(spent.rate(self.events.len()))
     }
 
     async fn latencies(&self) -> Outcome<Vec<Sample>> {
-        let (mine, other) = match self.is_ours_first {
-            true => (self.latency().await?, self.latency_raw().await?),
-            false => {
-                let other = self.latency_raw().await?;
-                (self.latency().await?, other)
-            }
-        };
+        let (mine, other) = self.in_turns(self.latency(), self.latency_raw()).await?;
         let ((mut mine, mut my_answers), (mut other, mut other_answers)) = (mine, other);
         let mut timed = |work, share| Sample {
             work,
@@ -207,7 +199,7 @@ impl Round<'_> {
 
     async fn latency_raw(&self) -> Outcome<(Latencies, Latencies)> {
         let messages = self.events.singles(self.extent.timed);
-        theirs::latencies(self.client, &messages).await
+        theirs::latencies(self.client.as_ref(), &messages).await
     }
 }
 

@@ -14,14 +14,6 @@
 //! | an event can be appended for later, survives restarts, can be cancelled | [`Append::at`], [`Engine::cancel`] |
 //! | reading needs no group | [`Engine::read`] |
 
-#[cfg_attr(
-    not(feature = "embedded"),
-    allow(
-        dead_code,
-        unused_variables,
-        reason = "without an engine, nobody asks for one"
-    )
-)]
 mod doctor;
 #[cfg(feature = "embedded")]
 mod duration;
@@ -55,14 +47,6 @@ pub(crate) mod redis;
 )]
 pub(crate) mod shared_log;
 mod status;
-#[cfg_attr(
-    not(feature = "embedded"),
-    allow(
-        dead_code,
-        unused_variables,
-        reason = "without an engine, nobody asks for one"
-    )
-)]
 mod table;
 
 use std::fmt;

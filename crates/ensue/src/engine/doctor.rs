@@ -18,6 +18,7 @@ pub struct Finding {
     pub advice: Option<String>,
 }
 
+#[cfg(feature = "embedded")]
 impl Finding {
     /// A finding that weakens nothing.
     pub(crate) fn well(aspect: &str, found: impl Into<String>) -> Self {

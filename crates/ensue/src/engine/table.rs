@@ -274,6 +274,13 @@ pub async fn connect(url: &str) -> Result<SharedEngine> {
 ///
 /// # Errors
 /// As for [`connect`].
+#[cfg_attr(
+    not(feature = "embedded"),
+    allow(
+        unused_variables,
+        reason = "without an engine, nobody asks for the time"
+    )
+)]
 pub async fn connect_with(url: &str, clock: Clock) -> Result<SharedEngine> {
     let url = Url::parse(url)?;
     let entry = entry_of(&url)?;
@@ -394,6 +401,7 @@ impl Url {
         }
     }
 
+    #[cfg(feature = "embedded")]
     pub(crate) fn option(&self, name: &str) -> Option<&str> {
         self.options
             .iter()

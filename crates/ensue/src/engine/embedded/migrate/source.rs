@@ -29,7 +29,10 @@ enum Hold {
     /// The lock of the directory.
     Directory(#[allow(dead_code, reason = "held for its Drop")] log::storage::Lock),
     /// This process among those that share the log.
-    #[cfg_attr(not(feature = "distributed"), allow(dead_code))]
+    #[cfg_attr(
+        not(feature = "distributed"),
+        allow(dead_code, reason = "without servers there is none")
+    )]
     Server(Embedded),
 }
 
