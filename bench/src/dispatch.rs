@@ -1,22 +1,17 @@
-//! Typed dispatch of a backlog.
+//! Typed dispatch of a backlog, commits included: handlers that only read, and handlers that publish one effect
+//! for each event.
+
+mod backlog;
+mod effects;
+mod table;
 
 use std::path::Path;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
 
-use ensue::prelude::*;
+use comfy_table::Table;
 use serde_json::json;
 
+use self::effects::Handled;
 use crate::Outcome;
-
-#[derive(Event, Serialize, Deserialize)]
-#[event(name = "reading.taken", topic = "readings", key = device)]
-struct ReadingTaken {
-    device: String,
-    celsius: f64,
-    number: u64,
-}
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -35,25 +30,27 @@ pub(crate) struct Args {
     /// The engine; without it a new directory for each run
     #[arg(long)]
     engine: Option<String>,
+    /// Each event is handled and one effect published, beside a table in SQLite
+    #[arg(long)]
+    effects: bool,
     /// Print JSON
     #[arg(long)]
     json: bool,
 }
 
 pub(crate) fn run(args: &Args) -> Outcome<()> {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()?;
-    let decoded = decode_alone(args.events)?;
+    if args.effects {
+        return run_effects(args);
+    }
+    let runtime = runtime()?;
+    let decoded = backlog::decode_alone(args.events)?;
     let mut rates = Vec::new();
     for _ in 0..args.runs {
         let directory = tempfile::tempdir()?;
-        let own = format!("embedded:{}", directory.path().join("log").display());
-        let url = args.engine.as_deref().unwrap_or(&own);
-        rates.push(runtime.block_on(drain(args, url))?);
+        let url = url(args, directory.path());
+        rates.push(runtime.block_on(backlog::drain(args, &url))?);
     }
-    rates.sort_by(f64::total_cmp);
-    let median = rates.get(rates.len() / 2).copied().unwrap_or_default();
+    let median = median(&mut rates);
     let ratio = median / decoded;
     if args.json {
         let result = json!({
@@ -69,6 +66,48 @@ pub(crate) fn run(args: &Args) -> Outcome<()> {
     Ok(())
 }
 
+/// Takes turns, so that both meet the same machine.
+fn run_effects(args: &Args) -> Outcome<()> {
+    let runtime = runtime()?;
+    let (mut ours, mut theirs) = (Vec::new(), Vec::new());
+    for _ in 0..args.runs {
+        let directory = tempfile::tempdir()?;
+        let url = url(args, directory.path());
+        ours.push(runtime.block_on(effects::handle_and_publish(args, &url))?);
+        theirs.push(table::handle_and_publish(args, directory.path())?);
+    }
+    let rows = [
+        ("Ensue", Handled::median(ours)),
+        ("a table in SQLite", Handled::median(theirs)),
+    ];
+    if args.json {
+        let row = |(name, row): &(&str, Handled)| json!({ "name": name, "handled": row });
+        let rows: Vec<_> = rows.iter().map(row).collect();
+        println!("{}", json!({ "events": args.events, "rows": rows }));
+        return Ok(());
+    }
+    let mut table = Table::new();
+    table.load_style(comfy_table::presets::ASCII_MARKDOWN);
+    table.set_header([
+        "",
+        "publish, events/s",
+        "CPU, µs each",
+        "handle + publish, events/s",
+        "CPU, µs each",
+    ]);
+    for (name, row) in rows {
+        table.add_row([
+            name.to_owned(),
+            format!("{:.0}", row.published.rate),
+            format!("{:.2}", row.published.cpu_us),
+            format!("{:.0}", row.handled.rate),
+            format!("{:.2}", row.handled.cpu_us),
+        ]);
+    }
+    println!("{table}");
+    Ok(())
+}
+
 /// Drains one backlog from a new log below `directory`: the events a second, and how many a second
 /// are decoded alone.
 pub(crate) fn drain_once(events: u64, directory: &Path) -> Outcome<(f64, f64)> {
@@ -78,75 +117,25 @@ pub(crate) fn drain_once(events: u64, directory: &Path) -> Outcome<(f64, f64)> {
         runs: 1,
         workers: 0,
         engine: None,
+        effects: false,
         json: false,
     };
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()?;
-    let decoded = decode_alone(events)?;
-    let url = format!("embedded:{}", directory.join("log").display());
-    let drained = runtime.block_on(drain(&args, &url))?;
+    let decoded = backlog::decode_alone(events)?;
+    let drained = runtime()?.block_on(backlog::drain(&args, &url(&args, directory)))?;
     Ok((drained, decoded))
 }
 
-fn reading(number: u64, keys: u64) -> ReadingTaken {
-    let device = format!("device-{}", number % keys);
-    ReadingTaken {
-        device,
-        celsius: number as f64 / 7.0,
-        number,
-    }
+fn runtime() -> Outcome<tokio::runtime::Runtime> {
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    Ok(builder.enable_all().build()?)
 }
 
-/// The limit: the same payloads decoded in a loop, nothing else.
-fn decode_alone(events: u64) -> Outcome<f64> {
-    let payloads: Result<Vec<_>, _> = (0..events.min(200_000))
-        .map(|n| serde_json::to_vec(&reading(n, 10_000)))
-        .collect();
-    let payloads = payloads?;
-    let begun = Instant::now();
-    let mut sum = 0;
-    for payload in &payloads {
-        let event: ReadingTaken = serde_json::from_slice(payload)?;
-        sum += event.number;
-    }
-    std::hint::black_box(sum);
-    Ok(payloads.len() as f64 / begun.elapsed().as_secs_f64())
+fn url(args: &Args, directory: &Path) -> String {
+    let own = || format!("embedded:{}", directory.join("log").display());
+    args.engine.clone().unwrap_or_else(own)
 }
 
-async fn drain(args: &Args, url: &str) -> Outcome<f64> {
-    let engine = ensue::connect(url).await?;
-    let publisher = Publisher::new(engine.clone(), "/bench");
-    let mut number = 0;
-    while number < args.events {
-        let until = (number + 10_000).min(args.events);
-        let batch = (number..until).map(|n| Outgoing::new(&reading(n, args.keys)));
-        publisher.publish_all(batch).await?;
-        number = until;
-    }
-
-    let handled = Arc::new(AtomicU64::new(0));
-    let sum = Arc::new(AtomicU64::new(0));
-    let (count, total) = (handled.clone(), sum.clone());
-    let mut app = App::new(engine.clone()).on("readings", move |reading: ReadingTaken| {
-        count.fetch_add(1, Ordering::Relaxed);
-        total.fetch_add(reading.number, Ordering::Relaxed);
-        std::future::ready(())
-    });
-    if args.workers > 0 {
-        app = app.workers(args.workers);
-    }
-    let begun = Instant::now();
-    let running = app.start().await?;
-    while handled.load(Ordering::Relaxed) < args.events {
-        tokio::time::sleep(Duration::from_micros(500)).await;
-    }
-    running.stop().await?; // the last commit is durable
-    let elapsed = begun.elapsed();
-    let expected = args.events * (args.events - 1) / 2;
-    if sum.load(Ordering::Relaxed) != expected || handled.load(Ordering::Relaxed) != args.events {
-        return Err("the run is void: not every event was handled exactly once".into());
-    }
-    engine.close().await?;
-    Ok(args.events as f64 / elapsed.as_secs_f64())
+fn median(values: &mut [f64]) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values.get(values.len() / 2).copied().unwrap_or_default()
 }

@@ -6,7 +6,6 @@
 //! and the batching are the same, and so is what the server does to make them durable.
 
 mod events;
-mod meter;
 mod ours;
 mod raw;
 mod report;

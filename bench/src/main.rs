@@ -10,6 +10,7 @@
 mod dispatch;
 mod engines;
 mod log;
+mod meter;
 
 use clap::{Parser, Subcommand};
 

@@ -10,10 +10,10 @@ use futures_util::{StreamExt as _, stream};
 use tokio::task::JoinHandle;
 
 use super::events::{Seen, TOPIC};
-use super::meter::{Meter, Spent};
 use super::{COMMIT_EVENTS, IN_FLIGHT, WARM_UP};
 use crate::Outcome;
 use crate::log::statistics::Latencies;
+use crate::meter::{Meter, Spent};
 
 /// What a member may hold unsettled: enough that commits never hold it up.
 const UNSETTLED_MAX: usize = 10 * COMMIT_EVENTS;

@@ -6,13 +6,13 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::events::{BATCH_EVENTS, Events};
-use super::meter::{Meter, Spent};
 use super::raw::{Client, Kind};
 use super::row::Sample;
 use super::services::Service;
 use super::{IN_FLIGHT, ours, theirs};
 use crate::Outcome;
 use crate::log::statistics::Latencies;
+use crate::meter::{Meter, Spent};
 
 /// A round that takes longer is one that hangs.
 const ROUND_MAX: Duration = Duration::from_secs(300);

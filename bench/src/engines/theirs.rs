@@ -7,11 +7,11 @@ use futures_util::{StreamExt as _, stream};
 use tokio::task::JoinHandle;
 
 use super::events::BATCH_EVENTS;
-use super::meter::{Meter, Spent};
 use super::raw::Client;
 use super::{COMMIT_EVENTS, WARM_UP};
 use crate::Outcome;
 use crate::log::statistics::Latencies;
+use crate::meter::{Meter, Spent};
 
 pub(super) async fn publish(
     client: &dyn Client,

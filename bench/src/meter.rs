@@ -4,28 +4,28 @@ use std::time::{Duration, Instant};
 
 use rustix::time::{ClockId, clock_gettime};
 
-pub(super) struct Meter {
+pub(crate) struct Meter {
     begun: Instant,
     busy: Duration,
 }
 
 /// What some work took.
 #[derive(Clone, Copy)]
-pub(super) struct Spent {
-    pub(super) elapsed: Duration,
+pub(crate) struct Spent {
+    pub(crate) elapsed: Duration,
     /// Of all threads of this process.
-    pub(super) processor: Duration,
+    pub(crate) processor: Duration,
 }
 
 impl Meter {
-    pub(super) fn start() -> Self {
+    pub(crate) fn start() -> Self {
         Self {
             begun: Instant::now(),
             busy: busy(),
         }
     }
 
-    pub(super) fn stop(&self) -> Spent {
+    pub(crate) fn stop(&self) -> Spent {
         Spent {
             elapsed: self.begun.elapsed(),
             processor: busy().saturating_sub(self.busy),
@@ -34,12 +34,12 @@ impl Meter {
 }
 
 impl Spent {
-    pub(super) fn rate(self, events: usize) -> f64 {
+    pub(crate) fn rate(self, events: usize) -> f64 {
         events as f64 / self.elapsed.as_secs_f64()
     }
 
     /// Microseconds of a processor for each event.
-    pub(super) fn processor_microseconds(self, events: usize) -> f64 {
+    pub(crate) fn processor_microseconds(self, events: usize) -> f64 {
         self.processor.as_secs_f64() * 1e6 / events.max(1) as f64
     }
 }
