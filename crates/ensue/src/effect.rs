@@ -10,7 +10,7 @@ use bytes::Bytes;
 use serde::Serialize;
 
 use crate::engine::Expect;
-use crate::event::{Codec, Envelope, EnvelopeBuilder, Event, InvalidEvent};
+use crate::event::{Codec, Envelope, EnvelopeBuilder, Event, EventId, InvalidEvent};
 use crate::service::Failure;
 use crate::time::Timestamp;
 
@@ -71,8 +71,8 @@ impl Outgoing {
         self
     }
 
-    /// The event's id, for publishers that can derive one: publishing the same id again within the
-    /// engine's dedup window adds nothing.
+    /// The event's id, for publishers that can derive one: publishing the same id again from the
+    /// same source within the engine's dedup window adds nothing.
     pub fn id(self, id: impl Into<String>) -> Self {
         self.map(|builder| builder.id(id))
     }
@@ -173,6 +173,24 @@ pub(crate) struct StateChange {
     pub(crate) value: Option<Bytes>,
 }
 
+/// A scheduled event to cancel.
+#[derive(Clone, Debug)]
+pub(crate) enum Cancel {
+    /// One that the service itself scheduled.
+    Own(String),
+    Of(EventId),
+}
+
+impl Cancel {
+    /// The event, as seen by a service whose events have this source.
+    pub(crate) fn resolve(self, source: &str) -> EventId {
+        match self {
+            Self::Own(id) => EventId::new(source, id),
+            Self::Of(event) => event,
+        }
+    }
+}
+
 /// Everything that follows from one event, committed together with its position.
 ///
 /// Returned where a plain event, an `Option`, a `Vec` or a tuple cannot say it.
@@ -180,7 +198,7 @@ pub(crate) struct StateChange {
 #[must_use = "effects do nothing until a handler returns them"]
 pub struct Effects {
     pub(crate) events: Vec<Outgoing>,
-    pub(crate) cancelled: Vec<String>,
+    pub(crate) cancelled: Vec<Cancel>,
     pub(crate) state: Vec<StateChange>,
     pub(crate) failure: Option<Failure>,
 }
@@ -202,9 +220,16 @@ impl Effects {
         self.publish(event.into().at(at))
     }
 
-    /// Cancels the scheduled event with this id. One that was appended already stays.
+    /// Cancels the event with this id that this service scheduled. One that was appended already
+    /// stays.
     pub fn cancel(mut self, id: impl Into<String>) -> Self {
-        self.cancelled.push(id.into());
+        self.cancelled.push(Cancel::Own(id.into()));
+        self
+    }
+
+    /// Cancels a scheduled event of any source. One that was appended already stays.
+    pub fn cancel_event(mut self, event: EventId) -> Self {
+        self.cancelled.push(Cancel::Of(event));
         self
     }
 

@@ -57,7 +57,7 @@ use futures_util::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 
 use crate::error::Result;
-use crate::event::Envelope;
+use crate::event::{Envelope, EventId};
 use crate::service::OnDead;
 use crate::time::{Clock, Timestamp};
 use crate::topic::TopicPattern;
@@ -277,8 +277,8 @@ pub struct Commit {
     pub dead: Vec<Death>,
     /// Effects: events to append now or later.
     pub appends: Vec<Append>,
-    /// Effects: ids of scheduled events to cancel.
-    pub cancels: Vec<String>,
+    /// Effects: scheduled events to cancel.
+    pub cancels: Vec<EventId>,
     /// Effects: state.
     pub state: Vec<StateWrite>,
 }
@@ -354,6 +354,8 @@ pub struct Page {
 pub struct DeadLetterFilter {
     /// Ids of the events.
     pub ids: Vec<String>,
+    /// The events' source.
+    pub source: Option<String>,
     /// Types of the events.
     pub types: Vec<String>,
     /// The events' key.
@@ -394,7 +396,7 @@ pub struct DeadLetter {
 pub struct Scheduled {
     /// When it will be appended.
     pub at: Timestamp,
-    /// The event; its id cancels it.
+    /// The event; its source and id cancel it.
     pub envelope: Envelope,
 }
 
@@ -446,11 +448,11 @@ pub trait Engine: fmt::Debug + Send + Sync + 'static {
     /// will not be.
     fn wait(&self, position: Position) -> BoxFuture<'_, Result<()>>;
 
-    /// Cancels scheduled events by id; returns how many were still pending.
+    /// Cancels scheduled events; returns how many were still pending.
     ///
     /// # Errors
     /// What the backend reports.
-    fn cancel(&self, ids: Vec<String>) -> BoxFuture<'_, Result<usize>>;
+    fn cancel(&self, events: Vec<EventId>) -> BoxFuture<'_, Result<usize>>;
 
     /// Up to `limit` scheduled events, the next due first.
     ///

@@ -4,6 +4,7 @@ mod builder;
 mod cloudevents;
 mod codec;
 mod envelope;
+mod identity;
 mod trace;
 
 use std::borrow::Cow;
@@ -18,6 +19,7 @@ pub use self::envelope::{
     ATTRIBUTE_BYTES_MAX, EXTENSIONS_BYTES_MAX, Envelope, InvalidEvent, KEY_BYTES_MAX,
     PAYLOAD_BYTES_MAX,
 };
+pub use self::identity::EventId;
 pub use self::trace::TraceContext;
 
 /// A fact that happened: an immutable struct with a name, a topic and a key.

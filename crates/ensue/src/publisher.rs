@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::effect::{Outgoing, OutgoingParts, When};
 use crate::engine::{Append, Appended, SharedEngine};
 use crate::error::Result;
-use crate::event::{Defaults, Envelope, InvalidEvent, TraceContext};
+use crate::event::{Defaults, Envelope, EventId, InvalidEvent, TraceContext};
 use crate::time::Clock;
 
 /// Appends events to an engine. Cloning is cheap.
@@ -77,12 +77,15 @@ impl Publisher {
         self.engine.append(batch?).await
     }
 
-    /// Cancels the scheduled event with this id; whether it was still pending.
+    /// Cancels the event with this id that a publisher of the same source scheduled; whether it was
+    /// still pending. For those of other sources there is
+    /// [`Engine::cancel`](crate::engine::Engine::cancel).
     ///
     /// # Errors
     /// See [`Engine::cancel`](crate::engine::Engine::cancel).
     pub async fn cancel(&self, id: impl Into<String>) -> Result<bool> {
-        Ok(self.engine.cancel(vec![id.into()]).await? > 0)
+        let event = EventId::new(self.source.as_ref(), id);
+        Ok(self.engine.cancel(vec![event]).await? > 0)
     }
 
     /// The engine.

@@ -343,7 +343,7 @@ pub(super) async fn commit_schedules_and_cancels(lab: &mut Lab) -> Verdict {
             at: Some(lab.later()),
             ..lab.event("effects", "a", 2)?.into()
         }],
-        cancels: vec![lab.id("effects", "a", 1)],
+        cancels: vec![lab.event_id("effects", "a", 1)],
         ..settling(std::slice::from_ref(&taken))
     };
     hand.commit(commit).await?;

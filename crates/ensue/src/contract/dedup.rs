@@ -62,6 +62,19 @@ pub(super) async fn dedup_drops_the_known_part_of_a_batch(lab: &mut Lab) -> Verd
     )
 }
 
+/// CloudEvents: an id is unique within its source only.
+pub(super) async fn dedup_tells_sources_apart(lab: &mut Lab) -> Verdict {
+    let of = |source: &str| lab.builder("orders", "a", 1).source(source).build();
+    let batch = vec![of("/one")?, of("/two")?];
+    let first = lab.append(batch.clone()).await?;
+    equal("duplicates", flags(&first), [false, false])?;
+    let again = lab.append(batch).await?;
+    equal("duplicates of the second time", flags(&again), [true, true])?;
+    let stored = lab.stored("orders").await?;
+    let sources: Vec<_> = stored.iter().map(|it| it.envelope.source()).collect();
+    equal("the sources of what is stored", sources, ["/one", "/two"])
+}
+
 pub(super) async fn dedup_delivers_once(lab: &mut Lab) -> Verdict {
     let hand = lab.join("g", "orders").await?;
     for _ in 0..3 {

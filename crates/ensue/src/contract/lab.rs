@@ -12,13 +12,15 @@ use crate::engine::{
     Query, Recorded, SharedEngine, Start, Subscription,
 };
 use crate::error::Error;
-use crate::event::{Codec, Envelope, EnvelopeBuilder};
+use crate::event::{Codec, Envelope, EnvelopeBuilder, EventId};
 use crate::time::{Clock, Timestamp, VirtualClock};
 
 /// How many events a member holds where a check does not care.
 pub(super) const IN_FLIGHT_MAX: usize = 1_000;
 /// The type of events where a check does not care.
 pub(super) const KIND: &str = "contract.tested";
+/// Who publishes the events of a check.
+const SOURCE: &str = "/contract";
 const POLL: Duration = Duration::from_millis(5);
 
 #[derive(Debug)]
@@ -193,11 +195,15 @@ impl Lab {
         format!("{}/{topic}/{key}/{number}", self.prefix)
     }
 
+    pub(super) fn event_id(&self, topic: &str, key: &str, number: u64) -> EventId {
+        EventId::new(SOURCE, self.id(topic, key, number))
+    }
+
     pub(super) fn builder(&self, topic: &str, key: &str, number: u64) -> EnvelopeBuilder {
         Envelope::builder(self.topic(topic), KIND)
             .key(key)
             .id(self.id(topic, key, number))
-            .source("/contract")
+            .source(SOURCE)
             .time(self.clock.now())
             .payload(Codec::Json, number.to_string().into_bytes())
     }

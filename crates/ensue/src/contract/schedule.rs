@@ -4,6 +4,7 @@ use super::flaw::{Verdict, ensure, equal};
 use super::hand::delivery_labels;
 use super::lab::{Lab, labels, recorded_labels};
 use crate::engine::Append;
+use crate::event::Envelope;
 
 pub(super) async fn schedule_appends_at_its_time_and_once(lab: &mut Lab) -> Verdict {
     let hand = lab.join("g", "orders").await?;
@@ -121,9 +122,9 @@ pub(super) async fn schedule_can_be_cancelled(lab: &mut Lab) -> Verdict {
             .await?;
     }
     let ids = vec![
-        lab.id("orders", "a", 1),
-        lab.id("orders", "a", 3),
-        lab.id("orders", "nobody", 1),
+        lab.event_id("orders", "a", 1),
+        lab.event_id("orders", "a", 3),
+        lab.event_id("orders", "nobody", 1),
     ];
     equal(
         "how many were pending",
@@ -142,7 +143,7 @@ pub(super) async fn schedule_can_be_cancelled(lab: &mut Lab) -> Verdict {
         ["orders/a/2", "orders/a/4"],
     )?;
     hand.gets_nothing("the others were cancelled").await?;
-    let late = vec![lab.id("orders", "a", 2)];
+    let late = vec![lab.event_id("orders", "a", 2)];
     equal(
         "a cancellation that comes too late",
         engine.cancel(late).await?,
@@ -150,10 +151,24 @@ pub(super) async fn schedule_can_be_cancelled(lab: &mut Lab) -> Verdict {
     )
 }
 
+pub(super) async fn schedule_tells_sources_apart(lab: &mut Lab) -> Verdict {
+    let of = |source: &str| lab.builder("orders", "a", 1).source(source).build();
+    let events = [of("/one")?, of("/two")?];
+    for event in &events {
+        lab.schedule(event.clone(), lab.later()).await?;
+    }
+    equal("what is scheduled", lab.scheduled().await?.len(), 2)?;
+    let one = events.iter().map(Envelope::event_id).take(1).collect();
+    equal("how many were pending", lab.engine()?.cancel(one).await?, 1)?;
+    let left = lab.engine()?.scheduled(usize::MAX).await?;
+    let left: Vec<_> = left.iter().map(|it| it.envelope.source()).collect();
+    equal("the source of what is left", left, ["/two"])
+}
+
 pub(super) async fn schedule_cancellation_survives_a_crash(lab: &mut Lab) -> Verdict {
     lab.schedule(lab.event("orders", "a", 1)?, lab.later())
         .await?;
-    let ids = vec![lab.id("orders", "a", 1)];
+    let ids = vec![lab.event_id("orders", "a", 1)];
     equal("how many were pending", lab.engine()?.cancel(ids).await?, 1)?;
     lab.crash().await?;
     equal("what is scheduled", lab.scheduled().await?.len(), 0)?;

@@ -27,9 +27,6 @@ use crate::request;
 use crate::retry::{self, Verdict};
 use crate::service::{Context, Failure, OnDead, Surroundings};
 
-/// The namespace of the ids of effects (RFC 9562, version 5): a random UUID, never to be changed.
-const EFFECT_IDS: uuid::Uuid = uuid::uuid!("6f1b1c9e-37d5-4c58-9f0e-2b6f0c3a9d41");
-
 /// What the coordinator tells a worker.
 pub(super) enum ToWorker {
     /// Events to handle, in order.
@@ -466,7 +463,9 @@ impl Worker {
         let bytes = appends.iter().map(|append| append.envelope.content().len());
         self.outcomes.bytes += bytes.sum::<usize>();
         self.outcomes.commit.appends.append(&mut appends);
-        self.outcomes.commit.cancels.extend(effects.cancelled);
+        let cancels = effects.cancelled.into_iter();
+        let cancels = cancels.map(|cancel| cancel.resolve(&self.source));
+        self.outcomes.commit.cancels.extend(cancels);
         for change in effects.state {
             let write = StateWrite {
                 topic: cause.topic().to_owned(),
@@ -493,8 +492,7 @@ impl Worker {
             if builder.has_id() {
                 return builder;
             }
-            let name = format!("{}\0{group}\0{index}", cause.id());
-            builder.id(uuid::Uuid::new_v5(&EFFECT_IDS, name.as_bytes()).to_string())
+            builder.id(cause.effect_id(group, index))
         });
         let clock = self.dispatch.engine.clock();
         complete(parts, &self.source, clock, Some(&Cause::of(cause)))

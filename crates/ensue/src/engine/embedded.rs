@@ -101,6 +101,7 @@ use super::{
     Position, Query, Scheduled, SharedEngine, Start, Subscription,
 };
 use crate::error::{Error, Result};
+use crate::event::EventId;
 use crate::time::Clock;
 
 pub use ensue_log::{Progress, Report};
@@ -320,7 +321,7 @@ impl Engine for Embedded {
         })
     }
 
-    fn cancel(&self, ids: Vec<String>) -> BoxFuture<'_, Result<usize>> {
+    fn cancel(&self, ids: Vec<EventId>) -> BoxFuture<'_, Result<usize>> {
         Box::pin(self.shared.cancel(ids))
     }
 

@@ -36,9 +36,9 @@ macro_rules! forward_engine {
 
         fn cancel(
             &self,
-            ids: Vec<String>,
+            events: Vec<$crate::EventId>,
         ) -> ::futures_util::future::BoxFuture<'_, $crate::error::Result<usize>> {
-            self.$inner.cancel(ids)
+            self.$inner.cancel(events)
         }
 
         fn scheduled(

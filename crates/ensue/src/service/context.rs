@@ -50,9 +50,15 @@ impl Context {
         &self.0.delivery.envelope
     }
 
-    /// The event's id: the idempotency key for everything that reaches outside the log.
+    /// The event's id, unique within its source. With [`Context::source`] it is the idempotency key
+    /// for everything that reaches outside the log.
     pub fn id(&self) -> &str {
         self.envelope().id()
+    }
+
+    /// Who published the event.
+    pub fn source(&self) -> &str {
+        self.envelope().source()
     }
 
     /// The event's key.

@@ -13,6 +13,9 @@ pub(crate) struct DeadLetterArgs {
     /// Only the event with this id; may be repeated
     #[arg(long = "id", value_name = "ID")]
     ids: Vec<String>,
+    /// Only events of this source
+    #[arg(long, value_name = "URI")]
+    source: Option<String>,
     /// Only events of this type; may be repeated
     #[arg(long = "type", value_name = "TYPE")]
     types: Vec<String>,
@@ -34,6 +37,7 @@ impl DeadLetterArgs {
     /// Whether nothing was restricted.
     pub(crate) fn is_empty(&self) -> bool {
         self.ids.is_empty()
+            && self.source.is_none()
             && self.types.is_empty()
             && self.key.is_none()
             && self.reason.is_none()
@@ -45,6 +49,7 @@ impl DeadLetterArgs {
     pub(crate) fn resolve(self, now: Timestamp) -> DeadLetterFilter {
         DeadLetterFilter {
             ids: self.ids,
+            source: self.source,
             types: self.types,
             key: self.key,
             reason: self.reason,

@@ -6,6 +6,7 @@ use super::cluster::Writer;
 use super::record::Change;
 use super::replica::Refusal;
 use super::state::State;
+use crate::event::EventId;
 
 impl State {
     /// Whether a batch of the process `boot` with these control records may happen now.
@@ -133,7 +134,7 @@ impl State {
         }
     }
 
-    fn admit_schedules(&self, ids: &[String]) -> Result<(), Refusal> {
+    fn admit_schedules(&self, ids: &[EventId]) -> Result<(), Refusal> {
         match ids.iter().all(|id| self.schedules.get(id).is_some()) {
             true => Ok(()),
             false => Err(Refusal::Overtaken(

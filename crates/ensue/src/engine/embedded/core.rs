@@ -22,6 +22,7 @@ use super::record::{Change, Died, Joined};
 use super::replica::Outbox;
 use super::state::State;
 use super::submission::Submission;
+use crate::event::EventId;
 use crate::time::{Clock, Timestamp};
 
 type Map<K, V> = HashMap<K, V, foldhash::fast::RandomState>;
@@ -40,9 +41,9 @@ pub(super) struct Core {
     /// Bytes of state in commits that are not durable.
     pub(super) pending_cell_bytes: usize,
     /// Scheduled events whose record is not durable: which of its batch it is, and that batch.
-    pub(super) scheduling: Map<String, (usize, Submission)>,
+    pub(super) scheduling: Map<EventId, (usize, Submission)>,
     /// Scheduled events that are being appended or cancelled.
-    pub(super) leaving: HashSet<String, foldhash::fast::RandomState>,
+    pub(super) leaving: HashSet<EventId, foldhash::fast::RandomState>,
     /// Told when a schedule was added.
     pub(super) schedules_changed: Arc<Notify>,
     /// Where batches go instead of the log, if it is the replica of a shared one.
@@ -359,8 +360,8 @@ impl Core {
     /// Of `ids`, those that are pending and on nobody's way out; they are now on the way out.
     pub(super) fn claim_schedules<'a>(
         &mut self,
-        ids: impl IntoIterator<Item = &'a String>,
-    ) -> Vec<String> {
+        ids: impl IntoIterator<Item = &'a EventId>,
+    ) -> Vec<EventId> {
         let mut claimed = Vec::new();
         for id in ids {
             let is_pending =
@@ -373,7 +374,7 @@ impl Core {
     }
 
     /// They stay after all.
-    pub(super) fn unclaim_schedules(&mut self, ids: &[String]) {
+    pub(super) fn unclaim_schedules(&mut self, ids: &[EventId]) {
         for id in ids {
             self.leaving.remove(id);
         }

@@ -68,7 +68,7 @@ pub(crate) fn seeds(envelope: &Envelope) -> Vec<Vec<u8>> {
             boot: 2,
         }),
         Change::Scheduled(Scheduled {
-            id: envelope.id().to_owned(),
+            id: envelope.event_id(),
             at,
             topic_bytes: envelope.topic().len(),
             key_bytes: envelope.key().len(),

@@ -12,7 +12,7 @@ use super::operate::Claimed;
 use super::record::{self, Change, Fired};
 use super::shared::{Refusal, Shared};
 use crate::error::{Error, Result};
-use crate::event::Envelope;
+use crate::event::{Envelope, EventId};
 
 /// How many scheduled events are appended in one batch.
 const FIRE_EVENTS_MAX: usize = 256;
@@ -49,7 +49,7 @@ impl Shared {
         if due.is_empty() {
             return Ok(false);
         }
-        let (ids, positions): (Vec<String>, Vec<u64>) = due.into_iter().unzip();
+        let (ids, positions): (Vec<EventId>, Vec<u64>) = due.into_iter().unzip();
         let mut claim = Claimed {
             shared: self,
             ids,
@@ -64,10 +64,10 @@ impl Shared {
                 break;
             };
             record::push_event(&mut batch, &envelope)?;
-            fired.push(envelope.id().to_owned());
+            fired.push(envelope.event_id());
         }
         // Those that did not fit into this batch go with the next.
-        let later: Vec<String> = claim
+        let later: Vec<EventId> = claim
             .ids
             .iter()
             .filter(|id| !fired.contains(id))

@@ -75,6 +75,7 @@ pub(super) enum State {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct Dead {
     pub(super) id: String,
+    pub(super) source: String,
     pub(super) kind: String,
     pub(super) cause: DeathCause,
     pub(super) reason: String,
@@ -300,6 +301,7 @@ impl Lanes {
         item.attempts = died.attempts;
         item.state = State::Dead(Box::new(Dead {
             id: died.id.clone(),
+            source: died.source.clone(),
             kind: died.kind.clone(),
             cause: died.cause,
             reason: died.reason.clone(),
@@ -480,6 +482,7 @@ mod tests {
             topic: "t".into(),
             key: "k".into(),
             id: "i".into(),
+            source: "/s".into(),
             kind: "e".into(),
             attempts: 3,
             cause: DeathCause::Exhausted,

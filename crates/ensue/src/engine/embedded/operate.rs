@@ -14,6 +14,7 @@ use super::shared::Shared;
 use super::state::State;
 use crate::engine::{DeadLetter, DeadLetterFilter, Position, READ_EVENTS_MAX, Scheduled, Start};
 use crate::error::{Error, Result};
+use crate::event::EventId;
 use crate::time::Timestamp;
 
 /// A dead letter without its event.
@@ -135,7 +136,7 @@ impl Shared {
         Ok(())
     }
 
-    pub(super) async fn cancel(self: &Arc<Self>, ids: Vec<String>) -> Result<usize> {
+    pub(super) async fn cancel(self: &Arc<Self>, ids: Vec<EventId>) -> Result<usize> {
         self.check_open()?;
         let claimed = self.core().claim_schedules(&ids);
         if claimed.is_empty() {
@@ -160,7 +161,7 @@ impl Shared {
 /// Schedules on their way out: unless that was submitted, they stay.
 pub(super) struct Claimed<'a> {
     pub(super) shared: &'a Shared,
-    pub(super) ids: Vec<String>,
+    pub(super) ids: Vec<EventId>,
     pub(super) is_submitted: bool,
 }
 
@@ -200,6 +201,10 @@ fn find<'a>(
 ) -> impl Iterator<Item = Found> + 'a {
     let is_wanted = |item: &Item, dead: &Dead| {
         (filter.ids.is_empty() || filter.ids.contains(&dead.id))
+            && filter
+                .source
+                .as_ref()
+                .is_none_or(|source| *source == dead.source)
             && (filter.types.is_empty() || filter.types.contains(&dead.kind))
             && filter.key.as_ref().is_none_or(|key| key == item.lane.key())
             && filter
@@ -314,7 +319,7 @@ pub(super) async fn scheduled(
 
 impl Core {
     /// Up to `max` schedules that are due at `now`, and that nobody is at.
-    pub(super) fn due_schedules(&self, max: usize) -> Vec<(String, u64)> {
+    pub(super) fn due_schedules(&self, max: usize) -> Vec<(EventId, u64)> {
         let now = self.clock.now();
         let due = self
             .state
@@ -323,7 +328,7 @@ impl Core {
             .take_while(|((at, _), _)| *at <= now);
         let free = due.filter(|(_, id)| !self.leaving.contains(id.as_ref()));
         free.take(max)
-            .map(|((_, position), id)| (id.to_string(), position))
+            .map(|((_, position), id)| (EventId::clone(id), position))
             .collect()
     }
 

@@ -13,7 +13,7 @@ use super::shared::Shared;
 use super::submission::Submission;
 use crate::engine::{APPEND_EVENTS_MAX, Append, Appended, Expect, Position};
 use crate::error::{Error, Result};
-use crate::event::InvalidEvent;
+use crate::event::{EventId, InvalidEvent};
 use crate::time::Timestamp;
 
 /// What a record costs beside its texts and its body, in bytes, at the most.
@@ -88,7 +88,7 @@ impl Outgoing {
         if let Some(at) = append.at.filter(|at| *at > now) {
             self.places.push(Place::Later(self.later.len()));
             self.later.push(Scheduled {
-                id: envelope.id().to_owned(),
+                id: envelope.event_id(),
                 at,
                 topic_bytes: envelope.topic().len(),
                 key_bytes: envelope.key().len(),
@@ -124,7 +124,7 @@ impl Outgoing {
         }
         let mut changes = Vec::with_capacity(later.len());
         let mut places: Vec<Place> = Vec::with_capacity(later.len());
-        let mut here: HashMap<String, usize> = HashMap::default();
+        let mut here: HashMap<EventId, usize> = HashMap::default();
         for scheduled in later {
             let known = core
                 .state

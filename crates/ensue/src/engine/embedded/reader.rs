@@ -16,6 +16,7 @@ use crate::engine::{
     Position, Query, Scheduled, Start, Subscription,
 };
 use crate::error::{Error, Result};
+use crate::event::EventId;
 use crate::time::Clock;
 
 /// How often the log is looked at for something new.
@@ -161,7 +162,7 @@ impl Engine for Reader {
         })
     }
 
-    fn cancel(&self, _: Vec<String>) -> BoxFuture<'_, Result<usize>> {
+    fn cancel(&self, _: Vec<EventId>) -> BoxFuture<'_, Result<usize>> {
         self.refused()
     }
 

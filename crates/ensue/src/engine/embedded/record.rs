@@ -1,7 +1,7 @@
 //! What the embedded engine writes into the log.
 //!
 //! Users' events are records of kind [`EVENT`]: topic and key as they are, the body as in
-//! [`Envelope::body`], and for dedup an id of 128 bits made from the event's id ([`dedup_id`]).
+//! [`Envelope::body`], and for dedup an id of 128 bits made from the event's source and id.
 //! Everything else is a *control record*: its topic starts with `_ensue.`, its kind is one of
 //! [`Change`]'s, its body a MessagePack map with the fields of that variant under their names, so
 //! that later versions can add some. Unknown fields are ignored, an unknown kind is not.
@@ -40,7 +40,7 @@ use super::group::Group;
 use super::ranges::Settled;
 use crate::engine::DeathCause;
 use crate::error::{Error, Result};
-use crate::event::Envelope;
+use crate::event::{Envelope, EventId};
 use crate::time::Timestamp;
 use crate::topic::TopicPattern;
 
@@ -143,6 +143,7 @@ pub(super) struct Died {
     pub(super) topic: String,
     pub(super) key: String,
     pub(super) id: String,
+    pub(super) source: String,
     pub(super) kind: String,
     pub(super) attempts: u32,
     pub(super) cause: DeathCause,
@@ -204,7 +205,7 @@ pub(super) struct Deleted {
 /// The event itself stays in the log: memory holds its position.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct Scheduled {
-    pub(super) id: String,
+    pub(super) id: EventId,
     pub(super) at: Timestamp,
     pub(super) topic_bytes: usize,
     pub(super) key_bytes: usize,
@@ -227,12 +228,12 @@ impl Scheduled {
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct Fired {
-    pub(super) ids: Vec<String>,
+    pub(super) ids: Vec<EventId>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct Cancelled {
-    pub(super) ids: Vec<String>,
+    pub(super) ids: Vec<EventId>,
 }
 
 /// The position of this record is the process's number.
@@ -361,7 +362,7 @@ impl Change {
             .encode()
             .map_err(|error| Error::Configuration(format!("a control record: {error}")))?;
         let (topic, key) = match self {
-            Self::Scheduled(scheduled) => (SCHEDULES, scheduled.id.as_str()),
+            Self::Scheduled(scheduled) => (SCHEDULES, scheduled.id.id()),
             Self::Fired(_) | Self::Cancelled(_) => (SCHEDULES, ""),
             Self::Opened(_) | Self::Gone(_) | Self::Framed(_) => (PROCESSES, ""),
             Self::Migrating(_) | Self::Migrated(_) => (MIGRATION, ""),
@@ -417,28 +418,11 @@ impl Change {
     }
 }
 
-/// The 128 bits that stand for an event's id when the log looks for duplicates.
-///
-/// A UUID in its usual form (what Ensue gives events that bring no id) is its own 128 bits; of any
-/// other text they are the UUID of version 5 (RFC 9562: SHA-1, of which 122 bits are kept). Among
-/// the 2²⁰ ids that are remembered by default, the chance that some two different ones look the
-/// same is about 2⁴⁰ / 2¹²³, once in 10²⁵ windows.
-pub(super) fn dedup_id(id: &str) -> u128 {
-    /// Random, never to be changed: ids on disk depend on it.
-    const IDS: uuid::Uuid = uuid::uuid!("b1f0e8a5-6f0a-4b6a-9a3e-2d3a1f0c7e55");
-    // A text that differs in case only is another id, so that only lower case is its own bits.
-    let is_canonical = id.len() == 36 && !id.bytes().any(|byte| byte.is_ascii_uppercase());
-    if is_canonical && let Ok(uuid) = uuid::Uuid::try_parse(id) {
-        return uuid.as_u128();
-    }
-    uuid::Uuid::new_v5(&IDS, id.as_bytes()).as_u128()
-}
-
 /// Adds an event to `batch`.
 pub(super) fn push_event(batch: &mut log::Batch, envelope: &Envelope) -> Result<()> {
     let record = log::Record {
         kind: EVENT,
-        id: Some(dedup_id(envelope.id())),
+        id: Some(envelope.identity()),
         topic: envelope.topic(),
         key: envelope.key().as_bytes(),
         body: envelope.body(),
@@ -497,22 +481,5 @@ mod tests {
             "{error}"
         );
         assert!(Change::read(1, 7, b"\xc1").is_err());
-    }
-
-    #[test]
-    fn ids_that_differ_are_told_apart() {
-        let uuid = "0190b3a0-7b3c-7c3c-8c3c-0190b3a07b3c";
-        let ids = [
-            uuid.to_owned(),
-            uuid.to_uppercase(),
-            uuid.replace('-', ""),
-            "o-1".into(),
-        ];
-        for (index, id) in ids.iter().enumerate() {
-            assert_eq!(dedup_id(id), dedup_id(id));
-            for other in ids.iter().skip(index + 1) {
-                assert_ne!(dedup_id(id), dedup_id(other), "{id} {other}");
-            }
-        }
     }
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use hashbrown::HashMap;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use crate::event::EventId;
 use crate::time::Timestamp;
 
 /// When an event is due, and the position of the record that holds it.
@@ -14,8 +15,8 @@ pub(super) type Due = (Timestamp, u64);
 /// All scheduled events: the fold of their control records.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Schedules {
-    ids: HashMap<Arc<str>, Due, foldhash::fast::RandomState>,
-    due: BTreeMap<Due, Arc<str>>,
+    ids: HashMap<Arc<EventId>, Due, foldhash::fast::RandomState>,
+    due: BTreeMap<Due, Arc<EventId>>,
 }
 
 impl Schedules {
@@ -24,7 +25,7 @@ impl Schedules {
     }
 
     /// The position of the record that schedules `id`.
-    pub(super) fn get(&self, id: &str) -> Option<u64> {
+    pub(super) fn get(&self, id: &EventId) -> Option<u64> {
         self.ids.get(id).map(|(_, position)| *position)
     }
 
@@ -34,24 +35,24 @@ impl Schedules {
     }
 
     /// In the order in which they are due.
-    pub(super) fn iter(&self) -> impl Iterator<Item = (Due, &Arc<str>)> {
+    pub(super) fn iter(&self) -> impl Iterator<Item = (Due, &Arc<EventId>)> {
         self.due.iter().map(|(due, id)| (*due, id))
     }
 
     /// Adds an event, unless its id is pending already.
-    pub(super) fn add(&mut self, id: &str, at: Timestamp, position: u64) {
+    pub(super) fn add(&mut self, id: &EventId, at: Timestamp, position: u64) {
         if self.ids.contains_key(id) {
             return;
         }
-        let id: Arc<str> = id.into();
+        let id = Arc::new(id.clone());
         self.ids.insert(id.clone(), (at, position));
         self.due.insert((at, position), id);
     }
 
     /// Takes events out, because they were appended or cancelled.
-    pub(super) fn remove_all(&mut self, ids: &[String]) {
+    pub(super) fn remove_all(&mut self, ids: &[EventId]) {
         for id in ids {
-            if let Some(due) = self.ids.remove(id.as_str()) {
+            if let Some(due) = self.ids.remove(id) {
                 self.due.remove(&due);
             }
         }
@@ -76,7 +77,7 @@ impl Serialize for Schedules {
 impl<'de> Deserialize<'de> for Schedules {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let mut schedules = Self::default();
-        for (id, at, position) in Vec::<(String, Timestamp, u64)>::deserialize(deserializer)? {
+        for (id, at, position) in Vec::<(EventId, Timestamp, u64)>::deserialize(deserializer)? {
             schedules.add(&id, at, position);
         }
         Ok(schedules)

@@ -342,6 +342,7 @@ impl From<&Death> for Died {
             topic: death.envelope.topic().to_owned(),
             key: death.envelope.key().to_owned(),
             id: death.envelope.id().to_owned(),
+            source: death.envelope.source().to_owned(),
             kind: death.envelope.kind().to_owned(),
             attempts: death.attempts,
             cause: death.cause,

@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::engine::{Commit, Death, DeathCause, Delivery, Retry};
-use crate::event::{Codec, Envelope};
+use crate::event::{Codec, Envelope, EventId};
 use crate::service::OnDead;
 use crate::time::{Timestamp, VirtualClock};
 

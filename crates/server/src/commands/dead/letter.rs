@@ -12,6 +12,7 @@ use crate::output::{Cell, Column, Table, Tone};
 pub(super) struct Letter {
     pub(super) group: String,
     pub(super) id: String,
+    pub(super) source: String,
     pub(super) topic: String,
     #[serde(rename = "type")]
     pub(super) kind: String,
@@ -31,6 +32,7 @@ impl Letter {
         Self {
             group: letter.group.clone(),
             id: event.id().to_owned(),
+            source: event.source().to_owned(),
             topic: event.topic().to_owned(),
             kind: event.kind().to_owned(),
             key: event.key().to_owned(),

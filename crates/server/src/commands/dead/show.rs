@@ -1,5 +1,6 @@
 //! `ensue dead show`.
 
+use std::collections::BTreeSet;
 use std::io;
 
 use clap::Args;
@@ -26,6 +27,9 @@ pub(crate) struct Show {
     /// The group; needed when several groups could not handle the event
     #[arg(long, value_name = "GROUP")]
     group: Option<String>,
+    /// The event's source; needed when events of several sources share the id
+    #[arg(long, value_name = "URI")]
+    source: Option<String>,
 }
 
 /// Everything there is about a dead letter.
@@ -52,6 +56,7 @@ impl Show {
         let reader = target.reader().await?;
         let filter = DeadLetterFilter {
             ids: vec![self.id.clone()],
+            source: self.source.clone(),
             ..DeadLetterFilter::default()
         };
         let letters = reader.dead_letters(self.group.as_deref(), filter).await?;
@@ -61,12 +66,22 @@ impl Show {
     /// The one that is meant.
     fn only(&self, mut letters: Vec<DeadLetter>) -> Result<DeadLetter, Failure> {
         let id = human::printable(&self.id);
-        if letters.len() > 1 {
-            let groups: Vec<_> = letters.iter().map(|l| human::printable(&l.group)).collect();
+        let of_each = |name: fn(&DeadLetter) -> &str| {
+            let names: BTreeSet<_> = letters.iter().map(name).map(human::printable).collect();
+            (names.len() > 1).then(|| Vec::from_iter(names).join(", "))
+        };
+        if let Some(groups) = of_each(|letter| &letter.group) {
             return Err(Failure::new(
                 "ambiguous",
                 format!("`{id}` is a dead letter of several groups"),
-                format!("add --group with one of {}", groups.join(", ")),
+                format!("add --group with one of {groups}"),
+            ));
+        }
+        if let Some(sources) = of_each(|letter| letter.envelope.source()) {
+            return Err(Failure::new(
+                "ambiguous",
+                format!("`{id}` is a dead letter of several sources"),
+                format!("add --source with one of {sources}"),
             ));
         }
         letters.pop().ok_or_else(|| {

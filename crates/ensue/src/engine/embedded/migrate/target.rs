@@ -424,7 +424,7 @@ impl Schedules {
                 break;
             };
             scheduled.push(Scheduled {
-                id: envelope.id().to_owned(),
+                id: envelope.event_id(),
                 at: *at,
                 topic_bytes: envelope.topic().len(),
                 key_bytes: envelope.key().len(),

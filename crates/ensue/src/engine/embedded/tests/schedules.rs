@@ -94,12 +94,15 @@ async fn an_id_that_is_pending_is_a_duplicate_and_can_be_cancelled_once() {
 
     assert_eq!(
         engine
-            .cancel(vec!["1".into(), "unknown".into()])
+            .cancel(vec![EventId::new("/", "1"), EventId::new("/", "unknown")])
             .await
             .unwrap(),
         1
     );
-    assert_eq!(engine.cancel(vec!["1".into()]).await.unwrap(), 0);
+    assert_eq!(
+        engine.cancel(vec![EventId::new("/", "1")]).await.unwrap(),
+        0
+    );
     bed.hands.advance(Duration::from_secs(100));
     assert_eq!(until(&engine, 1).await, ["2"]);
     tokio::time::sleep(Duration::from_millis(50)).await;
@@ -118,7 +121,7 @@ async fn a_commit_schedules_and_cancels() {
         ..settle(&taken[..1])
     };
     let unremind = Commit {
-        cancels: vec!["reminder".into()],
+        cancels: vec![EventId::new("/", "reminder")],
         ..settle(&taken[1..])
     };
     // Both are under way at the same time.

@@ -296,7 +296,7 @@ async fn another_process_reads_what_it_may_not_write() {
     let refused = reader.append(vec![event("t", "k", "2").into()]).await;
     assert!(matches!(refused, Err(Error::Locked { .. })), "{refused:?}");
     engine.close().await.unwrap();
-    let refused = reader.cancel(vec!["x".into()]).await;
+    let refused = reader.cancel(vec![EventId::new("/", "x")]).await;
     assert!(
         matches!(refused, Err(Error::ReadOnly { .. })),
         "{refused:?}"

@@ -1,0 +1,137 @@
+//! What identifies an event: its source and its id, as CloudEvents says.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+
+use super::Envelope;
+
+/// What identifies an event: its source and, among the events of that source, its id.
+///
+/// Two events with one id are the same event only if their sources are equal, too. Dedup,
+/// schedules and the ids of effects go by both.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct EventId {
+    source: String,
+    id: String,
+}
+
+impl EventId {
+    /// The event `id` of `source`.
+    pub fn new(source: impl Into<String>, id: impl Into<String>) -> Self {
+        Self {
+            source: source.into(),
+            id: id.into(),
+        }
+    }
+
+    /// Who published the event.
+    pub fn source(&self) -> &str {
+        &self.source
+    }
+
+    /// The event's id, unique within its source.
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+}
+
+impl fmt::Display for EventId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} of {}", self.id, self.source)
+    }
+}
+
+impl Envelope {
+    /// What identifies the event.
+    pub fn event_id(&self) -> EventId {
+        EventId::new(self.source(), self.id())
+    }
+
+    /// The 128 bits that stand for source and id when the log looks for duplicates.
+    ///
+    /// They are the first half of a SHA-256: nobody can choose an id that is taken for another
+    /// one, or for one of another source. Among the 2²⁰ ids that are remembered by default, the
+    /// chance that some two different ones look the same is about 2⁴⁰ / 2¹²⁹. A UUID in its usual
+    /// form counts as its own 16 bytes, so that with most sources one block is hashed.
+    pub(crate) fn identity(&self) -> u128 {
+        let id = self.id();
+        let mut hash = Sha256::new();
+        // A text that differs in case only is another id, so that only lower case is a UUID.
+        let is_canonical = id.len() == 36 && !id.bytes().any(|byte| byte.is_ascii_uppercase());
+        match uuid::Uuid::try_parse(id) {
+            Ok(uuid) if is_canonical => self.hash(&mut hash, 0, uuid.as_bytes()),
+            _ => self.hash(&mut hash, 1, id.as_bytes()),
+        }
+        first_half(hash)
+    }
+
+    /// The id of what follows from this event in `group`, as its effect number `index`: the same
+    /// whenever the event is handled again.
+    pub(crate) fn effect_id(&self, group: &str, index: usize) -> String {
+        let mut hash = Sha256::new();
+        self.hash(&mut hash, 2, self.id().as_bytes());
+        // Behind a text of any length, everything has a fixed one.
+        hash.update((self.id().len() as u64).to_le_bytes());
+        hash.update((index as u64).to_le_bytes());
+        hash.update(group);
+        uuid::Builder::from_custom_bytes(first_half(hash).to_be_bytes())
+            .into_uuid()
+            .to_string()
+    }
+
+    fn hash(&self, hash: &mut Sha256, purpose: u8, id: &[u8]) {
+        let source = self.source().as_bytes();
+        // An attribute's length fits into a byte.
+        hash.update([purpose, source.len() as u8]);
+        hash.update(source);
+        hash.update(id);
+    }
+}
+
+fn first_half(hash: Sha256) -> u128 {
+    let digest: [u8; 32] = hash.finalize().into();
+    digest
+        .first_chunk()
+        .map_or(0, |half| u128::from_be_bytes(*half))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn event(source: &str, id: &str) -> Envelope {
+        Envelope::builder("t", "e")
+            .source(source)
+            .id(id)
+            .build()
+            .unwrap()
+    }
+
+    #[test]
+    fn identities_differ_when_source_or_id_differ() {
+        let uuid = "0190b3a0-7b3c-7c3c-8c3c-0190b3a07b3c";
+        let upper = uuid.to_uppercase();
+        let bare = uuid.replace('-', "");
+        let events = [
+            event("/a", uuid),
+            event("/b", uuid),
+            event("/a", &upper),
+            event("/a", &bare),
+            event("/a", "o-1"),
+            event("/ao", "-1"),
+            event("/", "ao-1"),
+        ];
+        for (index, one) in events.iter().enumerate() {
+            assert_eq!(one.identity(), one.clone().identity());
+            assert_eq!(one.effect_id("g", 0), one.effect_id("g", 0));
+            assert_ne!(one.effect_id("g", 0), one.effect_id("g", 1));
+            assert_ne!(one.effect_id("g", 0), one.effect_id("h", 0));
+            for other in events.iter().skip(index + 1) {
+                assert_ne!(one.identity(), other.identity(), "{one:?} {other:?}");
+                assert_ne!(one.effect_id("g", 0), other.effect_id("g", 0));
+            }
+        }
+    }
+}

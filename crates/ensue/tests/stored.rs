@@ -1,0 +1,93 @@
+//! What is stored is what was sent: seen through an app on the memory engine.
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test fails by panicking"
+)]
+
+use std::time::Duration;
+
+use ensue::Codec;
+use ensue::prelude::*;
+use ensue::testing::TestApp;
+
+#[derive(Event, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[event(name = "reading.taken", topic = "readings")]
+struct ReadingTaken {
+    place: String,
+}
+
+#[derive(Event, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[event(name = "reading.stored", topic = "stored")]
+struct ReadingStored {
+    place: String,
+}
+
+fn reading_of(source: &str) -> Outgoing {
+    let payload = Codec::Json.encode(&ReadingTaken {
+        place: source.into(),
+    });
+    let builder = Envelope::builder("readings", "reading.taken")
+        .id("1")
+        .source(source)
+        .payload(Codec::Json, payload.unwrap());
+    Outgoing::raw(builder)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn events_of_two_sources_with_one_id_are_two_and_so_are_their_effects() {
+    let app = TestApp::start(|app| {
+        app.on("store", |reading: ReadingTaken| async move {
+            ReadingStored {
+                place: reading.place,
+            }
+        })
+    })
+    .await
+    .unwrap();
+    let both = [reading_of("/hall"), reading_of("/yard")];
+    let appended = app.publisher().publish_all(both.clone()).await.unwrap();
+    assert!(appended.iter().all(|it| !it.is_duplicate), "{appended:?}");
+    let again = app.publisher().publish_all(both).await.unwrap();
+    assert!(again.iter().all(|it| it.is_duplicate), "{again:?}");
+    app.settle().await.unwrap();
+    let mut stored = app.events::<ReadingStored>().await.unwrap();
+    stored.sort_by(|a, b| a.place.cmp(&b.place));
+    let places: Vec<_> = stored.iter().map(|it| it.place.as_str()).collect();
+    assert_eq!(places, ["/hall", "/yard"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn cancel_means_the_services_own_event_and_cancel_event_any() {
+    let app = TestApp::start(|app| {
+        app.on("remind", |reading: ReadingTaken| async move {
+            let own = reading.place == "/own";
+            let reminder = Outgoing::new(&ReadingStored {
+                place: reading.place,
+            });
+            let reminder = reminder.id("r").after(Duration::from_secs(60));
+            match own {
+                true => Effects::none().cancel("r"),
+                false => Effects::none().publish(reminder),
+            }
+        })
+    })
+    .await
+    .unwrap();
+    let reminder = ReadingStored { place: "/".into() };
+    let reminder = Outgoing::new(&reminder);
+    let reminder = reminder.id("r").after(Duration::from_secs(60));
+    app.publisher().publish(reminder).await.unwrap();
+    app.publisher().publish(reading_of("/hall")).await.unwrap();
+    app.settle().await.unwrap();
+    let engine = app.publisher().engine().clone();
+    assert_eq!(engine.scheduled(9).await.unwrap().len(), 2);
+    app.publisher().publish(reading_of("/own")).await.unwrap();
+    app.settle().await.unwrap();
+    let left = engine.scheduled(9).await.unwrap();
+    assert_eq!(left.len(), 1);
+    assert_ne!(left[0].envelope.source(), "/services/remind");
+    assert!(app.publisher().cancel("r").await.unwrap());
+}
