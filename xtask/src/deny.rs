@@ -1,9 +1,20 @@
 //! cargo-deny: licences, duplicate and banned crates, where crates come from, known advisories.
 
+mod database;
+mod exceptions;
+
+use std::path::Path;
 use std::process::{Command, Stdio};
 
-use crate::cargo::cargo;
+use self::database::Database;
+use crate::cargo::{cargo, root};
+use crate::say::say;
 use crate::steps::{Outcome, run};
+
+/// Its settings, at the workspace's root.
+const SETTINGS: &str = "deny.toml";
+/// What to do about an advisory.
+const ADVICE: &str = "update the crate (`cargo update -p NAME`), or say in deny.toml why it does not matter, and until when";
 
 fn deny(args: &[&str]) -> Command {
     let mut command = cargo();
@@ -39,17 +50,40 @@ pub(crate) fn rules() -> Outcome {
     )
 }
 
-/// Known vulnerabilities. Without the advisory database there is nothing to check against: that is
-/// said, and does not fail a run on a machine without network.
+/// Known vulnerabilities, by the advisory database as it is today, or else by a copy of it beside
+/// the checkout. Without either there is nothing to check against: that is said, and does not fail
+/// a run on a machine without network.
 pub(crate) fn advisories() -> Outcome {
-    let fetched = run(deny(&["fetch", "db"]), "");
-    if fetched != Outcome::Passed {
-        return Outcome::Skipped(
-            "the advisory database cannot be fetched, so NO ADVISORY WAS CHECKED".to_owned(),
-        );
+    if let Err(why) = exceptions::all_have_time_left(&root().join(SETTINGS)) {
+        return Outcome::Failed(why);
     }
-    run(
-        deny(&["--all-features", "check", "--disable-fetch", "advisories"]),
-        "update the crate (`cargo update -p NAME`), or say in deny.toml why it does not matter",
-    )
+    let fetch = run(deny(&["fetch", "db"]), "");
+    if fetch == Outcome::Passed {
+        return run(check(&root().join(SETTINGS), true), ADVICE);
+    }
+    let Some(copy) = database::copy_beside() else {
+        return Outcome::Skipped(
+            "the advisory database cannot be fetched, and there is no copy of it in \
+             ../shared/advisory-db, so NO ADVISORY WAS CHECKED"
+                .to_owned(),
+        );
+    };
+    say(format_args!(
+        "the advisory database cannot be fetched: taking the copy in {}",
+        copy.display()
+    ));
+    match Database::of(&copy) {
+        Ok(database) => run(database.serve(check(&database.settings, false)), ADVICE),
+        Err(why) => Outcome::Failed(why),
+    }
+}
+
+fn check(settings: &Path, is_fetched: bool) -> Command {
+    let mut check = deny(&["--all-features", "--config"]);
+    check.arg(settings).arg("check");
+    if is_fetched {
+        check.arg("--disable-fetch");
+    }
+    check.arg("advisories");
+    check
 }

@@ -2,7 +2,9 @@
 //! tidy` the rules of the architecture alone, `cargo xtask torture` the attacks; `cargo xtask
 //! services` runs the brokers and databases that tests talk to.
 
+mod binaries;
 mod cargo;
+mod counted;
 mod deny;
 mod say;
 mod services;

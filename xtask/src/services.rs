@@ -28,6 +28,7 @@ use std::time::{Duration, Instant};
 use clap::builder::PossibleValuesParser;
 use clap::{Args, Subcommand};
 
+use self::greeting::Patience;
 use self::lock::Lock;
 use self::process::{Process, Signal};
 use self::server::{SERVERS, Server};
@@ -35,16 +36,25 @@ use self::state::{Entry, State};
 use crate::cargo::target;
 use crate::say::say;
 
-/// A JVM on a busy machine takes its time.
-const READY_SECONDS_MAX: u64 = 120;
+/// Only a server that hangs takes so long to start, however busy the machine is.
+const READY_SECONDS_MAX: u64 = 600;
 /// How long a server may take to end before it is killed.
-const END_SECONDS_MAX: u64 = 15;
+const END_SECONDS_MAX: u64 = 60;
+/// How often a new server is set up: each time on other ports, because somebody may take one of them
+/// between the moment that it is found free and the moment that the server listens on it.
+const SET_UPS_MAX: usize = 3;
 
 /// Run real brokers and databases for tests
 #[derive(Debug, Subcommand)]
 pub(crate) enum Services {
     /// Start servers, and wait until each of them answers
-    Up(Names),
+    Up {
+        #[command(flatten)]
+        names: Names,
+        /// Install, build or fetch what is missing: Debian packages as root, Kafka, NATS
+        #[arg(long)]
+        install: bool,
+    },
     /// End servers and remove their data
     Down(Names),
     /// List what was started
@@ -76,14 +86,15 @@ fn known_names() -> PossibleValuesParser {
 
 impl Services {
     pub(crate) fn run(self) -> bool {
-        let done = Place::of_target().and_then(|place| {
+        let may_install = matches!(self, Self::Up { install: true, .. });
+        let done = Place::of_target(may_install).and_then(|place| {
             // Whoever only looks does not wait for an `up` that installs for minutes.
             if let Self::Status { json } = self {
                 return status(&place, json);
             }
             let _lock = Lock::take(&place.programs)?;
             match self {
-                Self::Up(Names { names }) => up(&place, &names),
+                Self::Up { names, .. } => up(&place, &names.names),
                 Self::Down(Names { names }) => down(&place, &names),
                 Self::Restart { name, kill } => restart(&place, &name, kill),
                 Self::Status { json } => status(&place, json),
@@ -112,8 +123,8 @@ pub(crate) struct TestServers {
 
 impl TestServers {
     /// Starts what can be started: of NATS, the oldest that is supported as well.
-    pub(crate) fn start() -> Result<Self, String> {
-        let place = Place::of_target()?;
+    pub(crate) fn start(may_install: bool) -> Result<Self, String> {
+        let place = Place::of_target(may_install)?;
         let _lock = Lock::take(&place.programs)?;
         let before = State::read(&place.state())?;
         let (mut missing, mut started) = (Vec::new(), Vec::new());
@@ -138,7 +149,7 @@ impl TestServers {
 
     /// Ends what was started for this run.
     pub(crate) fn end(self) -> Result<(), String> {
-        let place = Place::of_target()?;
+        let place = Place::of_target(false)?;
         let _lock = Lock::take(&place.programs)?;
         match self.started.is_empty() {
             true => Ok(()),
@@ -153,15 +164,18 @@ struct Place {
     services: PathBuf,
     /// What was built or fetched for them; outlives them.
     programs: PathBuf,
+    /// Whether what is missing may be installed, built or fetched: somebody asked for it.
+    may_install: bool,
 }
 
 impl Place {
-    fn of_target() -> Result<Self, String> {
+    fn of_target(may_install: bool) -> Result<Self, String> {
         let target = std::path::absolute(target())
             .map_err(|error| format!("where is the target directory? {error}"))?;
         Ok(Self {
             services: target.join("services"),
             programs: target.join("servers"),
+            may_install,
         })
     }
 
@@ -182,27 +196,53 @@ fn up(place: &Place, names: &[String]) -> Result<(), String> {
         .collect();
     let new = wanted.iter().filter(|it| state.get(it.name).is_none());
     let missing: Vec<_> = new.flat_map(|server| (server.missing)(place)).collect();
-    package::install(missing)?;
+    package::install(missing, place.may_install)?;
+    let mut new = Vec::new();
     for server in &wanted {
-        let entry = match state.get(server.name) {
-            Some(entry) => entry.clone(),
-            None => {
-                let entry = set_up(server, place, &state)?;
-                state.put(entry.clone(), &place.state())?;
-                entry
-            }
-        };
-        if Process::of(entry.directory()).is_none() {
-            launch::start(&entry)?;
+        if state.get(server.name).is_none() {
+            new.push(server.name);
         }
+        start(server, &mut state, place)?;
     }
     // They start side by side: the slowest one decides how long that takes.
     for server in &wanted {
-        wait_until_ready(server, &mut state, place)?;
+        let mut set_ups_left = match new.contains(&server.name) {
+            true => SET_UPS_MAX - 1,
+            false => 0,
+        };
+        while let Err(why) = wait_until_ready(server, &mut state, place) {
+            let entry = state.get(server.name).cloned();
+            let ended = entry.filter(|entry| Process::of(entry.directory()).is_none());
+            let Some(ended) = ended.filter(|_| set_ups_left > 0) else {
+                return Err(why);
+            };
+            set_ups_left -= 1;
+            say(format_args!("{why}\nsetting it up again"));
+            // It has come too little far to leave anything, most likely.
+            let _ = (server.clean_up)(&ended);
+            state.remove(server.name, &place.state())?;
+            start(server, &mut state, place)?;
+        }
     }
     say(table::of(&state));
     say(format_args!("\n{:.1} s", begin.elapsed().as_secs_f64()));
     Ok(())
+}
+
+/// Starts a server that does not run, and sets it up if it is new.
+fn start(server: &Server, state: &mut State, place: &Place) -> Result<(), String> {
+    let entry = match state.get(server.name) {
+        Some(entry) => entry.clone(),
+        None => {
+            let entry = set_up(server, place, state)?;
+            state.put(entry.clone(), &place.state())?;
+            entry
+        }
+    };
+    match Process::of(entry.directory()) {
+        Some(_) => Ok(()),
+        None => launch::start(&entry),
+    }
 }
 
 /// Everything but the start. A directory that nobody wrote down is left from an attempt that
@@ -231,11 +271,14 @@ fn wait_until_ready(server: &Server, state: &mut State, place: &Place) -> Result
         format!("{name} {why}; the end of {}:\n{log}", entry.log.display())
     };
     let deadline = Instant::now() + Duration::from_secs(READY_SECONDS_MAX);
+    let mut patience = Patience::new();
     let process = loop {
+        let is_answered = server.greeting.is_answered(entry.port(), &mut patience);
+        // Looked at last: with our server gone, it was another one that answered on its port.
         let Some(process) = Process::of(entry.directory()) else {
             return Err(failed("has ended"));
         };
-        if server.greeting.is_answered(entry.port()) {
+        if is_answered {
             break process;
         }
         if Instant::now() > deadline {

@@ -1,17 +1,21 @@
-//! `cargo xtask test`: everything that must hold before a change is merged.
+//! `cargo xtask test`: everything that must hold before a change is merged; `--quick`, what to run
+//! after each change.
+
+mod targets;
 
 use std::process::Command;
 
 use clap::Args;
 
+use self::targets::{LEFT_OUT, rows};
+use crate::binaries::{self, Manner};
 use crate::cargo::{cargo, is_ci};
+use crate::counted::run_tests;
 use crate::say::say;
 use crate::services::TestServers;
 use crate::steps::{Outcome, Steps, run};
 use crate::{deny, tidy};
 
-/// How many tests run side by side.
-const TEST_THREADS: &str = "4";
 /// What a user may choose by itself; nothing is for crates that only define events.
 const FEATURES: [&str; 7] = [
     "", "embedded", "kafka", "nats", "postgres", "rabbitmq", "redis",
@@ -20,7 +24,10 @@ const FEATURES: [&str; 7] = [
 /// Check formatting, lints, rules, tests, documentation and dependencies
 #[derive(Args, Debug)]
 pub(crate) struct Test {
-    /// Install cargo-deny if it is missing (takes minutes; always done under CI)
+    /// What to run after each change: formatting, rules, lints and the fast tests
+    #[arg(long, conflicts_with = "install")]
+    quick: bool,
+    /// Install what is missing: the servers and cargo-deny (takes minutes; always done under CI)
     #[arg(long)]
     install: bool,
 }
@@ -41,43 +48,18 @@ impl Test {
             clippy.args(["--all-features", "--locked", "--", "-D", "warnings"]);
             run(clippy, "mend what clippy says; an `allow` needs a reason")
         });
-        steps.step("features", || {
-            let mut alone = FEATURES.iter().map(|features| {
-                let mut clippy = workspace(&["clippy", "-p", "ensue", "--no-default-features"]);
-                clippy.args(["--features", features, "--locked", "--", "-D", "warnings"]);
-                run(
-                    clippy,
-                    "a feature must build alone, without what others need",
-                )
-            });
-            let failed = alone.find(|it| *it != Outcome::Passed);
-            failed.unwrap_or(Outcome::Passed)
-        });
-        // The distributed engines are tested on real servers, or that is said.
-        let mut servers = None;
-        steps.step("servers", || match TestServers::start() {
-            Ok(started) => servers.insert(started).outcome(),
-            Err(why) => Outcome::Failed(why),
-        });
-        // Not `--all-targets`, which would run the benches as tests.
-        steps.step("tests", || {
-            let mut test = workspace(&["test", "--workspace", "--all-features", "--locked"]);
-            test.args(["--lib", "--bins", "--tests", "--examples"]);
-            // Most of them wait for servers, or for time to pass.
-            test.env("RUST_TEST_THREADS", TEST_THREADS);
-            if let Some(servers) = &servers {
-                test.env("ENSUE_SERVICES", &servers.file);
-            }
-            run(test, "the failing test's name is above")
-        });
-        // Also after a failure: they are this run's own.
-        if let Some(Err(why)) = servers.map(TestServers::end) {
-            say(format_args!("!!! {why}"));
+        if self.quick {
+            steps.step("fast tests", fast_tests);
+            say(format_args!("\nleft out by --quick:\n{LEFT_OUT}"));
+            return steps.close();
         }
+        let may_install = self.install || is_ci();
+        steps.step("features", features);
+        tests(&mut steps, may_install);
         steps.step("doctests", || {
             let mut test = workspace(&["test", "--workspace", "--all-features", "--locked"]);
             test.arg("--doc");
-            run(test, "an example in the documentation does not work")
+            run_tests(test, "an example in the documentation does not work")
         });
         steps.step("documentation", || {
             let mut doc = workspace(&["doc", "--workspace", "--all-features", "--locked"]);
@@ -87,34 +69,96 @@ impl Test {
                 "mend the documentation; most often a link leads nowhere",
             )
         });
-        let has_deny = deny::is_installed();
-        if !has_deny && (self.install || is_ci()) {
-            steps.step("install cargo-deny", deny::install);
-        }
-        let deny_or_skip = |work: fn() -> Outcome| match deny::is_installed() {
-            true => work(),
-            false => Outcome::Skipped(
-                "cargo-deny is not installed; `cargo xtask test --install` installs it".to_owned(),
-            ),
-        };
-        steps.step("licences, bans, sources", || deny_or_skip(deny::rules));
-        steps.step("advisories", || deny_or_skip(deny::advisories));
+        dependencies(&mut steps, may_install);
         steps.close()
     }
+}
+
+/// Each feature alone, without the others' dependencies.
+fn features() -> Outcome {
+    let mut alone = FEATURES.iter().map(|features| {
+        let mut clippy = workspace(&["clippy", "-p", "ensue", "--no-default-features"]);
+        clippy.args(["--features", features, "--locked", "--", "-D", "warnings"]);
+        run(
+            clippy,
+            "a feature must build alone, without what others need",
+        )
+    });
+    let failed = alone.find(|it| *it != Outcome::Passed);
+    failed.unwrap_or(Outcome::Passed)
+}
+
+/// All tests; those of the distributed engines on real servers, or that is said.
+fn tests(steps: &mut Steps, may_install: bool) {
+    let mut servers = None;
+    steps.step("servers", || match TestServers::start(may_install) {
+        Ok(started) => servers.insert(started).outcome(),
+        Err(why) => Outcome::Failed(why),
+    });
+    steps.step("tests", || {
+        // Not `--all-targets`, which would run the benches as tests.
+        let mut test = workspace(&["test", "--workspace", "--all-features", "--locked"]);
+        test.args(["--lib", "--bins", "--tests", "--examples"]);
+        let manner = Manner {
+            servers: servers.as_ref().map(|servers| servers.file.clone()),
+            ..Manner::default()
+        };
+        match binaries::build(test) {
+            Ok(built) => binaries::run_all(&rows(built), &manner),
+            Err(failed) => failed,
+        }
+    });
+    // Also after a failure: they are this run's own.
+    if let Some(Err(why)) = servers.map(TestServers::end) {
+        say(format_args!("!!! {why}"));
+    }
+}
+
+/// Those that need no server, and no long time.
+fn fast_tests() -> Outcome {
+    let mut test = workspace(&["test", "--workspace", "--all-features", "--locked"]);
+    match targets::fast() {
+        Ok(fast) => test.args(fast),
+        Err(why) => return Outcome::Failed(why),
+    };
+    let manner = Manner {
+        filters: targets::slow_tests(),
+        ..Manner::default()
+    };
+    match binaries::build(test) {
+        Ok(built) => binaries::run_all(&rows(built), &manner),
+        Err(failed) => failed,
+    }
+}
+
+/// What others wrote.
+fn dependencies(steps: &mut Steps, may_install: bool) {
+    let has_deny = deny::is_installed();
+    if !has_deny && may_install {
+        steps.step("install cargo-deny", deny::install);
+    }
+    let deny_or_skip = |work: fn() -> Outcome| match deny::is_installed() {
+        true => work(),
+        false => Outcome::Skipped(
+            "cargo-deny is not installed; `cargo xtask test --install` installs it".to_owned(),
+        ),
+    };
+    steps.step("licences, bans, sources", || deny_or_skip(deny::rules));
+    steps.step("advisories", || deny_or_skip(deny::advisories));
 }
 
 impl TestServers {
     /// Which engines will be tested, and which not, and why.
     fn outcome(&self) -> Outcome {
-        let missing: Vec<_> = self
-            .missing
-            .iter()
-            .map(|(name, why)| format!("{name}: {why}"))
+        let missing = self.missing.iter();
+        let missing: Vec<_> = missing
+            .map(|(name, why)| format!("{name} ({why})"))
             .collect();
+        let missing = missing.join("; ");
         match missing.is_empty() {
             true => Outcome::Passed,
-            false if is_ci() => Outcome::Failed(missing.join("; ")),
-            false => Outcome::Skipped(format!("not tested: {}", missing.join("; "))),
+            false if is_ci() => Outcome::Failed(missing),
+            false => Outcome::Skipped(format!("not tested on these servers: {missing}")),
         }
     }
 }
@@ -122,9 +166,5 @@ impl TestServers {
 fn workspace(args: &[&str]) -> Command {
     let mut command = cargo();
     command.args(args);
-    if is_ci() {
-        // Nothing is built a second time there: what incremental builds keep is never used.
-        command.env("CARGO_INCREMENTAL", "0");
-    }
     command
 }

@@ -1,16 +1,18 @@
 //! `cargo xtask torture`: every attack on Ensue, one after the other, each with its duration.
 
-use std::io::{BufRead, BufReader, Read};
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 use clap::Args;
 use clap::builder::PossibleValuesParser;
 
-use crate::cargo::{cargo, is_ci, target};
-use crate::say::say;
-use crate::steps::{Outcome, Steps, run, shown};
+use crate::cargo::{cargo, target};
+use crate::counted::run_tests;
+use crate::steps::{Outcome, Steps};
 
-/// Optimised, and linked without the optimisations that take a minute for each test binary.
+/// Optimised, and linked without the optimisations that take a minute for each test binary. The
+/// attacks on the log try ten times as much in such a build, which is soon made: the log has few
+/// dependencies. Those on the engine have many, and do not try more because they are faster: in
+/// their short form they take the build that the tests are run in.
 const PROFILE: &str = "torture";
 /// How many processes are killed.
 const CYCLES: &str = "50";
@@ -138,34 +140,29 @@ impl Torture {
         let advice = attack.advice;
         match attack.kind {
             Kind::Log => {
-                let mut test = test("ensue-log", &["--test", "attack"]);
-                self.enlarge(&mut test);
-                let module = format!("{}::", attack.name);
-                test.arg(module);
+                let mut test = self.on_log(&["--test", "attack"]);
+                test.arg(format!("{}::", attack.name));
                 run_tests(test, advice)
             }
             Kind::Mutation => {
-                let test = test(
-                    "ensue-log",
-                    &["--features", "sabotage", "--test", "mutation"],
-                );
-                run_tests(test, advice)
+                let mutation = ["--features", "sabotage", "--test", "mutation"];
+                run_tests(self.on_log(&mutation), advice)
             }
             Kind::Kill => {
-                let cycles = if self.long { CYCLES_LONG } else { CYCLES };
-                let mut kill = cargo();
-                kill.args(["run", "--locked", "--profile", PROFILE, "-p", "torture"]);
-                kill.args(["--", "kill", "--cycles", cycles]);
-                run(quick(kill), advice)
+                let mut kill = self.on_engine("kill");
+                kill.env(
+                    "ENSUE_KILL_CYCLES",
+                    if self.long { CYCLES_LONG } else { CYCLES },
+                );
+                // It tells how far it is.
+                kill.args(["--", "--nocapture"]);
+                run_tests(kill, advice)
             }
-            Kind::Abort => run_tests(
-                test("ensue", &["--all-features", "--test", "killer"]),
-                advice,
-            ),
+            Kind::Abort => run_tests(self.on_engine("killer"), advice),
             Kind::Contract => {
                 let storms = if self.long { STORMS_LONG } else { STORMS };
                 let rage = |_| {
-                    let mut test = test("ensue", &["--all-features", "--test", "contract"]);
+                    let mut test = self.on_engine("contract");
                     test.arg("storm");
                     run_tests(test, advice)
                 };
@@ -174,111 +171,42 @@ impl Torture {
                 failed.unwrap_or(Outcome::Passed)
             }
             Kind::Schedules(model, what) => {
-                let mut test = test("ensue-log", what);
+                let mut test = self.on_log(what);
                 // Another cfg builds everything anew: in its own directory, it does so once.
                 test.arg("--target-dir").arg(target().join(model));
                 test.env("RUSTFLAGS", format!("--cfg {model}"));
-                self.enlarge(&mut test);
                 run_tests(test, advice)
             }
         }
     }
 
-    fn enlarge(&self, command: &mut Command) {
+    /// Tests of the log.
+    fn on_log(&self, what: &[&str]) -> Command {
+        let mut test = cargo();
+        test.args(["test", "--locked", "--profile", PROFILE, "-p", "ensue-log"]);
+        test.args(what);
         if self.long {
-            command.envs(SIZES_LONG);
+            test.envs(SIZES_LONG);
         }
+        test
     }
-}
 
-/// `cargo test` of a package.
-fn test(package: &str, what: &[&str]) -> Command {
-    let mut command = cargo();
-    command.args(["test", "--locked", "--profile", PROFILE, "-p", package]);
-    command.args(what);
-    quick(command)
-}
-
-/// Nothing is built a second time where nobody watches.
-fn quick(mut command: Command) -> Command {
-    if is_ci() {
-        command.env("CARGO_INCREMENTAL", "0");
-    }
-    command
-}
-
-/// Runs tests. None at all is a failure: an attack that is not made finds nothing.
-fn run_tests(mut command: Command, advice: &str) -> Outcome {
-    let line = shown(&command);
-    say(format_args!("$ {line}"));
-    let failed = |error| Outcome::Failed(format!("`{line}`: {error}"));
-    command.stdout(Stdio::piped());
-    let mut child = match command.spawn() {
-        Ok(child) => child,
-        Err(error) => return failed(error),
-    };
-    let passed = child.stdout.take().map_or(0, count_passed);
-    match child.wait() {
-        Ok(status) if status.success() && passed > 0 => Outcome::Passed,
-        Ok(status) if status.success() => {
-            Outcome::Failed("not one test ran: where has the attack gone?".to_owned())
+    /// A test of the engine: in its short form with the same features and in the same profile as in
+    /// `cargo xtask test`, which has built it then.
+    fn on_engine(&self, name: &str) -> Command {
+        let mut test = cargo();
+        test.args(["test", "--locked", "--workspace", "--all-features"]);
+        test.args(["--test", name]);
+        if self.long {
+            test.args(["--profile", PROFILE]);
         }
-        Ok(_) => Outcome::Failed(advice.to_owned()),
-        Err(error) => failed(error),
+        test
     }
-}
-
-/// Passes on what tests say, and counts those that passed.
-fn count_passed(output: impl Read) -> u64 {
-    let lines = BufReader::new(output).lines();
-    let mut passed = 0;
-    for line in lines.map_while(Result::ok) {
-        passed += passed_in(&line);
-        say(line);
-    }
-    passed
-}
-
-/// The number in `test result: ok. 12 passed; 0 failed; …`; 0 in every other line.
-fn passed_in(line: &str) -> u64 {
-    let result = line.strip_prefix("test result: ok. ");
-    let number = result.and_then(|rest| rest.split(' ').next());
-    number
-        .and_then(|number| number.parse().ok())
-        .unwrap_or_default()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn only_tests_that_passed_count() {
-        let said = "running 3 tests\n\
-                    test power::one_appender ... ok\n\
-                    test result: ok. 3 passed; 0 failed; 0 ignored\n\
-                    test result: ok. 0 passed; 0 failed; 12 filtered out\n\
-                    test result: FAILED. 5 passed; 1 failed\n";
-        assert_eq!(count_passed(said.as_bytes()), 3);
-        assert_eq!(count_passed("".as_bytes()), 0);
-    }
-
-    #[test]
-    fn a_run_without_a_test_is_a_failure() {
-        let quiet = |said| {
-            let mut command = Command::new("echo");
-            command.arg(said);
-            run_tests(command, "advice")
-        };
-        assert!(matches!(
-            quiet("test result: ok. 0 passed; 9 filtered out"),
-            Outcome::Failed(_)
-        ));
-        assert_eq!(
-            quiet("test result: ok. 2 passed; 0 failed"),
-            Outcome::Passed
-        );
-    }
 
     #[test]
     fn every_attack_has_a_name_of_its_own() {

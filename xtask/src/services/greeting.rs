@@ -1,12 +1,16 @@
 //! Whether a server answers in its own protocol. An open port is not enough: several servers listen
 //! long before they serve.
 
-use std::io::{Read as _, Write as _};
+use std::io::{ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::time::Duration;
 
-const TIMEOUT: Duration = Duration::from_millis(500);
 const ANSWER_BYTES_MAX: usize = 64 * 1024;
+/// How long the first question waits for its answer. A server that has not said everything by then
+/// may have begun to serve since, and says so only to those who ask again.
+const PATIENCE_MIN: Duration = Duration::from_millis(500);
+/// How long the last ones wait: a busy machine takes its time.
+const PATIENCE_MAX: Duration = Duration::from_secs(30);
 
 /// What to say to a server, and how to see that it serves.
 pub(super) struct Greeting {
@@ -15,17 +19,34 @@ pub(super) struct Greeting {
     pub(super) is_answer: fn(&[u8]) -> bool,
 }
 
-impl Greeting {
-    /// Asks once.
-    pub(super) fn is_answered(&self, port: u16) -> bool {
-        self.ask(port).unwrap_or(false)
+/// How long to wait for an answer: longer each time that waiting was in vain, so that a server on a
+/// slow machine is heard, however slow that is.
+#[derive(Debug)]
+pub(super) struct Patience(Duration);
+
+impl Patience {
+    pub(super) fn new() -> Self {
+        Self(PATIENCE_MIN)
     }
 
-    fn ask(&self, port: u16) -> std::io::Result<bool> {
-        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-        let mut stream = TcpStream::connect_timeout(&address, TIMEOUT)?;
-        stream.set_read_timeout(Some(TIMEOUT))?;
-        stream.set_write_timeout(Some(TIMEOUT))?;
+    fn grow(&mut self) {
+        self.0 = (self.0 * 2).min(PATIENCE_MAX);
+    }
+}
+
+impl Greeting {
+    /// Asks once.
+    pub(super) fn is_answered(&self, port: u16, patience: &mut Patience) -> bool {
+        let asked = connect(port, patience).and_then(|stream| self.ask(stream));
+        if let Err(error) = &asked
+            && matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut)
+        {
+            patience.grow();
+        }
+        asked.unwrap_or(false)
+    }
+
+    fn ask(&self, mut stream: impl Read + Write) -> std::io::Result<bool> {
         stream.write_all(self.words)?;
         let mut answer = Vec::new();
         let mut part = [0; 4096];
@@ -43,8 +64,17 @@ impl Greeting {
     }
 }
 
+fn connect(port: u16, patience: &Patience) -> std::io::Result<TcpStream> {
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+    let stream = TcpStream::connect_timeout(&address, patience.0)?;
+    stream.set_read_timeout(Some(patience.0))?;
+    stream.set_write_timeout(Some(patience.0))?;
+    Ok(stream)
+}
+
 #[cfg(test)]
 mod tests {
+    use std::collections::VecDeque;
     use std::net::TcpListener;
 
     use super::*;
@@ -54,31 +84,65 @@ mod tests {
         is_answer: |answer| answer == b"WELCOME",
     };
 
-    /// Listens, and answers its one caller in two pieces.
-    fn answering(first: &'static [u8], second: &'static [u8]) -> u16 {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-        let port = listener.local_addr().unwrap().port();
-        std::thread::spawn(move || {
-            let (mut stream, _) = listener.accept().unwrap();
-            let mut heard = [0; 5];
-            stream.read_exact(&mut heard).unwrap();
-            assert_eq!(&heard, b"HELLO");
-            stream.write_all(first).unwrap();
-            std::thread::sleep(Duration::from_millis(20));
-            stream.write_all(second).unwrap();
-        });
-        port
+    /// A server that answers in these pieces, and then as a socket whose time is up.
+    struct Scripted {
+        heard: Vec<u8>,
+        pieces: VecDeque<&'static [u8]>,
+    }
+
+    impl Scripted {
+        fn new<const N: usize>(pieces: [&'static [u8]; N]) -> Self {
+            Self {
+                heard: Vec::new(),
+                pieces: pieces.into(),
+            }
+        }
+    }
+
+    impl Write for Scripted {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.heard.write(bytes)
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    impl Read for Scripted {
+        fn read(&mut self, part: &mut [u8]) -> std::io::Result<usize> {
+            assert_eq!(self.heard, b"HELLO");
+            match self.pieces.pop_front() {
+                Some(piece) => (&*piece).read(part),
+                None => Err(ErrorKind::WouldBlock.into()),
+            }
+        }
     }
 
     #[test]
     fn an_answer_may_come_in_pieces() {
-        assert!(GREETING.is_answered(answering(b"WEL", b"COME")));
+        let pieces = Scripted::new([b"WEL", b"COME"]);
+        assert!(GREETING.ask(pieces).unwrap());
     }
 
     #[test]
     fn another_answer_and_silence_are_none() {
-        assert!(!GREETING.is_answered(answering(b"NOT", b" YET")));
+        // An empty read is the end of the stream.
+        let refused = Scripted::new([b"NOT", b" YET", b""]);
+        assert!(!GREETING.ask(refused).unwrap());
+        let silent = GREETING.ask(Scripted::new([b"WEL"])).unwrap_err();
+        assert_eq!(silent.kind(), ErrorKind::WouldBlock);
+    }
+
+    #[test]
+    fn patience_grows_with_each_silence_and_has_an_end() {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-        assert!(!GREETING.is_answered(listener.local_addr().unwrap().port()));
+        let port = listener.local_addr().unwrap().port();
+        let mut patience = Patience(Duration::from_millis(1));
+        assert!(!GREETING.is_answered(port, &mut patience));
+        assert_eq!(patience.0, Duration::from_millis(2));
+        patience.0 = PATIENCE_MAX;
+        patience.grow();
+        assert_eq!(patience.0, PATIENCE_MAX);
     }
 }

@@ -82,6 +82,11 @@ fn obtain(place: &Place) -> Result<Program, String> {
     let java = java().ok_or("there is no Java since 17")?;
     let jars = jars(place);
     if !jars.is_dir() {
+        if !place.may_install {
+            return Err(format!(
+                "Kafka {VERSION} is not there. With `--install` it is fetched from Maven Central"
+            ));
+        }
         fetch(place, &jars)?;
     }
     Ok(Program {

@@ -52,7 +52,7 @@ pub(super) const OLDEST: Server = Server {
 };
 
 fn missing(place: &Place) -> Vec<&'static str> {
-    match built(place).is_file() || go().is_some() {
+    match built(place).is_file() || go_to_build(place).is_some() {
         true => Vec::new(),
         false => missing_of_debian(place),
     }
@@ -73,9 +73,9 @@ fn of_debian() -> Option<PathBuf> {
     places.find(|path| path.is_file())
 }
 
-/// A Go that can build it.
-fn go() -> Option<PathBuf> {
-    let go = find("go")?;
+/// A Go that can build it, and may: it fetches the module and what that needs.
+fn go_to_build(place: &Place) -> Option<PathBuf> {
+    let go = find("go").filter(|_| place.may_install)?;
     let version = version(&go, "version").ok()?;
     (major_minor(&version) >= GO_OLDEST).then_some(go)
 }
@@ -89,8 +89,11 @@ fn obtain(place: &Place) -> Result<Program, String> {
     if built.is_file() {
         return Ok(Program::new(VERSION, built));
     }
-    let Some(go) = go() else {
-        say("no Go since 1.21 to build a current NATS server: taking Debian's");
+    let Some(go) = go_to_build(place) else {
+        say(
+            "taking Debian's NATS server: a current one is built with Go 1.21 or later, with \
+             `--install`",
+        );
         return obtain_from_debian(place);
     };
     say(format_args!(

@@ -11,19 +11,18 @@ const POLICY: &str = "/usr/sbin/policy-rc.d";
 /// The script's word for no.
 const FORBIDDEN: &str = "#!/bin/sh\nexit 101\n";
 
-/// Installs packages where that is allowed: as root, with apt-get. Elsewhere it says what to do.
-pub(super) fn install(mut packages: Vec<&'static str>) -> Result<(), String> {
+/// Installs packages where that was asked for and is possible: as root, with apt-get. Elsewhere it
+/// says what to do.
+pub(super) fn install(mut packages: Vec<&'static str>, may_install: bool) -> Result<(), String> {
     packages.sort_unstable();
     packages.dedup();
     if packages.is_empty() {
         return Ok(());
     }
     let list = packages.join(" ");
-    if !is_root() || find("apt-get").is_none() {
-        return Err(format!(
-            "missing: {list}. As root on Debian or Ubuntu: apt-get install --no-install-recommends \
-             {list}. Or name only servers that are there, or use deploy/compose.yaml"
-        ));
+    let can_install = is_root() && find("apt-get").is_some();
+    if !may_install || !can_install {
+        return Err(missing(&list, can_install));
     }
     say(format_args!("installing Debian packages: {list}"));
     let _policy = Policy::forbid_services()?;
@@ -31,6 +30,18 @@ pub(super) fn install(mut packages: Vec<&'static str>) -> Result<(), String> {
     run(apt()
         .args(["install", "--no-install-recommends"])
         .args(packages))
+}
+
+/// What to do about packages that are not there.
+fn missing(list: &str, can_install: bool) -> String {
+    match can_install {
+        true => format!("not installed: {list}. With `--install` it is installed from Debian"),
+        false => format!(
+            "not installed: {list}. As root on Debian or Ubuntu: apt-get install \
+             --no-install-recommends {list}. Or start only servers that are there, or use \
+             deploy/compose.yaml"
+        ),
+    }
 }
 
 fn apt() -> Command {
@@ -80,5 +91,23 @@ impl Drop for Policy {
         {
             say(format_args!("!!! remove {POLICY} by hand: {error}"));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_is_installed_unless_it_was_asked_for() {
+        let not_there = vec!["no-package-of-this-name", "no-package-of-this-name"];
+        let why = install(not_there, false).unwrap_err();
+        assert!(
+            why.contains("not installed: no-package-of-this-name."),
+            "{why}"
+        );
+        assert!(missing("redis", true).contains("--install"));
+        assert!(missing("redis", false).contains("As root"));
+        assert_eq!(install(Vec::new(), false), Ok(()));
     }
 }

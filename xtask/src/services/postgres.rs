@@ -131,13 +131,12 @@ fn set_up(program: &Program, directory: &Path, ports: &[u16]) -> Result<Launch, 
 /// directory; when nobody does, the lock that the killed server left is nobody's. It would be taken
 /// for a living one's as long as the killed process's parent has not noticed its end.
 const END_OF_THE_LAST: &str = "\
-for _ in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22 23 24 25 26 27 28 29 30; do
-    if ! ls -l /proc/[0-9]*/cwd 2>/dev/null | grep -qF \" -> $PWD/data\"; then
-        rm -f data/postmaster.pid
-        break
-    fi
+looks=0
+while [ $looks -lt 600 ] && ls -l /proc/[0-9]*/cwd 2>/dev/null | grep -qF \" -> $PWD/data\"; do
+    looks=$((looks + 1))
     sleep 0.1
 done
+[ $looks -eq 600 ] || rm -f data/postmaster.pid
 ";
 
 fn settings(port: u16, version: &str) -> String {

@@ -5,7 +5,9 @@ use super::workspace::{Package, Workspace};
 
 /// What each part of the workspace may depend on within it. A path that ends in `/` stands for
 /// everything below it.
-const LAYERS: [(&str, &[&str]); 9] = [
+const LAYERS: [(&str, &[&str]); 10] = [
+    // Before `crates/ensue`, of whose tests it is a part.
+    ("crates/ensue/tests/compiled-with", &[]),
     ("crates/log", &[]),
     ("crates/macros", &[]),
     ("crates/ensue", &["ensue-log", "ensue-macros"]),
@@ -18,7 +20,8 @@ const LAYERS: [(&str, &[&str]); 9] = [
 ];
 
 /// What the tests alone of a part may use besides.
-const TEST_LAYERS: [(&str, &[&str]); 1] = [
+const TEST_LAYERS: [(&str, &[&str]); 2] = [
+    ("crates/ensue", &["compiled-with"]),
     // What a macro writes names the framework.
     ("crates/macros", &["ensue"]),
 ];
