@@ -1,4 +1,4 @@
-//! Events for later: a reminder that is cancelled when it is not needed any more.
+//! Events for later: a timer that is stopped when it is not needed any more.
 //!
 //! `cargo run --example 05_schedule`
 
@@ -30,13 +30,14 @@ struct Reminders;
 impl Reminders {
     #[on]
     async fn remember(&self, order: OrderCreated) -> Outgoing {
-        let id = format!("reminder-{}", order.order_id);
+        let timer = format!("reminder-{}", order.order_id);
         let reminder = ReminderDue {
             order_id: order.order_id,
         };
+        // Setting a timer again moves it.
         Outgoing::new(&reminder)
-            .id(id)
             .after(Duration::from_secs(2))
+            .timer(timer)
     }
 
     #[on]

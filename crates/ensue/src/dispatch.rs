@@ -40,8 +40,8 @@ use crate::middleware::Middleware;
 /// The most events that are taken from the engine in one go: enough to amortise a wake-up, few
 /// enough to share a backlog between members.
 const TAKE_EVENTS_MAX: usize = 1_024;
-/// A commit takes no further outcomes beyond so many appended events.
-const COMMIT_APPENDS_MAX: usize = 8_192;
+/// A commit takes no further outcomes beyond so many effects.
+const COMMIT_EFFECTS_MAX: usize = 8_192;
 /// A commit takes no further outcomes beyond so many appended bytes.
 const COMMIT_BYTES_MAX: usize = 2 * 1024 * 1024;
 /// How long to wait before something is asked of the engine again that it refused.
@@ -349,7 +349,7 @@ fn take<'a>(
 impl Outcomes {
     /// Whether one commit may hold more than this.
     fn has_room(&self) -> bool {
-        self.commit.appends.len() < COMMIT_APPENDS_MAX && self.bytes < COMMIT_BYTES_MAX
+        self.commit.effects.len() < COMMIT_EFFECTS_MAX && self.bytes < COMMIT_BYTES_MAX
     }
 
     fn is_empty(&self) -> bool {
@@ -366,16 +366,14 @@ impl Outcomes {
             retries,
             parked,
             dead,
-            appends,
-            cancels,
+            effects,
             state,
         } = &mut more.commit;
         self.commit.settled.append(settled);
         self.commit.retries.append(retries);
         self.commit.parked.append(parked);
         self.commit.dead.append(dead);
-        self.commit.appends.append(appends);
-        self.commit.cancels.append(cancels);
+        self.commit.effects.append(effects);
         self.commit.state.append(state);
         self.blocked.append(&mut more.blocked);
         self.cells.append(&mut more.cells);

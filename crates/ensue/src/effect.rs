@@ -26,14 +26,15 @@ use crate::time::Timestamp;
 /// # struct ReminderDue { order_id: String }
 ///
 /// let reminder = Outgoing::new(&ReminderDue { order_id: "o-1".into() })
-///     .id("reminder-o-1")
-///     .after(Duration::from_secs(3600));
+///     .after(Duration::from_secs(3600))
+///     .timer("reminder-o-1");
 /// ```
 #[derive(Clone, Debug)]
 #[must_use = "an outgoing event goes nowhere until it is returned or published"]
 pub struct Outgoing {
     builder: Result<EnvelopeBuilder, InvalidEvent>,
     when: When,
+    timer: Option<String>,
     expect: Option<Expect>,
     is_reply: bool,
 }
@@ -61,6 +62,7 @@ impl Outgoing {
         Self {
             builder,
             when: When::Now,
+            timer: None,
             expect: None,
             is_reply: false,
         }
@@ -97,15 +99,28 @@ impl Outgoing {
         self.map(|builder| builder.extension(name, value))
     }
 
-    /// Appends the event at `at` instead of now. Its id cancels it ([`Effects::cancel`]).
+    /// Appends the event at `at` instead of now. What cancels it ([`Effects::cancel`]) is its id,
+    /// or its [`timer`](Self::timer).
     pub fn at(mut self, at: Timestamp) -> Self {
         self.when = When::At(at);
         self
     }
 
-    /// Appends the event `delay` from now. Its id cancels it ([`Effects::cancel`]).
+    /// Appends the event `delay` from now. What cancels it ([`Effects::cancel`]) is its id, or its
+    /// [`timer`](Self::timer).
     pub fn after(mut self, delay: Duration) -> Self {
         self.when = When::After(delay);
+        self
+    }
+
+    /// Sets the timer `name`: this event takes the place of whatever the timer would have appended,
+    /// in one step. [`Effects::cancel`] with the name stops it, and after it has gone off it can be
+    /// set again. Each source has timers of its own.
+    ///
+    /// An [`id`](Self::id) is no name for a timer: it names one event, and once that was appended,
+    /// scheduling it again is a duplicate.
+    pub fn timer(mut self, name: impl Into<String>) -> Self {
+        self.timer = Some(name.into());
         self
     }
 
@@ -119,6 +134,7 @@ impl Outgoing {
         OutgoingParts {
             builder: self.builder,
             when: self.when,
+            timer: self.timer,
             expect: self.expect,
             is_reply: self.is_reply,
         }
@@ -128,6 +144,7 @@ impl Outgoing {
 pub(crate) struct OutgoingParts {
     pub(crate) builder: Result<EnvelopeBuilder, InvalidEvent>,
     pub(crate) when: When,
+    pub(crate) timer: Option<String>,
     pub(crate) expect: Option<Expect>,
     pub(crate) is_reply: bool,
 }
@@ -137,6 +154,7 @@ impl OutgoingParts {
         Self {
             builder: Ok(builder),
             when: When::Now,
+            timer: None,
             expect: None,
             is_reply: true,
         }
@@ -173,32 +191,52 @@ pub(crate) struct StateChange {
     pub(crate) value: Option<Bytes>,
 }
 
-/// A scheduled event to cancel.
+/// What is scheduled and is to be cancelled.
 #[derive(Clone, Debug)]
 pub(crate) enum Cancel {
-    /// One that the service itself scheduled.
+    /// What the service itself scheduled under this name.
     Own(String),
     Of(EventId),
 }
 
 impl Cancel {
-    /// The event, as seen by a service whose events have this source.
+    /// Its whole name, as seen by a service whose events have this source.
     pub(crate) fn resolve(self, source: &str) -> EventId {
         match self {
-            Self::Own(id) => EventId::new(source, id),
-            Self::Of(event) => event,
+            Self::Own(name) => EventId::new(source, name),
+            Self::Of(name) => name,
         }
     }
 }
 
-/// Everything that follows from one event, committed together with its position.
+/// What a handler said, but for state.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "few effects are cancellations, and a box would cost all others an allocation"
+)]
+#[derive(Clone, Debug)]
+pub(crate) enum Said {
+    Publish(Outgoing),
+    Cancel(Cancel),
+}
+
+impl Said {
+    pub(crate) fn outgoing(&self) -> Option<&Outgoing> {
+        match self {
+            Self::Publish(outgoing) => Some(outgoing),
+            Self::Cancel(_) => None,
+        }
+    }
+}
+
+/// Everything that follows from one event, committed together with its position, and applied in
+/// the order in which it is said.
 ///
 /// Returned where a plain event, an `Option`, a `Vec` or a tuple cannot say it.
 #[derive(Clone, Debug, Default)]
 #[must_use = "effects do nothing until a handler returns them"]
 pub struct Effects {
-    pub(crate) events: Vec<Outgoing>,
-    pub(crate) cancelled: Vec<Cancel>,
+    pub(crate) said: Vec<Said>,
     pub(crate) state: Vec<StateChange>,
     pub(crate) failure: Option<Failure>,
 }
@@ -211,7 +249,7 @@ impl Effects {
 
     /// Publishes `event`.
     pub fn publish(mut self, event: impl Into<Outgoing>) -> Self {
-        self.events.push(event.into());
+        self.said.push(Said::Publish(event.into()));
         self
     }
 
@@ -220,16 +258,17 @@ impl Effects {
         self.publish(event.into().at(at))
     }
 
-    /// Cancels the event with this id that this service scheduled. One that was appended already
-    /// stays.
-    pub fn cancel(mut self, id: impl Into<String>) -> Self {
-        self.cancelled.push(Cancel::Own(id.into()));
+    /// Cancels the timer with this name, or the scheduled event with this id, of this service's own.
+    /// What was appended already stays.
+    pub fn cancel(mut self, name: impl Into<String>) -> Self {
+        self.said.push(Said::Cancel(Cancel::Own(name.into())));
         self
     }
 
-    /// Cancels a scheduled event of any source. One that was appended already stays.
+    /// Cancels what any source has scheduled; a timer's name takes the place of the id. What was
+    /// appended already stays.
     pub fn cancel_event(mut self, event: EventId) -> Self {
-        self.cancelled.push(Cancel::Of(event));
+        self.said.push(Said::Cancel(Cancel::Of(event)));
         self
     }
 
@@ -237,7 +276,7 @@ impl Effects {
     pub fn reply<E: Event>(mut self, reply: &E) -> Self {
         let mut outgoing = Outgoing::new(reply);
         outgoing.is_reply = true;
-        self.events.push(outgoing);
+        self.said.push(Said::Publish(outgoing));
         self
     }
 
@@ -266,12 +305,12 @@ impl Effects {
 
     /// How many events follow, scheduled ones and the reply included.
     pub fn len(&self) -> usize {
-        self.events.len()
+        self.said.iter().filter_map(Said::outgoing).count()
     }
 
     /// Whether nothing at all follows.
     pub fn is_empty(&self) -> bool {
-        self.events.is_empty() && self.cancelled.is_empty() && self.state.is_empty()
+        self.said.is_empty() && self.state.is_empty()
     }
 
     fn change_state(&mut self, name: &str, value: Option<Bytes>) {
@@ -282,8 +321,7 @@ impl Effects {
     }
 
     fn extend(&mut self, more: Self) {
-        self.events.extend(more.events);
-        self.cancelled.extend(more.cancelled);
+        self.said.extend(more.said);
         self.state.extend(more.state);
         self.failure = self.failure.take().or(more.failure);
     }

@@ -134,9 +134,13 @@ pub struct Append {
     pub envelope: Envelope,
     /// Append the whole batch only if this holds.
     pub expect: Option<Expect>,
-    /// Append at this time; `None` or a past time is now. Keyed by the event's id: scheduling an
-    /// id that is pending already changes nothing.
+    /// Append at this time; `None` or a past time is now. Without a timer the schedule goes by the
+    /// event's id: scheduling one that is pending, or that was appended before, is a duplicate and
+    /// changes nothing.
     pub at: Option<Timestamp>,
+    /// The timer that this sets: its event takes the place of what the timer would have appended.
+    /// A name within the event's source, which can be used again, while an id names one event.
+    pub timer: Option<String>,
 }
 
 impl From<Envelope> for Append {
@@ -145,6 +149,7 @@ impl From<Envelope> for Append {
             envelope,
             expect: None,
             at: None,
+            timer: None,
         }
     }
 }
@@ -154,7 +159,7 @@ impl From<Envelope> for Append {
 pub struct Appended {
     /// Where the event is; for a duplicate, where it was first.
     pub position: Position,
-    /// The id was appended before, within the dedup window.
+    /// The id was appended before, within the dedup window, or is scheduled already.
     pub is_duplicate: bool,
 }
 
@@ -251,6 +256,37 @@ pub struct Death {
     pub on_dead: OnDead,
 }
 
+/// What follows from the events of a commit.
+#[derive(Clone, Debug)]
+pub enum Effect {
+    /// An event is appended, now or later.
+    Append(Append),
+    /// What is scheduled under this name is cancelled, if anything is: see [`Scheduled::name`].
+    Cancel(EventId),
+}
+
+impl Effect {
+    /// The event to append, if it is one.
+    pub fn append(&self) -> Option<&Append> {
+        match self {
+            Self::Append(append) => Some(append),
+            Self::Cancel(_) => None,
+        }
+    }
+}
+
+impl From<Append> for Effect {
+    fn from(append: Append) -> Self {
+        Self::Append(append)
+    }
+}
+
+impl From<Envelope> for Effect {
+    fn from(envelope: Envelope) -> Self {
+        Self::Append(envelope.into())
+    }
+}
+
 /// A cell of state: the group's, for one topic and key.
 #[derive(Clone, Debug)]
 pub struct StateWrite {
@@ -275,11 +311,9 @@ pub struct Commit {
     pub parked: Vec<Delivery>,
     /// Events that could not be handled.
     pub dead: Vec<Death>,
-    /// Effects: events to append now or later.
-    pub appends: Vec<Append>,
-    /// Effects: scheduled events to cancel.
-    pub cancels: Vec<EventId>,
-    /// Effects: state.
+    /// What follows, in the order in which the handlers said it: it applies in that order.
+    pub effects: Vec<Effect>,
+    /// State, in order: the last write of a cell counts.
     pub state: Vec<StateWrite>,
 }
 
@@ -290,8 +324,7 @@ impl Commit {
             && self.retries.is_empty()
             && self.parked.is_empty()
             && self.dead.is_empty()
-            && self.appends.is_empty()
-            && self.cancels.is_empty()
+            && self.effects.is_empty()
             && self.state.is_empty()
     }
 }
@@ -394,9 +427,11 @@ pub struct DeadLetter {
 /// An event that waits for its time.
 #[derive(Clone, Debug)]
 pub struct Scheduled {
+    /// What cancels it: its source, with the name of its timer or, without one, its id.
+    pub name: EventId,
     /// When it will be appended.
     pub at: Timestamp,
-    /// The event; its source and id cancel it.
+    /// The event.
     pub envelope: Envelope,
 }
 
@@ -448,11 +483,12 @@ pub trait Engine: fmt::Debug + Send + Sync + 'static {
     /// will not be.
     fn wait(&self, position: Position) -> BoxFuture<'_, Result<()>>;
 
-    /// Cancels scheduled events; returns how many were still pending.
+    /// Cancels what is scheduled under these names ([`Scheduled::name`]); returns how many were still
+    /// pending.
     ///
     /// # Errors
     /// What the backend reports.
-    fn cancel(&self, events: Vec<EventId>) -> BoxFuture<'_, Result<usize>>;
+    fn cancel(&self, names: Vec<EventId>) -> BoxFuture<'_, Result<usize>>;
 
     /// Up to `limit` scheduled events, the next due first.
     ///

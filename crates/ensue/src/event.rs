@@ -12,8 +12,8 @@ use std::borrow::Cow;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-pub(crate) use self::builder::Defaults;
 pub use self::builder::EnvelopeBuilder;
+pub(crate) use self::builder::{Defaults, check_name};
 pub use self::codec::{Codec, DecodeError, EncodeError};
 pub use self::envelope::{
     ATTRIBUTE_BYTES_MAX, EXTENSIONS_BYTES_MAX, Envelope, InvalidEvent, KEY_BYTES_MAX,

@@ -77,15 +77,15 @@ impl Publisher {
         self.engine.append(batch?).await
     }
 
-    /// Cancels the event with this id that a publisher of the same source scheduled; whether it was
-    /// still pending. For those of other sources there is
+    /// Cancels the timer with this name, or the event with this id, that a publisher of the same
+    /// source scheduled; whether it was still pending. For those of other sources there is
     /// [`Engine::cancel`](crate::engine::Engine::cancel).
     ///
     /// # Errors
     /// See [`Engine::cancel`](crate::engine::Engine::cancel).
-    pub async fn cancel(&self, id: impl Into<String>) -> Result<bool> {
-        let event = EventId::new(self.source.as_ref(), id);
-        Ok(self.engine.cancel(vec![event]).await? > 0)
+    pub async fn cancel(&self, name: impl Into<String>) -> Result<bool> {
+        let name = EventId::new(self.source.as_ref(), name);
+        Ok(self.engine.cancel(vec![name]).await? > 0)
     }
 
     /// The engine.
@@ -142,6 +142,9 @@ pub(crate) fn complete(
         trace: cause.and_then(|cause| cause.trace),
     };
     let envelope = outgoing.builder?.fill(defaults).build()?;
+    if let Some(timer) = &outgoing.timer {
+        crate::event::check_name("timer", timer)?;
+    }
     if crate::topic::is_reserved(envelope.topic()) && !outgoing.is_reply {
         return Err(InvalidEvent::ReservedTopic(envelope.topic().to_owned()));
     }
@@ -154,5 +157,6 @@ pub(crate) fn complete(
         envelope,
         expect: outgoing.expect,
         at,
+        timer: outgoing.timer,
     })
 }

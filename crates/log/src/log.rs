@@ -236,6 +236,14 @@ impl Log {
         self.shared.load_dedup()
     }
 
+    /// Where the record with this id was appended, if that is within the dedup window; it may not be
+    /// durable yet. What was appended before the log was opened is known once it is
+    /// [`warm`](Self::warm).
+    #[must_use]
+    pub fn find(&self, id: u128) -> Option<Position> {
+        lock(&self.shared.state).dedup.get(id).map(Position::new)
+    }
+
     /// The position after the last durable record: what readers see.
     #[must_use]
     pub fn durable(&self) -> Position {

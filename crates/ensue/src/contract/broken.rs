@@ -10,7 +10,7 @@ use futures_util::future::BoxFuture;
 
 use super::{Storage, Subject, Terms};
 use crate::engine::{
-    Append, Appended, Commit, Committed, Delivery, Engine, Member, Position, SharedEngine,
+    Append, Appended, Commit, Committed, Delivery, Effect, Engine, Member, Position, SharedEngine,
     Subscription, forward_engine,
 };
 use crate::error::Result;
@@ -213,8 +213,11 @@ impl Member for BrokenMember {
     fn commit(&self, mut commit: Commit) -> BoxFuture<'_, Result<Committed>> {
         match self.fault {
             Fault::Forgetful => {
-                let appends = commit.appends.iter_mut();
-                appends.for_each(|append| forget(&self.seen, append));
+                for effect in &mut commit.effects {
+                    if let Effect::Append(append) = effect {
+                        forget(&self.seen, append);
+                    }
+                }
             }
             Fault::Unparking => {
                 lock(&self.released).extend(commit.parked.drain(..));
@@ -226,13 +229,13 @@ impl Member for BrokenMember {
                 }
             }
             Fault::LosesEffects => {
-                commit.appends.clear();
-                commit.cancels.clear();
+                commit.effects.clear();
                 commit.state.clear();
             }
-            Fault::LosesSettlements if !commit.appends.is_empty() => commit.settled.clear(),
+            Fault::LosesSettlements if !commit.effects.is_empty() => commit.settled.clear(),
             Fault::EffectsOfTheFenced => {
-                let appends = std::mem::take(&mut commit.appends);
+                let effects = std::mem::take(&mut commit.effects);
+                let appends = effects.iter().filter_map(Effect::append).cloned().collect();
                 return Box::pin(async {
                     self.engine.append(appends).await?;
                     self.inner.commit(commit).await

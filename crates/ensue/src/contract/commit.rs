@@ -5,7 +5,7 @@ use futures_util::FutureExt;
 use super::flaw::{Verdict, ensure, equal, fails};
 use super::hand::{delivery_labels, is_fenced, settling};
 use super::lab::{Lab, labels, recorded_labels};
-use crate::engine::{Append, Atomicity, Commit, Delivery, Expect, Start, StateWrite};
+use crate::engine::{Append, Atomicity, Commit, Delivery, Effect, Expect, Start, StateWrite};
 use crate::error::Error;
 
 /// A cell of state for the event at hand.
@@ -22,7 +22,7 @@ fn cell(taken: &Delivery, name: &str, value: Option<&'static str>) -> StateWrite
 fn with_effects(lab: &Lab, taken: &Delivery) -> Verdict<Commit> {
     let effect = lab.event("effects", taken.envelope.key(), 1)?;
     Ok(Commit {
-        appends: vec![effect.into()],
+        effects: vec![effect.into()],
         state: vec![cell(taken, "total", Some("7"))],
         ..settling(std::slice::from_ref(taken))
     })
@@ -103,7 +103,7 @@ pub(super) async fn commit_cut_short_is_whole_or_nothing(lab: &mut Lab) -> Verdi
         lab.publish("orders", "a", round..=round).await?;
         let taken = hand.take_one().await?;
         let commit = Commit {
-            appends: vec![lab.event("effects", "a", round)?.into()],
+            effects: vec![lab.event("effects", "a", round)?.into()],
             ..settling(std::slice::from_ref(&taken))
         };
         let patience = std::time::Duration::from_micros(round * 20);
@@ -285,10 +285,11 @@ pub(super) async fn commit_of_an_unmet_expectation_has_no_effect(lab: &mut Lab) 
     lab.publish("bills", "a", 1..=1).await?;
     let taken = hand.take_one().await?;
     let mut commit = with_effects(lab, &taken)?;
-    commit.appends.push(Append {
+    let bill = Append {
         expect: Some(Expect::Absent),
         ..lab.event("bills", "a", 2)?.into()
-    });
+    };
+    commit.effects.push(bill.into());
     let refused = hand.member.commit(commit).await;
     fails("a conflict", refused, |error| {
         matches!(error, Error::Conflict { .. })
@@ -307,7 +308,7 @@ pub(super) async fn commit_effects_reach_other_groups_in_order(lab: &mut Lab) ->
     for n in 1..=10 {
         let taken = first.take_one().await?;
         let commit = Commit {
-            appends: vec![lab.event("effects", "a", n)?.into()],
+            effects: vec![lab.event("effects", "a", n)?.into()],
             ..settling(std::slice::from_ref(&taken))
         };
         first.commit(commit).await?;
@@ -325,7 +326,7 @@ pub(super) async fn commit_may_be_empty(lab: &mut Lab) -> Verdict {
     hand.commit(Commit::default()).await?;
     // Effects without a cause: a service that starts may have something to say.
     let commit = Commit {
-        appends: vec![lab.event("effects", "a", 1)?.into()],
+        effects: vec![lab.event("effects", "a", 1)?.into()],
         ..Commit::default()
     };
     hand.commit(commit).await?;
@@ -338,12 +339,15 @@ pub(super) async fn commit_schedules_and_cancels(lab: &mut Lab) -> Verdict {
     lab.schedule(lab.event("effects", "a", 1)?, lab.later())
         .await?;
     let taken = hand.take_one().await?;
+    let scheduled = Append {
+        at: Some(lab.later()),
+        ..lab.event("effects", "a", 2)?.into()
+    };
     let commit = Commit {
-        appends: vec![Append {
-            at: Some(lab.later()),
-            ..lab.event("effects", "a", 2)?.into()
-        }],
-        cancels: vec![lab.event_id("effects", "a", 1)],
+        effects: vec![
+            scheduled.into(),
+            Effect::Cancel(lab.event_id("effects", "a", 1)),
+        ],
         ..settling(std::slice::from_ref(&taken))
     };
     hand.commit(commit).await?;
@@ -359,4 +363,57 @@ pub(super) async fn commit_schedules_and_cancels(lab: &mut Lab) -> Verdict {
     lab.pass(lab.delay()).await;
     let stored = lab.stored_eventually("effects", 1).await?;
     equal("what came of it", recorded_labels(&stored), ["effects/a/2"])
+}
+
+/// What is cancelled and scheduled, in one commit, is as it was said last.
+pub(super) async fn commit_applies_effects_in_order(lab: &mut Lab) -> Verdict {
+    let hand = lab.join("g", "orders").await?;
+    lab.publish("orders", "a", 1..=2).await?;
+    let schedule = |lab: &Lab, key: &str| -> Verdict<Effect> {
+        Ok(Effect::Append(Append {
+            at: Some(lab.later()),
+            ..lab.event("effects", key, 1)?.into()
+        }))
+    };
+    let cancel = |lab: &Lab, key: &str| Effect::Cancel(lab.event_id("effects", key, 1));
+    let first = Commit {
+        effects: vec![
+            cancel(lab, "kept"),
+            schedule(lab, "kept")?,
+            schedule(lab, "gone")?,
+            cancel(lab, "gone"),
+            schedule(lab, "again")?,
+        ],
+        ..settling(std::slice::from_ref(&hand.take_one().await?))
+    };
+    hand.commit(first).await?;
+    let mut scheduled = lab.scheduled().await?;
+    scheduled.sort_unstable();
+    equal(
+        "what is scheduled",
+        scheduled,
+        ["effects/again/1", "effects/kept/1"],
+    )?;
+    let second = Commit {
+        effects: vec![
+            cancel(lab, "again"),
+            schedule(lab, "again")?,
+            schedule(lab, "kept")?,
+            cancel(lab, "kept"),
+        ],
+        ..settling(std::slice::from_ref(&hand.take_one().await?))
+    };
+    hand.commit(second).await?;
+    equal(
+        "what is scheduled",
+        lab.scheduled().await?,
+        ["effects/again/1"],
+    )?;
+    lab.pass(lab.delay()).await;
+    let stored = lab.stored_eventually("effects", 1).await?;
+    equal(
+        "what came of it",
+        recorded_labels(&stored),
+        ["effects/again/1"],
+    )
 }

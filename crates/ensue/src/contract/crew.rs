@@ -448,7 +448,7 @@ impl Worker {
             } else {
                 plan.settled.push(label(&delivery.envelope));
                 let effect = self.shared.effect_of(&delivery.envelope)?;
-                plan.commit.appends.push(effect);
+                plan.commit.effects.push(effect.into());
                 plan.commit.settled.push(delivery.position);
             }
         }

@@ -281,6 +281,25 @@ impl Lab {
             .ok_or_else(|| Flaw::new("a result for the scheduled event", "none"))
     }
 
+    /// Sets a timer.
+    pub(super) async fn set(
+        &self,
+        timer: &str,
+        event: Envelope,
+        at: Timestamp,
+    ) -> Verdict<Appended> {
+        let append = Append {
+            at: Some(at),
+            timer: Some(timer.to_owned()),
+            ..event.into()
+        };
+        let appended = self.engine()?.append(vec![append]).await?;
+        appended
+            .first()
+            .copied()
+            .ok_or_else(|| Flaw::new("a result for the timer", "none"))
+    }
+
     pub(super) async fn join(&self, group: &str, topic: &str) -> Verdict<Hand> {
         self.join_as(self.subscription(group, topic)?).await
     }

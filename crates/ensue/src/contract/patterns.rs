@@ -143,7 +143,7 @@ pub(super) async fn patterns_match_reserved_topics_only_when_spelled(lab: &mut L
         .key("a")
         .id(lab.id("reserved", "a", 1));
     let commit = Commit {
-        appends: vec![reply.build()?.into()],
+        effects: vec![reply.build()?.into()],
         ..Commit::default()
     };
     spelled.commit(commit).await?;

@@ -289,7 +289,7 @@ pub(super) async fn read_hides_reserved_topics_unless_spelled(lab: &mut Lab) -> 
     let reply = crate::Envelope::builder(topic.as_str(), super::lab::KIND);
     let reply = reply.key("a").id(id.as_str()).build()?;
     let commit = crate::engine::Commit {
-        appends: vec![reply.into()],
+        effects: vec![reply.into()],
         ..crate::engine::Commit::default()
     };
     hand.commit(commit).await?;

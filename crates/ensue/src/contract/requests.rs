@@ -64,7 +64,7 @@ fn replying(request: &Delivery) -> Verdict<Commit> {
         .payload(Codec::Json, payload)
         .build()?;
     Ok(Commit {
-        appends: vec![reply.into()],
+        effects: vec![reply.into()],
         ..settling(std::slice::from_ref(request))
     })
 }
@@ -128,7 +128,7 @@ pub(super) async fn request_failure_reaches_the_requester(lab: &mut Lab) -> Verd
             let failure = request::failure_reply(&request.envelope, "no idea");
             let failure = failure.ok_or_else(|| Flaw::new("a failure to send", "none"))?;
             let commit = Commit {
-                appends: vec![failure.build()?.into()],
+                effects: vec![failure.build()?.into()],
                 ..settling(std::slice::from_ref(&request))
             };
             hand.commit(commit).await

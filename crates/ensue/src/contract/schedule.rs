@@ -190,9 +190,16 @@ pub(super) async fn schedule_of_a_known_id_changes_nothing(lab: &mut Lab) -> Ver
         .map(|scheduled| scheduled.at)
         .collect();
     equal("when it is due", times, [first])?;
-    // An id that was appended is not appended again later, either.
-    lab.publish("orders", "b", 1..=1).await?;
-    lab.schedule(lab.event("orders", "b", 1)?, first).await?;
+    // An id that was appended is not appended again later, either, and whoever asks is told.
+    let appended = lab.publish("orders", "b", 1..=1).await?;
+    let again = lab.schedule(lab.event("orders", "b", 1)?, first).await?;
+    equal(
+        "an id that was appended is a duplicate",
+        again.is_duplicate,
+        true,
+    )?;
+    let at = appended.first().map(|appended| appended.position);
+    equal("where it was appended", Some(again.position), at)?;
     lab.pass(lab.delay()).await;
     lab.stored_eventually("orders", 2).await?;
     lab.pass(lab.delay()).await;
@@ -203,6 +210,54 @@ pub(super) async fn schedule_of_a_known_id_changes_nothing(lab: &mut Lab) -> Ver
         recorded_labels(&stored),
         ["orders/b/1", "orders/a/1"],
     )
+}
+
+/// A timer's name stands for the last event that was scheduled under it, and can be used again.
+pub(super) async fn schedule_of_a_timer_moves_it(lab: &mut Lab) -> Verdict {
+    let hand = lab.join("g", "orders").await?;
+    let timer = lab.event_id("orders", "timer", 0);
+    let first = lab.later();
+    for (n, steps) in [(1, 0), (2, 2), (3, 1)] {
+        let at = first.plus(lab.moment() * steps);
+        let set = lab
+            .set(timer.id(), lab.event("orders", "a", n)?, at)
+            .await?;
+        equal("whether it is a duplicate", set.is_duplicate, false)?;
+    }
+    equal("what is scheduled", lab.scheduled().await?, ["orders/a/3"])?;
+    lab.pass(lab.delay() + lab.moment() * 3).await;
+    let got = hand.take_one().await?;
+    equal(
+        "what came",
+        delivery_labels(std::slice::from_ref(&got)),
+        ["orders/a/3"],
+    )?;
+    hand.settle(&[got]).await?;
+    hand.gets_nothing("the others were replaced").await?;
+    // It has gone off: the name is free, and the id of its event is not.
+    let again = lab
+        .set(timer.id(), lab.event("orders", "a", 3)?, lab.later())
+        .await?;
+    equal("whether its event is a duplicate", again.is_duplicate, true)?;
+    lab.set(timer.id(), lab.event("orders", "a", 4)?, lab.later())
+        .await?;
+    equal("what is scheduled", lab.scheduled().await?, ["orders/a/4"])?;
+    let cancelled = lab.engine()?.cancel(vec![timer.clone()]).await?;
+    equal("how many timers were set", cancelled, 1)?;
+    // Setting it to now is now.
+    lab.set(timer.id(), lab.event("orders", "a", 5)?, lab.later())
+        .await?;
+    lab.set(timer.id(), lab.event("orders", "a", 6)?, lab.clock.now())
+        .await?;
+    equal("what is scheduled", lab.scheduled().await?.len(), 0)?;
+    let got = hand.take_one().await?;
+    equal(
+        "what came",
+        delivery_labels(std::slice::from_ref(&got)),
+        ["orders/a/6"],
+    )?;
+    lab.pass(lab.delay()).await;
+    hand.gets_nothing("the timer was stopped").await
 }
 
 pub(super) async fn schedule_goes_by_due_time(lab: &mut Lab) -> Verdict {

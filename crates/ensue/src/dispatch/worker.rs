@@ -18,8 +18,8 @@ use super::Dispatch;
 use super::attempt::{self, Attempt, Begun};
 use super::overlay::{CellVersion, Overlay};
 use super::routes::Route;
-use crate::effect::{Effects, OutgoingParts};
-use crate::engine::{Append, Commit, Death, Delivery, StateWrite};
+use crate::effect::{Effects, OutgoingParts, Said};
+use crate::engine::{Append, Commit, Death, Delivery, Effect, StateWrite};
 use crate::event::{Envelope, InvalidEvent};
 use crate::metrics::GroupCounters;
 use crate::publisher::{Cause, complete, source_of};
@@ -411,7 +411,7 @@ impl Worker {
         if let Some(reply) = request::failure_reply(&death.envelope, &death.reason) {
             let parts = OutgoingParts::reply(reply);
             match self.append(&death.envelope, parts, usize::MAX) {
-                Ok(append) => self.outcomes.commit.appends.push(append),
+                Ok(append) => self.outcomes.commit.effects.push(append.into()),
                 Err(error) => tracing::warn!(%error, "cannot tell the requester"),
             }
         }
@@ -440,9 +440,18 @@ impl Worker {
             return Ok(());
         }
         let cause = &delivery.envelope;
-        let mut appends = Vec::with_capacity(effects.events.len());
-        for (index, outgoing) in effects.events.into_iter().enumerate() {
+        let mut said = Vec::with_capacity(effects.said.len());
+        let (mut index, mut published, mut bytes) = (0, 0, 0);
+        for one in effects.said {
+            let outgoing = match one {
+                Said::Publish(outgoing) => outgoing,
+                Said::Cancel(name) => {
+                    said.push(Effect::Cancel(name.resolve(&self.source)));
+                    continue;
+                }
+            };
             let mut parts = outgoing.into_parts();
+            index += 1;
             if parts.expect.is_some() {
                 return Err(Failure::reject(format!(
                     "`{handler}` returned a conditional event; a commit holds the outcomes of \
@@ -457,15 +466,16 @@ impl Worker {
                     .builder
                     .map(|reply| reply.topic(topic).key(cause.id()));
             }
-            appends.push(self.append(cause, parts, index).map_err(Failure::reject)?);
+            let append = self
+                .append(cause, parts, index - 1)
+                .map_err(Failure::reject)?;
+            published += 1;
+            bytes += append.envelope.content().len();
+            said.push(append.into());
         }
-        GroupCounters::add(&self.dispatch.counters.published, appends.len());
-        let bytes = appends.iter().map(|append| append.envelope.content().len());
-        self.outcomes.bytes += bytes.sum::<usize>();
-        self.outcomes.commit.appends.append(&mut appends);
-        let cancels = effects.cancelled.into_iter();
-        let cancels = cancels.map(|cancel| cancel.resolve(&self.source));
-        self.outcomes.commit.cancels.extend(cancels);
+        GroupCounters::add(&self.dispatch.counters.published, published);
+        self.outcomes.bytes += bytes;
+        self.outcomes.commit.effects.append(&mut said);
         for change in effects.state {
             let write = StateWrite {
                 topic: cause.topic().to_owned(),

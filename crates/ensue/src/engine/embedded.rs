@@ -36,6 +36,7 @@
 
 #[cfg(feature = "distributed")]
 mod admit;
+mod ahead;
 mod binary;
 mod careful;
 mod cells;
@@ -321,8 +322,8 @@ impl Engine for Embedded {
         })
     }
 
-    fn cancel(&self, ids: Vec<EventId>) -> BoxFuture<'_, Result<usize>> {
-        Box::pin(self.shared.cancel(ids))
+    fn cancel(&self, names: Vec<EventId>) -> BoxFuture<'_, Result<usize>> {
+        Box::pin(self.shared.cancel(names))
     }
 
     fn scheduled(&self, limit: usize) -> BoxFuture<'_, Result<Vec<Scheduled>>> {

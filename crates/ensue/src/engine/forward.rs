@@ -36,9 +36,9 @@ macro_rules! forward_engine {
 
         fn cancel(
             &self,
-            events: Vec<$crate::EventId>,
+            names: Vec<$crate::EventId>,
         ) -> ::futures_util::future::BoxFuture<'_, $crate::error::Result<usize>> {
-            self.$inner.cancel(events)
+            self.$inner.cancel(names)
         }
 
         fn scheduled(

@@ -257,6 +257,14 @@ fn within(
     }
 }
 
+/// Checks a name that goes with an event: as long as an attribute may be, and not empty.
+pub(crate) fn check_name(what: &'static str, name: &str) -> Result<(), InvalidEvent> {
+    if name.is_empty() {
+        return Err(InvalidEvent::Unnamed(what));
+    }
+    attribute(what, name).map(drop)
+}
+
 fn attribute<'a>(what: &'static str, text: &'a str) -> Result<(u8, &'a str), InvalidEvent> {
     within(
         what,

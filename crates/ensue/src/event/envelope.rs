@@ -56,6 +56,9 @@ pub enum InvalidEvent {
     /// An attribute that must not be empty is.
     #[error("the event's {0} is empty; CloudEvents requires it")]
     Missing(&'static str),
+    /// What goes with the event by a name has an empty one.
+    #[error("the event's {0} has an empty name; a name is what finds it again")]
+    Unnamed(&'static str),
     /// Something is longer than its limit.
     #[error("the event's {what} has {bytes} bytes, the limit is {bytes_max}; {advice}")]
     TooLarge {

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use bytes::Bytes;
 
 use crate::dispatch::Routes;
-use crate::effect::Effects;
+use crate::effect::{Effects, Said};
 use crate::engine::{Delivery, Position, SharedEngine};
 use crate::error::{Error, Result};
 use crate::event::{Envelope, Event};
@@ -237,7 +237,8 @@ impl Outcome {
                 Err(error) => panic!("the handler returned an event that is none: {error}"),
             }
         };
-        effects.events.iter().map(build).collect()
+        let outgoing = effects.said.iter().filter_map(Said::outgoing);
+        outgoing.map(build).collect()
     }
 
     #[track_caller]

@@ -47,7 +47,7 @@ fn handled(taken: &[Delivery]) -> Commit {
     };
     Commit {
         settled: taken.iter().map(|delivery| delivery.position).collect(),
-        appends: taken.iter().map(effect).collect(),
+        effects: taken.iter().map(effect).collect(),
         ..Commit::default()
     }
 }

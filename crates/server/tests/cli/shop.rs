@@ -47,6 +47,7 @@ impl Shop {
             envelope: event("reminders", "reminder.due", "o-1", "r-1", b"{}"),
             expect: None,
             at: Some("2100-01-01T00:00:00Z".parse().unwrap()),
+            timer: None,
         };
         engine.append(vec![reminder]).await.unwrap();
         handle(&engine).await;

@@ -127,7 +127,7 @@ impl Worker {
         match self.group {
             Group::Bills => {
                 let bill = self.shared.orders.bill(&delivery.envelope, mark)?;
-                draft.commit.appends.push(bill.into());
+                draft.commit.effects.push(bill.into());
             }
             Group::Tally => draft.commit.state.push(StateWrite {
                 topic: delivery.envelope.topic().to_owned(),

@@ -3,10 +3,9 @@
 //! Every process decides the same, because a decision depends on nothing but the records before.
 
 use super::cluster::Writer;
-use super::record::Change;
+use super::record::{Change, Firing};
 use super::replica::Refusal;
 use super::state::State;
-use crate::event::EventId;
 
 impl State {
     /// Whether a batch of the process `boot` with these control records may happen now.
@@ -71,7 +70,7 @@ impl State {
             Change::Reset(reset) if !self.groups.contains_key(&reset.group) => Err(
                 Refusal::Impossible(format!("the group `{}` was deleted", reset.group)),
             ),
-            Change::Fired(fired) => self.admit_schedules(&fired.ids),
+            Change::Fired(fired) => self.admit_firings(&fired.events),
             Change::Gone(gone) => {
                 let process = self.cluster.get(gone.boot);
                 let is_same = |counter: u64| process.is_some_and(|it| it.counter == counter);
@@ -134,11 +133,11 @@ impl State {
         }
     }
 
-    fn admit_schedules(&self, ids: &[EventId]) -> Result<(), Refusal> {
-        match ids.iter().all(|id| self.schedules.get(id).is_some()) {
+    fn admit_firings(&self, events: &[Firing]) -> Result<(), Refusal> {
+        match events.iter().all(|it| self.schedules.is_pending(it)) {
             true => Ok(()),
             false => Err(Refusal::Overtaken(
-                "scheduled events were appended or cancelled",
+                "scheduled events were appended, moved or cancelled",
             )),
         }
     }

@@ -8,8 +8,8 @@ use ensue_log as log;
 use super::core::{Core, Terms};
 use super::failure;
 use super::fetch::blocking;
-use super::outgoing::{Outgoing, light};
-use super::record::{self, Cancelled, Change};
+use super::outgoing::{Outgoing, Said, light};
+use super::record::{self, Change};
 use super::shared::{Refusal, Shared};
 use super::submission::Submission;
 use crate::engine::{Commit, Committed};
@@ -40,8 +40,8 @@ impl Claim {
         mut commit: Commit,
     ) -> Result<Self> {
         let at = shared.settings.clock.now();
-        let outgoing = Outgoing::of(&commit.appends, at)?;
-        commit.appends.clear();
+        let outgoing = Outgoing::of(commit.effects.iter().map(Said::from), at)?;
+        commit.effects.clear();
         Ok(Self {
             shared: shared.clone(),
             group: group.to_owned(),
@@ -100,13 +100,11 @@ impl Claim {
         let committed = live.claim(&self.group, self.member, &self.commit, self.at);
         let committed = committed.map_err(|_| fenced())?;
         let epoch = Some(live.epoch);
-        let cancelled = core.claim_schedules(&self.commit.cancels);
         let outcome = self.submit_claimed(&mut core, &committed, epoch);
-        if outcome.is_err() {
-            core.unclaim_schedules(&cancelled);
-            if let Some((live, _)) = core.member(&self.group, self.member) {
-                live.unclaim(&committed);
-            }
+        if outcome.is_err()
+            && let Some((live, _)) = core.member(&self.group, self.member)
+        {
+            live.unclaim(&committed);
         }
         outcome
     }
@@ -123,7 +121,8 @@ impl Claim {
         let mut changes = match self.changes.take() {
             Some(changes) => changes,
             None => {
-                let others = self.others(core)?;
+                let (log, max) = (&self.shared.log, self.shared.settings.schedules_max);
+                let others = self.outgoing.schedule(core, log, max)?;
                 for change in others.iter().chain([&committed]) {
                     change.push_to(&mut self.outgoing.batch)?;
                 }
@@ -151,19 +150,6 @@ impl Claim {
             }
             other => Refusal::Log(other),
         })
-    }
-
-    /// The control records beside the commit's own.
-    fn others(&mut self, core: &Core) -> Result<Vec<Change>> {
-        let mut changes = self
-            .outgoing
-            .schedule(core, self.shared.settings.schedules_max)?;
-        if !self.commit.cancels.is_empty() {
-            changes.push(Change::Cancelled(Cancelled {
-                ids: self.commit.cancels.clone(),
-            }));
-        }
-        Ok(changes)
     }
 
     fn check_cells(&self, core: &Core, added: usize) -> Result<()> {

@@ -10,9 +10,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use ensue_log as log;
-use hashbrown::{HashMap, HashSet};
+use hashbrown::HashMap;
 use tokio::sync::Notify;
 
+use super::ahead::{Ahead, Fate};
 use super::filter::Filter;
 use super::group::Group;
 use super::lanes::LaneKey;
@@ -40,10 +41,8 @@ pub(super) struct Core {
     epochs: u64,
     /// Bytes of state in commits that are not durable.
     pub(super) pending_cell_bytes: usize,
-    /// Scheduled events whose record is not durable: which of its batch it is, and that batch.
-    pub(super) scheduling: Map<EventId, (usize, Submission)>,
-    /// Scheduled events that are being appended or cancelled.
-    pub(super) leaving: HashSet<EventId, foldhash::fast::RandomState>,
+    /// What will have become of the schedules once everything in `pending` is durable.
+    pub(super) ahead: Ahead,
     /// Told when a schedule was added.
     pub(super) schedules_changed: Arc<Notify>,
     /// Where batches go instead of the log, if it is the replica of a shared one.
@@ -83,8 +82,7 @@ impl Core {
             members: Map::default(),
             epochs: 0,
             pending_cell_bytes: 0,
-            scheduling: Map::default(),
-            leaving: HashSet::default(),
+            ahead: Ahead::default(),
             schedules_changed: Arc::default(),
             #[cfg(feature = "distributed")]
             outbox: None,
@@ -103,11 +101,7 @@ impl Core {
         let submitted = self.enqueue(log, batch)?;
         let changes: Vec<_> = (first..).zip(changes).collect();
         for (index, change) in &changes {
-            if let Change::Scheduled(scheduled) = change {
-                let handle = (*index, submitted.clone());
-                self.scheduling
-                    .entry(scheduled.id.clone())
-                    .or_insert(handle);
+            if self.ahead.submitted(*index, change, &submitted) {
                 // Whoever waits for the next schedule sees to it that this one is applied.
                 self.schedules_changed.notify_one();
             }
@@ -177,6 +171,7 @@ impl Core {
                 Some(position) => self.apply(position.get(), change, pending.epoch, now),
                 None => self.fail(change, pending.epoch, now),
             }
+            self.ahead.concluded(change);
             let group = change.group().and_then(|name| self.state.groups.get(name));
             if let (Some(told), Some(group)) = (&pending.generation, group) {
                 told.store(group.generation, Ordering::Release);
@@ -283,7 +278,7 @@ impl Core {
     ) {
         let lanes = self.lanes_of(change);
         self.state.apply(position, change);
-        self.settle_schedules(change);
+        self.tell_schedules(change);
         #[cfg(feature = "distributed")]
         self.follow_shares(change, now);
         let Some(name) = change.group() else { return };
@@ -323,7 +318,7 @@ impl Core {
     }
 
     fn fail(&mut self, change: &Change, epoch: Option<u64>, now: Timestamp) {
-        self.settle_schedules(change);
+        self.tell_schedules(change);
         let Some(name) = change.group() else { return };
         let (live, group) = (self.lives.get_mut(name), self.state.groups.get(name));
         let (Some(live), Some(group)) = (live, group) else {
@@ -338,46 +333,16 @@ impl Core {
         }
     }
 
-    /// A record about schedules has an outcome: it is no longer on its way.
-    fn settle_schedules(&mut self, change: &Change) {
-        match change {
-            Change::Scheduled(scheduled) => {
-                self.scheduling.remove(&scheduled.id);
-                self.schedules_changed.notify_one();
-            }
-            Change::Fired(fired) => {
-                self.unclaim_schedules(&fired.ids);
-                self.schedules_changed.notify_one();
-            }
-            Change::Cancelled(cancelled) => {
-                self.unclaim_schedules(&cancelled.ids);
-                self.schedules_changed.notify_one();
-            }
-            _ => {}
+    /// A record about schedules has an outcome: something else may be due next.
+    fn tell_schedules(&self, change: &Change) {
+        if let Change::Scheduled(_) | Change::Fired(_) | Change::Cancelled(_) = change {
+            self.schedules_changed.notify_one();
         }
     }
 
-    /// Of `ids`, those that are pending and on nobody's way out; they are now on the way out.
-    pub(super) fn claim_schedules<'a>(
-        &mut self,
-        ids: impl IntoIterator<Item = &'a EventId>,
-    ) -> Vec<EventId> {
-        let mut claimed = Vec::new();
-        for id in ids {
-            let is_pending =
-                self.state.schedules.get(id).is_some() || self.scheduling.contains_key(id);
-            if is_pending && self.leaving.insert(id.clone()) {
-                claimed.push(id.clone());
-            }
-        }
-        claimed
-    }
-
-    /// They stay after all.
-    pub(super) fn unclaim_schedules(&mut self, ids: &[EventId]) {
-        for id in ids {
-            self.leaving.remove(id);
-        }
+    /// What `name` stands for among the schedules, once what is on its way is durable.
+    pub(super) fn fate(&self, name: &EventId) -> Fate {
+        self.ahead.fate(&self.state.schedules, name)
     }
 
     /// A number for a new member.

@@ -5,7 +5,7 @@ use ensue_log as log;
 use tokio::runtime::{Handle, RuntimeFlavor};
 
 use super::failure;
-use super::record::{self, Change};
+use super::record::{self, Change, Scheduled};
 use crate::error::{Error, Result};
 use crate::event::Envelope;
 
@@ -30,11 +30,11 @@ pub(super) async fn events(view: &log::View, positions: Vec<u64>) -> Result<Vec<
     .await
 }
 
-/// The scheduled events in the records at `positions`, or as many of the first of them as fit.
+/// The records at `positions`, which schedule events, or as many of the first of them as fit.
 pub(super) async fn scheduled(
     view: &log::View,
     positions: Vec<u64>,
-) -> Result<Vec<(u64, Envelope)>> {
+) -> Result<Vec<(u64, Scheduled)>> {
     on_disk_or_here(view, positions, |view, positions| {
         let (mut events, mut bytes) = (Vec::with_capacity(positions.len()), 0);
         each(view, positions, |entry| {
@@ -42,7 +42,7 @@ pub(super) async fn scheduled(
             let change = Change::read(entry.kind, position, entry.body)?;
             if let Some(Change::Scheduled(scheduled)) = change {
                 bytes += entry.body.len();
-                events.push((position, scheduled.envelope()?));
+                events.push((position, scheduled));
             }
             Ok(bytes < FETCH_BYTES_MAX)
         })?;

@@ -68,7 +68,8 @@ pub(crate) fn seeds(envelope: &Envelope) -> Vec<Vec<u8>> {
             boot: 2,
         }),
         Change::Scheduled(Scheduled {
-            id: envelope.event_id(),
+            name: envelope.event_id(),
+            is_timer: true,
             at,
             topic_bytes: envelope.topic().len(),
             key_bytes: envelope.key().len(),

@@ -1,5 +1,6 @@
 //! What goes on in the background: schedules whose time comes, checkpoints, retention.
 
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -8,11 +9,10 @@ use hashbrown::HashMap;
 
 use super::core::Terms;
 use super::fetch::{self, blocking};
-use super::operate::Claimed;
-use super::record::{self, Change, Fired};
+use super::record::{self, Change, Fired, Firing, Scheduled};
 use super::shared::{Refusal, Shared};
 use crate::error::{Error, Result};
-use crate::event::{Envelope, EventId};
+use crate::event::Envelope;
 
 /// How many scheduled events are appended in one batch.
 const FIRE_EVENTS_MAX: usize = 256;
@@ -39,72 +39,79 @@ impl Shared {
         let due = {
             let mut core = self.core();
             core.advance();
-            if !core.is_leader() {
-                return Ok(false);
+            match core.is_leader() {
+                true => core.due_schedules(FIRE_EVENTS_MAX),
+                false => Vec::new(),
             }
-            let due = core.due_schedules(FIRE_EVENTS_MAX);
-            core.claim_schedules(due.iter().map(|(id, _)| id));
-            due
         };
         if due.is_empty() {
             return Ok(false);
         }
-        let (ids, positions): (Vec<EventId>, Vec<u64>) = due.into_iter().unzip();
-        let mut claim = Claimed {
-            shared: self,
-            ids,
-            is_submitted: false,
-        };
-        let mut events = self.fetch_scheduled(&positions).await?;
+        let mut events = self.fetch_scheduled(&due).await?;
         let mut batch = log::Batch::new();
         let mut fired = Vec::with_capacity(events.len());
-        // In the order in which they are due, which need not be that of their records.
-        for position in &positions {
-            let Some(envelope) = events.remove(position) else {
+        // In the order in which they are due, which need not be that of their records. Those that
+        // did not fit into this batch go with the next.
+        for firing in due {
+            let Some(envelope) = events.remove(&firing.position) else {
                 break;
             };
             record::push_event(&mut batch, &envelope)?;
-            fired.push(envelope.event_id());
+            fired.push(firing);
         }
-        // Those that did not fit into this batch go with the next.
-        let later: Vec<EventId> = claim
-            .ids
-            .iter()
-            .filter(|id| !fired.contains(id))
-            .cloned()
-            .collect();
-        self.core().unclaim_schedules(&later);
-        claim.ids = fired.clone();
-        let change = Change::Fired(Fired { ids: fired });
+        let change = Change::Fired(Fired {
+            events: fired.clone(),
+        });
         change.push_to(&mut batch)?;
         self.warm().await?;
         let submitted = self
             .submit(batch, |batch| {
+                let mut core = self.core();
+                core.advance();
+                // Some may have been moved or cancelled meanwhile: what was said first counts.
+                if !fired.iter().all(|it| core.may_fire(it)) {
+                    return Err(Refusal::Engine(overtaken()));
+                }
                 let changes = vec![change.clone()];
-                let submitted = self
-                    .core()
-                    .submit(&self.log, batch, changes, Terms::default());
+                let submitted = core.submit(&self.log, batch, changes, Terms::default());
                 submitted.map_err(Refusal::from)
             })
             .await?;
-        claim.is_submitted = true;
-        submitted.await?;
+        let receipt = submitted.await?;
         self.core().advance();
+        for (index, firing) in fired.iter().enumerate() {
+            if receipt.is_duplicate(index) {
+                self.dropped.fetch_add(1, Ordering::Relaxed);
+                tracing::warn!(
+                    name = %firing.name,
+                    "a scheduled event was dropped: another event with its id was appended since it \
+                     was scheduled; give what is to happen again a timer instead of an id"
+                );
+            }
+        }
         Ok(true)
+    }
+
+    /// The scheduled events in the records of `due`: the first, and others that fit.
+    async fn fetch_scheduled(&self, due: &[Firing]) -> Result<HashMap<u64, Envelope>> {
+        let positions = due.iter().map(|it| it.position).collect();
+        let mut found = fetch::scheduled(&self.view, positions).await?;
+        if let Some(first) = due.first()
+            && !found
+                .iter()
+                .any(|(position, _)| *position == first.position)
+        {
+            // Large ones with older records filled the batch; the one that is due first goes alone.
+            found = fetch::scheduled(&self.view, vec![first.position]).await?;
+        }
+        let event = |(position, scheduled): (u64, Scheduled)| Ok((position, scheduled.envelope()?));
+        found.into_iter().map(event).collect()
     }
 }
 
-impl Shared {
-    /// The scheduled events in the records at `positions`: the first, and others that fit.
-    async fn fetch_scheduled(&self, positions: &[u64]) -> Result<HashMap<u64, Envelope>> {
-        let mut events = fetch::scheduled(&self.view, positions.to_vec()).await?;
-        if let Some(first) = positions.first()
-            && !events.iter().any(|(position, _)| position == first)
-        {
-            // Large ones with older records filled the batch; the one that is due first goes alone.
-            events = fetch::scheduled(&self.view, vec![*first]).await?;
-        }
-        Ok(events.into_iter().collect())
+fn overtaken() -> Error {
+    Error::Overtaken {
+        what: "scheduled events were moved or cancelled",
     }
 }
 
@@ -127,14 +134,14 @@ async fn fire_schedules(shared: Weak<Shared>) {
             core.advance();
             (
                 core.is_leader().then(|| core.next_schedule()).flatten(),
-                core.scheduling.values().next().map(|(_, it)| it.clone()),
+                core.ahead.any(),
             )
         };
         drop(engine);
         match outcome {
             Ok(true) => continue,
             Ok(false) => {}
-            // Whoever led before has appended them.
+            // Whoever led before has appended them, or they were moved or cancelled.
             Err(Error::Overtaken { .. }) => continue,
             Err(Error::Closed | Error::Stopped(_)) => return,
             Err(error) => {

@@ -4,12 +4,13 @@ use std::sync::Arc;
 
 use ensue_log as log;
 
-use super::core::Core;
+use super::core::{Core, Terms};
 use super::failure;
 use super::fetch::{self, blocking};
 use super::group::Group;
 use super::lanes::{Dead, Item};
-use super::record::{Cancelled, Change, Deleted, Discarded, Redriven, Reset};
+use super::record::{Cancelled, Change, Deleted, Discarded, Firing, Redriven, Reset};
+use super::schedule::Due;
 use super::shared::Shared;
 use super::state::State;
 use crate::engine::{DeadLetter, DeadLetterFilter, Position, READ_EVENTS_MAX, Scheduled, Start};
@@ -136,39 +137,40 @@ impl Shared {
         Ok(())
     }
 
-    pub(super) async fn cancel(self: &Arc<Self>, ids: Vec<EventId>) -> Result<usize> {
-        self.check_open()?;
-        let claimed = self.core().claim_schedules(&ids);
-        if claimed.is_empty() {
-            return Ok(0);
-        }
-        let mut claim = Claimed {
-            shared: self,
-            ids: claimed,
-            is_submitted: false,
-        };
-        let change = Change::Cancelled(Cancelled {
-            ids: claim.ids.clone(),
-        });
-        let submitted = self.submit_changes(vec![change]).await?;
-        claim.is_submitted = true;
-        submitted.await?;
-        self.core().advance();
-        Ok(claim.ids.len())
-    }
-}
-
-/// Schedules on their way out: unless that was submitted, they stay.
-pub(super) struct Claimed<'a> {
-    pub(super) shared: &'a Shared,
-    pub(super) ids: Vec<EventId>,
-    pub(super) is_submitted: bool,
-}
-
-impl Drop for Claimed<'_> {
-    fn drop(&mut self) {
-        if !self.is_submitted {
-            self.shared.core().unclaim_schedules(&self.ids);
+    pub(super) async fn cancel(self: &Arc<Self>, names: Vec<EventId>) -> Result<usize> {
+        loop {
+            self.check_open()?;
+            let room = self.room();
+            let (count, outcome) = {
+                let mut core = self.core();
+                core.advance();
+                let mut seen = hashbrown::HashSet::new();
+                let mut pending: Vec<EventId> = Vec::new();
+                for name in &names {
+                    if seen.insert(name) && !core.fate(name).is_free() {
+                        pending.push(name.clone());
+                    }
+                }
+                if pending.is_empty() {
+                    return Ok(0);
+                }
+                let count = pending.len();
+                let change = Change::Cancelled(Cancelled { names: pending });
+                let mut batch = log::Batch::new();
+                change.push_to(&mut batch)?;
+                self.grew(batch.bytes());
+                let outcome = core.submit(&self.log, batch, vec![change], Terms::default());
+                (count, outcome)
+            };
+            match outcome {
+                Ok(submitted) => {
+                    submitted.await?;
+                    self.core().advance();
+                    return Ok(count);
+                }
+                Err(log::SubmitError::Full(_)) => room.wait().await,
+                Err(error) => return Err(failure::of_submit(error)),
+            }
         }
     }
 }
@@ -288,57 +290,56 @@ pub(super) async fn dead_letters(view: &log::View, found: Vec<Found>) -> Result<
 }
 
 /// The next up to `limit` scheduled events: when, and the positions of their records.
-pub(super) fn find_scheduled(state: &State, limit: usize) -> Vec<super::schedule::Due> {
-    state
-        .schedules
-        .iter()
-        .take(limit.min(READ_EVENTS_MAX))
-        .map(|(due, _)| due)
-        .collect()
+pub(super) fn find_scheduled(state: &State, limit: usize) -> Vec<Due> {
+    let first = state.schedules.iter().take(limit.min(READ_EVENTS_MAX));
+    first.map(|(due, _)| due).collect()
 }
 
 /// Adds their events to schedules.
-pub(super) async fn scheduled(
-    view: &log::View,
-    due: Vec<super::schedule::Due>,
-) -> Result<Vec<Scheduled>> {
-    let mut events = hashbrown::HashMap::<u64, _>::new();
+pub(super) async fn scheduled(view: &log::View, due: Vec<Due>) -> Result<Vec<Scheduled>> {
+    let mut found = hashbrown::HashMap::<u64, _>::new();
     let mut missing: Vec<u64> = due.iter().map(|(_, position)| *position).collect();
     while !missing.is_empty() {
-        events.extend(fetch::scheduled(view, missing.clone()).await?);
-        missing.retain(|position| !events.contains_key(position));
+        found.extend(fetch::scheduled(view, missing.clone()).await?);
+        missing.retain(|position| !found.contains_key(position));
     }
-    let event = |(at, position)| {
-        Some(Scheduled {
-            at,
-            envelope: events.remove(&position)?,
-        })
-    };
-    Ok(due.into_iter().filter_map(event).collect())
+    let mut all = Vec::with_capacity(due.len());
+    for (at, position) in due {
+        if let Some(scheduled) = found.remove(&position) {
+            all.push(Scheduled {
+                name: scheduled.name.clone(),
+                at,
+                envelope: scheduled.envelope()?,
+            });
+        }
+    }
+    Ok(all)
 }
 
 impl Core {
-    /// Up to `max` schedules that are due at `now`, and that nobody is at.
-    pub(super) fn due_schedules(&self, max: usize) -> Vec<(EventId, u64)> {
+    /// Up to `max` schedules that are due, and that no record on its way is about.
+    pub(super) fn due_schedules(&self, max: usize) -> Vec<Firing> {
         let now = self.clock.now();
-        let due = self
-            .state
-            .schedules
-            .iter()
-            .take_while(|((at, _), _)| *at <= now);
-        let free = due.filter(|(_, id)| !self.leaving.contains(id.as_ref()));
-        free.take(max)
-            .map(|((_, position), id)| (EventId::clone(id), position))
-            .collect()
+        let due = self.untouched().take_while(|((at, _), _)| *at <= now);
+        let firing = |((_, position), name): (Due, &Arc<EventId>)| Firing {
+            name: EventId::clone(name),
+            position,
+        };
+        due.take(max).map(firing).collect()
     }
 
-    /// When the next schedule is due that nobody is at.
+    /// When the next schedule is due that no record on its way is about.
     pub(super) fn next_schedule(&self) -> Option<Timestamp> {
-        let mut free = self
-            .state
-            .schedules
-            .iter()
-            .filter(|(_, id)| !self.leaving.contains(id.as_ref()));
-        free.next().map(|((at, _), _)| at)
+        self.untouched().next().map(|((at, _), _)| at)
+    }
+
+    /// Whether a schedule is as it was when it was found due.
+    pub(super) fn may_fire(&self, firing: &Firing) -> bool {
+        self.state.schedules.is_pending(firing) && !self.ahead.is_touched(&firing.name)
+    }
+
+    fn untouched(&self) -> impl Iterator<Item = (Due, &Arc<EventId>)> {
+        let all = self.state.schedules.iter();
+        all.filter(|(_, name)| !self.ahead.is_touched(name))
     }
 }

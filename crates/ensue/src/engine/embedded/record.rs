@@ -17,7 +17,7 @@
 //! | 6 | `_ensue.groups` | group | dead letters were discarded |
 //! | 7 | `_ensue.groups` | group | the group was moved |
 //! | 8 | `_ensue.groups` | group | the group was deleted |
-//! | 9 | `_ensue.schedules` | event id | an event was scheduled; the body holds it |
+//! | 9 | `_ensue.schedules` | its name | an event was scheduled; the body holds it |
 //! | 10 | `_ensue.schedules` | empty | scheduled events were appended |
 //! | 11 | `_ensue.schedules` | empty | scheduled events were cancelled |
 //! | 12 | `_ensue.processes` | empty | a process joined those that share the log |
@@ -205,7 +205,11 @@ pub(super) struct Deleted {
 /// The event itself stays in the log: memory holds its position.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct Scheduled {
-    pub(super) id: EventId,
+    /// What it goes by: its source, with the name of its timer or its id.
+    pub(super) name: EventId,
+    /// Whether it is a timer's: then it takes the place of what is pending under that name, instead
+    /// of changing nothing.
+    pub(super) is_timer: bool,
     pub(super) at: Timestamp,
     pub(super) topic_bytes: usize,
     pub(super) key_bytes: usize,
@@ -228,12 +232,20 @@ impl Scheduled {
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct Fired {
-    pub(super) ids: Vec<EventId>,
+    pub(super) events: Vec<Firing>,
+}
+
+/// A scheduled event that is appended.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct Firing {
+    pub(super) name: EventId,
+    /// Where it was scheduled: its name may stand for another event by now.
+    pub(super) position: u64,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct Cancelled {
-    pub(super) ids: Vec<EventId>,
+    pub(super) names: Vec<EventId>,
 }
 
 /// The position of this record is the process's number.
@@ -324,7 +336,7 @@ impl Change {
     pub(super) fn light(&self) -> Self {
         match self {
             Self::Scheduled(scheduled) => Self::Scheduled(Scheduled {
-                id: scheduled.id.clone(),
+                name: scheduled.name.clone(),
                 content: Binary::default(),
                 ..*scheduled
             }),
@@ -362,7 +374,7 @@ impl Change {
             .encode()
             .map_err(|error| Error::Configuration(format!("a control record: {error}")))?;
         let (topic, key) = match self {
-            Self::Scheduled(scheduled) => (SCHEDULES, scheduled.id.id()),
+            Self::Scheduled(scheduled) => (SCHEDULES, scheduled.name.id()),
             Self::Fired(_) | Self::Cancelled(_) => (SCHEDULES, ""),
             Self::Opened(_) | Self::Gone(_) | Self::Framed(_) => (PROCESSES, ""),
             Self::Migrating(_) | Self::Migrated(_) => (MIGRATION, ""),

@@ -1,4 +1,7 @@
 //! Events that wait for their time. Memory holds when and where; the events are in the log.
+//!
+//! A schedule goes by a name, within its source: its timer's, or the id of its event. A timer's name stands for the
+//! last event that was scheduled under it, and can be used again and again; an id names one event.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -6,6 +9,7 @@ use std::sync::Arc;
 use hashbrown::HashMap;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use super::record::{Firing, Scheduled};
 use crate::event::EventId;
 use crate::time::Timestamp;
 
@@ -15,18 +19,23 @@ pub(super) type Due = (Timestamp, u64);
 /// All scheduled events: the fold of their control records.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Schedules {
-    ids: HashMap<Arc<EventId>, Due, foldhash::fast::RandomState>,
+    names: HashMap<Arc<EventId>, Due, foldhash::fast::RandomState>,
     due: BTreeMap<Due, Arc<EventId>>,
 }
 
 impl Schedules {
     pub(super) fn len(&self) -> usize {
-        self.ids.len()
+        self.names.len()
     }
 
-    /// The position of the record that schedules `id`.
-    pub(super) fn get(&self, id: &EventId) -> Option<u64> {
-        self.ids.get(id).map(|(_, position)| *position)
+    /// The position of the record that schedules `name`.
+    pub(super) fn get(&self, name: &EventId) -> Option<u64> {
+        self.names.get(name).map(|(_, position)| *position)
+    }
+
+    /// Whether this very event waits under its name.
+    pub(super) fn is_pending(&self, firing: &Firing) -> bool {
+        self.get(&firing.name) == Some(firing.position)
     }
 
     /// When the next is due.
@@ -36,25 +45,43 @@ impl Schedules {
 
     /// In the order in which they are due.
     pub(super) fn iter(&self) -> impl Iterator<Item = (Due, &Arc<EventId>)> {
-        self.due.iter().map(|(due, id)| (*due, id))
+        self.due.iter().map(|(due, name)| (*due, name))
     }
 
-    /// Adds an event, unless its id is pending already.
-    pub(super) fn add(&mut self, id: &EventId, at: Timestamp, position: u64) {
-        if self.ids.contains_key(id) {
-            return;
+    /// The record at `position` schedules an event: in place of what is pending under its name, if
+    /// that is a timer's; otherwise unless something is.
+    pub(super) fn schedule(&mut self, scheduled: &Scheduled, position: u64) {
+        match self.names.contains_key(&scheduled.name) {
+            true if !scheduled.is_timer => return,
+            true => self.remove(&scheduled.name),
+            false => {}
         }
-        let id = Arc::new(id.clone());
-        self.ids.insert(id.clone(), (at, position));
-        self.due.insert((at, position), id);
+        self.insert(scheduled.name.clone(), scheduled.at, position);
     }
 
-    /// Takes events out, because they were appended or cancelled.
-    pub(super) fn remove_all(&mut self, ids: &[EventId]) {
-        for id in ids {
-            if let Some(due) = self.ids.remove(id) {
-                self.due.remove(&due);
+    /// Events were appended.
+    pub(super) fn fire(&mut self, events: &[Firing]) {
+        for firing in events {
+            if self.is_pending(firing) {
+                self.remove(&firing.name);
             }
+        }
+    }
+
+    /// Names are to stand for nothing.
+    pub(super) fn cancel(&mut self, names: &[EventId]) {
+        names.iter().for_each(|name| self.remove(name));
+    }
+
+    fn insert(&mut self, name: EventId, at: Timestamp, position: u64) {
+        let name = Arc::new(name);
+        self.names.insert(name.clone(), (at, position));
+        self.due.insert((at, position), name);
+    }
+
+    fn remove(&mut self, name: &EventId) {
+        if let Some(due) = self.names.remove(name) {
+            self.due.remove(&due);
         }
     }
 
@@ -69,7 +96,7 @@ impl Serialize for Schedules {
         serializer.collect_seq(
             self.due
                 .iter()
-                .map(|((at, position), id)| (id.as_ref(), at, position)),
+                .map(|((at, position), name)| (name.as_ref(), at, position)),
         )
     }
 }
@@ -77,8 +104,8 @@ impl Serialize for Schedules {
 impl<'de> Deserialize<'de> for Schedules {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let mut schedules = Self::default();
-        for (id, at, position) in Vec::<(EventId, Timestamp, u64)>::deserialize(deserializer)? {
-            schedules.add(&id, at, position);
+        for (name, at, position) in Vec::<(EventId, Timestamp, u64)>::deserialize(deserializer)? {
+            schedules.insert(name, at, position);
         }
         Ok(schedules)
     }

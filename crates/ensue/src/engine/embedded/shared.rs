@@ -33,6 +33,8 @@ pub(super) struct Shared {
     warm: OnceCell<()>,
     pub(super) checkpoint: Checkpoint,
     tasks: Mutex<Vec<JoinHandle<()>>>,
+    /// Scheduled events that were not appended, because another had their id.
+    pub(super) dropped: AtomicU64,
     /// What there is beside the log if it is the replica of a shared one.
     #[cfg(feature = "distributed")]
     pub(super) replica: Option<Replica>,
@@ -88,6 +90,7 @@ impl Shared {
             warm: OnceCell::new(),
             checkpoint: Checkpoint::default(),
             tasks: Mutex::default(),
+            dropped: AtomicU64::new(0),
             #[cfg(feature = "distributed")]
             replica: None,
         };

@@ -44,14 +44,10 @@ impl State {
                 self.groups.remove(&deleted.group);
             }
             Change::Scheduled(scheduled) => {
-                self.schedules.add(&scheduled.id, scheduled.at, position);
+                self.schedules.schedule(scheduled, position);
             }
-            Change::Fired(fired) => {
-                self.schedules.remove_all(&fired.ids);
-            }
-            Change::Cancelled(cancelled) => {
-                self.schedules.remove_all(&cancelled.ids);
-            }
+            Change::Fired(fired) => self.schedules.fire(&fired.events),
+            Change::Cancelled(cancelled) => self.schedules.cancel(&cancelled.names),
             Change::Opened(opened) => self.cluster.open(position, opened),
             Change::Gone(gone) => {
                 self.cluster.remove(gone.boot);

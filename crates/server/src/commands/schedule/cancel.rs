@@ -16,12 +16,12 @@ use crate::target::Target;
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:
   ensue schedule cancel reminder-17
-  ensue --json schedule list | jq -r '.[].event.id' | xargs ensue schedule cancel")]
+  ensue --json schedule list | jq -r '.[].name' | xargs ensue schedule cancel")]
 pub(crate) struct Cancel {
-    /// Ids of the events
-    #[arg(required = true, value_name = "ID")]
-    ids: Vec<String>,
-    /// The events' source; needed when several sources scheduled an event with one of the ids
+    /// Names of the timers, or ids of the events
+    #[arg(required = true, value_name = "NAME")]
+    names: Vec<String>,
+    /// The events' source; needed when several sources use one of the names
     #[arg(long, value_name = "URI")]
     source: Option<String>,
 }
@@ -34,40 +34,40 @@ struct Cancelled {
 
 impl Cancel {
     pub(crate) async fn run(self, target: &Target, out: &Output) -> Result<(), Failure> {
-        let asked = self.ids.len();
+        let asked = self.names.len();
         let work = async |engine: &dyn Engine| {
-            let events = self.events(engine).await?;
-            Ok(engine.cancel(events).await?)
+            let names = self.whole_names(engine).await?;
+            Ok(engine.cancel(names).await?)
         };
         let cancelled = target.write("nothing was cancelled", work).await?;
         out.report(&Cancelled { asked, cancelled })
     }
 
-    /// Which events are meant.
-    async fn events(&self, engine: &dyn Engine) -> Result<Vec<EventId>, Failure> {
+    /// What is meant.
+    async fn whole_names(&self, engine: &dyn Engine) -> Result<Vec<EventId>, Failure> {
         if let Some(source) = &self.source {
-            let ids = self.ids.iter();
-            return Ok(ids.map(|id| EventId::new(source, id)).collect());
+            let names = self.names.iter();
+            return Ok(names.map(|name| EventId::new(source, name)).collect());
         }
         let scheduled = engine.scheduled(READ_EVENTS_MAX).await?;
         let is_whole = scheduled.len() < READ_EVENTS_MAX;
-        let mut events = Vec::new();
-        for id in &self.ids {
-            let of_id = scheduled.iter().filter(|it| it.envelope.id() == id);
-            let found: Vec<_> = of_id.map(|it| it.envelope.event_id()).collect();
+        let mut names = Vec::new();
+        for name in &self.names {
+            let same = scheduled.iter().filter(|it| it.name.id() == name);
+            let found: Vec<_> = same.map(|it| it.name.clone()).collect();
             match found.as_slice() {
                 [] if is_whole => {}
-                [event] => events.push(event.clone()),
-                _ => return Err(which_source(id, &found)),
+                [whole] => names.push(whole.clone()),
+                _ => return Err(which_source(name, &found)),
             }
         }
-        Ok(events)
+        Ok(names)
     }
 }
 
-/// An id alone does not say which event is meant.
-fn which_source(id: &str, found: &[EventId]) -> Failure {
-    let id = human::printable(id);
+/// A name alone does not say what is meant.
+fn which_source(name: &str, found: &[EventId]) -> Failure {
+    let name = human::printable(name);
     let sources: Vec<_> = found
         .iter()
         .map(|it| human::printable(it.source()))
@@ -75,12 +75,12 @@ fn which_source(id: &str, found: &[EventId]) -> Failure {
     match sources.as_slice() {
         [] => Failure::new(
             "ambiguous",
-            format!("`{id}` is not among the next {READ_EVENTS_MAX} scheduled events"),
+            format!("`{name}` is not among the next {READ_EVENTS_MAX} scheduled events"),
             "say whose event it is with --source",
         ),
         sources => Failure::new(
             "ambiguous",
-            format!("`{id}` is scheduled by several sources"),
+            format!("`{name}` is scheduled by several sources"),
             format!("add --source with one of {}", sources.join(", ")),
         ),
     }
@@ -96,7 +96,7 @@ impl Report for Cancelled {
             0 => Ok(()),
             missing => page.line(format_args!(
                 "{} not pending: appended already, cancelled before or never scheduled",
-                human::counted(missing, "id")
+                human::counted(missing, "name")
             )),
         }
     }

@@ -16,7 +16,7 @@ use crate::{human, payload};
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:
   ensue schedule list
-  ensue --json schedule list | jq -r '.[].event.id'")]
+  ensue --json schedule list | jq -r '.[].name'")]
 pub(crate) struct List {
     /// At most so many
     #[arg(long, short = 'n', value_name = "N", default_value_t = 100)]
@@ -32,11 +32,13 @@ struct Row(Scheduled);
 impl Serialize for Row {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         #[derive(Serialize)]
-        struct Whole {
+        struct Whole<'a> {
+            name: &'a str,
             at: Timestamp,
             event: serde_json::Value,
         }
         let whole = Whole {
+            name: self.0.name.id(),
             at: self.0.at,
             event: self.0.envelope.to_cloudevent(),
         };
@@ -75,7 +77,7 @@ impl Report for Listed {
         let mut table = Table::new(&[
             Text("DUE"),
             Text("AT"),
-            Text("ID"),
+            Text("NAME"),
             Text("TOPIC"),
             Text("TYPE"),
             Text("KEY"),
@@ -86,7 +88,7 @@ impl Report for Listed {
             table.row([
                 human::relative(scheduled.at, now).into(),
                 human::time(scheduled.at).into(),
-                Cell::toned(Tone::Strong, event.id()),
+                Cell::toned(Tone::Strong, scheduled.name.id()),
                 event.topic().into(),
                 event.kind().into(),
                 event.key().into(),

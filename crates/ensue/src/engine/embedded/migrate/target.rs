@@ -18,7 +18,7 @@ use crate::engine::embedded::replica::Way;
 use crate::engine::embedded::settings::Settings;
 use crate::engine::embedded::shared::Shared;
 use crate::engine::embedded::submission::Submission;
-use crate::engine::embedded::{Embedded, binary::Binary, directory};
+use crate::engine::embedded::{Embedded, directory};
 use crate::engine::table::Url;
 use crate::error::{Error, Result};
 use crate::time::Clock;
@@ -419,17 +419,11 @@ impl Schedules {
                 .collect();
         }
         let mut scheduled = Vec::with_capacity(found.len());
-        for (at, position) in some {
-            let Some(envelope) = found.remove(position) else {
-                break;
-            };
-            scheduled.push(Scheduled {
-                id: envelope.event_id(),
-                at: *at,
-                topic_bytes: envelope.topic().len(),
-                key_bytes: envelope.key().len(),
-                content: Binary::from(&envelope),
-            });
+        for (_, position) in some {
+            match found.remove(position) {
+                Some(found) => scheduled.push(found),
+                None => break,
+            }
         }
         self.at += scheduled.len();
         match scheduled.is_empty() {

@@ -213,7 +213,7 @@ async fn what_is_not_a_members_cannot_be_committed() {
     ));
     let mut effect = settle(&taken);
     effect.settled.push(Position::new(4711));
-    effect.appends.push(event("out", "k", "effect").into());
+    effect.effects.push(event("out", "k", "effect").into());
     assert!(matches!(
         member.commit(effect).await,
         Err(Error::Fenced { .. })

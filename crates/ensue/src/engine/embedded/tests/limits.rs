@@ -195,9 +195,9 @@ async fn an_expectation_that_does_not_hold_appends_nothing() {
     // In a commit the conflict undoes the claim too.
     let member = join(&engine).await;
     let taken = take_all(&*member, 2).await;
-    let effects = vec![conditional("5", Expect::At(first))];
+    let effects = vec![conditional("5", Expect::At(first)).into()];
     let commit = Commit {
-        appends: effects,
+        effects,
         ..settle(&taken)
     };
     assert!(matches!(

@@ -117,11 +117,11 @@ async fn a_commit_schedules_and_cancels() {
     let member = join(&engine).await;
     let taken = take_all(&*member, 2).await;
     let remind = Commit {
-        appends: vec![later(&bed, "reminder", 60)],
+        effects: vec![later(&bed, "reminder", 60).into()],
         ..settle(&taken[..1])
     };
     let unremind = Commit {
-        cancels: vec![EventId::new("/", "reminder")],
+        effects: vec![Effect::Cancel(EventId::new("/", "reminder"))],
         ..settle(&taken[1..])
     };
     // Both are under way at the same time.
@@ -155,4 +155,112 @@ async fn schedules_are_bounded() {
     bed.hands.advance(Duration::from_secs(10));
     until(&engine, 2).await;
     engine.append(vec![later(&bed, "3", 10)]).await.unwrap();
+}
+
+fn set(bed: &Bed, timer: &str, id: &str, seconds: u64) -> Append {
+    Append {
+        timer: Some(timer.to_owned()),
+        ..later(bed, id, seconds)
+    }
+}
+
+#[tokio::test]
+async fn a_timer_that_is_moved_survives_a_restart_as_it_was_set_last() {
+    let bed = Bed::new();
+    let engine = bed.open().await;
+    let append = |one: Append| engine.append(vec![one]);
+    append(set(&bed, "timer", "1", 10)).await.unwrap();
+    let moved = append(set(&bed, "timer", "2", 20)).await.unwrap()[0];
+    assert!(!moved.is_duplicate);
+    engine.crash(Vec::new()).await;
+
+    let engine = bed.open().await;
+    let pending = engine.scheduled(10).await.unwrap();
+    let [only] = pending.as_slice() else {
+        panic!("{pending:?}");
+    };
+    assert_eq!((only.name.id(), only.envelope.id()), ("timer", "2"));
+    assert_eq!(only.at, bed.in_seconds(20));
+    bed.hands.advance(Duration::from_secs(20));
+    assert_eq!(until(&engine, 1).await, ["2"]);
+    // The name is free again.
+    engine
+        .append(vec![set(&bed, "timer", "3", 5)])
+        .await
+        .unwrap();
+    bed.hands.advance(Duration::from_secs(5));
+    assert_eq!(until(&engine, 2).await, ["2", "3"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn timers_that_are_moved_while_they_go_off_go_off_as_they_were_set_last() {
+    let bed = Bed::new();
+    let engine = Arc::new(bed.open().await);
+    for round in 0..50 {
+        let (old, new) = (format!("old-{round}"), format!("new-{round}"));
+        engine
+            .append(vec![set(&bed, "timer", &old, 1)])
+            .await
+            .unwrap();
+        // Its time comes, and it is moved at the same moment.
+        let moving = {
+            let (engine, one) = (engine.clone(), set(&bed, "timer", &new, 3_600));
+            tokio::spawn(async move { engine.append(vec![one]).await })
+        };
+        bed.hands.advance(Duration::from_secs(1));
+        moving.await.unwrap().unwrap();
+        let pending = engine.scheduled(10).await.unwrap();
+        let ids: Vec<_> = pending.iter().map(|it| it.envelope.id()).collect();
+        assert_eq!(ids, [&*new], "whether the old one went off or not");
+    }
+    let gone_off = appended(&engine).await;
+    assert!(
+        gone_off.iter().all(|id| id.starts_with("old")),
+        "{gone_off:?}"
+    );
+}
+
+#[tokio::test]
+async fn an_id_in_the_same_batch_is_a_duplicate_when_it_is_scheduled() {
+    let bed = Bed::new();
+    let engine = bed.open().await;
+    let batch = vec![event("t", "k", "1").into(), later(&bed, "1", 5)];
+    let appended = engine.append(batch).await.unwrap();
+    assert_eq!(appended[0].position, appended[1].position);
+    assert!(!appended[0].is_duplicate && appended[1].is_duplicate);
+    assert!(engine.scheduled(10).await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn at_the_limit_what_makes_room_and_what_needs_none_goes_through() {
+    let mut bed = Bed::new();
+    bed.settings.schedules_max = 2;
+    let engine = bed.open().await;
+    let full = vec![later(&bed, "1", 10), set(&bed, "timer", "2", 10)];
+    engine.append(full).await.unwrap();
+    let again = engine.append(vec![later(&bed, "1", 20)]).await.unwrap();
+    assert!(again[0].is_duplicate);
+    let moved = engine.append(vec![set(&bed, "timer", "3", 20)]).await;
+    assert!(!moved.unwrap()[0].is_duplicate);
+    let refused = engine.append(vec![later(&bed, "4", 10)]).await;
+    assert!(
+        matches!(refused, Err(Error::Limit { value: 3, .. })),
+        "{refused:?}"
+    );
+
+    // One for another, in one commit.
+    publish(&engine, &["a:a"]).await;
+    let member = join(&engine).await;
+    let taken = take_all(&*member, 1).await;
+    let instead = Commit {
+        effects: vec![
+            Effect::Cancel(EventId::new("/", "1")),
+            later(&bed, "4", 10).into(),
+        ],
+        ..settle(&taken)
+    };
+    member.commit(instead).await.unwrap();
+    let pending = engine.scheduled(10).await.unwrap();
+    let ids: Vec<_> = pending.iter().map(|it| it.envelope.id()).collect();
+    assert_eq!(ids, ["4", "3"]);
 }

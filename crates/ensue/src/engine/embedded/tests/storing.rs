@@ -11,12 +11,12 @@ fn rich_commit(bed: &Bed, taken: &[Delivery]) -> Commit {
         value: Some(Bytes::from_static(b"v")),
     };
     Commit {
-        appends: vec![
+        effects: vec![
             event("out", "k", "effect").into(),
-            Append {
+            Effect::Append(Append {
                 at: Some(bed.in_seconds(5)),
                 ..event("out", "k", "later").into()
-            },
+            }),
         ],
         state: vec![state],
         ..settle(taken)
@@ -119,7 +119,7 @@ async fn a_full_disk_takes_a_commit_back_and_its_member_can_commit_again() {
         .build()
         .unwrap();
     let commit = Commit {
-        appends: vec![large.into()],
+        effects: vec![large.into()],
         ..settle(&taken)
     };
     let refused = member.commit(commit.clone()).await;
@@ -394,7 +394,7 @@ async fn after_a_power_cut_what_was_acknowledged_is_there() {
             };
             let effect = event("out", "k", &format!("effect-{}", settled));
             let commit = Commit {
-                appends: vec![effect.into()],
+                effects: vec![effect.into()],
                 ..settle(&taken)
             };
             if member.commit(commit).await.is_err() {
