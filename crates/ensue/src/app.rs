@@ -1,16 +1,22 @@
 //! The app: wires services to an engine; decides nothing.
 
 mod describe;
+mod running;
+mod signals;
 
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 pub use self::describe::{Description, HandlerDescription, ServiceDescription};
+pub use self::running::Running;
+use self::signals::Signals;
+pub use self::signals::asked_to_stop;
 use crate::dispatch::{Dispatch, Order, Routes};
 use crate::effect::IntoEffects;
 use crate::engine::{SharedEngine, Start};
@@ -18,7 +24,6 @@ use crate::error::{Error, Result};
 use crate::event::Event;
 use crate::metrics::Metrics;
 use crate::middleware::Middleware;
-use crate::publisher::Publisher;
 use crate::service::{CONCURRENCY_MAX, Context, Handler, HandlerOptions, Service};
 
 /// The most events that a service may hold unsettled.
@@ -182,7 +187,9 @@ impl App {
         self
     }
 
-    /// How long stopping waits for handlers under way. Default: 30 s.
+    /// How long stopping may take, with everything. Handlers under way are let go of a little
+    /// earlier (a quarter of it, at most 2 s), so that leaving the groups and closing the engine
+    /// have their time. Default: 30 s.
     pub fn shutdown_deadline(mut self, deadline: Duration) -> Self {
         self.settings.shutdown = deadline;
         self
@@ -215,6 +222,7 @@ impl App {
         let settings = self.settings.checked()?;
         let seed = settings.seed.unwrap_or_else(|| fastrand::u64(..));
         let layers: Arc<[Arc<dyn Middleware>]> = self.layers.into();
+        let stopping = Arc::new(AtomicBool::new(false));
         let mut joined = Vec::new();
         for (group, handlers) in self.services {
             check_needs(&self.engine, &group, &handlers)?;
@@ -228,6 +236,7 @@ impl App {
                 in_flight_max: settings.in_flight_max,
                 concurrency: settings.concurrency,
                 seed,
+                stopping: stopping.clone(),
                 group: group.into(),
             };
             let member = dispatch.join().await?;
@@ -245,33 +254,39 @@ impl App {
             services = tasks.len(),
             "app started"
         );
-        Ok(Running {
-            engine: self.engine,
-            metrics: self.metrics,
-            order,
+        Ok(Running::new(
+            self.engine,
+            self.metrics,
+            (stopping, order),
             tasks,
-            shutdown: settings.shutdown,
-        })
+            settings.shutdown,
+        ))
     }
 
     /// Runs until the process is asked to stop (Ctrl-C, SIGTERM) or a service cannot go on; then
-    /// drains and closes the engine.
+    /// drains and closes the engine, both within the [`shutdown_deadline`](Self::shutdown_deadline).
+    /// Asked a second time, it stops at once: what was not committed is delivered again.
     ///
     /// # Errors
     /// As for [`App::start`] and [`Running::stop`].
     pub async fn run(self) -> Result<()> {
-        let engine = self.engine.clone();
         let mut running = self.start().await?;
+        let mut signals = Signals::new();
         let failed = tokio::select! {
             failed = running.failed() => Some(failed),
-            () = asked_to_stop() => None,
+            () = signals.next() => None,
         };
         tracing::info!("stopping: waiting for handlers under way");
-        let stopped = running.stop().await;
-        let closed = engine.close().await;
+        let stopped = tokio::select! {
+            stopped = running.stop_and_close() => stopped,
+            () = signals.next() => {
+                tracing::warn!("asked again to stop: handlers under way are let go of");
+                Ok(())
+            }
+        };
         match failed {
             Some(error) => Err(error),
-            None => stopped.and(closed),
+            None => stopped,
         }
     }
 }
@@ -306,100 +321,4 @@ fn check_needs(engine: &SharedEngine, group: &str, handlers: &[Handler]) -> Resu
         }
     }
     Ok(())
-}
-
-/// An app that runs. Dropping it stops it at once, which is not special: what was not committed is
-/// delivered again.
-#[derive(Debug)]
-#[must_use = "dropping a running app stops it"]
-pub struct Running {
-    engine: SharedEngine,
-    metrics: Metrics,
-    order: watch::Sender<Order>,
-    tasks: JoinSet<(Arc<str>, Result<()>)>,
-    shutdown: Duration,
-}
-
-impl Running {
-    /// The engine.
-    pub fn engine(&self) -> &SharedEngine {
-        &self.engine
-    }
-
-    /// A publisher that signs its events with `source`.
-    pub fn publisher(&self, source: &str) -> Publisher {
-        Publisher::new(self.engine.clone(), source)
-    }
-
-    /// The app's counters, live.
-    pub fn metrics(&self) -> &Metrics {
-        &self.metrics
-    }
-
-    /// Completes when a service cannot go on, with the reason. Cancel-safe.
-    pub async fn failed(&mut self) -> Error {
-        loop {
-            match self.tasks.join_next().await {
-                Some(Ok((group, Err(error)))) => {
-                    tracing::error!(%group, %error, "service stopped");
-                    return error;
-                }
-                Some(Ok((_, Ok(())))) => {}
-                Some(Err(stopped)) => return Error::Stopped(stopped.to_string()),
-                None => std::future::pending().await,
-            }
-        }
-    }
-
-    /// Stops in order: takes nothing more, lets handlers under way finish, commits, leaves. What
-    /// has not finished by the shutdown deadline is let go and will be delivered again. The engine
-    /// stays open.
-    ///
-    /// # Errors
-    /// The first failure of a service.
-    pub async fn stop(mut self) -> Result<()> {
-        // Nobody listens when every service has ended already.
-        let _ = self.order.send(Order::Drain);
-        let drained = tokio::time::timeout(self.shutdown, join_all(&mut self.tasks)).await;
-        match drained {
-            Ok(stopped) => stopped,
-            Err(_) => {
-                tracing::warn!(deadline = ?self.shutdown, "handlers still run: letting go of them");
-                let _ = self.order.send(Order::Halt);
-                join_all(&mut self.tasks).await
-            }
-        }
-    }
-}
-
-async fn join_all(tasks: &mut JoinSet<(Arc<str>, Result<()>)>) -> Result<()> {
-    let mut first = Ok(());
-    while let Some(ended) = tasks.join_next().await {
-        let ended = match ended {
-            Ok((_, ended)) => ended,
-            Err(stopped) => Err(Error::Stopped(stopped.to_string())),
-        };
-        first = first.and(ended);
-    }
-    first
-}
-
-/// Completes when somebody presses Ctrl-C, or a supervisor asks the process to end (SIGTERM): what
-/// [`App::run`] waits for, for those who wait for something else besides.
-pub async fn asked_to_stop() {
-    #[cfg(unix)]
-    {
-        use tokio::signal::unix::{SignalKind, signal};
-        if let Ok(mut terminate) = signal(SignalKind::terminate()) {
-            tokio::select! {
-                _ = terminate.recv() => {}
-                _ = tokio::signal::ctrl_c() => {}
-            }
-            return;
-        }
-    }
-    if tokio::signal::ctrl_c().await.is_err() {
-        // Without signals only a failure or the process's end stops the app.
-        std::future::pending::<()>().await;
-    }
 }

@@ -78,6 +78,14 @@ pub use self::table::{EngineEntry, connect, connect_reader, connect_with, engine
 
 /// The most events that one append may hold.
 pub const APPEND_EVENTS_MAX: usize = 65_536;
+/// The most effects (events to publish or schedule, names to cancel) that one event may have.
+pub const EFFECTS_MAX: usize = APPEND_EVENTS_MAX;
+/// The most bytes that they may have together.
+pub const EFFECTS_BYTES_MAX: usize = 48 * 1024 * 1024;
+/// The most bytes that the names to cancel may have, of the effects of one event.
+pub const EFFECTS_NAMES_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// The most bytes of state that one event may set.
+pub const EFFECTS_STATE_BYTES_MAX: usize = 12 * 1024 * 1024;
 
 /// Where an event stands in its engine's log.
 ///
@@ -237,6 +245,9 @@ pub enum DeathCause {
     Exhausted,
     /// Every attempt ended the process.
     Crashed,
+    /// What its handler returned cannot be committed: it is larger than a commit may be, or the
+    /// engine has no room for it, or refuses it.
+    Refused,
 }
 
 /// An event that its group could not handle.

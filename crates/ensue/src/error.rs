@@ -163,6 +163,16 @@ pub enum Error {
     /// A request whose handler gave up on it.
     #[error("the request failed: {0}")]
     RequestFailed(String),
+    /// A service ended by itself. What it had not committed is delivered again.
+    #[error(
+        "the service `{group}` stopped: {reason}; what it had not committed is delivered again"
+    )]
+    ServiceStopped {
+        /// The service.
+        group: String,
+        /// Why.
+        reason: String,
+    },
     /// The operating system said no.
     #[error("{what}: {source}")]
     Io {
@@ -171,6 +181,52 @@ pub enum Error {
         /// What the system answered.
         source: std::io::Error,
     },
+}
+
+/// What becomes of something that was refused when it is asked for again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Outlook {
+    /// It may succeed later, as it is: there is no room, or nobody answers.
+    Passes,
+    /// It will not: what was asked breaks a rule or a limit. Something else may succeed.
+    Content,
+    /// It will not for this member, which has to join again.
+    Member,
+    /// Nothing will, for this engine.
+    Engine,
+}
+
+impl Error {
+    /// Whether, and for whom, this is final.
+    pub(crate) fn outlook(&self) -> Outlook {
+        match self {
+            Self::DiskFull(_)
+            | Self::Unavailable { .. }
+            | Self::Overtaken { .. }
+            | Self::Deadline { .. }
+            | Self::Io { .. } => Outlook::Passes,
+            Self::Invalid(_)
+            | Self::Topic(_)
+            | Self::Decode(_)
+            | Self::Conflict { .. }
+            | Self::Limit { .. }
+            | Self::Unsupported { .. }
+            | Self::Configuration(_)
+            | Self::UnknownGroup(_)
+            | Self::RequestFailed(_) => Outlook::Content,
+            Self::Fenced { .. } => Outlook::Member,
+            Self::Url { .. }
+            | Self::FeatureMissing { .. }
+            | Self::Locked { .. }
+            | Self::ReadOnly { .. }
+            | Self::Corrupt(_)
+            | Self::Stopped(_)
+            | Self::Closed
+            | Self::Unfit { .. }
+            | Self::Migration(_)
+            | Self::ServiceStopped { .. } => Outlook::Engine,
+        }
+    }
 }
 
 fn describe(position: Option<Position>) -> String {

@@ -92,6 +92,7 @@
 extern crate self as ensue;
 
 mod app;
+mod contained;
 #[cfg(feature = "contract")]
 pub mod contract;
 mod dispatch;

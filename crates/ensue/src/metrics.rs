@@ -2,10 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde::Serialize;
+
+use crate::error::Error;
+use crate::time::Timestamp;
 
 macro_rules! counters {
     ($($(#[doc = $help:literal])+ $name:ident,)+) => {
@@ -13,6 +16,7 @@ macro_rules! counters {
         #[derive(Debug, Default)]
         pub(crate) struct GroupCounters {
             $(pub(crate) $name: AtomicU64,)+
+            waiting: Waiting,
         }
 
         /// The counters of one group at one moment, since the app started.
@@ -59,11 +63,57 @@ counters! {
     commits,
     /// Times the member was replaced and joined again.
     rejoined,
+    /// Commits that the engine refused for good: each was taken apart, and what was refused alone
+    /// became a dead letter.
+    refused,
+    /// Keys that stopped, because not even a failure of theirs could be committed.
+    stuck,
+}
+
+/// Something that a group asks of its engine again and again.
+#[derive(Debug, Default)]
+struct Waiting {
+    /// Lets the common case, a group that waits for nothing, pass without the lock.
+    is_any: AtomicBool,
+    /// By what is asked: since when, and what the engine says.
+    what: Mutex<BTreeMap<&'static str, (Timestamp, String)>>,
 }
 
 impl GroupCounters {
+    /// The engine refused something for now; it is asked again.
+    pub(crate) fn waits(&self, what: &'static str, error: &Error, now: Timestamp) {
+        let mut waiting = self.waiting.lock();
+        let since = waiting.get(what).map_or(now, |(since, _)| *since);
+        waiting.insert(what, (since, error.to_string()));
+        self.waiting.is_any.store(true, Relaxed);
+    }
+
+    /// The engine did what it was asked.
+    pub(crate) fn goes_on(&self, what: &'static str) {
+        if self.waiting.is_any.load(Relaxed) {
+            let mut waiting = self.waiting.lock();
+            waiting.remove(what);
+            self.waiting.is_any.store(!waiting.is_empty(), Relaxed);
+        }
+    }
+
     pub(crate) fn add(counter: &AtomicU64, count: usize) {
         counter.fetch_add(count as u64, Relaxed);
+    }
+}
+
+impl Waiting {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<&'static str, (Timestamp, String)>> {
+        self.what.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn text(&self) -> Option<String> {
+        let waiting = self.lock();
+        let text = |(what, (since, error)): (&&str, &(Timestamp, String))| {
+            format!("cannot {what} since {since}, retrying: {error}")
+        };
+        let texts: Vec<String> = waiting.iter().map(text).collect();
+        (!texts.is_empty()).then(|| texts.join("; "))
     }
 }
 
@@ -92,6 +142,16 @@ impl Metrics {
             .collect()
     }
 
+    /// The groups whose engine refuses something for now, and what they wait for: a full disk, a
+    /// server that is away. They go on by themselves.
+    pub fn waiting(&self) -> BTreeMap<String, String> {
+        let groups = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        groups
+            .iter()
+            .filter_map(|(name, counters)| Some((name.clone(), counters.waiting.text()?)))
+            .collect()
+    }
+
     /// The counters in the Prometheus text exposition format 0.0.4.
     pub fn to_prometheus(&self) -> String {
         let groups = self.groups();
@@ -105,6 +165,14 @@ impl Metrics {
                 let _ = writeln!(text, "ensue_{name}_total{{group=\"{group}\"}} {value}");
             }
         }
+        let waiting = self.waiting();
+        let help = "Whether the group waits for its engine, which refuses something for now.";
+        let _ = writeln!(text, "# HELP ensue_waiting {help}");
+        let _ = writeln!(text, "# TYPE ensue_waiting gauge");
+        for group in groups.keys() {
+            let value = u8::from(waiting.contains_key(group));
+            let _ = writeln!(text, "ensue_waiting{{group=\"{group}\"}} {value}");
+        }
         text
     }
 
@@ -117,6 +185,25 @@ impl Metrics {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_a_group_waits_for_is_told_until_it_goes_on() {
+        let metrics = Metrics::default();
+        let group = metrics.group("payments");
+        let second = Timestamp::from_micros(1_000_000);
+        group.waits("commit", &Error::DiskFull("1".into()), Timestamp::EPOCH);
+        group.waits("commit", &Error::DiskFull("2".into()), second);
+        let waiting = metrics.waiting()["payments"].clone();
+        assert!(waiting.contains("since 1970-01-01T00:00:00Z"), "{waiting}");
+        assert!(waiting.contains("disk is full: 2"), "{waiting}");
+        let gauge = "ensue_waiting{group=\"payments\"} ";
+        assert!(metrics.to_prometheus().contains(&format!("{gauge}1")));
+        group.goes_on("take events");
+        assert_eq!(metrics.waiting().len(), 1);
+        group.goes_on("commit");
+        assert!(metrics.waiting().is_empty());
+        assert!(metrics.to_prometheus().contains(&format!("{gauge}0")));
+    }
 
     #[test]
     fn counters_are_exposed_by_group() {

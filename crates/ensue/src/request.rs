@@ -24,6 +24,8 @@ use crate::topic::TopicPattern;
 pub const REQUESTS_MAX: usize = 10_000;
 
 const REPLY_TO: &str = "replyto";
+/// What the topics of replies start with.
+const REPLIES: &str = "_reply.";
 const DEADLINE: &str = "deadline";
 const FAILED: &str = "ensue.request.failed";
 
@@ -36,7 +38,8 @@ struct RequestFailed {
 pub(crate) fn reply_topic(request: &Envelope) -> Option<&str> {
     request
         .extension(REPLY_TO)
-        .filter(|topic| crate::topic::is_reserved(topic))
+        // Nothing that a request says may send the reply among other records, or fail its handler.
+        .filter(|topic| topic.starts_with(REPLIES) && crate::topic::validate(topic).is_ok())
 }
 
 /// Whether the requester has given up already. Asks for the time only when it matters.

@@ -17,12 +17,12 @@ const REASON_BYTES_MAX: usize = 1_024;
 /// Judges a failed attempt of `delivery`; `random` in 0..1 decides the jitter of the wait.
 pub(crate) fn judge(
     delivery: Delivery,
-    failure: &Failure,
+    failure: Failure,
     options: &HandlerOptions,
     now: Timestamp,
     random: f64,
 ) -> Verdict {
-    let reason = shorten(failure.to_string());
+    let reason = failure.text(REASON_BYTES_MAX);
     let Delivery {
         envelope,
         position,
@@ -31,6 +31,8 @@ pub(crate) fn judge(
     } = delivery;
     let cause = if failure.is_undecodable() {
         DeathCause::Undecodable
+    } else if failure.is_refused() {
+        DeathCause::Refused
     } else if failure.is_reject() {
         DeathCause::Rejected
     } else if attempt >= options.attempts {
@@ -69,17 +71,6 @@ pub(crate) fn crashed(delivery: &Delivery, options: &HandlerOptions) -> Option<D
     })
 }
 
-fn shorten(mut reason: String) -> String {
-    if reason.len() > REASON_BYTES_MAX {
-        let cut = (0..=REASON_BYTES_MAX)
-            .rev()
-            .find(|at| reason.is_char_boundary(*at));
-        reason.truncate(cut.unwrap_or_default());
-        reason.push('…');
-    }
-    reason
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -99,9 +90,15 @@ mod tests {
     #[test]
     fn a_retry_is_due_after_the_backoff_until_attempts_run_out() {
         let options = HandlerOptions::default().attempts(3);
-        let failure = Failure::retry("down");
+        let failure = || Failure::retry("down");
         for attempt in 1..3 {
-            match judge(delivery(attempt), &failure, &options, Timestamp::EPOCH, 1.0) {
+            match judge(
+                delivery(attempt),
+                failure(),
+                &options,
+                Timestamp::EPOCH,
+                1.0,
+            ) {
                 Verdict::Retry(retry) => {
                     assert_eq!(
                         retry.due.since(Timestamp::EPOCH),
@@ -111,7 +108,7 @@ mod tests {
                 Verdict::Dead(death) => panic!("{death:?}"),
             }
         }
-        match judge(delivery(3), &failure, &options, Timestamp::EPOCH, 1.0) {
+        match judge(delivery(3), failure(), &options, Timestamp::EPOCH, 1.0) {
             Verdict::Dead(death) => {
                 assert_eq!((death.cause, death.attempts), (DeathCause::Exhausted, 3))
             }
@@ -124,7 +121,7 @@ mod tests {
         let options = HandlerOptions::default();
         match judge(
             delivery(1),
-            &Failure::reject("no"),
+            Failure::reject("no"),
             &options,
             Timestamp::EPOCH,
             0.0,
@@ -139,11 +136,5 @@ mod tests {
         let options = HandlerOptions::default().attempts(2);
         assert!(crashed(&delivery(2), &options).is_none());
         assert_eq!(crashed(&delivery(3), &options).unwrap().attempts, 2);
-    }
-
-    #[test]
-    fn long_reasons_are_cut_at_a_character() {
-        let long = shorten("ü".repeat(REASON_BYTES_MAX));
-        assert!(long.len() <= REASON_BYTES_MAX + '…'.len_utf8() && long.ends_with('…'));
     }
 }

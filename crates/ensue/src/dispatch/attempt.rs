@@ -1,17 +1,16 @@
 //! One attempt at one event: the handler's call with its panic and its timeout contained.
 
-use std::any::Any;
 use std::future::Future;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context as TaskContext, Poll};
 
 use futures_util::future::BoxFuture;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::Semaphore;
 
 use super::Dispatch;
 use super::routes::Route;
+use crate::contained::{Contained, contained};
 use crate::effect::Effects;
 use crate::metrics::GroupCounters;
 use crate::middleware::Next;
@@ -40,21 +39,21 @@ pub(super) fn begin(
             }
         }
     };
-    let first = catch_unwind(AssertUnwindSafe(|| {
+    let first = contained(|| {
         let mut call = call();
         match call.as_mut().poll(cx) {
             Poll::Ready(outcome) => Begun::Ended(outcome),
             Poll::Pending => Begun::Waiting(call),
         }
-    }));
-    first.unwrap_or_else(|panic| Begun::Ended(Err(panicked(dispatch, panic.as_ref()))))
+    });
+    first.unwrap_or_else(|panic| Begun::Ended(Err(panicked(dispatch, &panic))))
 }
 
 /// An attempt that waits for something. Completes with the event and what its handler said.
 pub(super) struct Attempt {
     context: Context,
     route: Arc<Route>,
-    call: HandlerFuture,
+    call: Contained<HandlerFuture>,
     timeout: BoxFuture<'static, ()>,
     dispatch: Arc<Dispatch>,
 }
@@ -74,17 +73,19 @@ impl Attempt {
         Self {
             context,
             route,
-            call,
+            call: Contained::new(call),
             timeout,
             dispatch,
         }
     }
 
     fn poll_call(&mut self, cx: &mut TaskContext<'_>) -> Poll<Result<Effects, Failure>> {
-        match catch_unwind(AssertUnwindSafe(|| self.call.as_mut().poll(cx))) {
-            Ok(Poll::Ready(outcome)) => return Poll::Ready(outcome),
-            Ok(Poll::Pending) => {}
-            Err(panic) => return Poll::Ready(Err(panicked(&self.dispatch, panic.as_ref()))),
+        if let Some(call) = self.call.get_mut() {
+            match contained(|| call.as_mut().poll(cx)) {
+                Ok(Poll::Ready(outcome)) => return Poll::Ready(outcome),
+                Ok(Poll::Pending) => {}
+                Err(panic) => return Poll::Ready(Err(panicked(&self.dispatch, &panic))),
+            }
         }
         std::task::ready!(self.timeout.as_mut().poll(cx));
         GroupCounters::add(&self.dispatch.counters.timed_out, 1);
@@ -108,19 +109,15 @@ impl Future for Attempt {
 /// returns cannot starve its key's neighbours for ever.
 fn limited(limit: Arc<Semaphore>, next: Next, context: Context) -> HandlerFuture {
     Box::pin(async move {
-        let turn: Result<OwnedSemaphorePermit, _> = limit.acquire_owned().await;
-        // Nobody closes the semaphore; if somebody did, there would be no limit to keep.
-        let _turn = turn.ok();
+        // Closed when the app stops: then nobody begins any more.
+        let Ok(_turn) = limit.acquire_owned().await else {
+            return Err(Failure::not_begun());
+        };
         next.run(context).await
     })
 }
 
-fn panicked(dispatch: &Dispatch, panic: &(dyn Any + Send)) -> Failure {
+fn panicked(dispatch: &Dispatch, message: &str) -> Failure {
     GroupCounters::add(&dispatch.counters.panicked, 1);
-    let message = panic
-        .downcast_ref::<&str>()
-        .copied()
-        .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
-        .unwrap_or("no message");
     Failure::retry(format!("the handler panicked: {message}"))
 }

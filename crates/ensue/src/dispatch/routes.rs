@@ -77,6 +77,14 @@ impl Routes {
         typed.or_else(|| self.any.iter().find(takes))
     }
 
+    /// Nobody who waits for a handler's turn gets it any more.
+    pub(crate) fn close(&self) {
+        let routes = self.by_type.values().flatten().chain(&self.any);
+        for limit in routes.filter_map(|route| route.limit.as_ref()) {
+            limit.close();
+        }
+    }
+
     /// The topics to subscribe to.
     pub(crate) fn topics(&self) -> Vec<TopicPattern> {
         let mut topics: Vec<_> = self

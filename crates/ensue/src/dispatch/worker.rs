@@ -5,24 +5,25 @@
 
 use std::collections::VecDeque;
 use std::future::poll_fn;
-use std::hash::{Hash, Hasher};
+use std::hash::BuildHasher;
 use std::sync::Arc;
 use std::task::Poll;
 
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
-use hashbrown::{Equivalent, HashMap};
 use tokio::sync::mpsc;
 
 use super::Dispatch;
 use super::attempt::{self, Attempt, Begun};
-use super::overlay::{CellVersion, Overlay};
+use super::follow::Follow;
+use super::lane::{Fate, Lane, LaneKey, LaneRef, Lanes};
+use super::outcome::{Outcomes, Subject};
+use super::overlay::Overlay;
 use super::routes::Route;
-use crate::effect::{Effects, OutgoingParts, Said};
-use crate::engine::{Append, Commit, Death, Delivery, Effect, StateWrite};
-use crate::event::{Envelope, InvalidEvent};
+use crate::effect::Effects;
+use crate::engine::{Death, DeathCause, Delivery};
+use crate::event::Envelope;
 use crate::metrics::GroupCounters;
-use crate::publisher::{Cause, complete, source_of};
 use crate::request;
 use crate::retry::{self, Verdict};
 use crate::service::{Context, Failure, OnDead, Surroundings};
@@ -34,62 +35,9 @@ pub(super) enum ToWorker {
     /// The failure of this event is committed: whatever of its key was taken from the engine at an
     /// earlier generation waits behind it.
     Blocked { envelope: Envelope, generation: u64 },
-}
-
-/// What became of some events: a piece of a commit.
-#[derive(Default)]
-pub(super) struct Outcomes {
-    pub(super) commit: Commit,
-    /// How many taken events this settles, one way or another.
-    pub(super) events: usize,
-    /// How many bytes the effects have.
-    pub(super) bytes: usize,
-    /// The events that now block their keys, and the worker that owns them.
-    pub(super) blocked: Vec<(usize, Envelope)>,
-    pub(super) cells: Vec<CellVersion>,
-}
-
-/// A topic and key, held by an event that has them.
-struct LaneKey(Envelope);
-
-/// The same, borrowed.
-struct LaneRef<'a>(&'a Envelope);
-
-impl Hash for LaneKey {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        LaneRef(&self.0).hash(state);
-    }
-}
-
-impl Hash for LaneRef<'_> {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        self.0.stream().hash(state);
-    }
-}
-
-impl PartialEq for LaneKey {
-    fn eq(&self, other: &Self) -> bool {
-        LaneRef(&self.0).equivalent(other)
-    }
-}
-
-impl Eq for LaneKey {}
-
-impl Equivalent<LaneKey> for LaneRef<'_> {
-    fn equivalent(&self, key: &LaneKey) -> bool {
-        // Equal bytes may be cut into topic and key at different places.
-        self.0.topic_bytes() == key.0.topic_bytes() && self.0.stream() == key.0.stream()
-    }
-}
-
-/// A key that is not free.
-enum Lane {
-    /// One of its events is being handled; the others wait.
-    Busy(VecDeque<Delivery>),
-    /// One of its events failed and the commit that says so is under way.
-    Failed(VecDeque<Delivery>),
-    /// The failure is committed: what was taken at an earlier generation is stale.
-    Blocked(u64),
+    /// What became of this event cannot be committed, and why: it is a dead letter. Nothing of its
+    /// key that was handled after it counts.
+    Refused { delivery: Delivery, reason: String },
 }
 
 /// How many kinds of events a worker remembers the way of.
@@ -104,14 +52,15 @@ struct Recent {
 }
 
 pub(super) struct Worker {
-    index: usize,
+    index: u8,
     dispatch: Arc<Dispatch>,
-    source: String,
-    overlay: Arc<Overlay>,
+    follow: Follow,
     surroundings: Arc<Surroundings>,
     /// Where events of the kinds that came last went, by topic and type.
     recent: Vec<Recent>,
-    lanes: HashMap<LaneKey, Lane, foldhash::fast::RandomState>,
+    lanes: Lanes,
+    /// Of a key: what its outcomes are known by.
+    hasher: foldhash::fast::RandomState,
     running: FuturesUnordered<Attempt>,
     running_max: usize,
     /// The generation of the newest delivery.
@@ -125,29 +74,30 @@ pub(super) struct Worker {
 
 impl Worker {
     pub(super) fn new(
-        index: usize,
+        index: u8,
         dispatch: Arc<Dispatch>,
         overlay: Arc<Overlay>,
+        hasher: foldhash::fast::RandomState,
         collect: mpsc::UnboundedSender<Outcomes>,
     ) -> Self {
         Self {
             index,
-            source: source_of(&dispatch.group),
+            follow: Follow::new(dispatch.clone(), overlay.clone()),
             surroundings: Arc::new(Surroundings {
                 group: dispatch.group.clone(),
                 engine: dispatch.engine.clone(),
-                pending: overlay.clone(),
+                pending: overlay,
             }),
-            overlay,
             recent: Vec::new(),
-            lanes: HashMap::default(),
+            lanes: Lanes::default(),
+            hasher,
             running: FuturesUnordered::new(),
             running_max: (dispatch.concurrency / dispatch.workers.max(1)).max(1),
             generation: 0,
             backlog: VecDeque::new(),
             outcomes: Outcomes::default(),
             collect,
-            random: fastrand::Rng::with_seed(dispatch.seed ^ index as u64),
+            random: fastrand::Rng::with_seed(dispatch.seed ^ u64::from(index)),
             dispatch,
         }
     }
@@ -169,14 +119,22 @@ impl Worker {
                     Some(ToWorker::Blocked { envelope, generation }) => {
                         self.blocked(&envelope, generation).await;
                     }
+                    Some(ToWorker::Refused { delivery, reason }) => {
+                        self.refused(delivery, reason);
+                    }
                     None => return,
                 },
             }
-            if self.outcomes.events > 0 {
-                // A coordinator that is gone needs no outcomes: what was not committed is
-                // delivered again.
-                let _ = self.collect.send(std::mem::take(&mut self.outcomes));
-            }
+            self.report();
+        }
+    }
+
+    /// Tells the coordinator what became of events since it was told last.
+    fn report(&mut self) {
+        if self.outcomes.has_news() {
+            // A coordinator that is gone needs no outcomes: what was not committed is delivered
+            // again.
+            let _ = self.collect.send(std::mem::take(&mut self.outcomes));
         }
     }
 
@@ -209,7 +167,7 @@ impl Worker {
             let key = LaneRef(&delivery.envelope);
             match self.lanes.get_mut(&key) {
                 None => {}
-                Some(Lane::Busy(waiting) | Lane::Failed(waiting)) => {
+                Some(Lane::Busy(_, waiting) | Lane::Failed(waiting)) => {
                     waiting.push_back(delivery);
                     return;
                 }
@@ -231,6 +189,10 @@ impl Worker {
 
     /// Handles an event of a free key: to its end, if the first poll gets it there.
     async fn begin(&mut self, delivery: Delivery) {
+        if self.dispatch.is_stopping() {
+            self.outcomes.hand_back();
+            return;
+        }
         let Some(route) = self.route(&delivery.envelope) else {
             // Subscribed to because another handler takes the type from another topic.
             self.settle(&delivery);
@@ -255,7 +217,8 @@ impl Worker {
             Begun::Ended(outcome) => self.conclude(&context, &route, outcome),
             Begun::Waiting(call) => {
                 let key = LaneKey(context.envelope().clone());
-                self.lanes.insert(key, Lane::Busy(VecDeque::new()));
+                self.lanes
+                    .insert(key, Lane::Busy(Fate::Open, VecDeque::new()));
                 self.running.push(Attempt::waiting(
                     self.dispatch.clone(),
                     route,
@@ -293,13 +256,28 @@ impl Worker {
     /// An attempt that occupied its lane has ended: the lane's next event begins.
     async fn ended(&mut self, context: &Context, route: &Route, outcome: Result<Effects, Failure>) {
         let key = LaneRef(context.envelope());
-        let waiting = match self.lanes.remove(&key) {
-            Some(Lane::Busy(waiting)) => waiting,
+        let (fate, mut waiting) = match self.lanes.remove(&key) {
+            Some(Lane::Busy(fate, waiting)) => (fate, waiting),
             // Only the attempt that occupies a lane frees it.
-            _ => VecDeque::new(),
+            _ => (Fate::Open, VecDeque::new()),
         };
-        self.conclude(context, route, outcome);
-        self.proceed(context.envelope(), waiting).await;
+        match fate {
+            Fate::Open => {
+                self.conclude(context, route, outcome);
+                self.proceed(context.envelope(), waiting).await;
+            }
+            Fate::Retracted => {
+                waiting.push_front(context.delivery().clone());
+                let key = LaneKey(context.envelope().detached());
+                self.lanes.insert(key, Lane::Failed(waiting));
+            }
+            Fate::Stale(generation) => {
+                waiting.push_front(context.delivery().clone());
+                let key = LaneKey(context.envelope().detached());
+                self.lanes.insert(key, Lane::Blocked(generation));
+                self.proceed(context.envelope(), waiting).await;
+            }
+        }
         while self.running.len() < self.running_max {
             let Some(delivery) = self.backlog.pop_front() else {
                 return;
@@ -320,7 +298,7 @@ impl Worker {
                     return;
                 }
                 None => self.begin(delivery).await,
-                Some(Lane::Busy(behind) | Lane::Failed(behind)) => {
+                Some(Lane::Busy(_, behind) | Lane::Failed(behind)) => {
                     behind.push_back(delivery);
                     behind.append(&mut waiting);
                 }
@@ -339,6 +317,13 @@ impl Worker {
     async fn blocked(&mut self, envelope: &Envelope, generation: u64) {
         let waiting = match self.lanes.remove(&LaneRef(envelope)) {
             Some(Lane::Failed(waiting)) => waiting,
+            // It goes on when its attempt ends.
+            Some(Lane::Busy(_, waiting)) => {
+                let key = LaneKey(envelope.detached());
+                let fate = Fate::Stale(generation);
+                self.lanes.insert(key, Lane::Busy(fate, waiting));
+                return;
+            }
             _ => VecDeque::new(),
         };
         // What the engine hands out from now on has this generation or a later one, but what is on
@@ -364,18 +349,25 @@ impl Worker {
     fn conclude(&mut self, context: &Context, route: &Route, outcome: Result<Effects, Failure>) {
         let delivery = context.delivery();
         let handler = &*route.handler;
-        let followed = outcome.and_then(|effects| self.follow(delivery, handler.name(), effects));
+        let followed = outcome.and_then(|effects| {
+            self.follow
+                .add(delivery, handler.name(), effects, &mut self.outcomes)
+        });
         let failure = match followed {
             Ok(()) => {
                 GroupCounters::add(&self.dispatch.counters.handled, 1);
                 self.settle(delivery);
                 return;
             }
+            Err(failure) if failure.has_not_begun() => {
+                self.outcomes.hand_back();
+                return;
+            }
             Err(failure) => failure,
         };
         let now = self.dispatch.engine.clock().now();
         let random = self.random.f64();
-        match retry::judge(delivery.clone(), &failure, handler.options(), now, random) {
+        match retry::judge(delivery.clone(), failure, handler.options(), now, random) {
             Verdict::Dead(death) => self.die(death),
             Verdict::Retry(retry) => {
                 tracing::debug!(
@@ -383,128 +375,95 @@ impl Worker {
                     attempt = retry.attempt, due = %retry.due, reason = retry.reason, "will retry"
                 );
                 GroupCounters::add(&self.dispatch.counters.retried, 1);
-                self.block(&retry.envelope);
-                self.outcomes.commit.retries.push(retry);
-                self.outcomes.events += 1;
+                let subject = self.subject(&retry.envelope, retry.attempt);
+                let key = self.block(&retry.envelope);
+                self.outcomes.retry(subject, retry, key);
             }
         }
     }
 
+    fn subject(&self, envelope: &Envelope, attempt: u32) -> Subject {
+        Subject {
+            lane: self.hasher.hash_one(envelope.stream()),
+            worker: self.index,
+            attempt,
+        }
+    }
+
     fn settle(&mut self, delivery: &Delivery) {
-        self.outcomes.commit.settled.push(delivery.position);
-        self.outcomes.events += 1;
+        let subject = self.subject(&delivery.envelope, delivery.attempt);
+        self.outcomes.settle(subject, delivery.position);
     }
 
     fn park(&mut self, delivery: Delivery) {
         GroupCounters::add(&self.dispatch.counters.parked, 1);
-        self.outcomes.commit.parked.push(delivery);
-        self.outcomes.events += 1;
+        let subject = self.subject(&delivery.envelope, delivery.attempt);
+        self.outcomes.park(subject, delivery);
     }
 
     fn die(&mut self, death: Death) {
+        let key = match death.on_dead {
+            OnDead::Park => Some(self.block(&death.envelope)),
+            OnDead::Skip => None,
+        };
+        self.bury(death, key);
+    }
+
+    /// Makes a dead letter; with `key`, the key waits until it is durable.
+    fn bury(&mut self, death: Death, key: Option<Envelope>) {
         tracing::warn!(
             group = %self.dispatch.group, event = death.envelope.kind(), id = death.envelope.id(),
             key = death.envelope.key(), attempts = death.attempts, cause = ?death.cause,
             reason = death.reason, "dead letter"
         );
         GroupCounters::add(&self.dispatch.counters.dead, 1);
-        if let Some(reply) = request::failure_reply(&death.envelope, &death.reason) {
-            let parts = OutgoingParts::reply(reply);
-            match self.append(&death.envelope, parts, usize::MAX) {
-                Ok(append) => self.outcomes.commit.effects.push(append.into()),
-                Err(error) => tracing::warn!(%error, "cannot tell the requester"),
-            }
-        }
-        if death.on_dead == OnDead::Park {
-            self.block(&death.envelope);
-        }
-        self.outcomes.commit.dead.push(death);
-        self.outcomes.events += 1;
+        self.follow.tell_requester(&death, &mut self.outcomes);
+        let subject = self.subject(&death.envelope, death.attempts);
+        self.outcomes.die(subject, death, key);
     }
 
-    fn block(&mut self, envelope: &Envelope) {
+    /// Lets a key wait for the commit of its event's failure.
+    fn block(&mut self, envelope: &Envelope) -> Envelope {
         let envelope = envelope.detached();
         self.lanes
             .insert(LaneKey(envelope.clone()), Lane::Failed(VecDeque::new()));
-        self.outcomes.blocked.push((self.index, envelope));
+        envelope
     }
 
-    /// Adds what follows to the commit: all of it or, if a part cannot be stored, nothing.
-    fn follow(
-        &mut self,
-        delivery: &Delivery,
-        handler: &str,
-        effects: Effects,
-    ) -> Result<(), Failure> {
-        if effects.is_empty() {
-            return Ok(());
-        }
-        let cause = &delivery.envelope;
-        let mut said = Vec::with_capacity(effects.said.len());
-        let (mut index, mut published, mut bytes) = (0, 0, 0);
-        for one in effects.said {
-            let outgoing = match one {
-                Said::Publish(outgoing) => outgoing,
-                Said::Cancel(name) => {
-                    said.push(Effect::Cancel(name.resolve(&self.source)));
-                    continue;
-                }
-            };
-            let mut parts = outgoing.into_parts();
-            index += 1;
-            if parts.expect.is_some() {
-                return Err(Failure::reject(format!(
-                    "`{handler}` returned a conditional event; a commit holds the outcomes of \
-                     many events, so publish it with `Context::publisher` instead"
-                )));
+    /// The outcome of an event cannot be committed. It is a dead letter; what came after it of its
+    /// key has been handled in vain and comes again, whatever a dead letter means to later events.
+    fn refused(&mut self, delivery: Delivery, reason: String) {
+        // The dead letter comes alone, so that it is known from what came before.
+        self.report();
+        let key = LaneRef(&delivery.envelope);
+        match self.lanes.get_mut(&key) {
+            Some(Lane::Busy(fate, _)) => *fate = Fate::Retracted,
+            Some(Lane::Failed(_)) => {}
+            Some(Lane::Blocked(_)) | None => {
+                self.block(&delivery.envelope);
             }
-            if parts.is_reply {
-                let Some(topic) = request::reply_topic(cause) else {
-                    continue;
-                };
-                parts.builder = parts
-                    .builder
-                    .map(|reply| reply.topic(topic).key(cause.id()));
-            }
-            let append = self
-                .append(cause, parts, index - 1)
-                .map_err(Failure::reject)?;
-            published += 1;
-            bytes += append.envelope.content().len();
-            said.push(append.into());
         }
-        GroupCounters::add(&self.dispatch.counters.published, published);
-        self.outcomes.bytes += bytes;
-        self.outcomes.commit.effects.append(&mut said);
-        for change in effects.state {
-            let write = StateWrite {
-                topic: cause.topic().to_owned(),
-                key: cause.key().to_owned(),
-                name: change.name.to_string(),
-                value: change.value,
-            };
-            self.outcomes.cells.push(self.overlay.show(&write));
-            self.outcomes.commit.state.push(write);
-        }
-        Ok(())
-    }
-
-    /// Completes an effect: its id derives from its cause, so that a redelivered cause has the same
-    /// effects and dedup drops them.
-    fn append(
-        &self,
-        cause: &Envelope,
-        mut parts: OutgoingParts,
-        index: usize,
-    ) -> Result<Append, InvalidEvent> {
-        let group = &self.dispatch.group;
-        parts.builder = parts.builder.map(|builder| {
-            if builder.has_id() {
-                return builder;
-            }
-            builder.id(cause.effect_id(group, index))
-        });
-        let clock = self.dispatch.engine.clock();
-        complete(parts, &self.source, clock, Some(&Cause::of(cause)))
+        let on_dead = self
+            .route(&delivery.envelope)
+            .map_or_else(OnDead::default, |route| route.handler.options().on_dead);
+        let lane = self.subject(&delivery.envelope, delivery.attempt).lane;
+        let Delivery {
+            envelope,
+            position,
+            attempt,
+            ..
+        } = delivery;
+        let key = envelope.detached();
+        let death = Death {
+            envelope,
+            position,
+            attempts: attempt,
+            cause: DeathCause::Refused,
+            reason,
+            on_dead,
+        };
+        self.bury(death, Some(key));
+        self.outcomes.condemn(lane);
+        self.report();
     }
 }

@@ -62,6 +62,7 @@ mod query;
 mod ranges;
 mod reader;
 mod record;
+mod refusals;
 #[cfg(feature = "distributed")]
 pub(crate) mod replica;
 mod schedule;

@@ -76,6 +76,9 @@ pub struct GroupStatus {
     pub next_due: Option<Timestamp>,
     /// Why it takes no further events, if it does not.
     pub paused: Option<String>,
+    /// Why what its members did is not committed at present, and since when, if it is not; they try
+    /// again. Only the process whose members they are knows.
+    pub refused: Option<String>,
     /// Its members.
     pub members: Vec<MemberStatus>,
 }

@@ -3,7 +3,11 @@
 use std::error::Error as StdError;
 use std::fmt;
 
+use crate::contained::{Contained, describe, shorten};
 use crate::event::DecodeError;
+
+/// The longest text of an error that is shown, in bytes.
+const TEXT_BYTES_MAX: usize = 64 * 1024;
 
 /// What dispatch does about a failure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,38 +35,70 @@ pub enum FailureKind {
 /// ```
 pub struct Failure {
     kind: FailureKind,
-    is_undecodable: bool,
+    origin: Origin,
     reason: Reason,
 }
 
+/// Where a failure comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Origin {
+    /// The handler, or what stands for it.
+    Handler,
+    /// A payload that no attempt can read.
+    Undecodable,
+    /// What the handler returned cannot be committed.
+    Refused,
+    /// The app stopped before the handler's turn came: no attempt was made.
+    NotBegun,
+}
+
 enum Reason {
-    Error(Box<dyn StdError + Send + Sync>),
+    Error(Contained<Box<dyn StdError + Send + Sync>>),
     Text(String),
 }
 
 impl Failure {
     /// A failure that may go away: try again later.
     pub fn retry(error: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
-        Self::new(FailureKind::Retry, Reason::Error(error.into()))
+        let error = Contained::new(error.into());
+        Self::new(FailureKind::Retry, Reason::Error(error))
     }
 
     /// A failure that will not go away: no further attempt.
     pub fn reject(error: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
-        Self::new(FailureKind::Reject, Reason::Error(error.into()))
+        let error = Contained::new(error.into());
+        Self::new(FailureKind::Reject, Reason::Error(error))
     }
 
     /// A payload that no attempt can read.
     pub(crate) fn undecodable(error: DecodeError) -> Self {
         Self {
-            is_undecodable: true,
+            origin: Origin::Undecodable,
             ..Self::reject(error)
+        }
+    }
+
+    /// An outcome that no commit can hold.
+    pub(crate) fn refused(reason: String) -> Self {
+        Self {
+            origin: Origin::Refused,
+            ..Self::new(FailureKind::Reject, Reason::Text(reason))
+        }
+    }
+
+    /// No attempt was made, because the app stops.
+    pub(crate) fn not_begun() -> Self {
+        let reason = Reason::Text("the app stopped first".to_owned());
+        Self {
+            origin: Origin::NotBegun,
+            ..Self::new(FailureKind::Retry, reason)
         }
     }
 
     fn new(kind: FailureKind, reason: Reason) -> Self {
         Self {
             kind,
-            is_undecodable: false,
+            origin: Origin::Handler,
             reason,
         }
     }
@@ -73,7 +109,26 @@ impl Failure {
     }
 
     pub(crate) fn is_undecodable(&self) -> bool {
-        self.is_undecodable
+        self.origin == Origin::Undecodable
+    }
+
+    pub(crate) fn is_refused(&self) -> bool {
+        self.origin == Origin::Refused
+    }
+
+    pub(crate) fn has_not_begun(&self) -> bool {
+        self.origin == Origin::NotBegun
+    }
+
+    /// The error and its causes, joined by `: `; cut at `bytes_max` bytes. Whatever the error does
+    /// when it is asked, this neither panics nor goes on for ever.
+    pub(crate) fn text(&self, bytes_max: usize) -> String {
+        match &self.reason {
+            Reason::Text(text) => shorten(text, bytes_max),
+            Reason::Error(error) => error
+                .get()
+                .map_or_else(String::new, |error| describe(&**error, bytes_max)),
+        }
     }
 
     /// Whether trying again cannot help.
@@ -91,7 +146,7 @@ impl<E: StdError + Send + Sync + 'static> From<E> for Failure {
 impl Clone for Failure {
     fn clone(&self) -> Self {
         Self {
-            reason: Reason::Text(self.to_string()),
+            reason: Reason::Text(self.text(TEXT_BYTES_MAX)),
             ..*self
         }
     }
@@ -100,18 +155,7 @@ impl Clone for Failure {
 impl fmt::Display for Failure {
     /// The error and its causes, joined by `: `.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.reason {
-            Reason::Text(text) => f.write_str(text),
-            Reason::Error(error) => {
-                write!(f, "{error}")?;
-                let mut cause = error.source();
-                while let Some(error) = cause {
-                    write!(f, ": {error}")?;
-                    cause = error.source();
-                }
-                Ok(())
-            }
-        }
+        f.write_str(&self.text(TEXT_BYTES_MAX))
     }
 }
 

@@ -65,7 +65,12 @@ impl Glance {
             let why = group.paused.as_ref()?;
             Some(format!("group `{}` is paused: {why}", group.name))
         });
-        let troubles: Vec<_> = status.trouble.iter().cloned().chain(paused).collect();
+        let refused = groups.iter().filter_map(|group| {
+            let why = group.refused.as_ref()?;
+            Some(format!("group `{}` cannot commit: {why}", group.name))
+        });
+        let troubles = status.trouble.iter().cloned().chain(paused).chain(refused);
+        let troubles: Vec<_> = troubles.collect();
         let totals = Totals {
             events: status.topics.iter().map(|topic| topic.events).sum(),
             lag: groups.iter().map(|group| group.lag).sum(),

@@ -4,7 +4,7 @@ use std::hash::BuildHasher;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use hashbrown::HashMap;
+use hashbrown::{HashMap, HashSet};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::binary::Binary;
@@ -68,6 +68,25 @@ impl Cells {
             );
             piece.insert(name, value.0.clone());
         }
+    }
+
+    /// How many bytes more there are when `cells` are written in this order; 0 when there are as
+    /// many or fewer.
+    pub(super) fn growth(&self, cells: &[Cell]) -> usize {
+        let mut seen = HashSet::<_, foldhash::fast::RandomState>::default();
+        let (mut more, mut less) = (0, 0);
+        // The last write of a cell is what is there in the end.
+        for cell in cells.iter().rev() {
+            if seen.insert((&*cell.topic, &*cell.key, &*cell.name)) {
+                more += cell_bytes(cell);
+                less += self
+                    .get(&cell.topic, &cell.key, &cell.name)
+                    .map_or(0, |old| {
+                        size(cell.topic.len() + cell.key.len() + cell.name.len(), old)
+                    });
+            }
+        }
+        more.saturating_sub(less)
     }
 
     /// All of them, in no order.

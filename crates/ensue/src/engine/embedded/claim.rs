@@ -9,7 +9,7 @@ use super::core::{Core, Terms};
 use super::failure;
 use super::fetch::blocking;
 use super::outgoing::{Outgoing, Said, light};
-use super::record::{self, Change};
+use super::record::{self, Cell, Change};
 use super::shared::{Refusal, Shared};
 use super::submission::Submission;
 use crate::engine::{Commit, Committed};
@@ -115,8 +115,7 @@ impl Claim {
         committed: &record::Committed,
         epoch: Option<u64>,
     ) -> Result<Submission, Refusal> {
-        let cell_bytes = committed.cells.iter().map(super::cells::cell_bytes).sum();
-        self.check_cells(core, cell_bytes)?;
+        let cell_bytes = self.check_cells(core, &committed.cells)?;
         let committed = Change::Committed(Box::new(committed.clone()));
         let mut changes = match self.changes.take() {
             Some(changes) => changes,
@@ -152,18 +151,28 @@ impl Claim {
         })
     }
 
-    fn check_cells(&self, core: &Core, added: usize) -> Result<()> {
-        if added == 0 {
-            return Ok(());
+    /// How much more state there will be; refuses what is too much. What makes it less is always
+    /// let through.
+    fn check_cells(&self, core: &Core, cells: &[Cell]) -> Result<usize> {
+        if cells.is_empty() {
+            return Ok(0);
         }
         let max = self.shared.settings.state_bytes_max;
-        let bytes = core.state.cell_bytes() + core.pending_cell_bytes + added;
-        if bytes <= max {
-            return Ok(());
+        let there = core.state.cell_bytes() + core.pending_cell_bytes;
+        // At the most: each write counts, and nothing that it replaces. Far from the limit that is
+        // good enough; near it, what others on their way take must not be overstated.
+        let most = cells.iter().map(super::cells::cell_bytes).sum::<usize>();
+        if there + most <= max / 2 {
+            return Ok(most);
+        }
+        let group = core.state.groups.get(&self.group);
+        let more = group.map_or(most, |group| group.cells.growth(cells));
+        if more == 0 || there + more <= max {
+            return Ok(more);
         }
         Err(Error::Limit {
             what: "the size of all groups' state in bytes".into(),
-            value: bytes as u64,
+            value: (there + more) as u64,
             limit: "state_bytes_max",
             max: max as u64,
             advice: "clear cells that are no longer needed, or raise the limit in the engine's URL",

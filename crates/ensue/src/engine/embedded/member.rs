@@ -324,9 +324,17 @@ impl EmbeddedMember {
             let generation = group.generation;
             return Ok(Committed { generation });
         }
-        Claim::of(shared, &self.group, self.id, commit)?
-            .commit()
-            .await
+        let claim = Claim::of(shared, &self.group, self.id, commit);
+        let outcome = match claim {
+            Ok(claim) => claim.commit().await,
+            Err(error) => Err(error),
+        };
+        let (refusals, now) = (&shared.refusals, || shared.settings.clock.now());
+        match &outcome {
+            Ok(_) => refusals.clear(&self.group, self.id),
+            Err(error) => refusals.refused(&self.group, self.id, error, now()),
+        }
+        outcome
     }
 
     async fn leave(&self) -> Result<()> {
@@ -347,6 +355,7 @@ impl EmbeddedMember {
 
     /// Gives everything back, at once.
     fn stand_up(&self) {
+        self.shared.refusals.clear(&self.group, self.id);
         let mut core = self.shared.core();
         core.advance();
         if let Some((live, group)) = core.member(&self.group, self.id) {

@@ -11,6 +11,7 @@ use super::core::{Core, Terms};
 use super::failure;
 use super::fetch::blocking;
 use super::record::Change;
+use super::refusals::Refusals;
 #[cfg(feature = "distributed")]
 use super::replica::Replica;
 use super::settings::Settings;
@@ -32,6 +33,8 @@ pub(super) struct Shared {
     pub(super) is_closed: AtomicBool,
     warm: OnceCell<()>,
     pub(super) checkpoint: Checkpoint,
+    /// What is refused at present, for the status.
+    pub(super) refusals: Refusals,
     tasks: Mutex<Vec<JoinHandle<()>>>,
     /// Scheduled events that were not appended, because another had their id.
     pub(super) dropped: AtomicU64,
@@ -89,6 +92,7 @@ impl Shared {
             is_closed: AtomicBool::new(false),
             warm: OnceCell::new(),
             checkpoint: Checkpoint::default(),
+            refusals: Refusals::default(),
             tasks: Mutex::default(),
             dropped: AtomicU64::new(0),
             #[cfg(feature = "distributed")]

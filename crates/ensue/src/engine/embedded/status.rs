@@ -45,7 +45,9 @@ pub(super) fn of_engine(shared: &Shared) -> Result<EngineStatus> {
             .iter()
             .map(|(name, group)| {
                 let live = core.lives.get(name);
-                count(name, group, live, &core.state.cluster, end)
+                let mut counted = count(name, group, live, &core.state.cluster, end);
+                counted.status.refused = shared.refusals.of(name);
+                counted
             })
             .collect();
         (
@@ -144,6 +146,7 @@ fn count(name: &str, group: &Group, live: Option<&Live>, cluster: &Cluster, end:
         dead: group.lanes.dead(),
         next_due,
         paused: live.and_then(|live| live.paused.clone()),
+        refused: None,
         members: seats
             .iter()
             .filter(|seat| !seat.is_gone)

@@ -54,6 +54,7 @@ pub(super) fn cause_in_words(cause: DeathCause) -> &'static str {
         DeathCause::Rejected => "rejected by the handler",
         DeathCause::Exhausted => "every attempt failed",
         DeathCause::Crashed => "every attempt ended the process",
+        DeathCause::Refused => "what its handler returned cannot be committed",
     }
 }
 

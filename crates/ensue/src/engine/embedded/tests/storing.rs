@@ -126,10 +126,17 @@ async fn a_full_disk_takes_a_commit_back_and_its_member_can_commit_again() {
     assert!(matches!(refused, Err(Error::DiskFull(_))), "{refused:?}");
     let group = group_of(&engine).await;
     assert_eq!((group.in_flight, group.position), (2, taken[0].position));
+    let why = group.refused.expect("the status says so");
+    assert!(
+        why.contains("the disk is full") && why.contains("since 2026-05-17"),
+        "{why}"
+    );
 
     disk.set_capacity(None);
     member.commit(commit).await.unwrap();
-    assert!(group_of(&engine).await.is_idle());
+    let group = group_of(&engine).await;
+    assert!(group.is_idle());
+    assert_eq!(group.refused, None);
     let out = Query {
         topics: Some("out".parse().unwrap()),
         ..Query::default()

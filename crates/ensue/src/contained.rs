@@ -1,0 +1,153 @@
+//! Users' code where a panic would take others with it: contained.
+//!
+//! A handler's panic is its attempt's failure. So is that of anything else of a user's that runs on
+//! Ensue's tasks: the text of an error, its sources, letting go of either or of a future.
+
+use std::any::Any;
+use std::error::Error as StdError;
+use std::fmt::{self, Write as _};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+/// How many causes of an error are told: one whose source is itself has no end.
+const CAUSES_MAX: usize = 32;
+
+/// Runs `run`; a panic becomes what it said.
+pub(crate) fn contained<T>(run: impl FnOnce() -> T) -> Result<T, String> {
+    catch_unwind(AssertUnwindSafe(run)).map_err(message_of)
+}
+
+/// What a panic said.
+pub(crate) fn message_of(panic: Box<dyn Any + Send>) -> String {
+    let message = panic
+        .downcast_ref::<&str>()
+        .copied()
+        .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
+        .unwrap_or("no message")
+        .to_owned();
+    drop(Contained::new(panic));
+    message
+}
+
+/// Something of a user's that may panic when it is dropped; dropping this does not.
+pub(crate) struct Contained<T>(Option<T>);
+
+impl<T> Contained<T> {
+    pub(crate) fn new(inner: T) -> Self {
+        Self(Some(inner))
+    }
+
+    /// What is contained. Always there: only dropping takes it.
+    pub(crate) fn get(&self) -> Option<&T> {
+        self.0.as_ref()
+    }
+
+    pub(crate) fn get_mut(&mut self) -> Option<&mut T> {
+        self.0.as_mut()
+    }
+}
+
+impl<T> Drop for Contained<T> {
+    fn drop(&mut self) {
+        let inner = self.0.take();
+        if let Err(panic) = catch_unwind(AssertUnwindSafe(|| drop(inner))) {
+            // The hook has reported it. What it carries could panic again, so it is never dropped.
+            std::mem::forget(panic);
+        }
+    }
+}
+
+/// The text of an error and of its causes, joined by `: `; cut at `bytes_max` bytes.
+pub(crate) fn describe(error: &(dyn StdError + 'static), bytes_max: usize) -> String {
+    let mut text = Bounded::new(bytes_max);
+    let outcome = contained(|| {
+        let mut cause = Some(error);
+        for depth in 0..CAUSES_MAX {
+            let Some(error) = cause.filter(|_| !text.is_cut) else {
+                return;
+            };
+            text.add(if depth > 0 { ": " } else { "" });
+            if write!(text, "{error}").is_err() && !text.is_cut {
+                text.add("(this error cannot be printed)");
+            }
+            cause = error.source();
+        }
+    });
+    if let Err(message) = outcome {
+        text.add("(printing the error panicked: ");
+        text.add(&message);
+        text.add(")");
+    }
+    text.text
+}
+
+/// `text`, cut at `bytes_max` bytes.
+pub(crate) fn shorten(text: &str, bytes_max: usize) -> String {
+    let mut bounded = Bounded::new(bytes_max);
+    bounded.add(text);
+    bounded.text
+}
+
+/// A text that takes so many bytes and refuses the rest, so that whoever writes stops early.
+struct Bounded {
+    text: String,
+    bytes_max: usize,
+    is_cut: bool,
+}
+
+impl Bounded {
+    fn new(bytes_max: usize) -> Self {
+        Self {
+            text: String::new(),
+            bytes_max,
+            is_cut: false,
+        }
+    }
+
+    fn add(&mut self, more: &str) {
+        // Refused only when the text is cut, which it then says.
+        let _ = self.write_str(more);
+    }
+}
+
+impl fmt::Write for Bounded {
+    fn write_str(&mut self, more: &str) -> fmt::Result {
+        if self.is_cut {
+            return Err(fmt::Error);
+        }
+        let room = self.bytes_max.saturating_sub(self.text.len());
+        if more.len() <= room {
+            self.text.push_str(more);
+            return Ok(());
+        }
+        let cut = (0..=room).rev().find(|at| more.is_char_boundary(*at));
+        self.text
+            .push_str(more.get(..cut.unwrap_or_default()).unwrap_or_default());
+        self.text.push('…');
+        self.is_cut = true;
+        Err(fmt::Error)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_texts_are_cut_at_a_character() {
+        let long = shorten(&"ü".repeat(100), 15);
+        assert_eq!(long, format!("{}…", "ü".repeat(7)));
+        assert_eq!(shorten("short", 5), "short");
+    }
+
+    #[test]
+    fn a_panic_that_carries_a_panic_is_contained() {
+        struct Bomb;
+        impl Drop for Bomb {
+            fn drop(&mut self) {
+                std::panic::panic_any(Bomb);
+            }
+        }
+        let outcome = contained(|| std::panic::panic_any(Bomb));
+        assert_eq!(outcome.unwrap_err(), "no message");
+    }
+}

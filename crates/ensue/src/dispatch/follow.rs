@@ -1,0 +1,220 @@
+//! What follows from an event, as its handler said it: checked and added to what is committed.
+//!
+//! What no commit could ever hold is refused here, before it joins others: it is its own event's
+//! failure, before a later event of the key has seen what it would have written.
+
+use std::sync::Arc;
+
+use super::Dispatch;
+use super::outcome::{Outcomes, cell_bytes};
+use super::overlay::Overlay;
+use crate::effect::{Effects, OutgoingParts, Said};
+use crate::engine::{
+    Append, Death, Delivery, EFFECTS_BYTES_MAX, EFFECTS_MAX, EFFECTS_NAMES_BYTES_MAX,
+    EFFECTS_STATE_BYTES_MAX, StateWrite,
+};
+use crate::error::Error;
+use crate::event::{Envelope, InvalidEvent};
+use crate::metrics::GroupCounters;
+use crate::publisher::{Cause, complete, source_of};
+use crate::request;
+use crate::service::Failure;
+use crate::topic;
+
+/// Turns effects into parts of a commit.
+pub(super) struct Follow {
+    dispatch: Arc<Dispatch>,
+    source: String,
+    overlay: Arc<Overlay>,
+}
+
+impl Follow {
+    pub(super) fn new(dispatch: Arc<Dispatch>, overlay: Arc<Overlay>) -> Self {
+        Self {
+            source: source_of(&dispatch.group),
+            dispatch,
+            overlay,
+        }
+    }
+
+    /// Adds what follows from an event: all of it or, if a part cannot be stored, nothing.
+    pub(super) fn add(
+        &self,
+        delivery: &Delivery,
+        handler: &str,
+        effects: Effects,
+        outcomes: &mut Outcomes,
+    ) -> Result<(), Failure> {
+        if effects.is_empty() && effects.failure.is_none() {
+            return Ok(());
+        }
+        let added = self.add_all(&delivery.envelope, handler, effects, outcomes);
+        match added {
+            Ok(published) => {
+                GroupCounters::add(&self.dispatch.counters.published, published);
+                Ok(())
+            }
+            Err(failure) => {
+                self.overlay.forget(outcomes.undo());
+                Err(failure)
+            }
+        }
+    }
+
+    /// Adds what follows; gives how many events.
+    fn add_all(
+        &self,
+        cause: &Envelope,
+        handler: &str,
+        effects: Effects,
+        outcomes: &mut Outcomes,
+    ) -> Result<usize, Failure> {
+        // A layer may have put them together by hand.
+        if let Some(failure) = effects.failure {
+            return Err(failure);
+        }
+        let refused = |error| refused(handler, error);
+        let count = effects.said.len();
+        within("the number of effects", count, "EFFECTS_MAX", EFFECTS_MAX).map_err(refused)?;
+        let (mut index, mut published, mut names) = (0, 0, 0);
+        for said in effects.said {
+            match said {
+                Said::Cancel(name) => {
+                    let name = name.resolve(&self.source);
+                    names += name.source().len() + name.id().len();
+                    outcomes.cancel(name);
+                }
+                Said::Publish(outgoing) => {
+                    let append = self.publish(cause, handler, outgoing.into_parts(), index)?;
+                    index += 1;
+                    if let Some(append) = append {
+                        published += 1;
+                        outcomes.append(append);
+                    }
+                }
+            }
+            check_size(outcomes.open_bytes(), names).map_err(refused)?;
+        }
+        let writes = effects.state.into_iter().map(|change| StateWrite {
+            topic: cause.topic().to_owned(),
+            key: cause.key().to_owned(),
+            name: change.name.to_string(),
+            value: change.value,
+        });
+        let writes: Vec<StateWrite> = writes.collect();
+        check_state(writes.iter().map(cell_bytes).sum()).map_err(refused)?;
+        for write in writes {
+            let version = self.overlay.show(&write);
+            outcomes.write(write, version);
+        }
+        Ok(published)
+    }
+
+    /// An event that follows; `None` for a reply that nobody waits for.
+    fn publish(
+        &self,
+        cause: &Envelope,
+        handler: &str,
+        mut parts: OutgoingParts,
+        index: usize,
+    ) -> Result<Option<Append>, Failure> {
+        if parts.expect.is_some() {
+            return Err(Failure::reject(format!(
+                "`{handler}` returned a conditional event; a commit holds the outcomes of many \
+                 events, so publish it with `Context::publisher` instead"
+            )));
+        }
+        if parts.is_reply {
+            let Some(topic) = request::reply_topic(cause) else {
+                return Ok(None);
+            };
+            parts.builder = parts
+                .builder
+                .map(|reply| reply.topic(topic).key(cause.id()));
+        }
+        let append = self.append(cause, parts, index);
+        append
+            .map(Some)
+            .map_err(|error| refused(handler, error.into()))
+    }
+
+    /// Adds the reply that tells a requester that its request failed.
+    pub(super) fn tell_requester(&self, death: &Death, outcomes: &mut Outcomes) {
+        let Some(reply) = request::failure_reply(&death.envelope, &death.reason) else {
+            return;
+        };
+        match self.append(&death.envelope, OutgoingParts::reply(reply), usize::MAX) {
+            Ok(append) => outcomes.append(append),
+            Err(error) => tracing::warn!(%error, "cannot tell the requester"),
+        }
+    }
+
+    /// Completes an effect: its id derives from its cause, so that a redelivered cause has the same
+    /// effects and dedup drops them.
+    fn append(
+        &self,
+        cause: &Envelope,
+        mut parts: OutgoingParts,
+        index: usize,
+    ) -> Result<Append, InvalidEvent> {
+        let group = &self.dispatch.group;
+        parts.builder = parts.builder.map(|builder| {
+            if builder.has_id() {
+                return builder;
+            }
+            builder.id(cause.effect_id(group, index))
+        });
+        let clock = self.dispatch.engine.clock();
+        let append = complete(parts, &self.source, clock, Some(&Cause::of(cause)))?;
+        if topic::is_control(append.envelope.topic()) {
+            let topic = append.envelope.topic().to_owned();
+            return Err(InvalidEvent::ReservedTopic(topic));
+        }
+        Ok(append)
+    }
+}
+
+/// The failure of an event whose outcome cannot be committed.
+pub(super) fn refused(handler: &str, error: Error) -> Failure {
+    Failure::refused(format!(
+        "what `{handler}` returned cannot be committed: {error}"
+    ))
+}
+
+fn check_size(bytes: usize, names: usize) -> Result<(), Error> {
+    within(
+        "the size of the events that follow in bytes",
+        bytes,
+        "EFFECTS_BYTES_MAX",
+        EFFECTS_BYTES_MAX,
+    )?;
+    within(
+        "the size of the names to cancel in bytes",
+        names,
+        "EFFECTS_NAMES_BYTES_MAX",
+        EFFECTS_NAMES_BYTES_MAX,
+    )
+}
+
+fn check_state(bytes: usize) -> Result<(), Error> {
+    within(
+        "the size of the state that is set in bytes",
+        bytes,
+        "EFFECTS_STATE_BYTES_MAX",
+        EFFECTS_STATE_BYTES_MAX,
+    )
+}
+
+fn within(what: &str, value: usize, limit: &'static str, max: usize) -> Result<(), Error> {
+    if value <= max {
+        return Ok(());
+    }
+    Err(Error::Limit {
+        what: what.to_owned(),
+        value: value as u64,
+        limit,
+        max: max as u64,
+        advice: "return less from one event: spread it over several, or keep what is large \
+                 elsewhere and its address here",
+    })
+}

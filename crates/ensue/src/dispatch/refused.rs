@@ -1,0 +1,40 @@
+//! What the engine refused: whether to ask again, and how long to wait before.
+
+use std::time::Duration;
+
+use super::Dispatch;
+use crate::error::{Error, Outlook, Result};
+
+/// How long to wait before something is asked of the engine again that it refused.
+const WAIT_MIN: Duration = Duration::from_millis(50);
+/// The longest of these waits.
+const WAIT_MAX: Duration = Duration::from_secs(5);
+
+/// Waits between attempts at something that the engine refused, and gives up on what is final.
+#[derive(Default)]
+pub(super) struct Refused(u32);
+
+impl Refused {
+    /// Waits, if waiting helps; meanwhile the group's metrics say so.
+    ///
+    /// # Errors
+    /// The error, when asking again cannot help.
+    pub(super) async fn wait(
+        &mut self,
+        error: Error,
+        what: &'static str,
+        dispatch: &Dispatch,
+    ) -> Result<()> {
+        if error.outlook() != Outlook::Passes {
+            return Err(error);
+        }
+        let wait = WAIT_MIN.saturating_mul(1 << self.0.min(16)).min(WAIT_MAX);
+        self.0 += 1;
+        let group = &*dispatch.group;
+        tracing::warn!(group, %error, ?wait, "cannot {what}, trying again");
+        let clock = dispatch.engine.clock();
+        dispatch.counters.waits(what, &error, clock.now());
+        clock.sleep(wait).await;
+        Ok(())
+    }
+}
