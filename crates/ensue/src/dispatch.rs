@@ -31,6 +31,7 @@ mod routes;
 mod session;
 #[cfg(all(test, feature = "embedded"))]
 mod tests;
+mod uncommitted;
 mod worker;
 
 use std::sync::Arc;

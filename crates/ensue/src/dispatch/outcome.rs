@@ -102,6 +102,11 @@ impl Outcomes {
         !self.pieces.is_empty() || self.returned > 0
     }
 
+    /// What it weighs.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
     pub(super) fn take_returned(&mut self) -> usize {
         std::mem::take(&mut self.returned)
     }

@@ -13,6 +13,7 @@ use super::outcome::{Culprit, Lane, Outcomes, Subject};
 use super::overlay::Overlay;
 use super::queue::Queue;
 use super::refused::Refused;
+use super::uncommitted::Uncommitted;
 use super::worker::{ToWorker, Worker};
 use super::{Dispatch, Order};
 use crate::contained::message_of;
@@ -29,6 +30,7 @@ pub(super) struct Session<'a> {
     dispatch: &'a Arc<Dispatch>,
     member: &'a dyn Member,
     overlay: Arc<Overlay>,
+    uncommitted: Arc<Uncommitted>,
     hasher: foldhash::fast::RandomState,
     workers: Vec<mpsc::UnboundedSender<ToWorker>>,
     outcomes: mpsc::UnboundedReceiver<Outcomes>,
@@ -59,6 +61,7 @@ enum Errand {
 impl<'a> Session<'a> {
     pub(super) fn new(dispatch: &'a Arc<Dispatch>, member: &'a dyn Member) -> Self {
         let overlay = Arc::new(Overlay::default());
+        let uncommitted = Arc::new(Uncommitted::default());
         let hasher = foldhash::fast::RandomState::default();
         // Both kinds of channel hold at most `in_flight_max` events between them, because no more
         // are taken: a bound of their own could only deadlock.
@@ -69,7 +72,7 @@ impl<'a> Session<'a> {
             let worker = Worker::new(
                 index,
                 dispatch.clone(),
-                overlay.clone(),
+                (overlay.clone(), uncommitted.clone()),
                 hasher.clone(),
                 collect.clone(),
             );
@@ -85,6 +88,7 @@ impl<'a> Session<'a> {
             dispatch,
             member,
             overlay,
+            uncommitted,
             hasher,
             workers,
             outcomes,
@@ -211,6 +215,7 @@ impl<'a> Session<'a> {
 
     fn applied(&mut self, mut outcomes: Outcomes, committed: Committed) {
         self.in_flight -= outcomes.len();
+        self.uncount(outcomes.bytes());
         self.overlay.forget(outcomes.take_cells());
         let generation = committed.generation;
         for (worker, envelope) in outcomes.take_blocked() {
@@ -221,6 +226,16 @@ impl<'a> Session<'a> {
                     generation,
                 },
             );
+        }
+    }
+
+    /// So much is no longer on its way into a commit.
+    fn uncount(&self, bytes: usize) {
+        if self.uncommitted.remove(bytes) {
+            for worker in &self.workers {
+                // A worker ends only with the session.
+                let _ = worker.send(ToWorker::Room);
+            }
         }
     }
 
@@ -244,6 +259,7 @@ impl<'a> Session<'a> {
             Some(Culprit::Settled(subject, position)) => {
                 // What came after it of its key may have seen what it wrote.
                 self.queue.hold(subject.lane);
+                self.uncount(outcomes.bytes());
                 self.overlay.forget(outcomes.take_cells());
                 let dispatch = self.dispatch;
                 let found = async move {
@@ -277,14 +293,19 @@ impl<'a> Session<'a> {
                 let message = ToWorker::Refused { delivery, reason };
                 self.tell(subject.worker, message);
             }
-            Errand::Condemned(outcomes) => self.queue.push(outcomes),
+            Errand::Condemned(outcomes) => {
+                self.uncommitted.add(outcomes.bytes());
+                self.queue.push(outcomes);
+            }
         }
     }
 
     /// A worker made a dead letter of an event whose outcome was refused: from here on it says
     /// nothing more of the key. What it said before is handed back.
     fn condemned(&mut self, lane: Lane, mut dead: Outcomes) {
-        let (settled, back, cells) = self.queue.release(lane).retract();
+        let held = self.queue.release(lane);
+        self.uncount(held.bytes() + dead.bytes());
+        let (settled, back, cells) = held.retract();
         self.overlay.forget(cells);
         let dispatch = self.dispatch;
         let found = async move {

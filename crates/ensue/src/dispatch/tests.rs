@@ -1,7 +1,7 @@
 //! What dispatch does when the engine, or its own task, does what it should not.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use futures_util::future::BoxFuture;
@@ -215,6 +215,44 @@ async fn a_commit_that_waits_is_shown_until_it_goes_on() {
         assert!(begun.elapsed() < Duration::from_secs(60));
         tokio::task::yield_now().await;
     }
+    app.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn no_handler_begins_while_too_much_of_what_others_returned_is_not_committed() {
+    const MIB: usize = 1 << 20;
+    let committed = Arc::new(AtomicUsize::new(0));
+    let (count, left) = (committed.clone(), AtomicUsize::new(3));
+    let engine = odd(move |commit| {
+        let refused = left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |it| it.checked_sub(1));
+        if refused.is_ok() {
+            return Some(Error::DiskFull("1 byte".into()));
+        }
+        count.fetch_add(commit.effects.len(), Ordering::SeqCst);
+        None
+    })
+    .await;
+    let keys: Vec<String> = (0..30).map(|n| n.to_string()).collect();
+    let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
+    publish(&engine, &keys).await;
+    let (begun, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    let seen = most.clone();
+    let handle = move |envelope: Envelope, _: Context| {
+        let begun = begun.fetch_add(1, Ordering::SeqCst) + 1;
+        let open = begun.saturating_sub(committed.load(Ordering::SeqCst));
+        seen.fetch_max(open, Ordering::SeqCst);
+        let large = Envelope::builder("followers", "thing.followed").key(envelope.key());
+        let large = large.payload(Codec::Json, vec![b' '; 4 * MIB]);
+        std::future::ready(Effects::none().publish(Outgoing::raw(large)))
+    };
+    let topics = "things".parse().unwrap();
+    let handler = Handler::raw("handle", topics, None, HandlerOptions::default(), handle);
+    let app = App::new(Arc::new(engine.clone())).workers(1);
+    let app = app.handler("g", handler).start().await.unwrap();
+    let status = until(&engine, |status| in_flight(status) == Some(0)).await;
+    assert_eq!(events(&status, "followers"), 30);
+    // 64 MiB are 16 such events; the one that passes the limit is the last.
+    assert!(most.load(Ordering::SeqCst) <= 17, "{most:?}");
     app.stop().await.unwrap();
 }
 

@@ -20,6 +20,7 @@ use super::lane::{Fate, Lane, LaneKey, LaneRef, Lanes};
 use super::outcome::{Outcomes, Subject};
 use super::overlay::Overlay;
 use super::routes::Route;
+use super::uncommitted::Uncommitted;
 use crate::effect::Effects;
 use crate::engine::{Death, DeathCause, Delivery};
 use crate::event::Envelope;
@@ -38,6 +39,8 @@ pub(super) enum ToWorker {
     /// What became of this event cannot be committed, and why: it is a dead letter. Nothing of its
     /// key that was handled after it counts.
     Refused { delivery: Delivery, reason: String },
+    /// There is room for what further handlers return.
+    Room,
 }
 
 /// How many kinds of events a worker remembers the way of.
@@ -55,6 +58,7 @@ pub(super) struct Worker {
     index: u8,
     dispatch: Arc<Dispatch>,
     follow: Follow,
+    uncommitted: Arc<Uncommitted>,
     surroundings: Arc<Surroundings>,
     /// Where events of the kinds that came last went, by topic and type.
     recent: Vec<Recent>,
@@ -65,7 +69,8 @@ pub(super) struct Worker {
     running_max: usize,
     /// The generation of the newest delivery.
     generation: u64,
-    /// What could not begin because `running_max` attempts were under way, in order.
+    /// What could not begin because `running_max` attempts were under way, or too much of what
+    /// others returned is not committed, in order.
     backlog: VecDeque<Delivery>,
     outcomes: Outcomes,
     collect: mpsc::UnboundedSender<Outcomes>,
@@ -76,13 +81,14 @@ impl Worker {
     pub(super) fn new(
         index: u8,
         dispatch: Arc<Dispatch>,
-        overlay: Arc<Overlay>,
+        (overlay, uncommitted): (Arc<Overlay>, Arc<Uncommitted>),
         hasher: foldhash::fast::RandomState,
         collect: mpsc::UnboundedSender<Outcomes>,
     ) -> Self {
         Self {
             index,
             follow: Follow::new(dispatch.clone(), overlay.clone()),
+            uncommitted,
             surroundings: Arc::new(Surroundings {
                 group: dispatch.group.clone(),
                 engine: dispatch.engine.clone(),
@@ -122,16 +128,22 @@ impl Worker {
                     Some(ToWorker::Refused { delivery, reason }) => {
                         self.refused(delivery, reason);
                     }
+                    Some(ToWorker::Room) => {}
                     None => return,
                 },
             }
             self.report();
+            if !self.backlog.is_empty() {
+                self.begin_more().await;
+                self.report();
+            }
         }
     }
 
     /// Tells the coordinator what became of events since it was told last.
     fn report(&mut self) {
         if self.outcomes.has_news() {
+            self.uncommitted.add(self.outcomes.bytes());
             // A coordinator that is gone needs no outcomes: what was not committed is delivered
             // again.
             let _ = self.collect.send(std::mem::take(&mut self.outcomes));
@@ -180,7 +192,7 @@ impl Worker {
                 }
             }
         }
-        if self.running.len() >= self.running_max {
+        if self.is_full() {
             self.backlog.push_back(delivery);
         } else {
             self.begin(delivery).await;
@@ -278,10 +290,19 @@ impl Worker {
                 self.proceed(context.envelope(), waiting).await;
             }
         }
-        while self.running.len() < self.running_max {
-            let Some(delivery) = self.backlog.pop_front() else {
-                return;
-            };
+        self.begin_more().await;
+    }
+
+    /// Whether no further attempt may begin now.
+    fn is_full(&self) -> bool {
+        self.running.len() >= self.running_max || self.uncommitted.is_full(self.outcomes.bytes())
+    }
+
+    /// Begins what had to wait, as far as there is room now.
+    async fn begin_more(&mut self) {
+        while !self.is_full()
+            && let Some(delivery) = self.backlog.pop_front()
+        {
             self.admit(delivery).await;
         }
     }
@@ -289,8 +310,9 @@ impl Worker {
     /// Lets the events go on that waited for the one before them, as far as they can.
     async fn proceed(&mut self, envelope: &Envelope, mut waiting: VecDeque<Delivery>) {
         while let Some(delivery) = waiting.pop_front() {
+            let is_full = self.is_full();
             match self.lanes.get_mut(&LaneRef(envelope)) {
-                None if self.running.len() >= self.running_max => {
+                None if is_full => {
                     // Older than whatever of this key is in the backlog: that came later.
                     waiting.push_front(delivery);
                     waiting.append(&mut self.backlog);

@@ -145,7 +145,9 @@ async fn at_schedules_max_only_what_wants_one_more_stops_and_cancels_pass() {
     let status = settled(&engine).await;
     assert_eq!(status.group(GROUP).unwrap().dead, 1, "one for one");
     assert_eq!(status.scheduled, 2);
-    publish(&engine, [thing("e", 10), thing("f", 19), thing("g", 4)]).await;
+    publish(&engine, [thing("e", 10), thing("f", 19)]).await;
+    settled(&engine).await;
+    publish(&engine, [thing("g", 4)]).await;
     let status = settled(&engine).await;
     assert_eq!(status.group(GROUP).unwrap().dead, 1);
     app.stop().await.unwrap();
