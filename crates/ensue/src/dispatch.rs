@@ -29,7 +29,8 @@ mod queue;
 mod refused;
 mod routes;
 mod session;
-#[cfg(all(test, feature = "embedded"))]
+#[cfg(test)]
+#[cfg(feature = "embedded")]
 mod tests;
 mod uncommitted;
 mod worker;

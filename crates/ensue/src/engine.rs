@@ -22,6 +22,7 @@ mod forward;
 mod guarantees;
 #[cfg(feature = "kafka")]
 pub(crate) mod kafka;
+mod limits;
 #[cfg(feature = "nats")]
 pub(crate) mod nats;
 #[cfg(feature = "postgres")]
@@ -71,21 +72,11 @@ pub use self::doctor::{Finding, examine};
 #[cfg(any(feature = "contract", feature = "embedded"))]
 pub(crate) use self::forward::forward_engine;
 pub use self::guarantees::{Atomicity, DedupWindow, Guarantee, Guarantees};
+pub use self::limits::*;
 pub use self::status::{EngineStatus, GroupStatus, MemberStatus, TopicStatus};
 #[cfg(feature = "distributed")]
 pub use self::table::remove;
 pub use self::table::{EngineEntry, connect, connect_reader, connect_with, engines};
-
-/// The most events that one append may hold.
-pub const APPEND_EVENTS_MAX: usize = 65_536;
-/// The most effects (events to publish or schedule, names to cancel) that one event may have.
-pub const EFFECTS_MAX: usize = APPEND_EVENTS_MAX;
-/// The most bytes that they may have together.
-pub const EFFECTS_BYTES_MAX: usize = 48 * 1024 * 1024;
-/// The most bytes that the names to cancel may have, of the effects of one event.
-pub const EFFECTS_NAMES_BYTES_MAX: usize = 8 * 1024 * 1024;
-/// The most bytes of state that one event may set.
-pub const EFFECTS_STATE_BYTES_MAX: usize = 12 * 1024 * 1024;
 
 /// Where an event stands in its engine's log.
 ///
@@ -367,9 +358,6 @@ pub struct Query {
     /// How many events to return at the most; 0 means [`READ_EVENTS_MAX`].
     pub limit: usize,
 }
-
-/// The most events that one read returns.
-pub const READ_EVENTS_MAX: usize = 10_000;
 
 /// An event with where and when it was appended.
 #[derive(Clone, Debug)]
