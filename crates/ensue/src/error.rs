@@ -122,7 +122,8 @@ pub enum Error {
         handler: Option<String>,
     },
     /// The server is away or does not answer. What was under way may or may not have happened.
-    #[error("the server at `{server}` is not available: {reason}; it is tried again")]
+    /// Whoever tries again says so.
+    #[error("the server at `{server}` is not available: {reason}")]
     Unavailable {
         /// The server's URL, without secrets.
         server: String,

@@ -55,6 +55,7 @@ mod frame;
 #[cfg(feature = "fuzzing")]
 #[doc(hidden)]
 pub mod fuzzing;
+mod hold;
 mod index;
 mod keeper;
 mod log;
@@ -83,6 +84,7 @@ pub use check::{Progress, Report};
 pub use chunk::{Chunk, Entry, Iter, Place};
 pub use error::{Conflict, Error, Result, SubmitError};
 pub use follower::Follower;
+pub use hold::Hold;
 pub use log::{Log, Status};
 pub use options::{Durability, Options, Retention};
 pub use position::Position;

@@ -7,6 +7,7 @@ use crate::codec::lock;
 use crate::dedup::Dedup;
 use crate::error::{Error, Result, SubmitError};
 use crate::files::{Clean, Manifest};
+use crate::hold::Hold;
 use crate::keeper::Keeper;
 use crate::options::{Durability, Options};
 use crate::position::Position;
@@ -210,6 +211,16 @@ impl Log {
     /// [`room`](Log::room). The others: see there. Nothing was appended.
     pub fn submit(&self, batch: Batch) -> Result<Submitted, SubmitError> {
         Shared::submit(&self.shared, batch)
+    }
+
+    /// Holds back what is submitted from now on, until the returned value is dropped. Batches that
+    /// were submitted meanwhile are one write, as long as they fit into
+    /// [`Options::frame_bytes_max`]: after a crash all of them are there, or none.
+    ///
+    /// Whoever holds must not wait meanwhile, neither with [`append`](Self::append) nor for
+    /// [`room`](Self::room): nothing is written before the hold is over.
+    pub fn hold(&self) -> Hold {
+        Hold::new(Arc::clone(&self.shared))
     }
 
     /// Whether [`submit`](Self::submit) would refuse `batch` whatever the log holds.

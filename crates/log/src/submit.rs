@@ -34,6 +34,8 @@ pub(crate) struct State {
     pub(crate) queue: VecDeque<Pending>,
     /// Whether somebody is writing; whoever sets it owns `tip` meanwhile.
     pub(crate) committing: bool,
+    /// How many want nothing to be written for now.
+    pub(crate) held: usize,
     /// The frame being written: the position after it, and its ticket.
     pub(crate) in_flight: Option<(u64, Arc<Ticket>)>,
     /// Bytes in `queue` and in flight.
@@ -143,6 +145,7 @@ impl State {
             end,
             queue: VecDeque::new(),
             committing: false,
+            held: 0,
             in_flight: None,
             queued_bytes: 0,
             tip: Some(tip),
@@ -156,7 +159,7 @@ impl State {
     }
 
     pub(crate) fn can_commit(&self) -> bool {
-        !self.committing && !self.queue.is_empty()
+        !self.committing && self.held == 0 && !self.queue.is_empty()
     }
 
     /// A thread that waits for a frame of the queue, if any does: it does not leave before that is

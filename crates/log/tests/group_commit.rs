@@ -139,3 +139,37 @@ fn dropping_finishes_what_was_submitted() {
     assert_eq!(log.durable(), Position::new(100));
     assert!(!log.recovery().clean);
 }
+
+#[test]
+fn what_is_submitted_during_a_hold_is_one_write() {
+    let log = Log::open(Arc::new(storage::Memory::new()), Options::default()).unwrap();
+    let before = log.status().frames;
+    let hold = log.hold();
+    let mut last = None;
+    for n in 0..100 {
+        last = Some(log.submit(record(0, n)).unwrap());
+        // Time for the writer's thread, which is told of each.
+        std::thread::yield_now();
+    }
+    assert_eq!(log.durable(), Position::ZERO);
+    drop(hold);
+    last.unwrap().wait().unwrap();
+    assert_eq!(log.durable(), Position::new(100));
+    assert_eq!(log.status().frames - before, 1);
+}
+
+/// Whoever waits already is told when a hold is over.
+#[test]
+fn an_append_waits_for_the_end_of_a_hold() {
+    let log = Log::open(Arc::new(storage::Memory::new()), Options::default()).unwrap();
+    std::thread::scope(|scope| {
+        let hold = log.hold();
+        let appending = scope.spawn(|| log.append(record(0, 0)).unwrap());
+        while log.end() == Position::ZERO {
+            std::thread::yield_now();
+        }
+        drop(hold);
+        appending.join().unwrap();
+    });
+    assert_eq!(log.durable(), Position::new(1));
+}

@@ -213,7 +213,7 @@ impl Embedded {
 
 impl Shared {
     /// Says that all members left, writes a checkpoint, lets go of the log. Blocks.
-    fn close(&self) -> Result<()> {
+    pub(super) fn close(&self) -> Result<()> {
         self.stop_tasks();
         let mut left = Vec::new();
         {
@@ -314,12 +314,18 @@ impl Engine for Embedded {
     fn wait(&self, position: Position) -> BoxFuture<'_, Result<()>> {
         Box::pin(async move {
             let past = log::Position::new(position.get());
-            self.shared
-                .log
-                .changed(past)
-                .await
-                .map(drop)
-                .map_err(failure::of_log)
+            let changed = self.shared.log.changed(past);
+            let changed = async { changed.await.map(drop).map_err(failure::of_log) };
+            #[cfg(feature = "distributed")]
+            if let Some(replica) = &self.shared.replica {
+                let halted = replica.halted(&self.shared);
+                return tokio::select! {
+                    biased;
+                    changed = changed => changed,
+                    why = halted => Err(why),
+                };
+            }
+            changed.await
         })
     }
 
@@ -408,22 +414,17 @@ impl Engine for Embedded {
 
     fn close(&self) -> BoxFuture<'_, Result<()>> {
         Box::pin(async move {
+            #[cfg(feature = "distributed")]
+            if self.shared.replica.is_some() {
+                return self.shared.close_replica().await;
+            }
             // One after the other: whoever is second finds everything done.
             let _turn = self.shared.turn.lock().await;
             if self.shared.is_closed.swap(true, Ordering::AcqRel) {
                 return Ok(());
             }
-            #[cfg(feature = "distributed")]
-            if self.shared.replica.is_some() {
-                self.shared.say_farewell().await;
-            }
             let shared = self.shared.clone();
-            let closed = blocking(move || shared.close()).await;
-            #[cfg(feature = "distributed")]
-            if let Some(replica) = &self.shared.replica {
-                replica.shared_log.close().await;
-            }
-            closed
+            blocking(move || shared.close()).await
         })
     }
 }

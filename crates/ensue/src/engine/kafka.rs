@@ -20,6 +20,7 @@ mod scram;
 mod tests;
 mod wire;
 
+use std::collections::VecDeque;
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -27,7 +28,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use self::connection::{ANSWER, Connection, Mechanism, refused};
 use self::protocol::{At, Code, Metadata};
@@ -60,6 +61,9 @@ const BATCH_BYTES_USUAL: usize = 1_048_588;
 const UNANSWERED_MAX: usize = 4;
 /// Brokers and topics need a moment from being made to being known.
 const PAUSE: Duration = Duration::from_millis(50);
+/// How long brokers may not know a topic that they have known, until it counts as deleted: less than
+/// a call may take.
+const GONE: Duration = Duration::from_secs(3);
 /// What makes a topic a log: nothing is removed, and the broker says when a message came.
 const SETTINGS: &[(&str, &str)] = &[
     ("cleanup.policy", "delete"),
@@ -91,6 +95,7 @@ pub(crate) async fn connect(url: Url) -> Result<Arc<dyn SharedLog>> {
         batch_bytes_max: AtomicUsize::new(BATCH_BYTES_USUAL),
         newest: AtomicU64::new(0),
         is_made: AtomicBool::new(false),
+        is_known: AtomicBool::new(false),
     };
     let connecting = async {
         let mut connection = log.leader().await?;
@@ -145,6 +150,14 @@ impl Slot {
     }
 }
 
+/// A batch that was sent and not answered.
+struct Sent {
+    /// How many messages it has.
+    count: usize,
+    /// Where the log ended at the least when it was sent.
+    after: u64,
+}
+
 /// The log on the server.
 #[derive(Debug)]
 struct Kafka {
@@ -162,14 +175,17 @@ struct Kafka {
     batch_bytes_max: AtomicUsize,
     /// The offset after the newest message that was acknowledged or read here.
     newest: AtomicU64,
-    /// Whether the topic was there once.
+    /// Whether the topic was there once, or was made here.
     is_made: AtomicBool,
+    /// Whether a broker has known it.
+    is_known: AtomicBool,
 }
 
 impl Kafka {
     /// A connection to the leader of the partition; makes the topic when nobody has seen it yet.
     async fn leader(&self) -> Result<Connection> {
         let mut connection = self.any_broker().await?;
+        let begun = Instant::now();
         let known = loop {
             let asked = protocol::metadata(&self.topic);
             let known = connection.ask(asked, protocol::read_metadata).await?;
@@ -177,6 +193,9 @@ impl Kafka {
                 connection = self.make(connection, &known).await?;
                 self.is_made.store(true, Ordering::Relaxed);
             } else if known.topic == Code::UNKNOWN_TOPIC {
+                if self.is_known.load(Ordering::Relaxed) && begun.elapsed() > GONE {
+                    return Err(self.gone());
+                }
                 // Just made, and not yet known everywhere; the call's time ends the wait.
                 tokio::time::sleep(PAUSE).await;
             } else if let Some(error) = refused(&self.server, known.topic, None) {
@@ -186,6 +205,7 @@ impl Kafka {
             }
         };
         self.is_made.store(true, Ordering::Relaxed);
+        self.is_known.store(true, Ordering::Relaxed);
         let leader = self.leader_in(&known)?;
         // The only broker is the leader, whatever address it gives: it may not know the one that
         // leads to it from here.
@@ -336,27 +356,39 @@ impl Kafka {
     /// Sends all batches, one behind the other, and awaits every answer.
     async fn produce(&self, connection: &mut Connection, messages: &[Bytes]) -> Result<()> {
         let max = self.batch_bytes_max.load(Ordering::Relaxed);
-        let mut unanswered = 0;
+        let mut unanswered = VecDeque::with_capacity(UNANSWERED_MAX);
         for part in parts(messages, max) {
             let Some(part) = messages.get(part) else {
                 break;
             };
-            if unanswered == UNANSWERED_MAX {
-                self.produced(connection).await?;
-                unanswered -= 1;
+            if unanswered.len() == UNANSWERED_MAX
+                && let Some(sent) = unanswered.pop_front()
+            {
+                self.produced(connection, sent).await?;
             }
+            unanswered.push_back(Sent {
+                count: part.len(),
+                after: self.newest.load(Ordering::Relaxed),
+            });
             let batch = batch::encode(part, Timestamp::now());
             let request = protocol::produce(&self.topic, &batch, BROKER_MS);
             connection.send(request).await?;
-            unanswered += 1;
         }
-        for _ in 0..unanswered {
-            self.produced(connection).await?;
+        for sent in unanswered {
+            self.produced(connection, sent).await?;
         }
         Ok(())
     }
 
-    async fn produced(&self, connection: &mut Connection) -> Result<()> {
+    /// The error of a topic that was there, and is not any more.
+    fn gone(&self) -> Error {
+        Error::Corrupt(format!(
+            "the topic `{}` was deleted from {}; restore it, or restart to begin a new log",
+            self.topic, self.server.shown
+        ))
+    }
+
+    async fn produced(&self, connection: &mut Connection, sent: Sent) -> Result<()> {
         let (code, offset) = connection.answer(protocol::read_produce).await?;
         if let Code::MESSAGE_TOO_LARGE | Code::RECORD_LIST_TOO_LARGE = code {
             // Lowered since it was asked for: the next call finds out.
@@ -365,7 +397,17 @@ impl Kafka {
         }
         match refused(&self.server, code, None) {
             None => {
-                self.note(u64::try_from(offset).unwrap_or(0).saturating_add(1));
+                let offset = u64::try_from(offset).unwrap_or(0);
+                if offset < sent.after {
+                    return Err(Error::Corrupt(format!(
+                        "the topic `{}` at {} took a message at {offset}, where others were \
+                         acknowledged or read before, up to {}: it was deleted and made again, or \
+                         put back from an older copy; restore it, or restart to go on with what \
+                         the server has",
+                        self.topic, self.server.shown, sent.after
+                    )));
+                }
+                self.note(offset.saturating_add(sent.count as u64));
                 Ok(())
             }
             Some(error) => Err(error),
@@ -413,6 +455,10 @@ impl SharedLog for Kafka {
         patience: Duration,
     ) -> BoxFuture<'_, Result<Vec<Message>>> {
         Box::pin(self.read_at(from, bytes_max, patience))
+    }
+
+    fn find(&self, sequence: u64) -> BoxFuture<'_, Result<Option<Bytes>>> {
+        Box::pin(self.asked(async move |connection| self.find_one(connection, sequence).await))
     }
 
     fn end(&self) -> BoxFuture<'_, Result<u64>> {

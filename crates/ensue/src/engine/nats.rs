@@ -20,8 +20,11 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use async_nats::jetstream::ErrorCode;
-use async_nats::jetstream::context::{PublishError, PublishErrorKind};
-use async_nats::jetstream::stream::{Config, DiscardPolicy, Info, RetentionPolicy, StorageType};
+use async_nats::jetstream::context::{PublishAckFuture, PublishError, PublishErrorKind};
+use async_nats::jetstream::message::PublishMessage;
+use async_nats::jetstream::stream::{
+    Config, DiscardPolicy, Info, RawMessageErrorKind, RetentionPolicy, StorageType,
+};
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use tokio::time::timeout;
@@ -46,6 +49,8 @@ const ANSWER: Duration = Duration::from_secs(5);
 const UNANSWERED_MESSAGES_MAX: usize = 4096;
 /// How many bytes of messages may be published and not yet acknowledged, beside the last message.
 const UNANSWERED_BYTES_MAX: usize = 16 << 20;
+/// No stream ever ends there.
+const SEQUENCE_NEVER: u64 = 1 << 60;
 
 /// Connects once, and creates the log when there is none.
 ///
@@ -69,7 +74,7 @@ pub(crate) async fn connect(url: Url) -> Result<Arc<dyn SharedLog>> {
         message_bytes_max: AtomicUsize::new(0),
         newest: AtomicU64::new(0),
     };
-    log.answered(log.link()).await?;
+    log.answered(log.try_append()).await?;
     Ok(Arc::new(log))
 }
 
@@ -113,13 +118,7 @@ impl Nats {
         *held = None;
         let link = Link::new(&self.server).await?;
         let info = link.alive(&self.server, self.stream_on(&link)).await?;
-        let identity = info.created.unix_timestamp_nanos();
-        if *self.identity.get_or_init(|| identity) != identity {
-            return Err(Error::Corrupt(format!(
-                "the stream `{}` at {} was removed and created anew; what it held is gone",
-                self.stream, self.server.shown
-            )));
-        }
+        self.check_identity(&info)?;
         let server = link.context.client().server_info();
         self.message_bytes_max
             .store(server.max_payload, Ordering::Relaxed);
@@ -153,10 +152,7 @@ impl Nats {
 
     async fn create_on(&self, link: &Link) -> Result<Info> {
         if self.identity.get().is_some() {
-            return Err(Error::Corrupt(format!(
-                "the stream `{}` was removed from {}",
-                self.stream, self.server.shown
-            )));
+            return Err(self.removed());
         }
         let created = link.context.create_stream(self.config()).await;
         let stream = created.map_err(|error| {
@@ -176,6 +172,42 @@ impl Nats {
         link.alive(&self.server, asked).await
     }
 
+    /// The message with this sequence number, of the very stream that was opened.
+    async fn find_one(&self, link: &Link, sequence: u64) -> Result<Option<Bytes>> {
+        let found = link.context.get_stream(&self.stream).await;
+        let stream = found.map_err(|error| match link::answer_to_get(&error) {
+            Some(answer) if answer.error_code() == ErrorCode::STREAM_NOT_FOUND => self.removed(),
+            answer => link::refused(&self.server, error, answer),
+        })?;
+        self.check_identity(stream.cached_info())?;
+        match stream.get_raw_message(sequence).await {
+            Ok(message) => Ok(Some(message.payload)),
+            Err(error) => match error.kind() {
+                RawMessageErrorKind::NoMessageFound => Ok(None),
+                _ => Err(self.server.unavailable(error)),
+            },
+        }
+    }
+
+    /// Whether the stream is the one that was opened first.
+    fn check_identity(&self, info: &Info) -> Result<()> {
+        let identity = info.created.unix_timestamp_nanos();
+        match *self.identity.get_or_init(|| identity) == identity {
+            true => Ok(()),
+            false => Err(Error::Corrupt(format!(
+                "the stream `{}` at {} was removed and created anew; what it held is gone",
+                self.stream, self.server.shown
+            ))),
+        }
+    }
+
+    fn removed(&self) -> Error {
+        Error::Corrupt(format!(
+            "the stream `{}` was removed from {}; restore it, or restart to begin a new log",
+            self.stream, self.server.shown
+        ))
+    }
+
     fn config(&self) -> Config {
         Config {
             name: self.stream.clone(),
@@ -191,8 +223,8 @@ impl Nats {
             max_message_size: -1,
             max_consumers: -1,
             num_replicas: self.replicas,
-            deny_delete: true,
-            deny_purge: true,
+            // Not `deny_delete` and `deny_purge`, which cannot be taken back: whoever owns the log
+            // must be able to trim it one day.
             ..Config::default()
         }
     }
@@ -219,39 +251,63 @@ impl Nats {
         self.newest.fetch_max(sequence, Ordering::Relaxed);
     }
 
+    /// Whether messages could be appended, without appending any: a user may be allowed to look at
+    /// the stream and not to publish to it.
+    async fn try_append(&self) -> Result<()> {
+        let link = self.link().await?;
+        let publish = PublishMessage::build().expected_last_sequence(SEQUENCE_NEVER);
+        let tried = async {
+            let sent = link.context.send_publish(self.subject.clone(), publish);
+            let answer = sent.await.map_err(|error| self.unpublished(&error))?;
+            match answer.await {
+                Err(error) if error.kind() == PublishErrorKind::WrongLastSequence => Ok(()),
+                Err(error) => Err(self.unpublished(&error)),
+                Ok(_) => Err(self.server.unavailable("it takes what it must not take")),
+            }
+        };
+        link.alive(&self.server, tried).await
+    }
+
     /// Publishes all on one connection, which keeps their order, and awaits every answer.
     async fn publish(&self, link: &Link, messages: Vec<Bytes>) -> Result<()> {
         let mut unanswered = VecDeque::with_capacity(messages.len().min(UNANSWERED_MESSAGES_MAX));
         let mut unanswered_bytes = 0;
         for message in messages {
             let bytes = message.len();
+            let after = self.newest.load(Ordering::Relaxed);
             let publish = link.context.publish(self.subject.clone(), message);
             let answer = publish.await.map_err(|error| self.unpublished(&error))?;
-            unanswered.push_back((answer, bytes));
+            unanswered.push_back((answer, after, bytes));
             unanswered_bytes += bytes;
             while unanswered.len() >= UNANSWERED_MESSAGES_MAX
                 || unanswered_bytes > UNANSWERED_BYTES_MAX
             {
-                let Some((answer, bytes)) = unanswered.pop_front() else {
+                let Some((answer, after, bytes)) = unanswered.pop_front() else {
                     break;
                 };
-                self.note(
-                    answer
-                        .await
-                        .map_err(|error| self.unpublished(&error))?
-                        .sequence,
-                );
+                self.published(answer, after).await?;
                 unanswered_bytes -= bytes;
             }
         }
-        for (answer, _) in unanswered {
-            self.note(
-                answer
-                    .await
-                    .map_err(|error| self.unpublished(&error))?
-                    .sequence,
-            );
+        for (answer, after, _) in unanswered {
+            self.published(answer, after).await?;
         }
+        Ok(())
+    }
+
+    /// Awaits the answer to a message that was published when the log ended at `after` or later.
+    async fn published(&self, answer: PublishAckFuture, after: u64) -> Result<()> {
+        let answer = answer.await.map_err(|error| self.unpublished(&error))?;
+        if answer.sequence <= after {
+            let at = answer.sequence;
+            return Err(Error::Corrupt(format!(
+                "the stream `{}` at {} took a message at {at}, where others were acknowledged or \
+                 read before, up to {after}: it was removed and created anew, or put back from an \
+                 older copy; restore it, or restart to go on with what the server has",
+                self.stream, self.server.shown
+            )));
+        }
+        self.note(answer.sequence);
         Ok(())
     }
 
@@ -313,6 +369,14 @@ impl SharedLog for Nats {
             }
             read
         })
+    }
+
+    fn find(&self, sequence: u64) -> BoxFuture<'_, Result<Option<Bytes>>> {
+        Box::pin(self.answered(async move {
+            let link = self.link().await?;
+            let finding = self.find_one(&link, sequence);
+            link.alive(&self.server, finding).await
+        }))
     }
 
     fn end(&self) -> BoxFuture<'_, Result<u64>> {

@@ -7,10 +7,12 @@
 mod encrypted;
 mod facts;
 mod link;
+mod pooler;
 #[cfg(test)]
 mod tests;
 
 use std::fmt;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -72,10 +74,12 @@ pub(crate) async fn connect(url: Url) -> Result<Arc<dyn SharedLog>> {
         // A namespace has no quotes, but may have capital letters and `-`.
         log: format!("\"{log}\""),
         end: format!("\"{end}\""),
+        is_made: AtomicBool::new(false),
     };
     let (link, facts) = Link::open(&place).await?;
     Ok(Arc::new(Postgres {
         facts: Mutex::new(facts),
+        newest: AtomicU64::new(0),
         writer: Standing::new(link),
         reading: tokio::sync::Mutex::new(Reading::default()),
         place,
@@ -92,11 +96,15 @@ struct Place {
     log: String,
     /// The table of its counter, quoted.
     end: String,
+    /// Whether the tables were there once: then they are not made again.
+    is_made: AtomicBool,
 }
 
 struct Postgres {
     place: Place,
     facts: Mutex<Facts>,
+    /// The highest number that was acknowledged or read here.
+    newest: AtomicU64,
     /// For everything but reading; requests follow each other without waiting for answers.
     writer: Standing<Link>,
     reading: tokio::sync::Mutex<Reading>,
@@ -158,21 +166,31 @@ impl Postgres {
         let server = &self.place.server;
         let bodies: Vec<&[u8]> = part.iter().map(AsRef::as_ref).collect();
         let channel = self.place.channel.as_str();
+        let known = signed(self.newest.load(Ordering::Relaxed));
         let rows = link
-            .query(server, &link.append, &[&bodies, &channel])
+            .query(server, &link.append, &[&bodies, &channel, &known])
             .await?;
-        let appended: i64 = match rows.first() {
-            Some(row) => column(server, row, 1)?,
-            None => 0,
+        let (appended, last): (i64, Option<i64>) = match rows.first() {
+            Some(row) => (column(server, row, 1)?, column(server, row, 2)?),
+            None => (0, None),
         };
-        match usize::try_from(appended) == Ok(part.len()) {
-            true => Ok(()),
-            false => Err(Error::Corrupt(format!(
-                "the table {} has lost its row, which counts the messages; restore it, or start \
-                 with another namespace",
+        match last {
+            Some(last) if usize::try_from(appended) == Ok(part.len()) => {
+                self.note(unsigned(last));
+                Ok(())
+            }
+            _ => Err(Error::Corrupt(format!(
+                "the table {} counts fewer messages than the {known} that were acknowledged, or \
+                 none: it was emptied, removed or put back from an older backup; restore the \
+                 tables, or restart to go on with what the server has",
                 self.place.end
             ))),
         }
+    }
+
+    /// Notes that a message was acknowledged or read.
+    fn note(&self, sequence: u64) {
+        self.newest.fetch_max(sequence, Ordering::Relaxed);
     }
 
     async fn read_on(
@@ -211,7 +229,11 @@ impl Postgres {
             reading.is_behind = true;
         }
         reading.link = Some(link);
-        Ok(reading.cursor.take(bytes_max))
+        let taken = reading.cursor.take(bytes_max);
+        if let Some(last) = taken.last() {
+            self.note(last.sequence);
+        }
+        Ok(taken)
     }
 
     /// A connection for reading, to a server that still has what was read.
@@ -221,14 +243,27 @@ impl Postgres {
         let listen = format!("LISTEN \"{}\"", self.place.channel);
         link.run(server, &listen).await?;
         if let Some(witness) = cursor.witness {
-            let text = format!("SELECT body FROM {} WHERE sequence = $1", self.place.log);
-            let sequence = signed(witness.sequence);
-            let rows = link.query(server, &text, &[&sequence]).await?;
-            let body = rows.first().map(|row| column::<&[u8]>(server, row, 0));
-            let body = body.map(|body| body.map(Bytes::copy_from_slice));
-            witness.check(body.transpose()?)?;
+            witness.check(self.find_on(&link, witness.sequence).await?)?;
         }
         Ok(link)
+    }
+
+    async fn find_on(&self, link: &Link, sequence: u64) -> Result<Option<Bytes>> {
+        let server = &self.place.server;
+        let text = format!("SELECT body FROM {} WHERE sequence = $1", self.place.log);
+        let rows = link.query(server, &text, &[&signed(sequence)]).await?;
+        let body = rows.first().map(|row| column::<&[u8]>(server, row, 0));
+        let body = body.map(|body| body.map(Bytes::copy_from_slice));
+        body.transpose()
+    }
+
+    async fn find_one(&self, sequence: u64) -> Result<Option<Bytes>> {
+        let link = self.writer().await?;
+        let found = self.find_on(&link, sequence).await;
+        if found.is_err() {
+            self.writer.give_up(&link).await;
+        }
+        found
     }
 
     /// Fetches what is there.
@@ -285,6 +320,8 @@ impl Postgres {
         let removed = link.run(server, &text).await;
         // The next one makes the tables again.
         self.writer.give_up(&link).await;
+        self.place.is_made.store(false, Ordering::Relaxed);
+        self.newest.store(0, Ordering::Relaxed);
         *reading = Reading::default();
         removed
     }
@@ -325,6 +362,10 @@ impl SharedLog for Postgres {
         patience: Duration,
     ) -> BoxFuture<'_, Result<Vec<Message>>> {
         self.read_on(from, bytes_max, patience).boxed()
+    }
+
+    fn find(&self, sequence: u64) -> BoxFuture<'_, Result<Option<Bytes>>> {
+        self.find_one(sequence).boxed()
     }
 
     fn end(&self) -> BoxFuture<'_, Result<u64>> {

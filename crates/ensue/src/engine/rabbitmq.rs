@@ -220,6 +220,22 @@ impl SharedLog for Log {
         Box::pin(self.while_open(self.read_on(from, bytes_max, patience)))
     }
 
+    fn find(&self, sequence: u64) -> BoxFuture<'_, Result<Option<Bytes>>> {
+        Box::pin(self.while_open(self.ask(async move |session, until| {
+            let (server, queue) = (&self.server, &self.queue);
+            // The log's end tells that it is there at all, and that the message is not waited for.
+            let end = ending::end(session, server, queue, until).await?;
+            let now = Birth::again(session, server, queue, until).await?;
+            self.birth.check(&now, server, sequence)?;
+            if sequence >= end {
+                return Ok(None);
+            }
+            let found = ending::at(session, server, queue, sequence, until).await?;
+            let is_it = found.offset == sequence && found.birth.is_none();
+            Ok(is_it.then_some(found.body))
+        })))
+    }
+
     fn end(&self) -> BoxFuture<'_, Result<u64>> {
         Box::pin(self.while_open(self.ask(async |session, until| {
             ending::end(session, &self.server, &self.queue, until).await

@@ -15,6 +15,7 @@ mod link;
 mod tests;
 
 use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -54,10 +55,14 @@ const REPLICAS_MAX: u32 = 64;
 /// How long replicas may take: less than the answer itself.
 const REPLICAS_MILLIS_MAX: u64 = 4_000;
 
-/// Appends a message. Nothing is ever removed, so that the length is the last number. Formatted
-/// because Lua would round large numbers.
+/// Appends a message. Nothing is ever removed, so that the length is the last number: a stream that
+/// is shorter than it was known to be is another one, or has lost some. Formatted because Lua would
+/// round large numbers.
 const APPEND: &str = "
 local number = redis.call('XLEN', KEYS[1]) + 1
+if number <= tonumber(ARGV[2]) then
+  return redis.error_reply('ENSUELOST ' .. string.format('%.0f', number - 1))
+end
 return redis.call('XADD', KEYS[1], string.format('%.0f-0', number), 'm', ARGV[1])";
 
 /// Does what appending does, with an id that no entry can have.
@@ -120,6 +125,7 @@ pub(crate) async fn connect(url: Url) -> Result<Arc<dyn SharedLog>> {
     link.try_append(&place).await?;
     Ok(Arc::new(Redis {
         facts: Mutex::new(facts),
+        newest: AtomicU64::new(0),
         writer: Standing::new(link),
         reading: tokio::sync::Mutex::new(Reading::default()),
         place,
@@ -139,6 +145,8 @@ struct Place {
 struct Redis {
     place: Place,
     facts: Mutex<Facts>,
+    /// The highest number that was acknowledged or read here.
+    newest: AtomicU64,
     /// For everything but reading; requests follow each other without waiting for answers.
     writer: Standing<Link>,
     reading: tokio::sync::Mutex<Reading>,
@@ -197,7 +205,11 @@ impl Redis {
             "append less at once, or keep large payloads elsewhere",
         )?;
         for part in parts(&messages, SENT_MESSAGES_MAX, SENT_BYTES_MAX) {
-            let append = |message: &Bytes| self.place.script(APPEND, &[message]);
+            let known = self.newest.load(Ordering::Relaxed).to_string();
+            let append = |message: &Bytes| {
+                let arguments: [&[u8]; 2] = [message, known.as_bytes()];
+                self.place.script(APPEND, &arguments)
+            };
             let mut commands: Vec<_> = part.iter().map(append).collect();
             // Counts what this connection has written so far.
             if self.place.replicas > 0 {
@@ -206,11 +218,19 @@ impl Redis {
                 commands.push(wait);
             }
             let answers = self.ask(commands).await?;
+            for answer in answers.iter().take(part.len()) {
+                self.note(sequence_in(answer).ok_or_else(|| strange(&self.place.server))?);
+            }
             if self.place.replicas > 0 {
                 self.check_replicas(answers.last())?;
             }
         }
         Ok(())
+    }
+
+    /// Notes that a message was acknowledged or read.
+    fn note(&self, sequence: u64) {
+        self.newest.fetch_max(sequence, Ordering::Relaxed);
     }
 
     fn check_replicas(&self, answer: Option<&Value>) -> Result<()> {
@@ -252,21 +272,34 @@ impl Redis {
             self.wait(&link, reading, patience).await?;
         }
         reading.link = Some(link);
-        Ok(reading.cursor.take(bytes_max))
+        let taken = reading.cursor.take(bytes_max);
+        if let Some(last) = taken.last() {
+            self.note(last.sequence);
+        }
+        Ok(taken)
     }
 
     /// A connection for reading, to a server that still has what was read.
     async fn reader(&self, cursor: &Cursor) -> Result<Link> {
         let link = self.open().await?;
         if let Some(witness) = cursor.witness {
-            let mut range = redis::cmd("XRANGE");
-            range.arg(&self.place.log);
-            range.arg(witness.sequence).arg(witness.sequence);
+            let range = self.place.range(witness.sequence);
             let answer = link.ask_one(&self.place.server, range, ANSWER).await?;
-            let found = self.messages(answer)?.into_iter().next();
-            witness.check(found.map(|message| message.body))?;
+            witness.check(self.first_of(answer)?)?;
         }
         Ok(link)
+    }
+
+    /// The body of the first of some entries.
+    fn first_of(&self, entries: Value) -> Result<Option<Bytes>> {
+        let first = self.messages(entries)?.into_iter().next();
+        Ok(first.map(|message| message.body))
+    }
+
+    async fn find_one(&self, sequence: u64) -> Result<Option<Bytes>> {
+        let answers = self.ask(vec![self.place.range(sequence)]).await?;
+        let entries = answers.into_iter().next();
+        self.first_of(entries.ok_or_else(|| strange(&self.place.server))?)
     }
 
     /// Fetches what is there.
@@ -364,14 +397,37 @@ fn message(entry: Value) -> Option<Message> {
     let Value::BulkString(body) = body else {
         return None;
     };
-    let sequence = std::str::from_utf8(&id).ok()?.strip_suffix("-0")?;
     Some(Message {
-        sequence: sequence.parse().ok()?,
+        sequence: sequence_of(&id)?,
         body: body.into(),
     })
 }
 
+/// The sequence number in the id of an entry.
+fn sequence_of(id: &[u8]) -> Option<u64> {
+    std::str::from_utf8(id)
+        .ok()?
+        .strip_suffix("-0")?
+        .parse()
+        .ok()
+}
+
+/// The sequence number in the answer to an append.
+fn sequence_in(answer: &Value) -> Option<u64> {
+    match answer {
+        Value::BulkString(id) => sequence_of(id),
+        _ => None,
+    }
+}
+
 impl Place {
+    /// The entry with this number, if there is one.
+    fn range(&self, sequence: u64) -> Cmd {
+        let mut range = redis::cmd("XRANGE");
+        range.arg(&self.log).arg(sequence).arg(sequence);
+        range
+    }
+
     /// A script over the log. It is sent each time: it is short, and a server that has started anew
     /// knows no scripts.
     fn script(&self, script: &str, arguments: &[impl AsRef<[u8]>]) -> Cmd {
@@ -408,6 +464,10 @@ impl SharedLog for Redis {
         self.read_on(from, bytes_max, patience).boxed()
     }
 
+    fn find(&self, sequence: u64) -> BoxFuture<'_, Result<Option<Bytes>>> {
+        self.find_one(sequence).boxed()
+    }
+
     fn end(&self) -> BoxFuture<'_, Result<u64>> {
         self.ends().boxed()
     }
@@ -421,6 +481,7 @@ impl SharedLog for Redis {
             let mut delete = redis::cmd("UNLINK");
             delete.arg(&self.place.log);
             self.ask(vec![delete]).await?;
+            self.newest.store(0, Ordering::Relaxed);
             *self.reading.lock().await = Reading::default();
             Ok(())
         }

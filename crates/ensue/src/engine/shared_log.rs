@@ -88,10 +88,11 @@ pub(crate) trait SharedLog: fmt::Debug + Send + Sync + 'static {
 
     /// Appends messages, in this order and in as few round trips as the server allows; they are
     /// durable, as far as the server's settings go, when it returns. It never splits or joins
-    /// messages.
+    /// messages, and never begins a new log where one was that has been read or appended to.
     ///
     /// # Errors
-    /// After one, some of the messages may be in the log, or come to be in it a little later; not
+    /// [`Error::Corrupt`](crate::Error::Corrupt) when the server has less than was acknowledged, as
+    /// far as it can tell. After any other one, some of the messages may be in the log, or come to be in it a little later; not
     /// necessarily the first ones. The caller appends all of them again: readers recognise what
     /// comes twice.
     fn append(&self, messages: Vec<Bytes>) -> BoxFuture<'_, Result<()>>;
@@ -110,6 +111,15 @@ pub(crate) trait SharedLog: fmt::Debug + Send + Sync + 'static {
         bytes_max: usize,
         patience: Duration,
     ) -> BoxFuture<'_, Result<Vec<Message>>>;
+
+    /// The message with this sequence number, as the server has it now; `None` when it has none
+    /// there. Reading goes on where it was. This is how a log is told from another that took its
+    /// place, and from itself after a loss.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`](crate::Error::Unavailable); [`Error::Corrupt`](crate::Error::Corrupt)
+    /// when the log was removed.
+    fn find(&self, sequence: u64) -> BoxFuture<'_, Result<Option<Bytes>>>;
 
     /// The sequence number after the newest message; 0 when there is none.
     fn end(&self) -> BoxFuture<'_, Result<u64>>;

@@ -6,7 +6,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use ensue_log as log;
 
 use super::core::{Core, Terms};
-use super::failure;
 use super::fetch::blocking;
 use super::outgoing::{Outgoing, Said, light};
 use super::record::{self, Cell, Change};
@@ -76,7 +75,7 @@ impl Claim {
             match outcome {
                 Ok(submitted) => break submitted,
                 Err(Refusal::Log(log::SubmitError::Full(_))) => room.wait().await,
-                Err(Refusal::Log(error)) => return Err(failure::of_submit(error)),
+                Err(Refusal::Log(error)) => return Err(shared.refused(error)),
                 Err(Refusal::Engine(error)) => return Err(error),
             }
         };

@@ -27,10 +27,30 @@ pub(super) struct Process {
     pub(super) counter: u64,
     /// For people.
     pub(super) name: String,
+    /// How long it may be silent, in microseconds.
+    #[serde(default)]
+    pub(super) lease_micros: u64,
+    /// Whoever shows the secret that this is the seal of has its place: it is gone.
+    #[serde(default)]
+    seal: Option<Seal>,
 }
 
 /// Who wrote a frame: the two halves of a random number of 128 bits.
 pub(super) type Writer = (u64, u64);
+
+/// What only the directory of a process's copy holds: the two halves of a random number.
+pub(super) type Secret = (u64, u64);
+
+/// What the log holds of a secret.
+pub(super) type Seal = (u64, u64);
+
+/// The seal of a secret, from which the secret cannot be told: the UUID of version 5 (SHA-1).
+pub(super) fn seal_of(secret: Secret) -> Seal {
+    /// Random, never to be changed: what processes write depends on it.
+    const SEALS: uuid::Uuid = uuid::uuid!("5d0c3a6e-9a43-4a57-8f0b-6a2f1b7d9e14");
+    let secret = uuid::Uuid::from_u64_pair(secret.0, secret.1);
+    uuid::Uuid::new_v5(&SEALS, secret.as_bytes()).as_u64_pair()
+}
 
 /// The last frame of the shared log that is in this one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -55,14 +75,25 @@ impl Cluster {
         self.seed
     }
 
-    pub(super) fn open(&mut self, position: u64, opened: &Opened) {
+    /// A process opens; those whose secrets it shows are gone. Whether there were any.
+    pub(super) fn open(&mut self, position: u64, opened: &Opened) -> bool {
         self.seed.get_or_insert(opened.writer.0);
+        let before = self.processes.len();
+        if !opened.follows.is_empty() {
+            let seals: Vec<Seal> = opened.follows.iter().copied().map(seal_of).collect();
+            let is_gone = |process: &Process| process.seal.is_some_and(|it| seals.contains(&it));
+            self.processes.retain(|_, process| !is_gone(process));
+        }
+        let has_followed = self.processes.len() < before;
         let process = Process {
             writer: opened.writer,
             counter: 0,
             name: opened.name.clone(),
+            lease_micros: opened.lease_micros,
+            seal: opened.seal,
         };
         self.processes.insert(position, process);
+        has_followed
     }
 
     pub(super) fn remove(&mut self, boot: u64) {
@@ -87,6 +118,10 @@ impl Cluster {
         self.processes.contains_key(&boot)
     }
 
+    pub(super) fn get(&self, boot: u64) -> Option<&Process> {
+        self.processes.get(&boot)
+    }
+
     pub(super) fn iter(&self) -> impl Iterator<Item = (u64, &Process)> {
         self.processes
             .iter()
@@ -97,10 +132,6 @@ impl Cluster {
 /// What the shared log's fold asks.
 #[cfg(feature = "distributed")]
 impl Cluster {
-    pub(super) fn get(&self, boot: u64) -> Option<&Process> {
-        self.processes.get(&boot)
-    }
-
     pub(super) fn of_writer(&self, writer: Writer) -> Option<(u64, &Process)> {
         self.iter().find(|(_, process)| process.writer == writer)
     }

@@ -48,6 +48,9 @@ pub(super) struct Core {
     /// Where batches go instead of the log, if it is the replica of a shared one.
     #[cfg(feature = "distributed")]
     pub(super) outbox: Option<Outbox>,
+    /// Set when another process has taken the place of this one, which lives.
+    #[cfg(feature = "distributed")]
+    pub(super) usurped: Option<crate::error::Error>,
 }
 
 /// A batch with control records on its way to the disk.
@@ -86,6 +89,8 @@ impl Core {
             schedules_changed: Arc::default(),
             #[cfg(feature = "distributed")]
             outbox: None,
+            #[cfg(feature = "distributed")]
+            usurped: None,
         }
     }
 
@@ -183,7 +188,14 @@ impl Core {
     #[cfg(feature = "distributed")]
     fn follow_shares(&mut self, change: &Change, now: Timestamp) {
         match change {
-            Change::Opened(_) => self.schedules_changed.notify_one(),
+            Change::Opened(opened) => {
+                self.schedules_changed.notify_one();
+                if let Some(outbox) = &self.outbox
+                    && let Err(why) = outbox.check_followed(&opened.name, &opened.follows)
+                {
+                    self.usurped.get_or_insert(why);
+                }
+            }
             Change::Gone(gone) => {
                 self.schedules_changed.notify_one();
                 if gone.boot == self.boot && gone.counter.is_some() {
@@ -212,20 +224,20 @@ impl Core {
         for name in names {
             self.fence(&name);
         }
-        let opened = super::replica::opening();
         if let Some(outbox) = &mut self.outbox {
-            outbox.rename(opened.writer);
+            outbox.rename();
         }
-        self.introduce(opened);
+        self.introduce();
     }
 
     /// Says that this process works on the log, before anything else that it says.
     #[cfg(feature = "distributed")]
-    pub(super) fn introduce(&mut self, opened: super::record::Opened) -> Option<Submission> {
-        let opened = Change::Opened(opened);
+    pub(super) fn introduce(&mut self) -> Option<Submission> {
+        let outbox = self.outbox.as_mut()?;
+        let opened = Change::Opened(outbox.opening());
         let mut batch = log::Batch::new();
         opened.push_to(&mut batch).ok()?;
-        let ticket = self.outbox.as_mut()?.push_first(batch);
+        let ticket = outbox.push_first(batch);
         let submitted = Submission::Shared(ticket);
         self.pending.push_front(Pending {
             submitted: submitted.clone(),

@@ -144,6 +144,7 @@ async fn fire_schedules(shared: Weak<Shared>) {
             // Whoever led before has appended them, or they were moved or cancelled.
             Err(Error::Overtaken { .. }) => continue,
             Err(Error::Closed | Error::Stopped(_)) => return,
+            Err(_) if shared.upgrade().is_none_or(|shared| shared.is_halted()) => return,
             Err(error) => {
                 tracing::warn!(%error, "cannot append scheduled events, trying again");
                 clock.sleep(REFUSED_WAIT).await;

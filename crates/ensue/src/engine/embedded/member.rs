@@ -346,7 +346,7 @@ impl EmbeddedMember {
             group: self.group.clone(),
             member: self.id,
         });
-        match self.shared.record(vec![left]).await {
+        match self.shared.record_timely(vec![left]).await {
             // Closing the engine has made it leave already.
             Err(Error::Closed) => Ok(()),
             outcome => outcome,

@@ -169,7 +169,7 @@ impl Shared {
                     return Ok(count);
                 }
                 Err(log::SubmitError::Full(_)) => room.wait().await,
-                Err(error) => return Err(failure::of_submit(error)),
+                Err(error) => return Err(self.refused(error)),
             }
         }
     }

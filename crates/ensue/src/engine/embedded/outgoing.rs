@@ -8,7 +8,6 @@ use hashbrown::HashMap;
 use super::ahead::Fate;
 use super::binary::Binary;
 use super::core::{Core, Terms};
-use super::failure;
 use super::record::{self, Cancelled, Change, Scheduled};
 use super::shared::Shared;
 use super::submission::Submission;
@@ -362,7 +361,7 @@ impl Shared {
             match outcome {
                 Ok(submitted) => return Ok(submitted),
                 Err(log::SubmitError::Full(refused)) => batch = refused,
-                Err(error) => return Err(failure::of_submit(error)),
+                Err(error) => return Err(self.refused(error)),
             }
             room.wait().await;
         }
@@ -386,7 +385,7 @@ impl Shared {
             match outcome {
                 Ok(submitted) => return Ok(submitted),
                 Err(log::SubmitError::Full(batch)) => outgoing.batch = batch,
-                Err(error) => return Err(failure::of_submit(error)),
+                Err(error) => return Err(self.refused(error)),
             }
             room.wait().await;
         }

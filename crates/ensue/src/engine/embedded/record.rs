@@ -20,7 +20,7 @@
 //! | 9 | `_ensue.schedules` | its name | an event was scheduled; the body holds it |
 //! | 10 | `_ensue.schedules` | empty | scheduled events were appended |
 //! | 11 | `_ensue.schedules` | empty | scheduled events were cancelled |
-//! | 12 | `_ensue.processes` | empty | a process joined those that share the log |
+//! | 12 | `_ensue.processes` | empty | a process joined those that share the log; those before it in its directory are gone |
 //! | 13 | `_ensue.processes` | empty | a process is gone: it said so, or others did |
 //! | 14 | `_ensue.groups` | group | a process gave slots of the group away |
 //! | 15 | `_ensue.processes` | empty | a frame of the shared log ended here |
@@ -35,7 +35,7 @@ use ensue_log as log;
 use serde::{Deserialize, Serialize};
 
 use super::binary::Binary;
-use super::cluster::Writer;
+use super::cluster::{Seal, Secret, Writer};
 use super::group::Group;
 use super::ranges::Settled;
 use crate::engine::DeathCause;
@@ -253,6 +253,15 @@ pub(super) struct Opened {
     pub(super) writer: Writer,
     /// For people.
     pub(super) name: String,
+    /// How long it may be silent, in microseconds.
+    #[serde(default)]
+    pub(super) lease_micros: u64,
+    /// The seal of its secret (`replica::succession`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) seal: Option<Seal>,
+    /// The secrets of the processes before it in its directory, which have ended.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) follows: Vec<Secret>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

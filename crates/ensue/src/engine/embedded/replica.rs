@@ -26,6 +26,9 @@
 //! (`admit`), however late it wakes up. This is the fencing token of Kleppmann's "How to do
 //! distributed locking", with the log's order as the token.
 //!
+//! A process that follows a killed one in its directory need not wait for that: it proves that the
+//! other has ended (`succession`).
+//!
 //! # What it costs
 //!
 //! Every process reads everything that is written in the namespace and keeps it on its own disk:
@@ -36,15 +39,17 @@
 mod directory;
 mod fold;
 mod frame;
+mod guard;
 mod lease;
 mod outbox;
 mod send;
+mod succession;
 #[cfg(test)]
 mod tests;
 mod ticket;
 
 use std::collections::HashMap;
-use std::sync::atomic::AtomicI64;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -52,9 +57,9 @@ use ensue_log as log;
 use futures_util::future::BoxFuture;
 use tokio::sync::{Notify, watch};
 
-use super::cluster::Writer;
+use super::cluster::{Process, Writer};
 use super::core::{Core, Terms};
-use super::record::{Change, Gone, Left, Opened};
+use super::record::{Change, Gone, Left};
 use super::shared::Shared;
 use super::{Embedded, Settings, failure, fetch};
 use crate::engine::shared_log::{Server, SharedLog};
@@ -114,7 +119,9 @@ const SEGMENT_BYTES: u64 = 8 * 1024 * 1024;
 const RETRY_WAIT_MAX: Duration = Duration::from_secs(2);
 /// How long closing waits for a server that is away: what was not said by then is left to the
 /// lease.
-const FAREWELL: Duration = Duration::from_secs(5);
+pub(super) const FAREWELL: Duration = Duration::from_secs(5);
+/// How long the connections to a server may take to end.
+const HANG_UP: Duration = Duration::from_secs(2);
 
 /// What a replica has beside the engine that works on it.
 #[derive(Debug)]
@@ -127,13 +134,22 @@ pub(super) struct Replica {
     heard: Mutex<Heard>,
     work: Arc<Notify>,
     drained: watch::Receiver<u64>,
+    /// The time of the last frame that was in the copy when it was opened.
+    copied: i64,
+}
+
+/// How long ago a time in microseconds since the Unix epoch is.
+fn since(time: i64, now: i64) -> Duration {
+    Duration::from_micros(u64::try_from(now.saturating_sub(time)).unwrap_or(0))
 }
 
 /// What was heard of the server and of other processes, and when.
 #[derive(Debug)]
 struct Heard {
     /// When each process was last heard of.
-    writers: HashMap<Writer, Instant>,
+    writers: HashMap<Writer, Last>,
+    /// When this process had read everything that was there when it opened.
+    up_to_date: Option<Instant>,
     /// Since when everything there was has been read, without a pause.
     current: Instant,
     /// When the last read ended.
@@ -142,6 +158,15 @@ struct Heard {
     wrote: Instant,
     /// Why the server cannot be reached, if it cannot.
     trouble: Option<String>,
+}
+
+/// When a process was last heard of.
+#[derive(Clone, Copy, Debug)]
+struct Last {
+    /// When the message was read.
+    at: Instant,
+    /// When its writer wrote it, by the writer's clock, in microseconds since the Unix epoch.
+    time: i64,
 }
 
 impl Replica {
@@ -153,7 +178,30 @@ impl Replica {
     /// Whether the process was heard of after `since`.
     pub(super) fn has_heard(&self, writer: Writer, since: Instant) -> bool {
         let heard = self.heard().writers.get(&writer).copied();
-        heard.is_some_and(|at| at > since)
+        heard.is_some_and(|last| last.at > since)
+    }
+
+    /// Whether a process has been silent for its lease, as far as is known here at `now`. Others
+    /// may not have said yet that it is gone: for people, not for the fold.
+    ///
+    /// What it wrote before this process was up to date may be old: its own time tells. Later it
+    /// does not count, as the clocks of two machines differ.
+    pub(super) fn is_silent(&self, process: &Process, now: i64) -> bool {
+        let lease = match process.lease_micros {
+            0 => self.lease,
+            micros => Duration::from_micros(micros),
+        };
+        let heard = self.heard();
+        let Some(current_since) = heard.up_to_date else {
+            return false;
+        };
+        let silent = match heard.writers.get(&process.writer) {
+            Some(last) if last.at > current_since => last.at.elapsed(),
+            Some(last) => since(last.time, now).max(current_since.elapsed()),
+            // It wrote nothing after what the copy had when it was opened.
+            None => since(self.copied, now).max(current_since.elapsed()),
+        };
+        silent > lease
     }
 
     fn heard(&self) -> MutexGuard<'_, Heard> {
@@ -165,6 +213,23 @@ impl Replica {
         let mut drained = self.drained.clone();
         drained.mark_unchanged();
         drained
+    }
+
+    /// Completes when nothing comes any more, for good, with the reason.
+    pub(super) async fn halted(&self, shared: &Shared) -> Error {
+        let mut drained = self.drained.clone();
+        loop {
+            // Before looking, so that a halt that comes in between is seen.
+            drained.mark_unchanged();
+            if let Some(outbox) = &shared.core().outbox
+                && let Some(why) = outbox.halted()
+            {
+                return why.clone().into();
+            }
+            if drained.changed().await.is_err() {
+                return Error::Closed;
+            }
+        }
     }
 
     pub(super) fn trouble(&self) -> Option<String> {
@@ -213,13 +278,13 @@ async fn open_shared(
     let shared_log = patiently(&server, || (way.dial)(url.clone())).await?;
     let time = Arc::new(AtomicI64::new(0));
     let now = Instant::now();
-    let opened = opening();
-    let outbox = Outbox::new(opened.writer, shared_log.message_bytes_max());
+    let outbox = Outbox::new(lease, shared_log.message_bytes_max());
     let replica = Replica {
         work: outbox.work.clone(),
         drained: outbox.drained(),
         heard: Mutex::new(Heard {
             writers: HashMap::new(),
+            up_to_date: None,
             current: now,
             read: now,
             wrote: now,
@@ -229,27 +294,24 @@ async fn open_shared(
         server,
         lease,
         time,
+        copied: i64::MAX,
     };
     let shared = directory::open(&url, settings, replica, outbox).await?;
-    let opened = shared.core().introduce(opened).ok_or(Error::Closed)?;
+    let opened = shared.core().introduce().ok_or(Error::Closed)?;
     start(&shared);
     fold::start(&shared);
     send::start(&shared);
     lease::start(&shared);
+    guard::start(&shared);
     match opened.await {
-        Ok(_) => Ok(shared),
+        Ok(_) => {
+            shared.replica()?.heard().up_to_date = Some(Instant::now());
+            Ok(shared)
+        }
         Err(error) => {
             shared.stop_tasks();
             Err(error)
         }
-    }
-}
-
-/// What this process introduces itself with: a name that no other has.
-pub(super) fn opening() -> Opened {
-    Opened {
-        writer: uuid::Uuid::now_v7().as_u64_pair(),
-        name: format!("process {}", std::process::id()),
     }
 }
 
@@ -279,6 +341,13 @@ async fn patiently<'a, T>(
             {
                 tracing::warn!(server = at, reason, "the server is away, trying again");
                 pause.wait().await;
+            }
+            Err(Error::Unavailable { server: at, reason }) => {
+                let tried = server.connect_timeout;
+                return Err(Error::Unavailable {
+                    server: at,
+                    reason: format!("{reason}; it was tried for {tried:?} (`connect_timeout`)"),
+                });
             }
             outcome => return outcome,
         }
@@ -348,8 +417,32 @@ impl Shared {
         self.replica.as_ref().ok_or(Error::Closed)
     }
 
-    /// Says that all members left and that this process is gone.
-    pub(super) async fn say_farewell(self: &Arc<Self>) {
+    /// Says goodbye, closes the copy, lets go of the server: within a time that does not depend on
+    /// the server.
+    pub(super) async fn close_replica(self: &Arc<Self>) -> Result<()> {
+        let until = tokio::time::Instant::now() + FAREWELL;
+        // Whoever holds this may wait for a server that does not answer, and is told below.
+        let turn = tokio::time::timeout_at(until, self.turn.lock()).await;
+        if self.is_closed.swap(true, Ordering::AcqRel) {
+            // Somebody else closes it, and has the same time for it.
+            let _closed = tokio::time::timeout(2 * FAREWELL, self.turn.lock()).await;
+            return Ok(());
+        }
+        self.say_farewell(until).await;
+        let shared = self.clone();
+        let closed = fetch::blocking(move || shared.close()).await;
+        if let Ok(replica) = self.replica() {
+            let hanging_up = replica.shared_log.close();
+            if tokio::time::timeout(HANG_UP, hanging_up).await.is_err() {
+                tracing::warn!("the connections to the server do not end: they are left alone");
+            }
+        }
+        drop(turn);
+        closed
+    }
+
+    /// Says that all members left and that this process is gone, if that works until then.
+    async fn say_farewell(self: &Arc<Self>, until: tokio::time::Instant) {
         let mut changes = Vec::new();
         let boot = {
             let mut core = self.core();
@@ -372,7 +465,7 @@ impl Shared {
             core.submit(&self.log, batch, changes, Terms::default())
         };
         if let Ok(said) = said {
-            match tokio::time::timeout(FAREWELL, said).await {
+            match tokio::time::timeout_at(until, said).await {
                 Ok(Ok(_)) => {}
                 _ => tracing::warn!("could not say goodbye: the lease of this process will end"),
             }

@@ -13,7 +13,7 @@ use super::fetch::blocking;
 use super::record::Change;
 use super::refusals::Refusals;
 #[cfg(feature = "distributed")]
-use super::replica::Replica;
+use super::replica::{Outbox, Replica};
 use super::settings::Settings;
 use super::state::State;
 use super::submission::{Room, Submission};
@@ -176,11 +176,36 @@ impl Shared {
             match submit(batch) {
                 Ok(submitted) => return Ok(submitted),
                 Err(Refusal::Log(log::SubmitError::Full(refused))) => batch = refused,
-                Err(Refusal::Log(error)) => return Err(failure::of_submit(error)),
+                Err(Refusal::Log(error)) => return Err(self.refused(error)),
                 Err(Refusal::Engine(error)) => return Err(error),
             }
             room.wait().await;
         }
+    }
+
+    /// Whether nothing is taken any more, for good, because the shared log is not what it was.
+    #[cfg(feature = "distributed")]
+    pub(super) fn is_halted(&self) -> bool {
+        let core = self.core();
+        core.outbox.as_ref().is_some_and(Outbox::is_halted)
+    }
+
+    /// Nothing but closing ends an engine that owns its log.
+    #[cfg(not(feature = "distributed"))]
+    pub(super) fn is_halted(&self) -> bool {
+        false
+    }
+
+    /// The error of a batch that was not taken.
+    pub(super) fn refused(&self, error: log::SubmitError) -> Error {
+        #[cfg(feature = "distributed")]
+        if let log::SubmitError::Poisoned { .. } = error
+            && let Some(outbox) = &self.core().outbox
+            && let Some(why) = outbox.halted()
+        {
+            return why.clone().into();
+        }
+        failure::of_submit(error)
     }
 
     /// Submits control records alone, and waits until they are durable and applied.
@@ -189,6 +214,28 @@ impl Shared {
         submitted.await?;
         self.core().advance();
         Ok(())
+    }
+
+    /// As [`Self::record`], for those who must not wait for a server that does not answer: then
+    /// the records are on their way, or never come there, and the lease says what they say.
+    #[cfg(feature = "distributed")]
+    pub(super) async fn record_timely(self: &Arc<Self>, changes: Vec<Change>) -> Result<()> {
+        if self.replica.is_none() {
+            return self.record(changes).await;
+        }
+        match tokio::time::timeout(super::replica::FAREWELL, self.record(changes)).await {
+            Ok(outcome) => outcome,
+            Err(_) => {
+                tracing::warn!("could not say that a member left: its lease will end");
+                Ok(())
+            }
+        }
+    }
+
+    /// As [`Self::record`].
+    #[cfg(not(feature = "distributed"))]
+    pub(super) async fn record_timely(self: &Arc<Self>, changes: Vec<Change>) -> Result<()> {
+        self.record(changes).await
     }
 
     /// Submits control records alone.

@@ -48,11 +48,13 @@ impl State {
             }
             Change::Fired(fired) => self.schedules.fire(&fired.events),
             Change::Cancelled(cancelled) => self.schedules.cancel(&cancelled.names),
-            Change::Opened(opened) => self.cluster.open(position, opened),
+            Change::Opened(opened) => {
+                let has_followed = self.cluster.open(position, opened);
+                self.share_if(has_followed);
+            }
             Change::Gone(gone) => {
                 self.cluster.remove(gone.boot);
-                let groups = self.groups.values_mut();
-                groups.for_each(|group| group.share(&self.cluster));
+                self.share_if(true);
             }
             Change::Framed(framed) => self.cluster.framed(position, framed),
             Change::Migrating(migrating) => {
@@ -81,6 +83,12 @@ impl State {
                 group.share(&self.cluster);
             }
         }
+    }
+
+    /// Shares what the processes have that are gone among those that live, if some are.
+    fn share_if(&mut self, are_gone: bool) {
+        let groups = self.groups.values_mut().filter(|_| are_gone);
+        groups.for_each(|group| group.share(&self.cluster));
     }
 
     /// The bytes of state cells over all groups.

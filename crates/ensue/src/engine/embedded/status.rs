@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use ensue_log as log;
 
-use super::cluster::Cluster;
+use super::cluster::{Cluster, Process};
 use super::failure;
 use super::filter::Filter;
 use super::group::Group;
@@ -39,13 +39,15 @@ pub(super) fn of_engine(shared: &Shared) -> Result<EngineStatus> {
         // from it, or a group would look idle for a moment that never was.
         let log = shared.log.status();
         let end = log.durable.get();
+        let now = core.clock.now().as_micros();
+        let is_silent = |process: &Process| is_silent(shared, process, now);
         let groups: Vec<Counted> = core
             .state
             .groups
             .iter()
             .map(|(name, group)| {
                 let live = core.lives.get(name);
-                let mut counted = count(name, group, live, &core.state.cluster, end);
+                let mut counted = count(name, group, live, &core.state.cluster, end, &is_silent);
                 counted.status.refused = shared.refusals.of(name);
                 counted
             })
@@ -60,7 +62,7 @@ pub(super) fn of_engine(shared: &Shared) -> Result<EngineStatus> {
     Ok(EngineStatus {
         url: shared.settings.url.clone(),
         trouble: trouble(shared, log.poisoned),
-        durability: durability(log.durability).to_owned(),
+        durability: durability(durability_of(shared, log.durability)).to_owned(),
         first: Position::new(log.first.get()),
         end: Position::new(log.durable.get()),
         bytes: Some(log.disk_bytes),
@@ -73,6 +75,25 @@ pub(super) fn of_engine(shared: &Shared) -> Result<EngineStatus> {
 }
 
 #[cfg(not(feature = "distributed"))]
+fn durability_of(_: &Shared, own: log::Durability) -> log::Durability {
+    own
+}
+
+/// What is acknowledged is as durable as the server makes it: the copy can be made anew.
+#[cfg(feature = "distributed")]
+fn durability_of(shared: &Shared, own: log::Durability) -> log::Durability {
+    match shared
+        .replica
+        .as_ref()
+        .map(super::replica::Replica::is_durable)
+    {
+        None => own,
+        Some(true) => log::Durability::Sync,
+        Some(false) => log::Durability::Os,
+    }
+}
+
+#[cfg(not(feature = "distributed"))]
 fn trouble(_: &Shared, poisoned: Option<String>) -> Option<String> {
     poisoned
 }
@@ -82,6 +103,19 @@ fn trouble(_: &Shared, poisoned: Option<String>) -> Option<String> {
 fn trouble(shared: &Shared, poisoned: Option<String>) -> Option<String> {
     let replica = shared.replica.as_ref();
     poisoned.or_else(|| replica.and_then(super::replica::Replica::trouble))
+}
+
+#[cfg(not(feature = "distributed"))]
+fn is_silent(_: &Shared, _: &Process, _: i64) -> bool {
+    false
+}
+
+/// Whether a process has not been heard of for its lease: it is not shown as a member any more,
+/// also while nobody has said in the log that it is gone.
+#[cfg(feature = "distributed")]
+fn is_silent(shared: &Shared, process: &Process, now: i64) -> bool {
+    let replica = shared.replica.as_ref();
+    replica.is_some_and(|replica| replica.is_silent(process, now))
 }
 
 pub(super) fn durability(durability: log::Durability) -> &'static str {
@@ -111,12 +145,19 @@ pub(super) fn of_state(state: &State, view: &log::View) -> Result<Vec<GroupStatu
     let groups = state
         .groups
         .iter()
-        .map(|(name, group)| count(name, group, None, &state.cluster, end))
+        .map(|(name, group)| count(name, group, None, &state.cluster, end, &|_| false))
         .collect();
     with_lag(view, groups)
 }
 
-fn count(name: &str, group: &Group, live: Option<&Live>, cluster: &Cluster, end: u64) -> Counted {
+fn count(
+    name: &str,
+    group: &Group,
+    live: Option<&Live>,
+    cluster: &Cluster,
+    end: u64,
+    is_silent: &dyn Fn(&Process) -> bool,
+) -> Counted {
     let seats = live.map(|live| live.seats.as_slice()).unwrap_or_default();
     let member = |seat: &super::live::Seat| MemberStatus {
         id: seat.member,
@@ -128,7 +169,9 @@ fn count(name: &str, group: &Group, live: Option<&Live>, cluster: &Cluster, end:
     let read = live.filter(|_| !cluster.is_shared());
     let ready = read.map_or(0, |live| live.ready().count()) + group.lanes.ready(is_out);
     let elsewhere = group.sessions.iter().filter(|session| {
-        cluster.is_alive(session.boot) && !seats.iter().any(|it| it.member == session.member)
+        let process = cluster.get(session.boot);
+        process.is_some_and(|process| !is_silent(process))
+            && !seats.iter().any(|it| it.member == session.member)
     });
     let elsewhere = elsewhere.map(|session| MemberStatus {
         id: session.member,

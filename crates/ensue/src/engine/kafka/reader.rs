@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use bytes::Bytes;
 use tokio::time::Instant;
 
 use super::batch::{self, Broken, Fetched};
@@ -96,6 +97,19 @@ impl Kafka {
             self.note(last.sequence.saturating_add(1));
         }
         Ok(messages)
+    }
+
+    /// The message at an offset.
+    pub(super) async fn find_one(
+        &self,
+        connection: &mut Connection,
+        sequence: u64,
+    ) -> Result<Option<Bytes>> {
+        let mut at = sequence;
+        let fetched = self.fetch(connection, &mut at, 0, Duration::ZERO).await?;
+        let mut messages = fetched.messages.into_iter();
+        let found = messages.find(|message| message.sequence == sequence);
+        Ok(found.map(|message| message.body))
     }
 
     /// What is at or after `at`, which moves to the end when it is beyond it.

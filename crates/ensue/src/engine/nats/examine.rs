@@ -111,17 +111,29 @@ fn replication(info: &Info) -> Finding {
     }
 }
 
+/// The stream does not deny that messages are removed: NATS never takes that back, and such a stream
+/// only grows.
 fn permissions(info: &Info) -> Finding {
-    let is_guarded = info.config.deny_delete && info.config.deny_purge;
-    Finding {
-        aspect: "permissions".to_owned(),
-        found: match is_guarded {
-            true => "the stream denies that messages are removed".to_owned(),
-            false => "any user of the account may remove messages".to_owned(),
-        },
-        weakens: (!is_guarded).then(|| "a removed message stops every reader".into()),
-        advice: (!is_guarded).then(|| "set `deny_delete` and `deny_purge` on the stream".into()),
-    }
+    let denied = match (info.config.deny_delete, info.config.deny_purge) {
+        (true, true) => "`deny_delete` and `deny_purge`",
+        (true, false) => "`deny_delete`",
+        (false, true) => "`deny_purge`",
+        (false, false) => {
+            return Finding::well(
+                "permissions",
+                "the log may be read and appended to; users who may not remove its messages need \
+                 a user without `$JS.API.STREAM.DELETE`, `STREAM.PURGE` and `STREAM.MSG.DELETE`",
+            );
+        }
+    };
+    Finding::weak(
+        "permissions",
+        format!("the stream has {denied}, which NATS never unsets"),
+        "no promise, but the log can never be trimmed on the server: it grows until its disk is \
+         full",
+        "move to a new `namespace` with `ensue migrate` before the disk is full; streams made by \
+         this version have neither",
+    )
 }
 
 fn space(info: &Info, account: &Value) -> Finding {

@@ -1,7 +1,61 @@
-//! The suite of shared logs, on a current server and on the oldest one that is supported.
+//! The suite of shared logs, on a current server and on the oldest one that is supported; and what
+//! NATS alone does.
 
-use super::connect;
-use crate::engine::shared_log::tests::shared_log_tests;
+use async_nats::jetstream;
+
+use super::*;
+use crate::engine::shared_log::tests::{self, Bed, shared_log_tests};
 
 shared_log_tests!(nats, connect);
 shared_log_tests!(nats_oldest, connect);
+
+const SERVICE: &str = "nats";
+
+async fn administrator(bed: &Bed) -> jetstream::Context {
+    jetstream::new(async_nats::connect(bed.server()).await.unwrap())
+}
+
+async fn permissions(log: &dyn SharedLog) -> Finding {
+    let findings = log.examine().await.unwrap();
+    let mut findings = findings.into_iter();
+    findings.find(|it| it.aspect == "permissions").unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_can_be_trimmed_and_that_is_no_weakness() {
+    tests::shared(SERVICE, nats::open, async |bed| {
+        let log = bed.open().await;
+        log.append(vec![Bytes::from_static(b"x"); 3]).await.unwrap();
+        assert_eq!(permissions(&*log).await.weakens, None);
+        let context = administrator(bed).await;
+        let stream = format!("ensue-{}", bed.namespace());
+        let stream = context.get_stream(stream).await.unwrap();
+        assert!(stream.delete_message(1).await.unwrap());
+        assert_eq!(log.find(1).await.unwrap(), None);
+        stream.purge().await.unwrap();
+        assert_eq!(log.find(3).await.unwrap(), None);
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_that_denies_it_is_used_and_what_follows_is_said() {
+    tests::shared(SERVICE, nats::open, async |bed| {
+        let context = administrator(bed).await;
+        let config = Config {
+            name: format!("ensue-{}", bed.namespace()),
+            subjects: vec![format!("ensue.{}.log", bed.namespace())],
+            deny_delete: true,
+            deny_purge: true,
+            ..Config::default()
+        };
+        context.create_stream(config).await.unwrap();
+        let log = bed.open().await;
+        log.append(vec![Bytes::from_static(b"x")]).await.unwrap();
+        let found = permissions(&*log).await;
+        assert!(found.found.contains("deny_purge"), "{found:?}");
+        assert!(found.weakens.unwrap().contains("never be trimmed"));
+        assert!(found.advice.unwrap().contains("ensue migrate"));
+    })
+    .await;
+}

@@ -3,6 +3,7 @@
 use std::error::Error as _;
 use std::future::{Future, poll_fn};
 use std::io;
+use std::sync::atomic::Ordering;
 
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::watch;
@@ -17,7 +18,7 @@ use tokio_postgres::{
 
 use super::encrypted::Encryption;
 use super::facts::Facts;
-use super::{Place, Server};
+use super::{Place, Server, pooler};
 use crate::engine::shared_log::Address;
 use crate::engine::shared_log::socket::{self, ANSWER};
 use crate::error::{Error, Result};
@@ -48,8 +49,10 @@ impl Drop for Link {
 }
 
 /// A session that may turn out to be of no use.
-struct Session {
-    client: Client,
+pub(super) struct Session {
+    pub(super) client: Client,
+    /// Our end of the connection.
+    pub(super) port: u16,
     notices: watch::Receiver<u64>,
     driver: JoinHandle<()>,
 }
@@ -65,12 +68,13 @@ impl Link {
     async fn open_at(place: &Place, address: &Address) -> Result<(Self, Facts)> {
         let server = &place.server;
         let session = session(place, address).await?;
+        pooler::refuse(place, address, &session).await?;
         let client = &session.client;
         let facts = Facts::of(client, server).await?;
         facts.refuse(server)?;
         let failed = |error| failure(server, &error);
         client.batch_execute(SETTINGS).await.map_err(failed)?;
-        create(client, place).await.map_err(failed)?;
+        make(client, place).await?;
         let (append, fetch) = statements(place);
         let append = client.prepare(&append).await.map_err(failed)?;
         let fetch = client.prepare(&fetch).await.map_err(failed)?;
@@ -78,6 +82,7 @@ impl Link {
             client,
             notices,
             driver,
+            ..
         } = session;
         let link = Self {
             client,
@@ -147,7 +152,7 @@ async fn answer<T>(
     }
 }
 
-async fn session(place: &Place, address: &Address) -> Result<Session> {
+pub(super) async fn session(place: &Place, address: &Address) -> Result<Session> {
     let server = &place.server;
     let mut config = Config::new();
     config.application_name("ensue");
@@ -160,12 +165,14 @@ async fn session(place: &Place, address: &Address) -> Result<Session> {
         });
     }
     let stream = socket::open(server, address).await?;
+    let here = stream.local_addr();
+    let port = here.map_err(|error| server.unavailable(error))?.port();
     let failed = |error| failure(server, &error);
     Ok(match &place.encryption {
         None => {
             config.ssl_mode(SslMode::Disable);
             let (client, connection) = config.connect_raw(stream, NoTls).await.map_err(failed)?;
-            drive(client, connection)
+            drive(client, connection, port)
         }
         Some(encryption) => {
             config.ssl_mode(SslMode::Require);
@@ -175,12 +182,12 @@ async fn session(place: &Place, address: &Address) -> Result<Session> {
             };
             let connected = config.connect_raw(stream, encryption).await;
             let (client, connection) = connected.map_err(failed)?;
-            drive(client, connection)
+            drive(client, connection, port)
         }
     })
 }
 
-fn drive<S, T>(client: Client, mut connection: Connection<S, T>) -> Session
+fn drive<S, T>(client: Client, mut connection: Connection<S, T>, port: u16) -> Session
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
@@ -196,26 +203,36 @@ where
     });
     Session {
         client,
+        port,
         notices,
         driver,
     }
 }
 
 /// Makes the tables, unless they are there: whoever may not make tables may use some that others
-/// made.
+/// made. Those that were there once are not made again: what they held is gone with them.
+async fn make(client: &Client, place: &Place) -> Result<()> {
+    let failed = |error| failure(&place.server, &error);
+    if !are_there(client, place).await.map_err(failed)? {
+        if place.is_made.load(Ordering::Relaxed) {
+            return Err(gone(&place.server, format!("{} is not there", place.log)));
+        }
+        create(client, place).await.map_err(failed)?;
+    }
+    place.is_made.store(true, Ordering::Relaxed);
+    Ok(())
+}
+
+async fn are_there(client: &Client, place: &Place) -> Result<bool, tokio_postgres::Error> {
+    let asked = "SELECT to_regclass($1) IS NOT NULL AND to_regclass($2) IS NOT NULL";
+    let there = client.query_one(asked, &[&place.log, &place.end]).await?;
+    there.try_get(0)
+}
+
 async fn create(client: &Client, place: &Place) -> Result<(), tokio_postgres::Error> {
     let Place {
         log, end, channel, ..
     } = place;
-    let there = client
-        .query_one(
-            "SELECT to_regclass($1) IS NOT NULL AND to_regclass($2) IS NOT NULL",
-            &[log, end],
-        )
-        .await?;
-    if there.try_get(0)? {
-        return Ok(());
-    }
     // One at a time: making a table that somebody else makes fails. Bodies are stored as they are:
     // compressing them costs more than it saves.
     let text = format!(
@@ -234,11 +251,12 @@ async fn create(client: &Client, place: &Place) -> Result<(), tokio_postgres::Er
 fn statements(place: &Place) -> (String, String) {
     let Place { log, end, .. } = place;
     let append = format!(
-        "WITH counted AS (UPDATE {end} SET last = last + cardinality($1::bytea[]) RETURNING last), \
+        "WITH counted AS (UPDATE {end} SET last = last + cardinality($1::bytea[]) \
+         WHERE last >= $3::bigint RETURNING last), \
          added AS (INSERT INTO {log} (sequence, body) \
          SELECT counted.last - cardinality($1::bytea[]) + part.nth, part.body \
          FROM counted, unnest($1::bytea[]) WITH ORDINALITY AS part (body, nth) RETURNING 1) \
-         SELECT pg_notify($2::text, ''), count(*) FROM added"
+         SELECT pg_notify($2::text, ''), count(*), (SELECT last FROM counted) FROM added"
     );
     let fetch = format!(
         "SELECT sequence, body, available FROM (SELECT sequence, body, count(*) OVER () AS \
@@ -280,6 +298,15 @@ pub(super) fn failure(server: &Server, error: &tokio_postgres::Error) -> Error {
     }
 }
 
+/// The error of tables that were there, and are not any more.
+fn gone(server: &Server, text: String) -> Error {
+    Error::Corrupt(format!(
+        "the tables of the log were removed from the server at `{}`: {text}; restore them, or \
+         restart to begin a new log",
+        server.shown
+    ))
+}
+
 fn refused(server: &Server, code: &SqlState, text: String) -> Error {
     match *code {
         SqlState::DISK_FULL => Error::DiskFull(text),
@@ -296,8 +323,8 @@ fn refused(server: &Server, code: &SqlState, text: String) -> Error {
             "grant the user CREATE on the schema, or SELECT, INSERT and UPDATE on tables that \
              another user made",
         ),
-        // It is gone, and made again with the next connection.
-        SqlState::UNDEFINED_TABLE => server.unavailable(text),
+        SqlState::UNDEFINED_TABLE => gone(server, text),
+        _ if pooler::has_mixed_up(code) => pooler::shared(server),
         _ if code.code().starts_with("28") => server.unfit(text, LOGIN),
         _ if code.code().starts_with("42") => server.unfit(
             text,

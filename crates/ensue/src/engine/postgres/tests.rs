@@ -1,5 +1,8 @@
 //! The shared log on a real PostgreSQL.
 
+#[cfg(target_os = "linux")]
+mod pooler;
+
 use tokio_postgres::NoTls;
 
 use super::*;
@@ -73,6 +76,31 @@ async fn a_server_that_lost_what_was_read_is_found_out() {
             }
         };
         assert!(matches!(error, Error::Corrupt(_)), "{error}");
+    })
+    .await;
+}
+
+/// As after the restore of an older dump, under processes that stay connected.
+#[tokio::test(flavor = "multi_thread")]
+async fn tables_that_were_emptied_take_nothing_from_who_knew_more() {
+    tests::shared(SERVICE, postgres::open, async |bed| {
+        let log = bed.open().await;
+        log.append(vec![Bytes::from_static(b"x"); 10])
+            .await
+            .unwrap();
+        let name = format!("ensue_{}", bed.namespace());
+        let empty = format!("TRUNCATE \"{name}_log\"; UPDATE \"{name}_end\" SET last = 0");
+        tell(bed, &empty).await;
+        let error = log.append(body("late")).await.unwrap_err();
+        assert!(matches!(error, Error::Corrupt(_)), "{error}");
+        assert_eq!(log.end().await.unwrap(), 0, "nothing was added");
+        assert_eq!(log.find(10).await.unwrap(), None);
+
+        tell(bed, &format!("DROP TABLE \"{name}_log\", \"{name}_end\"")).await;
+        for _ in 0..2 {
+            let error = log.append(body("later")).await.unwrap_err();
+            assert!(matches!(error, Error::Corrupt(_)), "{error}");
+        }
     })
     .await;
 }

@@ -54,7 +54,7 @@ fn newest_of(newest: Option<u64>, delivered: &Delivered) -> Option<u64> {
 }
 
 /// The message at `offset`, or the oldest after it.
-async fn at(
+pub(super) async fn at(
     session: &Session,
     server: &Server,
     queue: &str,

@@ -65,6 +65,57 @@ async fn a_server_that_lost_what_was_read_is_found_out() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_stream_that_was_removed_is_not_begun_again_by_who_knew_it() {
+    tests::shared(SERVICE, redis::open, async |bed| {
+        let log = bed.open().await;
+        log.append(vec![Bytes::from_static(b"x"); 10])
+            .await
+            .unwrap();
+        let key = format!("ensue:{{{}}}:log", bed.namespace());
+        tell(&mut administrator(bed).await, &format!("DEL {key}")).await;
+        let error = log.append(body("late")).await.unwrap_err();
+        assert!(matches!(error, Error::Corrupt(_)), "{error}");
+        assert_eq!(log.end().await.unwrap(), 0, "nothing was added");
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_user_without_a_right_is_told_at_once_which_one() {
+    tests::shared(SERVICE, redis::open, async |bed| {
+        let user = format!("user_{}", bed.namespace());
+        let mut administrator = administrator(bed).await;
+        let url = bed
+            .url()
+            .replace("redis://", &format!("redis://{user}:pw@"));
+        for right in ["xadd", "xlen", "eval", "info"] {
+            let set = format!("ACL SETUSER {user} reset on >pw ~* &* +@all -{right}");
+            tell(&mut administrator, &set).await;
+            let error = refusal(&url).await.to_lowercase();
+            assert!(error.contains("grant the user"), "{error}");
+            assert!(error.contains(right), "{error}");
+        }
+        tell(
+            &mut administrator,
+            &format!("ACL SETUSER {user} reset on >pw ~other:* &* +@all"),
+        )
+        .await;
+        let error = refusal(&url).await;
+        assert!(error.contains("ensue:*"), "{error}");
+        tell(
+            &mut administrator,
+            &format!("ACL SETUSER {user} reset on >pw ~* &* +@all"),
+        )
+        .await;
+        let elsewhere = url.replace('?', "/9999?");
+        let error = refusal(&elsewhere).await;
+        assert!(error.contains("number of the database"), "{error}");
+        tell(&mut administrator, &format!("ACL DELUSER {user}")).await;
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn trimmed_messages_are_missed() {
     tests::shared(SERVICE, redis::open, async |bed| {
         let log = bed.open().await;

@@ -71,6 +71,7 @@ macro_rules! shared_log_tests {
                 futures_may_be_dropped
                 a_fresh_process_reads_all
                 a_removed_log_is_gone
+                a_log_that_another_took_the_place_of_is_noticed
                 what_is_found_is_said
                 encrypted_connections_are_checked
                 a_server_without_encryption_is_refused

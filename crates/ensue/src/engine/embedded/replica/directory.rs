@@ -7,8 +7,10 @@ use std::time::Duration;
 
 use ensue_log as log;
 
-use super::frame::Part;
+use super::frame::{Kind, Part};
+use super::succession::{self, Succession};
 use super::{Outbox, Replica, fetch, patiently};
+use crate::engine::embedded::failure;
 use crate::engine::embedded::settings::Settings;
 use crate::engine::embedded::shared::Shared;
 use crate::engine::table::Url;
@@ -18,8 +20,14 @@ use crate::error::{Error, Result};
 const COPIES_MAX: usize = 256;
 /// What a log has beside single files: segments, their indexes, checkpoints.
 const DIRECTORIES: [&str; 3] = ["log", "idx", "checkpoint"];
+/// A frame of the shared log is one write to the copy, as far as this goes: the log's largest batch,
+/// and what may stand before it in a frame.
+const FRAME_BYTES_MAX: usize = 72 * 1024 * 1024;
 /// The file that says that a directory is a copy's.
 const SIGN: &str = "COPY";
+/// What stays when a copy is made anew: the lock, for which somebody may wait, who was here last,
+/// and the sign.
+const KEPT: [&str; 3] = ["LOCK", succession::FILE, SIGN];
 /// How long the message is waited for that tells whether a copy is of this log.
 const PATIENCE: Duration = Duration::from_secs(2);
 
@@ -27,8 +35,8 @@ const PATIENCE: Duration = Duration::from_secs(2);
 pub(super) async fn open(
     url: &Url,
     settings: Settings,
-    replica: Replica,
-    outbox: Outbox,
+    mut replica: Replica,
+    mut outbox: Outbox,
 ) -> Result<Arc<Shared>> {
     let places = match url.option("replica") {
         Some(directory) => vec![PathBuf::from(directory)],
@@ -44,7 +52,11 @@ pub(super) async fn open(
         let directory = place.display().to_string();
         let opened = open_at(&place, &settings, &replica).await;
         match opened {
-            Ok(shared) => {
+            Ok((shared, copied)) => {
+                let owned = place.clone();
+                let succession = fetch::blocking(move || Ok(Succession::begin(&owned))).await?;
+                outbox.succeed(succession);
+                replica.copied = copied;
                 let shared = Arc::new(shared.with_replica(replica, outbox));
                 tracing::debug!(directory, "opened this process's copy of the log");
                 return Ok(shared);
@@ -60,12 +72,15 @@ pub(super) async fn open(
     })
 }
 
-async fn open_at(place: &Path, settings: &Settings, replica: &Replica) -> Result<Shared> {
+/// The copy, and the time of the last frame in it.
+async fn open_at(place: &Path, settings: &Settings, replica: &Replica) -> Result<(Shared, i64)> {
     for is_second in [false, true] {
         let (place, settings) = (place.to_owned(), settings.clone());
         let time = replica.time.clone();
         let options = log::Options {
             clock: Arc::new(move || time.load(Ordering::Acquire)),
+            frame_bytes_max: FRAME_BYTES_MAX,
+            queue_bytes_max: FRAME_BYTES_MAX,
             ..settings.log_options()
         };
         let shown = place.clone();
@@ -74,8 +89,11 @@ async fn open_at(place: &Path, settings: &Settings, replica: &Replica) -> Result
         let storage = Arc::new(log::storage::File::new(&place));
         let opened = fetch::blocking(move || Shared::open_with(storage, settings, options)).await;
         let why = match opened {
-            Ok(shared) => match is_copy(&shared, replica).await? {
-                Ok(()) => return Ok(shared),
+            Ok(shared) => match is_copy(&shared, replica, &shown).await? {
+                Ok(()) => {
+                    let copied = time_of_last(&shared)?;
+                    return Ok((shared, copied));
+                }
                 Err(why) => {
                     let closing = fetch::blocking(move || shared.close()).await;
                     closing.map(|()| why)?
@@ -120,7 +138,10 @@ fn claim(place: &Path) -> Result<()> {
 }
 
 /// Whether what was opened is a whole copy of what the server has; if not, why.
-async fn is_copy(shared: &Shared, replica: &Replica) -> Result<Result<(), String>> {
+///
+/// # Errors
+/// [`Error::Corrupt`] when the server has another log, or none any more.
+async fn is_copy(shared: &Shared, replica: &Replica, place: &Path) -> Result<Result<(), String>> {
     let (mark, end) = {
         let core = shared.core();
         (core.state.cluster.mark, shared.log.durable().get())
@@ -136,17 +157,59 @@ async fn is_copy(shared: &Shared, replica: &Replica) -> Result<Result<(), String
     }
     // It answered a moment ago, and may be gone since.
     let (log, server) = (&replica.shared_log, &replica.server);
-    if patiently(server, || log.end()).await? <= mark.sequence {
-        return Ok(Err("the server has less than the copy".to_owned()));
+    let end = patiently(server, || log.end()).await?;
+    let why = match end <= mark.sequence {
+        true => "the server has less than the copy",
+        false => {
+            let found = patiently(server, || log.read(mark.sequence, 1, PATIENCE)).await?;
+            let is_same = found.first().is_some_and(|message| {
+                let part = Part::read(message.sequence, &message.body);
+                message.sequence == mark.sequence
+                    && part.is_ok_and(|it| it.checksum == mark.checksum)
+            });
+            if is_same {
+                return Ok(Ok(()));
+            }
+            "the server has something else in that place"
+        }
+    };
+    // One that lost its end, as a server that does not sync may after a power cut, is gone on with.
+    // In place of one that is another one, or is gone, none is begun without a word.
+    let seed = shared.core().state.cluster.seed();
+    let first = match end {
+        0 => None,
+        _ => patiently(server, || log.read(0, 1, PATIENCE)).await?.pop(),
+    };
+    let begin = first.and_then(|message| Part::read(message.sequence, &message.body).ok());
+    // It begins with the first frame of the first process. One that was emptied under that very
+    // process may have later ones of it.
+    let is_first = |part: &Part| part.kind == Kind::Frame && part.counter == 1;
+    match begin {
+        Some(begin) if is_first(&begin) && Some(begin.writer.0) == seed => Ok(Err(why.to_owned())),
+        _ => Err(Error::Corrupt(format!(
+            "the log `{}` at `{}` is not the one that this process's copy in {} is of: {}, and \
+             message {} was expected to be there. Restore the log; or, if it was removed on \
+             purpose, remove that directory and start again",
+            server.namespace,
+            server.shown,
+            place.display(),
+            match begin {
+                Some(_) => "it begins with another message",
+                None => "it is empty, or begins with something else",
+            },
+            mark.sequence
+        ))),
     }
-    let found = patiently(server, || log.read(mark.sequence, 1, PATIENCE)).await?;
-    let is_same = found.first().is_some_and(|message| {
-        let part = Part::read(message.sequence, &message.body);
-        message.sequence == mark.sequence && part.is_ok_and(|it| it.checksum == mark.checksum)
-    });
-    Ok(is_same
-        .then_some(())
-        .ok_or_else(|| "the server has something else in that place".to_owned()))
+}
+
+/// When the last frame of a copy was written; 0 when there is none.
+fn time_of_last(shared: &Shared) -> Result<i64> {
+    let Some(mark) = shared.core().state.cluster.mark else {
+        return Ok(0);
+    };
+    let chunk = shared.view.read(log::Position::new(mark.position), 1);
+    let chunk = chunk.map_err(failure::of_log)?;
+    Ok(chunk.iter().last().map_or(0, |entry| entry.time))
 }
 
 /// Removes what a log consists of, and nothing else that may be in the directory.
@@ -160,8 +223,7 @@ fn clear(place: &Path) -> Result<()> {
         let name = path.file_name().and_then(|name| name.to_str());
         if path.is_dir() && name.is_some_and(|name| DIRECTORIES.contains(&name)) {
             std::fs::remove_dir_all(path).map_err(failed)?;
-        // The lock stays: somebody may wait for it.
-        } else if path.is_file() && name != Some("LOCK") && name != Some(SIGN) {
+        } else if path.is_file() && name.is_none_or(|name| !KEPT.contains(&name)) {
             std::fs::remove_file(path).map_err(failed)?;
         }
     }

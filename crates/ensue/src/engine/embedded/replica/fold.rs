@@ -9,7 +9,7 @@ use ensue_log as log;
 
 use super::frame::{Kind, Part, batches};
 use super::outbox::Outcome;
-use super::{Pause, Refusal, failure, fetch};
+use super::{Last, Pause, Refusal, failure, fetch};
 use crate::engine::embedded::cluster::Writer;
 use crate::engine::embedded::core::{Core, Pending};
 use crate::engine::embedded::record::{Change, Framed};
@@ -56,6 +56,32 @@ struct Frame {
     body: bytes::Bytes,
 }
 
+/// How often it is said how far a process has read that has just opened.
+const PROGRESS: Duration = Duration::from_secs(2);
+
+/// How far a process that has just opened is from being up to date: nothing can be its own before
+/// it has read that it is.
+struct Progress {
+    said: Instant,
+    to: u64,
+}
+
+impl Progress {
+    fn say(&mut self, next: u64) {
+        if next >= self.to || self.said.elapsed() < PROGRESS {
+            return;
+        }
+        self.said = Instant::now();
+        let percent = next.saturating_mul(100) / self.to.max(1);
+        tracing::info!(
+            message = next,
+            of = self.to,
+            "reading what is in the shared log ({percent} %); events are handled after that, and a \
+             restart goes on from here"
+        );
+    }
+}
+
 /// Starts the task that reads; it holds the engine only while it works.
 pub(super) fn start(shared: &Arc<Shared>) {
     let mark = shared.core().state.cluster.mark;
@@ -72,6 +98,10 @@ async fn run(shared: Weak<Shared>, mut reader: Reader) {
     let mut pause = Pause::default();
     // What the last read gave, if there was one.
     let mut messages = None;
+    let mut progress = match shared.upgrade() {
+        Some(shared) => shared.far_to_go().await,
+        None => return,
+    };
     loop {
         let Some((log, patience)) = shared.upgrade().and_then(|shared| {
             let replica = shared.replica.as_ref()?;
@@ -102,6 +132,7 @@ async fn run(shared: Weak<Shared>, mut reader: Reader) {
         messages = match both {
             Ok((read, back)) => {
                 reader = back;
+                progress.say(reader.next);
                 match read {
                     Ok(messages) => {
                         pause = Pause::default();
@@ -120,10 +151,7 @@ async fn run(shared: Weak<Shared>, mut reader: Reader) {
             }
             Err(Error::Closed) => return,
             Err(error) => {
-                tracing::error!(%error, "the engine stops");
-                engine.halt(Refusal::Stopped(error.to_string()));
-                engine.was_heard(Some(error.to_string()));
-                engine.fence_all();
+                engine.stop_for(&error);
                 return;
             }
         };
@@ -173,7 +201,7 @@ impl Reader {
                 continue;
             }
             let part = Part::read(message.sequence, &message.body)?;
-            shared.hear(part.writer);
+            shared.hear(part.writer, part.time);
             if part.kind == Kind::Frame
                 && let Some(frame) = self.join(message.sequence, part)
             {
@@ -275,6 +303,7 @@ impl Reader {
         let is_own = expected > 0;
         let mut writing = Writing {
             log: &shared.log,
+            hold: Some(shared.log.hold()),
             boot,
             mark: Change::Framed(Framed {
                 writer: last.writer,
@@ -284,6 +313,7 @@ impl Reader {
                 resume,
             }),
             marked: None,
+            last: None,
         };
         let bytes = frame.body.len();
         let outcomes = match is_own {
@@ -293,8 +323,13 @@ impl Reader {
                 Vec::new()
             }
         };
-        core.mark(writing)?;
+        let (at, mark) = writing.finish()?;
+        let now = core.clock.now();
+        core.apply(at.get(), &mark, None, now);
         shared.grew(bytes);
+        if let Some(why) = core.usurped.take() {
+            return Err(why);
+        }
         // Only now: whoever is told may read it at once.
         if is_own && let Some(outbox) = &mut core.outbox {
             outbox.conclude(last.counter, outcomes);
@@ -303,46 +338,72 @@ impl Reader {
     }
 }
 
-/// What a frame writes into this process's own log: its batches and its mark, of which only the
-/// last one is waited for.
+/// What a frame writes into this process's own log: its batches and its mark, all in one write. A
+/// process that is killed meanwhile has the whole frame in its copy, or nothing of it, and goes on
+/// from there: half of one could neither be gone on with nor be taken back.
 struct Writing<'a> {
     log: &'a log::Log,
+    /// `None` after there was too much to be held back.
+    hold: Option<log::Hold>,
     boot: u64,
     /// Says that the frame was folded whole.
     mark: Change,
     /// Where the mark is, if a batch took it along.
     marked: Option<log::Position>,
+    /// What was submitted last: all before it is written no later.
+    last: Option<log::Submitted>,
 }
 
 impl Writing<'_> {
-    /// Appends a batch; what is not the frame's last may not have been written yet.
+    /// Appends a batch; it is written when [`Self::finish`] returns.
     fn append(&mut self, mut batch: log::Batch, is_last: bool) -> log::Result<log::Receipt> {
-        if !is_last {
-            return self.submit(batch);
-        }
         // One that is all duplicates succeeds whatever it expects: with the mark it would not be.
-        let takes_mark = !batch.is_conditional()
+        let takes_mark = is_last
+            && !batch.is_conditional()
             && batch.len() < MARKED_RECORDS_MAX
             && batch.bytes() < MARKED_BYTES_MAX;
         if takes_mark && self.mark.push_to(&mut batch).is_ok() {
-            let receipt = self.log.append(batch)?;
+            let receipt = self.submit(batch)?;
             self.marked = receipt.position(receipt.len().saturating_sub(1));
             return Ok(receipt);
         }
-        self.log.append(batch)
+        self.submit(batch)
     }
 
-    fn submit(&self, mut batch: log::Batch) -> log::Result<log::Receipt> {
+    fn submit(&mut self, mut batch: log::Batch) -> log::Result<log::Receipt> {
         loop {
             match self.log.submit(batch) {
-                Ok(submitted) => return Ok(submitted.receipt.clone()),
+                Ok(submitted) => {
+                    let receipt = submitted.receipt.clone();
+                    self.last = Some(submitted);
+                    return Ok(receipt);
+                }
                 Err(log::SubmitError::Full(refused)) => {
                     batch = refused;
+                    self.hold = None;
                     self.log.room().wait();
                 }
                 Err(error) => return Err(error.into()),
             }
         }
+    }
+
+    /// Says that the frame was folded whole, and waits until all of it is written; where the mark
+    /// is.
+    fn finish(mut self) -> Result<(log::Position, Change)> {
+        let at = match self.marked {
+            Some(at) => at,
+            None => {
+                let mut batch = log::Batch::new();
+                self.mark.push_to(&mut batch)?;
+                self.submit(batch).map_err(failure::of_log)?.first()
+            }
+        };
+        self.hold = None;
+        if let Some(last) = self.last {
+            last.wait().map_err(failure::of_log)?;
+        }
+        Ok((at, self.mark))
     }
 }
 
@@ -383,6 +444,9 @@ impl Core {
             let outcome = self.take_in(writing, batch, number == last, these)?;
             if let Some((_, Change::Opened(_))) = pending.changes.first() {
                 self.boot = writing.boot;
+                if let Some(outbox) = &mut self.outbox {
+                    outbox.is_introduced();
+                }
             }
             self.conclude(&pending, outcome.as_ref().ok());
             let Pending { submitted, .. } = pending;
@@ -411,25 +475,20 @@ impl Core {
             Err(error) => Err(failure::of_log(error)),
         }
     }
-
-    /// Notes that a frame was folded whole; all of it is written when this returns.
-    fn mark(&mut self, writing: Writing<'_>) -> Result<()> {
-        let at = match writing.marked {
-            Some(at) => at,
-            None => {
-                let mut batch = log::Batch::new();
-                writing.mark.push_to(&mut batch)?;
-                let receipt = writing.log.append(batch).map_err(failure::of_log)?;
-                receipt.first()
-            }
-        };
-        let now = self.clock.now();
-        self.apply(at.get(), &writing.mark, None, now);
-        Ok(())
-    }
 }
 
 impl Shared {
+    /// Where the shared log ends now.
+    async fn far_to_go(&self) -> Progress {
+        let to = match &self.replica {
+            // It is for people: a server that is away now is read from all the same.
+            Some(replica) => replica.shared_log.end().await.unwrap_or(0),
+            None => 0,
+        };
+        let said = Instant::now();
+        Progress { said, to }
+    }
+
     /// Notes how a read went.
     fn was_heard(&self, trouble: Option<String>) {
         let Ok(replica) = self.replica() else {
@@ -445,13 +504,18 @@ impl Shared {
         heard.trouble = trouble;
     }
 
-    fn hear(&self, writer: Writer) {
+    fn hear(&self, writer: Writer, time: i64) {
         if let Ok(replica) = self.replica() {
-            replica.heard().writers.insert(writer, Instant::now());
+            let at = Instant::now();
+            replica.heard().writers.insert(writer, Last { at, time });
         }
     }
 
-    fn fence_all(&self) {
+    /// Nothing goes on any more, for good: whoever waits is told why, and so is the status.
+    pub(super) fn stop_for(&self, error: &Error) {
+        tracing::error!(%error, "the engine stops");
+        self.halt(Refusal::of(error));
+        self.was_heard(Some(error.to_string()));
         let mut core = self.core();
         let names: Vec<String> = core.lives.keys().cloned().collect();
         for name in names {

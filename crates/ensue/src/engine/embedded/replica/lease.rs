@@ -7,7 +7,7 @@
 //! they do not all say the same.
 
 use std::sync::{Arc, Weak};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use ensue_log as log;
 
@@ -73,9 +73,11 @@ fn dead(core: &crate::engine::embedded::core::Core, replica: &Replica) -> Vec<Go
     let mut elders = 0;
     for (boot, process) in cluster.iter().filter(|(boot, _)| *boot != core.boot) {
         let last = heard.writers.get(&process.writer);
-        let since = last.copied().unwrap_or(heard.current).max(heard.current);
+        let since = last.map_or(heard.current, |last| last.at.max(heard.current));
         let silent = now - since;
-        if silent > replica.lease + replica.lease / 2 * elders.min(4) {
+        // A process says itself how long it may be silent: it need not be told the same as this one.
+        let lease = Duration::from_micros(process.lease_micros).max(replica.lease);
+        if silent > lease + lease / 2 * elders.min(4) {
             let counter = Some(process.counter);
             gone.push(Gone { boot, counter });
         } else if boot < core.boot {

@@ -6,15 +6,18 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use ensue_log as log;
 use tokio::sync::{Notify, watch};
 
-use super::super::cluster::Writer;
+use super::super::cluster::{Secret, Writer, seal_of};
+use super::super::record::Opened;
 use super::frame::Head;
+use super::succession::Succession;
 use super::ticket::{Refusal, Ticket};
-use crate::error::Result;
+use crate::error::{Error, Result};
 
 /// How many bytes wait to be sent and read back before a submit is refused.
 const QUEUE_BYTES_MAX: usize = 16 * 1024 * 1024;
@@ -26,6 +29,9 @@ const APPEND_BYTES_MAX: usize = 4 * 1024 * 1024;
 #[derive(Debug)]
 pub(in super::super) struct Outbox {
     pub(in super::super) writer: Writer,
+    lease: Duration,
+    /// What proves to others that those before this process in its directory are gone.
+    succession: Option<Succession>,
     /// The number of the next frame.
     counter: u64,
     unsent: VecDeque<log::Batch>,
@@ -66,9 +72,11 @@ pub(super) struct Parcel {
 }
 
 impl Outbox {
-    pub(super) fn new(writer: Writer, message_bytes_max: usize) -> Self {
+    pub(super) fn new(lease: Duration, message_bytes_max: usize) -> Self {
         Self {
-            writer,
+            writer: new_writer(),
+            lease,
+            succession: None,
             counter: 1,
             unsent: VecDeque::new(),
             sent: VecDeque::new(),
@@ -91,11 +99,12 @@ impl Outbox {
         let bytes = batch.bytes();
         match &self.halt {
             None => {}
-            Some(Refusal::Stopped(reason)) => {
-                let reason = reason.clone();
+            Some(Refusal::Closed) => return Err(log::SubmitError::Closed),
+            // Why, in its own kind of error, is what `halted` tells.
+            Some(why) => {
+                let reason = Error::from(why.clone()).to_string();
                 return Err(log::SubmitError::Poisoned { reason });
             }
-            Some(_) => return Err(log::SubmitError::Closed),
         }
         if self.bytes > 0 && self.bytes + bytes > QUEUE_BYTES_MAX {
             return Err(log::SubmitError::Full(batch));
@@ -220,14 +229,57 @@ impl Outbox {
         }
     }
 
+    /// This process has the directory for itself, and what those before it left there.
+    pub(super) fn succeed(&mut self, succession: Succession) {
+        self.succession = Some(succession);
+    }
+
+    /// What this process introduces itself with.
+    pub(in super::super) fn opening(&self) -> Opened {
+        let succession = self.succession.as_ref();
+        Opened {
+            writer: self.writer,
+            name: format!("process {}", std::process::id()),
+            lease_micros: u64::try_from(self.lease.as_micros()).unwrap_or(u64::MAX),
+            seal: succession.and_then(Succession::seal),
+            follows: succession.map(Succession::follows).unwrap_or_default(),
+        }
+    }
+
+    /// The record that it introduced itself with is in the log.
+    pub(in super::super) fn is_introduced(&mut self) {
+        if let Some(succession) = &mut self.succession {
+            succession.opened();
+        }
+    }
+
+    /// Whether somebody shows the secret of this very process, which lives: what to do about it.
+    pub(in super::super) fn check_followed(&self, name: &str, shown: &[Secret]) -> Result<()> {
+        let Some(succession) = &self.succession else {
+            return Ok(());
+        };
+        let seal = succession.seal();
+        let is_this = seal.is_some() && shown.iter().any(|it| Some(seal_of(*it)) == seal);
+        match is_this {
+            false => Ok(()),
+            true => Err(Error::Stopped(format!(
+                "`{name}` works in a copy of this process's directory {} and took it for dead:                  give each process a `replica` directory of its own, never a copy of another's",
+                succession.directory().display()
+            ))),
+        }
+    }
+
     /// This process was taken for dead: it goes on under another name, and sends again what was
     /// not read back.
-    pub(in super::super) fn rename(&mut self, writer: Writer) {
+    pub(in super::super) fn rename(&mut self) {
+        if let Some(succession) = &mut self.succession {
+            succession.renew();
+        }
         let sent = std::mem::take(&mut self.sent);
         for batch in sent.into_iter().flat_map(|frame| frame.batches).rev() {
             self.unsent.push_front(batch);
         }
-        self.writer = writer;
+        self.writer = new_writer();
         (self.counter, self.folded, self.acknowledged) = (1, 0, 0);
         // What was read back under the old name is durable with the first new frame.
         for (counter, _) in &mut self.unacknowledged {
@@ -257,7 +309,17 @@ impl Outbox {
         self.work.notify_one();
     }
 
-    pub(super) fn is_halted(&self) -> bool {
+    pub(in super::super) fn is_halted(&self) -> bool {
         self.halt.is_some()
     }
+
+    /// Why nothing goes out any more, if that is so.
+    pub(in super::super) fn halted(&self) -> Option<&Refusal> {
+        self.halt.as_ref()
+    }
+}
+
+/// A name that no other process has.
+fn new_writer() -> Writer {
+    uuid::Uuid::now_v7().as_u64_pair()
 }

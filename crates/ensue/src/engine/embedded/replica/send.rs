@@ -3,8 +3,8 @@
 use std::sync::{Arc, Weak};
 use std::time::Instant;
 
+use super::Pause;
 use super::outbox::Parcel;
-use super::{Pause, Refusal};
 use crate::engine::embedded::shared::Shared;
 use crate::error::{Error, Result};
 
@@ -68,9 +68,8 @@ async fn run(shared: Weak<Shared>) {
 }
 
 fn stop(shared: &Weak<Shared>, error: &Error) {
-    tracing::error!(%error, "the engine stops");
     if let Some(engine) = shared.upgrade() {
-        engine.halt(Refusal::Stopped(error.to_string()));
+        engine.stop_for(error);
     }
 }
 

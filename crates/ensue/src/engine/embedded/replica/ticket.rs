@@ -30,9 +30,38 @@ pub(in super::super) enum Refusal {
     Overtaken(&'static str),
     /// It cannot be, and why.
     Impossible(String),
+    /// The server has something else than it had.
+    Corrupt(String),
+    /// The server does not let this process do what it needs.
+    Unfit {
+        server: String,
+        reason: String,
+        advice: String,
+    },
     /// The engine stopped.
     Stopped(String),
     Closed,
+}
+
+impl Refusal {
+    /// What an engine refuses that stopped for `error`: everything, with the same kind of error.
+    pub(super) fn of(error: &Error) -> Self {
+        match error {
+            Error::Corrupt(why) => Self::Corrupt(why.clone()),
+            Error::Unfit {
+                server,
+                reason,
+                advice,
+            } => Self::Unfit {
+                server: server.clone(),
+                reason: reason.clone(),
+                advice: advice.clone(),
+            },
+            Error::Closed => Self::Closed,
+            Error::Stopped(why) => Self::Stopped(why.clone()),
+            other => Self::Stopped(other.to_string()),
+        }
+    }
 }
 
 impl Ticket {
@@ -74,6 +103,16 @@ impl From<Refusal> for Error {
             Refusal::Fenced(group) => Self::Fenced { group },
             Refusal::Overtaken(what) => Self::Overtaken { what },
             Refusal::Impossible(why) => Self::Configuration(why),
+            Refusal::Corrupt(why) => Self::Corrupt(why),
+            Refusal::Unfit {
+                server,
+                reason,
+                advice,
+            } => Self::Unfit {
+                server,
+                reason,
+                advice,
+            },
             Refusal::Stopped(why) => Self::Stopped(why),
             Refusal::Closed => Self::Closed,
         }

@@ -294,6 +294,51 @@ pub(crate) async fn a_removed_log_is_gone(bed: &Bed) {
     appender.check_exactly(&all_from(&*log, 0).await);
 }
 
+/// Those who had the log open learn of it, whatever they do: append, wait, or only look.
+pub(crate) async fn a_log_that_another_took_the_place_of_is_noticed(bed: &Bed) {
+    const COUNT: usize = 5;
+    let log = bed.open().await;
+    let mut appender = Appender::new("before");
+    appender.append(&*log, COUNT, 100).await;
+    let last = all_from(&*log, 0).await.pop().unwrap();
+    assert_eq!(
+        log.find(last.sequence).await.unwrap(),
+        Some(last.body.clone())
+    );
+    let beyond = log.find(last.sequence + 1_000).await.unwrap();
+    assert_eq!(beyond, None);
+
+    let other = bed.open().await;
+    other.remove().await.unwrap();
+    other.close().await;
+    expect_gone(&*log, &last).await;
+    // It outgrows the one that it took the place of.
+    let other = bed.open().await;
+    Appender::new("after")
+        .append(&*other, 10 * COUNT, 100)
+        .await;
+    expect_gone(&*log, &last).await;
+    log.close().await;
+    other.close().await;
+}
+
+/// Looks for a message until the server has said that it is not there any more.
+async fn expect_gone(log: &dyn SharedLog, last: &Message) {
+    let began = Instant::now();
+    loop {
+        match timely(Duration::ZERO, log.find(last.sequence)).await {
+            Ok(found) if found.as_ref() != Some(&last.body) => return,
+            Err(Error::Corrupt(_)) => return,
+            // Some servers take a moment to remove what they have, and to say so.
+            Ok(_) | Err(Error::Unavailable { .. }) => {
+                assert!(began.elapsed() < RETURN, "it is not noticed");
+                pause().await;
+            }
+            Err(error) => panic!("{error}"),
+        }
+    }
+}
+
 pub(crate) async fn what_is_found_is_said(bed: &Bed) {
     let log = bed.open().await;
     let about = log.about();

@@ -50,6 +50,8 @@ struct Sea {
     crashes: usize,
     /// Who cannot reach the log, and until when.
     held: HashMap<String, Instant>,
+    /// Whether a call has met that.
+    has_held: bool,
 }
 
 impl Wild {
@@ -64,6 +66,7 @@ impl Wild {
                 late: Vec::new(),
                 crashes: 0,
                 held: HashMap::new(),
+                has_held: false,
             }),
             grown: watch::Sender::new(0),
         });
@@ -87,6 +90,11 @@ impl Wild {
         self.sea().held.insert(process.to_owned(), until);
     }
 
+    /// Whether a call of one that is cut off waits.
+    pub(super) fn is_waited_for(&self) -> bool {
+        self.sea().has_held
+    }
+
     /// Adds messages as if somebody sent them.
     pub(super) fn add(&self, messages: impl IntoIterator<Item = Bytes>) {
         self.sea().add(messages);
@@ -96,6 +104,14 @@ impl Wild {
     /// All that is there, in order.
     pub(super) fn messages(&self) -> Vec<Bytes> {
         self.sea().messages.values().cloned().collect()
+    }
+
+    /// Loses everything, as if somebody had removed the log, and says nothing to whoever reads;
+    /// numbers begin anew.
+    pub(super) fn vanish(&self) {
+        let mut sea = self.sea();
+        sea.messages.clear();
+        sea.end = 1;
     }
 
     /// Loses the newest messages, which were acknowledged, and whoever reads.
@@ -176,7 +192,10 @@ impl Line {
         loop {
             let until = self.log.sea().held.get(&self.process).copied();
             match until.and_then(|until| until.checked_duration_since(Instant::now())) {
-                Some(wait) => tokio::time::sleep(wait).await,
+                Some(wait) => {
+                    self.log.sea().has_held = true;
+                    tokio::time::sleep(wait).await;
+                }
                 None => return,
             }
         }
@@ -258,6 +277,16 @@ impl SharedLog for Line {
             let _ = tokio::time::timeout(patience, grown.changed()).await;
             self.wait_until_free().await;
             self.find(from, bytes_max)
+        })
+    }
+
+    fn find(&self, sequence: u64) -> BoxFuture<'_, Result<Option<Bytes>>> {
+        Box::pin(async move {
+            self.wait_until_free().await;
+            match self.log.is_bad(self.log.troubles.reads) {
+                true => Err(self.fail()),
+                false => Ok(self.log.sea().messages.get(&sequence).cloned()),
+            }
         })
     }
 
