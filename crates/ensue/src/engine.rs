@@ -336,6 +336,9 @@ impl Commit {
 pub struct Committed {
     /// See [`Delivery::generation`].
     pub generation: u64,
+    /// How many of the effects were not appended because another event, of another cause, has their
+    /// id. At least: few of a commit are looked at.
+    pub dropped: usize,
 }
 
 /// Which events to read, without a group.

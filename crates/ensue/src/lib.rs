@@ -92,6 +92,7 @@
 extern crate self as ensue;
 
 mod app;
+mod background;
 mod contained;
 #[cfg(feature = "contract")]
 pub mod contract;

@@ -59,6 +59,8 @@ counters! {
     panicked,
     /// Events appended or scheduled as effects.
     published,
+    /// Effects that were dropped because their id names another event.
+    dropped,
     /// Commits.
     commits,
     /// Times the member was replaced and joined again.
@@ -97,8 +99,9 @@ impl GroupCounters {
         }
     }
 
-    pub(crate) fn add(counter: &AtomicU64, count: usize) {
-        counter.fetch_add(count as u64, Relaxed);
+    /// Adds to a counter; gives what it was before.
+    pub(crate) fn add(counter: &AtomicU64, count: usize) -> u64 {
+        counter.fetch_add(count as u64, Relaxed)
     }
 }
 

@@ -12,8 +12,9 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
+use crate::background;
 use crate::effect::Outgoing;
-use crate::engine::{Position, Query, SharedEngine};
+use crate::engine::{Append, Position, Query, SharedEngine};
 use crate::error::{Error, Result};
 use crate::event::{Codec, Envelope, EnvelopeBuilder, Event};
 use crate::publisher::Publisher;
@@ -103,8 +104,49 @@ pub struct Requester(Arc<Inner>);
 struct Inner {
     publisher: Publisher,
     topic: String,
-    waiting: Mutex<HashMap<String, oneshot::Sender<Envelope>>>,
+    waiting: Mutex<Waiters>,
     reader: Mutex<Option<JoinHandle<()>>>,
+}
+
+/// Who waits for the replies to which requests: several may ask the same.
+#[derive(Debug, Default)]
+struct Waiters {
+    by_id: HashMap<String, Vec<(u64, oneshot::Sender<Envelope>)>>,
+    count: usize,
+    /// Tells one from another.
+    next: u64,
+}
+
+impl Waiters {
+    fn add(&mut self, id: &str, reply: oneshot::Sender<Envelope>) -> u64 {
+        let number = self.next;
+        self.next += 1;
+        self.count += 1;
+        let same = self.by_id.entry(id.to_owned()).or_default();
+        same.push((number, reply));
+        number
+    }
+
+    fn remove(&mut self, id: &str, number: u64) {
+        let Some(same) = self.by_id.get_mut(id) else {
+            return;
+        };
+        let before = same.len();
+        same.retain(|(other, _)| *other != number);
+        self.count -= before - same.len();
+        if same.is_empty() {
+            self.by_id.remove(id);
+        }
+    }
+
+    fn reply(&mut self, reply: &Envelope) {
+        let same = self.by_id.remove(reply.key()).unwrap_or_default();
+        self.count -= same.len();
+        for (_, waiting) in same {
+            // Whoever gave up in this moment does not need the reply any more.
+            let _ = waiting.send(reply.detached());
+        }
+    }
 }
 
 impl Requester {
@@ -149,52 +191,105 @@ impl Requester {
             .extension(DEADLINE, until.to_string());
         let append = inner.publisher.prepare(request)?;
         let kind = append.envelope.kind().to_owned();
+        let id = append.envelope.id().to_owned();
         let (reply, replied) = oneshot::channel();
-        let _waiting = self.register(append.envelope.id().to_owned(), reply)?;
-        let appended = inner.publisher.engine().append(vec![append]).await?;
-        let position = appended
-            .first()
-            .map(|appended| appended.position)
-            .unwrap_or_default();
-        self.ensure_reader(position);
+        let _waiting = self.register(id.clone(), reply)?;
         tokio::select! {
-            reply = replied => reply.map_err(|_| Error::Closed),
-            () = clock.sleep_until(until) => {
-                let waited_ms = u64::try_from(deadline.as_millis()).unwrap_or(u64::MAX);
-                Err(Error::Deadline { kind, waited_ms })
-            }
+            Ok(reply) = replied => Ok(reply),
+            reply = self.ask(append, &id) => reply,
+            // Those who handle it go by the wall clock; that it was set back is no reason to wait on.
+            () = clock.sleep_until(until) => Err(too_late(kind, deadline)),
+            () = clock.sleep(deadline) => Err(too_late(kind, deadline)),
         }
+    }
+
+    /// Publishes a request. Ends with its reply only if it was made before: otherwise the reader
+    /// hands that over.
+    async fn ask(&self, append: Append, id: &str) -> Result<Envelope> {
+        let engine = self.0.publisher.engine();
+        let appended = engine.append(vec![append]).await?;
+        // One result per event is the engine's contract.
+        let appended = appended.first().copied().ok_or(Error::Closed)?;
+        if appended.is_duplicate {
+            return earlier_reply(engine, appended.position, id).await;
+        }
+        self.ensure_reader(appended.position)?;
+        std::future::pending().await
     }
 
     fn register(&self, id: String, reply: oneshot::Sender<Envelope>) -> Result<Waiting> {
         let mut waiting = self.0.waiting();
-        if waiting.len() >= REQUESTS_MAX {
+        if waiting.count >= REQUESTS_MAX {
             return Err(Error::Limit {
                 what: "the number of open requests".into(),
-                value: waiting.len() as u64,
+                value: waiting.count as u64,
                 limit: "REQUESTS_MAX",
                 max: REQUESTS_MAX as u64,
                 advice: "wait for replies before asking more",
             });
         }
-        waiting.insert(id.clone(), reply);
+        let number = waiting.add(&id, reply);
         Ok(Waiting {
             requester: self.0.clone(),
             id,
+            number,
         })
     }
 
     /// Starts the reader with the first request: no reply can be older than that.
-    fn ensure_reader(&self, from: Position) {
+    fn ensure_reader(&self, from: Position) -> Result<()> {
         let mut reader = self.0.reader.lock().unwrap_or_else(PoisonError::into_inner);
         if reader.is_none() {
-            *reader = Some(tokio::spawn(read_replies(Arc::downgrade(&self.0), from)));
+            // On no caller's runtime: others may use the requester when that is gone.
+            let reading = background::spawn(read_replies(Arc::downgrade(&self.0), from))?;
+            *reader = Some(reading);
+        }
+        Ok(())
+    }
+}
+
+fn too_late(kind: String, deadline: Duration) -> Error {
+    let waited_ms = u64::try_from(deadline.as_millis()).unwrap_or(u64::MAX);
+    Error::Deadline { kind, waited_ms }
+}
+
+/// The reply to a request that was made before, by this requester or another one, at `position`:
+/// from the log, as soon as it is there.
+async fn earlier_reply(engine: &SharedEngine, position: Position, id: &str) -> Result<Envelope> {
+    let request = engine.read(Query {
+        from: position,
+        until: Some(position.next()),
+        topics: Some(TopicPattern::all()),
+        ..Query::default()
+    });
+    let request = request.await?.events.pop();
+    let topic = request.as_ref().and_then(|it| reply_topic(&it.envelope));
+    let Some(topic) = topic.and_then(|topic| topic.parse::<TopicPattern>().ok()) else {
+        return Err(Error::RequestFailed(format!(
+            "an event with the id `{id}` was published before, and it asks for no reply; give the \
+             request an id of its own"
+        )));
+    };
+    let mut query = Query {
+        topics: Some(topic),
+        key: Some(id.to_owned()),
+        from: position,
+        ..Query::default()
+    };
+    loop {
+        let page = engine.read(query.clone()).await?;
+        if let Some(reply) = page.events.into_iter().next() {
+            return Ok(reply.envelope.detached());
+        }
+        query.from = page.next;
+        if page.is_end {
+            engine.wait(page.next).await?;
         }
     }
 }
 
 impl Inner {
-    fn waiting(&self) -> std::sync::MutexGuard<'_, HashMap<String, oneshot::Sender<Envelope>>> {
+    fn waiting(&self) -> std::sync::MutexGuard<'_, Waiters> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -216,11 +311,12 @@ impl Drop for Inner {
 struct Waiting {
     requester: Arc<Inner>,
     id: String,
+    number: u64,
 }
 
 impl Drop for Waiting {
     fn drop(&mut self) {
-        self.requester.waiting().remove(&self.id);
+        self.requester.waiting().remove(&self.id, self.number);
     }
 }
 
@@ -251,11 +347,7 @@ async fn read_replies(requester: Weak<Inner>, from: Position) {
             let Some(inner) = requester.upgrade() else {
                 return;
             };
-            let waiting = inner.waiting().remove(recorded.envelope.key());
-            if let Some(reply) = waiting {
-                // Whoever gave up in this moment does not need the reply any more.
-                let _ = reply.send(recorded.envelope.detached());
-            }
+            inner.waiting().reply(&recorded.envelope);
         }
         query.from = page.next;
         if page.is_end && engine.wait(page.next).await.is_err() {

@@ -5,6 +5,8 @@
 
 use std::fmt;
 use std::str::FromStr;
+#[cfg(feature = "distributed")]
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -60,6 +62,11 @@ impl Timestamp {
             self.0
                 .saturating_add(i64::try_from(duration.as_micros()).unwrap_or(i64::MAX)),
         )
+    }
+
+    /// Whether a clock that showed `before` and shows this was set back in between.
+    pub(crate) fn is_set_back(self, before: Self) -> bool {
+        self.plus(SET_BACK_MIN) < before
     }
 
     /// How long after `earlier` this is; zero when it is not after it.
@@ -124,6 +131,12 @@ impl<'de> Deserialize<'de> for Timestamp {
 
 /// Where the time comes from.
 ///
+/// There are two kinds of time. The *wall clock* says when something is due; it is set by operators
+/// and time servers, forward and back, and goes on while the machine sleeps. *Elapsed* time only
+/// ever runs on, and stands still while the machine sleeps. What waits for a point in time goes by
+/// the wall clock ([`Clock::sleep_until`]); what waits for a while goes by elapsed time
+/// ([`Clock::sleep`]).
+///
 /// The system's clock in production, a [`VirtualClock`] in tests. Cloning is cheap and gives the
 /// same clock.
 #[derive(Clone, Debug, Default)]
@@ -134,7 +147,15 @@ enum Source {
     #[default]
     System,
     Virtual(VirtualClock),
+    /// Another clock, and what is added to what it shows, in microseconds.
+    #[cfg(feature = "distributed")]
+    Corrected(Arc<Clock>, Arc<AtomicI64>),
 }
+
+/// Nobody says so when the wall clock is set: whoever waits for it looks at it this often.
+const LOOK_WAIT: Duration = Duration::from_secs(1);
+/// A clock that goes back by less than this was not set: time servers correct it all the time.
+const SET_BACK_MIN: Duration = Duration::from_secs(1);
 
 impl Clock {
     /// The operating system's clock.
@@ -142,28 +163,81 @@ impl Clock {
         Self(Source::System)
     }
 
+    /// This clock, and what is added to what it shows, in microseconds.
+    #[cfg(feature = "distributed")]
+    pub(crate) fn corrected(&self, by: Arc<AtomicI64>) -> Self {
+        Self(Source::Corrected(Arc::new(self.clone()), by))
+    }
+
     /// What time it is.
     pub fn now(&self) -> Timestamp {
         match &self.0 {
             Source::System => Timestamp::now(),
             Source::Virtual(clock) => clock.now(),
+            #[cfg(feature = "distributed")]
+            Source::Corrected(clock, by) => {
+                let shown = clock.now().as_micros();
+                Timestamp::from_micros(shown.saturating_add(by.load(Ordering::Acquire)))
+            }
         }
     }
 
-    /// Completes once `now()` is at or after `at`. Dropping the future cancels the wait.
+    /// Completes once `now()` is at or after `at`, within a second also when the wall clock is set
+    /// or the machine sleeps meanwhile. Dropping the future cancels the wait.
     pub fn sleep_until(&self, at: Timestamp) -> BoxFuture<'static, ()> {
         match &self.0 {
-            Source::System => {
-                let wait = at.since(Timestamp::now());
-                Box::pin(tokio::time::sleep(wait))
-            }
-            Source::Virtual(clock) => clock.sleep_until(at),
+            Source::System => Box::pin(wait_for(at, false, Timestamp::now, tokio::time::sleep)),
+            Source::Virtual(clock) => clock.sleep(Wake::At(at)),
+            #[cfg(feature = "distributed")]
+            Source::Corrected(clock, _) => self.clone().look(clock.clone(), at, false),
         }
     }
 
-    /// Completes after `duration`. Dropping the future cancels the wait.
+    /// [`sleep_until`](Self::sleep_until) that also completes when the wall clock was set back: for
+    /// those who then have to look again at what they wait for.
+    pub(crate) fn sleep_until_or_set_back(&self, at: Timestamp) -> BoxFuture<'static, ()> {
+        match &self.0 {
+            Source::System => Box::pin(wait_for(at, true, Timestamp::now, tokio::time::sleep)),
+            Source::Virtual(clock) => clock.sleep(Wake::AtOrSetBack(at)),
+            #[cfg(feature = "distributed")]
+            Source::Corrected(clock, _) => self.clone().look(clock.clone(), at, true),
+        }
+    }
+
+    /// Completes after `duration`, however the wall clock is set meanwhile. Dropping the future
+    /// cancels the wait.
     pub fn sleep(&self, duration: Duration) -> BoxFuture<'static, ()> {
-        self.sleep_until(self.now().plus(duration))
+        match &self.0 {
+            Source::System => Box::pin(tokio::time::sleep(duration)),
+            Source::Virtual(clock) => clock.sleep(Wake::After(duration)),
+            #[cfg(feature = "distributed")]
+            Source::Corrected(clock, _) => clock.sleep(duration),
+        }
+    }
+
+    /// Waits for what this clock shows, as time elapses on the one that it corrects.
+    #[cfg(feature = "distributed")]
+    fn look(self, clock: Arc<Self>, at: Timestamp, or_set_back: bool) -> BoxFuture<'static, ()> {
+        let rest = move |wait| clock.sleep(wait);
+        Box::pin(wait_for(at, or_set_back, move || self.now(), rest))
+    }
+}
+
+/// Waits for the wall clock, in bounded steps.
+async fn wait_for<F: Future<Output = ()>>(
+    at: Timestamp,
+    or_set_back: bool,
+    now: impl Fn() -> Timestamp,
+    rest: impl Fn(Duration) -> F,
+) {
+    let mut last = now();
+    loop {
+        let now = now();
+        if now >= at || (or_set_back && now.is_set_back(last)) {
+            return;
+        }
+        last = now;
+        rest(at.since(now).min(LOOK_WAIT)).await;
     }
 }
 
@@ -194,7 +268,24 @@ pub struct VirtualClock(Arc<Mutex<Hands>>);
 #[derive(Debug)]
 struct Hands {
     now: Timestamp,
-    sleepers: Vec<(Timestamp, oneshot::Sender<()>)>,
+    /// How far the clock was moved; setting it is no move.
+    elapsed: Duration,
+    sleepers: Vec<Sleeper>,
+}
+
+#[derive(Debug)]
+struct Sleeper {
+    until: Wake,
+    begun: Timestamp,
+    wake: oneshot::Sender<()>,
+}
+
+/// What a sleeper waits for; `After` is in elapsed time, since the clock was made once it sleeps.
+#[derive(Clone, Copy, Debug)]
+enum Wake {
+    At(Timestamp),
+    AtOrSetBack(Timestamp),
+    After(Duration),
 }
 
 impl VirtualClock {
@@ -202,6 +293,7 @@ impl VirtualClock {
     pub fn new(now: Timestamp) -> Self {
         Self(Arc::new(Mutex::new(Hands {
             now,
+            elapsed: Duration::ZERO,
             sleepers: Vec::new(),
         })))
     }
@@ -213,42 +305,47 @@ impl VirtualClock {
 
     /// Moves the clock forward and wakes whoever slept until then.
     pub fn advance(&self, duration: Duration) {
-        let to = self.now().plus(duration);
-        self.advance_to(to);
+        let mut hands = self.hands();
+        hands.now = hands.now.plus(duration);
+        hands.elapsed = hands.elapsed.saturating_add(duration);
+        hands.wake();
     }
 
     /// Moves the clock to `at`, never back, and wakes whoever slept until then.
     pub fn advance_to(&self, at: Timestamp) {
-        let due: Vec<_> = {
-            let mut hands = self.hands();
-            hands.now = hands.now.max(at);
-            let now = hands.now;
-            let (due, later) = std::mem::take(&mut hands.sleepers)
-                .into_iter()
-                .partition(|(until, _)| *until <= now);
-            hands.sleepers = later;
-            due
-        };
-        for (_, wake) in due {
-            // A sleeper that gave up dropped its end: nobody is left to wake.
-            let _ = wake.send(());
-        }
+        let duration = at.since(self.now());
+        self.advance(duration);
+    }
+
+    /// Sets the clock to `at`, forward or back, as an operator, a time server or a machine that
+    /// slept does: no time has elapsed, and nobody is woken before the clock moves on.
+    pub fn set(&self, at: Timestamp) {
+        self.hands().now = at;
     }
 
     /// When the next sleeper wants to wake, if anybody sleeps.
     pub fn next_wake(&self) -> Option<Timestamp> {
         let mut hands = self.hands();
-        hands.sleepers.retain(|(_, wake)| !wake.is_closed());
-        hands.sleepers.iter().map(|(until, _)| *until).min()
+        hands.sleepers.retain(|sleeper| !sleeper.wake.is_closed());
+        let at = |sleeper: &Sleeper| match sleeper.until {
+            Wake::At(at) | Wake::AtOrSetBack(at) => at,
+            Wake::After(elapsed) => hands.now.plus(elapsed.saturating_sub(hands.elapsed)),
+        };
+        hands.sleepers.iter().map(at).min()
     }
 
-    fn sleep_until(&self, at: Timestamp) -> BoxFuture<'static, ()> {
+    fn sleep(&self, until: Wake) -> BoxFuture<'static, ()> {
         let mut hands = self.hands();
-        if hands.now >= at {
+        let until = match until {
+            Wake::After(duration) => Wake::After(hands.elapsed.saturating_add(duration)),
+            at => at,
+        };
+        let begun = hands.now;
+        if hands.is_over(until, begun) {
             return Box::pin(std::future::ready(()));
         }
         let (wake, woken) = oneshot::channel();
-        hands.sleepers.push((at, wake));
+        hands.sleepers.push(Sleeper { until, begun, wake });
         Box::pin(async move {
             // The sender lives in the clock; if the whole clock is gone, nobody can advance time
             // any more and sleeping on would be for ever.
@@ -261,8 +358,34 @@ impl VirtualClock {
     }
 }
 
+impl Hands {
+    fn is_over(&self, until: Wake, begun: Timestamp) -> bool {
+        match until {
+            Wake::At(at) => at <= self.now,
+            Wake::AtOrSetBack(at) => at <= self.now || self.now.is_set_back(begun),
+            Wake::After(elapsed) => elapsed <= self.elapsed,
+        }
+    }
+
+    fn wake(&mut self) {
+        let sleepers = std::mem::take(&mut self.sleepers);
+        for sleeper in sleepers {
+            if self.is_over(sleeper.until, sleeper.begun) {
+                // One that gave up dropped its end: nobody is left to wake.
+                let _ = sleeper.wake.send(());
+            } else {
+                self.sleepers.push(sleeper);
+            }
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use std::cell::Cell;
+
+    use futures_util::FutureExt;
+
     use super::*;
 
     #[test]
@@ -294,5 +417,54 @@ mod tests {
         hands.advance(Duration::from_secs(1));
         sleep.await;
         assert_eq!(hands.next_wake(), None);
+    }
+
+    /// A wall clock that is set while somebody rests.
+    async fn rests(at: i64, or_set_back: bool, set: impl Fn(u32, i64) -> i64) -> (u32, i64) {
+        let (wall, rests) = (Cell::new(0), Cell::new(0));
+        let seconds = |seconds: i64| Timestamp::from_micros(seconds * 1_000_000);
+        wait_for(
+            seconds(at),
+            or_set_back,
+            || seconds(wall.get()),
+            |rest| {
+                assert!(rest <= LOOK_WAIT && !rest.is_zero(), "{rest:?}");
+                rests.set(rests.get() + 1);
+                wall.set(set(rests.get(), wall.get() + 1));
+                std::future::ready(())
+            },
+        )
+        .await;
+        (rests.get(), wall.get())
+    }
+
+    #[tokio::test]
+    async fn who_waits_for_the_wall_clock_sees_that_it_was_set() {
+        // It runs evenly.
+        assert_eq!(rests(10, false, |_, now| now).await, (10, 10));
+        // It goes two hours ahead, or the machine sleeps.
+        let ahead = |rest, now| if rest == 3 { now + 7_200 } else { now };
+        assert_eq!(rests(3_600, false, ahead).await, (3, 7_203));
+        // It is set back by a minute.
+        let back = |rest, now| if rest == 3 { now - 60 } else { now };
+        assert_eq!(rests(10, false, back).await, (70, 10));
+        assert_eq!(rests(10, true, back).await, (3, -57));
+    }
+
+    #[tokio::test]
+    async fn setting_the_clock_is_no_time_that_elapses() {
+        let hands = VirtualClock::new(Timestamp::from_micros(3_600_000_000));
+        let clock = Clock::from(hands.clone());
+        let (second, hour) = (Duration::from_secs(1), Duration::from_secs(3_600));
+        let mut after = clock.sleep(2 * second);
+        let mut at = clock.sleep_until(hands.now().plus(hour));
+        hands.set(hands.now().plus(hour));
+        assert!((&mut after).now_or_never().is_none());
+        hands.advance(second);
+        at.as_mut().now_or_never().expect("its time has come");
+        assert!((&mut after).now_or_never().is_none());
+        hands.set(Timestamp::EPOCH);
+        hands.advance(second);
+        after.now_or_never().expect("two seconds have elapsed");
     }
 }

@@ -394,7 +394,7 @@ impl Worker {
             let next = timeout(Duration::from_millis(20), member.next(events_max));
             let (taken, committed) = join(next, commit(&self.shared, me, member, &plan)).await;
             match committed {
-                Ok(Some(Committed { generation })) => {
+                Ok(Some(Committed { generation, .. })) => {
                     let keys = plan.keys.drain();
                     self.blocked.extend(keys.map(|key| (key, generation)));
                 }

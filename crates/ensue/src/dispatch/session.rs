@@ -217,6 +217,7 @@ impl<'a> Session<'a> {
         self.in_flight -= outcomes.len();
         self.uncount(outcomes.bytes());
         self.overlay.forget(outcomes.take_cells());
+        self.tell_dropped(committed.dropped);
         let generation = committed.generation;
         for (worker, envelope) in outcomes.take_blocked() {
             self.tell(
@@ -225,6 +226,21 @@ impl<'a> Session<'a> {
                     envelope,
                     generation,
                 },
+            );
+        }
+    }
+
+    /// Counts effects that were dropped, and says so the first time.
+    fn tell_dropped(&self, dropped: usize) {
+        let Dispatch {
+            counters, group, ..
+        } = &**self.dispatch;
+        if dropped > 0 && GroupCounters::add(&counters.dropped, dropped) == 0 {
+            tracing::warn!(
+                %group,
+                dropped,
+                "effects were dropped: the ids that the handlers gave them name other events; let \
+                 Ensue make the ids, and give what is to be moved or cancelled a timer"
             );
         }
     }

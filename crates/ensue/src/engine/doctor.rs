@@ -61,7 +61,12 @@ pub async fn examine(url: &str) -> Result<Vec<Finding>> {
     #[cfg(feature = "distributed")]
     if let Some(way) = entry.way() {
         let log = (way.dial)(url).await?;
-        let findings = log.examine().await;
+        let mut findings = log.examine().await;
+        if let Ok(findings) = &mut findings {
+            // What keeps it from reading is among the findings already.
+            let clocks = super::embedded::replica::examine_clocks(&*log).await;
+            findings.extend(clocks.ok().flatten());
+        }
         log.close().await;
         return findings;
     }

@@ -43,6 +43,7 @@ mod cells;
 mod claim;
 mod cluster;
 mod core;
+mod dropped;
 mod examine;
 mod failure;
 mod fetch;
@@ -102,6 +103,7 @@ use super::{
     Append, Appended, DeadLetter, DeadLetterFilter, Engine, EngineStatus, Guarantees, Member, Page,
     Position, Query, Scheduled, SharedEngine, Start, Subscription,
 };
+use crate::background;
 use crate::error::{Error, Result};
 use crate::event::EventId;
 use crate::time::Clock;
@@ -182,10 +184,13 @@ impl Embedded {
     /// # Errors
     /// [`Error::Locked`] when somebody else owns it, [`Error::Corrupt`] when it is damaged.
     pub async fn open(storage: Arc<dyn log::Storage>, settings: Settings) -> Result<Self> {
-        let shared = Arc::new(blocking(move || Shared::open(storage, settings)).await?);
-        shared.check_whole()?;
-        shared.start();
-        Ok(Self { shared })
+        background::run(async move {
+            let shared = Arc::new(blocking(move || Shared::open(storage, settings)).await?);
+            shared.check_whole()?;
+            shared.start();
+            Ok(Self { shared })
+        })
+        .await
     }
 
     /// Writes a checkpoint now, and lets retention remove what nobody needs. Happens by itself as

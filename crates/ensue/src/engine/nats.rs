@@ -34,6 +34,7 @@ use self::reader::Cursor;
 use super::shared_log::{About, Finding, Message, Server, SharedLog, check_sizes};
 use super::table::Url;
 use crate::error::{Error, Result};
+use crate::time::Timestamp;
 
 /// The options of its own that the URL takes.
 pub(crate) const OPTIONS: &[(&str, &str)] = &[(
@@ -386,6 +387,13 @@ impl SharedLog for Nats {
                 0 => Ok(0),
                 last => Ok(last.saturating_add(1)),
             }
+        }))
+    }
+
+    fn time(&self) -> BoxFuture<'_, Result<Option<Timestamp>>> {
+        Box::pin(self.answered(async {
+            let link = self.link().await?;
+            self.told_time(&link).await
         }))
     }
 

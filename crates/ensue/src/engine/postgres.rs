@@ -31,6 +31,7 @@ use super::shared_log::witness::{Cursor, parts};
 use super::shared_log::{About, Finding, Message, Server, SharedLog, check_sizes};
 use super::table::Url;
 use crate::error::{Error, Result};
+use crate::time::Timestamp;
 
 /// It has no options of its own.
 pub(crate) const OPTIONS: &[(&str, &str)] = &[];
@@ -370,6 +371,18 @@ impl SharedLog for Postgres {
 
     fn end(&self) -> BoxFuture<'_, Result<u64>> {
         self.ends().boxed()
+    }
+
+    fn time(&self) -> BoxFuture<'_, Result<Option<Timestamp>>> {
+        async {
+            let link = self.writer().await?;
+            let asked = facts::time(&link, &self.place.server).await;
+            if asked.is_err() {
+                self.writer.give_up(&link).await;
+            }
+            asked
+        }
+        .boxed()
     }
 
     fn examine(&self) -> BoxFuture<'_, Result<Vec<Finding>>> {

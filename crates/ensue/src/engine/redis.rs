@@ -32,6 +32,7 @@ use super::shared_log::witness::{Cursor, parts};
 use super::shared_log::{About, Finding, Message, Server, SharedLog, check_sizes};
 use super::table::Url;
 use crate::error::{Error, Result};
+use crate::time::Timestamp;
 
 /// Its own options.
 pub(crate) const OPTIONS: &[(&str, &str)] = &[(
@@ -470,6 +471,14 @@ impl SharedLog for Redis {
 
     fn end(&self) -> BoxFuture<'_, Result<u64>> {
         self.ends().boxed()
+    }
+
+    fn time(&self) -> BoxFuture<'_, Result<Option<Timestamp>>> {
+        async {
+            let link = self.writer().await?;
+            facts::time(&link, &self.place).await
+        }
+        .boxed()
     }
 
     fn examine(&self) -> BoxFuture<'_, Result<Vec<Finding>>> {

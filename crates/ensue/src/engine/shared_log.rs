@@ -29,6 +29,7 @@ use futures_util::future::BoxFuture;
 
 pub(crate) use super::doctor::Finding;
 use crate::error::{Error, Result};
+use crate::time::Timestamp;
 
 pub(crate) use self::server::{Address, Login, Server, Tls};
 
@@ -123,6 +124,11 @@ pub(crate) trait SharedLog: fmt::Debug + Send + Sync + 'static {
 
     /// The sequence number after the newest message; 0 when there is none.
     fn end(&self) -> BoxFuture<'_, Result<u64>>;
+
+    /// What time it is on the server, if it tells.
+    fn time(&self) -> BoxFuture<'_, Result<Option<Timestamp>>> {
+        Box::pin(std::future::ready(Ok(None)))
+    }
 
     /// Looks at the server's version, durability, replication, permissions and clock.
     fn examine(&self) -> BoxFuture<'_, Result<Vec<Finding>>>;

@@ -81,6 +81,11 @@ impl Envelope {
             .to_string()
     }
 
+    /// Whether its id is of the kind that effects get ([`effect_id`](Self::effect_id)).
+    pub(crate) fn has_effect_id(&self) -> bool {
+        uuid::Uuid::try_parse(self.id()).is_ok_and(|id| id.get_version_num() == 8)
+    }
+
     fn hash(&self, hash: &mut Sha256, purpose: u8, id: &[u8]) {
         let source = self.source().as_bytes();
         // An attribute's length fits into a byte.
@@ -126,6 +131,8 @@ mod tests {
         for (index, one) in events.iter().enumerate() {
             assert_eq!(one.identity(), one.clone().identity());
             assert_eq!(one.effect_id("g", 0), one.effect_id("g", 0));
+            assert!(!one.has_effect_id());
+            assert!(event("/s", &one.effect_id("g", 0)).has_effect_id());
             assert_ne!(one.effect_id("g", 0), one.effect_id("g", 1));
             assert_ne!(one.effect_id("g", 0), one.effect_id("h", 0));
             for other in events.iter().skip(index + 1) {

@@ -24,7 +24,7 @@ Examples:
   ensue publish --topic orders --type order.created --key o-17 --data '{\"cents\": 4200}'
   ensue publish --topic photos --type photo.taken --content-type image/jpeg --file cat.jpg
   echo '{\"n\": 1}' | ensue publish --topic numbers --type number.drawn --file -
-  ensue publish --topic reminders --type reminder.due --id r-1 --after 2h --data '{}'
+  ensue publish --topic reminders --type reminder.due --after 2h --timer o-17 --data '{}'
   ensue publish --cloudevents events.jsonl")]
 #[command(group = clap::ArgGroup::new("what").required(true).args(["data", "file", "cloudevents"]))]
 pub(crate) struct Publish {
@@ -54,6 +54,9 @@ pub(crate) struct Publish {
     /// Append the event so much later: 90s, 5m, 1h30m, 2d
     #[arg(long, value_name = "TIME", conflicts_with = "cloudevents", value_parser = args::duration)]
     after: Option<Duration>,
+    /// Set this timer: the event takes the place of what it would have appended
+    #[arg(long, value_name = "NAME", conflicts_with = "cloudevents")]
+    timer: Option<String>,
     /// What the payload is
     #[arg(
         long,

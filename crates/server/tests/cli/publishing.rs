@@ -64,6 +64,17 @@ async fn an_event_can_wait_for_its_time() {
         .says("scheduled `e-2`");
     assert_eq!(shop.json(&["schedule", "list"])[0]["event"]["id"], "e-1");
     assert_eq!(shop.json(&["status"])["scheduled"], 2);
+    // A timer that is set again is moved.
+    for data in ["2", "3"] {
+        let set = ["--timer", "t", "--after", "1h", "--data", data];
+        shop.run(&[&ORDER[..], &set].concat()).succeeds();
+    }
+    let first = &shop.json(&["schedule", "list"])[0];
+    assert_eq!(
+        (&first["name"], &first["event"]["data"]),
+        (&json!("t"), &json!(3))
+    );
+    assert_eq!(shop.json(&["status"])["scheduled"], 3);
 }
 
 #[tokio::test]

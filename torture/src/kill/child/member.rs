@@ -63,7 +63,7 @@ impl Worker {
             let events_max = self.random.usize(1..EVENTS_MAX);
             let next = timeout(PATIENCE, member.next(events_max));
             let (taken, committed) = join(next, self.commit(&*member, &draft)).await;
-            if let Some(Committed { generation }) = committed? {
+            if let Some(Committed { generation, .. }) = committed? {
                 let keys = draft.blocks.drain();
                 self.blocked.extend(keys.map(|key| (key, generation)));
             }

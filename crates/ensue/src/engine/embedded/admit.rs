@@ -4,19 +4,26 @@
 
 use super::cluster::Writer;
 use super::record::{Change, Firing};
-use super::replica::Refusal;
+use super::replica::{Refusal, SKEW_MAX};
 use super::state::State;
+use crate::time::Timestamp;
 
 impl State {
-    /// Whether a batch of the process `boot` with these control records may happen now.
-    pub(super) fn admit_batch(&self, boot: u64, changes: &[&Change]) -> Result<(), Refusal> {
+    /// Whether a batch of the process `boot` with these control records, written at `time`, may
+    /// happen now.
+    pub(super) fn admit_batch(
+        &self,
+        boot: u64,
+        time: i64,
+        changes: &[&Change],
+    ) -> Result<(), Refusal> {
         // A batch of events alone has nothing else that would say so.
         if changes.is_empty() {
             self.admit_beside_migration(boot)?;
         }
         changes
             .iter()
-            .try_for_each(|change| self.admit(boot, change))
+            .try_for_each(|change| self.admit(boot, time, change))
     }
 
     /// While another log is copied into this one, only whoever copies writes.
@@ -42,7 +49,7 @@ impl State {
     }
 
     /// Whether a record of the process `boot` may happen now.
-    fn admit(&self, boot: u64, change: &Change) -> Result<(), Refusal> {
+    fn admit(&self, boot: u64, time: i64, change: &Change) -> Result<(), Refusal> {
         if !matches!(
             change,
             Change::Opened(_) | Change::Gone(_) | Change::Migrating(_)
@@ -70,7 +77,7 @@ impl State {
             Change::Reset(reset) if !self.groups.contains_key(&reset.group) => Err(
                 Refusal::Impossible(format!("the group `{}` was deleted", reset.group)),
             ),
-            Change::Fired(fired) => self.admit_firings(&fired.events),
+            Change::Fired(fired) => self.admit_firings(&fired.events, time),
             Change::Gone(gone) => {
                 let process = self.cluster.get(gone.boot);
                 let is_same = |counter: u64| process.is_some_and(|it| it.counter == counter);
@@ -133,8 +140,10 @@ impl State {
         }
     }
 
-    fn admit_firings(&self, events: &[Firing]) -> Result<(), Refusal> {
-        match events.iter().all(|it| self.schedules.is_pending(it)) {
+    /// Whether scheduled events may be appended: those that are pending, and not before their time.
+    fn admit_firings(&self, events: &[Firing], time: i64) -> Result<(), Refusal> {
+        let latest = Timestamp::from_micros(time.saturating_add(SKEW_MAX));
+        match events.iter().all(|it| self.schedules.may_fire(it, latest)) {
             true => Ok(()),
             false => Err(Refusal::Overtaken(
                 "scheduled events were appended, moved or cancelled",
@@ -160,5 +169,53 @@ impl State {
                 (counter == 1 && opens).then_some(position)
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::binary::Binary;
+    use super::super::record::{Fired, Opened, Scheduled};
+    use super::*;
+    use crate::event::EventId;
+
+    #[test]
+    fn nothing_goes_off_before_its_time_and_nothing_that_was_moved() {
+        let mut state = State::default();
+        let writer = (1, 2);
+        let name = "process".to_owned();
+        let opened = Opened {
+            writer,
+            name,
+            lease_micros: 0,
+            seal: None,
+            follows: Vec::new(),
+        };
+        state.apply(0, &Change::Opened(opened));
+        let due = 3_600_000_000;
+        let scheduled = Change::Scheduled(Scheduled {
+            name: EventId::new("/", "timer"),
+            is_timer: true,
+            at: Timestamp::from_micros(due),
+            topic_bytes: 0,
+            key_bytes: 0,
+            content: Binary::default(),
+        });
+        state.apply(1, &scheduled);
+        let admits = |state: &State, position, time| {
+            let fired = Change::Fired(Fired {
+                events: vec![Firing {
+                    name: EventId::new("/", "timer"),
+                    position,
+                }],
+            });
+            state.admit_batch(0, time, &[&fired]).is_ok()
+        };
+        assert!(!admits(&state, 1, 0));
+        assert!(!admits(&state, 1, due - SKEW_MAX - 1));
+        assert!(admits(&state, 1, due), "it is its time");
+        state.apply(2, &scheduled);
+        assert!(!admits(&state, 1, due), "it was moved");
+        assert!(admits(&state, 2, due));
     }
 }

@@ -36,11 +36,10 @@ impl Claim {
         shared: &Arc<Shared>,
         group: &str,
         member: u64,
-        mut commit: Commit,
+        commit: Commit,
     ) -> Result<Self> {
         let at = shared.settings.clock.now();
         let outgoing = Outgoing::of(commit.effects.iter().map(Said::from), at)?;
-        commit.effects.clear();
         Ok(Self {
             shared: shared.clone(),
             group: group.to_owned(),
@@ -79,10 +78,18 @@ impl Claim {
                 Err(Refusal::Engine(error)) => return Err(error),
             }
         };
-        submitted.await?;
+        let receipt = submitted.await?;
         shared.core().advance();
+        let duplicates = self.outgoing.duplicates(&receipt);
+        let dropped = match duplicates.is_empty() {
+            true => 0,
+            false => shared.count_dropped(&self.commit.effects, duplicates).await,
+        };
         let generation = generation.load(Ordering::Acquire);
-        Ok(Committed { generation })
+        Ok(Committed {
+            generation,
+            dropped,
+        })
     }
 
     /// Claims the commit's events and submits it as one batch. When the log does not take it,

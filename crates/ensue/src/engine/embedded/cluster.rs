@@ -25,6 +25,9 @@ pub(super) struct Process {
     pub(super) writer: Writer,
     /// The number of its last frame.
     pub(super) counter: u64,
+    /// The time of its last frame that counts, as it says, in microseconds since the Unix epoch.
+    #[serde(default)]
+    pub(super) time: i64,
     /// For people.
     pub(super) name: String,
     /// How long it may be silent, in microseconds.
@@ -63,6 +66,9 @@ pub(super) struct Mark {
     /// From where the shared log has to be read again: frames in several messages may be under
     /// way.
     pub(super) resume: u64,
+    /// The log's time, in microseconds since the Unix epoch.
+    #[serde(default)]
+    pub(super) time: i64,
 }
 
 impl Cluster {
@@ -88,6 +94,7 @@ impl Cluster {
         let process = Process {
             writer: opened.writer,
             counter: 0,
+            time: 0,
             name: opened.name.clone(),
             lease_micros: opened.lease_micros,
             seal: opened.seal,
@@ -104,12 +111,14 @@ impl Cluster {
         let mut processes = self.processes.values_mut();
         if let Some(process) = processes.find(|it| it.writer == framed.writer) {
             process.counter = framed.counter;
+            process.time = framed.claimed.unwrap_or(process.time);
         }
         self.mark = Some(Mark {
             position,
             sequence: framed.sequence,
             checksum: framed.checksum,
             resume: framed.resume,
+            time: framed.time,
         });
     }
 
@@ -134,6 +143,40 @@ impl Cluster {
 impl Cluster {
     pub(super) fn of_writer(&self, writer: Writer) -> Option<(u64, &Process)> {
         self.iter().find(|(_, process)| process.writer == writer)
+    }
+
+    /// The log's time, in microseconds since the Unix epoch.
+    pub(super) fn time(&self) -> i64 {
+        self.mark.map_or(0, |mark| mark.time)
+    }
+
+    /// The log's time with a frame of `writer`, which says that it is `claimed`; and that claim, if
+    /// it counts. What a process opens with does not, where there are others to compare its clock
+    /// with first.
+    ///
+    /// The log's time never goes back. Where it is later than a process says, because one that was
+    /// ahead was alone, it goes on at half the pace until they have caught up: it does not stand
+    /// still.
+    pub(super) fn time_at(&self, writer: Writer, claimed: i64) -> (i64, Option<i64>) {
+        /// How far one frame moves the log's time when that is late, in microseconds.
+        const PROGRESS_MAX: i64 = 60_000_000;
+        let time = self.time();
+        let Some((_, process)) = self.of_writer(writer) else {
+            return match self.processes.is_empty() {
+                true => (claimed.max(time), Some(claimed)),
+                false => (time, None),
+            };
+        };
+        if claimed > time {
+            return (claimed, Some(claimed));
+        }
+        let progress = match process.time {
+            0 => 0,
+            before => claimed.saturating_sub(before).clamp(0, PROGRESS_MAX),
+        };
+        let all = i64::try_from(self.processes.len()).unwrap_or(i64::MAX);
+        let pace = progress / all.saturating_mul(2).max(1);
+        (time.saturating_add(pace), Some(claimed))
     }
 
     /// The process that does what only one has to do.

@@ -190,10 +190,11 @@ impl Core {
         match change {
             Change::Opened(opened) => {
                 self.schedules_changed.notify_one();
-                if let Some(outbox) = &self.outbox
-                    && let Err(why) = outbox.check_followed(&opened.name, &opened.follows)
-                {
-                    self.usurped.get_or_insert(why);
+                if let Some(outbox) = &mut self.outbox {
+                    outbox.answer();
+                    if let Err(why) = outbox.check_followed(&opened.name, &opened.follows) {
+                        self.usurped.get_or_insert(why);
+                    }
                 }
             }
             Change::Gone(gone) => {

@@ -186,7 +186,7 @@ impl Group {
         }
         for retried in &committed.retries {
             self.begun.remove(&retried.position);
-            self.lanes.retry(retried);
+            self.lanes.retry(retried, committed.at);
         }
         for died in &committed.dead {
             self.begun.remove(&died.position);

@@ -1,6 +1,5 @@
 //! What goes on in the background: schedules whose time comes, checkpoints, retention.
 
-use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -81,7 +80,6 @@ impl Shared {
         self.core().advance();
         for (index, firing) in fired.iter().enumerate() {
             if receipt.is_duplicate(index) {
-                self.dropped.fetch_add(1, Ordering::Relaxed);
                 tracing::warn!(
                     name = %firing.name,
                     "a scheduled event was dropped: another event with its id was appended since it \

@@ -64,9 +64,12 @@ pub(super) struct Item {
 pub(super) enum State {
     /// Behind others of its key.
     Parked,
-    /// To be tried again.
+    /// To be tried again: at a time, or at once when the clock shows one before this was said. It was
+    /// set back then, or another process's is ahead.
     Retrying {
         due: Timestamp,
+        #[serde(default)]
+        since: Timestamp,
     },
     Dead(Box<Dead>),
 }
@@ -190,7 +193,7 @@ impl Lanes {
             return None;
         }
         let due = self.items.values().filter_map(|item| match item.state {
-            State::Retrying { due } => Some(due),
+            State::Retrying { due, .. } => Some(due),
             _ => None,
         });
         due.min()
@@ -269,9 +272,9 @@ impl Lanes {
                         found.now.push(*position);
                     }
                 }
-                Some(State::Retrying { due }) => {
+                Some(State::Retrying { due, since }) => {
                     if is_out(*position) {
-                    } else if *due <= now {
+                    } else if *due <= now || now.is_set_back(*since) {
                         found.now.push(*position);
                     } else {
                         found.due = Some(*due);
@@ -289,10 +292,13 @@ impl Lanes {
         self.put(parked.position, item);
     }
 
-    pub(super) fn retry(&mut self, retried: &Retried) {
+    pub(super) fn retry(&mut self, retried: &Retried, at: Timestamp) {
         let mut item = self.take(retried.position, &retried.topic, &retried.key);
         item.attempts = retried.attempt;
-        item.state = State::Retrying { due: retried.due };
+        item.state = State::Retrying {
+            due: retried.due,
+            since: at,
+        };
         self.put(retried.position, item);
     }
 
@@ -319,7 +325,7 @@ impl Lanes {
         if let Some(mut item) = self.remove(position) {
             item.attempts = 0;
             item.redriven += 1;
-            item.state = State::Retrying { due: at };
+            item.state = State::Retrying { due: at, since: at };
             self.put(position, item);
         }
     }
@@ -450,7 +456,7 @@ mod tests {
     fn parked_events_wait_for_the_retry_before_them() {
         let mut lanes = Lanes::default();
         let key = LaneKey::new("t", "k");
-        lanes.retry(&retried(5, 100));
+        lanes.retry(&retried(5, 100), Timestamp::from_micros(90));
         lanes.park(&parked(7));
         lanes.park(&parked(8));
         let at = |lanes: &Lanes, now, out: &[u64]| {
@@ -458,6 +464,8 @@ mod tests {
         };
         let due = Some(Timestamp::from_micros(100));
         assert_eq!(at(&lanes, 99, &[]), Deliverable { now: vec![], due });
+        let set_back = at(&lanes, 90 - 2_000_000, &[]);
+        assert_eq!(set_back.now, [5], "nobody knows how long it has waited");
         assert_eq!(at(&lanes, 100, &[]).now, [5]);
         assert_eq!(
             at(&lanes, 100, &[5]).now,

@@ -54,6 +54,8 @@ pub(super) struct Live {
     /// What the last read left over.
     pub(super) rest: Option<(log::Chunk, log::Place)>,
     pub(super) index: Index,
+    /// When was looked last for lanes whose time has come.
+    pub(super) looked: Timestamp,
     /// Put-aside events in members' hands.
     pub(super) out: HashMap<u64, Out, foldhash::fast::RandomState>,
     /// The events of a key that are on their way behind its blocked head.
@@ -162,6 +164,7 @@ impl Live {
             is_reading: false,
             rest: None,
             index: Index::default(),
+            looked: now,
             out: HashMap::default(),
             parking: HashMap::default(),
             parking_events: 0,
@@ -363,8 +366,16 @@ impl Live {
         self.index.set(lane, found.now.first().copied(), found.due);
     }
 
-    /// Looks again at the lanes whose time has come.
+    /// Looks again at the lanes whose time has come: at all that wait when the clock was set back,
+    /// because nobody knows how long they have waited.
     pub(super) fn refresh_due(&mut self, group: &Group, now: Timestamp) {
+        if now.is_set_back(std::mem::replace(&mut self.looked, now)) {
+            let waiting = self.index.due.iter();
+            let waiting: Vec<LaneKey> = waiting.map(|(_, lane)| lane.clone()).collect();
+            for lane in waiting {
+                self.refresh(group, &lane, now);
+            }
+        }
         while let Some((due, lane)) = self.index.due.first().cloned()
             && due <= now
         {

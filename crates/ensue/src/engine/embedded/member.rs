@@ -169,7 +169,7 @@ impl EmbeddedMember {
     async fn wait(&self, due: Option<Timestamp>, records: Option<u64>, own: Own) -> Result<()> {
         let Shared { log, settings, .. } = self.shared.as_ref();
         let records = records.map(|at| log.changed(log::Position::new(at)));
-        let due = due.map(|due| settings.clock.sleep_until(due));
+        let due = due.map(|due| settings.clock.sleep_until_or_set_back(due));
         let (room, coming) = match own {
             Own::None => (None, None),
             Own::Refused => (Some(self.shared.room().wait()), None),
@@ -322,7 +322,10 @@ impl EmbeddedMember {
                 .member(&self.group, self.id)
                 .ok_or_else(|| self.fenced())?;
             let generation = group.generation;
-            return Ok(Committed { generation });
+            return Ok(Committed {
+                generation,
+                dropped: 0,
+            });
         }
         let claim = Claim::of(shared, &self.group, self.id, commit);
         let outcome = match claim {

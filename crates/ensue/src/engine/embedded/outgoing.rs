@@ -209,6 +209,21 @@ impl Outgoing {
         Ok(plan.changes)
     }
 
+    /// The events that were not appended because their ids were known, and where those are.
+    pub(super) fn duplicates(&self, receipt: &log::Receipt) -> Vec<(usize, u64)> {
+        let mut duplicates = Vec::new();
+        for (index, place) in self.places.iter().enumerate() {
+            let at = match place {
+                Place::Record(record) if receipt.is_duplicate(*record) => receipt.position(*record),
+                Place::Twin(record) => receipt.position(*record),
+                Place::Known(position) => Some(log::Position::new(*position)),
+                Place::Record(_) | Place::Coming(..) | Place::Later => None,
+            };
+            duplicates.extend(at.map(|at| (index, at.get())));
+        }
+        duplicates
+    }
+
     /// What became of the events, once the batch with them is durable.
     pub(super) async fn appended(self, receipt: &log::Receipt) -> Result<Vec<Appended>> {
         let mut appended = Vec::with_capacity(self.places.len());

@@ -289,6 +289,10 @@ pub(super) struct Framed {
     pub(super) checksum: u32,
     /// From where the shared log has to be read to go on.
     pub(super) resume: u64,
+    /// The log's time since then, and what its writer says, if that counts: in microseconds since
+    /// the Unix epoch.
+    pub(super) time: i64,
+    pub(super) claimed: Option<i64>,
 }
 
 /// Groups and schedules that an interrupted copy left are forgotten, its events stay.

@@ -36,6 +36,7 @@
 //! what one machine can take in. The copy is rebuilt from the server when it is missing, torn or of
 //! another log.
 
+mod clocks;
 mod directory;
 mod fold;
 mod frame;
@@ -62,12 +63,16 @@ use super::core::{Core, Terms};
 use super::record::{Change, Gone, Left};
 use super::shared::Shared;
 use super::{Embedded, Settings, failure, fetch};
+use crate::background;
 use crate::engine::shared_log::{Server, SharedLog};
 use crate::engine::table::Url;
 use crate::engine::{Atomicity, DedupWindow, Engine as _, Guarantees, SharedEngine, duration};
 use crate::error::{Error, Result};
 use crate::time::Clock;
 
+use self::clocks::Clocks;
+pub(super) use self::clocks::SKEW_MAX;
+pub(crate) use self::clocks::examine as examine_clocks;
 pub(super) use self::outbox::Outbox;
 pub(super) use self::ticket::{Refusal, Ticket};
 
@@ -117,6 +122,8 @@ const LEASE_MIN: Duration = Duration::from_millis(500);
 const SEGMENT_BYTES: u64 = 8 * 1024 * 1024;
 /// The longest wait before a server that is away is tried again.
 const RETRY_WAIT_MAX: Duration = Duration::from_secs(2);
+/// How long opening waits for an answer of the other processes.
+const ANSWER_WAIT: Duration = Duration::from_millis(250);
 /// How long closing waits for a server that is away: what was not said by then is left to the
 /// lease.
 pub(super) const FAREWELL: Duration = Duration::from_secs(5);
@@ -129,7 +136,9 @@ pub(super) struct Replica {
     pub(super) shared_log: Arc<dyn SharedLog>,
     server: Server,
     lease: Duration,
-    /// The time of the frame that is being folded, which is the time of its records.
+    /// This process's clock as it is; the engine goes by one that is corrected.
+    clock: Clock,
+    /// The log's time when the frame that is being folded is in it: the time of its records.
     time: Arc<AtomicI64>,
     heard: Mutex<Heard>,
     work: Arc<Notify>,
@@ -156,6 +165,8 @@ struct Heard {
     read: Instant,
     /// When this process last wrote.
     wrote: Instant,
+    /// What clocks show.
+    clocks: Clocks,
     /// Why the server cannot be reached, if it cannot.
     trouble: Option<String>,
 }
@@ -233,7 +244,8 @@ impl Replica {
     }
 
     pub(super) fn trouble(&self) -> Option<String> {
-        self.heard().trouble.clone()
+        let heard = self.heard();
+        heard.trouble.clone().or_else(|| heard.clocks.trouble())
     }
 
     pub(super) fn is_durable(&self) -> bool {
@@ -247,19 +259,26 @@ impl Replica {
 /// [`Error::Url`], [`Error::Unavailable`] when the server is away for `connect_timeout`,
 /// [`Error::Unfit`] when it cannot be used.
 pub(crate) async fn open(url: Url, way: Way, clock: Clock) -> Result<SharedEngine> {
-    let shared = open_shared(url, way, clock, Shared::start).await?;
-    let engine = Embedded { shared };
-    if let Err(error) = engine.shared.check_whole() {
-        engine.close().await?;
-        return Err(error);
-    }
-    Ok(Arc::new(engine))
+    background::run(async move {
+        let shared = open_shared(url, way, clock, Shared::start).await?;
+        let engine = Embedded { shared };
+        if let Err(error) = engine.shared.check_whole() {
+            engine.close().await?;
+            return Err(error);
+        }
+        let engine: SharedEngine = Arc::new(engine);
+        Ok(engine)
+    })
+    .await
 }
 
 /// [`open`] without the tasks of the engine that is on it: nothing happens there by itself.
 pub(super) async fn open_quietly(url: Url, way: Way, clock: Clock) -> Result<Embedded> {
-    let shared = open_shared(url, way, clock, |_| {}).await?;
-    Ok(Embedded { shared })
+    background::run(async move {
+        let shared = open_shared(url, way, clock, |_| {}).await?;
+        Ok(Embedded { shared })
+    })
+    .await
 }
 
 async fn open_shared(
@@ -269,13 +288,19 @@ async fn open_shared(
     start: fn(&Arc<Shared>),
 ) -> Result<Arc<Shared>> {
     let server = Server::of(&url, way.port)?;
-    let mut settings = Settings::of(&url, clock)?;
+    let correction = Arc::new(AtomicI64::new(0));
+    let mut settings = Settings::of(&url, clock.corrected(correction.clone()))?;
     settings.durability = log::Durability::Os;
     if url.option("segment_bytes").is_none() {
         settings.segment_bytes = SEGMENT_BYTES;
     }
     let lease = lease_of(&url)?;
     let shared_log = patiently(&server, || (way.dial)(url.clone())).await?;
+    let mut clocks = Clocks::new(correction, lease);
+    if let Some(ahead) = server_ahead(&*shared_log, &clock).await {
+        clocks.hear_server(ahead);
+        clocks.judge(&[], 0);
+    }
     let time = Arc::new(AtomicI64::new(0));
     let now = Instant::now();
     let outbox = Outbox::new(lease, shared_log.message_bytes_max());
@@ -288,15 +313,19 @@ async fn open_shared(
             current: now,
             read: now,
             wrote: now,
+            clocks,
             trouble: None,
         }),
         shared_log,
         server,
         lease,
+        clock,
         time,
         copied: i64::MAX,
     };
+    let time = replica.time.clone();
     let shared = directory::open(&url, settings, replica, outbox).await?;
+    time.store(shared.core().state.cluster.time(), Ordering::Release);
     let opened = shared.core().introduce().ok_or(Error::Closed)?;
     start(&shared);
     fold::start(&shared);
@@ -306,6 +335,7 @@ async fn open_shared(
     match opened.await {
         Ok(_) => {
             shared.replica()?.heard().up_to_date = Some(Instant::now());
+            shared.hear_the_others().await;
             Ok(shared)
         }
         Err(error) => {
@@ -313,6 +343,15 @@ async fn open_shared(
             Err(error)
         }
     }
+}
+
+/// How far the server's clock is ahead, in microseconds, if it tells.
+async fn server_ahead(log: &dyn SharedLog, clock: &Clock) -> Option<i64> {
+    let before = clock.now().as_micros();
+    // It is asked again later.
+    let told = log.time().await.ok().flatten()?;
+    let ours = before.midpoint(clock.now().as_micros());
+    Some(told.as_micros().saturating_sub(ours))
 }
 
 fn lease_of(url: &Url) -> Result<Duration> {
@@ -410,6 +449,21 @@ impl Shared {
             }
         }
         Ok(())
+    }
+
+    /// Waits until this process has heard what the others' clocks show, but not for long: one of
+    /// them may be dead.
+    async fn hear_the_others(&self) {
+        let Ok(replica) = self.replica() else {
+            return;
+        };
+        let sure = replica.heard().clocks.sure.clone();
+        let notified = sure.notified();
+        let is_alone = self.core().others().0.is_empty();
+        let is_sure = is_alone || replica.heard().clocks.is_sure();
+        if !is_sure {
+            let _ = tokio::time::timeout(ANSWER_WAIT, notified).await;
+        }
     }
 
     /// The replica that this engine works on, if it does.

@@ -38,6 +38,13 @@ impl Schedules {
         self.get(&firing.name) == Some(firing.position)
     }
 
+    /// Whether this very event waits under its name, and is due by `latest`.
+    #[cfg(feature = "distributed")]
+    pub(super) fn may_fire(&self, firing: &Firing, latest: Timestamp) -> bool {
+        let due = self.names.get(&firing.name);
+        due.is_some_and(|(at, position)| *position == firing.position && *at <= latest)
+    }
+
     /// When the next is due.
     pub(super) fn next_due(&self) -> Option<Timestamp> {
         self.due.first_key_value().map(|((at, _), _)| *at)

@@ -36,8 +36,6 @@ pub(super) struct Shared {
     /// What is refused at present, for the status.
     pub(super) refusals: Refusals,
     tasks: Mutex<Vec<JoinHandle<()>>>,
-    /// Scheduled events that were not appended, because another had their id.
-    pub(super) dropped: AtomicU64,
     /// What there is beside the log if it is the replica of a shared one.
     #[cfg(feature = "distributed")]
     pub(super) replica: Option<Replica>,
@@ -94,7 +92,6 @@ impl Shared {
             checkpoint: Checkpoint::default(),
             refusals: Refusals::default(),
             tasks: Mutex::default(),
-            dropped: AtomicU64::new(0),
             #[cfg(feature = "distributed")]
             replica: None,
         };

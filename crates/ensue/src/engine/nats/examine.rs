@@ -44,13 +44,18 @@ impl Nats {
         answer.map_err(|error| self.server.unavailable(error))
     }
 
-    async fn clock(&self, link: &Link) -> Result<Finding> {
+    /// What time it is on the server, if it is new enough to tell.
+    pub(super) async fn told_time(&self, link: &Link) -> Result<Option<Timestamp>> {
         let subject = format!("STREAM.INFO.{}", self.stream);
-        let before = Timestamp::now();
         let answer = self.ask(link, subject).await?;
-        let after = Timestamp::now();
         let told = answer.get("ts").and_then(Value::as_str);
-        let told: Option<Timestamp> = told.and_then(|text| text.parse().ok());
+        Ok(told.and_then(|text| text.parse().ok()))
+    }
+
+    async fn clock(&self, link: &Link) -> Result<Finding> {
+        let before = Timestamp::now();
+        let told = self.told_time(link).await?;
+        let after = Timestamp::now();
         let skew_ms = told.map(|told| {
             let ours = before.as_micros().midpoint(after.as_micros());
             (told.as_micros() - ours) / 1000

@@ -5,6 +5,7 @@ use tokio_postgres::Client;
 use super::link::{Link, failure};
 use super::{About, Finding, Place, Server, column};
 use crate::error::Result;
+use crate::time::Timestamp;
 
 /// The oldest version that is looked after by its makers, more or less.
 const MAJOR_MIN: i32 = 12;
@@ -212,10 +213,16 @@ impl Facts {
 }
 
 async fn clock(link: &Link, server: &Server) -> Result<Finding> {
-    let asked = "SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint";
+    Ok(match time(link, server).await? {
+        Some(theirs) => Finding::clock(i128::from(theirs.as_micros() / 1_000)),
+        None => Finding::well("clock", "the server does not tell its time"),
+    })
+}
+
+/// What time it is on the server.
+pub(super) async fn time(link: &Link, server: &Server) -> Result<Option<Timestamp>> {
+    let asked = "SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint";
     let rows = link.query(server, asked, &[]).await?;
-    match rows.first() {
-        Some(row) => Ok(Finding::clock(i128::from(column::<i64>(server, row, 0)?))),
-        None => Ok(Finding::well("clock", "the server does not tell its time")),
-    }
+    let micros = rows.first().map(|row| column::<i64>(server, row, 0));
+    Ok(micros.transpose()?.map(Timestamp::from_micros))
 }

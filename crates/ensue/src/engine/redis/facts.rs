@@ -7,6 +7,7 @@ use redis::Value;
 use super::link::{Link, number, strange};
 use super::{ANSWER, About, Finding, Place, Server};
 use crate::error::Result;
+use crate::time::Timestamp;
 
 /// The oldest major version: blocking reads and scripts behave as they do here from then on.
 const MAJOR_MIN: u32 = 6;
@@ -263,21 +264,26 @@ async fn permissions(link: &Link, place: &Place) -> Result<Finding> {
 }
 
 async fn clock(link: &Link, place: &Place) -> Result<Finding> {
+    Ok(match time(link, place).await? {
+        Some(theirs) => Finding::clock(i128::from(theirs.as_micros() / 1_000)),
+        None => Finding::well("clock", "the server does not tell its time"),
+    })
+}
+
+/// What time it is on the server.
+pub(super) async fn time(link: &Link, place: &Place) -> Result<Option<Timestamp>> {
     let answers = link
         .ask_each(&place.server, vec![redis::cmd("TIME")], ANSWER)
         .await?;
-    let parts = match answers.first() {
+    let parts: Option<Vec<u64>> = match answers.first() {
         Some(Value::Array(parts)) => parts.iter().map(number).collect(),
-        _ => None::<Vec<_>>,
+        _ => None,
     };
     let Some([seconds, micros]) = parts.as_deref() else {
-        return Ok(Finding::well(
-            "clock",
-            "the server does not tell its time".to_owned(),
-        ));
+        return Ok(None);
     };
-    let theirs = i128::from(*seconds) * 1_000 + i128::from(*micros) / 1_000;
-    Ok(Finding::clock(theirs))
+    let micros = seconds.saturating_mul(1_000_000).saturating_add(*micros);
+    Ok(i64::try_from(micros).ok().map(Timestamp::from_micros))
 }
 
 /// What `CONFIG GET` answers: name and value.

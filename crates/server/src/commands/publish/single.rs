@@ -33,6 +33,9 @@ impl Publish {
         if let Some(at) = at {
             outgoing = outgoing.at(at);
         }
+        if let Some(timer) = &self.timer {
+            outgoing = outgoing.timer(timer);
+        }
         let engine = target.create("the event was not published", out).await?;
         let appended = Publisher::new(engine.clone(), &self.source)
             .publish(outgoing)

@@ -15,7 +15,7 @@ use crate::target::Target;
 /// Cancel events that wait for their time
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:
-  ensue schedule cancel reminder-17
+  ensue schedule cancel o-17
   ensue --json schedule list | jq -r '.[].name' | xargs ensue schedule cancel")]
 pub(crate) struct Cancel {
     /// Names of the timers, or ids of the events

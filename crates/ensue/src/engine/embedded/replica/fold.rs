@@ -196,12 +196,13 @@ impl Reader {
             self.verify(shared, messages.peek())?;
             self.is_doubtful = false;
         }
+        let own = shared.core().outbox.as_ref().map(|outbox| outbox.writer);
         for message in messages {
             if message.sequence < self.next {
                 continue;
             }
             let part = Part::read(message.sequence, &message.body)?;
-            shared.hear(part.writer, part.time);
+            shared.hear(&part, own == Some(part.writer));
             if part.kind == Kind::Frame
                 && let Some(frame) = self.join(message.sequence, part)
             {
@@ -209,6 +210,7 @@ impl Reader {
             }
             self.next = message.sequence + 1;
         }
+        shared.judge_clocks();
         shared.release_slots()?;
         Ok(())
     }
@@ -294,7 +296,9 @@ impl Reader {
         else {
             return Ok(());
         };
-        replica.time.fetch_max(last.time, Ordering::AcqRel);
+        let stamp = last.stamp;
+        let (time, claimed) = state.cluster.time_at(last.writer, stamp.time);
+        replica.time.store(time, Ordering::Release);
         // One that nobody here waits for any more, because the engine ends, is like any other.
         let expected = match &mut core.outbox {
             Some(outbox) if outbox.writer == last.writer => outbox.read_back(last.counter),
@@ -305,12 +309,15 @@ impl Reader {
             log: &shared.log,
             hold: Some(shared.log.hold()),
             boot,
+            time: stamp.time,
             mark: Change::Framed(Framed {
                 writer: last.writer,
                 counter: last.counter,
                 sequence,
                 checksum: last.checksum,
                 resume,
+                time,
+                claimed,
             }),
             marked: None,
             last: None,
@@ -346,6 +353,8 @@ struct Writing<'a> {
     /// `None` after there was too much to be held back.
     hold: Option<log::Hold>,
     boot: u64,
+    /// When its writer says that it was written, in microseconds since the Unix epoch.
+    time: i64,
     /// Says that the frame was folded whole.
     mark: Change,
     /// Where the mark is, if a batch took it along.
@@ -408,6 +417,14 @@ impl Writing<'_> {
 }
 
 impl Core {
+    /// The other processes that live, the eldest first, and how many are older than this one.
+    pub(super) fn others(&self) -> (Vec<Writer>, usize) {
+        let all = self.state.cluster.iter();
+        let others: Vec<_> = all.filter(|(boot, _)| *boot != self.boot).collect();
+        let elders = others.iter().filter(|(boot, _)| *boot < self.boot).count();
+        (others.iter().map(|(_, it)| it.writer).collect(), elders)
+    }
+
     /// Folds batches of another process.
     fn fold_other(&mut self, writing: &mut Writing<'_>, batches: Vec<log::Batch>) -> Result<()> {
         let last = batches.len().saturating_sub(1);
@@ -466,7 +483,7 @@ impl Core {
         changes: impl Iterator<Item = &'a Change>,
     ) -> Result<Result<log::Receipt, Refusal>> {
         let changes: Vec<&Change> = changes.collect();
-        if let Err(refusal) = self.state.admit_batch(writing.boot, &changes) {
+        if let Err(refusal) = self.state.admit_batch(writing.boot, writing.time, &changes) {
             return Ok(Err(refusal));
         }
         match writing.append(batch, is_last) {
@@ -504,10 +521,29 @@ impl Shared {
         heard.trouble = trouble;
     }
 
-    fn hear(&self, writer: Writer, time: i64) {
+    /// Notes that a process lives, and what its clock shows.
+    fn hear(&self, part: &Part, is_own: bool) {
+        let Ok(replica) = self.replica() else {
+            return;
+        };
+        let clock = replica.clock.now().as_micros();
+        let mut heard = replica.heard();
+        let last = Last {
+            at: Instant::now(),
+            time: part.stamp.time,
+        };
+        heard.writers.insert(part.writer, last);
+        match is_own {
+            true => heard.clocks.read_back(part.stamp, clock),
+            false => heard.clocks.hear(part.writer, part.stamp),
+        }
+    }
+
+    /// Decides whose clock this process goes by.
+    fn judge_clocks(&self) {
         if let Ok(replica) = self.replica() {
-            let at = Instant::now();
-            replica.heard().writers.insert(writer, Last { at, time });
+            let (others, elders) = self.core().others();
+            replica.heard().clocks.judge(&others, elders);
         }
     }
 

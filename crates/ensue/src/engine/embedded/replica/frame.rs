@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!  0  u32   "ENSU"
-//!  4  u8    version, 1
+//!  4  u8    version, 2
 //!  5  u8    kind: 0 a frame or a part of one, 1 a beat
 //!  6  u16   which part
 //!  8  u16   of how many
@@ -10,8 +10,9 @@
 //! 12  u32   CRC32C of everything but these four bytes
 //! 16  u64   writer, two halves
 //! 32  u64   counter: frames of one writer count from 1
-//! 40  i64   when it was written, in microseconds since the Unix epoch
-//! 48        body: of all parts together, batches (`Batch::write_to`), one after the other
+//! 40  i64   when it was written, in microseconds since the Unix epoch (`clocks`)
+//! 48  i64   what the writer's clock showed then
+//! 56        body: of all parts together, batches (`Batch::write_to`), one after the other
 //! ```
 //!
 //! A beat says only that its writer lives; it has the counter of the writer's last frame.
@@ -20,12 +21,13 @@ use bytes::{BufMut, Bytes, BytesMut};
 use ensue_log as log;
 
 use super::super::cluster::Writer;
+use super::clocks::Stamp;
 use crate::error::{Error, Result};
 
 /// The bytes before the body.
-pub(super) const HEADER_BYTES: usize = 48;
+pub(super) const HEADER_BYTES: usize = 56;
 const MAGIC: &[u8; 4] = b"ENSU";
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 const CHECKSUM: std::ops::Range<usize> = 12..16;
 
 /// What a message is.
@@ -43,8 +45,7 @@ pub(super) struct Part {
     pub(super) counter: u64,
     pub(super) part: u16,
     pub(super) parts: u16,
-    /// In microseconds since the Unix epoch.
-    pub(super) time: i64,
+    pub(super) stamp: Stamp,
     pub(super) checksum: u32,
     pub(super) body: Bytes,
 }
@@ -54,7 +55,7 @@ pub(super) struct Part {
 pub(super) struct Head {
     pub(super) writer: Writer,
     pub(super) counter: u64,
-    pub(super) time: i64,
+    pub(super) stamp: Stamp,
 }
 
 impl Head {
@@ -98,7 +99,8 @@ impl Head {
         message.put_u64_le(self.writer.0);
         message.put_u64_le(self.writer.1);
         message.put_u64_le(self.counter);
-        message.put_i64_le(self.time);
+        message.put_i64_le(self.stamp.time);
+        message.put_i64_le(self.stamp.clock);
         message.put_slice(body);
         let checksum = checksum(&message).to_le_bytes();
         if let Some(field) = message.get_mut(CHECKSUM) {
@@ -148,7 +150,10 @@ impl Part {
             counter: numbers.u64(),
             part,
             parts,
-            time: numbers.u64() as i64,
+            stamp: Stamp {
+                time: numbers.u64() as i64,
+                clock: numbers.u64() as i64,
+            },
             checksum: stored,
             body: message.slice(HEADER_BYTES..),
         })
@@ -209,7 +214,10 @@ mod tests {
     const HEAD: Head = Head {
         writer: (1, 2),
         counter: 3,
-        time: -4,
+        stamp: Stamp {
+            time: -4,
+            clock: -5,
+        },
     };
 
     proptest! {
@@ -222,7 +230,8 @@ mod tests {
                 let part = Part::read(9, message).unwrap();
                 prop_assert_eq!(usize::from(part.part), index);
                 prop_assert_eq!(usize::from(part.parts), messages.len());
-                prop_assert_eq!((part.writer, part.counter, part.time), ((1, 2), 3, -4));
+                prop_assert_eq!((part.writer, part.counter), ((1, 2), 3));
+                prop_assert_eq!(part.stamp, HEAD.stamp);
                 read.extend_from_slice(&part.body);
             }
             prop_assert_eq!(read, body);

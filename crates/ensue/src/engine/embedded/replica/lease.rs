@@ -11,10 +11,13 @@ use std::time::{Duration, Instant};
 
 use ensue_log as log;
 
-use super::Replica;
+use super::{Replica, server_ahead};
 use crate::engine::embedded::core::Terms;
 use crate::engine::embedded::record::{Change, Gone};
 use crate::engine::embedded::shared::Shared;
+
+/// How often the server is asked for the time, unless this process's clock was set.
+const SERVER_TIME_WAIT: Duration = Duration::from_secs(60);
 
 /// Starts the task that looks for the dead; it holds the engine only while it works.
 pub(super) fn start(shared: &Arc<Shared>) {
@@ -22,6 +25,7 @@ pub(super) fn start(shared: &Arc<Shared>) {
 }
 
 async fn run(shared: Weak<Shared>) {
+    let mut asked = Instant::now();
     loop {
         let Some(wait) = shared.upgrade().and_then(|shared| {
             let replica = shared.replica.as_ref()?;
@@ -34,10 +38,29 @@ async fn run(shared: Weak<Shared>) {
             return;
         };
         engine.bury_the_dead();
+        let was_set = engine.was_clock_set();
+        if was_set || asked.elapsed() >= SERVER_TIME_WAIT {
+            asked = Instant::now();
+            engine.ask_the_server().await;
+        }
     }
 }
 
 impl Shared {
+    fn was_clock_set(&self) -> bool {
+        let replica = self.replica();
+        replica.is_ok_and(|replica| replica.heard().clocks.take_was_set())
+    }
+
+    /// Asks what the server's clock shows.
+    async fn ask_the_server(&self) {
+        if let Ok(replica) = self.replica()
+            && let Some(ahead) = server_ahead(&*replica.shared_log, &replica.clock).await
+        {
+            replica.heard().clocks.hear_server(ahead);
+        }
+    }
+
     fn bury_the_dead(&self) {
         let Ok(replica) = self.replica() else {
             return;

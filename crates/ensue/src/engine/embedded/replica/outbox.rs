@@ -14,6 +14,7 @@ use tokio::sync::{Notify, watch};
 
 use super::super::cluster::{Secret, Writer, seal_of};
 use super::super::record::Opened;
+use super::clocks::Stamp;
 use super::frame::Head;
 use super::succession::Succession;
 use super::ticket::{Refusal, Ticket};
@@ -50,6 +51,8 @@ pub(in super::super) struct Outbox {
     /// Counts what was read back: whoever waits for room looks again.
     drained: watch::Sender<u64>,
     halt: Option<Refusal>,
+    /// Whether a process that has opened waits to hear of this one.
+    is_asked: bool,
 }
 
 pub(super) type Outcome = (Ticket, Result<log::Receipt, Refusal>);
@@ -88,6 +91,7 @@ impl Outbox {
             work: Arc::default(),
             drained: watch::Sender::new(0),
             halt: None,
+            is_asked: false,
         }
     }
 
@@ -122,7 +126,7 @@ impl Outbox {
 
     /// What to send next: everything that was sent before and not read back if `again`, else
     /// what was never sent.
-    pub(super) fn pack(&mut self, again: bool, time: i64) -> Result<Parcel> {
+    pub(super) fn pack(&mut self, again: bool, stamp: Stamp) -> Result<Parcel> {
         let mut parcel = Parcel {
             messages: Vec::new(),
             until: self.folded,
@@ -138,7 +142,7 @@ impl Outbox {
         while let Some(first) = self.unsent.front()
             && (bytes == 0 || bytes + first.bytes() <= APPEND_BYTES_MAX)
         {
-            let frame = self.frame(time)?;
+            let frame = self.frame(stamp)?;
             bytes += frame.bytes;
             parcel.until = frame.counter;
             parcel.messages.extend(frame.messages.iter().cloned());
@@ -147,7 +151,7 @@ impl Outbox {
         Ok(parcel)
     }
 
-    fn frame(&mut self, time: i64) -> Result<Frame> {
+    fn frame(&mut self, stamp: Stamp) -> Result<Frame> {
         let (mut body, mut batches) = (Vec::new(), Vec::new());
         while let Some(next) = self.unsent.front()
             && (batches.is_empty() || body.len() + next.bytes() <= FRAME_BYTES_MAX)
@@ -159,7 +163,7 @@ impl Outbox {
         let head = Head {
             writer: self.writer,
             counter: self.counter,
-            time,
+            stamp,
         };
         let messages = head.frame(&body, self.message_bytes_max)?;
         self.counter += 1;
@@ -173,16 +177,27 @@ impl Outbox {
 
     /// A message that only says that this process lives; also the way to have an acknowledgement
     /// of what was read back.
-    pub(super) fn beat(&self, time: i64) -> Parcel {
+    pub(super) fn beat(&self, stamp: Stamp) -> Parcel {
         let head = Head {
             writer: self.writer,
             counter: self.folded,
-            time,
+            stamp,
         };
         Parcel {
             messages: vec![head.beat()],
             until: self.folded,
         }
+    }
+
+    /// A process has opened: it is to hear of this one.
+    pub(in super::super) fn answer(&mut self) {
+        self.is_asked = true;
+        self.work.notify_one();
+    }
+
+    /// Whether a process waits to hear of this one, which whatever is sent now tells it.
+    pub(super) fn take_asked(&mut self) -> bool {
+        std::mem::take(&mut self.is_asked)
     }
 
     /// Whether something waits for an acknowledgement that nothing on its way will bring.

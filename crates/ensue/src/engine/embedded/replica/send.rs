@@ -78,14 +78,20 @@ impl Shared {
     fn pack(&self, again: bool) -> Result<Option<(super::Writer, Parcel)>> {
         let replica = self.replica()?;
         let mut core = self.core();
-        let time = core.clock.now().as_micros();
+        let now = Instant::now();
+        let stamp = replica
+            .heard()
+            .clocks
+            .stamp(replica.clock.now().as_micros(), now);
         let Some(outbox) = core.outbox.as_mut().filter(|it| !it.is_halted()) else {
             return Ok(None);
         };
-        let mut parcel = outbox.pack(again, time)?;
+        let mut parcel = outbox.pack(again, stamp)?;
         let is_silent = || replica.heard().wrote.elapsed() >= replica.lease / 4;
-        if parcel.messages.is_empty() && (outbox.needs_acknowledgement() || is_silent()) {
-            parcel = outbox.beat(time);
+        let is_asked = outbox.take_asked();
+        if parcel.messages.is_empty() && (is_asked || outbox.needs_acknowledgement() || is_silent())
+        {
+            parcel = outbox.beat(stamp);
         }
         Ok(Some((outbox.writer, parcel)))
     }

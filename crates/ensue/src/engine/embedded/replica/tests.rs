@@ -16,6 +16,7 @@ use super::frame::{HEADER_BYTES, Kind, Part};
 use super::*;
 use crate::engine::{Commit, Delivery, Member, Position, Query, Subscription};
 use crate::event::{Codec, Envelope};
+use crate::time::Timestamp;
 
 const PATIENCE: Duration = Duration::from_secs(60);
 const CALM: Troubles = Troubles {
@@ -45,17 +46,36 @@ impl Bed {
 
     /// A process; `copy` names its copy of the log.
     async fn open(&self, process: &str, copy: &str) -> SharedEngine {
-        self.try_open(process, copy, "500ms").await.unwrap()
+        let clock = Clock::default();
+        self.open_with(process, copy, "500ms", clock).await.unwrap()
+    }
+
+    /// A process whose clock is ahead.
+    async fn open_ahead(&self, process: &str, ahead: Duration) -> SharedEngine {
+        let micros = AtomicI64::new(ahead.as_micros() as i64);
+        let clock = Clock::default().corrected(Arc::new(micros));
+        let opened = self.open_with(process, process, "500ms", clock);
+        opened.await.unwrap()
     }
 
     async fn try_open(&self, process: &str, copy: &str, lease: &str) -> Result<SharedEngine> {
+        self.open_with(process, copy, lease, Clock::default()).await
+    }
+
+    async fn open_with(
+        &self,
+        process: &str,
+        copy: &str,
+        lease: &str,
+        clock: Clock,
+    ) -> Result<SharedEngine> {
         let (namespace, copy) = (&self.log.namespace, self.copies.path().join(copy));
         let url = format!(
             "wild://{process}?namespace={namespace}&replica={}&lease={lease}",
             copy.display()
         );
         let url = Url::parse(&url).unwrap();
-        open(url, WAY, Clock::default()).await
+        open(url, WAY, clock).await
     }
 }
 
@@ -362,4 +382,97 @@ async fn a_server_that_lost_what_it_had_acknowledged_is_noticed() {
     let error = tokio::time::timeout(PATIENCE, waiting).await.unwrap();
     assert!(matches!(error, Error::Corrupt(_)), "{error:?}");
     assert!(error.to_string().contains("lost"), "{error}");
+}
+
+const HOUR: Duration = Duration::from_secs(3_600);
+
+/// When the events that were appended to `events` were, by the log's time.
+async fn times(engine: &SharedEngine) -> Vec<Timestamp> {
+    let page = engine.read(Query::default()).await.unwrap();
+    page.events.iter().map(|it| it.appended).collect()
+}
+
+/// Waits until the engine names a clock that is wrong.
+async fn clock_trouble(engine: &SharedEngine) -> String {
+    let waiting = async {
+        loop {
+            if let Some(trouble) = engine.status().await.unwrap().trouble {
+                return trouble;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, waiting).await.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_process_whose_clock_is_ahead_goes_by_the_others() {
+    let bed = Bed::new(6, CALM);
+    let begun = Timestamp::now();
+    let right = bed.open("a", "a").await;
+    publish(&right, "k", 0..1).await;
+    let fast = bed.open_ahead("b", 2 * HOUR).await;
+    publish(&fast, "k", 1..2).await;
+    publish(&right, "k", 2..3).await;
+    let trouble = clock_trouble(&fast).await;
+    assert!(trouble.contains("this process's clock is 7"), "{trouble}");
+    assert!(trouble.contains("s ahead of"), "{trouble}");
+    let trouble = clock_trouble(&right).await;
+    assert!(
+        trouble.contains("the clock of another process is 7"),
+        "{trouble}"
+    );
+
+    // What is said to be in an hour is in an hour, whoever says it.
+    let publisher = crate::Publisher::new(fast.clone(), "/fast");
+    let later = Envelope::builder("events", "later").payload(Codec::Json, b"9".to_vec());
+    let later = crate::Outgoing::raw(later).after(HOUR);
+    publisher.publish(later).await.unwrap();
+    let minute = Duration::from_secs(60);
+    let scheduled = fast.scheduled(1).await.unwrap();
+    assert!(scheduled[0].at < begun.plus(HOUR + minute), "{scheduled:?}");
+    publish(&fast, "k", 3..4).await;
+    for engine in [&fast, &right] {
+        everything_of(engine, 4).await;
+        let times = times(engine).await;
+        assert_eq!(times.len(), 4, "nothing came early");
+        assert!(times.iter().all(|at| *at < begun.plus(minute)), "{times:?}");
+    }
+    let line =
+        (WAY.dial)(Url::parse(&format!("wild://a?namespace={}", bed.log.namespace)).unwrap());
+    let finding = examine_clocks(&*line.await.unwrap())
+        .await
+        .unwrap()
+        .unwrap();
+    assert!(
+        finding.weakens.is_some() && finding.found.contains("s ahead of"),
+        "{finding:?}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn time_goes_on_when_a_process_that_was_ahead_is_gone() {
+    let bed = Bed::new(7, CALM);
+    let fast = bed.open_ahead("a", 2 * HOUR).await;
+    publish(&fast, "k", 0..1).await;
+    fast.close().await.unwrap();
+    let right = bed.open("b", "b").await;
+    for number in 1..6 {
+        publish(&right, "k", number..number + 1).await;
+        // A little passes.
+        let before = Timestamp::now();
+        while Timestamp::now() < before.plus(Duration::from_millis(2)) {
+            tokio::task::yield_now().await;
+        }
+    }
+    let times = times(&right).await;
+    // The first two may be of one time: how fast this process's goes is not known before.
+    assert!(
+        times[1..].windows(2).all(|two| two[0] < two[1]),
+        "{times:?}"
+    );
+    assert!(
+        times[5].since(times[0]) < Duration::from_secs(60),
+        "{times:?}"
+    );
 }

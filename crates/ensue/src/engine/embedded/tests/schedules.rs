@@ -264,3 +264,61 @@ async fn at_the_limit_what_makes_room_and_what_needs_none_goes_through() {
     let ids: Vec<_> = pending.iter().map(|it| it.envelope.id()).collect();
     assert_eq!(ids, ["4", "3"]);
 }
+
+/// Waits until somebody sleeps until `due`, and nobody until before.
+async fn asleep_until(bed: &Bed, due: Timestamp) {
+    while bed.hands.next_wake() != Some(due) {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+}
+
+#[tokio::test]
+async fn what_is_due_happens_when_the_clock_is_set_ahead() {
+    let bed = Bed::new();
+    let engine = bed.open().await;
+    engine.append(vec![later(&bed, "1", 3_600)]).await.unwrap();
+    publish(&engine, &["a:a"]).await;
+    let member = join(&engine).await;
+    let taken = take_all(&*member, 1).await;
+    let due = bed.in_seconds(1_800);
+    member.commit(retry(&taken[0], due)).await.unwrap();
+    let next = tokio::spawn(async move { member.next(100).await });
+    asleep_until(&bed, due).await;
+    // As a time server sets it, or a machine that slept finds it: nothing has elapsed.
+    bed.hands.set(bed.in_seconds(7_200));
+    bed.hands.advance(Duration::from_secs(1));
+    assert_eq!(ids(&next.await.unwrap().unwrap()), ["a"]);
+    assert_eq!(until(&engine, 2).await, ["a", "1"]);
+}
+
+#[tokio::test]
+async fn a_retry_does_not_wait_for_a_clock_that_was_set_back() {
+    let bed = Bed::new();
+    let engine = bed.open().await;
+    publish(&engine, &["a:a"]).await;
+    let member = join(&engine).await;
+    let taken = take_all(&*member, 1).await;
+    let due = bed.in_seconds(1);
+    member.commit(retry(&taken[0], due)).await.unwrap();
+    let scheduled = later(&bed, "1", 60);
+    let time_of_day = scheduled.at.unwrap();
+    engine.append(vec![scheduled]).await.unwrap();
+    let next = tokio::spawn(async move { (member.next(100).await, member) });
+    asleep_until(&bed, due).await;
+    let before = bed.hands.now();
+    bed.hands
+        .set(Timestamp::from_micros(before.as_micros() - 7_200_000_000));
+    bed.hands.advance(Duration::from_secs(1));
+    let (again, member) = next.await.unwrap();
+    assert_eq!(
+        ids(&again.unwrap()),
+        ["a"],
+        "nobody knows how long it has waited"
+    );
+    // What is scheduled is for a time of day.
+    bed.hands.advance(Duration::from_secs(600));
+    assert!(poll(&*member).await.is_empty());
+    assert_eq!(appended(&engine).await, ["a"]);
+    bed.hands.advance_to(time_of_day);
+    assert_eq!(until(&engine, 2).await, ["a", "1"]);
+}
