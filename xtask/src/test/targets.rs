@@ -6,18 +6,18 @@ use crate::binaries::Binary;
 use crate::cargo::cargo;
 
 /// They talk to the servers that were started for the tests. Some kill them: one after the other.
-const WITH_SERVERS: [(&str, &str); 4] = [
+const WITH_SERVERS: [(&str, &str); 5] = [
     ("ensue", "kills"),
     ("orders", "command"),
     ("ensue", "distributed"),
     ("ensue", "ensue"),
+    ("ensue-server", "cli"),
 ];
 /// The longest of the others: started first, they do not keep all waiting at the end.
-const LONG: [(&str, &str); 4] = [
+const LONG: [(&str, &str); 3] = [
     ("ensue", "contract"),
     ("torture", "kill"),
     ("ensue-log", "attack"),
-    ("ensue-server", "cli"),
 ];
 
 /// Integration tests that are not fast.
