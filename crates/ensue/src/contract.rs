@@ -114,7 +114,7 @@ pub trait Storage: fmt::Debug + Send + Sync {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Terms {
-    /// What does not arrive within this time does not arrive.
+    /// What does not arrive within this time does not arrive: long enough for the busiest machine.
     pub arrive: Duration,
     /// Where nothing arrives for this time, nothing will.
     pub quiet: Duration,
@@ -134,13 +134,13 @@ pub struct Terms {
 impl Default for Terms {
     fn default() -> Self {
         Self {
-            arrive: Duration::from_secs(10),
+            arrive: Duration::from_secs(120),
             quiet: Duration::from_millis(150),
             delay: Duration::from_millis(1_500),
             backlog: 20_000,
             storm: 2_000,
             seed: fastrand::u64(..),
-            check: Duration::from_secs(120),
+            check: Duration::from_secs(900),
         }
     }
 }

@@ -9,7 +9,7 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
 use ensue::engine::{DeadLetterFilter, DeathCause, Guarantee};
@@ -17,6 +17,7 @@ use ensue::middleware::{Middleware, Next};
 use ensue::prelude::*;
 use ensue::testing::TestApp;
 use ensue::{Handler, HandlerOptions, OnDead};
+use tokio::sync::Notify;
 
 #[derive(Event, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[event(name = "step.taken", topic = "steps", key = walker)]
@@ -302,32 +303,32 @@ async fn a_handler_that_never_returns_times_out() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_blocking_handler_leaves_the_event_loop_free() {
-    struct Sleeper(Arc<AtomicUsize>);
+    /// How many have begun, and word of each.
+    struct Sleeper(Arc<(Mutex<usize>, Condvar)>);
     #[service]
     impl Sleeper {
         #[on(blocking)]
         fn sleep(&self, step: StepTaken) -> StepCounted {
-            std::thread::sleep(Duration::from_millis(100));
-            self.0.fetch_add(1, Ordering::SeqCst);
+            // Each waits for all: one after the other, none would end.
+            let (begun, word) = &*self.0;
+            *begun.lock().unwrap() += 1;
+            word.notify_all();
+            let hang = Duration::from_secs(300);
+            let waiting = begun.lock().unwrap();
+            let all = word.wait_timeout_while(waiting, hang, |begun| *begun < 20);
+            assert!(!all.unwrap().1.timed_out(), "one after the other");
             StepCounted {
                 walker: step.walker,
                 total: step.number,
             }
         }
     }
-    let done = Arc::new(AtomicUsize::new(0));
-    let count = done.clone();
-    let begun = std::time::Instant::now();
-    let app = TestApp::start(move |app| app.service(Sleeper(count.clone())))
+    let begun = Arc::new((Mutex::new(0), Condvar::new()));
+    let app = TestApp::start(move |app| app.service(Sleeper(begun.clone())))
         .await
         .unwrap();
     publish_steps(&app, 20, 1).await;
     app.settle().await.unwrap();
-    assert_eq!(done.load(Ordering::SeqCst), 20);
-    assert!(
-        begun.elapsed() < Duration::from_secs(1),
-        "one after the other takes 2 s"
-    );
     assert_eq!(app.events::<StepCounted>().await.unwrap().len(), 20);
 }
 
@@ -407,20 +408,31 @@ async fn effects_inherit_correlation_and_trace_and_have_ids_that_derive_from_the
 #[tokio::test(flavor = "multi_thread")]
 async fn stopping_lets_handlers_finish_and_commits_them() {
     let engine = ensue::connect("memory:").await.unwrap();
+    let (begun, may_end) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+    let (begins, ends) = (begun.clone(), may_end.clone());
     let app = App::new(engine.clone())
-        .on("slow", |step: StepTaken| async move {
-            tokio::time::sleep(Duration::from_millis(200)).await;
-            StepCounted {
-                walker: step.walker,
-                total: step.number,
+        .on("slow", move |step: StepTaken| {
+            let (begins, ends) = (begins.clone(), ends.clone());
+            async move {
+                begins.notify_one();
+                ends.notified().await;
+                StepCounted {
+                    walker: step.walker,
+                    total: step.number,
+                }
             }
         })
         .start()
         .await
         .unwrap();
     app.publisher("/test").publish(&step("w", 1)).await.unwrap();
+    begun.notified().await;
+    let stopping = tokio::spawn(app.stop());
+    // It waits for the handler, and goes on waiting.
     tokio::time::sleep(Duration::from_millis(50)).await;
-    app.stop().await.unwrap();
+    assert!(!stopping.is_finished());
+    may_end.notify_one();
+    stopping.await.unwrap().unwrap();
     let status = engine.status().await.unwrap();
     assert!(status.group("slow").unwrap().is_idle());
     assert!(status.group("slow").unwrap().members.is_empty());
@@ -438,18 +450,22 @@ async fn stopping_lets_handlers_finish_and_commits_them() {
 #[tokio::test(flavor = "multi_thread")]
 async fn stopping_does_not_wait_beyond_its_deadline_and_loses_nothing() {
     let engine = ensue::connect("memory:").await.unwrap();
+    let begun = Arc::new(Notify::new());
     let start = || {
+        let begins = begun.clone();
         App::new(engine.clone())
             .shutdown_deadline(Duration::from_millis(100))
-            .on("slow", |_: StepTaken| std::future::pending::<()>())
+            .on("slow", move |_: StepTaken| {
+                begins.notify_one();
+                std::future::pending::<()>()
+            })
             .start()
     };
     let app = start().await.unwrap();
     app.publisher("/test").publish(&step("w", 1)).await.unwrap();
-    tokio::time::sleep(Duration::from_millis(50)).await;
-    let begun = std::time::Instant::now();
-    app.stop().await.unwrap();
-    assert!(begun.elapsed() < Duration::from_secs(5));
+    begun.notified().await;
+    let stopped = tokio::time::timeout(Duration::from_secs(300), app.stop()).await;
+    stopped.expect("it waits for ever").unwrap();
     let status = engine.status().await.unwrap();
     assert_eq!(
         status.group("slow").unwrap().lag,

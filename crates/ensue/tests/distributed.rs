@@ -24,7 +24,7 @@ use futures_util::future::BoxFuture;
 use tempfile::TempDir;
 
 /// How long a server may take to come back.
-const RETURN: Duration = Duration::from_secs(90);
+const RETURN: Duration = Duration::from_secs(600);
 
 /// A server of `ENSUE_SERVICES`.
 #[derive(Debug)]
@@ -59,7 +59,7 @@ impl Subject for Server {
 
     fn terms(&self) -> Terms {
         let mut terms = Terms::default();
-        terms.check = Duration::from_secs(240);
+        terms.check = Duration::from_secs(1_200);
         terms
     }
 }

@@ -91,7 +91,7 @@ fn submit_and_forget() {
         let start = Instant::now();
         while log.durable() <= Position::new(n as u64) {
             assert!(
-                start.elapsed() < Duration::from_secs(5),
+                start.elapsed() < Duration::from_secs(300),
                 "record {n} was forgotten"
             );
             std::thread::yield_now();

@@ -15,7 +15,7 @@ use super::report::{Report, Task};
 /// How many reports may wait for the checker.
 const REPORTS_MAX: usize = 1_024;
 /// A child that says nothing for so long is stuck.
-const SILENCE_MAX: Duration = Duration::from_secs(60);
+const SILENCE_MAX: Duration = Duration::from_secs(300);
 
 /// How a child ended.
 #[derive(Debug)]

@@ -14,8 +14,8 @@ use tokio::task::JoinHandle;
 use super::member::{self, Child};
 use super::service::Service;
 
-/// How long everything may take after the last kill.
-const PATIENCE: Duration = Duration::from_secs(120);
+/// How long everything may take after the last kill: only what hangs takes so long.
+const PATIENCE: Duration = Duration::from_secs(900);
 const EVENTS: &str = "events";
 pub(super) const EFFECTS: &str = "effects";
 pub(super) const GROUP: &str = "handlers";

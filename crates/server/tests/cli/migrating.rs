@@ -189,7 +189,9 @@ fn stop(child: &Child) {
     let stat = format!("/proc/{}/stat", child.id());
     let stands = || {
         let stat = std::fs::read_to_string(&stat).unwrap_or_default();
-        let state = stat.rsplit_once(") ").and_then(|(_, rest)| rest.chars().next());
+        let state = stat
+            .rsplit_once(") ")
+            .and_then(|(_, rest)| rest.chars().next());
         !matches!(state, Some('R' | 'S' | 'D'))
     };
     while !stands() {

@@ -60,7 +60,7 @@ fn short(name: &str) {
         orders: orders.arguments,
         kills: 5,
         outages: 1,
-        limit: Duration::from_secs(300),
+        limit: Duration::from_secs(1_800),
     };
     drill_to(drill, &orders.expected);
 }
@@ -79,7 +79,7 @@ fn whole(name: &str) {
         orders: orders.arguments,
         kills: number(KILLS).unwrap_or(20),
         outages: number(OUTAGES).unwrap_or(2),
-        limit: Duration::from_secs(900),
+        limit: Duration::from_secs(3_600),
     };
     drill_to(drill, &orders.expected);
 }

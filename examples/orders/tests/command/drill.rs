@@ -27,8 +27,8 @@ const SERVICES: [&str; 6] = [
 const MEMBERS: usize = 2;
 /// How long the orders come in at the least, for each kill.
 const KILL_EVERY: Duration = Duration::from_millis(500);
-/// How long a process may take to leave when it is asked to.
-const LEAVE: Duration = Duration::from_secs(30);
+/// How long a process may take to leave when it is asked to: only one that hangs takes so long.
+const LEAVE: Duration = Duration::from_secs(600);
 
 /// What to do.
 pub(crate) struct Drill {

@@ -18,7 +18,7 @@ use serde::Deserialize;
 /// The file with them, as `cargo xtask services status --json` prints it.
 const FILE: &str = "ENSUE_SERVICES";
 /// How long a server may take to end, or to come back.
-const RETURN: Duration = Duration::from_secs(120);
+const RETURN: Duration = Duration::from_secs(600);
 
 #[derive(Clone, Debug, Deserialize)]
 pub(crate) struct Server {

@@ -30,7 +30,7 @@ use crate::engine::table::Url;
 use crate::error::{Error, Result};
 
 /// How long a server may take to come back.
-const RETURN: Duration = Duration::from_secs(90);
+const RETURN: Duration = Duration::from_secs(600);
 /// How long a call may take beyond its patience: the contract's five seconds, and what a busy
 /// machine adds.
 const CALL: Duration = Duration::from_secs(40);

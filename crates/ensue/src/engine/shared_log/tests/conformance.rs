@@ -142,7 +142,8 @@ pub(crate) async fn a_read_holds_no_more_than_it_may(bed: &Bed) {
 }
 
 pub(crate) async fn patience_is_kept_and_ended_by_a_message(bed: &Bed) {
-    const LONG: Duration = Duration::from_secs(20);
+    // Much longer than a message takes on the slowest machine.
+    const LONG: Duration = Duration::from_secs(120);
     let reader = bed.open().await;
     let writer = bed.open().await;
     let mut next = 0;
@@ -169,7 +170,7 @@ pub(crate) async fn patience_is_kept_and_ended_by_a_message(bed: &Bed) {
         assert_eq!(read.len(), 1);
         assert_eq!(read[0].body, format!("round {round}"));
         let late = woken.saturating_duration_since(appended);
-        assert!(late < Duration::from_secs(2), "woken {late:?} later");
+        assert!(late < LONG / 2, "woken {late:?} later");
         next = read[0].sequence + 1;
     }
 }
@@ -194,10 +195,7 @@ pub(crate) async fn an_empty_log(bed: &Bed) {
     let began = Instant::now();
     let read = log.read(0, READ_BYTES_MAX, Duration::ZERO).await.unwrap();
     assert_eq!(read, []);
-    assert!(
-        began.elapsed() < Duration::from_secs(2),
-        "asked for no wait"
-    );
+    assert!(began.elapsed() < CALL, "asked for no wait");
 }
 
 pub(crate) async fn namespaces_are_apart(bed: &Bed) {
