@@ -183,7 +183,7 @@ pub(crate) async fn the_end_is_right(bed: &Bed) {
         appender.append(&*one, round, 100).await;
         let all = all_from(&*other, 0).await;
         let end = all.last().unwrap().sequence + 1;
-        assert_eq!(all.len(), appender.acknowledged.len());
+        appender.check_exactly(&all);
         assert_eq!(one.end().await.unwrap(), end);
         assert_eq!(other.end().await.unwrap(), end);
     }
