@@ -17,8 +17,6 @@ use crate::counted::passed;
 use crate::say::say;
 use crate::steps::{Outcome, shown};
 
-/// How many tests of a binary run side by side. Most of them wait: for servers, or for the disk.
-const TEST_THREADS: &str = "4";
 /// Only a test that hangs takes so long, on any machine.
 const LIMIT: Duration = Duration::from_secs(45 * 60);
 /// How often to look whether a binary has ended.
@@ -41,6 +39,14 @@ pub(crate) struct Binary {
     directory: PathBuf,
 }
 
+/// Binaries that run one after the other.
+#[derive(Debug)]
+pub(crate) struct Row {
+    pub(crate) binaries: Vec<Binary>,
+    /// How many tests of a binary run side by side.
+    pub(crate) threads: usize,
+}
+
 /// How they are run.
 #[derive(Debug, Default)]
 pub(crate) struct Manner {
@@ -48,8 +54,6 @@ pub(crate) struct Manner {
     pub(crate) servers: Option<PathBuf>,
     /// Names of tests: only these, as libtest takes them.
     pub(crate) filters: Vec<String>,
-    /// Where their output goes is not to be overwritten by another run at the same time.
-    pub(crate) log_suffix: String,
 }
 
 /// Builds them with a `cargo test` that is told which.
@@ -106,11 +110,11 @@ impl Binary {
     }
 
     /// Runs it to its end, and says how that was; whether it was good, and how many tests passed.
-    fn run(&self, manner: &Manner) -> Ran {
+    fn run(&self, threads: usize, manner: &Manner) -> Ran {
         let begin = Instant::now();
-        let log = log(&self.name(), manner);
+        let log = log(&self.name());
         let ended = log.as_ref().map_err(Clone::clone).and_then(|log| {
-            let mut child = self.start(manner, log)?;
+            let mut child = self.start(threads, manner, log)?;
             wait(&mut child, begin)
         });
         let output = log.and_then(|log| {
@@ -141,14 +145,14 @@ impl Binary {
         }
     }
 
-    fn start(&self, manner: &Manner, log: &Path) -> Result<Child, String> {
+    fn start(&self, threads: usize, manner: &Manner, log: &Path) -> Result<Child, String> {
         let open = |file: Result<File, _>| file.map_err(|error| format!("no output: {error}"));
         let stdout = open(File::create(log))?;
         let stderr = open(stdout.try_clone())?;
         let mut command = Command::new(&self.program);
         command.current_dir(&self.directory);
         command.env("CARGO_MANIFEST_DIR", &self.directory);
-        command.env("RUST_TEST_THREADS", TEST_THREADS);
+        command.env("RUST_TEST_THREADS", threads.to_string());
         if let Some(servers) = &manner.servers {
             command.env("ENSUE_SERVICES", servers);
         }
@@ -161,12 +165,11 @@ impl Binary {
 }
 
 /// The file for a binary's output, which is kept.
-fn log(name: &str, manner: &Manner) -> Result<PathBuf, String> {
+fn log(name: &str) -> Result<PathBuf, String> {
     let logs = target().join(LOGS);
     std::fs::create_dir_all(&logs)
         .map_err(|error| format!("cannot make {}: {error}", logs.display()))?;
-    let name = name.replace(' ', "-");
-    Ok(logs.join(format!("{name}{}.log", manner.log_suffix)))
+    Ok(logs.join(format!("{}.log", name.replace(' ', "-"))))
 }
 
 fn wait(child: &mut Child, begin: Instant) -> Result<ExitStatus, String> {
@@ -195,13 +198,13 @@ struct Ran {
 
 /// Runs the rows side by side, and the binaries of a row one after the other; after a failure as
 /// well, so that one run tells everything.
-pub(crate) fn run_all(rows: &[Vec<Binary>], manner: &Manner) -> Outcome {
+pub(crate) fn run_all(rows: &[Row], manner: &Manner) -> Outcome {
+    let run = |row: &Row| {
+        let ran = row.binaries.iter().map(|it| it.run(row.threads, manner));
+        ran.collect::<Vec<_>>()
+    };
     let ran: Vec<Ran> = std::thread::scope(|scope| {
-        let run = |row: &[Binary]| row.iter().map(|it| it.run(manner)).collect::<Vec<_>>();
-        let rows: Vec<_> = rows
-            .iter()
-            .map(|row| scope.spawn(move || run(row)))
-            .collect();
+        let rows: Vec<_> = rows.iter().map(|row| scope.spawn(|| run(row))).collect();
         let ended = rows.into_iter().map(std::thread::ScopedJoinHandle::join);
         ended
             .flat_map(|row| row.unwrap_or_else(|_| vec![Ran::lost()]))
@@ -285,12 +288,14 @@ mod tests {
     #[test]
     fn every_binary_runs_and_each_failure_is_named() {
         let good = "echo 'test result: ok. 2 passed; 0 failed'";
+        let row = |binaries| Row {
+            binaries,
+            threads: 1,
+        };
+        let empty = "echo 'test result: ok. 0 passed; 0 failed'";
         let rows = [
-            vec![binary("bad", "exit 3"), binary("good", good)],
-            vec![binary(
-                "empty",
-                "echo 'test result: ok. 0 passed; 0 failed'",
-            )],
+            row(vec![binary("bad", "exit 3"), binary("good", good)]),
+            row(vec![binary("empty", empty)]),
         ];
         let manner = Manner::default();
         let Outcome::Failed(why) = run_all(&rows, &manner) else {
@@ -300,10 +305,8 @@ mod tests {
             why.starts_with("xtask-itself bad, xtask-itself empty;"),
             "{why}"
         );
-        assert_eq!(
-            run_all(&[vec![rows[0][1].clone()]], &manner),
-            Outcome::Passed
-        );
+        let good = [row(vec![binary("good", good)])];
+        assert_eq!(run_all(&good, &manner), Outcome::Passed);
         assert!(matches!(run_all(&[], &manner), Outcome::Failed(_)));
     }
 }

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::binaries::Binary;
+use crate::binaries::{Binary, Row};
 use crate::cargo::cargo;
 
 /// They talk to the servers that were started for the tests. Some kill them: one after the other.
@@ -13,6 +13,10 @@ const WITH_SERVERS: [(&str, &str); 5] = [
     ("ensue", "ensue"),
     ("ensue-server", "cli"),
 ];
+/// They wait most of the time: for servers that start again, and for leases that run out.
+const THREADS_WITH_SERVERS: usize = 8;
+/// Some of these wait for the disk.
+const THREADS: usize = 4;
 /// The longest of the others: started first, they do not keep all waiting at the end.
 const LONG: [(&str, &str); 3] = [
     ("ensue", "contract"),
@@ -38,7 +42,7 @@ pub(super) const LEFT_OUT: &str = "  \
 `cargo xtask test` does all of that, and `cargo xtask torture` the attacks.";
 
 /// Two rows of binaries to run side by side.
-pub(super) fn rows(binaries: Vec<Binary>) -> [Vec<Binary>; 2] {
+pub(super) fn rows(binaries: Vec<Binary>) -> [Row; 2] {
     let place = |list: &[(&str, &str)], it: &Binary| {
         let names = (it.package.as_str(), it.target.as_str());
         list.iter().position(|&wanted| wanted == names)
@@ -48,7 +52,8 @@ pub(super) fn rows(binaries: Vec<Binary>) -> [Vec<Binary>; 2] {
         .partition(|it| place(&WITH_SERVERS, it).is_some());
     with.sort_by_key(|it| place(&WITH_SERVERS, it));
     without.sort_by_key(|it| place(&LONG, it).unwrap_or(LONG.len()));
-    [with, without]
+    let row = |binaries, threads| Row { binaries, threads };
+    [row(with, THREADS_WITH_SERVERS), row(without, THREADS)]
 }
 
 /// Arguments of `cargo test`: which targets to build and run.
