@@ -169,6 +169,8 @@ struct Heard {
     clocks: Clocks,
     /// Why the server cannot be reached, if it cannot.
     trouble: Option<String>,
+    /// Why the engine has stopped, if it has: however reading goes after that.
+    stopped: Option<String>,
 }
 
 /// When a process was last heard of.
@@ -245,7 +247,8 @@ impl Replica {
 
     pub(super) fn trouble(&self) -> Option<String> {
         let heard = self.heard();
-        heard.trouble.clone().or_else(|| heard.clocks.trouble())
+        let trouble = heard.stopped.as_ref().or(heard.trouble.as_ref());
+        trouble.cloned().or_else(|| heard.clocks.trouble())
     }
 
     pub(super) fn is_durable(&self) -> bool {
@@ -315,6 +318,7 @@ async fn open_shared(
             wrote: now,
             clocks,
             trouble: None,
+            stopped: None,
         }),
         shared_log,
         server,

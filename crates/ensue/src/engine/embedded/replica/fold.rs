@@ -551,7 +551,9 @@ impl Shared {
     pub(super) fn stop_for(&self, error: &Error) {
         tracing::error!(%error, "the engine stops");
         self.halt(Refusal::of(error));
-        self.was_heard(Some(error.to_string()));
+        if let Ok(replica) = self.replica() {
+            replica.heard().stopped.get_or_insert(error.to_string());
+        }
         let mut core = self.core();
         let names: Vec<String> = core.lives.keys().cloned().collect();
         for name in names {
