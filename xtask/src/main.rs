@@ -27,6 +27,12 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Check dependencies: licences, bans, sources and advisories, a part of `test`
+    Dependencies {
+        /// Install cargo-deny if it is missing
+        #[arg(long)]
+        install: bool,
+    },
     #[command(subcommand)]
     Services(services::Services),
     Test(test::Test),
@@ -36,6 +42,7 @@ enum Command {
 
 fn main() -> ExitCode {
     let is_good = match Cli::parse().command {
+        Command::Dependencies { install } => test::dependencies_alone(install),
         Command::Services(services) => services.run(),
         Command::Test(test) => test.run(),
         Command::Tidy(tidy) => tidy.run(),

@@ -131,6 +131,13 @@ fn fast_tests() -> Outcome {
     }
 }
 
+/// The steps about dependencies, without the others.
+pub(crate) fn dependencies_alone(install: bool) -> bool {
+    let mut steps = Steps::default();
+    dependencies(&mut steps, install || is_ci());
+    steps.close()
+}
+
 /// What others wrote.
 fn dependencies(steps: &mut Steps, may_install: bool) {
     let has_deny = deny::is_installed();
