@@ -94,6 +94,28 @@ pub enum Error {
     /// What was stored is not what was written. Nothing corrupt was delivered.
     #[error("{0}")]
     Corrupt(String),
+    /// What was asked for was removed by retention. Nothing happened.
+    #[error(
+        "position {position} was removed by retention; the oldest kept is {first}: read from there"
+    )]
+    Trimmed {
+        /// The position that was asked for.
+        position: Position,
+        /// The oldest one that is kept.
+        first: Position,
+    },
+    /// The directory was removed, renamed or replaced while the engine was open, or its lock file
+    /// was. Nothing was acknowledged since that was noticed.
+    #[error(
+        "`{directory}` no longer belongs to this engine: {what}; nothing more is acknowledged; \
+         find out what removed or replaced it, then restart"
+    )]
+    OwnershipLost {
+        /// The directory.
+        directory: String,
+        /// What happened to it.
+        what: String,
+    },
     /// The engine stopped after an error that leaves the last appends in doubt: they may or may
     /// not be there after a restart.
     #[error("the engine has stopped: {0}; restart to recover, the last appends are in doubt")]
@@ -221,6 +243,8 @@ impl Error {
             | Self::Locked { .. }
             | Self::ReadOnly { .. }
             | Self::Corrupt(_)
+            | Self::Trimmed { .. }
+            | Self::OwnershipLost { .. }
             | Self::Stopped(_)
             | Self::Closed
             | Self::Unfit { .. }

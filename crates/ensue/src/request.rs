@@ -336,7 +336,7 @@ async fn read_replies(requester: Weak<Inner>, from: Position) {
     loop {
         let page = match engine.read(query.clone()).await {
             Ok(page) => page,
-            Err(Error::Closed | Error::Stopped(_)) => return,
+            Err(Error::Closed | Error::Stopped(_) | Error::OwnershipLost { .. }) => return,
             Err(error) => {
                 tracing::warn!(%error, "cannot read replies, trying again");
                 engine.clock().sleep(Duration::from_secs(1)).await;

@@ -9,6 +9,7 @@ use crate::index::Sealed;
 use crate::position::Position;
 use crate::segment::{Segment, Spot};
 use crate::store::Store;
+use crate::trimmed;
 
 /// How far a check is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,6 +59,7 @@ pub(crate) fn check(store: &Arc<Store>, progress: &mut dyn FnMut(Progress)) -> R
     for segment in &segments {
         match store.opened(segment) {
             Ok(opened) => sizes += opened.header.bytes,
+            Err(Error::Trimmed { .. }) => {}
             Err(error) => report.damage.push(damage(error)?),
         }
     }
@@ -72,6 +74,11 @@ pub(crate) fn check(store: &Arc<Store>, progress: &mut dyn FnMut(Progress)) -> R
         };
         match check_segment(store, segment, chain, &mut report, &mut advance) {
             Ok(last) => chain = Some(last),
+            // Removed since the segments were listed.
+            Err(Error::Trimmed { .. }) => {
+                report.segments -= 1;
+                continue;
+            }
             Err(error) => {
                 report.damage.push(damage(error)?);
                 chain = None;
@@ -81,6 +88,11 @@ pub(crate) fn check(store: &Arc<Store>, progress: &mut dyn FnMut(Progress)) -> R
     }
     for at in files::numbers(&*store.storage, "checkpoint", "cp")? {
         if let Err(error) = checkpoint::read(&*store.storage, store.uuid, at) {
+            report.damage.push(damage(error)?);
+        }
+    }
+    for first in trimmed::firsts(&*store.storage, store.first())? {
+        if let Err(error) = trimmed::read(&*store.storage, store.uuid, first) {
             report.damage.push(damage(error)?);
         }
     }
@@ -135,7 +147,7 @@ fn check_index(store: &Arc<Store>, segment: &Arc<Segment>, report: &mut Report) 
     match Sealed::open(store, segment)
         .and_then(|sealed| sealed.map_or(Ok(()), |sealed| sealed.check()))
     {
-        Ok(()) => Ok(()),
+        Ok(()) | Err(Error::Trimmed { .. }) => Ok(()),
         Err(error) => {
             report.damage.push(damage(error)?);
             Ok(())

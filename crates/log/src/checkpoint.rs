@@ -22,6 +22,8 @@ const MAGIC: [u8; 8] = *b"EnsueChk";
 const HEADER_BYTES: usize = 48;
 /// The largest state.
 pub(crate) const STATE_BYTES_MAX: usize = 1024 * 1024 * 1024;
+/// How often they are listed again when those that were listed are gone.
+const LOOKS_MAX: usize = 16;
 /// How many are kept: one to use, one to fall back to.
 const KEPT: usize = 2;
 
@@ -93,7 +95,27 @@ pub(crate) fn read(storage: &dyn Storage, uuid: u128, at: u64) -> Result<Option<
 
 /// The newest one that can be read and is not past `end`; falls back to an older one.
 pub(crate) fn newest(storage: &dyn Storage, uuid: u128, end: u64) -> Result<Option<(u64, Bytes)>> {
-    let mut failed = None;
+    for _ in 0..LOOKS_MAX {
+        match look(storage, uuid, end)? {
+            Looked::Found(at, state) => return Ok(Some((at, state))),
+            Looked::None => return Ok(None),
+            // Newer ones took the place of all that were listed.
+            Looked::Gone => {}
+        }
+    }
+    let gone = std::io::Error::from(std::io::ErrorKind::NotFound);
+    Err(Error::io("read", storage.describe("checkpoint"))(gone))
+}
+
+enum Looked {
+    Found(u64, Bytes),
+    None,
+    /// One that was listed is there no more.
+    Gone,
+}
+
+fn look(storage: &dyn Storage, uuid: u128, end: u64) -> Result<Looked> {
+    let (mut failed, mut gone) = (None, false);
     for at in files::numbers(storage, "checkpoint", "cp")?
         .into_iter()
         .rev()
@@ -107,13 +129,17 @@ pub(crate) fn newest(storage: &dyn Storage, uuid: u128, end: u64) -> Result<Opti
             continue;
         }
         match read(storage, uuid, at) {
-            Ok(Some(state)) => return Ok(Some((at, state))),
-            Ok(None) => {}
+            Ok(Some(state)) => return Ok(Looked::Found(at, state)),
+            Ok(None) => gone = true,
             Err(error) => {
                 tracing::warn!(at, %error, "a checkpoint cannot be used; trying an older one");
                 failed = failed.or(Some(error));
             }
         }
     }
-    failed.map_or(Ok(None), Err)
+    match failed {
+        _ if gone => Ok(Looked::Gone),
+        Some(error) => Err(error),
+        None => Ok(Looked::None),
+    }
 }

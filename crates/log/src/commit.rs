@@ -1,38 +1,25 @@
 //! The commit path: one write, one sync, publish, wake once.
 
-use std::io::IoSlice;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
 use crate::codec::lock;
-use crate::error::{Error, Result};
-use crate::files;
-use crate::frame::{self, Frame};
+use crate::error::Error;
+use crate::frame::{self, Parts};
 use crate::index::Placed;
-use crate::log::{Halt, Shared};
+use crate::log::Shared;
 use crate::options::Durability;
 use crate::sabotage::Safeguard;
-use crate::segment::{HEADER_BYTES, Header, Opened, Segment};
-use crate::space::{Space, create};
-use crate::storage::{self, uninterrupted};
-use crate::store::Store;
+use crate::storage;
 use crate::submit::{Pending, State};
 use crate::sync::MutexGuard;
 use crate::sync::atomic::Ordering;
 use crate::sync::thread::{self, Thread};
+use crate::tail::{self, Body};
+use crate::tip::{Tip, Written};
 use crate::wait::Outcome;
-
-/// While no spare segment is ready, segments start with this size and double: opening an empty
-/// log and appending a little costs little.
-const FIRST_SEGMENT_BYTES: u64 = 256 * 1024;
-/// From this size on, a segment that no spare is ready for is reserved: nobody who appends waits
-/// for so many zeroes.
-const WRITTEN_BYTES_MAX: u64 = 4 * 1024 * 1024;
-/// Writing zeroes ahead costs every byte twice, reserving costs every sync a commit of the file
-/// system's journal. From frames of about this mean size on, the latter is less.
-const LARGE_FRAME_BYTES: u64 = 128 * 1024;
 
 /// A frame waits for those who were just answered: this long for the first of them, who must be
 /// woken, then this long for each further one, and so long in all, which is less than a sync.
@@ -44,223 +31,6 @@ const GATHER_BATCHES_MAX: u64 = 64;
 /// When nobody came, so many frames are written without waiting.
 const GATHER_RESTS: u32 = 16;
 
-/// The end of the log, owned by whoever commits.
-#[derive(Debug)]
-pub(crate) struct Tip {
-    /// The segment being written; none in an empty log.
-    segment: Option<(Arc<Segment>, Arc<Opened>)>,
-    /// Where the next frame goes.
-    offset: u64,
-    /// The position of the next frame.
-    position: u64,
-    /// The checksum of the last frame.
-    chain: u32,
-    /// The time of the last frame.
-    time: i64,
-    /// The size of the next segment when there is no spare.
-    small_bytes: u64,
-    /// Frames written to this segment since it was opened, and their bytes.
-    frames: u64,
-    frame_bytes: u64,
-}
-
-impl Tip {
-    pub(crate) fn new(position: u64) -> Self {
-        let small_bytes = FIRST_SEGMENT_BYTES;
-        Self {
-            segment: None,
-            offset: 0,
-            position,
-            chain: 0,
-            time: i64::MIN,
-            small_bytes,
-            frames: 0,
-            frame_bytes: 0,
-        }
-    }
-
-    /// At the end of `segment`.
-    pub(crate) fn at(
-        segment: (Arc<Segment>, Arc<Opened>),
-        offset: u64,
-        position: u64,
-        chain: u32,
-        time: i64,
-    ) -> Self {
-        Self {
-            segment: Some(segment),
-            offset,
-            chain,
-            time,
-            ..Self::new(position)
-        }
-    }
-
-    pub(crate) fn position(&self) -> u64 {
-        self.position
-    }
-
-    pub(crate) fn offset(&self) -> u64 {
-        self.offset
-    }
-
-    pub(crate) fn chain(&self) -> u32 {
-        self.chain
-    }
-
-    /// Makes the last segment durable, for those who relaxed the durability.
-    pub(crate) fn sync(&self, store: &Store) -> Result<()> {
-        let Some((segment, opened)) = &self.segment else {
-            return Ok(());
-        };
-        storage::sync(&*opened.handle).map_err(Error::io("sync", store.shown(segment)))
-    }
-
-    /// Writes one frame and makes it durable. After an error nothing of it was acknowledged, and
-    /// unless the disk was full this must not be used again.
-    fn write(&mut self, shared: &Shared, frame: &Pending) -> Result<Written> {
-        let body_bytes = frame.bytes as u64;
-        let needed = frame::HEADER_BYTES as u64 + body_bytes;
-        let now = (shared.options.clock)().max(self.time);
-        let room = self
-            .segment
-            .as_ref()
-            .map_or(0, |(_, opened)| opened.header.bytes);
-        let fits = self.offset + needed <= room && self.ordinals_left(frame);
-        if !fits {
-            self.roll(shared, frame.first, needed, now)?;
-        }
-        let Some((segment, opened)) = &self.segment else {
-            return Err(Error::Closed); // Not reached: roll leaves a segment or an error.
-        };
-        let header = frame::Header {
-            salt: opened.header.salt,
-            first: frame.first,
-            time: now,
-            count: frame.lengths.len() as u32,
-            body_bytes: frame.bytes as u32,
-            chain: self.chain,
-            records_crc: crc32c::crc32c(&frame.crcs),
-        };
-        let (header_bytes, chain) = header.encode();
-        let mut slices = Vec::with_capacity(1 + frame.parts.len());
-        slices.push(IoSlice::new(&header_bytes));
-        slices.extend(frame.parts.iter().map(|part| IoSlice::new(part)));
-        storage::write_all(&*opened.handle, &mut slices, self.offset)
-            .map_err(Error::io("write", store_name(shared, segment)))?;
-        if shared.options.durability == Durability::Sync && !Safeguard::FrameSync.is_off() {
-            storage::sync(&*opened.handle)
-                .map_err(|error| Error::io("sync", shared.store.shown(segment))(error))
-                .map_err(not_full)?;
-            shared.counters.syncs.fetch_add(1, Ordering::Relaxed);
-        }
-        let written = Written {
-            offset: self.offset,
-            time: now,
-        };
-        self.frames += 1;
-        self.frame_bytes += needed;
-        self.offset += needed;
-        self.position = frame.end();
-        self.chain = chain;
-        self.time = now;
-        Ok(written)
-    }
-
-    /// How the space of further segments is best made ready, by what this one was filled with.
-    fn space(&self, shared: &Shared) -> Space {
-        match shared.options.durability {
-            Durability::Os => Space::Growing,
-            Durability::Sync
-                if self.frames > 0 && self.frame_bytes >= self.frames * LARGE_FRAME_BYTES =>
-            {
-                Space::Reserved
-            }
-            Durability::Sync => Space::Written,
-        }
-    }
-
-    /// The size of a segment that no spare is ready for, and its space.
-    fn next(&self, shared: &Shared) -> (u64, Space) {
-        let whole = shared.options.segment_bytes;
-        match self.space(shared) {
-            Space::Written if self.small_bytes > WRITTEN_BYTES_MAX => (whole, Space::Reserved),
-            Space::Written => (self.small_bytes.min(whole), Space::Written),
-            space => (whole, space),
-        }
-    }
-
-    /// Records of a segment are counted in 32 bits.
-    fn ordinals_left(&self, frame: &Pending) -> bool {
-        let first = self
-            .segment
-            .as_ref()
-            .map_or(0, |(segment, _)| segment.first);
-        frame.end() - first < u64::from(u32::MAX)
-    }
-
-    /// Goes on in a new segment that has room for `needed` bytes.
-    fn roll(&mut self, shared: &Shared, first: u64, needed: u64, time: i64) -> Result<()> {
-        if shared.options.durability == Durability::Os {
-            // Recovery trusts every segment but the last.
-            self.sync(&shared.store).map_err(not_full)?;
-        }
-        let storage = &*shared.store.storage;
-        let room = HEADER_BYTES + needed;
-        let spare = shared.keeper.take_spare().filter(|bytes| *bytes >= room);
-        let (from, bytes) = match spare {
-            Some(bytes) => (files::SPARE, bytes),
-            None => {
-                let (bytes, space) = self.next(shared);
-                let bytes = bytes.max(room.next_multiple_of(4096));
-                create(storage, files::NEXT, bytes, space)?;
-                (files::NEXT, bytes)
-            }
-        };
-        let header = Header {
-            uuid: shared.store.uuid,
-            first,
-            salt: shared.keeper.salt(),
-            bytes,
-            time,
-            chain: self.chain,
-        };
-        let name = files::segment(first);
-        let shown = storage.describe(&name);
-        let handle = uninterrupted(|| storage.open(from))
-            .map_err(Error::io("open", storage.describe(from)))?;
-        storage::write_all(&*handle, &mut [IoSlice::new(&header.encode())], 0)
-            .map_err(Error::io("write", &*shown))?;
-        if !Safeguard::SegmentSync.is_off() {
-            storage::sync(&*handle)
-                .map_err(Error::io("sync", &*shown))
-                .map_err(not_full)?;
-        }
-        uninterrupted(|| storage.rename(from, &name))
-            .map_err(Error::io("rename", storage.describe(from)))?;
-        storage::sync_dir(storage, "log").map_err(not_full)?;
-
-        let opened = Arc::new(Opened { handle, header });
-        let segment = Arc::new(Segment::new(
-            first,
-            first,
-            HEADER_BYTES,
-            Some(Arc::clone(&opened)),
-        ));
-        let space = self.space(shared);
-        (self.frames, self.frame_bytes) = (0, 0);
-        self.small_bytes = self.small_bytes.saturating_mul(2);
-        self.offset = HEADER_BYTES;
-        let sealed = self
-            .segment
-            .replace((Arc::clone(&segment), opened))
-            .map(|(sealed, _)| sealed);
-        shared.store.roll(segment, sealed.as_ref());
-        shared.kept(sealed, space);
-        Ok(())
-    }
-}
-
 /// Wakes threads other than this one.
 fn unpark(threads: impl IntoIterator<Item = Thread>) {
     let own = thread::current().id();
@@ -268,23 +38,22 @@ fn unpark(threads: impl IntoIterator<Item = Thread>) {
     others.for_each(|thread| thread.unpark());
 }
 
-fn store_name(shared: &Shared, segment: &Segment) -> String {
-    shared.store.shown(segment)
-}
-
-/// A failed sync is never a full disk that can be waited out.
-fn not_full(error: Error) -> Error {
-    match error {
-        Error::Io {
-            action,
-            file,
-            source,
-        } => Error::Io {
-            action,
-            file,
-            source: std::io::Error::other(source),
-        },
-        other => other,
+/// The parts of a written frame as its readers keep them: just as large as they are.
+fn kept(parts: Vec<Vec<u8>>) -> Parts {
+    let mut skip = frame::HEADER_BYTES;
+    let mut all = Vec::with_capacity(parts.len());
+    for mut part in parts {
+        if part.capacity() > part.len() + part.len() / 8 {
+            part.shrink_to_fit();
+        }
+        let bytes = Bytes::from(part).slice(std::mem::take(&mut skip)..);
+        if !bytes.is_empty() {
+            all.push(bytes);
+        }
+    }
+    match <[Bytes; 1]>::try_from(all) {
+        Ok([one]) => Parts::One(one),
+        Err(all) => Parts::Many(all),
     }
 }
 
@@ -313,17 +82,12 @@ impl Drop for Unfinished<'_> {
     }
 }
 
-struct Written {
-    offset: u64,
-    time: i64,
-}
-
 impl Shared {
     /// Writes the oldest frame of the queue, which must not be empty while nobody commits.
     pub(crate) fn commit<'a>(&'a self, mut state: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
         state.committing = true;
         state = self.gather(state);
-        let (Some(frame), Some(mut tip)) = (state.queue.pop_front(), state.tip.take()) else {
+        let (Some(mut frame), Some(mut tip)) = (state.queue.pop_front(), state.tip.take()) else {
             state.committing = false;
             return state;
         };
@@ -338,8 +102,8 @@ impl Shared {
             ticket: &ticket,
         };
         let outcome = tip
-            .write(self, &frame)
-            .map(|written| self.publish(&tip, written, frame));
+            .write(self, &mut frame)
+            .map(|written| self.publish(&tip, written, &mut frame));
         std::mem::forget(guard);
         let mut answered = match outcome {
             Ok(()) => ticket.resolve(Outcome::Durable),
@@ -348,6 +112,7 @@ impl Shared {
 
         let mut state = lock(&self.state);
         state.tip = Some(tip);
+        state.recycle(frame);
         state.committing = false;
         state.in_flight = None;
         state.queued_bytes -= bytes;
@@ -420,9 +185,9 @@ impl Shared {
         state
     }
 
-    /// Makes a written frame visible.
-    fn publish(&self, tip: &Tip, written: Written, frame: Pending) {
-        let Some((segment, _)) = &tip.segment else {
+    /// Makes a written frame visible; takes its parts unless they were copied.
+    fn publish(&self, tip: &Tip, written: Written, frame: &mut Pending) {
+        let Some(segment) = tip.segment() else {
             return;
         };
         let (end, count) = (frame.end(), frame.lengths.len());
@@ -432,20 +197,22 @@ impl Shared {
             time: written.time,
         };
         lock(&self.store.active).placed(placed, &frame.lengths);
-        segment.advance(end, tip.offset);
-        let bytes = frame.bytes + frame::HEADER_BYTES;
-        let frame = Arc::new(Frame {
-            first: frame.first,
-            count: count as u32,
-            time: written.time,
-            parts: frame.parts.into_iter().map(Bytes::from).collect(),
-        });
-        self.store.push_tail(frame, self.options.tail_bytes_max);
+        segment.advance(end, tip.offset());
+        let body = match &*frame.parts {
+            [one] if frame.bytes <= tail::SMALL_BYTES_MAX => {
+                Body::Small(one.get(frame::HEADER_BYTES..).unwrap_or_default())
+            }
+            _ => Body::Large(kept(std::mem::take(&mut frame.parts))),
+        };
+        let head = (frame.first, count as u32, written.time);
+        self.store
+            .push_tail(head, body, self.options.tail_bytes_max);
         self.store.set_durable(end);
         self.counters.frames.fetch_add(1, Ordering::Relaxed);
         self.counters
             .records
             .fetch_add(count as u64, Ordering::Relaxed);
+        let bytes = frame.bytes + frame::HEADER_BYTES;
         self.counters
             .bytes
             .fetch_add(bytes as u64, Ordering::Relaxed);
@@ -464,9 +231,8 @@ impl Shared {
             tracing::warn!(%error, "the disk is full; appends fail until there is room");
             (Outcome::DiskFull, Outcome::DiskFull)
         } else {
-            tracing::error!(%error, "the log is poisoned; it must be opened again");
             if !Safeguard::Poison.is_off() {
-                self.halt.get_or_init(|| Halt::Poisoned(error.to_string()));
+                self.stop(error);
             }
             (Outcome::Indeterminate, Outcome::Poisoned)
         };

@@ -2,6 +2,7 @@ use std::io;
 
 use crate::batch::{Batch, Expect};
 use crate::position::Position;
+use crate::storage::Lost;
 
 /// The result of an operation of this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -24,7 +25,7 @@ pub enum Error {
     /// Bytes on disk are not what was written. Nothing of them was served.
     #[error(
         "{file} is damaged at byte {offset}: {what}; restore the file from a backup or a replica, \
-         or salvage what is readable into a new log"
+         or copy what is readable into a new log with `ensue salvage`"
     )]
     Corrupt {
         /// The file.
@@ -42,6 +43,19 @@ pub enum Error {
     Locked {
         /// The owner, when it could be read.
         pid: Option<u32>,
+    },
+    /// The directory was removed, renamed or replaced while this process owned it, or its lock
+    /// file was. Nothing was acknowledged and nothing was written by name since that was noticed.
+    /// Reading what was durable still works as far as the files are there.
+    #[error(
+        "{directory} no longer belongs to this log: {what}; nothing more is acknowledged; find \
+         out what removed or replaced it, then open the log again"
+    )]
+    OwnershipLost {
+        /// The directory.
+        directory: String,
+        /// What happened to it.
+        what: String,
     },
     /// The files were written by a version of this crate that this one does not know.
     #[error("{file} has format version {found}, this build reads version {supported}; upgrade it")]
@@ -121,10 +135,13 @@ impl Error {
         file: impl Into<String>,
     ) -> impl FnOnce(io::Error) -> Self {
         let file = file.into();
-        move |source| Self::Io {
-            action,
-            file,
-            source,
+        move |source: io::Error| match source.get_ref().and_then(|it| it.downcast_ref::<Lost>()) {
+            Some(lost) => lost.clone().into(),
+            None => Self::Io {
+                action,
+                file,
+                source,
+            },
         }
     }
 
@@ -134,6 +151,12 @@ impl Error {
             offset,
             what: what.into(),
         }
+    }
+}
+
+impl From<Lost> for Error {
+    fn from(Lost { directory, what }: Lost) -> Self {
+        Self::OwnershipLost { directory, what }
     }
 }
 
@@ -184,6 +207,17 @@ pub enum SubmitError {
         /// The failure.
         reason: String,
     },
+    /// See [`Error::OwnershipLost`].
+    #[error(
+        "{directory} no longer belongs to this log: {what}; nothing more is acknowledged; find \
+         out what removed or replaced it, then open the log again"
+    )]
+    OwnershipLost {
+        /// The directory.
+        directory: String,
+        /// What happened to it.
+        what: String,
+    },
     /// The log was closed.
     #[error("the log is closed; open it again")]
     Closed,
@@ -211,6 +245,9 @@ impl From<SubmitError> for Error {
                 bytes_max,
             },
             SubmitError::Poisoned { reason } => Self::Poisoned { reason },
+            SubmitError::OwnershipLost { directory, what } => {
+                Self::OwnershipLost { directory, what }
+            }
             SubmitError::Closed => Self::Closed,
             SubmitError::Read(error) => *error,
         }

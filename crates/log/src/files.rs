@@ -27,6 +27,11 @@ pub(crate) fn index(first: u64) -> String {
     format!("idx/{first:020}.idx")
 }
 
+/// The ids of a segment that was trimmed.
+pub(crate) fn ids(first: u64) -> String {
+    format!("log/{first:020}.ids")
+}
+
 pub(crate) fn checkpoint(at: u64) -> String {
     format!("checkpoint/{at:020}.cp")
 }

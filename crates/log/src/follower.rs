@@ -12,7 +12,9 @@ use crate::store::Store;
 use crate::view::View;
 
 /// A directory that changes this often while it is read is not read.
-const ATTEMPTS_MAX: usize = 16;
+const ATTEMPTS_MAX: usize = 1000;
+/// What is still wrong after so many looks at a directory that did not change is wrong.
+const UNCHANGED_MAX: usize = 8;
 
 /// Reads a log that another process writes. Takes no lock and writes nothing.
 ///
@@ -69,22 +71,47 @@ impl Follower {
     ///
     /// [`Error::Corrupt`] when a segment is missing or damaged, [`Error::Io`].
     pub fn refresh(&mut self) -> Result<Position> {
-        let mut outcome = self.look();
+        let mut unchanged = 0;
+        let mut seen = None;
         for _ in 0..ATTEMPTS_MAX {
-            // A roll or trim between two steps shows as a missing file: look again.
-            match &outcome {
-                Err(Error::Corrupt { .. }) => outcome = self.look(),
-                Err(Error::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {
-                    outcome = self.look();
+            // A roll or trim between two steps shows as a missing or a shorter file: look again.
+            // What an owner does in between shows as well; what is wrong stays.
+            match self.look() {
+                Err(error) if is_passing(&error) => {
+                    let found = self.fingerprint()?;
+                    if seen.as_ref() == Some(&found) {
+                        unchanged += 1;
+                    } else {
+                        unchanged = 0;
+                        seen = Some(found);
+                    }
+                    if unchanged >= UNCHANGED_MAX {
+                        return Err(error);
+                    }
                 }
-                _ => break,
+                outcome => return outcome,
             }
         }
-        outcome
+        self.look()
+    }
+
+    /// What changes with every roll and trim.
+    fn fingerprint(&self) -> Result<(u64, u64, Vec<u64>)> {
+        let manifest = read_manifest(&*self.storage)?;
+        let firsts = files::numbers(&*self.storage, "log", "seg")?;
+        Ok((manifest.first, manifest.newest, firsts))
     }
 
     fn look(&mut self) -> Result<Position> {
         let manifest = read_manifest(&*self.storage)?;
+        if manifest.uuid != self.store.uuid {
+            let name = self.storage.describe(files::MANIFEST);
+            return Err(Error::corrupt(
+                name,
+                12,
+                "another log has taken the place of this one",
+            ));
+        }
         let mut firsts = files::numbers(&*self.storage, "log", "seg")?;
         firsts.retain(|first| *first >= manifest.first);
         recover::check_present(&*self.storage, &manifest, &firsts)?;
@@ -153,6 +180,15 @@ impl Follower {
         }
         self.store.edit(|list| *list = segments);
         self.store.set_durable(end.spot.first);
+    }
+}
+
+/// Whether an owner that rolls or trims may be why.
+fn is_passing(error: &Error) -> bool {
+    match error {
+        Error::Corrupt { .. } | Error::Trimmed { .. } => true,
+        Error::Io { source, .. } => source.kind() == std::io::ErrorKind::NotFound,
+        _ => false,
     }
 }
 

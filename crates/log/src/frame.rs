@@ -15,6 +15,8 @@
 //! 64  the records
 //! ```
 
+use std::ops::Deref;
+
 use bytes::Bytes;
 
 use crate::codec::{array, i64_at, u32_at, u64_at};
@@ -132,7 +134,25 @@ pub(crate) struct Frame {
     pub(crate) count: u32,
     pub(crate) time: i64,
     /// Encoded records; none spans two parts.
-    pub(crate) parts: Vec<Bytes>,
+    pub(crate) parts: Parts,
+}
+
+/// The pieces of a frame; most have one.
+#[derive(Clone, Debug)]
+pub(crate) enum Parts {
+    One(Bytes),
+    Many(Vec<Bytes>),
+}
+
+impl Deref for Parts {
+    type Target = [Bytes];
+
+    fn deref(&self) -> &[Bytes] {
+        match self {
+            Self::One(part) => std::slice::from_ref(part),
+            Self::Many(parts) => parts,
+        }
+    }
 }
 
 impl Frame {

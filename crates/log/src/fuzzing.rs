@@ -18,13 +18,13 @@ use crate::scan::Query;
 use crate::segment;
 use crate::storage::{self, Memory, Storage};
 use crate::view::View;
-use crate::{checkpoint, frame};
+use crate::{checkpoint, frame, trimmed};
 
 /// Says whether it takes the bytes.
 pub type Decoder = fn(&[u8]) -> bool;
 
 /// The decoders by name; `fuzz/corpus` has a directory for each.
-pub const TARGETS: [(&str, Decoder); 7] = [
+pub const TARGETS: [(&str, Decoder); 8] = [
     ("segment_header", segment_header),
     ("frame", frame),
     ("record", record),
@@ -32,6 +32,7 @@ pub const TARGETS: [(&str, Decoder); 7] = [
     ("manifest", manifest),
     ("clean", clean),
     ("checkpoint", checkpoint),
+    ("ids", ids),
 ];
 
 /// The bytes with a number put over some of them, as far as they reach.
@@ -129,6 +130,19 @@ pub fn checkpoint(bytes: &[u8]) -> bool {
         let storage = Memory::new();
         write(&storage, &files::checkpoint(at), bytes).is_ok()
             && matches!(checkpoint::read(&storage, uuid, at), Ok(Some(_)))
+    })
+}
+
+/// The ids of a trimmed segment.
+#[must_use]
+pub fn ids(bytes: &[u8]) -> bool {
+    let uuid = u128_at(bytes, 16).unwrap_or_default();
+    let first = u64_at(bytes, 32).unwrap_or_default();
+    let mended = with_crc(bytes, 12, crc_of(bytes, 16, bytes.len()));
+    [bytes, &mended].into_iter().any(|bytes| {
+        let storage = Memory::new();
+        write(&storage, &files::ids(first), bytes).is_ok()
+            && matches!(trimmed::read(&storage, uuid, first), Ok(Some(_)))
     })
 }
 
@@ -238,6 +252,9 @@ pub fn seeds() -> Vec<(&'static str, Vec<u8>)> {
         .map_or(0, |m| m.uuid);
     if checkpoint::write(&storage, uuid, 5, b"a state").is_ok() {
         seeds.extend(read(&files::checkpoint(5)).map(|bytes| ("checkpoint", bytes)));
+    }
+    if trimmed::write(&storage, uuid, 5, &[(7, 0), (u128::MAX, 3)]).is_ok() {
+        seeds.extend(read(&files::ids(5)).map(|bytes| ("ids", bytes)));
     }
     if let Some(segment) = read(&files::segment(0)) {
         let start = segment::HEADER_BYTES as usize;

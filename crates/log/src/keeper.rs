@@ -24,8 +24,8 @@ struct Chores {
     seal: VecDeque<Arc<Segment>>,
     /// The size of the spare that is ready.
     spare: Option<u64>,
-    /// How the next one is to be made, when one is wanted.
-    want_spare: Option<Space>,
+    /// How the next one is to be made and how large, when one is wanted.
+    want_spare: Option<(Space, u64)>,
     stop: bool,
     /// Where the salts of segments come from: made when the log is opened, so that they do not
     /// depend on which thread starts a segment.
@@ -71,19 +71,24 @@ impl Keeper {
 }
 
 impl Shared {
-    /// After a roll: the sealed segment needs its index file, the next roll a spare.
-    pub(crate) fn kept(&self, sealed: Option<Arc<Segment>>, space: Space) {
+    /// After a roll: the sealed segment needs its index file.
+    pub(crate) fn kept(&self, sealed: Option<Arc<Segment>>) {
         if !self.options.background {
             if let Some(segment) = sealed {
                 self.seal(&segment);
             }
             return;
         }
-        let mut chores = lock(&self.keeper.chores);
-        chores.seal.extend(sealed);
-        chores.want_spare = (space != Space::Growing).then_some(space);
-        drop(chores);
+        lock(&self.keeper.chores).seal.extend(sealed);
         self.keeper.wake.notify_one();
+    }
+
+    /// The next roll will need a spare.
+    pub(crate) fn want_spare(&self, space: Space, bytes: u64) {
+        if self.options.background {
+            lock(&self.keeper.chores).want_spare = Some((space, bytes));
+            self.keeper.wake.notify_one();
+        }
     }
 
     /// The keeper thread.
@@ -95,10 +100,10 @@ impl Shared {
             }
             // The spare first: a roll without one costs a write of zeroes on the commit path.
             if chores.spare.is_none()
-                && let Some(space) = chores.want_spare.take()
+                && let Some((space, bytes)) = chores.want_spare.take()
             {
                 drop(chores);
-                let made = self.make_spare(space);
+                let made = self.make_spare(space, bytes);
                 chores = lock(&self.keeper.chores);
                 chores.spare = made;
             } else if let Some(segment) = chores.seal.pop_front() {
@@ -112,9 +117,8 @@ impl Shared {
         }
     }
 
-    fn make_spare(&self, space: Space) -> Option<u64> {
+    fn make_spare(&self, space: Space, bytes: u64) -> Option<u64> {
         let storage = &*self.store.storage;
-        let bytes = self.options.segment_bytes;
         let made = create(storage, files::SPARE_TMP, bytes, space).and_then(|()| {
             storage
                 .rename(files::SPARE_TMP, files::SPARE)

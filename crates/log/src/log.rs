@@ -9,11 +9,12 @@ use crate::error::{Error, Result, SubmitError};
 use crate::files::{Clean, Manifest};
 use crate::hold::Hold;
 use crate::keeper::Keeper;
-use crate::options::{Durability, Options};
+use crate::options::Options;
 use crate::position::Position;
 use crate::receipt::{Receipt, Submitted};
 use crate::recover::{self, Recovery};
-use crate::storage::{self, Lock, Storage};
+use crate::status::Status;
+use crate::storage::{self, Lock, Lost, Storage};
 use crate::store::Store;
 use crate::submit::State;
 use crate::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -37,6 +38,8 @@ pub struct Log {
     threads: Mutex<Vec<JoinHandle<()>>>,
     /// Given up when the log is closed or dropped.
     lock: Mutex<Option<Lock>>,
+    /// Checkpoints are written one at a time.
+    checkpoints: Mutex<()>,
 }
 
 /// What the log, its threads and everyone who waits share.
@@ -52,7 +55,9 @@ pub(crate) struct Shared {
     /// Signalled when the writer thread has something to do; paired with `state`.
     pub(crate) work: Condvar,
     pub(crate) wakers: Mutex<Wakers>,
+    /// Why nothing can be appended any more, if the log was not simply closed.
     pub(crate) halt: OnceLock<Halt>,
+    is_closed: AtomicBool,
     pub(crate) keeper: Keeper,
     pub(crate) manifest: Mutex<Manifest>,
     /// Copies of fields of `state`, for those who must not take its lock.
@@ -64,11 +69,24 @@ pub(crate) struct Shared {
     pub(crate) stopping: AtomicBool,
 }
 
-/// Why the log takes no more batches.
+/// What stopped the log.
 #[derive(Debug)]
 pub(crate) enum Halt {
+    /// A write or sync failed.
     Poisoned(String),
-    Closed,
+    /// The directory is no longer this log's.
+    Lost(Lost),
+}
+
+impl Halt {
+    fn error(&self) -> Error {
+        match self {
+            Self::Poisoned(reason) => Error::Poisoned {
+                reason: reason.clone(),
+            },
+            Self::Lost(lost) => lost.clone().into(),
+        }
+    }
 }
 
 #[derive(Debug, Default)]
@@ -78,42 +96,6 @@ pub(crate) struct Counters {
     pub(crate) bytes: AtomicU64,
     pub(crate) syncs: AtomicU64,
     pub(crate) duplicates: AtomicU64,
-}
-
-/// What the log is doing; see [`Log::status`]. Counters start at 0 when it is opened.
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub struct Status {
-    /// The oldest position kept.
-    pub first: Position,
-    /// The position after the last durable record.
-    pub durable: Position,
-    /// The position after the last submitted record.
-    pub end: Position,
-    /// When an append counts as done.
-    pub durability: Durability,
-    /// The number of segments.
-    pub segments: u64,
-    /// The bytes of all segment files, zeroes ahead included.
-    pub disk_bytes: u64,
-    /// Submitted bytes that wait for the disk.
-    pub queued_bytes: usize,
-    /// How many ids are remembered at most.
-    pub dedup_window: u32,
-    /// How many ids are remembered now; 0 until the first record with an id is submitted.
-    pub dedup_ids: u32,
-    /// Why the log stopped, if it did.
-    pub poisoned: Option<String>,
-    /// Frames written: one write each.
-    pub frames: u64,
-    /// Syncs of frames.
-    pub syncs: u64,
-    /// Records appended. Divide by `frames` for the size of a group commit.
-    pub records: u64,
-    /// Bytes appended, frame headers included.
-    pub bytes: u64,
-    /// Records that were not appended because their id was known.
-    pub duplicates: u64,
 }
 
 impl Log {
@@ -141,6 +123,7 @@ impl Log {
             recovery,
             threads: Mutex::default(),
             lock: Mutex::new(Some(lock)),
+            checkpoints: Mutex::default(),
         };
         log.start_threads()?;
         Ok(log)
@@ -163,6 +146,10 @@ impl Log {
             threads.push(spawn("ensue-log-keep", Shared::keep_loop)?);
         }
         Ok(())
+    }
+
+    pub(crate) fn store(&self) -> &Store {
+        &self.shared.store
     }
 
     /// What opening found and repaired.
@@ -290,10 +277,33 @@ impl Log {
     ///
     /// # Errors
     ///
-    /// [`Error::TooLarge`] above 1 GiB, [`Error::Io`]. The checkpoints before stay as they were.
+    /// [`Error::TooLarge`] above 1 GiB, [`Error::OwnershipLost`], [`Error::Closed`],
+    /// [`Error::Io`]. The checkpoints before stay as they were.
     pub fn checkpoint(&self, at: Position, state: &[u8]) -> Result<()> {
+        let _turn = lock(&self.checkpoints);
+        self.by_name(|| {
+            let store = &self.shared.store;
+            checkpoint::write(&*store.storage, store.uuid, at.get(), state)
+        })
+    }
+
+    /// Runs `write`, which writes files by name, while the directory is this log's.
+    fn by_name<T>(&self, write: impl FnOnce() -> Result<T>) -> Result<T> {
         let store = &self.shared.store;
-        checkpoint::write(&*store.storage, store.uuid, at.get(), state)
+        let outcome = store.writers.run(|| {
+            storage::confirm(&*store.storage)?;
+            write()
+        });
+        match outcome {
+            Some(Err(Error::OwnershipLost { directory, what })) => {
+                let lost = Lost { directory, what };
+                self.shared.stop(lost.clone().into());
+                self.shared.wake_everyone();
+                Err(lost.into())
+            }
+            Some(outcome) => outcome,
+            None => Err(self.shared.stopped().unwrap_or(Error::Closed)),
+        }
     }
 
     /// Removes the oldest segments as far as [`Options::retention`] allows; whole segments only,
@@ -302,47 +312,16 @@ impl Log {
     ///
     /// # Errors
     ///
-    /// [`Error::Io`]. What was removed by then stays removed.
+    /// [`Error::OwnershipLost`], [`Error::Closed`], [`Error::Io`]. What was removed by then stays
+    /// removed.
     pub fn trim(&self, floor: Position) -> Result<Trimmed> {
-        trim::trim(&self.shared, floor.get())
+        self.by_name(|| trim::trim(&self.shared, floor.get()))
     }
 
     /// What the log is doing.
     #[must_use]
     pub fn status(&self) -> Status {
-        let shared = &self.shared;
-        let (end, queued_bytes, dedup_ids) = {
-            let state = lock(&shared.state);
-            (state.end, state.queued_bytes, state.dedup.len())
-        };
-        let counters = &shared.counters;
-        let segments = shared.store.list().clone();
-        let bytes_of = |segment| {
-            shared
-                .store
-                .opened(segment)
-                .map_or(0, |opened| opened.header.bytes)
-        };
-        Status {
-            first: self.first(),
-            durable: self.durable(),
-            end: Position::new(end),
-            durability: shared.options.durability,
-            segments: segments.len() as u64,
-            disk_bytes: segments.iter().map(bytes_of).sum(),
-            queued_bytes,
-            dedup_window: shared.options.dedup_window,
-            dedup_ids,
-            poisoned: match shared.halt.get() {
-                Some(Halt::Poisoned(reason)) => Some(reason.clone()),
-                _ => None,
-            },
-            frames: counters.frames.load(Ordering::Relaxed),
-            syncs: counters.syncs.load(Ordering::Relaxed),
-            records: counters.records.load(Ordering::Relaxed),
-            bytes: counters.bytes.load(Ordering::Relaxed),
-            duplicates: counters.duplicates.load(Ordering::Relaxed),
-        }
+        Status::of(&self.shared)
     }
 
     /// Writes what was submitted, syncs, leaves the clean-shutdown marker, gives up the
@@ -351,22 +330,26 @@ impl Log {
     ///
     /// # Errors
     ///
-    /// [`Error::Poisoned`] when the log stopped before: there is no marker then. [`Error::Io`].
+    /// [`Error::Poisoned`] or [`Error::OwnershipLost`] when the log stopped before, or does now:
+    /// there is no marker then. [`Error::Io`].
     pub fn close(&self) -> Result<()> {
         // The first to take the lock closes; it is kept until everything is on disk.
         let Some(_lock) = lock(&self.lock).take() else {
             return Ok(());
         };
+        self.wind_down();
         let shared = &self.shared;
-        shared.halt.get_or_init(|| Halt::Closed);
-        shared.drain();
-        self.stop_threads();
+        let outcome = match shared.halt.get() {
+            Some(halt) => Err(halt.error()),
+            None => self.leave_marker(),
+        };
+        shared.store.writers.shut();
+        outcome
+    }
+
+    fn leave_marker(&self) -> Result<()> {
+        let shared = &self.shared;
         let state = lock(&shared.state);
-        if let Some(Halt::Poisoned(reason)) = shared.halt.get() {
-            return Err(Error::Poisoned {
-                reason: reason.clone(),
-            });
-        }
         if let Some(tip) = &state.tip {
             tip.sync(&shared.store)?;
             let clean = Clean {
@@ -374,9 +357,28 @@ impl Log {
                 end: tip.position(),
                 chain: tip.chain(),
             };
+            storage::confirm(&*shared.store.storage)?;
             clean.write(&*shared.store.storage)?;
         }
         Ok(())
+    }
+
+    /// Does at once what dropping the log does: writes what was submitted, stops its threads and
+    /// gives up the directory, without a clean-shutdown marker. When it returns the directory can
+    /// be opened again, whoever still holds on to this value. Does nothing when the log was closed.
+    pub fn release(&self) {
+        let Some(_lock) = lock(&self.lock).take() else {
+            return;
+        };
+        self.wind_down();
+        self.shared.store.writers.shut();
+    }
+
+    /// Takes nothing more, writes what was submitted.
+    fn wind_down(&self) {
+        self.shared.is_closed.store(true, Ordering::Release);
+        self.shared.drain();
+        self.stop_threads();
     }
 
     fn stop_threads(&self) {
@@ -407,10 +409,7 @@ impl fmt::Debug for Log {
 
 impl Drop for Log {
     fn drop(&mut self) {
-        let shared = &self.shared;
-        shared.halt.get_or_init(|| Halt::Closed);
-        shared.drain();
-        self.stop_threads();
+        self.release();
     }
 }
 
@@ -438,6 +437,7 @@ impl Shared {
             work: Condvar::new(),
             wakers: Mutex::default(),
             halt: OnceLock::new(),
+            is_closed: AtomicBool::new(false),
             keeper: Keeper::new(found.spare),
             manifest: Mutex::new(found.manifest),
             frames_done: AtomicU64::new(0),
@@ -452,13 +452,25 @@ impl Shared {
     /// Why nothing more will become durable, if so. While a closed log still drains, nothing has
     /// stopped yet.
     pub(crate) fn stopped(&self) -> Option<Error> {
-        match self.halt.get()? {
-            Halt::Poisoned(reason) => Some(Error::Poisoned {
-                reason: reason.clone(),
-            }),
-            Halt::Closed if self.is_queue_empty() => Some(Error::Closed),
-            Halt::Closed => None,
+        match self.halt.get() {
+            Some(halt) => Some(halt.error()),
+            None => (self.is_closed() && self.is_queue_empty()).then_some(Error::Closed),
         }
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        self.is_closed.load(Ordering::Acquire)
+    }
+
+    /// Takes nothing more, because of `error`: it must be opened again.
+    pub(crate) fn stop(&self, error: Error) {
+        self.halt.get_or_init(|| {
+            tracing::error!(%error, "the log stopped; it must be opened again");
+            match error {
+                Error::OwnershipLost { directory, what } => Halt::Lost(Lost { directory, what }),
+                error => Halt::Poisoned(error.to_string()),
+            }
+        });
     }
 
     pub(crate) fn frames_done(&self) -> u64 {

@@ -3,16 +3,16 @@
 use std::io::IoSlice;
 use std::sync::Arc;
 
-use crate::commit::Tip;
 use crate::error::{Error, Result};
 use crate::files::{self, Clean, Manifest};
 use crate::frame;
 use crate::index::{Active, HashKey, index_frames};
-use crate::options::Options;
+use crate::options::{Options, SEGMENT_BYTES_MIN};
 use crate::sabotage::Safeguard;
 use crate::segment::{HEADER_BYTES, Opened, Segment, Spot};
 use crate::storage::{self, Storage};
 use crate::store::{READ_BYTES_MAX, Store};
+use crate::tip::Tip;
 
 /// What opening found and repaired.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -144,8 +144,13 @@ fn drop_trimmed(
         storage::sync_dir(storage, "")?;
     }
     for first in firsts.drain(..kept) {
-        storage::remove(storage, &files::index(first))?;
         storage::remove(storage, &files::segment(first))?;
+    }
+    // Also of segments that are gone: one may have been rebuilt while its segment was removed.
+    for first in files::numbers(storage, "idx", "idx")? {
+        if first < manifest.first {
+            storage::remove(storage, &files::index(first))?;
+        }
     }
     check_present(storage, manifest, &firsts)?;
     Ok(firsts)
@@ -179,7 +184,7 @@ fn find_spare(storage: &dyn Storage, segment_bytes: u64) -> Result<Option<u64>> 
     let bytes = file
         .len()
         .map_err(Error::io("read", storage.describe(files::SPARE)))?;
-    if bytes == segment_bytes {
+    if (SEGMENT_BYTES_MIN..=segment_bytes).contains(&bytes) {
         return Ok(Some(bytes));
     }
     storage::remove(storage, files::SPARE)?;

@@ -42,11 +42,13 @@ pub enum Safeguard {
     Dedup,
     /// The manifest says what is trimmed before it is.
     TrimOrder,
+    /// The ids of what is trimmed are kept.
+    TrimmedIds,
 }
 
 impl Safeguard {
     /// All of them.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::FrameSync,
         Self::SegmentSync,
         Self::FileSync,
@@ -64,6 +66,7 @@ impl Safeguard {
         Self::Poison,
         Self::Dedup,
         Self::TrimOrder,
+        Self::TrimmedIds,
     ];
 
     /// Whether it is taken away.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use crate::chunk::{Chunk, Entry, Pick};
 use crate::error::{Error, Result};
-use crate::frame::{self, Frame};
+use crate::frame::{self, Frame, Parts};
 use crate::index::{GRANULE, KeyHash, Posting};
 use crate::position::Position;
 use crate::record;
@@ -445,6 +445,6 @@ fn read_record(store: &Store, segment: &Arc<Segment>, posting: Posting) -> Resul
         first: position,
         count: 1,
         time: header.time,
-        parts: vec![bytes.into()],
+        parts: Parts::One(bytes.into()),
     })
 }

@@ -22,7 +22,7 @@ use bytes::Bytes;
 use crate::codec::{array, i64_at, lock, u32_at, u64_at, u128_at};
 use crate::error::{Error, Result};
 use crate::files;
-use crate::frame::{self, Frame};
+use crate::frame::{self, Frame, Parts};
 use crate::index::{Active, Sealed};
 use crate::sabotage::Safeguard;
 use crate::storage::{self, Handle, Storage};
@@ -110,6 +110,8 @@ pub(crate) struct Segment {
     /// Its index, from the moment it is sealed until the index file is written.
     pub(crate) memory: Mutex<Option<Arc<Active>>>,
     pub(crate) sealed: Mutex<Option<Arc<Sealed>>>,
+    /// Held while its index is loaded or rebuilt: one does it, the others find it done.
+    pub(crate) loading: Mutex<()>,
 }
 
 /// An open segment file with a good header.
@@ -183,6 +185,7 @@ impl Segment {
             opened: Mutex::new(opened),
             memory: Mutex::new(None),
             sealed: Mutex::new(None),
+            loading: Mutex::default(),
         }
     }
 
@@ -328,7 +331,7 @@ fn step(
             first,
             count,
             time,
-            parts: vec![body],
+            parts: Parts::One(body),
         },
         crc,
     ))

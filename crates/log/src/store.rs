@@ -7,14 +7,16 @@ use std::sync::{Arc, PoisonError, Weak};
 use crate::chunk::Chunk;
 use crate::codec::lock;
 use crate::error::{Error, Result};
-use crate::frame::Frame;
+use crate::files::Manifest;
 use crate::index::{Active, HashKey, KeyHash, Placed, Posting, Sealed, TopicCount};
 use crate::position::Position;
 use crate::segment::{HEADER_BYTES, Header, Opened, Run, Segment, Spot};
 use crate::storage::Storage;
 use crate::sync::atomic::{AtomicU64, Ordering};
 use crate::sync::{Mutex, RwLock, RwLockReadGuard};
-use crate::tail::Tail;
+use crate::tail::{Body, Tail};
+use crate::trimmed;
+use crate::writers::Writers;
 
 /// How many sealed segments stay open, with their indexes in memory.
 const OPEN_SEGMENTS_MAX: usize = 256;
@@ -27,8 +29,8 @@ pub(crate) struct Store {
     pub(crate) storage: Arc<dyn Storage>,
     pub(crate) uuid: u128,
     pub(crate) hash_key: HashKey,
-    /// Whether index files may be written.
-    pub(crate) writable: bool,
+    /// Who writes files by name; nobody does in a directory that is another process's.
+    pub(crate) writers: Writers,
     segments: RwLock<Vec<Arc<Segment>>>,
     durable: AtomicU64,
     pub(crate) tail: RwLock<Tail>,
@@ -52,7 +54,7 @@ impl Store {
         storage: Arc<dyn Storage>,
         uuid: u128,
         hash_key: HashKey,
-        writable: bool,
+        is_writable: bool,
         segments: Vec<Arc<Segment>>,
         active: Active,
     ) -> Self {
@@ -63,7 +65,7 @@ impl Store {
             storage,
             uuid,
             hash_key,
-            writable,
+            writers: Writers::new(is_writable),
             segments: RwLock::new(segments),
             durable: AtomicU64::new(durable),
             tail: RwLock::default(),
@@ -104,11 +106,11 @@ impl Store {
         self.edit(|segments| segments.push(segment));
     }
 
-    pub(crate) fn push_tail(&self, frame: Arc<Frame>, bytes_max: usize) {
+    pub(crate) fn push_tail(&self, head: (u64, u32, i64), body: Body<'_>, bytes_max: usize) {
         self.tail
             .write()
             .unwrap_or_else(PoisonError::into_inner)
-            .push(frame, bytes_max);
+            .push(head, body, bytes_max);
     }
 
     /// The oldest position kept.
@@ -136,7 +138,9 @@ impl Store {
 
     /// The open file of a segment; closes the one opened longest ago when there are too many.
     pub(crate) fn opened(&self, segment: &Arc<Segment>) -> Result<Arc<Opened>> {
-        let (opened, fresh) = segment.opened(&*self.storage, self.uuid)?;
+        let (opened, fresh) = segment
+            .opened(&*self.storage, self.uuid)
+            .map_err(|error| self.or_trimmed(segment, error))?;
         if fresh {
             let mut open = lock(&self.open);
             open.push_back(Arc::downgrade(segment));
@@ -147,6 +151,27 @@ impl Store {
             }
         }
         Ok(opened)
+    }
+
+    /// The file of a segment is missing because it was trimmed meanwhile, here or by the process
+    /// that owns the log: then that is what is said.
+    fn or_trimmed(&self, segment: &Segment, error: Error) -> Error {
+        let Error::Io { source, .. } = &error else {
+            return error;
+        };
+        if source.kind() != std::io::ErrorKind::NotFound {
+            return error;
+        }
+        let manifest = Manifest::read(&*self.storage).ok().flatten();
+        let manifest = manifest.filter(|manifest| manifest.uuid == self.uuid);
+        let kept = self
+            .first()
+            .max(manifest.map_or(0, |manifest| manifest.first));
+        if segment.first < kept {
+            let (position, first) = (Position::new(segment.first), Position::new(kept));
+            return Error::Trimmed { position, first };
+        }
+        error
     }
 
     /// The header of a segment; reads it once.
@@ -183,18 +208,37 @@ impl Store {
         segment: &Arc<Segment>,
         ask: impl Fn(&Sealed) -> Result<T>,
     ) -> Result<T> {
-        let cached = lock(&segment.sealed).clone();
-        let sealed = match cached {
+        let sealed = match self.cached_sealed(segment) {
             Some(sealed) => sealed,
-            None => self.keep_sealed(segment, Sealed::load(self, segment)?),
+            None => {
+                let _loading = lock(&segment.loading);
+                match self.cached_sealed(segment) {
+                    Some(sealed) => sealed,
+                    None => self.keep_sealed(segment, Sealed::load(self, segment)?),
+                }
+            }
         };
         match ask(&sealed) {
             Err(error @ Error::Corrupt { .. }) => {
-                tracing::warn!(%error, "an index file is damaged; it is rebuilt from its segment");
-                ask(&self.keep_sealed(segment, Sealed::rebuild(self, segment)?))
+                let _loading = lock(&segment.loading);
+                let rebuilt = match self.cached_sealed(segment) {
+                    Some(other) if !Arc::ptr_eq(&other, &sealed) => other,
+                    _ => {
+                        tracing::warn!(
+                            %error,
+                            "an index file is damaged; it is rebuilt from its segment"
+                        );
+                        self.keep_sealed(segment, Sealed::rebuild(self, segment)?)
+                    }
+                };
+                ask(&rebuilt)
             }
             outcome => outcome,
         }
+    }
+
+    fn cached_sealed(&self, segment: &Segment) -> Option<Arc<Sealed>> {
+        lock(&segment.sealed).clone()
     }
 
     fn keep_sealed(&self, segment: &Arc<Segment>, sealed: Sealed) -> Arc<Sealed> {
@@ -250,12 +294,14 @@ impl Store {
             });
             let found = match found {
                 Some(found) => found,
-                None => {
-                    let last = self
-                        .with_sealed(segment, |sealed| sealed.postings(hash))?
-                        .pop();
-                    last.map(|posting| segment.first + u64::from(posting.ordinal))
-                }
+                None => match self.with_sealed(segment, |sealed| sealed.postings(hash)) {
+                    Ok(postings) => postings
+                        .last()
+                        .map(|posting| segment.first + u64::from(posting.ordinal)),
+                    // And so are all that are older.
+                    Err(Error::Trimmed { .. }) => return Ok(None),
+                    Err(error) => return Err(error),
+                },
             };
             if found.is_some() {
                 return Ok(found);
@@ -264,28 +310,57 @@ impl Store {
         Ok(None)
     }
 
-    /// The last `count_max` ids with their positions, oldest first.
+    /// The last `count_max` ids with their positions, oldest first, those of trimmed segments
+    /// included.
     pub(crate) fn last_ids(&self, count_max: usize) -> Result<Vec<(u128, u64)>> {
         let segments = self.list().clone();
+        let oldest = segments.first().map_or(u64::MAX, |segment| segment.first);
         let mut pieces = Vec::new();
         let mut count = 0;
         for segment in segments.iter().rev() {
             if count >= count_max {
                 break;
             }
-            let ids = self.with_memory(segment, |active| active.ids().to_vec());
-            let ids = match ids {
-                Some(ids) => ids,
-                None => self.with_sealed(segment, Sealed::ids)?,
+            let ids = match self.ids_of(segment) {
+                // Removed just now: its ids were written before.
+                Err(Error::Trimmed { .. }) => self.trimmed_ids(segment.first)?,
+                ids => ids?,
             };
             count += ids.len();
             pieces.push((segment.first, ids));
+        }
+        for first in trimmed::firsts(&*self.storage, oldest)?.into_iter().rev() {
+            if count >= count_max {
+                break;
+            }
+            let ids = self.trimmed_ids(first)?;
+            count += ids.len();
+            pieces.push((first, ids));
         }
         let all = pieces.iter().rev().flat_map(|(first, ids)| {
             ids.iter()
                 .map(|(id, ordinal)| (*id, *first + u64::from(*ordinal)))
         });
         Ok(all.skip(count.saturating_sub(count_max)).collect())
+    }
+
+    fn trimmed_ids(&self, first: u64) -> Result<Vec<(u128, u32)>> {
+        trimmed::read(&*self.storage, self.uuid, first).map(Option::unwrap_or_default)
+    }
+
+    /// Every id of a segment, with its record counted from the segment's first.
+    pub(crate) fn ids_of(&self, segment: &Arc<Segment>) -> Result<Vec<(u128, u32)>> {
+        let ids = self.with_memory(segment, |active| active.ids().to_vec());
+        ids.map_or_else(|| self.with_sealed(segment, Sealed::ids), Ok)
+    }
+
+    /// How many records of a segment have an id.
+    pub(crate) fn ids_count(&self, segment: &Arc<Segment>) -> Result<usize> {
+        let count = self.with_memory(segment, |active| active.ids().len());
+        count.map_or_else(
+            || self.with_sealed(segment, |sealed| Ok(sealed.ids_count())),
+            Ok,
+        )
     }
 
     /// Every topic with the durable records it has in a segment.
@@ -382,11 +457,20 @@ impl Store {
 impl Store {
     /// The first position whose frame was written at or after `time`, or the end.
     pub(crate) fn position_at(&self, time: i64) -> Result<u64> {
+        match self.look_up_time(time) {
+            // What is removed by now was written before what is kept.
+            Err(Error::Trimmed { first, .. }) => Ok(first.get()),
+            outcome => outcome,
+        }
+    }
+
+    fn look_up_time(&self, time: i64) -> Result<u64> {
         let segments = self.list().clone();
         // The last segment that starts before the time; all earlier ones are older.
         let mut outcome = Ok(());
         let after = segments.partition_point(|segment| match self.header(segment) {
             Ok(header) => header.time < time,
+            Err(Error::Trimmed { .. }) => true,
             Err(error) => {
                 outcome = Err(error);
                 false

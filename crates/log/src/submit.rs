@@ -5,16 +5,18 @@ use std::sync::Arc;
 
 use crate::batch::{Batch, Expect};
 use crate::codec::lock;
-use crate::commit::Tip;
 use crate::dedup::Dedup;
 use crate::error::{Conflict, Error, Result, SubmitError};
+use crate::frame;
 use crate::index::{Active, Seed};
 use crate::log::{Halt, Shared};
 use crate::position::Position;
 use crate::receipt::{Receipt, Submitted};
+use crate::storage::Lost;
 use crate::sync::MutexGuard;
 use crate::sync::atomic::Ordering;
 use crate::sync::thread::Thread;
+use crate::tip::Tip;
 use crate::wait::{self, Outcome, Ticket};
 
 /// A batch of this size or more is handed to the writer as it is; a smaller one is copied into
@@ -23,8 +25,6 @@ const MOVE_BYTES_MIN: usize = 64 * 1024;
 /// So many records' places in the tables of ids and keys are fetched at once: as many accesses to
 /// memory as a processor has under way.
 const FETCHED: usize = 16;
-/// A frame buffer starts with this much room.
-const FRAME_BYTES_MIN: usize = 4096;
 
 /// What one short lock protects: see [`Shared::submit`] and [`Shared::commit`].
 #[derive(Debug)]
@@ -32,6 +32,8 @@ pub(crate) struct State {
     /// The position of the next record.
     pub(crate) end: u64,
     pub(crate) queue: VecDeque<Pending>,
+    /// The buffers of a frame that was written, for the next one.
+    idle: Option<Pending>,
     /// Whether somebody is writing; whoever sets it owns `tip` meanwhile.
     pub(crate) committing: bool,
     /// How many want nothing to be written for now.
@@ -57,9 +59,10 @@ pub(crate) struct State {
 pub(crate) type Placement<'a> = (MutexGuard<'a, State>, Receipt, Option<Arc<Ticket>>);
 
 /// A frame that is being filled or waits to be written.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Pending {
     pub(crate) first: u64,
+    /// The first one starts with room for the frame's header.
     pub(crate) parts: Vec<Vec<u8>>,
     /// Whether small batches may still be copied into the last part.
     open: bool,
@@ -67,6 +70,7 @@ pub(crate) struct Pending {
     pub(crate) crcs: Vec<u8>,
     /// The records' padded lengths.
     pub(crate) lengths: Vec<u32>,
+    /// Of the records.
     pub(crate) bytes: usize,
     /// How many batches it holds.
     pub(crate) batches: u64,
@@ -74,21 +78,26 @@ pub(crate) struct Pending {
 }
 
 impl Pending {
-    fn new(first: u64) -> Self {
-        Self {
-            first,
-            parts: Vec::new(),
-            open: false,
-            crcs: Vec::new(),
-            lengths: Vec::new(),
-            bytes: 0,
-            batches: 0,
-            ticket: Arc::default(),
-        }
-    }
-
     pub(crate) fn end(&self) -> u64 {
         self.first + self.lengths.len() as u64
+    }
+
+    /// An empty frame with the buffers of this one, which was written. What of its parts is still
+    /// here nobody reads any more.
+    fn emptied(mut self) -> Self {
+        self.parts.truncate(1);
+        if let Some(part) = self.parts.first_mut() {
+            part.truncate(frame::HEADER_BYTES);
+        }
+        self.crcs.clear();
+        self.lengths.clear();
+        Self {
+            open: !self.parts.is_empty(),
+            parts: self.parts,
+            crcs: self.crcs,
+            lengths: self.lengths,
+            ..Self::default()
+        }
     }
 
     /// Adds the records of a batch that starts at `start`: all, or without the duplicates, whose
@@ -121,18 +130,29 @@ impl Pending {
     }
 
     fn copy(&mut self, bytes: &[u8], guess: usize) {
-        self.bytes += bytes.len();
-        if let Some(last) = self.parts.last_mut().filter(|_| self.open) {
-            last.extend_from_slice(bytes);
-            return;
+        let is_first = self.bytes == 0;
+        if !self.open {
+            let header = if self.parts.is_empty() {
+                frame::HEADER_BYTES
+            } else {
+                0
+            };
+            self.parts.push(vec![0; header]);
+            self.open = true;
         }
-        let mut part = Vec::with_capacity(guess.max(bytes.len()).max(FRAME_BYTES_MIN));
-        part.extend_from_slice(bytes);
-        self.parts.push(part);
-        self.open = true;
+        self.bytes += bytes.len();
+        if let Some(last) = self.parts.last_mut() {
+            if is_first {
+                last.reserve(guess.max(bytes.len()));
+            }
+            last.extend_from_slice(bytes);
+        }
     }
 
     fn take(&mut self, bytes: Vec<u8>) {
+        if self.parts.is_empty() {
+            self.parts.push(vec![0; frame::HEADER_BYTES]);
+        }
         self.bytes += bytes.len();
         self.parts.push(bytes);
         self.open = false;
@@ -144,6 +164,7 @@ impl State {
         Self {
             end,
             queue: VecDeque::new(),
+            idle: None,
             committing: false,
             held: 0,
             in_flight: None,
@@ -168,6 +189,11 @@ impl State {
         self.queue.iter().find_map(|frame| frame.ticket.thread())
     }
 
+    /// Keeps the buffers of a frame that was written.
+    pub(crate) fn recycle(&mut self, written: Pending) {
+        self.idle = Some(written.emptied());
+    }
+
     /// The frame that takes `bytes` more.
     fn frame(&mut self, bytes: usize, frame_bytes_max: usize) -> &mut Pending {
         let fits = self
@@ -175,7 +201,11 @@ impl State {
             .back()
             .is_some_and(|last| last.bytes + bytes <= frame_bytes_max);
         if !fits {
-            self.queue.push_back(Pending::new(self.end));
+            let idle = self.idle.take().unwrap_or_default();
+            self.queue.push_back(Pending {
+                first: self.end,
+                ..idle
+            });
         }
         let last = self.queue.len() - 1;
         // In range: the queue has at least the frame just pushed.
@@ -321,11 +351,15 @@ impl Shared {
 
     fn check_open(&self) -> Result<(), SubmitError> {
         match self.halt.get() {
-            None => Ok(()),
             Some(Halt::Poisoned(reason)) => Err(SubmitError::Poisoned {
                 reason: reason.clone(),
             }),
-            Some(Halt::Closed) => Err(SubmitError::Closed),
+            Some(Halt::Lost(Lost { directory, what })) => Err(SubmitError::OwnershipLost {
+                directory: directory.clone(),
+                what: what.clone(),
+            }),
+            None if self.is_closed() => Err(SubmitError::Closed),
+            None => Ok(()),
         }
     }
 
@@ -455,10 +489,16 @@ fn find_conflict<'a>(
 impl Shared {
     /// The error of a frame that did not become durable.
     pub(crate) fn failure(&self, outcome: Outcome) -> Error {
-        let reason = match self.halt.get() {
-            Some(Halt::Poisoned(reason)) => reason.clone(),
-            _ => "the log stopped".to_owned(),
-        };
-        wait::failure(outcome, reason, self.options.segment_bytes)
+        match self.halt.get() {
+            Some(Halt::Poisoned(reason)) => {
+                wait::failure(outcome, reason.clone(), self.options.segment_bytes)
+            }
+            Some(Halt::Lost(lost)) => lost.clone().into(),
+            None => wait::failure(
+                outcome,
+                "the log stopped".to_owned(),
+                self.options.segment_bytes,
+            ),
+        }
     }
 }

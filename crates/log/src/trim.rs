@@ -10,6 +10,7 @@ use crate::position::Position;
 use crate::sabotage::Safeguard;
 use crate::segment::Segment;
 use crate::storage;
+use crate::trimmed;
 
 /// What [`Log::trim`](crate::Log::trim) removed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,7 +43,9 @@ pub(crate) fn trim(shared: &Shared, floor: u64) -> Result<Trimmed> {
             });
         }
     };
-    // The manifest first: after a crash the next open finishes the removal.
+    let window = shared.options.dedup_window as usize;
+    trimmed::keep(store, &removed, window)?;
+    // The manifest next: after a crash the next open finishes the removal.
     let newest = store
         .list()
         .last()
@@ -61,6 +64,7 @@ pub(crate) fn trim(shared: &Shared, floor: u64) -> Result<Trimmed> {
         storage::remove(storage, &files::index(segment.first))?;
         storage::remove(storage, &segment.name)?;
     }
+    trimmed::prune(store, window)?;
     storage::sync_dir(storage, "log")?;
     Ok(Trimmed {
         first: Position::new(first),

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use crate::check::{self, Progress, Report};
 use crate::checkpoint;
 use crate::chunk::Chunk;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::position::Position;
 use crate::scan::{Query, Scan};
 use crate::store::Store;
@@ -98,7 +98,12 @@ impl View {
         let segments = self.store.list().clone();
         let mut all: BTreeMap<(Box<str>, u8), Topic> = BTreeMap::new();
         for segment in &segments {
-            for count in self.store.topics_of(segment)? {
+            let counts = match self.store.topics_of(segment) {
+                // Removed since the segments were listed.
+                Err(Error::Trimmed { .. }) => continue,
+                counts => counts?,
+            };
+            for count in counts {
                 let at = |ordinal: u32| Position::new(segment.first + u64::from(ordinal));
                 let (first, last) = (at(count.first), at(count.last));
                 let topic = all
@@ -141,7 +146,10 @@ impl View {
             .filter(|it| it.first < to && it.end() > from)
         {
             if from <= segment.first && segment.end() <= to {
-                let counts = self.store.topics_of(segment)?;
+                let counts = match self.store.topics_of(segment) {
+                    Err(Error::Trimmed { .. }) => continue,
+                    counts => counts?,
+                };
                 let wanted = counts
                     .iter()
                     .filter(|it| it.kind == kind && topics(&it.name));
@@ -155,8 +163,12 @@ impl View {
                 kinds: Some(vec![kind]),
                 ..Query::default()
             });
-            while let Some(chunk) = scan.next_chunk()? {
-                records += chunk.len() as u64;
+            loop {
+                match scan.next_chunk() {
+                    Ok(Some(chunk)) => records += chunk.len() as u64,
+                    Ok(None) | Err(Error::Trimmed { .. }) => break,
+                    Err(error) => return Err(error),
+                }
             }
         }
         Ok(records)

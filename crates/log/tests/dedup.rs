@@ -9,7 +9,8 @@
 
 use std::sync::Arc;
 
-use ensue_log::{Batch, Log, Options, Position, Record, storage};
+use ensue_log::storage::Fault;
+use ensue_log::{Batch, Error, Log, Options, Position, Record, Retention, storage};
 
 fn batch(ids: &[u128]) -> Batch {
     let mut batch = Batch::new();
@@ -78,4 +79,94 @@ fn the_window_survives_restarts_and_is_bounded() {
         1,
         "pushed out of the window"
     );
+}
+
+fn trimming(window: u32) -> Options {
+    Options {
+        segment_bytes: 64 * 1024,
+        dedup_window: window,
+        retention: Retention {
+            bytes: Some(200_000),
+            age: None,
+        },
+        background: false,
+        ..Options::default()
+    }
+}
+
+/// Appends ids up to `end` one by one and trims now and then.
+fn fill(log: &Log, end: u128) {
+    for id in u128::from(log.end().get())..end {
+        log.append(batch(&[id])).unwrap();
+        if id % 97 == 0 {
+            log.trim(Position::MAX).unwrap();
+        }
+    }
+    log.trim(Position::MAX).unwrap();
+}
+
+/// Every id from `first` on is known, at its position, and the one before is not.
+fn knows_from(log: &Log, first: u128, end: u128) {
+    for id in first..end {
+        let receipt = log.append(batch(&[id])).unwrap();
+        assert_eq!(
+            (receipt.appended(), receipt.first().get()),
+            (0, id as u64),
+            "id {id}"
+        );
+    }
+}
+
+#[test]
+fn retention_does_not_narrow_the_window() {
+    const WINDOW: u32 = 1000;
+    let disk = Fault::new();
+    let mut end = 0;
+    for restart in 0..4 {
+        let log = Log::open(Arc::new(disk.clone()), trimming(WINDOW)).unwrap();
+        let known = u128::from(WINDOW).min(end);
+        knows_from(&log, end - known, end);
+        end += 900;
+        fill(&log, end);
+        assert!(log.first().get() > 300, "nothing was trimmed");
+        knows_from(&log, end - u128::from(WINDOW).min(end), end);
+        match restart % 2 {
+            0 => log.close().unwrap(),
+            _ => disk.crash(restart),
+        }
+    }
+    let log = Log::open(Arc::new(disk.clone()), trimming(WINDOW)).unwrap();
+    knows_from(&log, end - u128::from(WINDOW), end);
+    let forgotten = end - u128::from(WINDOW) - 1;
+    assert_eq!(log.append(batch(&[forgotten])).unwrap().appended(), 1);
+    // What the window has passed is removed.
+    let bytes: usize = disk
+        .names()
+        .iter()
+        .filter(|name| name.ends_with(".ids"))
+        .map(|name| disk.contents(name).unwrap().len())
+        .sum();
+    assert!(bytes < 2 * 20 * WINDOW as usize, "{bytes} bytes of ids");
+}
+
+#[test]
+fn damaged_ids_of_trimmed_segments_are_named() {
+    let disk = Fault::new();
+    let log = Log::open(Arc::new(disk.clone()), trimming(1000)).unwrap();
+    fill(&log, 900);
+    drop(log);
+    let names = disk.names();
+    let name = names.iter().find(|name| name.ends_with(".ids")).unwrap();
+    let mut bytes = disk.contents(name).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    disk.overwrite(name, &bytes);
+    let log = Log::open(Arc::new(disk.clone()), trimming(1000)).unwrap();
+    let error = log.append(batch(&[5000])).unwrap_err();
+    assert!(
+        matches!(&error, Error::Corrupt { file, .. } if file.contains(".ids")),
+        "{error}"
+    );
+    let report = log.view().check(&mut |_| {}).unwrap();
+    assert_eq!(report.damage.len(), 1, "{:?}", report.damage);
 }

@@ -182,3 +182,52 @@ fn follows_a_live_log() {
         assert_eq!(verify(&follower.view()).unwrap(), 750);
     });
 }
+
+/// Everything that a reader can ask beside an owner that trims has an answer: that what was asked
+/// for is trimmed, at the worst.
+#[test]
+fn an_owner_that_trims_does_not_disturb() {
+    let directory = tempfile::tempdir().unwrap();
+    let storage = Arc::new(File::new(directory.path()));
+    let options = Options {
+        segment_bytes: 64 * 1024,
+        durability: ensue_log::Durability::Os,
+        retention: Retention {
+            bytes: Some(1),
+            age: None,
+        },
+        ..Options::default()
+    };
+    let log = Log::open(storage.clone(), options).unwrap();
+    log.append(batch(0, 5)).unwrap();
+    let is_done = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            for _ in 0..300 {
+                log.append(batch(log.end().get(), 20)).unwrap();
+                log.trim(Position::MAX).unwrap();
+            }
+            is_done.store(true, std::sync::atomic::Ordering::Release);
+        });
+        let fine = |outcome: Result<(), Error>| match outcome {
+            Ok(()) | Err(Error::Trimmed { .. }) => {}
+            Err(error) => panic!("{error}"),
+        };
+        while !is_done.load(std::sync::atomic::Ordering::Acquire) {
+            let mut follower = Follower::open(storage.clone()).unwrap();
+            let view = follower.view();
+            for _ in 0..3 {
+                fine(view.read(view.first(), 1 << 20).map(drop));
+                fine(view.topics().map(drop));
+                fine(view.last_of_key("orders", b"key-0").map(drop));
+                fine(view.position_at(0).map(drop));
+                let all: Arc<dyn Fn(&str) -> bool + Send + Sync> = Arc::new(|_| true);
+                fine(view.count(view.first(), view.durable(), 1, &all).map(drop));
+                fine(view.check(&mut |_| {}).map(|report| {
+                    assert!(report.is_good(), "{:?}", report.damage);
+                }));
+                follower.refresh().unwrap();
+            }
+        }
+    });
+}

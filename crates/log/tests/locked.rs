@@ -33,6 +33,63 @@ fn in_a_directory() {
     )));
 }
 
+/// Who looks who owns a directory is in nobody's way, and changes nothing.
+#[test]
+fn looking_at_the_owner_does_not_disturb() {
+    let parent = tempfile::tempdir().unwrap();
+    let directory = parent.path().join("data");
+    let looked_at = storage::File::new(&directory);
+    assert_eq!(looked_at.owner().unwrap(), storage::Ownership::Free);
+    assert!(!directory.exists());
+    let is_done = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !is_done.load(std::sync::atomic::Ordering::Acquire) {
+                looked_at.owner().unwrap();
+            }
+        });
+        let opened = std::panic::catch_unwind(|| {
+            for _ in 0..100 {
+                let storage = Arc::new(storage::File::new(&directory));
+                drop(Log::open(storage, Options::default()).unwrap());
+            }
+        });
+        is_done.store(true, std::sync::atomic::Ordering::Release);
+        opened.unwrap();
+    });
+    let storage = Arc::new(storage::File::new(&directory));
+    let log = Log::open(storage, Options::default()).unwrap();
+    let pid = Some(std::process::id());
+    assert_eq!(
+        looked_at.owner().unwrap(),
+        storage::Ownership::Owned { pid }
+    );
+    drop(log);
+    assert_eq!(looked_at.owner().unwrap(), storage::Ownership::Free);
+}
+
+/// Also while somebody still holds on to the value.
+#[test]
+fn a_released_log_can_be_opened_again_at_once() {
+    let directory = tempfile::tempdir().unwrap();
+    let storage = || Arc::new(storage::File::new(directory.path()));
+    let log = Log::open(storage(), Options::default()).unwrap();
+    log.release();
+    assert!(matches!(
+        log.append(ensue_log::Batch::new()),
+        Err(Error::Closed)
+    ));
+    let again = Log::open(storage(), Options::default()).unwrap();
+    log.release();
+    log.close().unwrap();
+    drop(log);
+    again.append(ensue_log::Batch::new()).unwrap();
+    assert!(matches!(
+        Log::open(storage(), Options::default()),
+        Err(Error::Locked { .. })
+    ));
+}
+
 #[test]
 fn in_memory() {
     second_is_refused(Arc::new(storage::Memory::new()));

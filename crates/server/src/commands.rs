@@ -11,6 +11,7 @@ pub(crate) mod groups;
 pub(crate) mod migrate;
 pub(crate) mod publish;
 pub(crate) mod reset;
+pub(crate) mod salvage;
 pub(crate) mod schedule;
 pub(crate) mod status;
 pub(crate) mod tail;

@@ -140,6 +140,8 @@ fn kind(error: &Error) -> &'static str {
         Error::DiskFull(_) => "disk_full",
         Error::Corrupt(_) => "corrupt",
         Error::Stopped(_) => "stopped",
+        Error::OwnershipLost { .. } => "ownership_lost",
+        Error::Trimmed { .. } => "trimmed",
         Error::Closed => "closed",
         Error::Fenced { .. } => "fenced",
         Error::UnknownGroup(_) => "unknown_group",

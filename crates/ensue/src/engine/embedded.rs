@@ -96,7 +96,7 @@ use self::fetch::blocking;
 use self::member::EmbeddedMember;
 use self::record::{Change, Left};
 pub use self::settings::Settings;
-use self::shared::Shared;
+use self::shared::{Handle, Shared};
 use self::submission::Submission;
 use super::table::Url;
 use super::{
@@ -108,7 +108,7 @@ use crate::error::{Error, Result};
 use crate::event::EventId;
 use crate::time::Clock;
 
-pub use ensue_log::{Progress, Report};
+pub use ensue_log::{Loss, Progress, Report, Salvaged};
 
 /// What [`check`] found wrong: `Corrupt` names file and offset.
 pub use ensue_log::Error as Damage;
@@ -171,11 +171,33 @@ pub fn check(directory: &Path, progress: &mut dyn FnMut(Progress)) -> Result<Rep
     }
 }
 
+/// Copies every record that can be read of the damaged log in `from` into a new log in `to`, with
+/// its position and time, and says what is lost. Changes nothing in `from`, which no process may
+/// have open. Blocks.
+///
+/// What is lost is skipped: an event that was not handled is not handled, and a position, a retry or
+/// a dead letter whose record is lost is as it was recorded before.
+///
+/// # Errors
+/// [`Error::Locked`] when a process has one of them open, [`Error::Io`] with `NotFound` when there
+/// is nothing to copy, with `AlreadyExists` when `to` holds a log already.
+pub fn salvage(from: &Path, to: &Path) -> Result<Salvaged> {
+    let target = Arc::new(log::storage::File::new(to));
+    let salvaged = log::salvage(&log::storage::File::new(from), target);
+    salvaged.map_err(|error| match failure::of_log(error) {
+        Error::Locked { pid, .. } => Error::Locked {
+            directory: from.display().to_string(),
+            pid,
+        },
+        error => error,
+    })
+}
+
 /// The embedded engine. Mostly made by [`connect`](crate::connect); directly by tests that bring
 /// their own storage.
 #[derive(Debug)]
 pub struct Embedded {
-    shared: Arc<Shared>,
+    shared: Handle,
 }
 
 impl Embedded {
@@ -186,9 +208,12 @@ impl Embedded {
     pub async fn open(storage: Arc<dyn log::Storage>, settings: Settings) -> Result<Self> {
         background::run(async move {
             let shared = Arc::new(blocking(move || Shared::open(storage, settings)).await?);
-            shared.check_whole()?;
-            shared.start();
-            Ok(Self { shared })
+            let engine = Self {
+                shared: Handle::new(shared),
+            };
+            engine.shared.check_whole()?;
+            engine.shared.start();
+            Ok(engine)
         })
         .await
     }
@@ -205,14 +230,10 @@ impl Embedded {
 
     /// Ends like a killed process: nobody leaves, nothing is said.
     #[cfg(test)]
-    async fn crash(self, members: Vec<Box<dyn Member>>) {
+    fn crash(self, members: Vec<Box<dyn Member>>) {
         self.abandon();
         drop(members);
-        let mut shared = self.shared;
-        while let Err(still) = Arc::try_unwrap(shared) {
-            shared = still;
-            tokio::time::sleep(std::time::Duration::from_millis(1)).await;
-        }
+        drop(self);
     }
 }
 
@@ -238,7 +259,7 @@ impl Shared {
         self.core().advance();
         match checkpoint {
             // The log says better what happened.
-            Err(Error::Closed | Error::Stopped(_)) | Ok(()) => closed,
+            Err(Error::Closed | Error::Stopped(_) | Error::OwnershipLost { .. }) | Ok(()) => closed,
             Err(error) => closed.and(Err(error)),
         }
     }
@@ -304,7 +325,7 @@ impl Engine for Embedded {
 
     fn join(&self, subscription: Subscription) -> BoxFuture<'_, Result<Box<dyn Member>>> {
         Box::pin(async move {
-            let member = EmbeddedMember::join(self.shared.clone(), subscription).await?;
+            let member = EmbeddedMember::join(&self.shared, subscription).await?;
             Ok(Box::new(member) as Box<dyn Member>)
         })
     }

@@ -44,6 +44,7 @@ const KEYS: usize = 2;
 const IDS: usize = 3;
 /// A frame is listed when it starts at least this far after the last one listed.
 const BLOCK_BYTES: u64 = 64 * 1024;
+const ID_BYTES: usize = 20;
 /// Records a bucket, about.
 const BUCKET_RECORDS: usize = 32;
 
@@ -132,15 +133,17 @@ impl Sealed {
         let bytes = encode(store.uuid, opened.header.salt, active);
         let name = files::index(segment.first);
         let shown = store.storage.describe(&name);
-        if store.writable {
-            match storage::replace(&*store.storage, "idx", &name, &bytes) {
-                Ok(()) => {
-                    if let Some(sealed) = Self::open(store, segment)? {
-                        return Ok(sealed);
-                    }
+        let written = store
+            .writers
+            .run(|| storage::replace(&*store.storage, "idx", &name, &bytes));
+        match written {
+            Some(Ok(())) => {
+                if let Some(sealed) = Self::open(store, segment)? {
+                    return Ok(sealed);
                 }
-                Err(error) => tracing::warn!(%error, "an index file could not be written"),
             }
+            Some(Err(error)) => tracing::warn!(%error, "an index file could not be written"),
+            None => {}
         }
         Self::parse(store, segment, Source::Memory(bytes.into()), shown)
     }
@@ -263,11 +266,17 @@ impl Sealed {
         Ok(bucket.slice(..length))
     }
 
+    /// How many records have an id.
+    pub(crate) fn ids_count(&self) -> usize {
+        let bytes = self.sections.get(IDS).map_or(0, |section| section.bytes);
+        bytes as usize / ID_BYTES
+    }
+
     /// Every id and its record, in order.
     pub(crate) fn ids(&self) -> Result<Vec<(u128, u32)>> {
         let bytes = self.section(IDS)?;
         let mut cursor = Cursor::new(&bytes);
-        let mut ids = Vec::with_capacity(bytes.len() / 20);
+        let mut ids = Vec::with_capacity(bytes.len() / ID_BYTES);
         while let (Some(id), Some(ordinal)) = (cursor.u128(), cursor.u32()) {
             ids.push((id, ordinal));
         }
@@ -334,7 +343,7 @@ pub(crate) fn index_frames(
             offset: (offset / 8) as u32,
             time: frame.time,
         };
-        for part in &frame.parts {
+        for part in frame.parts.iter() {
             let mut rest: &[u8] = part;
             while let Some(layout) = Layout::read(rest) {
                 let topic = std::str::from_utf8(layout.topic(rest)).unwrap_or_default();
@@ -360,7 +369,7 @@ fn encode(uuid: u128, salt: u64, active: &Active) -> Vec<u8> {
     let (keys, directory_crc) = encode_keys(active, buckets);
     let blocks = encode_blocks(active);
     let topics = encode_topics(active);
-    let mut ids = Vec::with_capacity(active.ids().len() * 20);
+    let mut ids = Vec::with_capacity(active.ids().len() * ID_BYTES);
     for (id, ordinal) in active.ids() {
         ids.extend_from_slice(&id.to_le_bytes());
         ids.extend_from_slice(&ordinal.to_le_bytes());

@@ -1,20 +1,142 @@
-use std::fs::{self, OpenOptions};
+use std::fs;
 use std::io::{self, IoSlice, Read, Write};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
-use rustix::fs::{FallocateFlags, FlockOperation, flock};
+use rustix::fs::{AtFlags, CWD, Dir, FallocateFlags, FlockOperation, Mode, OFlags, flock};
+use rustix::io::Errno;
 
-use super::{Handle, Lock, Locking, Storage};
+use super::{Handle, Lock, Locking, Lost, Storage};
+use crate::codec::lock;
+use crate::sync::Mutex;
 
 /// Zeroes are written in pieces of this size.
 const ZEROES_BYTES: usize = 1024 * 1024;
+/// A directory that is replaced this often while it is being locked is not locked.
+const LOCK_ATTEMPTS_MAX: usize = 16;
+/// How long those who only look who owns a directory may be in the way of one who locks it.
+const LOOKING_MAX: Duration = Duration::from_secs(1);
+const LOCK: &str = "LOCK";
 
 /// A directory of the file system.
+///
+/// While it is locked, through this or a clone of it, everything happens in the very directory
+/// that was locked, whatever its name stands for by then; and nothing is created, renamed or
+/// removed once its name stands for something else.
 #[derive(Clone, Debug)]
 pub struct File {
     directory: PathBuf,
+    owned: Arc<Mutex<Option<Arc<Owned>>>>,
+}
+
+/// Who owns a directory; see [`File::owner`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ownership {
+    /// Nobody does.
+    Free,
+    /// A process does.
+    Owned {
+        /// Which one, when it could be read.
+        pid: Option<u32>,
+    },
+}
+
+/// The directory that was locked.
+#[derive(Debug)]
+struct Owned {
+    root: fs::File,
+    lock: fs::File,
+    /// The lock file by its absolute name: the process may change its working directory.
+    lock_path: PathBuf,
+    /// Device and number of the lock file.
+    identity: (u64, u64),
+}
+
+impl Owned {
+    /// Locks the directory `path`; `None` when somebody else has.
+    fn lock(path: &Path) -> io::Result<Option<Self>> {
+        let flags = OFlags::DIRECTORY | OFlags::RDONLY | OFlags::CLOEXEC;
+        let root = fs::File::from(rustix::fs::open(path, flags, Mode::empty())?);
+        // The directory as well as the file: without the file there would still be one owner only.
+        // Where a file system cannot lock a directory, the file has to do.
+        if flock(&root, FlockOperation::NonBlockingLockExclusive) == Err(Errno::WOULDBLOCK) {
+            return Ok(None);
+        }
+        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::CLOEXEC;
+        let mode = Mode::from_raw_mode(0o666);
+        let file = fs::File::from(rustix::fs::openat(&root, LOCK, flags, mode)?);
+        if let Err(error) = lock_file(&file) {
+            let _ = flock(&root, FlockOperation::Unlock);
+            return match error {
+                Errno::WOULDBLOCK => Ok(None),
+                error => Err(error.into()),
+            };
+        }
+        let stat = rustix::fs::fstat(&file)?;
+        Ok(Some(Self {
+            root,
+            lock: file,
+            lock_path: std::path::absolute(path)?.join(LOCK),
+            identity: (stat.st_dev, stat.st_ino),
+        }))
+    }
+
+    fn write_pid(&self) -> io::Result<()> {
+        self.lock.set_len(0)?;
+        writeln!(&self.lock, "{}", std::process::id())
+    }
+
+    /// Whether the name still stands for the directory that was locked.
+    fn confirm(&self) -> io::Result<()> {
+        let what = match rustix::fs::stat(&self.lock_path) {
+            Ok(stat) if (stat.st_dev, stat.st_ino) == self.identity => return Ok(()),
+            Ok(_) => "another directory or lock file has taken its place".to_owned(),
+            Err(Errno::NOENT | Errno::NOTDIR) => {
+                "its lock file, or the whole directory, was removed or renamed".to_owned()
+            }
+            Err(error) => format!("its lock file cannot be looked at: {error}"),
+        };
+        let directory = self.lock_path.parent().unwrap_or(&self.lock_path);
+        let directory = directory.display().to_string();
+        Err(Lost { directory, what }.into())
+    }
+}
+
+/// Locks the lock file. Who only looks shares its lock, for a moment: that is waited for.
+fn lock_file(file: &fs::File) -> rustix::io::Result<()> {
+    let begun = Instant::now();
+    loop {
+        let locked = flock(file, FlockOperation::NonBlockingLockExclusive);
+        if locked != Err(Errno::WOULDBLOCK)
+            || flock(file, FlockOperation::NonBlockingLockShared).is_err()
+            || begun.elapsed() > LOOKING_MAX
+        {
+            return locked;
+        }
+        flock(file, FlockOperation::Unlock)?;
+        std::thread::yield_now();
+    }
+}
+
+impl Drop for Owned {
+    fn drop(&mut self) {
+        // Closing them is not enough: a child process that another thread is just starting shares
+        // the locks until it has become its own program.
+        let _ = flock(&self.lock, FlockOperation::Unlock);
+        let _ = flock(&self.root, FlockOperation::Unlock);
+    }
+}
+
+/// Gives the directory up.
+struct Unlock(Arc<Mutex<Option<Arc<Owned>>>>);
+
+impl Drop for Unlock {
+    fn drop(&mut self) {
+        *lock(&self.0) = None;
+    }
 }
 
 impl File {
@@ -22,6 +144,7 @@ impl File {
     pub fn new(directory: impl Into<PathBuf>) -> Self {
         Self {
             directory: directory.into(),
+            owned: Arc::default(),
         }
     }
 
@@ -29,6 +152,27 @@ impl File {
     #[must_use]
     pub fn directory(&self) -> &Path {
         &self.directory
+    }
+
+    /// Who owns the directory. Changes nothing, creates nothing, and is not in the way of one who
+    /// locks it.
+    ///
+    /// # Errors
+    ///
+    /// Whatever the operating system says.
+    pub fn owner(&self) -> io::Result<Ownership> {
+        let file = match fs::File::open(self.path(LOCK)) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Ownership::Free),
+            file => file?,
+        };
+        match flock(&file, FlockOperation::NonBlockingLockShared) {
+            Ok(()) => {
+                flock(&file, FlockOperation::Unlock)?;
+                Ok(Ownership::Free)
+            }
+            Err(Errno::WOULDBLOCK) => Ok(Ownership::Owned { pid: self.pid() }),
+            Err(error) => Err(error.into()),
+        }
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -67,87 +211,118 @@ impl File {
     }
 }
 
-/// The lock file, locked.
-struct Locked(fs::File);
+impl File {
+    /// Runs `call` with the directory that names are relative to, and the name in it.
+    fn at<T>(
+        &self,
+        name: &str,
+        call: impl FnOnce(BorrowedFd<'_>, &Path) -> rustix::io::Result<T>,
+    ) -> io::Result<T> {
+        let owned = lock(&self.owned).clone();
+        Ok(match owned {
+            Some(owned) if name.is_empty() => call(owned.root.as_fd(), Path::new("."))?,
+            Some(owned) => call(owned.root.as_fd(), Path::new(name))?,
+            None => call(CWD, &self.path(name))?,
+        })
+    }
 
-impl Drop for Locked {
-    fn drop(&mut self) {
-        // Closing it is not enough: a child process that another thread is just starting shares
-        // the lock until it has become its own program.
-        let _ = flock(&self.0, FlockOperation::Unlock);
+    fn open_at(&self, name: &str, flags: OFlags) -> io::Result<fs::File> {
+        let mode = Mode::from_raw_mode(0o666);
+        self.at(name, |directory, name| {
+            rustix::fs::openat(directory, name, flags | OFlags::CLOEXEC, mode)
+        })
+        .map(fs::File::from)
+    }
+
+    /// The owner's pid, for the message: one that cannot be read is left out.
+    fn pid(&self) -> Option<u32> {
+        let mut text = String::new();
+        let file = fs::File::open(self.path(LOCK)).ok()?;
+        file.take(32).read_to_string(&mut text).ok()?;
+        text.trim().parse().ok()
     }
 }
 
 impl Storage for File {
     fn lock(&self) -> io::Result<Locking> {
-        self.create_directories()?;
-        let mut file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .open(self.path("LOCK"))?;
-        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => {}
-            Err(rustix::io::Errno::WOULDBLOCK) => {
-                let mut text = String::new();
-                // The pid is only for the message: one that cannot be read is left out.
-                let _ = (&mut file).take(32).read_to_string(&mut text);
-                return Ok(Locking::Held {
-                    pid: text.trim().parse().ok(),
-                });
+        for _ in 0..LOCK_ATTEMPTS_MAX {
+            self.create_directories()?;
+            let Some(owned) = Owned::lock(&self.directory)? else {
+                return Ok(Locking::Held { pid: self.pid() });
+            };
+            // It may have been removed or replaced before it was locked.
+            if owned.confirm().is_ok() {
+                owned.write_pid()?;
+                *lock(&self.owned) = Some(Arc::new(owned));
+                return Ok(Locking::Acquired(Lock::new(Unlock(Arc::clone(
+                    &self.owned,
+                )))));
             }
-            Err(error) => return Err(error.into()),
         }
-        file.set_len(0)?;
-        writeln!(file, "{}", std::process::id())?;
-        Ok(Locking::Acquired(Lock::new(Locked(file))))
+        let directory = self.directory.display().to_string();
+        let what = "it is replaced again and again while it is being locked".to_owned();
+        Err(Lost { directory, what }.into())
+    }
+
+    fn confirm(&self) -> io::Result<()> {
+        let owned = lock(&self.owned).clone();
+        owned.map_or(Ok(()), |owned| owned.confirm())
     }
 
     fn open(&self, name: &str) -> io::Result<Arc<dyn Handle>> {
-        let file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .open(self.path(name))?;
-        Ok(Arc::new(Open(file)))
+        self.confirm()?;
+        Ok(Arc::new(Open(self.open_at(name, OFlags::RDWR)?)))
     }
 
     fn open_read(&self, name: &str) -> io::Result<Arc<dyn Handle>> {
-        Ok(Arc::new(Open(fs::File::open(self.path(name))?)))
+        Ok(Arc::new(Open(self.open_at(name, OFlags::RDONLY)?)))
     }
 
     fn create(&self, name: &str) -> io::Result<Arc<dyn Handle>> {
-        let mut options = OpenOptions::new();
-        let options = options.read(true).write(true).create(true).truncate(true);
-        Ok(Arc::new(Open(options.open(self.path(name))?)))
+        self.confirm()?;
+        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::TRUNC;
+        Ok(Arc::new(Open(self.open_at(name, flags)?)))
     }
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
-        fs::rename(self.path(from), self.path(to))
+        self.confirm()?;
+        let owned = lock(&self.owned).clone();
+        let renamed = match owned {
+            Some(owned) => rustix::fs::renameat(&owned.root, from, &owned.root, to),
+            None => rustix::fs::renameat(CWD, self.path(from), CWD, self.path(to)),
+        };
+        Ok(renamed?)
     }
 
     fn remove(&self, name: &str) -> io::Result<()> {
-        fs::remove_file(self.path(name))
+        self.confirm()?;
+        self.at(name, |directory, name| {
+            rustix::fs::unlinkat(directory, name, AtFlags::empty())
+        })
     }
 
     fn list(&self, directory: &str) -> io::Result<Vec<String>> {
-        let entries = match fs::read_dir(self.path(directory)) {
-            Ok(entries) => entries,
+        let opened = match self.open_at(directory, OFlags::RDONLY | OFlags::DIRECTORY) {
+            Ok(opened) => opened,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
             Err(error) => return Err(error),
         };
         let mut names = Vec::new();
-        for entry in entries {
+        for entry in Dir::read_from(&opened)? {
             // Files of the log have ASCII names; others are not ours to judge.
-            if let Ok(name) = entry?.file_name().into_string() {
-                names.push(name);
+            if let Ok(name) = entry?.file_name().to_str()
+                && name != "."
+                && name != ".."
+            {
+                names.push(name.to_owned());
             }
         }
         Ok(names)
     }
 
     fn sync_dir(&self, directory: &str) -> io::Result<()> {
-        fs::File::open(self.path(directory))?.sync_all()
+        self.open_at(directory, OFlags::RDONLY | OFlags::DIRECTORY)?
+            .sync_all()
     }
 
     fn describe(&self, name: &str) -> String {

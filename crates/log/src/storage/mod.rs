@@ -17,7 +17,7 @@ mod memory;
 
 #[doc(hidden)]
 pub use fault::{Call, Failure, Fault, Op};
-pub use file::File;
+pub use file::{File, Ownership};
 pub use memory::Memory;
 
 /// A directory of named files. Names are relative, with `/`; the subdirectories used are `log`,
@@ -33,6 +33,15 @@ pub trait Storage: Send + Sync + fmt::Debug {
     ///
     /// Whatever the operating system says; that somebody else owns it is not an error.
     fn lock(&self) -> io::Result<Locking>;
+    /// Whether the directory that was locked is still the one that its name stands for: it may
+    /// have been removed, renamed or replaced meanwhile. Asked before anything is acknowledged.
+    ///
+    /// # Errors
+    ///
+    /// [`Lost`], in an [`io::Error`], when it is not.
+    fn confirm(&self) -> io::Result<()> {
+        Ok(())
+    }
     /// Opens an existing file for reading and writing.
     ///
     /// # Errors
@@ -143,6 +152,22 @@ pub enum Locking {
         /// The owner, when it could be read.
         pid: Option<u32>,
     },
+}
+
+/// The directory that was locked is no longer the caller's: see [`Storage::confirm`].
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{directory}: {what}")]
+pub struct Lost {
+    /// The directory.
+    pub directory: String,
+    /// What happened to it.
+    pub what: String,
+}
+
+impl From<Lost> for io::Error {
+    fn from(lost: Lost) -> Self {
+        Self::other(lost)
+    }
 }
 
 /// Ownership of a directory; ends when dropped.
@@ -266,6 +291,12 @@ pub(crate) fn sync_dir(storage: &dyn Storage, directory: &str) -> Result<()> {
         "sync the directory of",
         storage.describe(directory),
     ))
+}
+
+/// Whether the directory is still the caller's.
+pub(crate) fn confirm(storage: &dyn Storage) -> Result<()> {
+    uninterrupted(|| storage.confirm())
+        .map_err(|error| Error::io("look at", storage.describe(""))(error))
 }
 
 /// Removes a file; one that is gone already is fine.

@@ -1,4 +1,4 @@
-//! `ensue check`.
+//! `ensue check` and `ensue salvage`.
 
 use std::fs;
 use std::path::PathBuf;
@@ -72,6 +72,44 @@ async fn damage_in_the_last_segment_is_no_torn_tail() {
     let shop = Shop::with_history().await;
     let file = damage(&shop, br#"{"cents":200}"#);
     assert_damage_is_named(&shop, &file);
+}
+
+#[tokio::test]
+async fn what_is_readable_is_salvaged_and_what_is_lost_is_named() {
+    let shop = Shop::with_history().await;
+    let file = damage(&shop, br#"{"cents":200}"#);
+    let before = crate::shop::contents(&shop.path());
+    let to = shop.path().with_file_name("salvaged");
+    let to = to.to_str().unwrap();
+    let report = shop.json(&["salvage", "--to", to]);
+    assert_eq!(report["lost"].as_array().unwrap().len(), 1, "{report}");
+    let lost = &report["lost"][0];
+    assert!(lost["file"].as_str().unwrap().ends_with(&file), "{lost}");
+    assert_eq!(
+        report["end"].as_u64().unwrap() - 1,
+        report["records"].as_u64().unwrap()
+    );
+    // The damaged log is left as it is, but for the pid of its owner.
+    let mut after = crate::shop::contents(&shop.path());
+    let mut before = before;
+    for contents in [&mut before, &mut after] {
+        contents.retain(|(path, _)| !path.ends_with("LOCK"));
+    }
+    assert!(before == after);
+
+    let salvaged = format!("embedded:{to}");
+    let checked = shop
+        .run(&["--json", "--engine", &salvaged, "check"])
+        .succeeds();
+    assert_eq!(checked.json()["good"], true);
+    shop.run(&["--engine", &salvaged, "status"]).succeeds();
+    let again = shop.run(&["--json", "salvage", "--to", to]).fails(1);
+    assert_eq!(again.error()["kind"], "exists");
+    let other = format!("{to}-again");
+    shop.run(&["salvage", "--to", &other])
+        .succeeds()
+        .says("Lost: 1 place")
+        .says(&file);
 }
 
 #[tokio::test]

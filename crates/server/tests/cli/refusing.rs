@@ -20,6 +20,7 @@ fn a_directory_that_is_not_there_is_not_created() {
         &["schedule", "list"],
         &["schedule", "cancel", "x"],
         &["check"],
+        &["salvage", "--to", "elsewhere"],
         &["describe"],
     ] {
         nowhere
@@ -42,6 +43,7 @@ async fn a_directory_without_a_log_is_not_turned_into_one() {
         &["status"][..],
         &["tail"],
         &["check"],
+        &["salvage", "--to", "elsewhere"],
         &["reset", "g", "--to", "latest", "--yes"],
     ] {
         let run = shop.run(&[&["--json"], args].concat()).fails(1);

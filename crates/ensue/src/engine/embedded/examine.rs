@@ -4,7 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use ensue_log as log;
-use ensue_log::Storage as _;
+use ensue_log::storage::Ownership;
 use rustix::fs::{Access, access, statvfs};
 
 use super::fetch::blocking;
@@ -65,19 +65,18 @@ fn existence(directory: &Path) -> Finding {
 }
 
 fn owner(directory: &Path) -> Finding {
-    // Asking for the lock would make what is not there.
     if !directory.join("LOCK").is_file() {
         return Finding::well("owner", "nobody has opened it yet");
     }
-    match log::storage::File::new(directory).lock() {
-        Ok(log::storage::Locking::Acquired(_)) => Finding::well("owner", "nobody has it open"),
-        Ok(log::storage::Locking::Held { pid }) => {
+    match log::storage::File::new(directory).owner() {
+        Ok(Ownership::Free) => Finding::well("owner", "nobody has it open"),
+        Ok(Ownership::Owned { pid }) => {
             let pid = pid.map_or_else(String::new, |pid| format!(" {pid}"));
             Finding::well("owner", format!("process{pid} has it open"))
         }
         Err(error) => Finding::weak(
             "owner",
-            format!("its lock cannot be taken: {error}"),
+            format!("its lock cannot be looked at: {error}"),
             "no app can open the log",
             "give the user of the app the right to write the directory and what is in it",
         ),

@@ -16,9 +16,14 @@ pub(super) fn of_log(error: log::Error) -> Error {
             what: format!("could not {action} {file}"),
             source,
         },
-        log::Error::Corrupt { .. } | log::Error::Version { .. } | log::Error::Trimmed { .. } => {
+        log::Error::Corrupt { .. } | log::Error::Version { .. } => {
             Error::Corrupt(error.to_string())
         }
+        log::Error::Trimmed { position, first } => Error::Trimmed {
+            position: Position::new(position.get()),
+            first: Position::new(first.get()),
+        },
+        log::Error::OwnershipLost { directory, what } => Error::OwnershipLost { directory, what },
         log::Error::Locked { pid } => Error::Locked {
             directory: String::new(),
             pid: pid.unwrap_or_default(),

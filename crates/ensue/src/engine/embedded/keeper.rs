@@ -141,7 +141,7 @@ async fn fire_schedules(shared: Weak<Shared>) {
             Ok(false) => {}
             // Whoever led before has appended them, or they were moved or cancelled.
             Err(Error::Overtaken { .. }) => continue,
-            Err(Error::Closed | Error::Stopped(_)) => return,
+            Err(Error::Closed | Error::Stopped(_) | Error::OwnershipLost { .. }) => return,
             Err(_) if shared.upgrade().is_none_or(|shared| shared.is_halted()) => return,
             Err(error) => {
                 tracing::warn!(%error, "cannot append scheduled events, trying again");
@@ -189,7 +189,7 @@ async fn write_checkpoints(shared: Weak<Shared>) {
         };
         match blocking(move || engine.write_checkpoint()).await {
             Ok(()) => {}
-            Err(Error::Closed | Error::Stopped(_)) => return,
+            Err(Error::Closed | Error::Stopped(_) | Error::OwnershipLost { .. }) => return,
             Err(error) => {
                 tracing::warn!(%error, "could not write a checkpoint, trying again");
                 clock.sleep(REFUSED_WAIT).await;

@@ -14,7 +14,7 @@ use super::fetch::{self, blocking};
 use super::filter::{Filter, Memo};
 use super::live::Seat;
 use super::record::{self, Begin, Begun, Change, Joined, Left};
-use super::shared::Shared;
+use super::shared::{Handle, Shared};
 use super::stage::{self, Staged};
 use super::submission::Submission;
 use super::take::{Ask, Reading, Step};
@@ -37,7 +37,7 @@ const PASSED_RECORDS_MIN: u64 = 65_536;
 /// A member of a group of an embedded engine.
 #[derive(Debug)]
 pub(super) struct EmbeddedMember {
-    shared: Arc<Shared>,
+    shared: Handle,
     group: String,
     id: u64,
     notify: Arc<Notify>,
@@ -49,7 +49,7 @@ pub(super) struct EmbeddedMember {
 
 impl EmbeddedMember {
     /// Joins: durable when it returns.
-    pub(super) async fn join(shared: Arc<Shared>, wanted: Subscription) -> Result<Self> {
+    pub(super) async fn join(shared: &Arc<Shared>, wanted: Subscription) -> Result<Self> {
         check(&wanted)?;
         shared.check_open()?;
         let _turn = shared.turn.lock().await;
@@ -71,7 +71,7 @@ impl EmbeddedMember {
             };
             // From here on, dropping this future is leaving.
             let member = Self {
-                shared: shared.clone(),
+                shared: Handle::new(shared.clone()),
                 group: group.clone(),
                 id,
                 notify: notify.clone(),
@@ -432,12 +432,20 @@ impl Drop for EmbeddedMember {
             group: self.group.clone(),
             member: self.id,
         })];
-        let shared = self.shared.clone();
-        // Without a runtime the record is missing: the next process thinks that this one was
-        // killed, which is the safe side.
+        // Submitted here and now: the log may be given up with this very member, and what was
+        // submitted by then is written.
+        let submitted = self.shared.try_record(&left);
+        let shared = Arc::clone(&self.shared);
+        // Without a runtime a record that the full queue refused is missing: the next process
+        // thinks that this one was killed, which is the safe side.
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
             runtime.spawn(async move {
-                if let Err(error) = shared.record(left).await {
+                let recorded = match submitted {
+                    Ok(Some(submitted)) => submitted.await.map(|_| shared.core().advance()),
+                    Ok(None) => shared.record(left).await,
+                    Err(error) => Err(error),
+                };
+                if let Err(error) = recorded {
                     tracing::debug!(%error, "could not record that a member left");
                 }
             });

@@ -19,6 +19,8 @@ use crate::error::{Error, Result};
 use crate::event::EventId;
 use crate::time::Clock;
 
+/// How often something is read again because its owner trimmed it meanwhile.
+const TRIMMED_MAX: u32 = 100;
 /// How often the log is looked at for something new.
 const LOOK_WAIT: Duration = Duration::from_millis(50);
 
@@ -42,6 +44,17 @@ struct Followed {
 }
 
 impl Followed {
+    fn open(directory: &str) -> Result<Self> {
+        let storage = Arc::new(log::storage::File::new(directory));
+        let follower = log::Follower::open(storage).map_err(failure::of_log)?;
+        let (state, at, _) = State::load(&follower.view())?;
+        Ok(Self {
+            follower,
+            state,
+            at,
+        })
+    }
+
     /// Looks for what is new. Blocks.
     fn look(&mut self) -> Result<()> {
         self.follower.refresh().map_err(failure::of_log)?;
@@ -58,17 +71,8 @@ impl Followed {
 
 impl Reader {
     pub(super) async fn open(directory: String, settings: Settings) -> Result<Self> {
-        let storage = Arc::new(log::storage::File::new(&directory));
-        let followed = blocking(move || {
-            let follower = log::Follower::open(storage).map_err(failure::of_log)?;
-            let (state, at, _) = State::load(&follower.view())?;
-            Ok(Followed {
-                follower,
-                state,
-                at,
-            })
-        })
-        .await?;
+        let path = directory.clone();
+        let followed = blocking(move || again(|| Followed::open(&path))).await?;
         let guarantees = settings.guarantees();
         let view = followed.follower.view();
         let followed = Arc::new(Mutex::new(followed));
@@ -84,13 +88,15 @@ impl Reader {
     /// Runs `work` on the log as it is now, where it may block.
     async fn look<T: Send + 'static>(
         &self,
-        work: impl FnOnce(&Followed) -> Result<T> + Send + 'static,
+        work: impl Fn(&Followed) -> Result<T> + Send + 'static,
     ) -> Result<T> {
         let followed = self.followed.clone();
         blocking(move || {
             let mut followed = lock(&followed);
-            followed.look()?;
-            work(&followed)
+            again(|| {
+                followed.look()?;
+                work(&followed)
+            })
         })
         .await
     }
@@ -100,12 +106,9 @@ impl Reader {
         let directory = self.directory.clone();
         Box::pin(async move {
             let shown = directory.clone();
-            let owner = blocking(move || {
-                use log::Storage as _;
-                match log::storage::File::new(&directory).lock() {
-                    Ok(log::storage::Locking::Held { pid }) => Ok(pid),
-                    _ => Ok(None),
-                }
+            let owner = blocking(move || match log::storage::File::new(&directory).owner() {
+                Ok(log::storage::Ownership::Owned { pid }) => Ok(pid),
+                _ => Ok(None),
             });
             Err(match owner.await? {
                 Some(pid) => Error::Locked {
@@ -116,6 +119,28 @@ impl Reader {
             })
         })
     }
+}
+
+/// Reads, and reads again where the owner trimmed what is read meanwhile.
+fn again<T>(mut read: impl FnMut() -> Result<T>) -> Result<T> {
+    for _ in 1..TRIMMED_MAX {
+        match read() {
+            Err(Error::Trimmed { .. }) => {}
+            outcome => return outcome,
+        }
+    }
+    read()
+}
+
+/// As [`again`].
+async fn again_async<T, F: Future<Output = Result<T>>>(read: impl Fn() -> F) -> Result<T> {
+    for _ in 1..TRIMMED_MAX {
+        match read().await {
+            Err(Error::Trimmed { .. }) => {}
+            outcome => return outcome,
+        }
+    }
+    read().await
 }
 
 fn lock(followed: &Mutex<Followed>) -> MutexGuard<'_, Followed> {
@@ -145,8 +170,11 @@ impl Engine for Reader {
 
     fn read(&self, query: Query) -> BoxFuture<'_, Result<Page>> {
         Box::pin(async move {
-            self.look(|_| Ok(())).await?;
-            query::read(&self.view, query).await
+            again_async(|| async {
+                self.look(|_| Ok(())).await?;
+                query::read(&self.view, query.clone()).await
+            })
+            .await
         })
     }
 
@@ -168,10 +196,13 @@ impl Engine for Reader {
 
     fn scheduled(&self, limit: usize) -> BoxFuture<'_, Result<Vec<Scheduled>>> {
         Box::pin(async move {
-            let due = self
-                .look(move |it| Ok(operate::find_scheduled(&it.state, limit)))
-                .await?;
-            operate::scheduled(&self.view, due).await
+            again_async(|| async {
+                let due = self
+                    .look(move |it| Ok(operate::find_scheduled(&it.state, limit)))
+                    .await?;
+                operate::scheduled(&self.view, due).await
+            })
+            .await
         })
     }
 
@@ -198,10 +229,14 @@ impl Engine for Reader {
     ) -> BoxFuture<'a, Result<Vec<DeadLetter>>> {
         let group = group.map(str::to_owned);
         Box::pin(async move {
-            let found = self
-                .look(move |it| Ok(operate::find_dead(&it.state, group.as_deref(), &filter)))
-                .await?;
-            operate::dead_letters(&self.view, found).await
+            again_async(|| async {
+                let (group, filter) = (group.clone(), filter.clone());
+                let found = self
+                    .look(move |it| Ok(operate::find_dead(&it.state, group.as_deref(), &filter)))
+                    .await?;
+                operate::dead_letters(&self.view, found).await
+            })
+            .await
         })
     }
 
@@ -228,9 +263,9 @@ impl Engine for Reader {
         Box::pin(self.look(move |it| {
             let view = it.follower.view();
             Ok(EngineStatus {
-                url,
+                url: url.clone(),
                 trouble: None,
-                durability,
+                durability: durability.clone(),
                 first: Position::new(view.first().get()),
                 end: Position::new(view.durable().get()),
                 bytes: None,

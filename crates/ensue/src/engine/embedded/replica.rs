@@ -61,7 +61,7 @@ use tokio::sync::{Notify, watch};
 use super::cluster::{Process, Writer};
 use super::core::{Core, Terms};
 use super::record::{Change, Gone, Left};
-use super::shared::Shared;
+use super::shared::{Handle, Shared};
 use super::{Embedded, Settings, failure, fetch};
 use crate::background;
 use crate::engine::shared_log::{Server, SharedLog};
@@ -264,7 +264,9 @@ impl Replica {
 pub(crate) async fn open(url: Url, way: Way, clock: Clock) -> Result<SharedEngine> {
     background::run(async move {
         let shared = open_shared(url, way, clock, Shared::start).await?;
-        let engine = Embedded { shared };
+        let engine = Embedded {
+            shared: Handle::new(shared),
+        };
         if let Err(error) = engine.shared.check_whole() {
             engine.close().await?;
             return Err(error);
@@ -279,7 +281,9 @@ pub(crate) async fn open(url: Url, way: Way, clock: Clock) -> Result<SharedEngin
 pub(super) async fn open_quietly(url: Url, way: Way, clock: Clock) -> Result<Embedded> {
     background::run(async move {
         let shared = open_shared(url, way, clock, |_| {}).await?;
-        Ok(Embedded { shared })
+        Ok(Embedded {
+            shared: Handle::new(shared),
+        })
     })
     .await
 }
@@ -343,7 +347,7 @@ async fn open_shared(
             Ok(shared)
         }
         Err(error) => {
-            shared.stop_tasks();
+            shared.release();
             Err(error)
         }
     }

@@ -1,6 +1,7 @@
 //! What the engine, its members and its background tasks share.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::ops::Deref;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use ensue_log as log;
@@ -36,6 +37,8 @@ pub(super) struct Shared {
     /// What is refused at present, for the status.
     pub(super) refusals: Refusals,
     tasks: Mutex<Vec<JoinHandle<()>>>,
+    /// How many handles a program has of it.
+    handles: AtomicUsize,
     /// What there is beside the log if it is the replica of a shared one.
     #[cfg(feature = "distributed")]
     pub(super) replica: Option<Replica>,
@@ -92,6 +95,7 @@ impl Shared {
             checkpoint: Checkpoint::default(),
             refusals: Refusals::default(),
             tasks: Mutex::default(),
+            handles: AtomicUsize::new(0),
             #[cfg(feature = "distributed")]
             replica: None,
         };
@@ -235,6 +239,22 @@ impl Shared {
         self.record(changes).await
     }
 
+    /// Submits control records alone, unless the queue is full.
+    pub(super) fn try_record(&self, changes: &[Change]) -> Result<Option<Submission>> {
+        let mut batch = log::Batch::new();
+        for change in changes {
+            change.push_to(&mut batch)?;
+        }
+        self.grew(batch.bytes());
+        let mut core = self.core();
+        core.advance();
+        match core.submit(&self.log, batch, changes.to_vec(), Terms::default()) {
+            Ok(submitted) => Ok(Some(submitted)),
+            Err(log::SubmitError::Full(_)) => Ok(None),
+            Err(error) => Err(failure::of_submit(error)),
+        }
+    }
+
     /// Submits control records alone.
     pub(super) async fn submit_changes(
         self: &Arc<Self>,
@@ -364,9 +384,47 @@ impl Shared {
     }
 }
 
+impl Shared {
+    /// Gives up the directory, as a process does that is killed: nothing is said. What is still at
+    /// work in the background finds the log closed.
+    pub(super) fn release(&self) {
+        self.is_closed.store(true, Ordering::Release);
+        self.stop_tasks();
+        self.log.release();
+    }
+}
+
 impl Drop for Shared {
     fn drop(&mut self) {
         self.stop_tasks();
+    }
+}
+
+/// What a program holds: an engine or a member of a group. When the last one is dropped, the
+/// directory can be opened again at once, whatever the background still works on.
+#[derive(Debug)]
+pub(super) struct Handle(Arc<Shared>);
+
+impl Handle {
+    pub(super) fn new(shared: Arc<Shared>) -> Self {
+        shared.handles.fetch_add(1, Ordering::Relaxed);
+        Self(shared)
+    }
+}
+
+impl Deref for Handle {
+    type Target = Arc<Shared>;
+
+    fn deref(&self) -> &Arc<Shared> {
+        &self.0
+    }
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        if self.0.handles.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.0.release();
+        }
     }
 }
 

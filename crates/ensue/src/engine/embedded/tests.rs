@@ -6,6 +6,7 @@ mod groups;
 mod joining;
 mod limits;
 mod machine;
+mod owning;
 mod random;
 mod schedules;
 mod storing;

@@ -37,7 +37,7 @@ impl Model {
         self.entries.len() as u64
     }
 
-    /// The last ids and their positions, as many as the window holds, of what is kept.
+    /// The last ids and their positions, as many as the window holds, also of what was trimmed.
     fn window(&self) -> Vec<(u128, u64)> {
         let with_id = |(at, entry): (usize, &Entry)| entry.id.map(|id| (id, at as u64));
         let ids = self.entries.iter().enumerate().rev().filter_map(with_id);
@@ -76,8 +76,6 @@ struct History {
     log: Option<Log>,
     model: Model,
     ids: u128,
-    /// Whether the log has loaded its window of ids: from then on it is in memory.
-    warm: bool,
     steps: Vec<&'static str>,
 }
 
@@ -101,7 +99,6 @@ impl History {
             log: None,
             model: Model::default(),
             ids: 0,
-            warm: false,
             steps: Vec::new(),
         };
         history.open();
@@ -181,7 +178,6 @@ impl History {
         let is_known = |entry: &Entry| window.iter().any(|(id, _)| Some(*id) == entry.id);
         let is_retry = entries.iter().all(is_known);
         let outcome = self.log().append(batch);
-        self.warm |= entries.iter().any(|entry| entry.id.is_some());
         if !holds && !is_retry {
             let Err(Error::Conflict(conflict)) = outcome else {
                 panic!("no conflict: {outcome:?}, expected {last:?}")
@@ -288,9 +284,6 @@ impl History {
         let first = trimmed.first.get();
         assert!(first >= self.model.first && (first <= limit || trimmed.segments == 0));
         self.model.first = first;
-        if !self.warm {
-            self.model.forget_trimmed();
-        }
     }
 
     /// Ends this life of the log in one of the ways there are, and starts the next.
@@ -309,10 +302,7 @@ impl History {
             }
         }
         self.open();
-        // The window is loaded from what is kept: what was trimmed is forgotten with the rest.
-        self.model.forget_trimmed();
-        self.warm = self.random.bool();
-        if self.warm {
+        if self.random.bool() {
             self.log().warm().unwrap();
         }
     }
@@ -341,15 +331,6 @@ impl History {
         assert_eq!(found, newest.map(|(at, state)| (*at, state.clone())));
         let report = log.view().check(&mut |_| ()).unwrap();
         assert!(report.is_good(), "{:?}", report.damage);
-    }
-}
-
-impl Model {
-    /// Ids in removed segments are not known after a restart.
-    fn forget_trimmed(&mut self) {
-        for entry in self.entries.iter_mut().take(self.first as usize) {
-            entry.id = None;
-        }
     }
 }
 

@@ -41,6 +41,12 @@ fn is_whole(disk: &Fault, floor: u64, context: &dyn Fn() -> String) {
     assert_eq!(end, RECORDS, "{}", context());
     let report = log.view().check(&mut |_| ()).unwrap();
     assert!(report.is_good(), "{}: {:?}", context(), report.damage);
+    // No id was forgotten with its record.
+    for position in [0, floor - 1, RECORDS - 1] {
+        let receipt = log.append(batch(position, 1)).unwrap();
+        let found = (receipt.appended(), receipt.first().get());
+        assert_eq!(found, (0, position), "{}", context());
+    }
     log.append(batch(end, 1)).unwrap();
 }
 

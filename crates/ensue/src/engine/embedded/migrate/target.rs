@@ -16,7 +16,7 @@ use crate::engine::embedded::record::{Change, Migrated, Migrating, Scheduled};
 #[cfg(feature = "distributed")]
 use crate::engine::embedded::replica::Way;
 use crate::engine::embedded::settings::Settings;
-use crate::engine::embedded::shared::Shared;
+use crate::engine::embedded::shared::{Handle, Shared};
 use crate::engine::embedded::submission::Submission;
 use crate::engine::embedded::{Embedded, directory};
 use crate::engine::table::Url;
@@ -80,7 +80,7 @@ impl Target {
         })?;
         Ok(Self {
             engine: Embedded {
-                shared: Arc::new(shared),
+                shared: Handle::new(Arc::new(shared)),
             },
             time: Some(time),
         })

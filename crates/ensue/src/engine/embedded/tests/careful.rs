@@ -2,8 +2,8 @@
 
 use super::*;
 
-async fn crash(engine: Embedded, member: Box<dyn Member>) {
-    engine.crash(vec![member]).await;
+fn crash(engine: Embedded, member: Box<dyn Member>) {
+    engine.crash(vec![member]);
 }
 
 #[tokio::test]
@@ -13,14 +13,14 @@ async fn an_event_that_ends_its_process_counts_its_attempts() {
     publish(&engine, &["a:1", "b:2", "c:3"]).await;
     let member = join(&engine).await;
     assert_eq!(take_all(&*member, 3).await[0].attempt, 1);
-    crash(engine, member).await;
+    crash(engine, member);
 
     // Without progress: from now on counted, all of them together at first.
     let engine = bed.open().await;
     let member = join(&engine).await;
     let taken = take_all(&*member, 3).await;
     assert!(taken.iter().all(|delivery| delivery.attempt == 1));
-    crash(engine, member).await;
+    crash(engine, member);
 
     // Again: one at a time.
     for attempt in 2..=3 {
@@ -29,7 +29,7 @@ async fn an_event_that_ends_its_process_counts_its_attempts() {
         let taken = take(&*member).await;
         assert_eq!((ids(&taken), taken[0].attempt), (vec!["1"], attempt));
         assert!(poll(&*member).await.is_empty(), "the others wait for it");
-        crash(engine, member).await;
+        crash(engine, member);
     }
 
     let engine = bed.open().await;
@@ -66,7 +66,7 @@ async fn a_process_killed_while_it_makes_progress_leaves_no_trace() {
         assert!(taken.len() >= 4, "round {round}: {:?}", ids(&taken));
         assert!(taken.iter().all(|delivery| delivery.attempt == 1));
         member.commit(settle(&taken[..2])).await.unwrap();
-        crash(engine, member).await;
+        crash(engine, member);
     }
 }
 
@@ -97,7 +97,7 @@ async fn a_retry_that_ends_its_process_is_counted_after_two_crashes() {
         .unwrap();
     bed.hands.advance(Duration::from_secs(1));
     assert_eq!(take(&*member).await[0].attempt, 2);
-    crash(engine, member).await;
+    crash(engine, member);
     let mut attempts = Vec::new();
     for n in 0..6 {
         let engine = bed.open().await;
@@ -113,7 +113,7 @@ async fn a_retry_that_ends_its_process_is_counted_after_two_crashes() {
             retried = one.first().map(|delivery| delivery.attempt);
         }
         attempts.extend(retried);
-        crash(engine, member).await;
+        crash(engine, member);
     }
     assert!(
         attempts[0] == 2 && attempts[5] > 4 && attempts.is_sorted(),

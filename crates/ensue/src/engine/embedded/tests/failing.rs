@@ -28,7 +28,7 @@ async fn a_retry_blocks_its_key_only_and_keeps_order_across_a_restart() {
     let group = group_of(&engine).await;
     assert_eq!((group.retrying, group.parked, group.lag), (1, 3, 0));
     assert_eq!(group.next_due, Some(due));
-    engine.crash(vec![member]).await;
+    engine.crash(vec![member]);
 
     let engine = bed.open().await;
     let member = join(&engine).await;

@@ -46,7 +46,7 @@ async fn what_is_settled_out_of_order_is_not_delivered_again() {
     member.commit(settle(&taken[3..4])).await.unwrap();
     member.commit(settle(&taken[1..2])).await.unwrap();
     drop(member);
-    engine.crash(Vec::new()).await;
+    engine.crash(Vec::new());
 
     let engine = bed.open().await;
     let group = group_of(&engine).await;

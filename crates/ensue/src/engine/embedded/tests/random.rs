@@ -319,7 +319,7 @@ impl World {
         let members = std::mem::take(&mut self.workers)
             .into_iter()
             .map(|worker| worker.member);
-        engine.crash(members.collect()).await;
+        engine.crash(members.collect());
         let engine = self.bed.open().await;
         let mut replayed = engine.shared.core().state.clone();
         // Whether those who left were still saying so when it ended is a matter of luck.

@@ -66,7 +66,7 @@ async fn a_checkpoint_is_what_a_replay_gives() {
         .unwrap();
     member.commit(settle(&taken[2..3])).await.unwrap();
     let live = engine.shared.core().state.clone();
-    engine.crash(vec![member]).await;
+    engine.crash(vec![member]);
 
     let engine = bed.open().await;
     assert_eq!(engine.shared.core().state, live, "checkpoint and replay");
@@ -414,7 +414,7 @@ async fn after_a_power_cut_what_was_acknowledged_is_there() {
             settled += taken.len();
         }
         disk.crash(seed);
-        engine.crash(vec![member]).await;
+        engine.crash(vec![member]);
 
         let engine = Embedded::open(Arc::new(disk), bed.settings.clone())
             .await
