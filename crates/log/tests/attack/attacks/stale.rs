@@ -141,14 +141,17 @@ pub(crate) fn in_the_spare(seeds: u64) {
         let disk = Fault::new();
         let open = || Log::open(Arc::new(disk.clone()), options.clone());
         let log = open().unwrap();
-        log.append(batch(0, 1)).unwrap();
+        // The spare is made when the segment is nearly full.
+        while log.status().bytes < 50_000 {
+            log.append(batch(log.end().get(), 1)).unwrap();
+        }
+        let mut end = log.end().get();
         while !disk.names().contains(&"log/spare".to_owned()) {
             std::thread::yield_now();
         }
         drop(log);
         disk.overwrite("log/spare", &stale);
-        let mut end = 1;
-        while end < 120 {
+        while end < 200 {
             let log = open().unwrap_or_else(|error| panic!("seed {seed}: {error}"));
             assert_eq!(verify(&log.view()).unwrap(), end, "seed {seed}");
             for _ in 0..random.u64(1..8) {

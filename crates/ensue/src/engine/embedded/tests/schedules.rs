@@ -173,7 +173,7 @@ async fn a_timer_that_is_moved_survives_a_restart_as_it_was_set_last() {
     append(set(&bed, "timer", "1", 10)).await.unwrap();
     let moved = append(set(&bed, "timer", "2", 20)).await.unwrap()[0];
     assert!(!moved.is_duplicate);
-    engine.crash(Vec::new()).await;
+    engine.crash(Vec::new());
 
     let engine = bed.open().await;
     let pending = engine.scheduled(10).await.unwrap();
