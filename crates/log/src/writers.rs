@@ -69,7 +69,7 @@ mod tests {
         let writers = Writers::new(true);
         let is_written = AtomicBool::new(false);
         std::thread::scope(|scope| {
-            let (inside, came) = std::sync::mpsc::channel();
+            let (inside, came) = std::sync::mpsc::sync_channel(1);
             let (writers, is_written) = (&writers, &is_written);
             scope.spawn(move || {
                 writers.run(|| {
