@@ -301,6 +301,9 @@ impl tracing::Subscriber for Panics {
 #[tokio::test]
 async fn a_worker_that_ends_ends_the_app_with_the_reason() {
     let engine = odd(|_| None).await;
+    // With two of them, tracing asks both about each place that reports; with one, it asks the thread
+    // that comes by first, which may be another test's, and then believes that nobody listens.
+    let _other = tracing::Dispatch::new(Panics);
     let _guard = tracing::subscriber::set_default(Panics);
     let start = || async {
         let app = App::new(Arc::new(engine.clone())).handler("g", handler());
