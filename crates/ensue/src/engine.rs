@@ -584,8 +584,8 @@ pub trait Member: fmt::Debug + Send + Sync {
     /// Commits: durable and as atomic as the engine's [`Guarantees`] say, when it returns.
     ///
     /// # Errors
-    /// [`Error::Fenced`](crate::Error::Fenced) when an event in it is no longer this member's;
-    /// nothing happened then.
+    /// [`Error::Fenced`](crate::Error::Fenced) when an event in it is no longer this member's.
+    /// Nothing happened then, nor when something in it is refused, as beyond a limit.
     fn commit(&self, commit: Commit) -> BoxFuture<'_, Result<Committed>>;
 
     /// Leaves the group: what the member holds goes to others at once. Afterwards `next` and

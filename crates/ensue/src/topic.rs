@@ -37,14 +37,6 @@ pub(crate) fn is_reserved(name: &str) -> bool {
     name.starts_with('_')
 }
 
-/// What the topics of an engine's own records start with: nothing may be published there.
-pub(crate) const CONTROL: &str = "_ensue.";
-
-/// Whether a topic holds an engine's own records.
-pub(crate) fn is_control(name: &str) -> bool {
-    name.starts_with(CONTROL)
-}
-
 fn is_name_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_'
 }

@@ -19,7 +19,6 @@ use crate::metrics::GroupCounters;
 use crate::publisher::{Cause, complete, source_of};
 use crate::request;
 use crate::service::Failure;
-use crate::topic;
 
 /// Turns effects into parts of a commit.
 pub(super) struct Follow {
@@ -165,12 +164,7 @@ impl Follow {
             builder.id(cause.effect_id(group, index))
         });
         let clock = self.dispatch.engine.clock();
-        let append = complete(parts, &self.source, clock, Some(&Cause::of(cause)))?;
-        if topic::is_control(append.envelope.topic()) {
-            let topic = append.envelope.topic().to_owned();
-            return Err(InvalidEvent::ReservedTopic(topic));
-        }
-        Ok(append)
+        complete(parts, &self.source, clock, Some(&Cause::of(cause)))
     }
 }
 

@@ -172,6 +172,27 @@ async fn whatever_the_engine_refuses_for_good_is_its_own_dead_letter() {
 }
 
 #[tokio::test]
+async fn a_request_whose_requester_cannot_be_told_is_a_dead_letter_all_the_same() {
+    let engine = odd(|commit| {
+        let mut appends = commit.effects.iter().filter_map(|it| it.append());
+        let is_reply = appends.any(|it| it.envelope.topic().starts_with("_reply."));
+        is_reply.then(|| Error::Configuration("no replies".into()))
+    })
+    .await;
+    let request = Envelope::builder("things", "thing.happened").key("bad");
+    let request = request.extension("replyto", "_reply.x").build().unwrap();
+    engine.append(vec![request.into()]).await.unwrap();
+    publish(&engine, &["a", "b"]).await;
+    let app = App::new(Arc::new(engine.clone())).handler("g", handler());
+    let app = app.start().await.unwrap();
+    let status = until(&engine, |status| in_flight(status) == Some(0)).await;
+    assert_eq!(status.group("g").unwrap().dead, 1);
+    assert_eq!(events(&status, "followers"), 2);
+    assert_eq!(app.metrics().groups()["g"].stuck, 0);
+    app.stop().await.unwrap();
+}
+
+#[tokio::test]
 async fn a_key_whose_failure_cannot_be_committed_either_stops_alone_and_is_counted() {
     let engine = odd(|commit| {
         let is_bad = commit.dead.iter().any(|it| it.envelope.key() == "bad");

@@ -30,7 +30,7 @@ impl State {
     fn admit_beside_migration(&self, boot: u64) -> Result<(), Refusal> {
         match self.unfinished_migration() {
             Some(migration) if migration.boot != boot => {
-                Err(Refusal::Impossible(migration.unfinished()))
+                Err(Refusal::Migrating(migration.unfinished()))
             }
             _ => Ok(()),
         }

@@ -46,7 +46,8 @@ use crate::topic::TopicPattern;
 
 /// The kind of the users' events.
 pub(super) const EVENT: u8 = 0;
-pub(super) use crate::topic::CONTROL;
+/// What the topics of control records start with; no user's event may go there.
+pub(super) const CONTROL: &str = "_ensue.";
 const GROUPS: &str = "_ensue.groups";
 const SCHEDULES: &str = "_ensue.schedules";
 const PROCESSES: &str = "_ensue.processes";

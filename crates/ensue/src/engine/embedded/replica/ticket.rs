@@ -38,6 +38,8 @@ pub(in super::super) enum Refusal {
         reason: String,
         advice: String,
     },
+    /// Another log is being copied into this one: nothing else may be written.
+    Migrating(String),
     /// The engine stopped.
     Stopped(String),
     Closed,
@@ -113,6 +115,7 @@ impl From<Refusal> for Error {
                 reason,
                 advice,
             },
+            Refusal::Migrating(why) => Self::Migration(why),
             Refusal::Stopped(why) => Self::Stopped(why),
             Refusal::Closed => Self::Closed,
         }
