@@ -10,7 +10,9 @@ use bytes::Bytes;
 use serde::Serialize;
 
 use crate::engine::Expect;
-use crate::event::{Codec, Envelope, EnvelopeBuilder, Event, EventId, InvalidEvent};
+use crate::event::{
+    Codec, Envelope, EnvelopeBuilder, Event, EventId, ExtensionValue, InvalidEvent,
+};
 use crate::service::Failure;
 use crate::time::Timestamp;
 
@@ -95,7 +97,11 @@ impl Outgoing {
     }
 
     /// A CloudEvents extension attribute: lower-case letters and digits.
-    pub fn extension(self, name: impl Into<String>, value: impl Into<String>) -> Self {
+    pub fn extension(
+        self,
+        name: impl Into<String>,
+        value: impl Into<ExtensionValue<'static>>,
+    ) -> Self {
         self.map(|builder| builder.extension(name, value))
     }
 

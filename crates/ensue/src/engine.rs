@@ -76,7 +76,7 @@ pub use self::limits::*;
 pub use self::status::{EngineStatus, GroupStatus, MemberStatus, TopicStatus};
 #[cfg(feature = "distributed")]
 pub use self::table::remove;
-pub use self::table::{EngineEntry, connect, connect_reader, connect_with, engines};
+pub use self::table::{EngineEntry, connect, connect_reader, connect_with, directory_of, engines};
 
 /// Where an event stands in its engine's log.
 ///

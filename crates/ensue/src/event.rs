@@ -4,7 +4,10 @@ mod builder;
 mod cloudevents;
 mod codec;
 mod envelope;
+mod extension;
 mod identity;
+mod invalid;
+mod strict;
 mod trace;
 
 use std::borrow::Cow;
@@ -14,12 +17,15 @@ use serde::de::DeserializeOwned;
 
 pub use self::builder::EnvelopeBuilder;
 pub(crate) use self::builder::{Defaults, check_name};
+pub use self::cloudevents::CloudEvent;
 pub use self::codec::{Codec, DecodeError, EncodeError};
+pub(crate) use self::envelope::PayloadForm;
 pub use self::envelope::{
-    ATTRIBUTE_BYTES_MAX, EXTENSIONS_BYTES_MAX, Envelope, InvalidEvent, KEY_BYTES_MAX,
-    PAYLOAD_BYTES_MAX,
+    ATTRIBUTE_BYTES_MAX, EXTENSIONS_BYTES_MAX, Envelope, KEY_BYTES_MAX, PAYLOAD_BYTES_MAX,
 };
+pub use self::extension::ExtensionValue;
 pub use self::identity::EventId;
+pub use self::invalid::InvalidEvent;
 pub use self::trace::TraceContext;
 
 /// A fact that happened: an immutable struct with a name, a topic and a key.

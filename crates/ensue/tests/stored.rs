@@ -91,3 +91,53 @@ async fn cancel_means_the_services_own_event_and_cancel_event_any() {
     assert_ne!(left[0].envelope.source(), "/services/remind");
     assert!(app.publisher().cancel("r").await.unwrap());
 }
+
+#[derive(Event, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[event(name = "level.measured", topic = "levels", key = place)]
+struct LevelMeasured {
+    place: String,
+    values: Vec<f64>,
+}
+
+#[derive(Event, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[event(name = "level.sent", topic = "sent", key = place, codec = "cbor")]
+struct LevelSent {
+    place: String,
+    value: f64,
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_number_that_the_codec_cannot_hold_is_refused_before_it_is_stored() {
+    let app = TestApp::start(|app| {
+        app.on("levels", |level: LevelSent| async move {
+            LevelMeasured {
+                place: level.place,
+                values: vec![1.0, level.value],
+            }
+        })
+    })
+    .await
+    .unwrap();
+    let level = LevelMeasured {
+        place: "a".into(),
+        values: vec![f64::NAN],
+    };
+    let error = app.publish(&level).await.unwrap_err().to_string();
+    assert!(error.contains("`values[0]` is NaN"), "{error}");
+
+    for (place, value) in [("bad", f64::INFINITY), ("good", 2.5)] {
+        let level = LevelSent {
+            place: place.into(),
+            value,
+        };
+        app.publish(&level).await.unwrap();
+    }
+    app.settle().await.unwrap();
+    let measured = app.events::<LevelMeasured>().await.unwrap();
+    assert_eq!(measured.len(), 1, "{measured:?}");
+    assert_eq!(measured[0].values, [1.0, 2.5]);
+    let dead = app.dead_letters("levels").await.unwrap();
+    assert_eq!(dead.len(), 1);
+    assert_eq!(dead[0].envelope.key(), "bad");
+    assert!(dead[0].reason.contains("`values[1]`"), "{}", dead[0].reason);
+}

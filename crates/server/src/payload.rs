@@ -3,12 +3,15 @@
 use std::fmt::Write as _;
 
 use ensue::{Codec, Envelope};
+use serde_json::value::RawValue;
 
 use crate::human;
 
 const DUMP_BYTES_PER_LINE: usize = 16;
 /// How much of a binary payload is dumped; the rest is counted.
 const DUMP_BYTES_MAX: usize = 4096;
+/// How far JSON is indented: what is nested deeper would be blanks mostly.
+const INDENTS_MAX: usize = 40;
 
 /// The payload on one line of at most `chars_max` characters.
 pub(crate) fn on_one_line(envelope: &Envelope, chars_max: usize) -> String {
@@ -33,10 +36,9 @@ pub(crate) fn in_full(envelope: &Envelope) -> String {
         return "(empty)".to_owned();
     }
     if let Ok(Codec::Json) = envelope.codec()
-        && let Ok(value) = serde_json::from_slice::<serde_json::Value>(payload)
-        && let Ok(text) = serde_json::to_string_pretty(&value)
+        && let Ok(json) = serde_json::from_slice::<&RawValue>(payload)
     {
-        return text
+        return indented(json.get())
             .lines()
             .map(human::printable)
             .collect::<Vec<_>>()
@@ -69,6 +71,59 @@ fn as_text(bytes: &[u8]) -> Option<&str> {
 
 fn is_text(text: &str) -> bool {
     !text.chars().any(|c| c.is_control() && !c.is_whitespace())
+}
+
+/// Valid JSON, indented; numbers, keys and strings stay as they were written.
+fn indented(json: &str) -> String {
+    let mut text = String::with_capacity(json.len() * 2);
+    let mut depth = 0_usize;
+    let mut rest = json.trim_ascii();
+    let break_line = |text: &mut String, depth: usize| {
+        text.push('\n');
+        text.extend(std::iter::repeat_n("  ", depth.min(INDENTS_MAX)));
+    };
+    while let Some(first) = rest.chars().next() {
+        let end = match first {
+            '"' => string_end(rest),
+            _ => first.len_utf8(),
+        };
+        let (token, after) = rest.split_at(end);
+        rest = after.trim_ascii_start();
+        match first {
+            '{' | '[' if rest.starts_with(['}', ']']) => text.push(first),
+            '{' | '[' => {
+                depth += 1;
+                text.push(first);
+                break_line(&mut text, depth);
+            }
+            '}' | ']' if text.ends_with(['{', '[']) => text.push(first),
+            '}' | ']' => {
+                depth = depth.saturating_sub(1);
+                break_line(&mut text, depth);
+                text.push(first);
+            }
+            ',' => {
+                text.push(first);
+                break_line(&mut text, depth);
+            }
+            ':' => text.push_str(": "),
+            _ => text.push_str(token),
+        }
+    }
+    text
+}
+
+/// Where the JSON string at the start of `text` ends.
+fn string_end(text: &str) -> usize {
+    let mut is_escaped = false;
+    for (at, byte) in text.bytes().enumerate().skip(1) {
+        match byte {
+            b'"' if !is_escaped => return at + 1,
+            b'\\' => is_escaped = !is_escaped,
+            _ => is_escaped = false,
+        }
+    }
+    text.len()
 }
 
 /// Offset, bytes, characters, sixteen bytes a line.
@@ -111,6 +166,13 @@ mod tests {
     fn json_is_indented_text_is_text_and_bytes_are_dumped() {
         let json = event("application/json", br#"{"a":1}"#);
         assert_eq!(in_full(&json), "{\n  \"a\": 1\n}");
+        let exact = r#"{"n":123456789012345678901234567890,"a":1.10,"a":[],"s":"{\"x\":[1,2]}\u0041","o":{}}"#;
+        assert_eq!(
+            in_full(&event("application/vnd.acme+json", exact.as_bytes())),
+            "{\n  \"n\": 123456789012345678901234567890,\n  \"a\": 1.10,\n  \"a\": [],\n  \
+             \"s\": \"{\\\"x\\\":[1,2]}\\u0041\",\n  \"o\": {}\n}"
+        );
+        assert_eq!(in_full(&event("application/json", b" [ ] ")), "[]");
         assert_eq!(in_full(&event("text/plain", b"hi\nyou")), "hi\nyou");
         assert_eq!(
             in_full(&event("application/cbor", b"\x00AB\xff")),

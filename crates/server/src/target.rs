@@ -27,10 +27,7 @@ impl Target {
 
     /// The directory of an embedded log; `None` for every other engine.
     pub(crate) fn directory(&self) -> Option<PathBuf> {
-        let rest = self.url.strip_prefix("embedded:")?;
-        let path = rest.split_once('?').map_or(rest, |(path, _)| path);
-        // `embedded:/data` and `embedded:///data` are the same.
-        Some(path.strip_prefix("//").unwrap_or(path).into())
+        ensue::engine::directory_of(&self.url).ok().flatten()
     }
 
     /// Opens the engine to read: works while another process owns it, and creates nothing.

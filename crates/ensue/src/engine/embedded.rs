@@ -143,12 +143,7 @@ pub(crate) async fn open_reader(url: Url, clock: Clock) -> Result<SharedEngine> 
 }
 
 fn directory(url: &Url) -> Result<String> {
-    // `embedded:./data`, `embedded:/data` and `embedded:///data` are all written.
-    let path = url.rest.strip_prefix("//").unwrap_or(&url.rest);
-    if path.is_empty() {
-        return Err(url.invalid("it names no directory".to_owned()));
-    }
-    Ok(path.to_owned())
+    Ok(url.directory()?.display().to_string())
 }
 
 /// Verifies every byte of the log in `directory`: checksums, the chain of writes, indexes,

@@ -79,6 +79,7 @@ const SETTINGS: &[(&str, &str)] = &[
 /// [`Error::Unavailable`] when the server is away, [`Error::Unfit`] when it cannot be used as it is.
 pub(crate) async fn connect(url: Url) -> Result<Arc<dyn SharedLog>> {
     let server = Server::of(&url, PORT)?;
+    server.check_pathless(&url)?;
     let log = Kafka {
         topic: format!("ensue-{}", server.namespace),
         replication: replication_of(&url)?,

@@ -59,6 +59,7 @@ const SEQUENCE_NEVER: u64 = 1 << 60;
 /// [`Error::Unavailable`] when the server is away, [`Error::Unfit`] when it cannot be used as it is.
 pub(crate) async fn connect(url: Url) -> Result<Arc<dyn SharedLog>> {
     let server = Server::of(&url, PORT)?;
+    server.check_pathless(&url)?;
     let replicas = replicas_of(&url)?;
     let log = Nats {
         stream: format!("ensue-{}", server.namespace),

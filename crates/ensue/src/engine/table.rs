@@ -1,9 +1,13 @@
 //! The table of engines: one line each. The URL parser, the help, the documentation and the
 //! contract suite read it.
 
+mod url;
+
 use std::fmt;
 use std::time::Duration;
 
+pub(crate) use self::url::Url;
+pub use self::url::directory_of;
 #[cfg(feature = "embedded")]
 use super::embedded::migrate::Place;
 #[cfg(feature = "distributed")]
@@ -290,7 +294,10 @@ pub async fn connect_with(url: &str, clock: Clock) -> Result<SharedEngine> {
         #[cfg(feature = "embedded")]
         Home::Directory => super::embedded::open_directory(url, clock).await,
         #[cfg(feature = "embedded")]
-        Home::Memory => super::embedded::open_memory(url, clock).await,
+        Home::Memory => {
+            url.check_nameless()?;
+            super::embedded::open_memory(url, clock).await
+        }
         #[cfg(feature = "distributed")]
         Home::Server(way) => super::embedded::replica::open(url, way, clock).await,
     }
@@ -358,94 +365,34 @@ pub(super) fn place_of(url: &str) -> Result<Place> {
 
 pub(super) fn entry_of(url: &Url) -> Result<&'static EngineEntry> {
     let entry = ENGINES.iter().find(|entry| entry.scheme == url.scheme);
-    entry.ok_or_else(|| url.invalid(format!("`{}` is not an engine", url.scheme)))
+    entry.ok_or_else(|| {
+        let hint = OTHER_SCHEMES.iter().find(|(name, _)| *name == url.scheme);
+        url.invalid(match hint {
+            Some((name, meant)) => format!("`{name}` is not an engine; write {meant}"),
+            None => format!("`{}` is not an engine", url.scheme),
+        })
+    })
 }
 
-/// An engine's URL, taken apart: `scheme:rest?name=value&…`.
-#[derive(Clone, Debug)]
-pub(crate) struct Url {
-    pub(crate) scheme: String,
-    pub(crate) rest: String,
-    pub(crate) options: Vec<(String, String)>,
-}
+/// Schemes that other programs use, or that are likely to be tried, and what is meant.
+const OTHER_SCHEMES: &[(&str, &str)] = &[
+    ("amqps", "`amqp://…?tls=true`"),
+    ("dir", "`embedded:./data`"),
+    ("disk", "`embedded:./data`"),
+    ("embed", "`embedded:./data`"),
+    ("file", "`embedded:./data`"),
+    ("in-memory", "`memory:`"),
+    ("inmemory", "`memory:`"),
+    ("mem", "`memory:`"),
+    ("pg", "`postgres://…`"),
+    ("postgresql", "`postgres://…`"),
+    ("rabbit", "`amqp://…`"),
+    ("rabbitmq", "`amqp://…`"),
+    ("rediss", "`redis://…?tls=true`"),
+    ("valkey", "`redis://…`"),
+];
 
-impl Url {
-    pub(crate) fn parse(text: &str) -> Result<Self> {
-        let Some((scheme, after)) = text.split_once(':') else {
-            return Err(Error::Url {
-                url: redact(text),
-                reason: "it has no scheme".into(),
-                known: known_schemes(),
-            });
-        };
-        let (rest, query) = after.split_once('?').unwrap_or((after, ""));
-        let mut url = Self {
-            scheme: scheme.to_owned(),
-            rest: rest.to_owned(),
-            options: Vec::new(),
-        };
-        for option in query.split('&').filter(|option| !option.is_empty()) {
-            let Some((name, value)) = option.split_once('=') else {
-                return Err(url.invalid(format!("the option `{option}` has no value")));
-            };
-            url.options.push((name.to_owned(), value.to_owned()));
-        }
-        Ok(url)
-    }
-
-    pub(crate) fn invalid(&self, reason: String) -> Error {
-        Error::Url {
-            url: self.to_string(),
-            reason,
-            known: known_schemes(),
-        }
-    }
-
-    #[cfg(feature = "embedded")]
-    pub(crate) fn option(&self, name: &str) -> Option<&str> {
-        self.options
-            .iter()
-            .rev()
-            .find(|(found, _)| found == name)
-            .map(|(_, value)| value.as_str())
-    }
-
-    pub(super) fn check_options(&self, entry: &EngineEntry) -> Result<()> {
-        let known: Vec<_> = entry.options().map(|(name, _)| name).collect();
-        let unknown = self
-            .options
-            .iter()
-            .find(|(name, _)| !known.contains(&name.as_str()));
-        match unknown {
-            None => Ok(()),
-            Some((name, _)) => Err(self.invalid(format!(
-                "it has no option `{name}`; `{}` takes {}",
-                self.scheme,
-                known.join(", ")
-            ))),
-        }
-    }
-}
-
-impl fmt::Display for Url {
-    /// The scheme and the rest, without a password and without options, which may hold secrets.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&redact(&format!("{}:{}", self.scheme, self.rest)))
-    }
-}
-
-/// Replaces the password of `scheme://user:password@host`.
-fn redact(url: &str) -> String {
-    let Some((scheme, rest)) = url.split_once("://") else {
-        return url.to_owned();
-    };
-    let Some((login, host)) = rest.rsplit_once('@') else {
-        return url.to_owned();
-    };
-    let user = login.split(':').next().unwrap_or_default();
-    format!("{scheme}://{user}:***@{host}")
-}
-
+/// The URLs that there are, for those who wrote another.
 fn known_schemes() -> String {
     let examples: Vec<_> = ENGINES
         .iter()
@@ -456,6 +403,8 @@ fn known_schemes() -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::path::PathBuf;
+
     use super::*;
 
     #[tokio::test]
@@ -465,6 +414,28 @@ mod tests {
             ("oracle://db", "`oracle` is not an engine"),
             ("memory:?colour=red", "no option `colour`"),
             ("memory:?durability", "has no value"),
+            ("memory:?durability=os&durability=sync", "twice"),
+            ("memory:orders", "has no name"),
+            ("memory://orders", "has no name"),
+            ("postgresql://h/db", "write `postgres://…`"),
+            ("rediss://h", "write `redis://…?tls=true`"),
+            ("file:./data", "write `embedded:./data`"),
+            (" memory:", "blanks"),
+            ("embedded:", "no directory"),
+            ("embedded://", "no directory"),
+            ("embedded:///", "root directory"),
+            ("embedded:/", "root directory"),
+            ("embedded:/.//..", "root directory"),
+            ("embedded://data", "is a host"),
+            ("embedded:~/data", "shell"),
+            ("embedded:$HOME/data", "shell"),
+            ("embedded:nats://h", "URL in a URL"),
+            ("embedded:./data ", "blanks"),
+            ("embedded: ./data", "blank"),
+            ("embedded:./data&durability=os", "options begin with `?`"),
+            ("embedded:./100%", "percent"),
+            ("embedded:./%00", "NUL"),
+            ("embedded:./%ff", "UTF-8"),
         ] {
             let error = connect(url).await.unwrap_err().to_string();
             assert!(
@@ -472,6 +443,29 @@ mod tests {
                 "{error}"
             );
         }
+    }
+
+    #[test]
+    fn an_embedded_logs_directory_is_the_path_that_was_meant() {
+        for (url, path) in [
+            ("embedded:data", "data"),
+            ("embedded:.", "."),
+            ("embedded:../data", "../data"),
+            ("embedded:/srv/x?durability=os", "/srv/x"),
+            ("embedded:///srv/x", "/srv/x"),
+            ("embedded://./data", "./data"),
+            ("EMBEDDED:data", "data"),
+            ("embedded:./my data", "./my data"),
+            ("embedded:./my%20data%3F/100%25", "./my data?/100%"),
+            ("embedded:./größe/R&D", "./größe/R&D"),
+        ] {
+            assert_eq!(
+                directory_of(url).unwrap(),
+                Some(PathBuf::from(path)),
+                "{url}"
+            );
+        }
+        assert_eq!(directory_of("memory:").unwrap(), None);
     }
 
     #[tokio::test]
@@ -486,11 +480,5 @@ mod tests {
         let entry = engines().iter().find(|entry| entry.scheme == "embedded");
         assert_eq!(engine.guarantees(), &entry.unwrap().guarantees);
         engine.close().await.unwrap();
-    }
-
-    #[test]
-    fn passwords_do_not_reach_errors() {
-        let url = Url::parse("nats://bob:hunter2@host:4222").unwrap();
-        assert!(!url.invalid("bad".into()).to_string().contains("hunter2"));
     }
 }

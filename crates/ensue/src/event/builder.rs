@@ -2,7 +2,9 @@
 
 use bytes::Bytes;
 
-use super::envelope::{FIXED_BYTES, LAYOUT_VERSION};
+use super::cloudevents::is_attribute;
+use super::envelope::{FIXED_BYTES, LAYOUT_VERSION, PARTITION_KEY_BIT, PayloadForm};
+use super::extension::{self, ExtensionValue};
 use super::{
     ATTRIBUTE_BYTES_MAX, Codec, EXTENSIONS_BYTES_MAX, Envelope, InvalidEvent, KEY_BYTES_MAX,
     PAYLOAD_BYTES_MAX, TraceContext,
@@ -10,10 +12,12 @@ use super::{
 use crate::time::Timestamp;
 use crate::topic;
 
+/// What a payload is.
 #[derive(Clone, Debug)]
-pub(super) enum Content {
-    Codec(Codec),
-    Named(String),
+pub(super) struct Content {
+    pub(super) codec: Option<Codec>,
+    /// The content type, unless it is the codec's own; empty when there is none.
+    pub(super) named: String,
 }
 
 /// Puts an [`Envelope`] together; what is left out gets its default when it is built.
@@ -31,8 +35,12 @@ pub struct EnvelopeBuilder {
     pub(super) correlation: Option<String>,
     pub(super) causation: Option<String>,
     pub(super) trace: Option<TraceContext>,
-    pub(super) extensions: Vec<(String, String)>,
+    pub(super) extensions: Vec<(String, ExtensionValue<'static>)>,
     pub(super) payload: Vec<u8>,
+    pub(super) form: PayloadForm,
+    pub(super) is_partition_key: bool,
+    pub(super) time_text: Option<String>,
+    pub(super) data_schema: Option<String>,
 }
 
 impl EnvelopeBuilder {
@@ -45,12 +53,19 @@ impl EnvelopeBuilder {
             source: None,
             time: None,
             version: 1,
-            content: Content::Codec(Codec::Json),
+            content: Content {
+                codec: Some(Codec::Json),
+                named: String::new(),
+            },
             correlation: None,
             causation: None,
             trace: None,
             extensions: Vec::new(),
             payload: Vec::new(),
+            form: PayloadForm::ByType,
+            is_partition_key: false,
+            time_text: None,
+            data_schema: None,
         }
     }
 
@@ -63,6 +78,14 @@ impl EnvelopeBuilder {
     /// The key. Default: empty.
     pub fn key(mut self, key: impl Into<String>) -> Self {
         self.key = key.into();
+        self.is_partition_key = false;
+        self
+    }
+
+    /// The key, where CloudEvents calls it `partitionkey` and there is no `subject`.
+    pub(super) fn partition_key(mut self, key: impl Into<String>) -> Self {
+        self.key = key.into();
+        self.is_partition_key = true;
         self
     }
 
@@ -81,12 +104,27 @@ impl EnvelopeBuilder {
     /// When the event happened. Default: now.
     pub fn time(mut self, time: Timestamp) -> Self {
         self.time = Some(time);
+        self.time_text = None;
+        self
+    }
+
+    /// The time in its publisher's words, which are kept if they are not ours.
+    pub(super) fn time_text(mut self, text: impl Into<String>) -> Self {
+        let text = text.into();
+        let ours = self.time.map(|time| time.to_string());
+        self.time_text = (ours.as_ref() != Some(&text)).then_some(text);
         self
     }
 
     /// The version of the payload's schema. Default: 1.
     pub fn version(mut self, version: u16) -> Self {
         self.version = version;
+        self
+    }
+
+    /// The CloudEvents `dataschema`, an absolute URI. Default: one of the type and the version.
+    pub fn data_schema(mut self, schema: impl Into<String>) -> Self {
+        self.data_schema = Some(schema.into());
         self
     }
 
@@ -109,7 +147,11 @@ impl EnvelopeBuilder {
     }
 
     /// Sets an extension attribute, in place of an earlier one of the same name.
-    pub fn extension(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+    pub fn extension(
+        mut self,
+        name: impl Into<String>,
+        value: impl Into<ExtensionValue<'static>>,
+    ) -> Self {
         let name = name.into();
         self.extensions.retain(|(found, _)| *found != name);
         self.extensions.push((name, value.into()));
@@ -118,19 +160,31 @@ impl EnvelopeBuilder {
 
     /// The payload, in a codec's encoding.
     pub fn payload(mut self, codec: Codec, payload: Vec<u8>) -> Self {
-        self.content = Content::Codec(codec);
+        self.content = Content {
+            codec: Some(codec),
+            named: String::new(),
+        };
         self.payload = payload;
+        self.form = PayloadForm::ByType;
         self
     }
 
-    /// The payload, in an encoding that Ensue does not read.
+    /// The payload, as it is, and its media type; empty for one that declares none.
     pub fn opaque_payload(mut self, content_type: impl Into<String>, payload: Vec<u8>) -> Self {
-        let content_type = content_type.into();
-        self.content = match Codec::from_content_type(&content_type) {
-            Some(codec) => Content::Codec(codec),
-            None => Content::Named(content_type),
-        };
+        let mut named = content_type.into();
+        let codec = Codec::from_content_type(&named);
+        if codec.is_some_and(|codec| codec.content_type() == named) {
+            named.clear();
+        }
+        self.content = Content { codec, named };
         self.payload = payload;
+        self.form = PayloadForm::ByType;
+        self
+    }
+
+    /// Whether the payload is text or bytes, where its content type leaves that open.
+    pub(super) fn payload_form(mut self, form: PayloadForm) -> Self {
+        self.form = form;
         self
     }
 
@@ -159,19 +213,22 @@ impl EnvelopeBuilder {
     ///
     /// # Errors
     /// [`InvalidEvent`] names the first rule that is broken.
-    pub fn build(self) -> Result<Envelope, InvalidEvent> {
+    pub fn build(mut self) -> Result<Envelope, InvalidEvent> {
         topic::validate(&self.topic)?;
-        let id = self.id.unwrap_or_else(|| uuid::Uuid::now_v7().to_string());
+        let id = self
+            .id
+            .take()
+            .unwrap_or_else(|| uuid::Uuid::now_v7().to_string());
         let source = self.source.as_deref().unwrap_or("/");
-        let (codec, content_type) = match &self.content {
-            Content::Codec(Codec::Json) => (1, ""),
-            Content::Codec(Codec::MessagePack) => (2, ""),
-            Content::Codec(Codec::Cbor) => (3, ""),
-            Content::Named(name) => (0, name.as_str()),
+        let codec = match self.content.codec {
+            None => 0,
+            Some(Codec::Json) => 1,
+            Some(Codec::MessagePack) => 2,
+            Some(Codec::Cbor) => 3,
         };
         let trace = self.trace.map(TraceContext::to_bytes);
         let trace: &[u8] = trace.as_ref().map_or(&[], |trace| trace.as_slice());
-        let extensions = encode_extensions(&self.extensions)?;
+        let extensions = self.encode_extensions()?;
         if self.kind.is_empty() {
             return Err(InvalidEvent::Missing("type"));
         }
@@ -197,7 +254,7 @@ impl EnvelopeBuilder {
             attribute("source", source)?,
             attribute("correlation", correlation)?,
             attribute("causation", self.causation.as_deref().unwrap_or_default())?,
-            attribute("content type", content_type)?,
+            attribute("content type", &self.content.named)?,
         ];
         let pieces: usize = attributes.iter().map(|(_, text)| text.len()).sum();
         let start = self.topic.len() + self.key.len();
@@ -216,7 +273,7 @@ impl EnvelopeBuilder {
                 .to_le_bytes(),
         );
         bytes.extend(attributes.iter().map(|(length, _)| *length));
-        bytes.extend_from_slice(&[trace.len() as u8, 0]);
+        bytes.extend_from_slice(&[trace.len() as u8, self.flags()]);
         // Within EXTENSIONS_BYTES_MAX, which is below u16::MAX.
         bytes.extend_from_slice(&(extensions.len() as u16).to_le_bytes());
         bytes.extend_from_slice(&[0, 0]);
@@ -227,6 +284,49 @@ impl EnvelopeBuilder {
         bytes.extend_from_slice(&extensions);
         bytes.extend_from_slice(&self.payload);
         Envelope::from_content(Bytes::from(bytes), self.topic.len(), self.key.len())
+    }
+
+    fn flags(&self) -> u8 {
+        let form = match self.form {
+            PayloadForm::ByType => 0,
+            PayloadForm::Text => 1,
+            PayloadForm::Binary => 2,
+        };
+        let key = match self.is_partition_key {
+            true => PARTITION_KEY_BIT,
+            false => 0,
+        };
+        form | key
+    }
+
+    fn encode_extensions(&self) -> Result<Vec<u8>, InvalidEvent> {
+        let mut bytes = Vec::new();
+        let rare = [
+            (extension::TIME, &self.time_text),
+            (extension::DATA_SCHEMA, &self.data_schema),
+        ];
+        for (name, value) in rare {
+            if let Some(value) = value {
+                add_extension(&mut bytes, extension::RARE, name, value)?;
+            }
+        }
+        for (name, value) in &self.extensions {
+            let is_name = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit();
+            if is_attribute(name) {
+                return Err(InvalidEvent::ExtensionIsAttribute(name.clone()));
+            }
+            if name.is_empty() || !name.bytes().all(is_name) {
+                return Err(InvalidEvent::ExtensionName(name.chars().take(80).collect()));
+            }
+            add_extension(&mut bytes, value.kind(), name, &value.as_text())?;
+        }
+        within(
+            "extensions together",
+            bytes.len(),
+            EXTENSIONS_BYTES_MAX,
+            "large values go into the payload",
+        )?;
+        Ok(bytes)
     }
 }
 
@@ -276,30 +376,19 @@ fn attribute<'a>(what: &'static str, text: &'a str) -> Result<(u8, &'a str), Inv
     Ok((text.len() as u8, text))
 }
 
-fn encode_extensions(extensions: &[(String, String)]) -> Result<Vec<u8>, InvalidEvent> {
-    let mut bytes = Vec::new();
-    for (name, value) in extensions {
-        let is_name = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit();
-        if name.is_empty() || !name.bytes().all(is_name) {
-            return Err(InvalidEvent::ExtensionName(name.chars().take(80).collect()));
-        }
-        let (length, _) = attribute("extension's name", name)?;
-        within(
-            "extension",
-            value.len(),
-            EXTENSIONS_BYTES_MAX,
-            "large values go into the payload",
-        )?;
-        bytes.push(length);
-        bytes.extend_from_slice(&(value.len() as u16).to_le_bytes());
-        bytes.extend_from_slice(name.as_bytes());
-        bytes.extend_from_slice(value.as_bytes());
-    }
+fn add_extension(
+    bytes: &mut Vec<u8>,
+    kind: u8,
+    name: &str,
+    value: &str,
+) -> Result<(), InvalidEvent> {
+    attribute("extension's name", name)?;
     within(
-        "extensions together",
-        bytes.len(),
+        "extension",
+        value.len(),
         EXTENSIONS_BYTES_MAX,
         "large values go into the payload",
     )?;
-    Ok(bytes)
+    extension::encode(bytes, kind, name, value);
+    Ok(())
 }

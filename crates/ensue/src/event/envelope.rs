@@ -11,24 +11,28 @@
 //!
 //! | bytes | what |
 //! | --- | --- |
-//! | 0 | version of this layout, 1 |
-//! | 1 | codec: 0 named by `content type`, 1 JSON, 2 MessagePack, 3 CBOR |
+//! | 0 | version of this layout, 2 |
+//! | 1 | codec: 0 none, 1 JSON, 2 MessagePack, 3 CBOR |
 //! | 2–3 | version of the payload's schema |
 //! | 4–11 | the event's time, microseconds since the Unix epoch |
 //! | 12–17 | length of type, id, source, correlation, causation, content type |
 //! | 18 | length of the trace context, 0 or 25 |
-//! | 19 | zero |
+//! | 19 | bits 0–1: form of the payload, 0 by its type, 1 text, 2 binary; bit 2: the key is a `partitionkey` |
 //! | 20–21 | length of the extensions |
 //! | 22–23 | zero |
+//!
+//! The content type is empty if it is the codec's own, or if there is none. An extension is the
+//! length of its name (u8), its kind (0 text, 1 boolean, 2 integer, 3 an attribute that is hardly
+//! ever there), the length of its value (u16), its name and its value as text.
 
 use std::fmt;
 
 use bytes::Bytes;
 
 use super::builder::Content;
-use super::{Codec, DecodeError, EnvelopeBuilder, Event, TraceContext};
+use super::extension::{self, ExtensionValue};
+use super::{Codec, DecodeError, EnvelopeBuilder, Event, InvalidEvent, TraceContext};
 use crate::time::Timestamp;
-use crate::topic::InvalidTopic;
 
 /// The longest key, in bytes.
 pub const KEY_BYTES_MAX: usize = 512;
@@ -40,46 +44,20 @@ pub const EXTENSIONS_BYTES_MAX: usize = 16 * 1024;
 /// event.
 pub const PAYLOAD_BYTES_MAX: usize = 8 * 1024 * 1024;
 
-pub(super) const LAYOUT_VERSION: u8 = 1;
+pub(super) const LAYOUT_VERSION: u8 = 2;
 pub(super) const FIXED_BYTES: usize = 24;
 
-/// An event that cannot be stored, with the rule that it breaks.
-#[derive(Clone, Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum InvalidEvent {
-    /// The topic's name is not one.
-    #[error(transparent)]
-    Topic(#[from] InvalidTopic),
-    /// The topic belongs to Ensue itself.
-    #[error("the topic `{0}` is reserved: names that start with `_` belong to Ensue; pick another")]
-    ReservedTopic(String),
-    /// An attribute that must not be empty is.
-    #[error("the event's {0} is empty; CloudEvents requires it")]
-    Missing(&'static str),
-    /// What goes with the event by a name has an empty one.
-    #[error("the event's {0} has an empty name; a name is what finds it again")]
-    Unnamed(&'static str),
-    /// Something is longer than its limit.
-    #[error("the event's {what} has {bytes} bytes, the limit is {bytes_max}; {advice}")]
-    TooLarge {
-        /// What is too long.
-        what: &'static str,
-        /// How long it is.
-        bytes: usize,
-        /// How long it may be.
-        bytes_max: usize,
-        /// What to do about it.
-        advice: &'static str,
-    },
-    /// An extension's name is not made of lower-case letters and digits.
-    #[error("`{0}` cannot name an extension: CloudEvents allows lower-case letters and digits")]
-    ExtensionName(String),
-    /// The payload could not be written.
-    #[error(transparent)]
-    Encode(#[from] super::EncodeError),
-    /// The stored bytes are not an envelope.
-    #[error("the stored bytes are not an event: {0}")]
-    Malformed(&'static str),
+pub(super) const FORM_BITS: u8 = 0b11;
+pub(super) const PARTITION_KEY_BIT: u8 = 0b100;
+
+/// Whether a payload is text or bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum PayloadForm {
+    /// As its content type says.
+    #[default]
+    ByType,
+    Text,
+    Binary,
 }
 
 /// An event as it is stored: CloudEvents attributes, correlation, trace context and a payload.
@@ -134,7 +112,7 @@ impl Envelope {
         Ok(Self::builder(event.topic(), E::NAME)
             .key(event.key())
             .version(E::VERSION)
-            .payload(E::CODEC, E::CODEC.encode(event)?))
+            .payload(E::CODEC, E::CODEC.encode_readable(event)?))
     }
 
     /// Reads an envelope from `content`: topic, key and body, back to back.
@@ -156,7 +134,7 @@ impl Envelope {
         let [version, _, _, _, _, _, _, _, _, _, _, _, lengths @ ..] = fixed;
         if *version != LAYOUT_VERSION {
             return Err(malformed(
-                "its layout version is not 1; was it written by a newer Ensue?",
+                "its layout version is not 2; was it written by a newer Ensue?",
             ));
         }
         let [
@@ -245,11 +223,11 @@ impl Envelope {
         Some(self.text(self.ends.correlation, self.ends.causation)).filter(|id| !id.is_empty())
     }
 
-    /// The media type of the payload.
+    /// The media type of the payload, with its parameters; empty when the event declares none.
     pub fn content_type(&self) -> &str {
-        match self.codec() {
-            Ok(codec) => codec.content_type(),
-            Err(_) => self.text(self.ends.causation, self.ends.content_type),
+        match self.text(self.ends.causation, self.ends.content_type) {
+            "" => self.stored_codec().map_or("", Codec::content_type),
+            named => named,
         }
     }
 
@@ -258,16 +236,36 @@ impl Envelope {
     /// # Errors
     /// [`DecodeError`] when the media type has no codec here.
     pub fn codec(&self) -> Result<Codec, DecodeError> {
+        self.stored_codec()
+            .ok_or_else(|| DecodeError::unknown_content_type(self.content_type()))
+    }
+
+    fn stored_codec(&self) -> Option<Codec> {
         match self.fixed(1) {
-            [1] => Ok(Codec::Json),
-            [2] => Ok(Codec::MessagePack),
-            [3] => Ok(Codec::Cbor),
-            _ => {
-                let named = self.text(self.ends.causation, self.ends.content_type);
-                Codec::from_content_type(named)
-                    .ok_or_else(|| DecodeError::unknown_content_type(named))
-            }
+            [1] => Some(Codec::Json),
+            [2] => Some(Codec::MessagePack),
+            [3] => Some(Codec::Cbor),
+            _ => None,
         }
+    }
+
+    /// Whether the payload was given as text or as bytes, where its type leaves that open.
+    pub(crate) fn payload_form(&self) -> PayloadForm {
+        match self.flags() & FORM_BITS {
+            1 => PayloadForm::Text,
+            2 => PayloadForm::Binary,
+            _ => PayloadForm::ByType,
+        }
+    }
+
+    /// Whether the key is the CloudEvents extension `partitionkey`, not the subject.
+    pub(crate) fn is_keyed_by_partition(&self) -> bool {
+        self.flags() & PARTITION_KEY_BIT != 0
+    }
+
+    fn flags(&self) -> u8 {
+        let [flags] = self.fixed(19);
+        flags
     }
 
     /// The version of the payload's schema.
@@ -277,7 +275,7 @@ impl Envelope {
 
     /// The CloudEvents `dataschema`: the type and version of the payload as a URI.
     pub fn data_schema(&self) -> String {
-        match self.extension("dataschema") {
+        match self.rare(extension::DATA_SCHEMA) {
             Some(schema) => schema.to_owned(),
             None => format!("urn:ensue:{}:{}", self.kind(), self.version()),
         }
@@ -288,30 +286,39 @@ impl Envelope {
         Timestamp::from_micros(i64::from_le_bytes(self.fixed(4)))
     }
 
+    /// [`Envelope::time`] as its publisher wrote it, if that says more or says it differently.
+    pub(crate) fn time_text(&self) -> Option<&str> {
+        self.rare(extension::TIME)
+    }
+
     /// The W3C trace context, if the event carries one.
     pub fn trace(&self) -> Option<TraceContext> {
         TraceContext::from_bytes(self.slice(self.ends.content_type, self.ends.trace))
     }
 
-    /// The value of a CloudEvents extension attribute.
+    /// The value of a CloudEvents extension attribute, as text.
     pub fn extension(&self, name: &str) -> Option<&str> {
-        self.extensions()
-            .find_map(|(found, value)| (found == name).then_some(value))
+        extension::decode(self.stored_extensions())
+            .find(|stored| stored.kind != extension::RARE && stored.name == name)
+            .map(|stored| stored.value)
     }
 
-    /// All CloudEvents extension attributes.
-    pub fn extensions(&self) -> impl Iterator<Item = (&str, &str)> {
-        let mut rest = self.slice(self.ends.trace, self.ends.extensions);
-        std::iter::from_fn(move || {
-            let (&[name, v0, v1], after) = rest.split_first_chunk::<3>()?;
-            let (name, after) = after.split_at_checked(name.into())?;
-            let (value, after) = after.split_at_checked(u16::from_le_bytes([v0, v1]).into())?;
-            rest = after;
-            Some((
-                std::str::from_utf8(name).ok()?,
-                std::str::from_utf8(value).ok()?,
-            ))
-        })
+    /// All CloudEvents extension attributes, in the types that they were given.
+    pub fn extensions(&self) -> impl Iterator<Item = (&str, ExtensionValue<'_>)> {
+        extension::decode(self.stored_extensions())
+            .filter(|stored| stored.kind != extension::RARE)
+            .map(|stored| (stored.name, stored.typed()))
+    }
+
+    /// An attribute that most events do not have.
+    fn rare(&self, name: &str) -> Option<&str> {
+        extension::decode(self.stored_extensions())
+            .find(|stored| stored.kind == extension::RARE && stored.name == name)
+            .map(|stored| stored.value)
+    }
+
+    fn stored_extensions(&self) -> &[u8] {
+        self.slice(self.ends.trace, self.ends.extensions)
     }
 
     /// The payload's bytes.
@@ -372,10 +379,16 @@ impl Envelope {
             source: Some(self.source().to_owned()),
             time: Some(self.time()),
             version: self.version(),
-            content: match self.codec() {
-                Ok(codec) => Content::Codec(codec),
-                Err(_) => Content::Named(self.content_type().to_owned()),
+            content: Content {
+                codec: self.stored_codec(),
+                named: self
+                    .text(self.ends.causation, self.ends.content_type)
+                    .to_owned(),
             },
+            form: self.payload_form(),
+            is_partition_key: self.is_keyed_by_partition(),
+            time_text: self.time_text().map(str::to_owned),
+            data_schema: self.rare(extension::DATA_SCHEMA).map(str::to_owned),
             correlation: Some(
                 self.text(self.ends.source, self.ends.correlation)
                     .to_owned(),
@@ -385,7 +398,7 @@ impl Envelope {
             trace: self.trace(),
             extensions: self
                 .extensions()
-                .map(|(n, v)| (n.to_owned(), v.to_owned()))
+                .map(|(name, value)| (name.to_owned(), value.into_owned()))
                 .collect(),
             payload: self.payload().to_vec(),
         }
@@ -454,6 +467,9 @@ mod tests {
             .trace(TraceContext::root())
             .extension("tenant", "acme")
             .extension("region", "eu")
+            .extension("sampled", true)
+            .extension("shard", -7)
+            .data_schema("https://schemas.example/order")
             .payload(Codec::Cbor, vec![1, 2, 3])
             .build()
             .unwrap()
@@ -474,6 +490,12 @@ mod tests {
         assert_eq!(envelope.extension("tenant"), Some("acme"));
         assert_eq!(envelope.extension("region"), Some("eu"));
         assert_eq!(envelope.extension("nothing"), None);
+        assert_eq!(envelope.extension("shard"), Some("-7"));
+        let extensions: Vec<_> = envelope.extensions().collect();
+        assert_eq!(extensions[2], ("sampled", true.into()));
+        assert_eq!(extensions[3], ("shard", (-7).into()));
+        assert_eq!(extensions.len(), 4, "an attribute is not an extension");
+        assert_eq!(envelope.data_schema(), "https://schemas.example/order");
         assert_eq!(envelope.codec().unwrap(), Codec::Cbor);
         assert_eq!(envelope.payload(), [1, 2, 3]);
         assert_eq!(envelope.to_builder().build().unwrap(), envelope);
@@ -529,6 +551,12 @@ mod tests {
                 .build(),
             Err(InvalidEvent::ExtensionName(_))
         ));
+        for name in ["id", "data", "topic", "dataschema", "ensueposition"] {
+            assert!(matches!(
+                Envelope::builder("t", "e").extension(name, "x").build(),
+                Err(InvalidEvent::ExtensionIsAttribute(_))
+            ));
+        }
         assert!(matches!(
             Envelope::builder("", "e").build(),
             Err(InvalidEvent::Topic(_))

@@ -54,7 +54,7 @@ struct Damaged {
 
 impl Check {
     pub(crate) async fn run(self, target: &Target, out: &Output) -> Result<(), Failure> {
-        let Some(directory) = target.directory() else {
+        let Some(directory) = ensue::engine::directory_of(target.url())? else {
             return Err(Failure::new(
                 "unsupported",
                 format!("`{}` has no files to check", human::printable(target.url())),

@@ -45,8 +45,13 @@ pub(crate) struct Publish {
     /// The event's id; a new one by default
     #[arg(long, value_name = "ID", conflicts_with = "cloudevents")]
     id: Option<String>,
-    /// Who says so, a URI reference; with --cloudevents, that of events which name none
-    #[arg(long, value_name = "URI", default_value = "/ensue/cli")]
+    /// Who says so, a URI reference
+    #[arg(
+        long,
+        value_name = "URI",
+        default_value = "/ensue/cli",
+        conflicts_with = "cloudevents"
+    )]
     source: String,
     /// Append the event at this time instead of now
     #[arg(long, value_name = "TIME", conflicts_with_all = ["cloudevents", "after"])]

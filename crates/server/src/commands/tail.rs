@@ -16,7 +16,9 @@ use crate::target::Target;
 /// Show events: the last ones, those of a range, or new ones as they come
 #[derive(Args, Debug)]
 #[command(after_help = "Without --from, the last 10 events that match are shown.
-With --json every event is one line: a CloudEvent with its `position` and when it was `appended`.
+With --json every event is one line: a CloudEvent whose extensions `ensueposition` and
+`ensueappended` say where and when it was appended. Its payload is in it byte by byte: as `data`,
+or as `data_base64` if it is not JSON or text, or has several lines of JSON.
 
 Examples:
   ensue tail

@@ -48,7 +48,7 @@ async fn payloads_come_from_files_and_stdin() {
     let photo = ["--content-type", "image/jpeg", "--file", &file];
     shop.run(&[&ORDER[..], &photo].concat()).succeeds();
     let run = shop.run(&["--json", "tail"]).succeeds();
-    assert!(run.out.contains(r#""data":{"n":2}"#), "{run:?}");
+    assert!(run.out.contains(r#""data":{"n": 2}"#), "{run:?}");
     assert!(run.out.contains(r#""data_base64":"/9g=""#), "{run:?}");
 }
 
@@ -94,7 +94,7 @@ async fn a_log_can_be_copied_through_a_pipe() {
         let parse = |line| serde_json::from_str::<serde_json::Value>(line).unwrap();
         let mut events: Vec<_> = text.lines().map(parse).collect();
         for event in &mut events {
-            for place in ["position", "appended", "traceparent"] {
+            for place in ["ensueposition", "ensueappended"] {
                 event.as_object_mut().unwrap().remove(place);
             }
         }
@@ -108,12 +108,76 @@ async fn a_log_can_be_copied_through_a_pipe() {
 }
 
 #[tokio::test]
+async fn payloads_and_attributes_are_copied_byte_by_byte() {
+    let shop = Shop::empty();
+    let payloads: [(&str, &[u8]); 8] = [
+        (
+            "application/json",
+            br#"{"n":123456789012345678901234567890,"a":1,"a":2}"#,
+        ),
+        ("application/json", br#"{"b":1.10,"a":-0,"c":1e400}"#),
+        ("application/vnd.acme+json; v=1", b"{\n  \"z\": [ 1 ]\r\n}"),
+        ("application/json", b" \"\\ud800\" "),
+        ("text/plain", b"\"quoted\" text\nof two lines"),
+        ("text/plain; charset=latin1", b"gr\xfc\xdfe"),
+        ("image/png", b"\x89PNG\r\n\x1a\n"),
+        ("application/octet-stream", b""),
+    ];
+    for (number, (content_type, payload)) in payloads.iter().enumerate() {
+        let id = number.to_string();
+        let args = ["--id", &id, "--content-type", content_type, "--file", "-"];
+        shop.run_with(&[&ORDER[..], &args].concat(), payload)
+            .succeeds();
+    }
+    let foreign = concat!(
+        r#"{"specversion":"1.0","id":"8","source":"/other","type":"order.created","topic":"orders","#,
+        r#""partitionkey":"p","time":"2026-01-02T03:04:05.123456789+02:00","sampled":true,"#,
+        r#""shard":-7,"data_base64":"eyJhIjoxfQ=="}"#
+    );
+    shop.run_with(&["publish", "--cloudevents", "-"], foreign.as_bytes())
+        .succeeds();
+
+    let all = ["--json", "tail", "--from", "earliest"];
+    let original = shop.run(&all).succeeds().out;
+    let copy = Shop::empty();
+    copy.run_with(&["publish", "--cloudevents", "-"], original.as_bytes())
+        .succeeds();
+    let second = copy.run(&all).succeeds().out;
+    let without_place = |text: &str| -> Vec<String> {
+        let cut = |line: &str| {
+            let (before, rest) = line.split_once(r#","ensueposition""#).unwrap();
+            let (_, place) = rest.split_once(r#""ensueappended":""#).unwrap();
+            let (_, after) = place.split_once('"').unwrap();
+            format!("{before}{after}")
+        };
+        text.lines().map(cut).collect()
+    };
+    assert_eq!(without_place(&second), without_place(&original));
+
+    let stored = copy.payloads().await;
+    let expected = payloads.iter().map(|(_, payload)| payload.to_vec());
+    let expected: Vec<_> = expected.chain([br#"{"a":1}"#.to_vec()]).collect();
+    assert_eq!(stored, expected);
+    let last = second.lines().last().unwrap();
+    for part in [
+        r#""partitionkey":"p""#,
+        r#""time":"2026-01-02T03:04:05.123456789+02:00""#,
+        r#""sampled":true"#,
+        r#""shard":-7"#,
+        r#""data_base64":"eyJhIjoxfQ==""#,
+    ] {
+        assert!(last.contains(part), "{last}");
+    }
+    assert!(!last.contains("traceparent"), "{last}");
+}
+
+#[tokio::test]
 async fn a_bad_line_is_named_and_the_lines_before_it_count() {
     let shop = Shop::empty();
     let mut lines = String::new();
     for n in 0..1_000 {
         lines.push_str(&format!(
-            "{{\"type\":\"e\",\"id\":\"{n}\",\"data\":{n}}}\n\n"
+            "{{\"specversion\":\"1.0\",\"source\":\"/s\",\"type\":\"e\",\"id\":\"{n}\",\"data\":{n}}}\n\n"
         ));
     }
     lines.push_str("{\"type\":7}\n");

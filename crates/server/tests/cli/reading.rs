@@ -98,7 +98,7 @@ async fn tail_filters_and_bounds() {
     assert!(ids(&["-n", "0"]).is_empty());
 
     let second = shop.run(&["--json", "tail", "--key", "o-2"]).json();
-    let second = second["position"].to_string();
+    let second = second["ensueposition"].as_str().unwrap().to_owned();
     assert_eq!(ids(&["--until", &second]), ["e-1"]);
     assert_eq!(ids(&["orders", "--from", &second]), ["e-2", "e-3"]);
 }
@@ -114,8 +114,8 @@ async fn a_tailed_event_is_a_cloudevent_with_its_place() {
     assert_eq!(event["type"], "order.created");
     assert_eq!(event["subject"], "o-1");
     assert_eq!(event["data"], json!({"cents": 100}));
-    assert!(event["position"].is_u64(), "{event}");
-    assert!(event["appended"].is_string(), "{event}");
+    assert!(event["ensueposition"].is_string(), "{event}");
+    assert!(event["ensueappended"].is_string(), "{event}");
 
     let line = shop.run(&["tail", "orders"]).succeeds();
     let first = line.out.lines().next().unwrap();
@@ -169,6 +169,25 @@ async fn what_the_owner_appends_is_seen_at_once() {
     assert_eq!(shop.json(&["tail", "--key", "o-9"])["id"], "e-9");
     assert_eq!(shop.json(&["topics", "orders"])[0]["events"], 4);
     app.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn an_id_that_several_sources_scheduled_needs_its_source() {
+    let shop = Shop::empty();
+    for source in ["/one", "/two"] {
+        let args = ["publish", "--topic", "t", "--type", "e", "--data", "1"];
+        let later = ["--id", "r-1", "--after", "2h", "--source", source];
+        shop.run(&[&args[..], &later].concat()).succeeds();
+    }
+    let run = shop.run(&["--json", "schedule", "cancel", "r-1"]).fails(1);
+    assert_eq!(run.error()["kind"], "ambiguous");
+    let advice = run.error()["advice"].as_str().unwrap().to_owned();
+    assert!(advice.contains("/one, /two"), "{advice}");
+    let cancelled = shop.json(&["schedule", "cancel", "r-1", "--source", "/two"]);
+    assert_eq!(cancelled, json!({"asked": 1, "cancelled": 1}));
+    let left = shop.json(&["schedule", "list"]);
+    assert_eq!(left[0]["event"]["source"], "/one");
+    assert_eq!(left[1], json!(null));
 }
 
 #[tokio::test]

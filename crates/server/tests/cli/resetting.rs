@@ -26,7 +26,10 @@ async fn a_group_moves_where_it_is_told() {
             .succeeds();
         assert_eq!(shop.json(&["groups"])[0]["lag"], lag, "{to}");
     }
-    let second = shop.json(&["tail", "--key", "o-2"])["position"].to_string();
+    let second = shop.json(&["tail", "--key", "o-2"])["ensueposition"]
+        .as_str()
+        .unwrap()
+        .to_owned();
     shop.run(&["reset", "payments", "--to", &second, "--yes"])
         .succeeds();
     assert_eq!(shop.json(&["groups"])[0]["lag"], 2);

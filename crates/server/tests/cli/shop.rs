@@ -15,7 +15,7 @@ use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::mpsc;
 use std::time::Duration;
 
-use ensue::engine::{Append, Commit, Death, DeathCause, Delivery, Subscription};
+use ensue::engine::{Append, Commit, Death, DeathCause, Delivery, Query, Subscription};
 use ensue::{Codec, Envelope, OnDead, SharedEngine, Start};
 use serde_json::Value;
 use tempfile::TempDir;
@@ -53,6 +53,16 @@ impl Shop {
         handle(&engine).await;
         engine.close().await.unwrap();
         shop
+    }
+
+    /// The payloads of all events, as they are stored.
+    pub(crate) async fn payloads(&self) -> Vec<Vec<u8>> {
+        let engine = self.open().await;
+        let page = engine.read(Query::default()).await.unwrap();
+        let events = page.events.iter();
+        let payloads = events.map(|it| it.envelope.payload().to_vec()).collect();
+        engine.close().await.unwrap();
+        payloads
     }
 
     pub(crate) fn path(&self) -> std::path::PathBuf {

@@ -78,6 +78,20 @@ impl Server {
         })
     }
 
+    /// For servers that have no databases, which a path would name.
+    ///
+    /// # Errors
+    /// [`Error::Url`] when there is a path.
+    pub(crate) fn check_pathless(&self, url: &Url) -> Result<()> {
+        match self.path.as_str() {
+            "" => Ok(()),
+            path => Err(url.invalid(format!(
+                "`{}` has no databases: drop `/{path}`; `?namespace=…` keeps logs apart",
+                url.scheme
+            ))),
+        }
+    }
+
     /// The error of a server that is away.
     pub(crate) fn unavailable(&self, reason: impl fmt::Display) -> Error {
         Error::Unavailable {
@@ -265,5 +279,13 @@ mod tests {
             let error = of(url).unwrap_err().to_string();
             assert!(error.contains(part), "{url}: {error}");
         }
+    }
+
+    #[test]
+    fn a_server_without_databases_refuses_a_path() {
+        let check = |url: &str| of(url).unwrap().check_pathless(&Url::parse(url).unwrap());
+        assert!(check("nats://h").is_ok() && check("nats://h/?tls=true").is_ok());
+        let error = check("nats://h/orders").unwrap_err().to_string();
+        assert!(error.contains("no databases"), "{error}");
     }
 }

@@ -4,10 +4,9 @@ use std::collections::BTreeSet;
 use std::io;
 
 use clap::Args;
-use ensue::Timestamp;
 use ensue::engine::{DeadLetter, DeadLetterFilter};
+use ensue::{CloudEvent, Timestamp};
 use serde::{Serialize, Serializer};
-use serde_json::Value;
 
 use super::letter::{Letter, cause_in_words};
 use crate::failure::Failure;
@@ -38,10 +37,10 @@ struct Shown(DeadLetter);
 impl Serialize for Shown {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         #[derive(Serialize)]
-        struct Whole {
+        struct Whole<'a> {
             #[serde(flatten)]
             letter: Letter,
-            event: Value,
+            event: CloudEvent<'a>,
         }
         let whole = Whole {
             letter: Letter::of(&self.0),
@@ -131,7 +130,9 @@ impl Report for Shown {
         if let Some(causation) = event.causation() {
             pairs.push(("causation", text(causation)));
         }
-        let extensions = event.extensions().map(|(name, value)| (name, text(value)));
+        let extensions = event
+            .extensions()
+            .map(|(name, value)| (name, text(&value.as_text())));
         pairs.extend(extensions);
         page.pairs(&pairs)?;
         let size = human::bytes(event.payload().len() as u64);

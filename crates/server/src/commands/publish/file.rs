@@ -4,9 +4,9 @@ use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read as _};
 use std::path::Path;
 
-use ensue::{Envelope, Outgoing, Publisher};
+use ensue::engine::Append;
+use ensue::{Engine, Envelope};
 use serde::Serialize;
-use serde_json::Value;
 
 use super::Publish;
 use crate::failure::Failure;
@@ -19,8 +19,6 @@ const BATCH_EVENTS_MAX: usize = 1_000;
 const BATCH_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// The longest line: the largest payload, every byte of it escaped.
 const LINE_BYTES_MAX: usize = 6 * ensue::PAYLOAD_BYTES_MAX;
-/// What `ensue --json tail` adds to an event: where the event was, not what it says.
-const TAIL_ATTRIBUTES: [&str; 2] = ["position", "appended"];
 
 #[derive(Default, Serialize)]
 struct Published {
@@ -37,9 +35,8 @@ impl Publish {
     ) -> Result<(), Failure> {
         let mut lines = Lines::open(path, self.topic.clone())?;
         let engine = target.create("nothing was published", out).await?;
-        let publisher = Publisher::new(engine.clone(), &self.source);
         let mut published = Published::default();
-        let result = publish(&publisher, &mut lines, &mut published).await;
+        let result = publish(&*engine, &mut lines, &mut published).await;
         let closed = engine.close().await;
         result.map_err(|failure| published.explain(failure))?;
         closed?;
@@ -47,8 +44,9 @@ impl Publish {
     }
 }
 
+/// Appends events as they are: a publisher would add what it knows and they do not say.
 async fn publish(
-    publisher: &Publisher,
+    engine: &dyn Engine,
     lines: &mut Lines,
     published: &mut Published,
 ) -> Result<(), Failure> {
@@ -57,8 +55,8 @@ async fn publish(
         if batch.is_empty() {
             return Ok(());
         }
-        let events = batch.iter().map(|event| Outgoing::raw(event.to_builder()));
-        for appended in publisher.publish_all(events).await? {
+        let batch = batch.into_iter().map(Append::from).collect();
+        for appended in engine.append(batch).await? {
             match appended.is_duplicate {
                 true => published.duplicates += 1,
                 false => published.published += 1,
@@ -125,15 +123,15 @@ impl Lines {
     }
 
     fn event(&self, line: &[u8]) -> Result<Envelope, Failure> {
-        let mut json: Value =
-            serde_json::from_slice(line).map_err(|error| self.bad(format_args!("{error}")))?;
-        if let Value::Object(attributes) = &mut json {
-            for name in TAIL_ATTRIBUTES {
-                attributes.remove(name);
-            }
+        let event = Envelope::from_cloudevent(line, self.topic.as_deref())
+            .map_err(|error| self.bad(format_args!("{error}")))?;
+        if event.topic().starts_with('_') {
+            let topic = human::printable(event.topic());
+            return Err(self.bad(format_args!(
+                "the topic `{topic}` is reserved: names that start with `_` belong to Ensue"
+            )));
         }
-        Envelope::from_cloudevent(&json, self.topic.as_deref())
-            .map_err(|error| self.bad(format_args!("{error}")))
+        Ok(event)
     }
 
     fn bad(&self, why: std::fmt::Arguments<'_>) -> Failure {

@@ -3,8 +3,8 @@
 use std::io;
 
 use clap::Args;
-use ensue::Timestamp;
 use ensue::engine::Scheduled;
+use ensue::{CloudEvent, Timestamp};
 use serde::{Serialize, Serializer};
 
 use crate::failure::Failure;
@@ -35,7 +35,7 @@ impl Serialize for Row {
         struct Whole<'a> {
             name: &'a str,
             at: Timestamp,
-            event: serde_json::Value,
+            event: CloudEvent<'a>,
         }
         let whole = Whole {
             name: self.0.name.id(),

@@ -2,8 +2,8 @@
 
 use std::io;
 
+use ensue::CloudEvent;
 use ensue::engine::Recorded;
-use serde_json::{Value, json};
 
 use crate::output::{Page, Tone};
 use crate::{human, payload};
@@ -92,11 +92,7 @@ fn cells(event: &Recorded) -> [(Tone, String); 4] {
 }
 
 /// A CloudEvent with where and when it was appended.
-fn to_json(event: &Recorded) -> Value {
-    let mut json = event.envelope.to_cloudevent();
-    if let Value::Object(attributes) = &mut json {
-        attributes.insert("position".into(), json!(event.position));
-        attributes.insert("appended".into(), json!(event.appended));
-    }
-    json
+fn to_json(event: &Recorded) -> CloudEvent<'_> {
+    let json = event.envelope.to_cloudevent().on_one_line();
+    json.read_from(event.position, event.appended)
 }

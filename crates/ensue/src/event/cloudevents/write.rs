@@ -1,0 +1,138 @@
+//! Envelopes as CloudEvents.
+
+use std::fmt;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use serde::ser::{Serialize, SerializeMap, Serializer};
+use serde_json::value::RawValue;
+
+use super::{APPENDED, DataForm, PARTITION_KEY, POSITION, data_form};
+use crate::event::{Envelope, PayloadForm};
+use crate::time::Timestamp;
+
+/// An event in the CloudEvents 1.0 JSON format: what it serializes as, and displays.
+///
+/// A JSON payload is part of it byte by byte. It is meant for `serde_json`: other formats cannot
+/// hold JSON as it is.
+#[derive(Clone, Copy, Debug)]
+pub struct CloudEvent<'a> {
+    envelope: &'a Envelope,
+    read: Option<(u64, Timestamp)>,
+    is_line: bool,
+}
+
+impl Envelope {
+    /// The event in the CloudEvents 1.0 JSON format.
+    pub fn to_cloudevent(&self) -> CloudEvent<'_> {
+        CloudEvent {
+            envelope: self,
+            read: None,
+            is_line: false,
+        }
+    }
+}
+
+enum Data<'a> {
+    None,
+    Json(&'a RawValue),
+    Text(&'a str),
+    Binary(&'a [u8]),
+}
+
+impl CloudEvent<'_> {
+    /// With the position that the event was read from, and when it was appended there.
+    #[must_use]
+    pub fn read_from(mut self, position: crate::Position, appended: Timestamp) -> Self {
+        self.read = Some((position.get(), appended));
+        self
+    }
+
+    /// On one line: a JSON payload of several lines becomes `data_base64`.
+    #[must_use]
+    pub fn on_one_line(mut self) -> Self {
+        self.is_line = true;
+        self
+    }
+
+    fn data(&self) -> Data<'_> {
+        let payload = self.envelope.payload();
+        let form = match self.envelope.payload_form() {
+            PayloadForm::Binary => return Data::Binary(payload),
+            PayloadForm::ByType if payload.is_empty() => return Data::None,
+            // Whoever reads `data` without a content type takes it for JSON.
+            _ if self.envelope.content_type().is_empty() => return Data::Binary(payload),
+            _ => data_form(self.envelope.content_type()),
+        };
+        let text = std::str::from_utf8(payload);
+        match (form, text) {
+            (Some(DataForm::Json), Ok(text)) => self.json(text),
+            (Some(DataForm::Text), Ok(text)) => Data::Text(text),
+            _ => Data::Binary(payload),
+        }
+    }
+
+    /// JSON can be part of the event if it is read back as the same bytes.
+    fn json<'b>(&self, text: &'b str) -> Data<'b> {
+        let breaks_line = self.is_line && text.contains(['\n', '\r']);
+        match serde_json::from_str::<&RawValue>(text) {
+            Ok(raw) if raw.get().len() == text.len() && !breaks_line => Data::Json(raw),
+            _ => Data::Binary(text.as_bytes()),
+        }
+    }
+}
+
+impl Serialize for CloudEvent<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let event = self.envelope;
+        let mut map = serializer.serialize_map(None)?;
+        map.serialize_entry("specversion", "1.0")?;
+        map.serialize_entry("id", event.id())?;
+        map.serialize_entry("source", event.source())?;
+        map.serialize_entry("type", event.kind())?;
+        map.serialize_entry("topic", event.topic())?;
+        if event.is_keyed_by_partition() {
+            map.serialize_entry(PARTITION_KEY, event.key())?;
+        } else if !event.key().is_empty() {
+            map.serialize_entry("subject", event.key())?;
+        }
+        match event.time_text() {
+            Some(text) => map.serialize_entry("time", text)?,
+            None => map.serialize_entry("time", &event.time())?,
+        }
+        if !event.content_type().is_empty() {
+            map.serialize_entry("datacontenttype", event.content_type())?;
+        }
+        map.serialize_entry("dataschema", &event.data_schema())?;
+        map.serialize_entry("dataversion", &event.version())?;
+        map.serialize_entry("correlationid", event.correlation())?;
+        if let Some(causation) = event.causation() {
+            map.serialize_entry("causationid", causation)?;
+        }
+        if let Some(trace) = event.trace() {
+            map.serialize_entry("traceparent", &trace.to_string())?;
+        }
+        for (name, value) in event.extensions() {
+            map.serialize_entry(name, &value)?;
+        }
+        if let Some((position, appended)) = &self.read {
+            // The format's integers have 32 bits: a larger number is a string.
+            map.serialize_entry(POSITION, &position.to_string())?;
+            map.serialize_entry(APPENDED, appended)?;
+        }
+        match self.data() {
+            Data::None => {}
+            Data::Json(raw) => map.serialize_entry("data", raw)?,
+            Data::Text(text) => map.serialize_entry("data", text)?,
+            Data::Binary(bytes) => map.serialize_entry("data_base64", &BASE64.encode(bytes))?,
+        }
+        map.end()
+    }
+}
+
+impl fmt::Display for CloudEvent<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let text = serde_json::to_string(self).map_err(|_| fmt::Error)?;
+        f.write_str(&text)
+    }
+}
