@@ -37,7 +37,7 @@ async fn main() -> ensue::Result<()> {
     let engine = ensue::connect("memory:").await?;
     let app = App::new(engine.clone()).service(Prices).start().await?;
     let requester = Requester::new(engine.clone(), "/till");
-    for item in ["tea", "coffee", "gold"] {
+    for item in ["tea", "gold", "coffee"] {
         let request = QuoteRequested { item: item.into() };
         match requester
             .request::<QuoteGiven>(&request, Duration::from_secs(5))

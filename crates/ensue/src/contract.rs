@@ -16,7 +16,7 @@
 //! | 4 | groups | `groups` |
 //! | 5 | commit | `commit` |
 //! | 6 | failure: retries, dead letters, parking, crashes | `retries`, `dead`, `filters`, `storm` |
-//! | 7 | start and reset | `start` |
+//! | 7 | start and reset | `start`, `replay` |
 //! | 8 | schedule | `schedule` |
 //! | 9 | request and reply | `requests` |
 //! | 10 | read | `read` |
@@ -44,6 +44,7 @@ mod ledger;
 mod order;
 mod patterns;
 mod read;
+mod replay;
 mod report;
 mod requests;
 mod retries;

@@ -96,6 +96,11 @@ impl Outgoing {
         self.map(|builder| builder.key(key))
     }
 
+    /// An event without a key is one of its own: its id is its key.
+    pub(crate) fn key_or_id(self) -> Self {
+        self.map(EnvelopeBuilder::key_or_id)
+    }
+
     /// A CloudEvents extension attribute: lower-case letters and digits.
     pub fn extension(
         self,

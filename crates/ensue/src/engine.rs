@@ -22,6 +22,7 @@ mod forward;
 mod guarantees;
 #[cfg(feature = "kafka")]
 pub(crate) mod kafka;
+mod letters;
 mod limits;
 #[cfg(feature = "nats")]
 pub(crate) mod nats;
@@ -31,6 +32,7 @@ pub(crate) mod postgres;
 pub(crate) mod rabbitmq;
 #[cfg(feature = "redis")]
 pub(crate) mod redis;
+mod replay;
 #[cfg(feature = "distributed")]
 #[cfg_attr(
     not(all(
@@ -72,7 +74,9 @@ pub use self::doctor::{Finding, examine};
 #[cfg(any(feature = "contract", feature = "embedded"))]
 pub(crate) use self::forward::forward_engine;
 pub use self::guarantees::{Atomicity, DedupWindow, Guarantee, Guarantees};
+pub use self::letters::{DeadLetter, DeadLetterFilter};
 pub use self::limits::*;
+pub use self::replay::{ReplayEffects, ReplayState, Reset, ResetPlan, Run};
 pub use self::status::{EngineStatus, GroupStatus, MemberStatus, TopicStatus};
 #[cfg(feature = "distributed")]
 pub use self::table::remove;
@@ -120,9 +124,11 @@ impl fmt::Display for Position {
 /// The version of a key in a topic is the position of its last event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Expect {
-    /// The key has no event in the topic.
+    /// The key has no event in the topic, and never had one: once retention has removed anything,
+    /// a key of which nothing is left cannot be told from a new one, and
+    /// [`Error::VersionRemoved`](crate::Error::VersionRemoved) says so.
     Absent,
-    /// The key's last event in the topic is at this position.
+    /// The key's last event in the topic is at this position, which retention has not removed.
     At(Position),
 }
 
@@ -171,9 +177,9 @@ pub enum Start {
     Earliest,
     /// After the newest event there is.
     Latest,
-    /// At this position.
+    /// At this position, which the log has and retention has not removed.
     Position(Position),
-    /// At the first event that was appended at or after this time.
+    /// At the first event that was appended at or after this time, which is not in the future.
     Time(Timestamp),
 }
 
@@ -207,6 +213,8 @@ pub struct Delivery {
     /// stale and must be handed back as [`Commit::parked`], with or before the commit that settles
     /// what failed: an engine may not know that it is out and let later events of the key go on.
     pub generation: u64,
+    /// Which run of the group through the log it belongs to, and what that means for its effects.
+    pub run: Run,
 }
 
 /// An event to be tried again. Its key waits for it.
@@ -350,7 +358,7 @@ pub struct Query {
     pub key: Option<String>,
     /// Types; empty is every type.
     pub types: Vec<String>,
-    /// From this position on.
+    /// From this position on; [`Position::ZERO`] is the oldest that there is.
     pub from: Position,
     /// Up to, not including, this position.
     pub until: Option<Position>,
@@ -382,48 +390,6 @@ pub struct Page {
     pub next: Position,
     /// Whether everything durable was read.
     pub is_end: bool,
-}
-
-/// Which dead letters of a group are meant; what is `None` or empty does not restrict.
-#[derive(Clone, Debug, Default)]
-pub struct DeadLetterFilter {
-    /// Ids of the events.
-    pub ids: Vec<String>,
-    /// The events' source.
-    pub source: Option<String>,
-    /// Types of the events.
-    pub types: Vec<String>,
-    /// The events' key.
-    pub key: Option<String>,
-    /// A part of the reason.
-    pub reason: Option<String>,
-    /// Dead since this time.
-    pub since: Option<Timestamp>,
-    /// How many at the most; 0 is no limit.
-    pub limit: usize,
-}
-
-/// A dead letter, with its history.
-#[derive(Clone, Debug)]
-pub struct DeadLetter {
-    /// The group that could not handle the event.
-    pub group: String,
-    /// The event.
-    pub envelope: Envelope,
-    /// Where it is.
-    pub position: Position,
-    /// How many attempts were made.
-    pub attempts: u32,
-    /// Why it died.
-    pub cause: DeathCause,
-    /// The last failure, for people.
-    pub reason: String,
-    /// When it died.
-    pub died: Timestamp,
-    /// How many later events of its key are parked behind it.
-    pub parked: usize,
-    /// How often it was redriven before.
-    pub redriven: u32,
 }
 
 /// An event that waits for its time.
@@ -461,6 +427,7 @@ pub trait Engine: fmt::Debug + Send + Sync + 'static {
     ///
     /// # Errors
     /// [`Error::Conflict`](crate::Error::Conflict) when an expectation does not hold,
+    /// [`Error::VersionRemoved`](crate::Error::VersionRemoved) when that is not known any more,
     /// [`Error::Limit`](crate::Error::Limit) when the batch is larger than [`APPEND_EVENTS_MAX`]
     /// events or the engine's bytes; nothing was appended then. Any other error may leave the batch
     /// in doubt: append it again.
@@ -469,13 +436,19 @@ pub trait Engine: fmt::Debug + Send + Sync + 'static {
     /// Joins a group, which is created at its start if it is new.
     ///
     /// # Errors
-    /// [`Error::Limit`](crate::Error::Limit) and what the backend reports.
+    /// [`Error::Limit`](crate::Error::Limit) and what the backend reports. For a new group
+    /// [`Error::BeyondEnd`](crate::Error::BeyondEnd), [`Error::InTheFuture`](crate::Error::InTheFuture)
+    /// and [`Error::Trimmed`](crate::Error::Trimmed), when there is no such start;
+    /// [`Error::GroupBeyondEnd`](crate::Error::GroupBeyondEnd) when the log has lost what the group
+    /// has handled.
     fn join(&self, subscription: Subscription) -> BoxFuture<'_, Result<Box<dyn Member>>>;
 
     /// Reads durable events, without a group.
     ///
     /// # Errors
-    /// [`Error::Corrupt`](crate::Error::Corrupt) instead of anything that is not what was written.
+    /// [`Error::Corrupt`](crate::Error::Corrupt) instead of anything that is not what was written,
+    /// [`Error::BeyondEnd`](crate::Error::BeyondEnd) and [`Error::Trimmed`](crate::Error::Trimmed)
+    /// when it would begin where the log has nothing yet or nothing any more.
     fn read(&self, query: Query) -> BoxFuture<'_, Result<Page>>;
 
     /// Completes when there may be something at or after `position`.
@@ -541,13 +514,26 @@ pub trait Engine: fmt::Debug + Send + Sync + 'static {
         filter: DeadLetterFilter,
     ) -> BoxFuture<'a, Result<usize>>;
 
-    /// Moves a group. What its members hold is fenced; its dead letters, parked events and state
-    /// stay out of it: retries and parked events are dropped because they will be read again if
-    /// they lie ahead, dead letters stay until they are redriven or discarded.
+    /// Moves a group, which begins another [`Run`] with that; tells what that meant. What its
+    /// members hold is fenced. Everything that it put aside at or after the new position is read
+    /// again with the rest, dead letters included. What it put aside before stays when the group
+    /// goes back; when it goes forward, retries and parked events there are given up, and dead
+    /// letters stay and block nothing. Schedules stay.
     ///
     /// # Errors
-    /// [`Error::UnknownGroup`](crate::Error::UnknownGroup) and what the backend reports.
-    fn reset<'a>(&'a self, group: &'a str, to: Start) -> BoxFuture<'a, Result<()>>;
+    /// [`Error::UnknownGroup`](crate::Error::UnknownGroup),
+    /// [`Error::BeyondEnd`](crate::Error::BeyondEnd),
+    /// [`Error::InTheFuture`](crate::Error::InTheFuture) and
+    /// [`Error::Trimmed`](crate::Error::Trimmed) when there is no such position,
+    /// [`Error::Configuration`](crate::Error::Configuration) when the fate of the group's state
+    /// matters and was not said, and what the backend reports.
+    fn reset<'a>(&'a self, group: &'a str, reset: Reset) -> BoxFuture<'a, Result<ResetPlan>>;
+
+    /// What [`Engine::reset`] would do now.
+    ///
+    /// # Errors
+    /// As for [`Engine::reset`], but for a state whose fate was not said.
+    fn plan_reset<'a>(&'a self, group: &'a str, reset: Reset) -> BoxFuture<'a, Result<ResetPlan>>;
 
     /// Forgets a group: its position, its dead letters, its state.
     ///

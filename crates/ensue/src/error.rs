@@ -2,6 +2,7 @@
 
 use crate::engine::Position;
 use crate::event::{DecodeError, InvalidEvent};
+use crate::time::Timestamp;
 use crate::topic::InvalidTopic;
 
 /// The result of everything that talks to an engine.
@@ -74,6 +75,22 @@ pub enum Error {
         /// What is there: `None` is no event.
         found: Option<Position>,
     },
+    /// A conditional append cannot be decided: retention has removed what its key may have had.
+    /// Nothing of the batch was appended.
+    #[error(
+        "whether the key `{key}` of topic `{topic}` has the expected version is not known: \
+         retention has removed the events before position {first}, and none of the key is left; \
+         append without an expectation if that does not matter, and keep conditional topics in a \
+         log without retention"
+    )]
+    VersionRemoved {
+        /// The topic.
+        topic: String,
+        /// The key.
+        key: String,
+        /// The oldest position that is kept.
+        first: Position,
+    },
     /// Something is beyond a limit that has a name. Nothing happened.
     #[error("{what} is {value}, the limit `{limit}` is {max}; {advice}")]
     Limit {
@@ -96,7 +113,8 @@ pub enum Error {
     Corrupt(String),
     /// What was asked for was removed by retention. Nothing happened.
     #[error(
-        "position {position} was removed by retention; the oldest kept is {first}: read from there"
+        "position {position} was removed by retention; the oldest kept is {first}: use that, or \
+         `earliest`"
     )]
     Trimmed {
         /// The position that was asked for.
@@ -133,6 +151,41 @@ pub enum Error {
     /// The group does not exist.
     #[error("there is no group `{0}`; `ensue groups` lists those there are")]
     UnknownGroup(String),
+    /// The log has no such position yet. Nothing happened.
+    #[error(
+        "position {position} is beyond the end of the log, which is {end}; use `latest` to start \
+         with what comes next"
+    )]
+    BeyondEnd {
+        /// The position.
+        position: Position,
+        /// The position of the next event.
+        end: Position,
+    },
+    /// A time that has not come cannot be found in the log. Nothing happened.
+    #[error(
+        "{at} is in the future, the clock shows {now}; use `latest` to start with what comes next"
+    )]
+    InTheFuture {
+        /// The time.
+        at: Timestamp,
+        /// What the engine's clock showed.
+        now: Timestamp,
+    },
+    /// A group has handled what the log does not hold: the log was cut, or is an older copy.
+    #[error(
+        "group `{group}` is at position {position}, beyond the end of the log, which is {end}: the \
+         log was cut or restored from an older backup; reset the group to `latest`, or to where it \
+         is to go on"
+    )]
+    GroupBeyondEnd {
+        /// The group.
+        group: String,
+        /// Its position.
+        position: Position,
+        /// The position of the next event.
+        end: Position,
+    },
     /// The engine lacks what was asked for.
     #[error("the engine `{engine}` does not offer {what}{}", needed_by(.handler))]
     Unsupported {
@@ -232,6 +285,9 @@ impl Error {
             | Self::Topic(_)
             | Self::Decode(_)
             | Self::Conflict { .. }
+            | Self::VersionRemoved { .. }
+            | Self::BeyondEnd { .. }
+            | Self::InTheFuture { .. }
             | Self::Limit { .. }
             | Self::Unsupported { .. }
             | Self::Configuration(_)
@@ -249,6 +305,7 @@ impl Error {
             | Self::Closed
             | Self::Unfit { .. }
             | Self::Migration(_)
+            | Self::GroupBeyondEnd { .. }
             | Self::ServiceStopped { .. } => Outlook::Engine,
         }
     }

@@ -51,6 +51,8 @@ counters! {
     retried,
     /// Events that became dead letters.
     dead,
+    /// Requests that were answered with a refusal.
+    turned_down,
     /// Events handed back to wait behind a blocked key.
     parked,
     /// Attempts that took longer than their timeout.
@@ -61,6 +63,8 @@ counters! {
     published,
     /// Effects that were dropped because their id names another event.
     dropped,
+    /// Effects of events that were handled again after a reset, and not published again.
+    held_back,
     /// Commits.
     commits,
     /// Times the member was replaced and joined again.

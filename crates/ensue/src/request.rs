@@ -3,6 +3,12 @@
 //! A request is an event that names where its reply goes; the reply is an event in a topic that
 //! only its requester reads. Both are durable, so a service may be down when the request is made:
 //! the deadline decides how long the requester waits for it.
+//!
+//! A request is settled by its answer: the reply, a refusal ([`Failure::reject`](crate::Failure)),
+//! or the end of its deadline, after which no group handles it any more. One that ran out of
+//! attempts is a dead letter for people to see, and holds up nothing. Requests and replies stay in
+//! the log like every event, until retention removes their segments: a log that serves requests
+//! for long needs `retention_age` or `retention_bytes`. A status counts the replies.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
@@ -24,9 +30,9 @@ use crate::topic::TopicPattern;
 /// The most requests that one [`Requester`] waits for at the same time.
 pub const REQUESTS_MAX: usize = 10_000;
 
-const REPLY_TO: &str = "replyto";
 /// What the topics of replies start with.
-const REPLIES: &str = "_reply.";
+pub(crate) const REPLIES: &str = "_reply.";
+const REPLY_TO: &str = "replyto";
 const DEADLINE: &str = "deadline";
 const FAILED: &str = "ensue.request.failed";
 
@@ -43,12 +49,14 @@ pub(crate) fn reply_topic(request: &Envelope) -> Option<&str> {
         .filter(|topic| topic.starts_with(REPLIES) && crate::topic::validate(topic).is_ok())
 }
 
+/// Until when the requester waits, if somebody does.
+pub(crate) fn deadline(request: &Envelope) -> Option<Timestamp> {
+    request.extension(DEADLINE)?.parse().ok()
+}
+
 /// Whether the requester has given up already. Asks for the time only when it matters.
 pub(crate) fn is_expired(request: &Envelope, clock: &Clock) -> bool {
-    let deadline = request
-        .extension(DEADLINE)
-        .and_then(|text| text.parse::<Timestamp>().ok());
-    deadline.is_some_and(|deadline| deadline < clock.now())
+    deadline(request).is_some_and(|deadline| deadline < clock.now())
 }
 
 /// The reply that tells a requester that its request failed.
@@ -155,7 +163,7 @@ impl Requester {
         Self(Arc::new(Inner {
             publisher: Publisher::new(engine, source),
             topic: format!(
-                "_reply.{}",
+                "{REPLIES}{}",
                 uuid::Uuid::new_v7(uuid::Timestamp::now(uuid::NoContext)).simple()
             ),
             waiting: Mutex::default(),
@@ -164,6 +172,9 @@ impl Requester {
     }
 
     /// Publishes `request` and waits for the reply for `deadline` at the most.
+    ///
+    /// A request without a key gets its id as its key: requests of one topic do not wait for each
+    /// other unless their events say so with a key.
     ///
     /// # Errors
     /// [`Error::Deadline`] when nobody replied in time, [`Error::RequestFailed`] when the handler
@@ -187,6 +198,7 @@ impl Requester {
         let clock = inner.publisher.engine().clock().clone();
         let until = clock.now().plus(deadline);
         let request = request
+            .key_or_id()
             .extension(REPLY_TO, &inner.topic)
             .extension(DEADLINE, until.to_string());
         let append = inner.publisher.prepare(request)?;
@@ -337,6 +349,11 @@ async fn read_replies(requester: Weak<Inner>, from: Position) {
         let page = match engine.read(query.clone()).await {
             Ok(page) => page,
             Err(Error::Closed | Error::Stopped(_) | Error::OwnershipLost { .. }) => return,
+            // Retention was faster: those replies are gone, later ones are not.
+            Err(Error::Trimmed { first, .. }) => {
+                query.from = first;
+                continue;
+            }
             Err(error) => {
                 tracing::warn!(%error, "cannot read replies, trying again");
                 engine.clock().sleep(Duration::from_secs(1)).await;

@@ -74,7 +74,7 @@ pub(crate) fn crashed(delivery: &Delivery, options: &HandlerOptions) -> Option<D
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::Position;
+    use crate::engine::{Position, Run};
     use crate::event::Envelope;
 
     fn delivery(attempt: u32) -> Delivery {
@@ -84,6 +84,7 @@ mod tests {
             position: Position::new(7),
             attempt,
             generation: 0,
+            run: Run::default(),
         }
     }
 

@@ -3,6 +3,8 @@
 //! Nothing in Ensue asks the operating system for the time directly: it asks a [`Clock`], so that a
 //! test can own time ([`crate::testing`]) and a year of retries passes in a millisecond.
 
+mod resting;
+
 use std::fmt;
 use std::str::FromStr;
 #[cfg(feature = "distributed")]
@@ -13,6 +15,9 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use tokio::sync::oneshot;
+
+use self::resting::Sleep;
+pub(crate) use self::resting::{Rest, Resting};
 
 /// An instant with microsecond resolution, stored as microseconds since 1970-01-01T00:00:00Z.
 ///
@@ -146,7 +151,7 @@ pub struct Clock(Source);
 enum Source {
     #[default]
     System,
-    Virtual(VirtualClock),
+    Virtual(VirtualClock, Resting),
     /// Another clock, and what is added to what it shows, in microseconds.
     #[cfg(feature = "distributed")]
     Corrected(Arc<Clock>, Arc<AtomicI64>),
@@ -173,7 +178,7 @@ impl Clock {
     pub fn now(&self) -> Timestamp {
         match &self.0 {
             Source::System => Timestamp::now(),
-            Source::Virtual(clock) => clock.now(),
+            Source::Virtual(clock, _) => clock.now(),
             #[cfg(feature = "distributed")]
             Source::Corrected(clock, by) => {
                 let shown = clock.now().as_micros();
@@ -187,7 +192,7 @@ impl Clock {
     pub fn sleep_until(&self, at: Timestamp) -> BoxFuture<'static, ()> {
         match &self.0 {
             Source::System => Box::pin(wait_for(at, false, Timestamp::now, tokio::time::sleep)),
-            Source::Virtual(clock) => clock.sleep(Wake::At(at)),
+            Source::Virtual(clock, _) => clock.sleep(Wake::At(at)),
             #[cfg(feature = "distributed")]
             Source::Corrected(clock, _) => self.clone().look(clock.clone(), at, false),
         }
@@ -198,7 +203,7 @@ impl Clock {
     pub(crate) fn sleep_until_or_set_back(&self, at: Timestamp) -> BoxFuture<'static, ()> {
         match &self.0 {
             Source::System => Box::pin(wait_for(at, true, Timestamp::now, tokio::time::sleep)),
-            Source::Virtual(clock) => clock.sleep(Wake::AtOrSetBack(at)),
+            Source::Virtual(clock, _) => clock.sleep(Wake::AtOrSetBack(at)),
             #[cfg(feature = "distributed")]
             Source::Corrected(clock, _) => self.clone().look(clock.clone(), at, true),
         }
@@ -209,9 +214,20 @@ impl Clock {
     pub fn sleep(&self, duration: Duration) -> BoxFuture<'static, ()> {
         match &self.0 {
             Source::System => Box::pin(tokio::time::sleep(duration)),
-            Source::Virtual(clock) => clock.sleep(Wake::After(duration)),
+            Source::Virtual(clock, _) => clock.sleep(Wake::After(duration)),
             #[cfg(feature = "distributed")]
             Source::Corrected(clock, _) => clock.sleep(duration),
+        }
+    }
+
+    /// Who waits for this clock until a test moves it; `None` when nobody has to. Clones of a clock
+    /// count together, other clocks on the same hands do not.
+    pub(crate) fn resting(&self) -> Option<&Resting> {
+        match &self.0 {
+            Source::System => None,
+            Source::Virtual(_, resting) => Some(resting),
+            #[cfg(feature = "distributed")]
+            Source::Corrected(clock, _) => clock.resting(),
         }
     }
 
@@ -243,7 +259,7 @@ async fn wait_for<F: Future<Output = ()>>(
 
 impl From<VirtualClock> for Clock {
     fn from(clock: VirtualClock) -> Self {
-        Self(Source::Virtual(clock))
+        Self(Source::Virtual(clock, Resting::default()))
     }
 }
 
@@ -271,6 +287,8 @@ struct Hands {
     /// How far the clock was moved; setting it is no move.
     elapsed: Duration,
     sleepers: Vec<Sleeper>,
+    /// How many were woken and have neither noticed nor given up.
+    waking: usize,
 }
 
 #[derive(Debug)]
@@ -295,6 +313,7 @@ impl VirtualClock {
             now,
             elapsed: Duration::ZERO,
             sleepers: Vec::new(),
+            waking: 0,
         })))
     }
 
@@ -323,6 +342,15 @@ impl VirtualClock {
         self.hands().now = at;
     }
 
+    /// How many sleepers were woken and have neither noticed nor given up.
+    #[cfg_attr(
+        not(feature = "embedded"),
+        allow(dead_code, reason = "only the test kit asks")
+    )]
+    pub(crate) fn waking(&self) -> usize {
+        self.hands().waking
+    }
+
     /// When the next sleeper wants to wake, if anybody sleeps.
     pub fn next_wake(&self) -> Option<Timestamp> {
         let mut hands = self.hands();
@@ -346,11 +374,7 @@ impl VirtualClock {
         }
         let (wake, woken) = oneshot::channel();
         hands.sleepers.push(Sleeper { until, begun, wake });
-        Box::pin(async move {
-            // The sender lives in the clock; if the whole clock is gone, nobody can advance time
-            // any more and sleeping on would be for ever.
-            let _ = woken.await;
-        })
+        Box::pin(Sleep::new(Arc::downgrade(&self.0), woken))
     }
 
     fn hands(&self) -> std::sync::MutexGuard<'_, Hands> {
@@ -372,7 +396,7 @@ impl Hands {
         for sleeper in sleepers {
             if self.is_over(sleeper.until, sleeper.begun) {
                 // One that gave up dropped its end: nobody is left to wake.
-                let _ = sleeper.wake.send(());
+                self.waking += usize::from(sleeper.wake.send(()).is_ok());
             } else {
                 self.sleepers.push(sleeper);
             }

@@ -245,7 +245,7 @@ async fn discarding_what_does_not_exist_and_asking_for_unknown_groups_is_said() 
         engine.redrive("nobody", all.clone()).await.unwrap_err(),
         engine.discard("nobody", all).await.unwrap_err(),
         engine
-            .reset("nobody", ensue::Start::Latest)
+            .reset("nobody", ensue::Start::Latest.into())
             .await
             .unwrap_err(),
         engine.delete_group("nobody").await.unwrap_err(),

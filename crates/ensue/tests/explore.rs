@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use ensue::Error;
 use ensue::prelude::*;
-use ensue::testing::{TestApp, explore};
+use ensue::testing::{Fault, TestApp, explore};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 
@@ -183,4 +183,102 @@ async fn a_schedule_is_appended_once_and_only_when_it_is_due() {
     app.crash().await.unwrap();
     app.advance(Duration::from_secs(3600)).await.unwrap();
     assert_eq!(app.events::<ReceiptSent>().await.unwrap().len(), 1);
+}
+
+/// Sends a receipt an hour after the payment.
+struct Slow;
+
+#[service(name = "receipts")]
+impl Slow {
+    #[on(timeout = "2h")]
+    async fn send(&self, paid: OrderPaid, context: &Context) -> ReceiptSent {
+        context.clock().sleep(Duration::from_secs(3600)).await;
+        ReceiptSent {
+            order_id: paid.order_id,
+        }
+    }
+}
+
+fn pay_and_wait(app: &TestApp) -> BoxFuture<'_, ensue::Result<()>> {
+    async move {
+        for order in ["o-1", "o-2", "o-1"] {
+            let paid = OrderPaid {
+                order_id: order.into(),
+                payments: 1,
+            };
+            let paid = Outgoing::new(&paid).after(Duration::from_secs(60));
+            app.publish(paid).await?;
+        }
+        app.advance(Duration::from_secs(7 * 3600)).await
+    }
+    .boxed()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_clock_that_moves_stops_at_everything_that_is_due() {
+    let app = TestApp::start(|app| app.service(Slow)).await.unwrap();
+    let begun = app.clock().now();
+    pay_and_wait(&app).await.unwrap();
+    let sent = app.envelopes().await.unwrap();
+    let sent = sent.iter().filter(|it| it.kind() == ReceiptSent::NAME);
+    let mut after: Vec<u64> = sent.map(|it| it.time().since(begun).as_secs()).collect();
+    after.sort_unstable();
+    // Those of one order wait for each other.
+    assert_eq!(after, [3_660, 3_660, 7_260]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_app_that_dies_while_the_clock_moves_says_so() {
+    // The steps before are the three appends.
+    let app = TestApp::start_with(Fault::CrashBefore(4), |app| app.service(Slow))
+        .await
+        .unwrap();
+    let error = pay_and_wait(&app).await.unwrap_err().to_string();
+    assert!(error.contains("the process died"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_app_that_fails_says_why() {
+    let app = TestApp::start(|app| app.service(Slow)).await.unwrap();
+    app.engine().close().await.unwrap();
+    for error in [
+        app.advance(Duration::from_secs(60)).await.unwrap_err(),
+        app.settle().await.unwrap_err(),
+    ] {
+        let error = error.to_string();
+        assert!(error.contains("closed"), "{error}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cascade_that_waits_for_the_clock_does_not_settle_and_says_what_to_do() {
+    let app = TestApp::start(|app| app.service(Slow)).await.unwrap();
+    let paid = OrderPaid {
+        order_id: "o-1".into(),
+        payments: 1,
+    };
+    app.publish(&paid).await.unwrap();
+    let error = app.settle().await.unwrap_err().to_string();
+    assert!(
+        error.contains("1 in flight") && error.contains("TestApp::advance"),
+        "{error}"
+    );
+}
+
+fn has_receipts(app: &TestApp) -> BoxFuture<'_, ensue::Result<()>> {
+    async move {
+        match app.events::<ReceiptSent>().await?.is_empty() {
+            false => Ok(()),
+            true => Err(Error::Configuration("no receipt was sent".into())),
+        }
+    }
+    .boxed()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_fault_is_explored_while_the_clock_moves() {
+    let explored = explore(|app| app.service(Slow), pay_and_wait, has_receipts)
+        .await
+        .unwrap();
+    assert!(explored.steps >= 5, "{explored:?}");
 }

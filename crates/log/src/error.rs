@@ -165,7 +165,11 @@ impl From<Lost> for Error {
 #[error(
     "the key's last record in topic {topic:?} was expected {}, it is {}; read it again and decide anew",
     match expected { Expect::Absent => "to be absent".to_owned(), Expect::At(at) => format!("at {at}") },
-    found.map_or_else(|| "absent".to_owned(), |at| format!("at {at}"))
+    match (found, removed) {
+        (Some(at), _) => format!("at {at}"),
+        (None, Some(first)) => format!("not known: what was before {first} has been trimmed"),
+        (None, None) => "absent".to_owned(),
+    }
 )]
 pub struct Conflict {
     /// The topic.
@@ -176,6 +180,9 @@ pub struct Conflict {
     pub expected: Expect,
     /// Where the key's last record is.
     pub found: Option<Position>,
+    /// The oldest position that is kept, if none of the key's records is and there may have been
+    /// one before: then nobody knows whether the expectation holds.
+    pub removed: Option<Position>,
     /// The batch, unchanged.
     pub batch: Batch,
 }

@@ -309,8 +309,9 @@ impl Shared {
                     sealed = self.look_up_sealed(&batch, base)?;
                     continue;
                 }
-                if let Some(conflict) = find_conflict(&batch, &active, &sealed) {
-                    let (expectation, found) = conflict;
+                let first = self.store.first();
+                if let Some(conflict) = find_conflict(&batch, &active, &sealed, first) {
+                    let (expectation, found, removed) = conflict;
                     let (topic, key, expected) = (
                         expectation.topic.clone(),
                         expectation.key.clone(),
@@ -322,6 +323,7 @@ impl Shared {
                         key,
                         expected,
                         found,
+                        removed: removed.then(|| Position::new(first)),
                         batch,
                     })));
                 }
@@ -466,23 +468,26 @@ impl Shared {
     }
 }
 
-/// The first expectation that does not hold, and where its key's last record is.
+/// The first expectation that does not hold, where its key's last record is, and whether it may
+/// have been removed with what was before `first`: a key of which nothing is left need not be new,
+/// and whoever expects it to be would start a second history.
 fn find_conflict<'a>(
     batch: &'a Batch,
     active: &Active,
     sealed: &[(u64, Option<u64>)],
-) -> Option<(&'a crate::batch::Expectation, Option<u64>)> {
+    first: u64,
+) -> Option<(&'a crate::batch::Expectation, Option<u64>, bool)> {
     batch
         .expects
         .iter()
         .zip(sealed)
         .find_map(|(expectation, (_, sealed))| {
             let found = active.last_of(expectation.hash).or(*sealed);
-            let holds = match expectation.expect {
-                Expect::Absent => found.is_none(),
-                Expect::At(position) => found == Some(position.get()),
+            let (holds, may_be_removed) = match expectation.expect {
+                Expect::Absent => (found.is_none() && first == 0, first > 0),
+                Expect::At(position) => (found == Some(position.get()), position.get() < first),
             };
-            (!holds).then_some((expectation, found))
+            (!holds).then_some((expectation, found, found.is_none() && may_be_removed))
         })
 }
 

@@ -163,7 +163,7 @@ pub(super) async fn commit_of_a_fenced_member_has_no_effect(lab: &mut Lab) -> Ve
     let taken = hand.take_one().await?;
     let commit = with_effects(lab, &taken)?;
     lab.engine()?
-        .reset(&lab.group("g"), Start::Earliest)
+        .reset(&lab.group("g"), Start::Earliest.into())
         .await?;
     let refused = hand.member.commit(commit.clone()).await;
     fails(

@@ -370,5 +370,9 @@ pub(super) async fn unknown_groups_are_named(lab: &mut Lab) -> Verdict {
     fails(expected, engine.discard(&nobody, all()).await, is_unknown)?;
     fails(expected, engine.delete_group(&nobody).await, is_unknown)?;
     let start = crate::Start::Earliest;
-    fails(expected, engine.reset(&nobody, start).await, is_unknown)
+    fails(
+        expected,
+        engine.reset(&nobody, start.into()).await,
+        is_unknown,
+    )
 }

@@ -2,9 +2,10 @@
 
 use futures_util::future::join;
 
-use super::flaw::{Flaw, Verdict, ensure, equal};
+use super::flaw::{Flaw, Verdict, ensure, equal, fails};
 use super::lab::{Lab, labels, recorded_labels};
 use crate::engine::{Position, Query, READ_EVENTS_MAX, Recorded};
+use crate::error::Error;
 
 /// Nine events in three topics, of two keys and two types, each appended at a time of its own.
 async fn nine(lab: &Lab) -> Verdict<Vec<Recorded>> {
@@ -241,11 +242,10 @@ pub(super) async fn read_of_nothing_is_empty(lab: &mut Lab) -> Verdict {
         from: Position::new(u64::MAX / 2),
         ..own(lab, "orders")?
     };
-    let page = lab.engine()?.read(beyond).await?;
-    ensure(
-        page.events.is_empty() && page.is_end,
-        "the end, beyond the end",
-        format_args!("{:?}", recorded_labels(&page.events)),
+    fails(
+        "a read that begins beyond the end to be refused",
+        lab.engine()?.read(beyond).await,
+        |error| matches!(error, Error::BeyondEnd { .. }),
     )
 }
 

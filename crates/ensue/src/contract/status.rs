@@ -72,11 +72,13 @@ pub(super) async fn status_knows_the_lag(lab: &mut Lab) -> Verdict {
     lab.group_is("g", "a lag of three", |group| group.lag == 3)
         .await?;
     lab.engine()?
-        .reset(&lab.group("g"), Start::Earliest)
+        .reset(&lab.group("g"), Start::Earliest.into())
         .await?;
     lab.group_is("g", "a lag of thirteen", |group| group.lag == 13)
         .await?;
-    lab.engine()?.reset(&lab.group("g"), Start::Latest).await?;
+    lab.engine()?
+        .reset(&lab.group("g"), Start::Latest.into())
+        .await?;
     lab.group_is("g", "no lag", |group| group.lag == 0)
         .await
         .map(drop)

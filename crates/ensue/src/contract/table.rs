@@ -2,7 +2,7 @@
 
 use super::{
     Check, Need, append, bounds, commit, dead, dedup, filters, groups, order, patterns, read,
-    requests, retries, schedule, start, status, storm,
+    replay, requests, retries, schedule, start, status, storm,
 };
 use crate::engine::Guarantee;
 
@@ -140,6 +140,11 @@ table! { $
     7 start::reset_fences_every_member []
     7 start::reset_drops_retries_and_parked_events []
     7 start::reset_keeps_dead_letters []
+    7 replay::reset_begins_another_run [RESTART]
+    7 replay::reset_holds_back_what_was_settled [RESTART]
+    7 replay::reset_back_loses_nothing_that_was_put_aside []
+    7 replay::reset_asks_what_becomes_of_state [RESTART]
+    7 replay::start_and_reset_refuse_what_is_not_there [REPLAY]
     7 start::delete_forgets_a_group []
     8 schedule::schedule_appends_at_its_time_and_once [SCHEDULES, REPLAY]
     8 schedule::schedule_for_the_past_is_now [SCHEDULES]

@@ -15,6 +15,7 @@ use crate::effect::Effects;
 use crate::metrics::GroupCounters;
 use crate::middleware::Next;
 use crate::service::{Context, Failure, HandlerFuture};
+use crate::time::Rest;
 
 /// The first poll of an attempt: most end with it.
 pub(super) enum Begun {
@@ -56,6 +57,8 @@ pub(super) struct Attempt {
     call: Contained<HandlerFuture>,
     timeout: BoxFuture<'static, ()>,
     dispatch: Arc<Dispatch>,
+    /// Held while the handler waits for a clock that a test moves.
+    rest: Option<Rest>,
 }
 
 impl Attempt {
@@ -76,14 +79,22 @@ impl Attempt {
             call: Contained::new(call),
             timeout,
             dispatch,
+            rest: None,
         }
     }
 
     fn poll_call(&mut self, cx: &mut TaskContext<'_>) -> Poll<Result<Effects, Failure>> {
+        // Before the handler notices that its clock was moved.
+        self.rest = None;
         if let Some(call) = self.call.get_mut() {
-            match contained(|| call.as_mut().poll(cx)) {
-                Ok(Poll::Ready(outcome)) => return Poll::Ready(outcome),
-                Ok(Poll::Pending) => {}
+            let resting = self.dispatch.engine.clock().resting();
+            let poll = || match resting {
+                None => (call.as_mut().poll(cx), None),
+                Some(resting) => resting.watch(|| call.as_mut().poll(cx)),
+            };
+            match contained(poll) {
+                Ok((Poll::Ready(outcome), _)) => return Poll::Ready(outcome),
+                Ok((Poll::Pending, rest)) => self.rest = rest,
                 Err(panic) => return Poll::Ready(Err(panicked(&self.dispatch, &panic))),
             }
         }

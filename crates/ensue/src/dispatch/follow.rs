@@ -10,8 +10,8 @@ use super::outcome::{Outcomes, cell_bytes};
 use super::overlay::Overlay;
 use crate::effect::{Effects, OutgoingParts, Said};
 use crate::engine::{
-    Append, Death, Delivery, EFFECTS_BYTES_MAX, EFFECTS_MAX, EFFECTS_NAMES_BYTES_MAX,
-    EFFECTS_STATE_BYTES_MAX, StateWrite,
+    Append, Delivery, EFFECTS_BYTES_MAX, EFFECTS_MAX, EFFECTS_NAMES_BYTES_MAX,
+    EFFECTS_STATE_BYTES_MAX, Run, StateWrite,
 };
 use crate::error::Error;
 use crate::event::{Envelope, InvalidEvent};
@@ -47,7 +47,7 @@ impl Follow {
         if effects.is_empty() && effects.failure.is_none() {
             return Ok(());
         }
-        let added = self.add_all(&delivery.envelope, handler, effects, outcomes);
+        let added = self.add_all(delivery, handler, effects, outcomes);
         match added {
             Ok(published) => {
                 GroupCounters::add(&self.dispatch.counters.published, published);
@@ -63,14 +63,20 @@ impl Follow {
     /// Adds what follows; gives how many events.
     fn add_all(
         &self,
-        cause: &Envelope,
+        delivery: &Delivery,
         handler: &str,
-        effects: Effects,
+        mut effects: Effects,
         outcomes: &mut Outcomes,
     ) -> Result<usize, Failure> {
+        let (cause, run) = (&delivery.envelope, delivery.run);
         // A layer may have put them together by hand.
         if let Some(failure) = effects.failure {
             return Err(failure);
+        }
+        if run.holds_back {
+            // Handled again after a reset: only its state counts.
+            GroupCounters::add(&self.dispatch.counters.held_back, effects.said.len());
+            effects.said.clear();
         }
         let refused = |error| refused(handler, error);
         let count = effects.said.len();
@@ -84,7 +90,8 @@ impl Follow {
                     outcomes.cancel(name);
                 }
                 Said::Publish(outgoing) => {
-                    let append = self.publish(cause, handler, outgoing.into_parts(), index)?;
+                    let append =
+                        self.publish((cause, run), handler, outgoing.into_parts(), index)?;
                     index += 1;
                     if let Some(append) = append {
                         published += 1;
@@ -112,7 +119,7 @@ impl Follow {
     /// An event that follows; `None` for a reply that nobody waits for.
     fn publish(
         &self,
-        cause: &Envelope,
+        (cause, run): (&Envelope, Run),
         handler: &str,
         mut parts: OutgoingParts,
         index: usize,
@@ -131,28 +138,44 @@ impl Follow {
                 .builder
                 .map(|reply| reply.topic(topic).key(cause.id()));
         }
-        let append = self.append(cause, parts, index);
+        let append = self.append(cause, run, parts, index);
         append
             .map(Some)
             .map_err(|error| refused(handler, error.into()))
     }
 
-    /// Adds the reply that tells a requester that its request failed.
-    pub(super) fn tell_requester(&self, death: &Death, outcomes: &mut Outcomes) {
-        let Some(reply) = request::failure_reply(&death.envelope, &death.reason) else {
-            return;
+    /// Adds the reply that tells a requester that its request failed; whether the event is a
+    /// request whose requester will know, or has known since an earlier run.
+    pub(super) fn tell_requester(
+        &self,
+        request: &Envelope,
+        reason: &str,
+        run: Run,
+        outcomes: &mut Outcomes,
+    ) -> bool {
+        let Some(reply) = request::failure_reply(request, reason) else {
+            return false;
         };
-        match self.append(&death.envelope, OutgoingParts::reply(reply), usize::MAX) {
-            Ok(append) => outcomes.append(append),
-            Err(error) => tracing::warn!(%error, "cannot tell the requester"),
+        if run.holds_back {
+            return true;
         }
+        match self.append(request, run, OutgoingParts::reply(reply), usize::MAX) {
+            Ok(append) => outcomes.append(append),
+            Err(error) => {
+                tracing::warn!(%error, "cannot tell the requester");
+                return false;
+            }
+        }
+        true
     }
 
-    /// Completes an effect: its id derives from its cause, so that a redelivered cause has the same
-    /// effects and dedup drops them.
+    /// Completes an effect: its id derives from its cause and the run, so that a redelivered cause
+    /// has the same effects and dedup drops them, and one that is handled again after a reset has
+    /// not.
     fn append(
         &self,
         cause: &Envelope,
+        run: Run,
         mut parts: OutgoingParts,
         index: usize,
     ) -> Result<Append, InvalidEvent> {
@@ -161,7 +184,7 @@ impl Follow {
             if builder.has_id() {
                 return builder;
             }
-            builder.id(cause.effect_id(group, index))
+            builder.id(cause.effect_id(group, run.number, index))
         });
         let clock = self.dispatch.engine.clock();
         complete(parts, &self.source, clock, Some(&Cause::of(cause)))

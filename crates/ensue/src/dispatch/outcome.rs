@@ -5,7 +5,7 @@
 //! be cut between any two events.
 
 use super::overlay::CellVersion;
-use crate::engine::{Append, Commit, Death, Delivery, Effect, Position, Retry, StateWrite};
+use crate::engine::{Append, Commit, Death, Delivery, Effect, Position, Retry, Run, StateWrite};
 use crate::event::{Envelope, EventId};
 
 /// A commit takes no further pieces beyond so many effects.
@@ -359,6 +359,7 @@ impl Outcomes {
             position,
             attempt,
             generation: 0,
+            run: Run::default(),
         };
         let mut back = self.commit.parked;
         for retry in self.commit.retries {
@@ -408,6 +409,7 @@ mod tests {
                 position,
                 attempt: 1,
                 generation: 0,
+                run: Run::default(),
             };
             match at % 3 {
                 0 => {

@@ -17,7 +17,7 @@ use super::uncommitted::Uncommitted;
 use super::worker::{ToWorker, Worker};
 use super::{Dispatch, Order};
 use crate::contained::message_of;
-use crate::engine::{Committed, Delivery, Member, Position, Query};
+use crate::engine::{Committed, Delivery, Member, Position, Query, Run};
 use crate::error::{Error, Outlook, Result};
 use crate::metrics::GroupCounters;
 
@@ -401,6 +401,8 @@ async fn read(dispatch: &Dispatch, position: Position, attempt: u32) -> Result<D
                         position,
                         attempt,
                         generation: 0,
+                        // Nothing follows from it any more but its dead letter.
+                        run: Run::default(),
                     });
                 }
                 None => Error::ServiceStopped {

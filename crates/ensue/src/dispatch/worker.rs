@@ -22,7 +22,7 @@ use super::overlay::Overlay;
 use super::routes::Route;
 use super::uncommitted::Uncommitted;
 use crate::effect::Effects;
-use crate::engine::{Death, DeathCause, Delivery};
+use crate::engine::{Death, DeathCause, Delivery, Position, Retry, Run};
 use crate::event::Envelope;
 use crate::metrics::GroupCounters;
 use crate::request;
@@ -210,16 +210,16 @@ impl Worker {
             self.settle(&delivery);
             return;
         };
-        if let Some(death) = retry::crashed(&delivery, route.handler.options()) {
-            self.die(death);
-            return;
-        }
         if request::is_expired(&delivery.envelope, self.dispatch.engine.clock()) {
             tracing::debug!(
                 id = delivery.envelope.id(),
                 "nobody waits for this request any more"
             );
             self.settle(&delivery);
+            return;
+        }
+        if let Some(death) = retry::crashed(&delivery, route.handler.options()) {
+            self.die(death, delivery.run);
             return;
         }
         let context = Context::new(delivery, self.surroundings.clone());
@@ -390,8 +390,11 @@ impl Worker {
         let now = self.dispatch.engine.clock().now();
         let random = self.random.f64();
         match retry::judge(delivery.clone(), failure, handler.options(), now, random) {
-            Verdict::Dead(death) => self.die(death),
+            Verdict::Dead(death) => self.die(death, delivery.run),
             Verdict::Retry(retry) => {
+                if self.is_too_late(&retry, delivery.run) {
+                    return;
+                }
                 tracing::debug!(
                     group = %self.dispatch.group, handler = handler.name(), id = context.id(),
                     attempt = retry.attempt, due = %retry.due, reason = retry.reason, "will retry"
@@ -402,6 +405,20 @@ impl Worker {
                 self.outcomes.retry(subject, retry, key);
             }
         }
+    }
+
+    /// Whether a request would be tried again after its deadline only: then it is answered now.
+    fn is_too_late(&mut self, retry: &Retry, run: Run) -> bool {
+        let deadline = request::deadline(&retry.envelope);
+        if deadline.is_none_or(|deadline| deadline >= retry.due) {
+            return false;
+        }
+        let reason = format!(
+            "{}; the next attempt would come after the request's deadline",
+            retry.reason
+        );
+        let subject = self.subject(&retry.envelope, retry.attempt);
+        self.turn_down(&retry.envelope, retry.position, subject, &reason, run)
     }
 
     fn subject(&self, envelope: &Envelope, attempt: u32) -> Subject {
@@ -423,23 +440,58 @@ impl Worker {
         self.outcomes.park(subject, delivery);
     }
 
-    fn die(&mut self, death: Death) {
+    fn die(&mut self, mut death: Death, run: Run) {
+        if request::reply_topic(&death.envelope).is_some() {
+            let subject = self.subject(&death.envelope, death.attempts);
+            if death.cause == DeathCause::Rejected
+                && self.turn_down(&death.envelope, death.position, subject, &death.reason, run)
+            {
+                return;
+            }
+            // Its requester is told, and nobody waits for it any more: it holds up no later event
+            // of its key. It is kept for people to see.
+            death.on_dead = OnDead::Skip;
+        }
         let key = match death.on_dead {
             OnDead::Park => Some(self.block(&death.envelope)),
             OnDead::Skip => None,
         };
-        self.bury(death, key);
+        self.bury(death, key, run);
+    }
+
+    /// Answers a request with a refusal, which settles it; whether its requester can be told.
+    fn turn_down(
+        &mut self,
+        request: &Envelope,
+        position: Position,
+        subject: Subject,
+        reason: &str,
+        run: Run,
+    ) -> bool {
+        let outcomes = &mut self.outcomes;
+        if !self.follow.tell_requester(request, reason, run, outcomes) {
+            return false;
+        }
+        tracing::debug!(
+            group = %self.dispatch.group, event = request.kind(), id = request.id(), reason,
+            "refused a request"
+        );
+        GroupCounters::add(&self.dispatch.counters.turned_down, 1);
+        self.outcomes.settle(subject, position);
+        true
     }
 
     /// Makes a dead letter; with `key`, the key waits until it is durable.
-    fn bury(&mut self, death: Death, key: Option<Envelope>) {
+    fn bury(&mut self, death: Death, key: Option<Envelope>, run: Run) {
         tracing::warn!(
             group = %self.dispatch.group, event = death.envelope.kind(), id = death.envelope.id(),
             key = death.envelope.key(), attempts = death.attempts, cause = ?death.cause,
             reason = death.reason, "dead letter"
         );
         GroupCounters::add(&self.dispatch.counters.dead, 1);
-        self.follow.tell_requester(&death, &mut self.outcomes);
+        let outcomes = &mut self.outcomes;
+        self.follow
+            .tell_requester(&death.envelope, &death.reason, run, outcomes);
         let subject = self.subject(&death.envelope, death.attempts);
         self.outcomes.die(subject, death, key);
     }
@@ -473,6 +525,7 @@ impl Worker {
             envelope,
             position,
             attempt,
+            run,
             ..
         } = delivery;
         let key = envelope.detached();
@@ -484,7 +537,7 @@ impl Worker {
             reason,
             on_dead,
         };
-        self.bury(death, Some(key));
+        self.bury(death, Some(key), run);
         self.outcomes.condemn(lane);
         self.report();
     }

@@ -66,6 +66,8 @@ mod record;
 mod refusals;
 #[cfg(feature = "distributed")]
 pub(crate) mod replica;
+mod reset;
+mod runs;
 mod schedule;
 mod settings;
 mod settle;
@@ -101,7 +103,7 @@ use self::submission::Submission;
 use super::table::Url;
 use super::{
     Append, Appended, DeadLetter, DeadLetterFilter, Engine, EngineStatus, Guarantees, Member, Page,
-    Position, Query, Scheduled, SharedEngine, Start, Subscription,
+    Position, Query, Reset, ResetPlan, Scheduled, SharedEngine, Subscription,
 };
 use crate::background;
 use crate::error::{Error, Result};
@@ -417,8 +419,15 @@ impl Engine for Embedded {
         Box::pin(self.shared.discard(group, filter))
     }
 
-    fn reset<'a>(&'a self, group: &'a str, to: Start) -> BoxFuture<'a, Result<()>> {
-        Box::pin(self.shared.reset(group, to))
+    fn reset<'a>(&'a self, group: &'a str, reset: Reset) -> BoxFuture<'a, Result<ResetPlan>> {
+        Box::pin(self.shared.reset(group, reset))
+    }
+
+    fn plan_reset<'a>(&'a self, group: &'a str, reset: Reset) -> BoxFuture<'a, Result<ResetPlan>> {
+        Box::pin(async move {
+            self.shared.check_open()?;
+            self.shared.plan_reset(group, reset).await
+        })
     }
 
     fn delete_group<'a>(&'a self, group: &'a str) -> BoxFuture<'a, Result<()>> {

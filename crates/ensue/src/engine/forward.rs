@@ -91,9 +91,19 @@ macro_rules! forward_engine {
         fn reset<'a>(
             &'a self,
             group: &'a str,
-            to: $crate::engine::Start,
-        ) -> ::futures_util::future::BoxFuture<'a, $crate::error::Result<()>> {
-            self.$inner.reset(group, to)
+            reset: $crate::engine::Reset,
+        ) -> ::futures_util::future::BoxFuture<'a, $crate::error::Result<$crate::engine::ResetPlan>>
+        {
+            self.$inner.reset(group, reset)
+        }
+
+        fn plan_reset<'a>(
+            &'a self,
+            group: &'a str,
+            reset: $crate::engine::Reset,
+        ) -> ::futures_util::future::BoxFuture<'a, $crate::error::Result<$crate::engine::ResetPlan>>
+        {
+            self.$inner.plan_reset(group, reset)
         }
 
         fn delete_group<'a>(

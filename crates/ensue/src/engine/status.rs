@@ -22,6 +22,8 @@ pub struct EngineStatus {
     pub bytes: Option<u64>,
     /// The topics, by name.
     pub topics: Vec<TopicStatus>,
+    /// How many replies to requests the log holds: they stay until retention removes them.
+    pub replies: u64,
     /// The groups, by name.
     pub groups: Vec<GroupStatus>,
     /// How many events wait for their time.
@@ -79,6 +81,8 @@ pub struct GroupStatus {
     /// Why what its members did is not committed at present, and since when, if it is not; they try
     /// again. Only the process whose members they are knows.
     pub refused: Option<String>,
+    /// Up to where events are handled again since the group was reset, their effects held back.
+    pub held_back_until: Option<Position>,
     /// Its members.
     pub members: Vec<MemberStatus>,
 }

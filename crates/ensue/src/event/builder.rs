@@ -188,6 +188,15 @@ impl EnvelopeBuilder {
         self
     }
 
+    /// Without a key, the id is the key.
+    pub(crate) fn key_or_id(mut self) -> Self {
+        if self.key.is_empty() {
+            let id = self.id.get_or_insert_with(new_id);
+            self.key.clone_from(id);
+        }
+        self
+    }
+
     pub(crate) fn has_id(&self) -> bool {
         self.id.is_some()
     }
@@ -215,10 +224,7 @@ impl EnvelopeBuilder {
     /// [`InvalidEvent`] names the first rule that is broken.
     pub fn build(mut self) -> Result<Envelope, InvalidEvent> {
         topic::validate(&self.topic)?;
-        let id = self
-            .id
-            .take()
-            .unwrap_or_else(|| uuid::Uuid::now_v7().to_string());
+        let id = self.id.take().unwrap_or_else(new_id);
         let source = self.source.as_deref().unwrap_or("/");
         let codec = match self.content.codec {
             None => 0,
@@ -328,6 +334,10 @@ impl EnvelopeBuilder {
         )?;
         Ok(bytes)
     }
+}
+
+fn new_id() -> String {
+    uuid::Uuid::now_v7().to_string()
 }
 
 /// What a publisher knows about the events it publishes.

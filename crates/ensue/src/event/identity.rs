@@ -67,13 +67,15 @@ impl Envelope {
         first_half(hash)
     }
 
-    /// The id of what follows from this event in `group`, as its effect number `index`: the same
-    /// whenever the event is handled again.
-    pub(crate) fn effect_id(&self, group: &str, index: usize) -> String {
+    /// The id of what follows from this event in run `run` of `group`, as its effect number
+    /// `index`: the same whenever the event is handled again in that run, and another after a
+    /// reset.
+    pub(crate) fn effect_id(&self, group: &str, run: u64, index: usize) -> String {
         let mut hash = Sha256::new();
         self.hash(&mut hash, 2, self.id().as_bytes());
         // Behind a text of any length, everything has a fixed one.
         hash.update((self.id().len() as u64).to_le_bytes());
+        hash.update(run.to_le_bytes());
         hash.update((index as u64).to_le_bytes());
         hash.update(group);
         uuid::Builder::from_custom_bytes(first_half(hash).to_be_bytes())
@@ -130,14 +132,15 @@ mod tests {
         ];
         for (index, one) in events.iter().enumerate() {
             assert_eq!(one.identity(), one.clone().identity());
-            assert_eq!(one.effect_id("g", 0), one.effect_id("g", 0));
+            assert_eq!(one.effect_id("g", 0, 0), one.effect_id("g", 0, 0));
             assert!(!one.has_effect_id());
-            assert!(event("/s", &one.effect_id("g", 0)).has_effect_id());
-            assert_ne!(one.effect_id("g", 0), one.effect_id("g", 1));
-            assert_ne!(one.effect_id("g", 0), one.effect_id("h", 0));
+            assert!(event("/s", &one.effect_id("g", 0, 0)).has_effect_id());
+            assert_ne!(one.effect_id("g", 0, 0), one.effect_id("g", 0, 1));
+            assert_ne!(one.effect_id("g", 0, 0), one.effect_id("g", 1, 0));
+            assert_ne!(one.effect_id("g", 0, 0), one.effect_id("h", 0, 0));
             for other in events.iter().skip(index + 1) {
                 assert_ne!(one.identity(), other.identity(), "{one:?} {other:?}");
-                assert_ne!(one.effect_id("g", 0), other.effect_id("g", 0));
+                assert_ne!(one.effect_id("g", 0, 0), other.effect_id("g", 0, 0));
             }
         }
     }

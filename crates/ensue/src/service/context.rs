@@ -81,6 +81,13 @@ impl Context {
         self.0.delivery.attempt
     }
 
+    /// Whether the effects that the handler returns are held back, because the group was reset and
+    /// had settled this event before: only its state changes. What a handler does itself
+    /// ([`Context::publisher`], a call to elsewhere) nobody can hold back; this tells when not to.
+    pub fn is_held_back(&self) -> bool {
+        self.0.delivery.run.holds_back
+    }
+
     /// Where the event is in the log.
     pub fn position(&self) -> Position {
         self.0.delivery.position

@@ -8,7 +8,7 @@ use bytes::Bytes;
 
 use crate::dispatch::Routes;
 use crate::effect::{Effects, Said};
-use crate::engine::{Delivery, Position, SharedEngine};
+use crate::engine::{Delivery, Position, Run, SharedEngine};
 use crate::error::{Error, Result};
 use crate::event::{Envelope, Event};
 use crate::service::{Context, Failure, PendingState, Service, Surroundings};
@@ -123,6 +123,7 @@ impl Scenario {
             position,
             attempt: 1,
             generation: 0,
+            run: Run::default(),
         };
         let surroundings = Surroundings {
             group: self.group.clone(),

@@ -1,23 +1,33 @@
 //! A whole app on the memory engine, with a clock that the test owns.
 
-use std::time::Duration;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use ensue_log::storage;
+use futures_util::FutureExt;
 
 use super::chaos::{Chaos, Fault};
 use crate::app::{App, Running};
 use crate::effect::Outgoing;
 use crate::engine::embedded::{Embedded, Settings};
 use crate::engine::{
-    Appended, DeadLetter, DeadLetterFilter, EngineStatus, GroupStatus, Query, SharedEngine,
+    Appended, DeadLetter, DeadLetterFilter, EngineStatus, GroupStatus, Position, Query,
+    SharedEngine,
 };
 use crate::error::{Error, Result};
 use crate::event::{Envelope, Event};
 use crate::publisher::Publisher;
-use crate::time::{Clock, Timestamp, VirtualClock};
+use crate::time::{Clock, Resting, Timestamp, VirtualClock};
 
-/// How long a cascade may take, in real time, before it counts as one that never settles.
-const SETTLE_MAX: Duration = Duration::from_secs(20);
+/// How long nothing may change, in real time, before a cascade counts as one that never settles.
+const UNCHANGED_MAX: Duration = Duration::from_secs(20);
+/// How many records a cascade may append before it counts as one that never settles.
+const CASCADE_RECORDS_MAX: u64 = 1_000_000;
+/// How long a handler may seem to stand still, in real time, before it counts as one that waits for
+/// something that is not the clock, and that may never come.
+const STILL: Duration = Duration::from_millis(20);
+/// What neither a record nor the clock announces is looked for this often.
+const LOOK_WAIT: Duration = Duration::from_millis(1);
 /// How many further attempts and timers a cascade may wait for.
 const WAKES_MAX: u32 = 100_000;
 
@@ -54,7 +64,14 @@ pub struct TestApp {
     storage: storage::Memory,
     clock: VirtualClock,
     chaos: Chaos,
+    running: Mutex<Life>,
+}
+
+/// The app, and why it cannot go on if it cannot.
+#[derive(Default)]
+struct Life {
     running: Option<Running>,
+    failed: Option<String>,
 }
 
 impl TestApp {
@@ -79,7 +96,7 @@ impl TestApp {
         let clock = VirtualClock::new(Timestamp::from_micros(1_750_000_000_000_000));
         let build: Build = Box::new(build);
         let chaos = open(&storage, &clock, fault).await?;
-        let running = Some(run(&build, &chaos).await?);
+        let running = Mutex::new(Life::of(run(&build, &chaos).await?));
         Ok(Self {
             build,
             storage,
@@ -122,34 +139,31 @@ impl TestApp {
     /// are.
     ///
     /// # Errors
-    /// [`Error::Stopped`] when the app died or does not settle within 20 s of real time; it
-    /// says which group is still at work.
+    /// [`Error::Stopped`] as soon as the app has died or failed, when all that is left are handlers
+    /// that sleep, when nothing changes for 20 s of real time, and when the cascade has appended a
+    /// million records; it says which group is still at work.
     pub async fn settle(&self) -> Result<()> {
-        let begun = std::time::Instant::now();
+        let mut patience = Patience::default();
         let mut wakes = 0;
         loop {
-            if self.chaos.is_dead() {
-                return Err(Error::Stopped("the process died while it settled".into()));
-            }
-            let status = self.chaos_status().await?;
-            let Some(busy) = status.groups.iter().find(|group| !group.is_idle()) else {
+            let (status, is_resting) = self.look().await?;
+            let is_over = patience.is_over(&status);
+            let groups = &status.groups;
+            let Some(busy) = groups.iter().find(|group| !group.is_idle()) else {
                 return Ok(());
             };
-            let waits = status
-                .groups
+            let now = self.clock.now();
+            let next = groups.iter().filter_map(|group| group.next_due).min();
+            let waits = groups
                 .iter()
                 .all(|group| group.lag == 0 && group.in_flight == 0);
-            let next = status
-                .groups
-                .iter()
-                .filter_map(|group| group.next_due)
-                .min();
             match next {
-                Some(due) if waits && due > self.clock.now() && wakes < WAKES_MAX => {
+                Some(due) if waits && due > now && wakes < WAKES_MAX => {
                     wakes += 1;
                     self.clock.advance_to(due);
+                    continue;
                 }
-                _ if begun.elapsed() > SETTLE_MAX || wakes >= WAKES_MAX => {
+                _ if is_resting || is_over || wakes >= WAKES_MAX => {
                     return Err(Error::Stopped(format!(
                         "the cascade did not settle: group `{}` has a lag of {}, {} in flight, {} \
                          waiting for another attempt; a handler that sleeps needs \
@@ -157,7 +171,7 @@ impl TestApp {
                         busy.name, busy.lag, busy.in_flight, busy.retrying
                     )));
                 }
-                _ => tokio::time::sleep(Duration::from_micros(200)).await,
+                _ => self.something(&status).await,
             }
         }
     }
@@ -166,12 +180,12 @@ impl TestApp {
     /// attempts, timeouts, schedules, handlers that sleep.
     ///
     /// # Errors
-    /// As for [`TestApp::settle`].
+    /// [`Error::Stopped`] as soon as the app has died or failed, and when it does not come to rest:
+    /// as for [`TestApp::settle`].
     pub async fn advance(&self, duration: Duration) -> Result<()> {
         let until = self.clock.now().plus(duration);
-        self.quiet().await?;
+        let mut status = self.quiet().await?;
         loop {
-            let status = self.chaos_status().await?;
             let due = status.groups.iter().filter_map(|group| group.next_due);
             let due = due
                 .chain(status.next_due)
@@ -181,8 +195,7 @@ impl TestApp {
                 Some(due) if due <= until && due > self.clock.now() => self.clock.advance_to(due),
                 _ => self.clock.advance_to(until),
             }
-            self.delivered_schedules().await?;
-            self.quiet().await?;
+            status = self.quiet().await?;
             if self.clock.now() >= until {
                 return Ok(());
             }
@@ -194,11 +207,12 @@ impl TestApp {
     /// # Errors
     /// As for [`App::start`].
     pub async fn crash(&mut self) -> Result<()> {
-        drop(self.running.take());
+        drop(std::mem::take(&mut *self.life()));
         // Whoever still holds the old engine holds a dead process.
         self.storage = self.storage.fork();
         self.chaos = open(&self.storage, &self.clock, Fault::None).await?;
-        self.running = Some(run(&self.build, &self.chaos).await?);
+        let running = run(&self.build, &self.chaos).await?;
+        *self.life() = Life::of(running);
         Ok(())
     }
 
@@ -242,50 +256,126 @@ impl TestApp {
             .await
     }
 
-    async fn chaos_status(&self) -> Result<EngineStatus> {
-        self.engine().status().await
+    fn life(&self) -> MutexGuard<'_, Life> {
+        self.running.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits until nothing moves any more: everything has followed, or what is in flight waits for
-    /// the clock. The latter cannot be seen, only guessed from a while without any change.
-    async fn quiet(&self) -> Result<()> {
-        const STILL: Duration = Duration::from_millis(20);
-        let begun = std::time::Instant::now();
-        let mut last = (String::new(), begun);
-        while begun.elapsed() < SETTLE_MAX {
-            let status = self.chaos_status().await?;
+    /// What is going on, and whether all that is in members' hands waits for the clock: handlers
+    /// that sleep. An app that cannot go on is an error.
+    async fn look(&self) -> Result<(EngineStatus, bool)> {
+        if self.chaos.is_dead() {
+            return Err(Error::Stopped("the process died, as the test asked".into()));
+        }
+        if let Some(failed) = self.life().failed() {
+            return Err(Error::Stopped(format!("the app failed: {failed}")));
+        }
+        let engine = self.engine();
+        // In this order: whoever is woken stops resting before it has noticed, and is no longer
+        // in flight only after that.
+        let is_awake = self.clock.waking() > 0;
+        let resting = engine.clock().resting().map_or(0, Resting::count);
+        let status = engine.status().await?;
+        let now = self.clock.now();
+        let is_due = |due: Option<Timestamp>| due.is_some_and(|due| due <= now);
+        let in_flight: usize = status.groups.iter().map(|group| group.in_flight).sum();
+        let nothing_else = status
+            .groups
+            .iter()
+            .all(|group| group.lag == 0 && (group.retrying == 0 || !is_due(group.next_due)));
+        let is_resting = !is_awake
+            && in_flight > 0
+            && in_flight == resting
+            && nothing_else
+            && !is_due(status.next_due);
+        Ok((status, is_resting))
+    }
+
+    /// Waits until there is something new in the log, or for a moment.
+    async fn something(&self, status: &EngineStatus) {
+        let engine = self.engine();
+        // An engine that has stopped is found dead at the next look.
+        let _ = tokio::time::timeout(LOOK_WAIT, engine.wait(status.end)).await;
+    }
+
+    /// Waits until nothing moves any more before the clock does: everything that is due has
+    /// followed, and handlers that are under way sleep. One that waits for anything else cannot be
+    /// told from one that works: it counts as still after a while without any change.
+    async fn quiet(&self) -> Result<EngineStatus> {
+        let mut patience = Patience::default();
+        loop {
+            let (status, is_resting) = self.look().await?;
+            let is_over = patience.is_over(&status);
             let now = self.clock.now();
+            let is_due = |due: Option<Timestamp>| due.is_some_and(|due| due <= now);
             let is_idle = |group: &GroupStatus| {
-                let is_due = group.next_due.is_some_and(|due| due <= now);
-                group.lag == 0 && group.in_flight == 0 && !is_due
+                group.lag == 0 && group.in_flight == 0 && !is_due(group.next_due)
             };
-            if status.groups.iter().all(is_idle) {
-                return Ok(());
+            let has_fired = !is_due(status.next_due);
+            if is_resting || (has_fired && status.groups.iter().all(is_idle)) {
+                return Ok(status);
             }
-            let seen = format!("{:?}", status.groups);
-            if seen != last.0 {
-                last = (seen, std::time::Instant::now());
-            } else if last.1.elapsed() > STILL && status.groups.iter().all(|group| group.lag == 0) {
-                return Ok(());
+            let is_read = status.groups.iter().all(|group| group.lag == 0);
+            if has_fired && is_read && patience.unchanged() > STILL {
+                return Ok(status);
             }
-            tokio::time::sleep(Duration::from_micros(500)).await;
+            if is_over {
+                return Err(Error::Stopped("the app did not come to rest".into()));
+            }
+            self.something(&status).await;
         }
-        Err(Error::Stopped("the app did not come to rest".into()))
+    }
+}
+
+/// Notices that nothing changes any more, or that changes do not end.
+struct Patience {
+    begun: Option<Position>,
+    seen: String,
+    since: Instant,
+}
+
+impl Default for Patience {
+    fn default() -> Self {
+        Self {
+            begun: None,
+            seen: String::new(),
+            since: Instant::now(),
+        }
+    }
+}
+
+impl Patience {
+    /// Whether there is no point in waiting on.
+    fn is_over(&mut self, status: &EngineStatus) -> bool {
+        let seen = format!("{} {:?}", status.end, status.groups);
+        if seen != self.seen {
+            (self.seen, self.since) = (seen, Instant::now());
+        }
+        let begun = *self.begun.get_or_insert(status.end);
+        self.unchanged() > UNCHANGED_MAX
+            || status.end.get().saturating_sub(begun.get()) > CASCADE_RECORDS_MAX
     }
 
-    /// Waits until the engine has appended what is due by now.
-    async fn delivered_schedules(&self) -> Result<()> {
-        let begun = std::time::Instant::now();
-        while begun.elapsed() < SETTLE_MAX {
-            let next = self.chaos_status().await?.next_due;
-            if next.is_none_or(|due| due > self.clock.now()) {
-                return Ok(());
-            }
-            tokio::time::sleep(Duration::from_micros(200)).await;
+    /// For how long nothing has changed.
+    fn unchanged(&self) -> Duration {
+        self.since.elapsed()
+    }
+}
+
+impl Life {
+    fn of(running: Running) -> Self {
+        Self {
+            running: Some(running),
+            failed: None,
         }
-        Err(Error::Stopped(
-            "scheduled events that are due were not appended".into(),
-        ))
+    }
+
+    /// Why the app cannot go on, as soon as it cannot.
+    fn failed(&mut self) -> Option<&str> {
+        let failed = self.running.as_mut().map(Running::failed);
+        if let Some(error) = failed.and_then(FutureExt::now_or_never) {
+            self.failed = Some(error.to_string());
+        }
+        self.failed.as_deref()
     }
 }
 

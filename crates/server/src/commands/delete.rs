@@ -65,9 +65,12 @@ impl Delete {
 impl Deleted {
     fn plan(&self) -> String {
         format!(
-            "deleting group `{}` forgets its position, its state and {}",
+            "deleting group `{}` forgets its position, its state, {} and {} that wait for an \
+             attempt or are parked; an app that makes it again handles events from its start and \
+             publishes their effects again",
             human::printable(&self.group),
-            human::counted(self.dead, "dead letter")
+            human::counted(self.dead, "dead letter"),
+            human::counted(self.retrying + self.parked, "event")
         )
     }
 }

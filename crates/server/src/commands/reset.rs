@@ -2,9 +2,9 @@
 
 use std::io;
 
-use clap::Args;
-use ensue::engine::{EngineStatus, Query};
-use ensue::{Engine, Error, Position, Start, TopicPattern};
+use clap::{Args, ValueEnum};
+use ensue::engine::{ReplayEffects, ReplayState, ResetPlan};
+use ensue::{Engine, Start};
 use serde::Serialize;
 
 use super::confirm::confirm;
@@ -16,17 +16,32 @@ use crate::target::Target;
 
 /// Move a group: let it handle events again, or skip some
 #[derive(Args, Debug)]
-#[command(after_help = "Examples:
+#[command(
+    after_help = "Effects of events that the group has settled before are held back unless \
+`--effects publish`
+says otherwise: what a handler returned is then published again, with new ids. What a handler does
+itself (calls, writes elsewhere) happens again either way.
+
+Examples:
   ensue reset payments --to earliest --dry-run
   ensue reset payments --to 2026-05-17T09:30:00Z --yes
   ensue reset payments --to 2h --yes    two hours back
-  ensue reset payments --to 4711 --yes  a position")]
+  ensue reset payments --to 4711 --yes  a position
+  ensue reset totals --to earliest --state afresh --yes
+  ensue reset payments --to 2h --effects publish --state keep --yes"
+)]
 pub(crate) struct Reset {
     /// The group
     group: String,
     /// Where to: `earliest`, `latest`, a position or a time
     #[arg(long, value_name = "WHERE")]
     to: StartArg,
+    /// What becomes of the effects of events that it handles again
+    #[arg(long, value_enum, default_value_t = EffectsArg::HoldBack)]
+    effects: EffectsArg,
+    /// What becomes of its state; has to be said when it has some and handles events again
+    #[arg(long, value_enum)]
+    state: Option<StateArg>,
     /// Do not ask
     #[arg(long, conflicts_with = "dry_run")]
     yes: bool,
@@ -35,98 +50,153 @@ pub(crate) struct Reset {
     dry_run: bool,
 }
 
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum EffectsArg {
+    /// Only state and the position move
+    HoldBack,
+    /// Published again, with new ids
+    Publish,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum StateArg {
+    /// It stays: events that are handled again change it a second time
+    Keep,
+    /// It is cleared: it knows only what is handled from then on
+    Afresh,
+}
+
 #[derive(Serialize)]
 struct Moved {
-    group: String,
     dry_run: bool,
-    from: Position,
-    to: Position,
+    #[serde(flatten)]
+    plan: ResetPlan,
 }
 
 impl Reset {
     pub(crate) async fn run(self, target: &Target, out: &Output) -> Result<(), Failure> {
         let reader = target.reader().await?;
-        let status = reader.status().await?;
-        let group = status
-            .group(&self.group)
-            .ok_or_else(|| Error::UnknownGroup(self.group.clone()))?;
-        let to = self.to.resolve(reader.clock().now());
-        let moved = Moved {
-            group: self.group.clone(),
-            dry_run: self.dry_run,
-            from: group.position,
-            to: position_of(&*reader, &status, to).await?,
-        };
+        let wanted = self.wanted(self.to.resolve(reader.clock().now()));
+        let plan = reader.plan_reset(&self.group, wanted).await?;
         reader.close().await?;
-        if !self.dry_run {
-            confirm(&moved.plan(), self.yes)?;
-            let work = async |engine: &dyn Engine| {
-                engine.reset(&self.group, to).await?;
-                Ok(())
-            };
-            target.write("the group was not moved", work).await?;
+        if self.dry_run {
+            return out.report(&Moved {
+                dry_run: true,
+                plan,
+            });
         }
-        out.report(&moved)
+        if plan.state.is_none() {
+            return Err(Failure::new(
+                "undecided_state",
+                format!("{}: nothing happened", undecided(&plan)),
+                "add --state keep or --state afresh; --dry-run shows what would happen",
+            ));
+        }
+        let intention = format!("{}: {}", heading("moving", &plan), lines(&plan).join("; "));
+        confirm(&intention, self.yes)?;
+        // To the place that was shown, whatever was appended meanwhile.
+        let wanted = self.wanted(Start::Position(plan.to));
+        let work = async |engine: &dyn Engine| Ok(engine.reset(&self.group, wanted).await?);
+        let plan = target.write("the group was not moved", work).await?;
+        out.report(&Moved {
+            dry_run: false,
+            plan,
+        })
+    }
+
+    fn wanted(&self, to: Start) -> ensue::engine::Reset {
+        let wanted = ensue::engine::Reset::to(to).effects(match self.effects {
+            EffectsArg::HoldBack => ReplayEffects::HoldBack,
+            EffectsArg::Publish => ReplayEffects::Publish,
+        });
+        match self.state {
+            None => wanted,
+            Some(StateArg::Keep) => wanted.state(ReplayState::Keep),
+            Some(StateArg::Afresh) => wanted.state(ReplayState::Afresh),
+        }
     }
 }
 
-/// The position that `start` means in this log.
-async fn position_of(
-    engine: &dyn Engine,
-    status: &EngineStatus,
-    start: Start,
-) -> Result<Position, Failure> {
-    match start {
-        Start::Earliest => Ok(status.first),
-        Start::Latest => Ok(status.end),
-        Start::Position(position) => Ok(position),
-        Start::Time(since) => {
-            let page = engine
-                .read(Query {
-                    topics: Some(TopicPattern::all()),
-                    since: Some(since),
-                    limit: 1,
-                    ..Query::default()
-                })
-                .await?;
-            let first = page.events.first();
-            Ok(first.map_or(status.end, |event| event.position))
-        }
-    }
+fn heading(what: &str, plan: &ResetPlan) -> String {
+    let group = human::printable(&plan.group);
+    format!(
+        "{what} group `{group}` from position {} to {}",
+        plan.from, plan.to
+    )
 }
 
-impl Moved {
-    fn plan(&self) -> String {
-        let Self {
-            group, from, to, ..
-        } = self;
-        let group = human::printable(group);
-        let consequence = match to.get().checked_sub(from.get()) {
-            Some(0) => "it stays where it is".to_owned(),
-            Some(ahead) => format!(
-                "events of the {} positions between will be skipped",
-                human::count(ahead)
-            ),
-            None => format!(
-                "events of the {} positions between will be handled again",
-                human::count(from.get().saturating_sub(to.get()))
-            ),
-        };
-        format!("moving group `{group}` from position {from} to {to}: {consequence}")
+fn undecided(plan: &ResetPlan) -> String {
+    format!(
+        "the group has {} of state and would handle {} again: whether it is kept or starts afresh \
+         has to be said",
+        human::counted(plan.cells, "cell"),
+        events(plan.again),
+    )
+}
+
+/// What comes of it, one thing a line.
+fn lines(plan: &ResetPlan) -> Vec<String> {
+    let mut lines = Vec::new();
+    if plan.again > 0 {
+        lines.push(format!("{} will be handled again", events(plan.again)));
+        lines.push(match plan.effects {
+            ReplayEffects::HoldBack => "their effects are held back".to_owned(),
+            ReplayEffects::Publish => "their effects are published again, with new ids".to_owned(),
+        });
     }
+    if plan.skipped > 0 {
+        lines.push(format!("{} will be skipped", events(plan.skipped)));
+    }
+    if plan.dropped > 0 {
+        lines.push(format!(
+            "{} that wait for an attempt or are parked will be given up",
+            events(plan.dropped as u64)
+        ));
+    }
+    let letters = |count| human::counted(count, "dead letter");
+    if plan.dead_again > 0 {
+        lines.push(format!(
+            "{} will be handled again, too",
+            letters(plan.dead_again)
+        ));
+    }
+    if plan.dead_kept > 0 {
+        lines.push(format!("{} stay", letters(plan.dead_kept)));
+    }
+    if plan.cells > 0 {
+        let cells = human::counted(plan.cells, "cell");
+        lines.push(match plan.state {
+            None => undecided(plan),
+            Some(ReplayState::Keep) if plan.again > 0 => {
+                format!("{cells} of state stay, and are changed a second time")
+            }
+            Some(ReplayState::Keep) => format!("{cells} of state stay"),
+            Some(ReplayState::Afresh) => format!("{cells} of state are cleared"),
+        });
+    }
+    if plan.scheduled > 0 {
+        let scheduled = human::counted(plan.scheduled, "scheduled event");
+        lines.push(format!("{scheduled} of the log stay scheduled"));
+    }
+    if plan.from == plan.to {
+        lines.push("it stays where it is".to_owned());
+    }
+    lines
+}
+
+fn events(count: u64) -> String {
+    human::counted(usize::try_from(count).unwrap_or(usize::MAX), "event")
 }
 
 impl Report for Moved {
     fn print(&self, page: &mut Page<'_>) -> io::Result<()> {
-        let Self {
-            group, from, to, ..
-        } = self;
         match self.dry_run {
-            true => page.line(format_args!("dry run: {}", self.plan())),
-            false => page.line(format_args!(
-                "moved group `{}` from position {from} to {to}",
-                human::printable(group)
-            )),
+            true => page.line(format_args!("dry run: {}", heading("moving", &self.plan)))?,
+            false => page.line(heading("moved", &self.plan))?,
         }
+        for line in lines(&self.plan) {
+            page.line(format_args!("  {line}"))?;
+        }
+        Ok(())
     }
 }

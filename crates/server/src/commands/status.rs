@@ -95,7 +95,14 @@ impl Glance {
             ("durability", durability(&status.durability)),
             (
                 "holds",
-                format!("{} events in {topics}", human::count(totals.events)),
+                match status.replies {
+                    0 => format!("{} events in {topics}", human::count(totals.events)),
+                    replies => format!(
+                        "{} events in {topics}, and {} replies to requests",
+                        human::count(totals.events),
+                        human::count(replies)
+                    ),
+                },
             ),
             (
                 "positions",

@@ -5,7 +5,7 @@ mod lines;
 
 use clap::Args;
 use ensue::engine::Query;
-use ensue::{Engine, Position, Start, Timestamp, TopicPattern};
+use ensue::{Engine, Error, Position, Start, Timestamp, TopicPattern};
 
 use self::lines::Lines;
 use crate::args::StartArg;
@@ -69,7 +69,17 @@ impl Tail {
         let mut shown = 0;
         while left > 0 {
             query.limit = PAGE_EVENTS.min(left);
-            let page = reader.read(query.clone()).await?;
+            let page = match reader.read(query.clone()).await {
+                // Retention was faster than this command; a position that was asked for is told.
+                Err(Error::Trimmed { first, .. }) if self.from.is_none() || shown > 0 => {
+                    out.note(format_args!(
+                        "retention removed events before position {first} that were not shown yet"
+                    ));
+                    query.from = first;
+                    continue;
+                }
+                page => page?,
+            };
             out.write(|to| lines.print(to, &page.events))?;
             shown += page.events.len();
             left = left.saturating_sub(page.events.len());

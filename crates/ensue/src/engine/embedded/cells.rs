@@ -100,6 +100,11 @@ impl Cells {
         })
     }
 
+    /// How many they are.
+    pub(super) fn len(&self) -> usize {
+        self.pieces.iter().map(|piece| piece.len()).sum()
+    }
+
     /// What they take, for `state_bytes_max`.
     pub(super) fn bytes(&self) -> usize {
         self.bytes

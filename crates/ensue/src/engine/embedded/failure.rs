@@ -50,9 +50,17 @@ pub(super) fn of_submit(error: log::SubmitError) -> Error {
 
 fn of_conflict(conflict: log::Conflict) -> Error {
     let position = |at: log::Position| Position::new(at.get());
+    let key = String::from_utf8_lossy(&conflict.key).into_owned();
+    if let Some(first) = conflict.removed {
+        return Error::VersionRemoved {
+            topic: conflict.topic,
+            key,
+            first: position(first),
+        };
+    }
     Error::Conflict {
         topic: conflict.topic,
-        key: String::from_utf8_lossy(&conflict.key).into_owned(),
+        key,
         expected: match conflict.expected {
             log::Expect::Absent => None,
             log::Expect::At(at) => Some(position(at)),

@@ -9,8 +9,10 @@ use super::cells::Cells;
 use super::cluster::Cluster;
 use super::lanes::Lanes;
 use super::ranges::Ranges;
-use super::record::{Begin, Begun, Change, Committed, Joined, Restored};
+use super::record::{Begin, Begun, Change, Committed, Joined, Reset, Restored};
+use super::runs::Runs;
 use super::shares::Shares;
+use crate::engine::ReplayState;
 use crate::topic::TopicPattern;
 
 /// How many sessions that ended without a word are remembered: enough to see a crash loop.
@@ -24,7 +26,6 @@ pub(super) struct Group {
     /// The low-water mark: everything before it is settled or put aside.
     pub(super) low: u64,
     /// What is settled or put aside after it.
-    #[serde(with = "stored_ranges")]
     pub(super) settled: Ranges,
     pub(super) lanes: Lanes,
     pub(super) cells: Cells,
@@ -39,6 +40,9 @@ pub(super) struct Group {
     /// Which process has which slots, where several share the log.
     #[serde(default)]
     pub(super) shares: Shares,
+    /// How often it was reset, and what it had done before.
+    #[serde(default)]
+    pub(super) runs: Runs,
 }
 
 /// A member that joined and did not leave (yet).
@@ -62,16 +66,17 @@ pub(super) struct Attempt {
 }
 
 impl Group {
-    /// A group that was just created.
-    pub(super) fn new(start: u64) -> Self {
+    /// A group that the record at `position` creates.
+    pub(super) fn new(start: u64, position: u64) -> Self {
         Self {
             low: start,
+            runs: Runs::first(position),
             ..Self::default()
         }
     }
 
-    /// Applies a control record of this group, other than its deletion.
-    pub(super) fn apply(&mut self, change: &Change, cluster: &Cluster) {
+    /// Applies the control record of this group at `position`, other than its deletion.
+    pub(super) fn apply(&mut self, position: u64, change: &Change, cluster: &Cluster) {
         match change {
             Change::Joined(joined) => self.join(joined, cluster),
             Change::Left(left) => self
@@ -102,13 +107,7 @@ impl Group {
                     .iter()
                     .for_each(|position| self.lanes.discard(*position));
             }
-            Change::Reset(reset) => {
-                self.low = reset.to;
-                self.settled.clear();
-                self.lanes.reset();
-                self.begun.clear();
-                self.sessions.clear();
-            }
+            Change::Reset(reset) => self.reset(position, reset),
             Change::Released(it) => self.shares.release(it.boot, it.turn, &it.slots),
             Change::Deleted(_)
             | Change::Scheduled(_)
@@ -121,6 +120,31 @@ impl Group {
             | Change::Restored(_)
             | Change::Migrated(_) => {}
         }
+    }
+
+    /// Moves it. Going back, what was put aside before the new place stays as it is: it will not
+    /// be read again. Going forward, what waits there is given up with the rest.
+    fn reset(&mut self, position: u64, reset: &Reset) {
+        let is_back = reset.to <= self.low;
+        self.runs.begin(position, &self.done(), reset.effects);
+        self.low = reset.to;
+        self.settled.clear();
+        self.lanes.reset(reset.to, is_back);
+        self.begun.retain(|at, _| is_back && *at < reset.to);
+        self.sessions.clear();
+        if reset.state == ReplayState::Afresh {
+            self.cells = Cells::default();
+        }
+    }
+
+    /// What it has settled and not put aside.
+    pub(super) fn done(&self) -> Ranges {
+        let mut done = self.settled.clone();
+        done.insert(0, self.low);
+        for (position, _) in self.lanes.items() {
+            done.remove(position);
+        }
+        done
     }
 
     /// Takes what a migration brings of it.
@@ -198,6 +222,9 @@ impl Group {
         for cell in &committed.cells {
             self.cells.write(cell);
         }
+        let (lanes, low) = (&self.lanes, self.low);
+        self.runs
+            .passed(|| lanes.first().map_or(low, |first| first.min(low)));
         self.generation += (committed.retries.len() + committed.dead.len()) as u64;
         let session = self
             .sessions
@@ -222,6 +249,12 @@ impl Group {
         if !self.settled.is_empty() {
             self.low = self.settled.absorb(self.low);
         }
+    }
+
+    /// Whether its position lies beyond what the log holds, so that nothing would ever reach it:
+    /// the log is an older copy than the group, or was cut.
+    pub(super) fn is_beyond(&self, end: u64) -> bool {
+        self.low > end
     }
 
     /// Whether the event at `position` need not be read again.
@@ -285,22 +318,4 @@ pub(super) struct Caution {
     /// With what was put aside. A kill in the middle of a retry is common, two in a row that leave
     /// the same one behind are not.
     pub(super) retries: bool,
-}
-
-mod stored_ranges {
-    use serde::{Deserialize, Deserializer, Serialize, Serializer};
-
-    use super::super::ranges::{Ranges, Settled};
-
-    pub(super) fn serialize<S: Serializer>(ranges: &Ranges, to: S) -> Result<S::Ok, S::Error> {
-        Settled(ranges.iter().collect()).serialize(to)
-    }
-
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Ranges, D::Error> {
-        let mut ranges = Ranges::default();
-        for (start, end) in Settled::deserialize(from)?.0 {
-            ranges.insert(start, end);
-        }
-        Ok(ranges)
-    }
 }

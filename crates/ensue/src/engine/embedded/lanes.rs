@@ -199,6 +199,13 @@ impl Lanes {
         due.min()
     }
 
+    /// What waits for an attempt or behind one, by position.
+    pub(super) fn waiting(&self) -> impl Iterator<Item = u64> {
+        let is_waiting = |item: &Item| !matches!(item.state, State::Dead(_));
+        let waiting = self.items().filter(move |(_, item)| is_waiting(item));
+        waiting.map(|(position, _)| position)
+    }
+
     /// The dead letters, the oldest first.
     pub(super) fn dead_letters(&self) -> impl Iterator<Item = (u64, &Item, &Dead)> {
         self.items
@@ -350,13 +357,18 @@ impl Lanes {
         Some(item)
     }
 
-    /// Drops what a moved group will read again; its dead letters stay and block nothing.
-    pub(super) fn reset(&mut self) {
-        for (position, mut item) in std::mem::take(self).items {
-            if let State::Dead(dead) = &mut item.state {
-                dead.blocks = false;
-                self.put(position, item);
+    /// Drops what a group that is moved to `to` will read again. Of what lies before, all stays
+    /// when the group goes back; when it goes forward, dead letters do, and block nothing.
+    pub(super) fn reset(&mut self, to: u64, is_back: bool) {
+        let mut kept = std::mem::take(self).items;
+        kept.split_off(&to);
+        for (position, mut item) in kept {
+            match &mut item.state {
+                State::Dead(dead) => dead.blocks &= is_back,
+                State::Parked | State::Retrying { .. } if is_back => {}
+                State::Parked | State::Retrying { .. } => continue,
             }
+            self.put(position, item);
         }
     }
 

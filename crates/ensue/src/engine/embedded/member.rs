@@ -53,7 +53,7 @@ impl EmbeddedMember {
         check(&wanted)?;
         shared.check_open()?;
         let _turn = shared.turn.lock().await;
-        let start = shared.resolve(wanted.start).await?;
+        let start = shared.start_of(&wanted.group, wanted.start).await?;
         let (group, notify) = (wanted.group, Arc::new(Notify::new()));
         let filter = Arc::new(Filter::new(wanted.topics.clone(), wanted.types.clone()));
         let member = loop {

@@ -1,19 +1,18 @@
-//! What operators do: dead letters, moving and deleting groups, schedules.
+//! What operators do: dead letters, deleting groups, schedules.
 
 use std::sync::Arc;
 
 use ensue_log as log;
 
 use super::core::{Core, Terms};
-use super::failure;
-use super::fetch::{self, blocking};
-use super::group::Group;
+use super::fetch;
+use super::group::{Group, Session};
 use super::lanes::{Dead, Item};
-use super::record::{Cancelled, Change, Deleted, Discarded, Firing, Redriven, Reset};
+use super::record::{Cancelled, Change, Deleted, Discarded, Firing, Redriven};
 use super::schedule::Due;
 use super::shared::Shared;
 use super::state::State;
-use crate::engine::{DeadLetter, DeadLetterFilter, Position, READ_EVENTS_MAX, Scheduled, Start};
+use crate::engine::{DeadLetter, DeadLetterFilter, Position, READ_EVENTS_MAX, Scheduled};
 use crate::error::{Error, Result};
 use crate::event::EventId;
 use crate::time::Timestamp;
@@ -28,11 +27,6 @@ pub(super) struct Found {
 }
 
 impl Shared {
-    /// The position that `start` means now.
-    pub(super) async fn resolve(&self, start: Start) -> Result<u64> {
-        resolve(&self.view, start).await
-    }
-
     pub(super) async fn redrive(
         self: &Arc<Self>,
         name: &str,
@@ -98,32 +92,20 @@ impl Shared {
         Ok(found.map(|found| found.position).collect())
     }
 
-    pub(super) async fn reset(self: &Arc<Self>, name: &str, to: Start) -> Result<()> {
-        self.check_open()?;
-        let _turn = self.turn.lock().await;
-        existing(&self.core().state, name)?;
-        let (to, at) = (self.resolve(to).await?, self.settings.clock.now());
-        // Nothing that is committed from here on may undo the move.
-        self.core().fence(name);
-        self.record(vec![Change::Reset(Reset {
-            group: name.to_owned(),
-            to,
-            at,
-        })])
-        .await?;
-        tracing::info!(group = name, to, "moved a group");
-        Ok(())
-    }
-
     pub(super) async fn delete_group(self: &Arc<Self>, name: &str) -> Result<()> {
         self.check_open()?;
         let _turn = self.turn.lock().await;
         {
             let core = self.core();
-            existing(&core.state, name)?;
-            if core.lives.contains_key(name) {
+            let (group, cluster) = (existing(&core.state, name)?, &core.state.cluster);
+            // In other processes too: they would make it again at once, from its start.
+            let mut sessions = group.sessions.iter();
+            let is_joined = |session: &Session| cluster.is_alive(session.boot);
+            let is_elsewhere = cluster.is_shared() && sessions.any(is_joined);
+            if core.lives.contains_key(name) || is_elsewhere {
                 return Err(Error::Configuration(format!(
-                    "the group `{name}` has members; stop them before it is deleted"
+                    "the group `{name}` has members; stop them before it is deleted (those of a \
+                     process that was killed count until its lease ends)"
                 )));
             }
         }
@@ -175,20 +157,7 @@ impl Shared {
     }
 }
 
-pub(super) async fn resolve(view: &log::View, start: Start) -> Result<u64> {
-    match start {
-        Start::Earliest => Ok(view.first().get()),
-        Start::Latest => Ok(view.durable().get()),
-        Start::Position(position) => Ok(position.get().max(view.first().get())),
-        Start::Time(at) => {
-            let view = view.clone();
-            let find = move || view.position_at(at.as_micros()).map_err(failure::of_log);
-            Ok(blocking(find).await?.get())
-        }
-    }
-}
-
-fn existing<'a>(state: &'a State, name: &str) -> Result<&'a Group> {
+pub(super) fn existing<'a>(state: &'a State, name: &str) -> Result<&'a Group> {
     state
         .groups
         .get(name)

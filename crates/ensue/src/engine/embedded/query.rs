@@ -6,7 +6,7 @@ use ensue_log as log;
 
 use super::failure;
 use super::fetch::blocking;
-use super::record;
+use super::{record, reset};
 use crate::engine::{Page, Position, Query, READ_EVENTS_MAX, Recorded};
 use crate::error::Result;
 use crate::time::Timestamp;
@@ -17,7 +17,13 @@ const READ_BYTES_MAX: usize = 16 * 1024 * 1024;
 
 /// The events that `query` asks for, as far as one page goes.
 pub(super) async fn read(view: &log::View, query: Query) -> Result<Page> {
-    let from = query.from.get().max(view.first().get());
+    let from = match query.from {
+        Position::ZERO => view.first().get(),
+        from => {
+            reset::check(view, from)?;
+            from.get()
+        }
+    };
     let end = view.durable().get();
     if from >= end || query.until.is_some_and(|until| until.get() <= from) {
         return Ok(Page {

@@ -47,6 +47,26 @@ impl Ranges {
         low
     }
 
+    /// Takes one position out.
+    pub(super) fn remove(&mut self, position: u64) {
+        let at_or_before = self.0.range(..=position).next_back();
+        let Some((&start, &end)) = at_or_before.filter(|(_, end)| position < **end) else {
+            return;
+        };
+        self.0.remove(&start);
+        if start < position {
+            self.0.insert(start, position);
+        }
+        if position + 1 < end {
+            self.0.insert(position + 1, end);
+        }
+    }
+
+    /// After the last position.
+    pub(super) fn end(&self) -> Option<u64> {
+        self.0.last_key_value().map(|(_, end)| *end)
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
@@ -57,6 +77,22 @@ impl Ranges {
 
     pub(super) fn iter(&self) -> impl Iterator<Item = (u64, u64)> {
         self.0.iter().map(|(start, end)| (*start, *end))
+    }
+}
+
+impl Serialize for Ranges {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        Settled(self.iter().collect()).serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Ranges {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let mut ranges = Self::default();
+        for (start, end) in Settled::deserialize(deserializer)?.0 {
+            ranges.insert(start, end);
+        }
+        Ok(ranges)
     }
 }
 
@@ -132,13 +168,21 @@ mod tests {
 
     proptest! {
         #[test]
-        fn ranges_are_a_set(pieces in proptest::collection::vec((0_u64..64, 0_u64..8), 0..32)) {
+        fn ranges_are_a_set(
+            pieces in proptest::collection::vec((0_u64..64, 0_u64..8), 0..32),
+            removed in proptest::collection::vec(0_u64..64, 0..8),
+        ) {
             let mut ranges = Ranges::default();
             let mut set = BTreeSet::new();
             for (start, length) in pieces {
                 ranges.insert(start, start + length);
                 set.extend(start..start + length);
             }
+            for position in removed {
+                ranges.remove(position);
+                set.remove(&position);
+            }
+            prop_assert_eq!(ranges.end(), set.last().map(|last| last + 1));
             for position in 0..80 {
                 prop_assert_eq!(ranges.contains(position), set.contains(&position));
             }

@@ -8,12 +8,13 @@ use ensue_log as log;
 use futures_util::future::BoxFuture;
 
 use super::fetch::blocking;
+use super::reset::Draft;
 use super::settings::Settings;
 use super::state::State;
-use super::{failure, operate, query, status};
+use super::{failure, operate, query, reset, status};
 use crate::engine::{
     Append, Appended, DeadLetter, DeadLetterFilter, Engine, EngineStatus, Guarantees, Member, Page,
-    Position, Query, Scheduled, Start, Subscription,
+    Position, Query, Reset, ResetPlan, Scheduled, Subscription,
 };
 use crate::error::{Error, Result};
 use crate::event::EventId;
@@ -248,8 +249,18 @@ impl Engine for Reader {
         self.refused()
     }
 
-    fn reset<'a>(&'a self, _: &'a str, _: Start) -> BoxFuture<'a, Result<()>> {
+    fn reset<'a>(&'a self, _: &'a str, _: Reset) -> BoxFuture<'a, Result<ResetPlan>> {
         self.refused()
+    }
+
+    fn plan_reset<'a>(&'a self, group: &'a str, wanted: Reset) -> BoxFuture<'a, Result<ResetPlan>> {
+        let (group, now) = (group.to_owned(), self.settings.clock.now());
+        Box::pin(self.look(move |it| {
+            let view = it.follower.view();
+            operate::existing(&it.state, &group)?;
+            let to = reset::resolve(&view, now, wanted.to)?;
+            Draft::of(&it.state, &group, wanted, to)?.count(&view)
+        }))
     }
 
     fn delete_group<'a>(&'a self, _: &'a str) -> BoxFuture<'a, Result<()>> {
@@ -262,6 +273,7 @@ impl Engine for Reader {
         let durability = "unknown".to_owned();
         Box::pin(self.look(move |it| {
             let view = it.follower.view();
+            let (topics, replies) = status::topics(&view)?;
             Ok(EngineStatus {
                 url: url.clone(),
                 trouble: None,
@@ -269,7 +281,8 @@ impl Engine for Reader {
                 first: Position::new(view.first().get()),
                 end: Position::new(view.durable().get()),
                 bytes: None,
-                topics: status::topics(&view)?,
+                topics,
+                replies,
                 groups: status::of_state(&it.state, &view)?,
                 scheduled: it.state.schedules.len(),
                 next_due: it.state.schedules.next_due(),

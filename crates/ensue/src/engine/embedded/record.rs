@@ -15,7 +15,7 @@
 //! | 4 | `_ensue.groups` | group | an attempt began, before its event was delivered |
 //! | 5 | `_ensue.groups` | group | dead letters were redriven |
 //! | 6 | `_ensue.groups` | group | dead letters were discarded |
-//! | 7 | `_ensue.groups` | group | the group was moved |
+//! | 7 | `_ensue.groups` | group | the group was moved, and began another run through the log |
 //! | 8 | `_ensue.groups` | group | the group was deleted |
 //! | 9 | `_ensue.schedules` | its name | an event was scheduled; the body holds it |
 //! | 10 | `_ensue.schedules` | empty | scheduled events were appended |
@@ -38,7 +38,7 @@ use super::binary::Binary;
 use super::cluster::{Seal, Secret, Writer};
 use super::group::Group;
 use super::ranges::Settled;
-use crate::engine::DeathCause;
+use crate::engine::{DeathCause, ReplayEffects, ReplayState};
 use crate::error::{Error, Result};
 use crate::event::{Envelope, EventId};
 use crate::time::Timestamp;
@@ -194,6 +194,8 @@ pub(super) struct Reset {
     pub(super) group: String,
     pub(super) to: u64,
     pub(super) at: Timestamp,
+    pub(super) effects: ReplayEffects,
+    pub(super) state: ReplayState,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -38,7 +38,7 @@ impl State {
         match change {
             Change::Joined(joined) if !self.groups.contains_key(&joined.group) => {
                 self.groups
-                    .insert(joined.group.clone(), Group::new(joined.start));
+                    .insert(joined.group.clone(), Group::new(joined.start, position));
             }
             Change::Deleted(deleted) => {
                 self.groups.remove(&deleted.group);
@@ -74,7 +74,7 @@ impl State {
             _ => {}
         }
         if let Some(group) = change.group().and_then(|name| self.groups.get_mut(name)) {
-            group.apply(change, &self.cluster);
+            group.apply(position, change, &self.cluster);
             let moves = matches!(
                 change,
                 Change::Joined(_) | Change::Left(_) | Change::Reset(_)

@@ -9,12 +9,12 @@ use super::failure;
 use super::filter::Filter;
 use super::group::Group;
 use super::live::Live;
-use super::record;
 use super::shared::Shared;
 use super::state::State;
+use super::{record, reset};
 use crate::engine::{EngineStatus, GroupStatus, MemberStatus, Position, TopicStatus};
 use crate::error::Result;
-use crate::topic;
+use crate::{request, topic};
 
 /// How many events are read for a group's lag, to leave out types that it does not want; what is
 /// beyond that counts whatever its type.
@@ -59,6 +59,7 @@ pub(super) fn of_engine(shared: &Shared) -> Result<EngineStatus> {
             core.state.schedules.next_due(),
         )
     };
+    let (topics, replies) = topics(&shared.view)?;
     Ok(EngineStatus {
         url: shared.settings.url.clone(),
         trouble: trouble(shared, log.poisoned),
@@ -66,7 +67,8 @@ pub(super) fn of_engine(shared: &Shared) -> Result<EngineStatus> {
         first: Position::new(log.first.get()),
         end: Position::new(log.durable.get()),
         bytes: Some(log.disk_bytes),
-        topics: topics(&shared.view)?,
+        topics,
+        replies,
         groups: with_lag(&shared.view, groups)?,
         scheduled,
         next_due,
@@ -125,18 +127,22 @@ pub(super) fn durability(durability: log::Durability) -> &'static str {
     }
 }
 
-/// The users' topics. Blocks.
-pub(super) fn topics(view: &log::View) -> Result<Vec<TopicStatus>> {
+/// The users' topics, and how many replies to requests there are beside them. Blocks.
+pub(super) fn topics(view: &log::View) -> Result<(Vec<TopicStatus>, u64)> {
     let all = view.topics().map_err(failure::of_log)?;
     let events = all.into_iter().filter(|it| it.kind == record::EVENT);
-    let users = events.filter(|it| !topic::is_reserved(&it.name));
+    let (reserved, users): (Vec<_>, Vec<_>) = events.partition(|it| topic::is_reserved(&it.name));
+    let replies = reserved
+        .iter()
+        .filter(|it| it.name.starts_with(request::REPLIES));
+    let replies = replies.map(|it| it.records).sum();
     let status = |it: log::Topic| TopicStatus {
         name: it.name,
         events: it.records,
         first: Position::new(it.first.get()),
         last: Position::new(it.last.get()),
     };
-    Ok(users.map(status).collect())
+    Ok((users.into_iter().map(status).collect(), replies))
 }
 
 /// The groups of a state that nobody works on in this process. Blocks.
@@ -164,6 +170,8 @@ fn count(
         in_flight: seat.held,
     };
     let next_due = group.lanes.next_due();
+    let unreachable = reset::check_reachable(name, group, end).err();
+    let unreachable = unreachable.map(|error| error.to_string());
     let is_out = |position| live.is_some_and(|live| live.out.contains_key(&position));
     // Where several share the log, each knows only what it has read for itself.
     let read = live.filter(|_| !cluster.is_shared());
@@ -188,8 +196,9 @@ fn count(
         parked: group.lanes.parked(),
         dead: group.lanes.dead(),
         next_due,
-        paused: live.and_then(|live| live.paused.clone()),
+        paused: unreachable.or_else(|| live.and_then(|live| live.paused.clone())),
         refused: None,
+        held_back_until: group.runs.held_back_until(),
         members: seats
             .iter()
             .filter(|seat| !seat.is_gone)
@@ -220,7 +229,7 @@ fn count(
 }
 
 /// What a group has not settled before `end`.
-fn ahead(group: &Group, end: u64) -> Vec<(u64, u64)> {
+pub(super) fn ahead(group: &Group, end: u64) -> Vec<(u64, u64)> {
     let mut from = group.low;
     let mut gaps = Vec::new();
     for (start, stop) in group.settled.iter() {
@@ -228,6 +237,7 @@ fn ahead(group: &Group, end: u64) -> Vec<(u64, u64)> {
         from = stop;
     }
     gaps.push((from, end));
+    gaps.retain(|(from, to)| from < to);
     gaps
 }
 
@@ -250,6 +260,20 @@ fn with_lag(view: &log::View, groups: Vec<Counted>) -> Result<Vec<GroupStatus>> 
         done.push(status);
     }
     Ok(done)
+}
+
+/// How many events in `ranges` a filter wants. Blocks.
+pub(super) fn wanted(
+    view: &log::View,
+    ranges: Vec<(u64, u64)>,
+    filter: &Arc<Filter>,
+) -> Result<u64> {
+    let mut reads = LAG_READ_EVENTS_MAX;
+    let mut count = 0;
+    for range in ranges {
+        count += wanted_in(view, range, filter, &mut reads)?;
+    }
+    Ok(count)
 }
 
 /// How many events in `from..to` a filter wants: by their topics, and by their types while there

@@ -398,12 +398,14 @@ impl Live {
         }
         taken.bytes += envelope.content().len();
         let generation = group.generation;
+        let run = group.runs.of(position);
         let position = Position::new(position);
         taken.deliveries.push(Delivery {
             envelope,
             position,
             attempt,
             generation,
+            run,
         });
     }
 }

@@ -14,7 +14,7 @@ mod storing;
 use std::time::Duration;
 
 use super::*;
-use crate::engine::{Commit, Death, DeathCause, Delivery, Effect, Retry};
+use crate::engine::{Commit, Death, DeathCause, Delivery, Effect, Retry, Start};
 use crate::event::{Codec, Envelope, EventId};
 use crate::service::OnDead;
 use crate::time::{Timestamp, VirtualClock};

@@ -6,7 +6,7 @@
 use std::collections::VecDeque;
 
 use ensue::engine::Query;
-use ensue::{Engine, Position};
+use ensue::{Engine, Error, Position};
 
 use crate::failure::Failure;
 
@@ -21,7 +21,7 @@ pub(super) async fn start_of_last(
     query: &Query,
     count: usize,
 ) -> Result<Position, Failure> {
-    let status = engine.status().await?;
+    let mut status = engine.status().await?;
     let end = query
         .until
         .map_or(status.end, |until| until.min(status.end));
@@ -31,7 +31,14 @@ pub(super) async fn start_of_last(
     let mut window = WINDOW_POSITIONS_MIN.max(count as u64);
     loop {
         let from = Position::new(end.get().saturating_sub(window)).max(status.first);
-        let newest = last_positions(engine, query, from, end, count).await?;
+        let newest = match last_positions(engine, query, from, end, count).await {
+            // Retention was faster: the log begins later than the status said.
+            Err(Error::Trimmed { .. }) => {
+                status = engine.status().await?;
+                continue;
+            }
+            newest => newest?,
+        };
         if newest.len() >= count || from <= status.first {
             return Ok(newest.front().copied().unwrap_or(end));
         }
@@ -46,7 +53,7 @@ async fn last_positions(
     from: Position,
     end: Position,
     count: usize,
-) -> Result<VecDeque<Position>, Failure> {
+) -> Result<VecDeque<Position>, Error> {
     let mut newest = VecDeque::new();
     let mut query = Query {
         from,

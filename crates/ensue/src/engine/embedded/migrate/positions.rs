@@ -36,6 +36,7 @@ impl Positions {
             wanted.extend(group.settled.iter().flat_map(|(start, end)| [start, end]));
             wanted.extend(group.lanes.items().map(|(position, _)| position));
             wanted.extend(group.begun.keys());
+            wanted.extend(group.runs.positions());
             wanted.extend(group.sessions.iter().map(|session| session.low));
             wanted.extend(group.sessions.iter().filter_map(|it| it.retrying));
         }
@@ -127,6 +128,7 @@ impl Positions {
             generation: group.generation,
             member: group.member,
             shares: Shares::default(),
+            runs: group.runs.moved(|position| self.at_or_after(position)),
         })
     }
 }
@@ -145,7 +147,7 @@ mod tests {
     use crate::engine::embedded::lanes::{Item, LaneKey, State as Aside};
 
     fn group() -> Group {
-        let mut group = Group::new(4);
+        let mut group = Group::new(4, 0);
         group.settled.insert(8, 10);
         let item = Item {
             lane: LaneKey::new("t", "k"),

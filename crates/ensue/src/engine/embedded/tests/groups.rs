@@ -5,6 +5,8 @@ use std::collections::BTreeSet;
 use futures_util::FutureExt;
 
 use super::*;
+use crate::engine::embedded::record::{self, Change};
+use crate::engine::{ReplayEffects, ReplayState};
 
 #[tokio::test]
 async fn events_are_delivered_once_and_in_order_and_settled_for_good() {
@@ -260,7 +262,7 @@ async fn a_reset_fences_and_moves() {
         (member, outcome)
     });
     tokio::time::sleep(Duration::from_millis(20)).await;
-    engine.reset("g", Start::Earliest).await.unwrap();
+    engine.reset("g", Start::Earliest.into()).await.unwrap();
     let (member, outcome) = waiting.await.unwrap();
     assert!(matches!(outcome, Err(Error::Fenced { .. })));
     assert!(matches!(
@@ -271,11 +273,47 @@ async fn a_reset_fences_and_moves() {
     let member = join(&engine).await;
     let taken = take_all(&*member, 3).await;
     assert_eq!(ids(&taken), ["1", "2", "3"]);
-    assert_eq!(group_of(&engine).await.dead, 1, "its dead letter stays");
+    assert_eq!(
+        group_of(&engine).await.dead,
+        0,
+        "its dead letter is among them"
+    );
     assert!(matches!(
-        engine.reset("nobody", Start::Latest).await,
+        engine.reset("nobody", Start::Latest.into()).await,
         Err(Error::UnknownGroup(name)) if name == "nobody"
     ));
+}
+
+/// As a log that was cut would have it.
+#[tokio::test]
+async fn a_group_beyond_the_end_of_its_log_takes_nothing_and_says_so() {
+    let bed = Bed::new();
+    let engine = bed.open().await;
+    publish(&engine, &["a:1"]).await;
+    join(&engine).await.leave().await.unwrap();
+    let cut = Change::Reset(record::Reset {
+        group: "g".into(),
+        to: 1_000_000,
+        at: crate::Timestamp::EPOCH,
+        effects: ReplayEffects::Publish,
+        state: ReplayState::Keep,
+    });
+    engine.shared.record(vec![cut]).await.unwrap();
+    let paused = group_of(&engine).await.paused.unwrap();
+    assert!(
+        paused.contains("1000000") && paused.contains("reset"),
+        "{paused}"
+    );
+    let refused = engine.join(subscription("g")).await.unwrap_err();
+    assert!(
+        matches!(&refused, Error::GroupBeyondEnd { group, .. } if group == "g"),
+        "{refused}"
+    );
+    engine.reset("g", Start::Latest.into()).await.unwrap();
+    assert_eq!(group_of(&engine).await.paused, None);
+    let member = join(&engine).await;
+    publish(&engine, &["a:2"]).await;
+    assert_eq!(ids(&take(&*member).await), ["2"]);
 }
 
 #[tokio::test]

@@ -115,7 +115,7 @@ impl World {
             epoch: 0,
             members: 0,
             events: Vec::new(),
-            group: Group::new(0),
+            group: Group::new(0, 0),
             live: None,
             workers: Vec::new(),
             coming: VecDeque::new(),
@@ -181,7 +181,7 @@ impl World {
             types: None,
             start: 0,
         });
-        self.group.apply(&joined, &Cluster::default());
+        self.group.apply(0, &joined, &Cluster::default());
         self.applied.push(joined);
         let seat = Seat::new(member, IN_FLIGHT_MAX, Arc::new(Notify::new()));
         let (group, end) = (&self.group, self.events.len() as u64);
@@ -227,10 +227,10 @@ impl World {
         self.workers.clear();
         self.live = None;
         self.boot += 1;
-        let mut replayed = Group::new(0);
+        let mut replayed = Group::new(0, 0);
         self.applied
             .iter()
-            .for_each(|change| replayed.apply(change, &Cluster::default()));
+            .for_each(|change| replayed.apply(0, change, &Cluster::default()));
         assert_eq!(replayed, self.group);
         let bytes = rmp_serde::to_vec_named(&self.group).unwrap();
         assert_eq!(rmp_serde::from_slice::<Group>(&bytes).unwrap(), self.group);
@@ -405,7 +405,7 @@ impl World {
                 .collect(),
             _ => Vec::new(),
         };
-        self.group.apply(&change, &Cluster::default());
+        self.group.apply(0, &change, &Cluster::default());
         self.applied.push(change.clone());
         if let Some(live) = &mut self.live {
             match &change {

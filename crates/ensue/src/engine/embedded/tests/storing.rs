@@ -262,6 +262,79 @@ async fn retention_keeps_what_a_group_has_not_settled() {
 }
 
 #[tokio::test]
+async fn what_retention_removed_is_not_taken_for_what_never_was() {
+    let mut bed = Bed::new();
+    bed.settings.segment_bytes = 64 * 1024;
+    bed.settings.retention_bytes = Some(1);
+    let engine = bed.open().await;
+    let large = |key: &str, n: u32| {
+        let large = Envelope::builder("t", "e").key(key).id(n.to_string());
+        let large = large.payload(Codec::Json, vec![b'x'; 16 * 1024]);
+        Append::from(large.build().unwrap())
+    };
+    let first = engine.append(vec![large("old", 0)]).await.unwrap()[0].position;
+    for n in 1..20 {
+        engine.append(vec![large("new", n)]).await.unwrap();
+    }
+    join(&engine).await.leave().await.unwrap();
+    engine.reset("g", Start::Latest.into()).await.unwrap();
+    for n in 20..23 {
+        engine.append(vec![large("new", n)]).await.unwrap();
+        engine.checkpoint().await.unwrap();
+    }
+    let kept = engine.status().await.unwrap().first;
+    assert!(kept > first);
+
+    let expecting = |key: &str, expect: Expect| Append {
+        expect: Some(expect),
+        ..event("t", key, "conditional").into()
+    };
+    for (key, expect) in [
+        ("old", Expect::Absent),
+        ("old", Expect::At(first)),
+        ("never", Expect::Absent),
+    ] {
+        let refused = engine.append(vec![expecting(key, expect)]).await;
+        assert!(
+            matches!(&refused, Err(Error::VersionRemoved { first, .. }) if *first == kept),
+            "{key} {expect:?}: {refused:?}"
+        );
+    }
+    for (key, expect) in [("new", Expect::Absent), ("old", Expect::At(kept.next()))] {
+        let refused = engine.append(vec![expecting(key, expect)]).await;
+        assert!(
+            matches!(refused, Err(Error::Conflict { .. })),
+            "{key} {expect:?}: {refused:?}"
+        );
+    }
+
+    let from = first.next();
+    let is_removed = |error: Error| matches!(error, Error::Trimmed { first, position } if first == kept && position == from);
+    let query = Query {
+        from,
+        ..Query::default()
+    };
+    assert!(is_removed(engine.read(query).await.unwrap_err()));
+    assert!(
+        !engine
+            .read(Query::default())
+            .await
+            .unwrap()
+            .events
+            .is_empty()
+    );
+    let start = Start::Position(from);
+    assert!(is_removed(
+        engine.reset("g", start.into()).await.unwrap_err()
+    ));
+    let new = Subscription {
+        start,
+        ..subscription("new")
+    };
+    assert!(is_removed(engine.join(new).await.unwrap_err()));
+}
+
+#[tokio::test]
 async fn another_process_reads_what_it_may_not_write() {
     let directory = tempfile::tempdir().unwrap();
     let url = format!("embedded:{}", directory.path().display());

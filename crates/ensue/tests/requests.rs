@@ -1,0 +1,140 @@
+//! Requests that are refused, that fail, and that wait for nobody.
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test fails by panicking"
+)]
+
+use std::time::Duration;
+
+use ensue::engine::DeathCause;
+use ensue::prelude::*;
+use ensue::testing::TestApp;
+use ensue::{Error, HandlerOptions};
+
+#[derive(Event, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[event(name = "quote.requested", topic = "quotes")]
+struct QuoteRequested {
+    item: String,
+}
+
+#[derive(Event, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[event(name = "quote.given", topic = "quotes")]
+struct QuoteGiven {
+    cents: u64,
+}
+
+async fn shop(attempts: u32) -> TestApp {
+    TestApp::start(move |app| {
+        let options = HandlerOptions::default()
+            .attempts(attempts)
+            .backoff(Duration::from_secs(2), Duration::from_secs(60));
+        app.on_with("shop", options, |request: QuoteRequested, _| async move {
+            match request.item.as_str() {
+                "gold" => Err(Failure::reject("we do not sell gold")),
+                "broken" => Err(Failure::retry("the till is broken")),
+                item => Ok(Reply(QuoteGiven {
+                    cents: item.len() as u64,
+                })),
+            }
+        })
+    })
+    .await
+    .unwrap()
+}
+
+fn quote(item: &str, key: &str) -> Outgoing {
+    Outgoing::new(&QuoteRequested { item: item.into() }).key(key)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refused_request_is_settled_and_its_key_goes_on() {
+    let app = shop(3).await;
+    let requester = Requester::new(app.engine(), "/till");
+    let deadline = Duration::from_secs(5);
+    for (item, is_sold) in [("tea", true), ("gold", false), ("tea", true)] {
+        let asked = requester.request::<QuoteGiven>(quote(item, "counter"), deadline);
+        // The clock stands still: an answer that never comes would be awaited for ever.
+        let answer = tokio::time::timeout(Duration::from_secs(20), asked).await;
+        match answer.expect("an answer") {
+            Ok(given) => assert!(is_sold && given.cents == 3, "{item}"),
+            Err(Error::RequestFailed(reason)) => {
+                assert!(
+                    !is_sold && reason == "we do not sell gold",
+                    "{item}: {reason}"
+                )
+            }
+            Err(other) => panic!("{other}"),
+        }
+    }
+    app.settle().await.unwrap();
+    let status = app.engine().status().await.unwrap();
+    let shop = status.group("shop").unwrap();
+    assert_eq!((shop.dead, shop.parked, shop.retrying), (0, 0, 0));
+    assert_eq!(status.replies, 3, "the refusal is one");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_that_cannot_be_tried_again_in_time_is_answered_and_holds_up_nobody() {
+    let app = shop(10).await;
+    let requester = Requester::new(app.engine(), "/till");
+    let second = Duration::from_millis(500); // The first attempt is followed by another after 1 s at the least.
+    let asked = requester.request::<QuoteGiven>(quote("broken", "counter"), second);
+    let answer = tokio::time::timeout(Duration::from_secs(20), asked).await;
+    let error = answer.expect("an answer").unwrap_err().to_string();
+    assert!(
+        error.contains("the till is broken") && error.contains("deadline"),
+        "{error}"
+    );
+    app.settle().await.unwrap();
+    let status = app.engine().status().await.unwrap();
+    let shop = status.group("shop").unwrap();
+    assert_eq!((shop.dead, shop.parked, shop.retrying), (0, 0, 0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_that_ran_out_of_attempts_is_a_dead_letter_that_parks_nobody() {
+    let app = shop(1).await;
+    let requester = Requester::new(app.engine(), "/till");
+    for (item, is_given) in [("broken", false), ("tea", true)] {
+        let asked =
+            requester.request::<QuoteGiven>(quote(item, "counter"), Duration::from_secs(3600));
+        let answer = tokio::time::timeout(Duration::from_secs(20), asked).await;
+        assert_eq!(answer.expect("an answer").is_ok(), is_given, "{item}");
+    }
+    let dead = app.dead_letters("shop").await.unwrap();
+    assert_eq!(dead.len(), 1);
+    assert_eq!((dead[0].cause, dead[0].parked), (DeathCause::Exhausted, 0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn requests_without_a_key_do_not_wait_for_each_other() {
+    let app = TestApp::start(|app| {
+        app.on("shop", |request: QuoteRequested| async move {
+            if request.item == "slow" {
+                std::future::pending::<()>().await;
+            }
+            Reply(QuoteGiven { cents: 1 })
+        })
+    })
+    .await
+    .unwrap();
+    let requester = Requester::new(app.engine(), "/till");
+    let hour = Duration::from_secs(3600);
+    let ask = |item: &str| Outgoing::new(&QuoteRequested { item: item.into() });
+    let slow = requester.clone();
+    let waiting = tokio::spawn({
+        let ask = ask("slow");
+        async move { slow.request::<QuoteGiven>(ask, hour).await }
+    });
+    // The slow one is first in the log.
+    while app.envelopes().await.unwrap().is_empty() {
+        tokio::task::yield_now().await;
+    }
+    let asked = requester.request::<QuoteGiven>(ask("fast"), hour);
+    let answer = tokio::time::timeout(Duration::from_secs(20), asked).await;
+    assert_eq!(answer.expect("an answer").unwrap().cents, 1);
+    waiting.abort();
+}
