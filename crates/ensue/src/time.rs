@@ -200,6 +200,10 @@ impl Clock {
 
     /// [`sleep_until`](Self::sleep_until) that also completes when the wall clock was set back: for
     /// those who then have to look again at what they wait for.
+    #[cfg_attr(
+        not(feature = "embedded"),
+        allow(dead_code, reason = "only engines wait so")
+    )]
     pub(crate) fn sleep_until_or_set_back(&self, at: Timestamp) -> BoxFuture<'static, ()> {
         match &self.0 {
             Source::System => Box::pin(wait_for(at, true, Timestamp::now, tokio::time::sleep)),

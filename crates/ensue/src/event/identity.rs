@@ -55,6 +55,7 @@ impl Envelope {
     /// one, or for one of another source. Among the 2²⁰ ids that are remembered by default, the
     /// chance that some two different ones look the same is about 2⁴⁰ / 2¹²⁹. A UUID in its usual
     /// form counts as its own 16 bytes, so that with most sources one block is hashed.
+    #[cfg(any(test, feature = "embedded"))]
     pub(crate) fn identity(&self) -> u128 {
         let id = self.id();
         let mut hash = Sha256::new();
@@ -84,6 +85,7 @@ impl Envelope {
     }
 
     /// Whether its id is of the kind that effects get ([`effect_id`](Self::effect_id)).
+    #[cfg(any(test, feature = "embedded"))]
     pub(crate) fn has_effect_id(&self) -> bool {
         uuid::Uuid::try_parse(self.id()).is_ok_and(|id| id.get_version_num() == 8)
     }

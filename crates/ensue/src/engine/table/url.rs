@@ -132,6 +132,7 @@ impl Url {
     }
 
     /// A log in memory is nobody's but its opener's.
+    #[cfg(feature = "embedded")]
     pub(super) fn check_nameless(&self) -> Result<()> {
         match self.rest.as_str() {
             "" | "//" => Ok(()),
