@@ -1,4 +1,5 @@
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::codec::lock;
 use crate::error::{Error, Result};
@@ -14,7 +15,9 @@ use crate::view::View;
 /// A directory that changes this often while it is read is not read.
 const ATTEMPTS_MAX: usize = 1000;
 /// What is still wrong after so many looks at a directory that did not change is wrong.
-const UNCHANGED_MAX: usize = 8;
+const UNCHANGED_MAX: usize = 50;
+/// How long to wait before the next of these tries: an owner may be held up between two steps.
+const LOOK_AGAIN: Duration = Duration::from_millis(10);
 
 /// Reads a log that another process writes. Takes no lock and writes nothing.
 ///
@@ -87,6 +90,9 @@ impl Follower {
                     }
                     if unchanged >= UNCHANGED_MAX {
                         return Err(error);
+                    }
+                    if unchanged > 0 {
+                        std::thread::sleep(LOOK_AGAIN);
                     }
                 }
                 outcome => return outcome,
