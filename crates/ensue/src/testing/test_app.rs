@@ -25,7 +25,7 @@ const UNCHANGED_MAX: Duration = Duration::from_secs(20);
 const CASCADE_RECORDS_MAX: u64 = 1_000_000;
 /// How long a handler may seem to stand still, in real time, before it counts as one that waits for
 /// something that is not the clock, and that may never come.
-const STILL: Duration = Duration::from_millis(20);
+const STILL: Duration = Duration::from_millis(200);
 /// How long nothing may change while all handlers sleep, before what is not read counts as held back
 /// until they are done.
 const HELD_BACK: Duration = Duration::from_millis(250);
