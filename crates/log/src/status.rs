@@ -4,7 +4,7 @@ use crate::options::Durability;
 use crate::position::Position;
 use crate::sync::atomic::Ordering;
 
-/// What the log is doing; see [`Log::status`]. Counters start at 0 when it is opened.
+/// What the log is doing; see [`Log::status`](crate::Log::status). Counters start at 0 when it is opened.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Status {
