@@ -1,25 +1,19 @@
 //! Checkpoints: an opaque state of the layer above, as of a position.
 //!
-//! ```text
-//!  0  8 bytes magic "EnsueChk"
-//!  8  u32  version
-//! 12  u32  crc       CRC32C of bytes 16 to the end
-//! 16  u128 uuid      the log's
-//! 32  u64  position
-//! 40  u64  length    of the state
-//! 48  the state
-//! ```
+//! The file's body is the state; `count` its length in bytes.
 
 use bytes::Bytes;
 
-use crate::codec::{array, u32_at, u64_at, u128_at};
 use crate::error::{Error, Result};
 use crate::files;
-use crate::sabotage::Safeguard;
 use crate::storage::{self, Storage};
+use crate::whole::Kind;
 
-const MAGIC: [u8; 8] = *b"EnsueChk";
-const HEADER_BYTES: usize = 48;
+const KIND: Kind = Kind {
+    magic: *b"EnsueChk",
+    unit_bytes: 1,
+    advice: "",
+};
 /// The largest state.
 pub(crate) const STATE_BYTES_MAX: usize = 1024 * 1024 * 1024;
 /// How often they are listed again when those that were listed are gone.
@@ -37,18 +31,9 @@ pub(crate) fn write(storage: &dyn Storage, uuid: u128, at: u64, state: &[u8]) ->
             bytes_max,
         });
     }
-    let mut bytes = Vec::with_capacity(HEADER_BYTES + state.len());
-    bytes.extend_from_slice(&MAGIC);
-    bytes.extend_from_slice(&files::FORMAT_VERSION.to_le_bytes());
-    bytes.extend_from_slice(&[0; 4]);
-    bytes.extend_from_slice(&uuid.to_le_bytes());
-    bytes.extend_from_slice(&at.to_le_bytes());
-    bytes.extend_from_slice(&(state.len() as u64).to_le_bytes());
-    bytes.extend_from_slice(state);
-    let crc = crc32c::crc32c(bytes.get(16..).unwrap_or_default());
-    if let Some(field) = bytes.get_mut(12..16) {
-        field.copy_from_slice(&crc.to_le_bytes());
-    }
+    let bytes = KIND.encode(uuid, at, state.len(), |bytes| {
+        bytes.extend_from_slice(state)
+    });
     storage::replace(storage, "checkpoint", &files::checkpoint(at), &bytes)?;
 
     let kept = files::numbers(storage, "checkpoint", "cp")?;
@@ -60,37 +45,7 @@ pub(crate) fn write(storage: &dyn Storage, uuid: u128, at: u64, state: &[u8]) ->
 
 /// Reads and checks the one at `at`.
 pub(crate) fn read(storage: &dyn Storage, uuid: u128, at: u64) -> Result<Option<Bytes>> {
-    let name = files::checkpoint(at);
-    let Some(bytes) = storage::read_file(storage, &name, HEADER_BYTES + STATE_BYTES_MAX)? else {
-        return Ok(None);
-    };
-    let damaged = |offset, what| Err(Error::corrupt(storage.describe(&name), offset, what));
-    if array(&bytes, 0) != Some(MAGIC) {
-        return damaged(0, "it does not start with its magic bytes");
-    }
-    match u32_at(&bytes, 8) {
-        Some(files::FORMAT_VERSION) => {}
-        found => {
-            let (file, found) = (storage.describe(&name), found.unwrap_or_default());
-            return Err(Error::Version {
-                file,
-                found,
-                supported: files::FORMAT_VERSION,
-            });
-        }
-    }
-    let rest = bytes.get(16..).unwrap_or_default();
-    if u32_at(&bytes, 12) != Some(crc32c::crc32c(rest)) && !Safeguard::FileChecksum.is_off() {
-        return damaged(12, "its checksum does not match");
-    }
-    if u128_at(&bytes, 16) != Some(uuid) {
-        return damaged(16, "it belongs to another log");
-    }
-    let length = (bytes.len() - HEADER_BYTES.min(bytes.len())) as u64;
-    if u64_at(&bytes, 32) != Some(at) || u64_at(&bytes, 40) != Some(length) {
-        return damaged(32, "its position or length does not match");
-    }
-    Ok(Some(Bytes::from(bytes).slice(HEADER_BYTES..)))
+    KIND.read(storage, &files::checkpoint(at), uuid, at, STATE_BYTES_MAX)
 }
 
 /// The newest one that can be read and is not past `end`; falls back to an older one.

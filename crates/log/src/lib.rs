@@ -82,6 +82,7 @@ mod trim;
 mod trimmed;
 mod view;
 mod wait;
+mod whole;
 mod writers;
 
 pub use batch::{Batch, Expect};

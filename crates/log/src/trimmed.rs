@@ -1,29 +1,27 @@
 //! The ids of trimmed segments, kept as long as the window of ids reaches back to them: otherwise
 //! retention would narrow the window, and a restart would forget what it must recognise.
 //!
-//! ```text
-//!  0  8 bytes magic "EnsueIds"
-//!  8  u32  version
-//! 12  u32  crc       CRC32C of bytes 16 to the end
-//! 16  u128 uuid      the log's
-//! 32  u64  first     the segment's
-//! 40  u64  count     of ids
-//! 48  u128 id, u32 ordinal of its record in the segment; in order of position
-//! ```
+//! The file's body has for each record, in order of position, its id as u128 and its ordinal in the
+//! segment as u32; `count` is the number of ids.
 
 use std::sync::Arc;
 
-use crate::codec::{Cursor, array, u32_at, u64_at, u128_at};
+use crate::codec::Cursor;
 use crate::error::{Error, Result};
 use crate::files;
 use crate::sabotage::Safeguard;
 use crate::segment::Segment;
 use crate::storage::{self, Storage};
 use crate::store::Store;
+use crate::whole::{HEADER_BYTES, Kind};
 
-const MAGIC: [u8; 8] = *b"EnsueIds";
-const HEADER_BYTES: usize = 48;
 const ID_BYTES: usize = 20;
+const KIND: Kind = Kind {
+    magic: *b"EnsueIds",
+    unit_bytes: ID_BYTES,
+    advice: " (without this file, duplicates of trimmed records would not be recognised; remove it to \
+             accept that)",
+};
 
 /// Before `removed`, which are the oldest segments of `store`, are removed: writes the ids of those
 /// that the window reaches back to.
@@ -81,21 +79,12 @@ pub(crate) fn write(
     first: u64,
     ids: &[(u128, u32)],
 ) -> Result<()> {
-    let mut bytes = Vec::with_capacity(HEADER_BYTES + ids.len() * ID_BYTES);
-    bytes.extend_from_slice(&MAGIC);
-    bytes.extend_from_slice(&files::FORMAT_VERSION.to_le_bytes());
-    bytes.extend_from_slice(&[0; 4]);
-    bytes.extend_from_slice(&uuid.to_le_bytes());
-    bytes.extend_from_slice(&first.to_le_bytes());
-    bytes.extend_from_slice(&(ids.len() as u64).to_le_bytes());
-    for (id, ordinal) in ids {
-        bytes.extend_from_slice(&id.to_le_bytes());
-        bytes.extend_from_slice(&ordinal.to_le_bytes());
-    }
-    let crc = crc32c::crc32c(bytes.get(16..).unwrap_or_default());
-    if let Some(field) = bytes.get_mut(12..16) {
-        field.copy_from_slice(&crc.to_le_bytes());
-    }
+    let bytes = KIND.encode(uuid, first, ids.len() * ID_BYTES, |bytes| {
+        for (id, ordinal) in ids {
+            bytes.extend_from_slice(&id.to_le_bytes());
+            bytes.extend_from_slice(&ordinal.to_le_bytes());
+        }
+    });
     storage::replace(storage, "log", &files::ids(first), &bytes)
 }
 
@@ -116,41 +105,13 @@ pub(crate) fn read(
     first: u64,
 ) -> Result<Option<Vec<(u128, u32)>>> {
     let name = files::ids(first);
-    let Some(bytes) = storage::read_file(storage, &name, usize::MAX)? else {
+    let Some(body) = KIND.read(storage, &name, uuid, first, usize::MAX)? else {
         return Ok(None);
     };
-    let damaged = |offset, what| Err(Error::corrupt(storage.describe(&name), offset, what));
-    if array(&bytes, 0) != Some(MAGIC) {
-        return damaged(0, "it does not start with its magic bytes");
-    }
-    match u32_at(&bytes, 8) {
-        Some(files::FORMAT_VERSION) => {}
-        found => {
-            return Err(Error::Version {
-                file: storage.describe(&name),
-                found: found.unwrap_or_default(),
-                supported: files::FORMAT_VERSION,
-            });
-        }
-    }
-    let rest = bytes.get(16..).unwrap_or_default();
-    if u32_at(&bytes, 12) != Some(crc32c::crc32c(rest)) && !Safeguard::FileChecksum.is_off() {
-        return damaged(
-            12,
-            "its checksum does not match (without this file, duplicates of trimmed records \
-             would not be recognised; remove it to accept that)",
-        );
-    }
-    if u128_at(&bytes, 16) != Some(uuid) || u64_at(&bytes, 32) != Some(first) {
-        return damaged(16, "it belongs to another log or segment");
-    }
-    let mut cursor = Cursor::new(bytes.get(HEADER_BYTES..).unwrap_or_default());
-    let mut ids = Vec::with_capacity(bytes.len() / ID_BYTES);
+    let mut cursor = Cursor::new(&body);
+    let mut ids = Vec::with_capacity(body.len() / ID_BYTES);
     while let (Some(id), Some(ordinal)) = (cursor.u128(), cursor.u32()) {
         ids.push((id, ordinal));
-    }
-    if u64_at(&bytes, 40) != Some(ids.len() as u64) {
-        return damaged(40, "it does not hold as many ids as it says");
     }
     Ok(Some(ids))
 }
