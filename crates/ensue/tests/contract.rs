@@ -174,9 +174,10 @@ mod embedded {
     ensue::contract_tests!(super::Embedded { options: "" });
 }
 
-mod embedded_in_small_segments {
+/// Small segments, and keys whose backlogs are in the log from their third event on.
+mod embedded_with_little_room {
     ensue::contract_tests!(super::Embedded {
-        options: "?segment_bytes=1048576"
+        options: "?segment_bytes=1048576&key_events_max=2"
     });
 }
 

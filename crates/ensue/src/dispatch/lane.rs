@@ -45,12 +45,23 @@ pub(super) type Lanes = HashMap<LaneKey, Lane, foldhash::fast::RandomState>;
 
 /// A key that is not free.
 pub(super) enum Lane {
+    /// It waits with these events for its turn among the keys that could go on.
+    Waiting(VecDeque<Delivery>),
     /// One of its events is being handled; the others wait.
     Busy(Fate, VecDeque<Delivery>),
     /// One of its events failed and the commit that says so is under way.
     Failed(VecDeque<Delivery>),
     /// The failure is committed: what was taken at an earlier generation is stale.
     Blocked(u64),
+}
+
+impl Lane {
+    /// What waited for its turn waits for a commit that says why its key is blocked.
+    pub(super) fn fail(&mut self) {
+        if let Self::Waiting(waiting) = self {
+            *self = Self::Failed(std::mem::take(waiting));
+        }
+    }
 }
 
 /// What becomes of an event that is being handled.

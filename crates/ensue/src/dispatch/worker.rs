@@ -69,9 +69,9 @@ pub(super) struct Worker {
     running_max: usize,
     /// The generation of the newest delivery.
     generation: u64,
-    /// What could not begin because `running_max` attempts were under way, or too much of what
-    /// others returned is not committed, in order.
-    backlog: VecDeque<Delivery>,
+    /// The keys that wait for their turn, the next one first: `running_max` attempts are under way,
+    /// or too much of what others returned is not committed.
+    turns: VecDeque<LaneKey>,
     outcomes: Outcomes,
     collect: mpsc::UnboundedSender<Outcomes>,
     random: fastrand::Rng,
@@ -100,7 +100,7 @@ impl Worker {
             running: FuturesUnordered::new(),
             running_max: (dispatch.concurrency / dispatch.workers.max(1)).max(1),
             generation: 0,
-            backlog: VecDeque::new(),
+            turns: VecDeque::new(),
             outcomes: Outcomes::default(),
             collect,
             random: fastrand::Rng::with_seed(dispatch.seed ^ u64::from(index)),
@@ -133,7 +133,7 @@ impl Worker {
                 },
             }
             self.report();
-            if !self.backlog.is_empty() {
+            if !self.turns.is_empty() {
                 self.begin_more().await;
                 self.report();
             }
@@ -164,22 +164,14 @@ impl Worker {
         }
     }
 
+    /// Begins an event, or puts it where its key's earlier events are.
     async fn arrived(&mut self, delivery: Delivery) {
         self.generation = delivery.generation;
-        if self.backlog.is_empty() {
-            self.admit(delivery).await;
-        } else {
-            self.backlog.push_back(delivery);
-        }
-    }
-
-    /// Begins an event, or puts it where its key's earlier events are.
-    async fn admit(&mut self, delivery: Delivery) {
         if !self.lanes.is_empty() {
             let key = LaneRef(&delivery.envelope);
             match self.lanes.get_mut(&key) {
                 None => {}
-                Some(Lane::Busy(_, waiting) | Lane::Failed(waiting)) => {
+                Some(Lane::Waiting(waiting) | Lane::Busy(_, waiting) | Lane::Failed(waiting)) => {
                     waiting.push_back(delivery);
                     return;
                 }
@@ -192,10 +184,19 @@ impl Worker {
                 }
             }
         }
-        if self.is_full() {
-            self.backlog.push_back(delivery);
+        if !self.turns.is_empty() || self.is_full() {
+            self.wait(VecDeque::from([delivery]));
         } else {
             self.begin(delivery).await;
+        }
+    }
+
+    /// A free key waits for its turn with these events.
+    fn wait(&mut self, waiting: VecDeque<Delivery>) {
+        if let Some(first) = waiting.front() {
+            let key = || LaneKey(first.envelope.clone());
+            self.turns.push_back(key());
+            self.lanes.insert(key(), Lane::Waiting(waiting));
         }
     }
 
@@ -265,7 +266,8 @@ impl Worker {
         route
     }
 
-    /// An attempt that occupied its lane has ended: the lane's next event begins.
+    /// An attempt that occupied its lane has ended: the next key has its turn, or the lane's next
+    /// event begins.
     async fn ended(&mut self, context: &Context, route: &Route, outcome: Result<Effects, Failure>) {
         let key = LaneRef(context.envelope());
         let (fate, mut waiting) = match self.lanes.remove(&key) {
@@ -298,29 +300,37 @@ impl Worker {
         self.running.len() >= self.running_max || self.uncommitted.is_full(self.outcomes.bytes())
     }
 
-    /// Begins what had to wait, as far as there is room now.
+    /// Begins what had to wait, as far as there is room now: one event a turn, because a key must
+    /// not hold up the others, however much of it waits.
     async fn begin_more(&mut self) {
         while !self.is_full()
-            && let Some(delivery) = self.backlog.pop_front()
+            && let Some(key) = self.turns.pop_front()
         {
-            self.admit(delivery).await;
+            let mut waiting = match self.lanes.get_mut(&key) {
+                Some(Lane::Waiting(waiting)) => std::mem::take(waiting),
+                // It was blocked meanwhile.
+                _ => continue,
+            };
+            self.lanes.remove(&key);
+            if let Some(delivery) = waiting.pop_front() {
+                self.begin(delivery).await;
+                self.proceed(&key.0, waiting).await;
+            }
         }
     }
 
     /// Lets the events go on that waited for the one before them, as far as they can.
     async fn proceed(&mut self, envelope: &Envelope, mut waiting: VecDeque<Delivery>) {
         while let Some(delivery) = waiting.pop_front() {
-            let is_full = self.is_full();
+            let has_to_wait = !self.turns.is_empty() || self.is_full();
             match self.lanes.get_mut(&LaneRef(envelope)) {
-                None if is_full => {
-                    // Older than whatever of this key is in the backlog: that came later.
+                None if has_to_wait => {
                     waiting.push_front(delivery);
-                    waiting.append(&mut self.backlog);
-                    self.backlog = waiting;
+                    self.wait(waiting);
                     return;
                 }
                 None => self.begin(delivery).await,
-                Some(Lane::Busy(_, behind) | Lane::Failed(behind)) => {
+                Some(Lane::Waiting(behind) | Lane::Busy(_, behind) | Lane::Failed(behind)) => {
                     behind.push_back(delivery);
                     behind.append(&mut waiting);
                 }
@@ -338,7 +348,7 @@ impl Worker {
     /// The failure of a key's event is committed.
     async fn blocked(&mut self, envelope: &Envelope, generation: u64) {
         let waiting = match self.lanes.remove(&LaneRef(envelope)) {
-            Some(Lane::Failed(waiting)) => waiting,
+            Some(Lane::Failed(waiting) | Lane::Waiting(waiting)) => waiting,
             // It goes on when its attempt ends.
             Some(Lane::Busy(_, waiting)) => {
                 let key = LaneKey(envelope.detached());
@@ -360,7 +370,7 @@ impl Worker {
     /// so once one has been seen, no earlier one will come.
     fn forget_blocked(&mut self) {
         const KEPT: usize = 1_024;
-        if self.lanes.len() > KEPT && self.backlog.is_empty() {
+        if self.lanes.len() > KEPT {
             let seen = self.generation;
             self.lanes
                 .retain(|_, lane| !matches!(lane, Lane::Blocked(old) if *old <= seen));
@@ -513,6 +523,7 @@ impl Worker {
         match self.lanes.get_mut(&key) {
             Some(Lane::Busy(fate, _)) => *fate = Fate::Retracted,
             Some(Lane::Failed(_)) => {}
+            Some(lane @ Lane::Waiting(_)) => lane.fail(),
             Some(Lane::Blocked(_)) | None => {
                 self.block(&delivery.envelope);
             }

@@ -26,6 +26,17 @@
 //! none of its events is in its owner's hands. An event that fails blocks its key: later events of
 //! the key are *parked* behind it, durably, before the group's low-water mark passes them.
 //!
+//! # No key holds up another
+//!
+//! Of a key that is slow only so much is in a member's hands and read ahead (`turns`), of one that
+//! is blocked only so much is kept one by one (`lanes`). What is beyond that is the key's *backlog*:
+//! all of it from a position on waits in the log alone, and a record says so before the low-water
+//! mark passes it. When the key's lane has run empty, it takes up the next events (`page`).
+//!
+//! What that takes of memory has two limits. With `parked_max` events put aside, a dead letter that
+//! is to be skipped stops its key instead, so that a key adds one and no more; with as many keys
+//! waiting, the group reads nothing further. Status says both.
+//!
 //! # Events that end their process
 //!
 //! A member that joined and never left was killed, or killed its process. If the group has not
@@ -37,6 +48,8 @@
 #[cfg(feature = "distributed")]
 mod admit;
 mod ahead;
+mod aside;
+mod backlog;
 mod binary;
 mod careful;
 mod cells;
@@ -52,6 +65,7 @@ mod filter;
 pub(crate) mod fuzzing;
 mod group;
 mod handover;
+mod item;
 mod keeper;
 mod lanes;
 mod live;
@@ -59,9 +73,11 @@ mod member;
 pub(crate) mod migrate;
 mod operate;
 mod outgoing;
+mod page;
 mod query;
 mod ranges;
 mod reader;
+mod ready;
 mod record;
 mod refusals;
 #[cfg(feature = "distributed")]
@@ -80,6 +96,7 @@ mod state;
 mod status;
 mod submission;
 mod take;
+mod turns;
 mod window;
 
 #[cfg(test)]

@@ -78,11 +78,16 @@ pub struct GroupStatus {
     pub next_due: Option<Timestamp>,
     /// Why it takes no further events, if it does not.
     pub paused: Option<String>,
+    /// What holds some of its keys up beside their own failures.
+    pub trouble: Option<String>,
     /// Why what its members did is not committed at present, and since when, if it is not; they try
     /// again. Only the process whose members they are knows.
     pub refused: Option<String>,
     /// Up to where events are handled again since the group was reset, their effects held back.
     pub held_back_until: Option<Position>,
+    /// The longest backlogs of its keys: of keys that are slow or blocked, and have more events
+    /// than are kept in memory.
+    pub backlogs: Vec<KeyBacklog>,
     /// Its members.
     pub members: Vec<MemberStatus>,
 }
@@ -93,6 +98,19 @@ impl GroupStatus {
     pub fn is_idle(&self) -> bool {
         self.lag == 0 && self.in_flight == 0 && self.retrying == 0
     }
+}
+
+/// A key whose events wait in the log alone, from a position on. Others do not wait for it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct KeyBacklog {
+    /// The topic.
+    pub topic: String,
+    /// The key.
+    pub key: String,
+    /// How many events were met there so far: at least, when the group was moved back since.
+    pub events: u64,
+    /// Where they begin.
+    pub from: Position,
 }
 
 /// One member.

@@ -54,11 +54,21 @@ fn state(group: &GroupStatus, now: Timestamp) -> Cell {
         let what = format!("behind, effects held back up to {until}");
         return Cell::toned(Tone::Warn, what);
     }
+    if let Some(why) = &group.trouble {
+        return Cell::toned(Tone::Bad, why);
+    }
     match (&group.paused, group.next_due) {
         (Some(why), _) => Cell::toned(Tone::Bad, format!("paused: {why}")),
         (None, Some(due)) => {
             let due = human::relative(due, now);
             Cell::toned(Tone::Warn, format!("next attempt {due}"))
+        }
+        (None, None) if !group.backlogs.is_empty() => {
+            let keys: u64 = group.backlogs.iter().map(|it| it.events).sum();
+            Cell::toned(
+                Tone::Warn,
+                format!("{} wait behind their keys", human::count(keys)),
+            )
         }
         (None, None) if group.is_idle() => Cell::toned(Tone::Good, "caught up"),
         (None, None) => "behind".into(),

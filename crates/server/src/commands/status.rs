@@ -16,8 +16,8 @@ use crate::target::Target;
 /// Show the log at a glance: health, durability, size, groups, dead letters
 #[derive(Args, Debug)]
 #[command(
-    after_help = "Exits with 0 when healthy, with 1 when the engine is in trouble or a group \
-is paused. Dead letters
+    after_help = "Exits with 0 when healthy, with 1 when the engine is in trouble, or a \
+group is paused or has keys that a limit stops. Dead letters
 alone are shown, but are no trouble: a script that cares reads .totals.dead.
 
 Examples:
@@ -61,6 +61,10 @@ impl Status {
 impl Glance {
     fn of(status: EngineStatus) -> Self {
         let groups = &status.groups;
+        let of_groups = groups.iter().filter_map(|group| {
+            let why = group.trouble.as_ref()?;
+            Some(format!("group `{}`: {why}", group.name))
+        });
         let paused = groups.iter().filter_map(|group| {
             let why = group.paused.as_ref()?;
             Some(format!("group `{}` is paused: {why}", group.name))
@@ -69,7 +73,13 @@ impl Glance {
             let why = group.refused.as_ref()?;
             Some(format!("group `{}` cannot commit: {why}", group.name))
         });
-        let troubles = status.trouble.iter().cloned().chain(paused).chain(refused);
+        let troubles = status
+            .trouble
+            .iter()
+            .cloned()
+            .chain(of_groups)
+            .chain(paused)
+            .chain(refused);
         let troubles: Vec<_> = troubles.collect();
         let totals = Totals {
             events: status.topics.iter().map(|topic| topic.events).sum(),

@@ -101,12 +101,13 @@ impl Live {
         if is_aside || is_suspect(&position) {
             return vec![begin(position)];
         }
-        let ready = self.seats.iter().filter(|seat| seat.member == member);
-        ready
-            .flat_map(|seat| &seat.ready)
-            .map(|ready| ready.position)
-            .take_while(|position| !is_suspect(position))
-            .take(events_left.min(BEGIN_EVENTS_MAX))
+        let seats = self.seats.iter().filter(|seat| seat.member == member);
+        let ready = seats.flat_map(|seat| &seat.ready).map(|it| it.position);
+        // It is the first of them, unless it waits in a line.
+        let ready = ready.skip_while(|it| *it <= position);
+        std::iter::once(position)
+            .chain(ready.take_while(|position| !is_suspect(position)))
+            .take(events_left.clamp(1, BEGIN_EVENTS_MAX))
             .map(begin)
             .collect()
     }

@@ -102,8 +102,9 @@ impl Claim {
         let fenced = || Error::Fenced {
             group: self.group.clone(),
         };
-        let (live, _) = core.member(&self.group, self.member).ok_or_else(fenced)?;
-        let committed = live.claim(&self.group, self.member, &self.commit, self.at);
+        let (live, durable) = core.member(&self.group, self.member).ok_or_else(fenced)?;
+        let group = (self.group.as_str(), durable);
+        let committed = live.claim(group, self.member, &self.commit, self.at);
         let committed = committed.map_err(|_| fenced())?;
         let epoch = Some(live.epoch);
         let outcome = self.submit_claimed(&mut core, &committed, epoch);

@@ -14,6 +14,7 @@ use hashbrown::HashMap;
 use tokio::sync::Notify;
 
 use super::ahead::{Ahead, Fate};
+use super::aside::Bounds;
 use super::filter::Filter;
 use super::group::Group;
 use super::lanes::LaneKey;
@@ -31,6 +32,7 @@ type Map<K, V> = HashMap<K, V, foldhash::fast::RandomState>;
 #[derive(Debug)]
 pub(super) struct Core {
     pub(super) state: State,
+    bounds: Bounds,
     pub(super) lives: Map<String, Live>,
     pending: VecDeque<Pending>,
     pub(super) clock: Clock,
@@ -75,9 +77,10 @@ pub(super) struct Terms {
 }
 
 impl Core {
-    pub(super) fn new(state: State, clock: Clock, boot: u64) -> Self {
+    pub(super) fn new(state: State, clock: Clock, boot: u64, bounds: Bounds) -> Self {
         Self {
             state,
+            bounds,
             lives: Map::default(),
             pending: VecDeque::new(),
             clock,
@@ -394,7 +397,8 @@ impl Core {
                 let filter = Arc::new(Filter::new(group.topics.clone(), group.types.clone()));
                 let numbers = (self.epochs, self.boot, end);
                 let cluster = &self.state.cluster;
-                let mut live = Live::new(group, &seat, filter, numbers, cluster, now);
+                let mut live =
+                    Live::new(group, &seat, filter, numbers, cluster, (now, self.bounds));
                 if cluster.is_shared() {
                     live.follow(group, now);
                 }

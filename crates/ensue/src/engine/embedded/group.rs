@@ -126,7 +126,9 @@ impl Group {
     /// be read again. Going forward, what waits there is given up with the rest.
     fn reset(&mut self, position: u64, reset: &Reset) {
         let is_back = reset.to <= self.low;
-        self.runs.begin(position, &self.done(), reset.effects);
+        let done = self.done();
+        let done = (&done, self.lanes.backlogs());
+        self.runs.begin(position, done, reset.effects);
         self.low = reset.to;
         self.settled.clear();
         self.lanes.reset(reset.to, is_back);
@@ -175,7 +177,7 @@ impl Group {
         self.topics.clone_from(&joined.topics);
         self.types.clone_from(&joined.types);
         self.member = self.member.max(joined.member);
-        let (low, retrying) = (self.low, self.lanes.first_retrying());
+        let (low, retrying) = (self.low, self.lanes.first_waiting());
         // A session that ended badly but moved the group on says nothing about a crash loop.
         self.sessions.retain(|session| {
             session.boot == joined.boot
@@ -218,6 +220,9 @@ impl Group {
         }
         for parked in &committed.parked {
             self.lanes.park(parked);
+        }
+        for deferred in &committed.deferred {
+            self.lanes.defer(deferred);
         }
         for cell in &committed.cells {
             self.cells.write(cell);
@@ -301,7 +306,7 @@ impl Group {
         };
         let stuck = boots(&|session| session.low == self.low);
         let has_proven = |boot: &u64| ended().any(|it| it.boot == *boot && it.is_proven);
-        let retrying = self.lanes.first_retrying();
+        let retrying = self.lanes.first_waiting();
         let retries = boots(&|session| retrying.is_some() && session.retrying == retrying);
         Caution {
             events: stuck.len() >= 2 || stuck.iter().any(|boot| !has_proven(boot)),

@@ -6,6 +6,7 @@
 //! mark.
 
 use super::group::Group;
+use super::lanes::LaneKey;
 use super::live::Live;
 #[cfg(feature = "distributed")]
 use super::record::Released;
@@ -50,6 +51,9 @@ impl Live {
         for lane in lanes {
             self.refresh(group, &lane, now);
         }
+        let (mine, hasher) = (&self.mine, &self.hasher);
+        let slot = |lane: &LaneKey| hasher.hash_of(lane.topic(), lane.key()).slot();
+        self.aside.retain(|lane| mine.has(slot(lane)));
         self.rebalance();
     }
 
@@ -59,6 +63,9 @@ impl Live {
             seat.ready.clear();
             seat.ready_bytes = 0;
         }
+        self.turns.clear();
+        self.aside.rewind();
+        self.pages.rewind();
         self.window.forget_ready(|_| true);
         // Whoever had the slots may have been ahead of this process.
         self.replayed = self.replayed.max(self.cursor).max(group.settled_end());
@@ -74,7 +81,7 @@ impl Live {
     /// The record that gives slots away of which nothing is in anybody's hands, if there are any
     /// that no record says so of.
     pub(super) fn release_slots(&mut self, name: &str, group: &Group) -> Option<Released> {
-        if self.mine == Mine::All || self.has_unsaid() {
+        if self.mine == Mine::All || self.aside.has_unsaid() {
             return None;
         }
         let turn = group.shares.turn();

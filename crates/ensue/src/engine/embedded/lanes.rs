@@ -2,102 +2,26 @@
 //! them, dead letters. One lane per topic and key, in the order of positions.
 //!
 //! A lane that holds anything but dead letters that are to be skipped is *occupied*: a later event
-//! of its key must go to its end, or it would overtake.
+//! of its key must go to its end, or it would overtake. A lane keeps so many events and no more:
+//! what is beyond them is the key's *backlog*.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::hash::{Hash, Hasher};
-use std::sync::Arc;
 
-use hashbrown::{Equivalent, HashMap};
+use hashbrown::HashMap;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::record::{Died, Parked, Retried};
-use crate::engine::DeathCause;
+use super::backlog::{Backlog, Backlogs};
+pub(super) use super::item::{Dead, Item, LaneKey, LaneRef, State};
+use super::item::{Stored, Texts};
+use super::record::{Deferred, Died, Parked, Retried};
 use crate::time::Timestamp;
 
-/// A topic and a key.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct LaneKey(Arc<(Box<str>, Box<str>)>);
-
-impl LaneKey {
-    pub(super) fn new(topic: &str, key: &str) -> Self {
-        Self(Arc::new((topic.into(), key.into())))
-    }
-
-    pub(super) fn topic(&self) -> &str {
-        &self.0.0
-    }
-
-    pub(super) fn key(&self) -> &str {
-        &self.0.1
-    }
-}
-
-impl Hash for LaneKey {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        LaneRef(self.topic(), self.key()).hash(state);
-    }
-}
-
-/// A topic and a key that somebody else holds.
-#[derive(Clone, Copy, Hash)]
-pub(super) struct LaneRef<'a>(pub(super) &'a str, pub(super) &'a str);
-
-impl Equivalent<LaneKey> for LaneRef<'_> {
-    fn equivalent(&self, key: &LaneKey) -> bool {
-        self.0 == key.topic() && self.1 == key.key()
-    }
-}
-
-/// One event that was put aside.
-#[derive(Clone, Debug, PartialEq)]
-pub(super) struct Item {
-    pub(super) lane: LaneKey,
-    /// How many attempts have failed.
-    pub(super) attempts: u32,
-    /// How often it was redriven.
-    pub(super) redriven: u32,
-    pub(super) state: State,
-}
-
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub(super) enum State {
-    /// Behind others of its key.
-    Parked,
-    /// To be tried again: at a time, or at once when the clock shows one before this was said. It was
-    /// set back then, or another process's is ahead.
-    Retrying {
-        due: Timestamp,
-        #[serde(default)]
-        since: Timestamp,
-    },
-    Dead(Box<Dead>),
-}
-
-/// A dead letter.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub(super) struct Dead {
-    pub(super) id: String,
-    pub(super) source: String,
-    pub(super) kind: String,
-    pub(super) cause: DeathCause,
-    pub(super) reason: String,
-    pub(super) died: Timestamp,
-    /// Whether later events of the key wait behind it.
-    pub(super) blocks: bool,
-}
-
-impl Item {
-    /// Whether later events of its key wait behind it.
-    fn occupies(&self) -> bool {
-        !matches!(&self.state, State::Dead(dead) if !dead.blocks)
-    }
-}
-
+/// The events of one key that wait, or are waited for: not dead letters that were skipped.
 #[derive(Clone, Debug, Default, PartialEq)]
 struct Lane {
     positions: BTreeSet<u64>,
-    occupying: usize,
+    /// How many of them hold it up.
+    holding_up: usize,
 }
 
 /// Everything a group has put aside.
@@ -105,8 +29,11 @@ struct Lane {
 pub(super) struct Lanes {
     items: BTreeMap<u64, Item>,
     lanes: HashMap<LaneKey, Lane, foldhash::fast::RandomState>,
+    backlogs: Backlogs,
     retrying: usize,
     dead: usize,
+    stopped: usize,
+    texts: Texts,
 }
 
 /// What of a lane can be delivered.
@@ -124,7 +51,21 @@ impl Lanes {
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.items.is_empty()
+        self.items.is_empty() && self.backlogs.is_empty()
+    }
+
+    pub(super) fn backlogs(&self) -> &Backlogs {
+        &self.backlogs
+    }
+
+    /// What of the key waits in the log alone.
+    pub(super) fn backlog(&self, lane: LaneRef<'_>) -> Option<Backlog> {
+        self.backlogs.get(lane)
+    }
+
+    /// Gives a key a backlog as it had one elsewhere.
+    pub(super) fn set_backlog(&mut self, lane: LaneKey, backlog: Backlog) {
+        self.backlogs.set(lane, backlog);
     }
 
     pub(super) fn retrying(&self) -> usize {
@@ -135,8 +76,14 @@ impl Lanes {
         self.dead
     }
 
+    /// How many keys wait behind a dead letter only because nothing more can be put aside.
+    pub(super) fn stopped(&self) -> usize {
+        self.stopped
+    }
+
+    /// How many events are parked, those that wait in the log alone included.
     pub(super) fn parked(&self) -> usize {
-        self.items.len() - self.retrying - self.dead
+        self.items.len() - self.retrying - self.dead + self.backlogs.events() as usize
     }
 
     /// Everything that was put aside, in the order of positions.
@@ -148,6 +95,9 @@ impl Lanes {
     pub(super) fn extend(&mut self, other: &Self) {
         for (position, item) in other.items() {
             self.insert(position, item.clone());
+        }
+        for (lane, backlog) in other.backlogs.iter() {
+            self.set_backlog(lane.clone(), backlog);
         }
     }
 
@@ -161,29 +111,63 @@ impl Lanes {
         self.items.get(&position)
     }
 
-    /// Whether a later event of this key must go behind others.
-    pub(super) fn is_occupied(&self, lane: LaneRef<'_>) -> bool {
-        self.lanes.get(&lane).is_some_and(|lane| lane.occupying > 0)
+    /// Whether an event of this key at `position` that was read must go behind others.
+    pub(super) fn is_occupied(&self, lane: LaneRef<'_>, position: u64) -> bool {
+        self.lanes.contains_key(&lane)
+            || (!self.backlogs.is_empty()
+                && self.backlog(lane).is_some_and(|it| it.from <= position))
     }
 
+    /// How many events of a lane wait, or are waited for.
+    pub(super) fn count_of(&self, lane: &LaneKey) -> usize {
+        self.lanes.get(lane).map_or(0, |lane| lane.positions.len())
+    }
+
+    /// The last event that a lane keeps.
+    pub(super) fn last_of(&self, lane: &LaneKey) -> Option<u64> {
+        self.lanes.get(lane)?.positions.last().copied()
+    }
+
+    /// Whether a lane has a backlog, nothing that holds it up and at most `few` events left.
+    pub(super) fn wants_more(&self, lane: &LaneKey, few: usize) -> bool {
+        !self.backlogs.is_empty()
+            && self.backlog(lane.as_ref()).is_some()
+            && (self.lanes.get(lane))
+                .is_none_or(|lane| lane.holding_up == 0 && lane.positions.len() <= few)
+    }
+
+    /// How many keys wait, or are waited for: half of them at least.
+    pub(super) fn keys_waiting(&self) -> usize {
+        self.lanes.len().max(self.backlogs.len())
+    }
+
+    /// The keys of everything that is kept and of all backlogs.
     pub(super) fn keys(&self) -> impl Iterator<Item = &LaneKey> {
-        self.lanes.keys()
+        let backlogs = self.backlogs.iter().map(|(lane, _)| lane);
+        let alone = backlogs.filter(|lane| !self.lanes.contains_key(*lane));
+        self.lanes.keys().chain(alone)
     }
 
-    /// The oldest event that is kept.
+    /// The oldest event that the log must keep.
     pub(super) fn first(&self) -> Option<u64> {
-        self.items.first_key_value().map(|(position, _)| *position)
+        let item = self.items.first_key_value().map(|(position, _)| *position);
+        item.into_iter().chain(self.backlogs.first()).min()
     }
 
-    /// The oldest event that waits for an attempt.
-    pub(super) fn first_retrying(&self) -> Option<u64> {
-        if self.retrying == 0 {
+    /// The oldest event that waits for an attempt: for its time, or for nothing but its turn.
+    pub(super) fn first_waiting(&self) -> Option<u64> {
+        if self.items.len() == self.dead {
             return None;
         }
-        let retrying = |item: &Item| matches!(item.state, State::Retrying { .. });
+        let is_free = |lane: &LaneKey| self.lanes.get(lane).is_some_and(|it| it.holding_up == 0);
+        let is_waiting = |item: &Item| match item.state {
+            State::Retrying { .. } => true,
+            State::Parked => is_free(&item.lane),
+            State::Dead(_) => false,
+        };
         self.items
             .iter()
-            .find(|(_, item)| retrying(item))
+            .find(|(_, item)| is_waiting(item))
             .map(|(position, _)| *position)
     }
 
@@ -224,8 +208,10 @@ impl Lanes {
 
     /// How many events are parked behind `position` in its lane.
     pub(super) fn parked_behind(&self, position: u64, lane: &LaneKey) -> usize {
+        let backlog = self.backlog(lane.as_ref());
+        let backlog = backlog.map_or(0, |backlog| backlog.events as usize);
         let Some(lane) = self.lanes.get(lane) else {
-            return 0;
+            return backlog;
         };
         let later = lane.positions.range(position + 1..);
         let parked = |position: &&u64| {
@@ -233,7 +219,7 @@ impl Lanes {
                 .get(position)
                 .is_some_and(|item| item.state == State::Parked)
         };
-        later.filter(parked).count()
+        later.filter(parked).count() + backlog
     }
 
     /// How many parked events may go: nothing of their key is before them that has to end first.
@@ -243,12 +229,14 @@ impl Lanes {
                 .positions
                 .iter()
                 .filter_map(|at| Some((*at, self.items.get(at)?)));
-            let blocks = |item: &Item| item.occupies() && item.state != State::Parked;
-            let free = items.take_while(|(_, item)| !blocks(item));
+            let free = items.take_while(|(_, item)| !item.holds_up());
             free.filter(|(at, item)| item.state == State::Parked && !is_out(*at))
                 .count()
         };
-        self.lanes.values().map(of_lane).sum()
+        let is_free = |lane: &LaneKey| self.wants_more(lane, usize::MAX);
+        let backlogs = self.backlogs.iter().filter(|(lane, _)| is_free(lane));
+        let backlogs: u64 = backlogs.map(|(_, backlog)| backlog.events).sum();
+        self.lanes.values().map(of_lane).sum::<usize>() + backlogs as usize
     }
 
     /// The first up to `max` events of a lane that may go at `now`. Nothing goes past a dead
@@ -299,6 +287,17 @@ impl Lanes {
         self.put(parked.position, item);
     }
 
+    /// What becomes of a key's backlog.
+    pub(super) fn defer(&mut self, deferred: &Deferred) {
+        let (topic, key) = (&deferred.topic, &deferred.key);
+        for position in &deferred.taken {
+            let item = self.take(*position, topic, key);
+            self.put(*position, item);
+        }
+        let lane = self.lane_key(topic, key);
+        self.backlogs.apply(&lane, deferred);
+    }
+
     pub(super) fn retry(&mut self, retried: &Retried, at: Timestamp) {
         let mut item = self.take(retried.position, &retried.topic, &retried.key);
         item.attempts = retried.attempt;
@@ -312,15 +311,7 @@ impl Lanes {
     pub(super) fn die(&mut self, died: &Died, at: Timestamp) {
         let mut item = self.take(died.position, &died.topic, &died.key);
         item.attempts = died.attempts;
-        item.state = State::Dead(Box::new(Dead {
-            id: died.id.clone(),
-            source: died.source.clone(),
-            kind: died.kind.clone(),
-            cause: died.cause,
-            reason: died.reason.clone(),
-            died: at,
-            blocks: died.blocks,
-        }));
+        item.state = State::Dead(Box::new(Dead::new(died, at, &mut self.texts)));
         self.put(died.position, item);
     }
 
@@ -347,9 +338,11 @@ impl Lanes {
     pub(super) fn remove(&mut self, position: u64) -> Option<Item> {
         let item = self.items.remove(&position)?;
         self.count(&item, false);
-        if let Some(lane) = self.lanes.get_mut(&item.lane) {
+        if item.occupies()
+            && let Some(lane) = self.lanes.get_mut(&item.lane)
+        {
             lane.positions.remove(&position);
-            lane.occupying -= usize::from(item.occupies());
+            lane.holding_up -= usize::from(item.holds_up());
             if lane.positions.is_empty() {
                 self.lanes.remove(&item.lane);
             }
@@ -360,7 +353,18 @@ impl Lanes {
     /// Drops what a group that is moved to `to` will read again. Of what lies before, all stays
     /// when the group goes back; when it goes forward, dead letters do, and block nothing.
     pub(super) fn reset(&mut self, to: u64, is_back: bool) {
-        let mut kept = std::mem::take(self).items;
+        let Self {
+            items: mut kept,
+            backlogs,
+            ..
+        } = std::mem::take(self);
+        for (lane, Backlog { from, .. }) in backlogs.iter().filter(|_| is_back) {
+            if from < to {
+                // How many of them lie before the place is not known.
+                let backlog = Backlog { from, events: 0 };
+                self.set_backlog(lane.clone(), backlog);
+            }
+        }
         kept.split_off(&to);
         for (position, mut item) in kept {
             match &mut item.state {
@@ -375,25 +379,36 @@ impl Lanes {
     /// The item at `position`, taken out, or a fresh one.
     fn take(&mut self, position: u64, topic: &str, key: &str) -> Item {
         self.remove(position).unwrap_or_else(|| Item {
-            lane: match self.lanes.get_key_value(&LaneRef(topic, key)) {
-                Some((known, _)) => known.clone(),
-                None => LaneKey::new(topic, key),
-            },
+            lane: self.lane_key(topic, key),
             attempts: 0,
             redriven: 0,
             state: State::Parked,
         })
     }
 
+    /// The key, in the memory that it has already, if it has some.
+    fn lane_key(&self, topic: &str, key: &str) -> LaneKey {
+        let lane = LaneRef(topic, key);
+        let known = self.lanes.get_key_value(&lane).map(|(key, _)| key);
+        let known = known.or_else(|| self.backlogs.key(lane));
+        known.map_or_else(|| LaneKey::new(topic, key), LaneKey::clone)
+    }
+
     fn put(&mut self, position: u64, item: Item) {
         self.count(&item, true);
-        let lane = self.lanes.entry(item.lane.clone()).or_default();
-        lane.positions.insert(position);
-        lane.occupying += usize::from(item.occupies());
+        if item.occupies() {
+            let lane = self.lanes.entry(item.lane.clone()).or_default();
+            lane.positions.insert(position);
+            lane.holding_up += usize::from(item.holds_up());
+        }
         self.items.insert(position, item);
     }
 
     fn count(&mut self, item: &Item, is_added: bool) {
+        if matches!(&item.state, State::Dead(dead) if dead.blocks && dead.is_stopped) {
+            let stopped = &mut self.stopped;
+            *stopped = if is_added { *stopped + 1 } else { *stopped - 1 };
+        }
         let counter = match item.state {
             State::Parked => return,
             State::Retrying { .. } => &mut self.retrying,
@@ -403,38 +418,43 @@ impl Lanes {
     }
 }
 
-/// An item as a checkpoint holds it.
+/// All of them.
 #[derive(Serialize, Deserialize)]
-struct Stored {
-    position: u64,
-    topic: String,
-    key: String,
-    attempts: u32,
-    redriven: u32,
-    state: State,
+struct StoredLanes {
+    items: Vec<Stored>,
+    backlogs: Backlogs,
 }
 
 impl Serialize for Lanes {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_seq(self.items.iter().map(|(position, item)| Stored {
+        let items = self.items.iter().map(|(position, item)| Stored {
             position: *position,
             topic: item.lane.topic().to_owned(),
             key: item.lane.key().to_owned(),
             attempts: item.attempts,
             redriven: item.redriven,
             state: item.state.clone(),
-        }))
+        });
+        let (items, backlogs) = (items.collect(), self.backlogs.clone());
+        StoredLanes { items, backlogs }.serialize(serializer)
     }
 }
 
 impl<'de> Deserialize<'de> for Lanes {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let mut lanes = Self::default();
-        for stored in Vec::<Stored>::deserialize(deserializer)? {
+        let StoredLanes { items, backlogs } = StoredLanes::deserialize(deserializer)?;
+        let mut lanes = Self {
+            backlogs,
+            ..Self::default()
+        };
+        for stored in items {
             let mut item = lanes.take(stored.position, &stored.topic, &stored.key);
             item.attempts = stored.attempts;
             item.redriven = stored.redriven;
             item.state = stored.state;
+            if let State::Dead(dead) = &mut item.state {
+                dead.share(&mut lanes.texts);
+            }
             lanes.put(stored.position, item);
         }
         Ok(lanes)
@@ -444,6 +464,7 @@ impl<'de> Deserialize<'de> for Lanes {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::engine::DeathCause;
 
     fn parked(position: u64) -> Parked {
         Parked {
@@ -487,10 +508,10 @@ mod tests {
         lanes.remove(5);
         assert_eq!(at(&lanes, 100, &[]).now, [7, 8]);
         assert_eq!(at(&lanes, 100, &[7]).now, [8]);
-        assert!(lanes.is_occupied(LaneRef("t", "k")));
+        assert!(lanes.is_occupied(LaneRef("t", "k"), 9));
         lanes.remove(7);
         lanes.remove(8);
-        assert!(!lanes.is_occupied(LaneRef("t", "k")) && lanes.is_empty());
+        assert!(!lanes.is_occupied(LaneRef("t", "k"), 9) && lanes.is_empty());
     }
 
     #[test]
@@ -508,6 +529,7 @@ mod tests {
             cause: DeathCause::Exhausted,
             reason: "r".into(),
             blocks: true,
+            is_stopped: false,
         };
         lanes.die(&died, Timestamp::EPOCH);
         lanes.park(&parked(6));
@@ -534,7 +556,7 @@ mod tests {
         );
         assert_eq!(now(&lanes), [6], "a skipped dead letter blocks nothing");
         lanes.remove(6);
-        assert!(!lanes.is_occupied(LaneRef("t", "k")));
+        assert!(!lanes.is_occupied(LaneRef("t", "k"), 9));
         let bytes = rmp_serde::to_vec_named(&lanes).unwrap();
         assert_eq!(rmp_serde::from_slice::<Lanes>(&bytes).unwrap(), lanes);
     }

@@ -2,7 +2,7 @@
 //!
 //! Nothing here is durable and nothing here does I/O: it is rebuilt from [`Group`] when the first
 //! member joins and forgotten when the last one leaves. Reading on is in `stage`, taking events in
-//! `take`, committing them in `settle`.
+//! `take`, `turns` and `page`, putting them aside in `aside`, committing them in `settle`.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -11,16 +11,18 @@ use ensue_log as log;
 use hashbrown::{HashMap, HashSet};
 use tokio::sync::Notify;
 
+use super::aside::{Aside, Bounds};
 use super::careful::Careful;
 use super::cluster::Cluster;
 use super::filter::Filter;
 use super::group::Group;
 use super::handover::Mine;
 use super::lanes::LaneKey;
-use super::record::Parked;
+use super::page::Pages;
 use super::slots::{Hasher, LaneHash, Slots};
 use super::stale::Stale;
-use super::submission::Submission;
+use super::take::{READY_BYTES_MAX, READY_EVENTS_MAX};
+use super::turns::Turns;
 use super::window::{Status, Window};
 use crate::event::Envelope;
 use crate::time::Timestamp;
@@ -57,22 +59,18 @@ pub(super) struct Live {
     /// When was looked last for lanes whose time has come.
     pub(super) looked: Timestamp,
     /// Put-aside events in members' hands.
-    pub(super) out: HashMap<u64, Out, foldhash::fast::RandomState>,
-    /// The events of a key that are on their way behind its blocked head.
-    pub(super) parking: HashMap<LaneKey, BTreeSet<u64>, foldhash::fast::RandomState>,
-    /// How many they are.
-    pub(super) parking_events: usize,
-    /// The last record of the group's own that is on its way, and how many are.
-    pub(super) own: Option<Submission>,
-    pub(super) own_records: usize,
+    pub(super) out: Outs,
+    /// Whose turn it is among the keys that were read.
+    pub(super) turns: Turns,
+    /// What is put aside and not durable yet.
+    pub(super) aside: Aside,
+    /// Which backlogs of keys are being taken up.
+    pub(super) pages: Pages,
+    pub(super) bounds: Bounds,
     /// Events that came back from a member that is gone, and their lanes: nobody has looked at
     /// them again. They may belong before others of their key that were put aside meanwhile.
     pub(super) returned: BTreeMap<u64, LaneHash>,
     pub(super) stale: Stale,
-    /// Events to park that no record says so of yet.
-    pub(super) unsaid: Vec<ToPark>,
-    /// What turned out to be nothing for this group, that no record says so of yet.
-    pub(super) passed: Vec<(u64, u64)>,
     pub(super) careful: Option<Careful>,
     /// Why nothing more is read.
     pub(super) paused: Option<String>,
@@ -117,12 +115,8 @@ pub(super) struct Out {
     pub(super) is_committing: bool,
 }
 
-/// An event of a blocked key that was read.
-#[derive(Debug)]
-pub(super) struct ToPark {
-    pub(super) from: u64,
-    pub(super) parked: Parked,
-}
+/// Put-aside events in members' hands, by position.
+pub(super) type Outs = HashMap<u64, Out, foldhash::fast::RandomState>;
 
 /// Where in the lanes there is something to do.
 #[derive(Debug, Default)]
@@ -131,6 +125,8 @@ pub(super) struct Index {
     pub(super) runnable: BTreeMap<u64, LaneKey>,
     /// Lanes that wait for a time.
     pub(super) due: BTreeSet<(Timestamp, LaneKey)>,
+    /// Lanes that are to take up the next events of their backlogs.
+    pub(super) hungry: BTreeSet<LaneKey>,
     /// What the two above say of a lane.
     known: HashMap<LaneKey, (Option<u64>, Option<Timestamp>), foldhash::fast::RandomState>,
 }
@@ -143,7 +139,7 @@ impl Live {
         filter: Arc<Filter>,
         (epoch, boot, end): (u64, u64, u64),
         cluster: &Cluster,
-        now: Timestamp,
+        (now, bounds): (Timestamp, Bounds),
     ) -> Self {
         let caution = group.caution(boot, cluster);
         let in_flight_max = first.in_flight_max;
@@ -166,14 +162,12 @@ impl Live {
             index: Index::default(),
             looked: now,
             out: HashMap::default(),
-            parking: HashMap::default(),
-            parking_events: 0,
-            own: None,
-            own_records: 0,
+            turns: Turns::new(bounds.line_max),
+            aside: Aside::default(),
+            pages: Pages::default(),
+            bounds,
             returned: BTreeMap::new(),
             stale: Stale::default(),
-            unsaid: Vec::new(),
-            passed: Vec::new(),
             careful: (caution.events || caution.retries).then(|| Careful {
                 until: end,
                 events_left: if caution.events { in_flight_max } else { 0 },
@@ -233,7 +227,7 @@ impl Live {
 
     /// Gives what a member holds, and is not committing, back to its slots.
     fn release(&mut self, group: &Group, member: u64, now: Timestamp) {
-        let mut back = Vec::new();
+        let (mut back, mut taken) = (Vec::new(), Vec::new());
         let mut bytes = 0;
         for entry in self.window.iter_mut() {
             if entry.owner == member && entry.status == Status::Held {
@@ -241,26 +235,26 @@ impl Live {
                 bytes += entry.bytes as usize;
                 self.stale.remove(entry.lane, entry.position);
                 back.push((entry.position, entry.lane));
+                taken.push((entry.lane, entry.bytes));
             }
         }
         let held = |out: &Out| out.owner == member && !out.is_committing;
         let mut lanes: HashSet<LaneKey> = HashSet::default();
-        let mut taken = Vec::new();
         let stale = &mut self.stale;
         self.out.retain(|position, out| {
             if held(out) {
                 stale.remove(out.hash, *position);
                 bytes += out.bytes as usize;
-                taken.push(out.hash.slot());
+                taken.push((out.hash, out.bytes));
                 lanes.insert(out.lane.clone());
             }
             !held(out)
         });
-        let count = back.len() + taken.len();
+        let count = taken.len();
         self.returned.extend(back.iter().copied());
-        let slots = back.iter().map(|(_, lane)| lane.slot()).chain(taken);
-        for slot in slots {
-            self.slots.take_back(slot);
+        for (lane, bytes) in &taken {
+            self.slots.take_back(lane.slot());
+            self.turns.take_back(*lane, *bytes);
         }
         if let Some(seat) = self.seat(member) {
             seat.held -= count;
@@ -307,6 +301,11 @@ impl Live {
             all.extend(seat.ready.drain(..));
             seat.ready_bytes = 0;
         }
+        for ready in self.turns.clear() {
+            // Others of its key may have been put aside while it waited in its line.
+            self.returned.insert(ready.position, ready.lane);
+            all.push(ready);
+        }
         all.sort_by_key(|ready| ready.position);
         for ready in all {
             if self.mine.has(ready.lane.slot()) {
@@ -338,6 +337,7 @@ impl Live {
             seat.held -= 1;
             seat.held_bytes -= bytes as usize;
         }
+        self.turns.take_back(lane, bytes);
         self.slots.take_back(lane.slot())
     }
 
@@ -356,8 +356,14 @@ impl Live {
             let hash = self.hasher.hash_of(lane.topic(), lane.key());
             if !self.mine.has(hash.slot()) {
                 self.index.set(lane, None, None);
+                self.index.hungry.remove(lane);
                 return;
             }
+        }
+        if group.lanes.wants_more(lane, self.bounds.few()) {
+            self.index.hungry.insert(lane.clone());
+        } else if !self.index.hungry.is_empty() {
+            self.index.hungry.remove(lane);
         }
         let out = &self.out;
         let found = group
@@ -405,6 +411,11 @@ impl Index {
 }
 
 impl Seat {
+    /// Whether no more is read ahead for it.
+    pub(super) fn is_full(&self) -> bool {
+        self.ready.len() >= READY_EVENTS_MAX || self.ready_bytes >= READY_BYTES_MAX
+    }
+
     pub(super) fn new(member: u64, in_flight_max: usize, notify: Arc<Notify>) -> Self {
         Self {
             member,

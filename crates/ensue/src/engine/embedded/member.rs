@@ -13,6 +13,7 @@ use super::failure;
 use super::fetch::{self, blocking};
 use super::filter::{Filter, Memo};
 use super::live::Seat;
+use super::page::{self, Paging};
 use super::record::{self, Begin, Begun, Change, Joined, Left};
 use super::shared::{Handle, Shared};
 use super::stage::{self, Staged};
@@ -130,6 +131,7 @@ impl EmbeddedMember {
             match step {
                 Step::Deliver(deliveries) => return Ok(deliveries),
                 Step::Read(reading) => self.read(reading).await?,
+                Step::Page(paging) => self.page(paging).await?,
                 Step::Fetch(positions) => self.fetch(positions).await?,
                 Step::Begin(begins) => self.begin(begins).await?,
                 Step::Wait { due, records } => self.wait(due, records, own).await?,
@@ -148,7 +150,6 @@ impl EmbeddedMember {
             events_max,
             now: shared.settings.clock.now(),
             end: shared.log.durable().get(),
-            parked_max: shared.settings.parked_max,
         };
         let (live, group) = core
             .member(&self.group, self.id)
@@ -157,8 +158,8 @@ impl EmbeddedMember {
         live.pass(group.low, PASSED_RECORDS_MIN);
         shared.record_own(&mut core, &self.group)?;
         let own = match core.member(&self.group, self.id) {
-            Some((live, _)) if live.has_unsaid() => Own::Refused,
-            Some((live, _)) => live.own.clone().map_or(Own::None, Own::Coming),
+            Some((live, _)) if live.aside.has_unsaid() => Own::Refused,
+            Some((live, _)) => live.aside.own().map_or(Own::None, Own::Coming),
             None => Own::None,
         };
         Ok((step, own))
@@ -284,6 +285,34 @@ impl EmbeddedMember {
         self.memo.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Reads what is next of a key's backlog.
+    async fn page(&self, paging: Paging) -> Result<()> {
+        let Paging { epoch, rewinds, .. } = paging;
+        let mut errand = Errand {
+            member: self,
+            what: What::Page(epoch, rewinds),
+            is_over: false,
+        };
+        let filter = {
+            let mut core = self.shared.core();
+            let (live, _) = core
+                .member(&self.group, self.id)
+                .ok_or_else(|| self.fenced())?;
+            live.filter.clone()
+        };
+        let (view, wanted) = (self.shared.view.clone(), paging.clone());
+        let found = blocking(move || page::read(&view, &wanted, &filter)).await?;
+        errand.is_over = true;
+        let mut core = self.shared.core();
+        core.advance();
+        if let Some((live, group)) = core.live(&self.group, epoch)
+            && live.rewinds == rewinds
+        {
+            live.paged(group, &paging, found);
+        }
+        Ok(())
+    }
+
     async fn fetch(&self, positions: Vec<u64>) -> Result<()> {
         let events = fetch::events(&self.shared.view, positions).await?;
         let mut core = self.shared.core();
@@ -392,6 +421,7 @@ struct Errand<'a> {
 enum What {
     /// In the group of this epoch, after so many rewinds.
     Read(u64, u64),
+    Page(u64, u64),
     Begin,
 }
 
@@ -410,6 +440,14 @@ impl Drop for Errand<'_> {
                     && live.rewinds == rewinds
                 {
                     live.is_reading = false;
+                    live.wake_all();
+                }
+            }
+            What::Page(epoch, rewinds) => {
+                if let Some((live, _)) = core.live(group, epoch)
+                    && live.rewinds == rewinds
+                {
+                    live.pages.is_over();
                     live.wake_all();
                 }
             }

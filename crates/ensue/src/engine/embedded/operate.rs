@@ -171,17 +171,17 @@ fn find<'a>(
     filter: &'a DeadLetterFilter,
 ) -> impl Iterator<Item = Found> + 'a {
     let is_wanted = |item: &Item, dead: &Dead| {
-        (filter.ids.is_empty() || filter.ids.contains(&dead.id))
+        (filter.ids.is_empty() || filter.ids.iter().any(|id| **id == *dead.id))
             && filter
                 .source
                 .as_ref()
-                .is_none_or(|source| *source == dead.source)
-            && (filter.types.is_empty() || filter.types.contains(&dead.kind))
+                .is_none_or(|source| **source == *dead.source)
+            && (filter.types.is_empty() || filter.types.iter().any(|kind| **kind == *dead.kind))
             && filter.key.as_ref().is_none_or(|key| key == item.lane.key())
             && filter
                 .reason
                 .as_ref()
-                .is_none_or(|part| dead.reason.contains(part))
+                .is_none_or(|part| dead.reason.contains(part.as_str()))
             && filter.since.is_none_or(|since| dead.died >= since)
     };
     let wanted = group
@@ -248,7 +248,7 @@ pub(super) async fn dead_letters(view: &log::View, found: Vec<Found>) -> Result<
                 position: Position::new(found.position),
                 attempts: found.item.attempts,
                 cause: found.dead.cause,
-                reason: found.dead.reason,
+                reason: found.dead.reason.to_string(),
                 died: found.dead.died,
                 parked: found.parked,
                 redriven: found.item.redriven,

@@ -62,6 +62,30 @@ impl Ranges {
         }
     }
 
+    /// What of it is not in `other`.
+    pub(super) fn without(&self, other: &Self) -> Self {
+        let mut left = Self::default();
+        for (mut start, end) in self.iter() {
+            let at_or_before = other.0.range(..=start).next_back();
+            let first = at_or_before.map_or(start, |(first, _)| *first);
+            for (from, to) in other.0.range(first..end) {
+                left.insert(start, *from);
+                start = start.max(*to);
+            }
+            left.insert(start, end);
+        }
+        left
+    }
+
+    /// What of it lies before `end`.
+    pub(super) fn before(&self, end: u64) -> Self {
+        let mut before = Self::default();
+        for (from, to) in self.0.range(..end) {
+            before.insert(*from, end.min(*to));
+        }
+        before
+    }
+
     /// After the last position.
     pub(super) fn end(&self) -> Option<u64> {
         self.0.last_key_value().map(|(_, end)| *end)
@@ -190,6 +214,27 @@ mod tests {
             prop_assert_eq!(ranges.iter().count(), starts.count(), "touching ranges are one");
             let low = ranges.absorb(0);
             prop_assert_eq!(low, (0..).find(|p| !set.contains(p)).unwrap_or(0));
+        }
+
+        #[test]
+        fn what_is_taken_away_is_not_there(
+            all in proptest::collection::vec((0_u64..64, 0_u64..20), 0..6),
+            taken in proptest::collection::vec((0_u64..64, 0_u64..20), 0..6),
+            end in 0_u64..80,
+        ) {
+            let ranges = |pieces: Vec<(u64, u64)>| {
+                let mut ranges = Ranges::default();
+                pieces.iter().for_each(|(start, length)| ranges.insert(*start, start + length));
+                ranges
+            };
+            let (all, taken) = (ranges(all), ranges(taken));
+            let (left, before) = (all.without(&taken), all.before(end));
+            for position in 0..90 {
+                let is_left = all.contains(position) && !taken.contains(position);
+                prop_assert_eq!(left.contains(position), is_left);
+                let is_before = all.contains(position) && position < end;
+                prop_assert_eq!(before.contains(position), is_before);
+            }
         }
 
         #[test]

@@ -11,7 +11,7 @@
 //! | 0 | the event's | the event's | an event was appended |
 //! | 1 | `_ensue.groups` | group | a member joined; the first one creates the group |
 //! | 2 | `_ensue.groups` | group | a member left |
-//! | 3 | `_ensue.groups` | group | a commit: settled, retried, parked, dead events, state |
+//! | 3 | `_ensue.groups` | group | a commit: settled, retried, parked, dead events, state, backlogs of keys |
 //! | 4 | `_ensue.groups` | group | an attempt began, before its event was delivered |
 //! | 5 | `_ensue.groups` | group | dead letters were redriven |
 //! | 6 | `_ensue.groups` | group | dead letters were discarded |
@@ -118,6 +118,8 @@ pub(super) struct Committed {
     pub(super) dead: Vec<Died>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(super) cells: Vec<Cell>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) deferred: Vec<Deferred>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -137,6 +139,28 @@ pub(super) struct Parked {
     pub(super) key: String,
 }
 
+/// What becomes of a key's backlog: of its events that wait in the log alone.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(super) struct Deferred {
+    pub(super) topic: String,
+    pub(super) key: String,
+    /// Where the backlog starts, if the key has none yet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) start: Option<u64>,
+    /// How many more events wait there.
+    #[serde(default)]
+    pub(super) added: u64,
+    /// Those of them that the key's lane takes up.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) taken: Vec<u64>,
+    /// Where it starts from now on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) next: Option<u64>,
+    /// Nothing is left of it.
+    #[serde(default)]
+    pub(super) is_over: bool,
+}
+
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct Died {
     pub(super) position: u64,
@@ -150,6 +174,9 @@ pub(super) struct Died {
     pub(super) reason: String,
     /// Whether later events of the key park behind it.
     pub(super) blocks: bool,
+    /// Whether they do although they were to be handled: nothing more can be put aside.
+    #[serde(default)]
+    pub(super) is_stopped: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

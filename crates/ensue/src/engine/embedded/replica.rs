@@ -103,7 +103,11 @@ pub(crate) const OPTIONS: &[(&str, &str)] = &[
     ),
     (
         "parked_max",
-        "retrying, parked and dead events per group before it pauses; default 100000",
+        "events of a group put aside one by one, and keys that may wait before it pauses; default 1000000",
+    ),
+    (
+        "key_events_max",
+        "events of one key put aside one by one, or read ahead; the rest waits in the log; default 1024",
     ),
     (
         "state_bytes_max",

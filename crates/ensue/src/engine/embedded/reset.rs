@@ -72,7 +72,10 @@ impl Draft {
         let waiting = group.lanes.waiting();
         let dropped = match is_back {
             true => 0,
-            false => waiting.filter(|position| !ahead(*position)).count(),
+            false => {
+                let backlogs = group.lanes.backlogs().events() as usize;
+                waiting.filter(|position| !ahead(*position)).count() + backlogs
+            }
         };
         let plan = ResetPlan {
             group: name.to_owned(),

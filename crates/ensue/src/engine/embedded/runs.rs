@@ -1,8 +1,11 @@
 //! A group's runs through the log: a reset begins another one. What earlier runs have settled is
 //! known as long as this one may meet it again.
 
-use serde::{Deserialize, Serialize};
+use hashbrown::HashMap;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use super::backlog::Backlogs;
+use super::lanes::{LaneKey, LaneRef};
 use super::ranges::Ranges;
 use crate::engine::{Position, ReplayEffects, Run};
 
@@ -12,8 +15,14 @@ pub(super) struct Runs {
     number: u64,
     /// What earlier runs have settled for good. Nothing before the group's floor counts.
     done: Ranges,
+    /// What of it none of them has handled.
+    waiting: Waiting,
     holds_back: bool,
 }
+
+/// What counted as settled because it waited in the backlogs of keys: of each key, where.
+#[derive(Clone, Debug, Default, PartialEq)]
+struct Waiting(HashMap<LaneKey, Ranges, foldhash::fast::RandomState>);
 
 impl Runs {
     /// The first run, which the record at `position` begins.
@@ -24,8 +33,15 @@ impl Runs {
         }
     }
 
-    /// Begins another run by the record at `position`; the one before settled `done`.
-    pub(super) fn begin(&mut self, position: u64, done: &Ranges, effects: ReplayEffects) {
+    /// Begins another run by the record at `position`; the one before settled `done`, but for what
+    /// waits in `backlogs`.
+    pub(super) fn begin(
+        &mut self,
+        position: u64,
+        (done, backlogs): (&Ranges, &Backlogs),
+        effects: ReplayEffects,
+    ) {
+        self.waiting.add(&self.done, done, backlogs);
         // A copy of another log has numbers from there: positions alone could come twice.
         self.number = position.max(self.number + 1);
         for (start, end) in done.iter() {
@@ -34,11 +50,12 @@ impl Runs {
         self.holds_back = effects == ReplayEffects::HoldBack;
     }
 
-    /// What to know of the event at `position`.
-    pub(super) fn of(&self, position: u64) -> Run {
+    /// What to know of the event at `position`, which is of this key.
+    pub(super) fn of(&self, position: u64, lane: LaneRef<'_>) -> Run {
+        let is_done = || self.done.contains(position) && !self.waiting.has(position, lane);
         Run {
             number: self.number,
-            holds_back: self.holds_back && self.done.contains(position),
+            holds_back: self.holds_back && is_done(),
         }
     }
 
@@ -48,6 +65,7 @@ impl Runs {
             && end <= floor()
         {
             self.done.clear();
+            self.waiting = Waiting::default();
         }
     }
 
@@ -59,22 +77,96 @@ impl Runs {
 
     /// The positions that it names.
     pub(super) fn positions(&self) -> impl Iterator<Item = u64> {
-        self.done.iter().flat_map(|(start, end)| [start, end])
+        let all = self.waiting.0.values().chain([&self.done]);
+        all.flat_map(|ranges| ranges.iter().flat_map(|(start, end)| [start, end]))
     }
 
     /// The same in another log, where `at_or_after` says what a position became.
     pub(super) fn moved(&self, at_or_after: impl Fn(u64) -> u64) -> Self {
-        let mut done = Ranges::default();
-        for (start, end) in self.done.iter() {
-            done.insert(at_or_after(start), at_or_after(end));
+        let moved = |ranges: &Ranges| {
+            let mut moved = Ranges::default();
+            for (start, end) in ranges.iter() {
+                moved.insert(at_or_after(start), at_or_after(end));
+            }
+            moved
+        };
+        let waiting = self.waiting.0.iter();
+        let waiting = waiting.map(|(lane, ranges)| (lane.clone(), moved(ranges)));
+        Self {
+            done: moved(&self.done),
+            waiting: Waiting(waiting.collect()),
+            ..*self
         }
-        Self { done, ..*self }
+    }
+}
+
+impl Waiting {
+    fn has(&self, position: u64, lane: LaneRef<'_>) -> bool {
+        !self.0.is_empty() && (self.0.get(&lane)).is_some_and(|it| it.contains(position))
+    }
+
+    /// Takes in a run that settled `done`, but for what waits in `backlogs`; those before it settled
+    /// `before`.
+    fn add(&mut self, before: &Ranges, done: &Ranges, backlogs: &Backlogs) {
+        self.0.retain(|lane, waiting| {
+            let backlog = backlogs.get(lane.as_ref());
+            let handled = done.before(backlog.map_or(u64::MAX, |it| it.from));
+            *waiting = waiting.without(&handled);
+            !waiting.is_empty()
+        });
+        for (lane, backlog) in backlogs.iter() {
+            let mut all = Ranges::default();
+            all.insert(backlog.from, done.end().unwrap_or_default());
+            let waiting = self.0.entry(lane.clone()).or_default();
+            for (start, end) in all.without(before).iter() {
+                waiting.insert(start, end);
+            }
+        }
+    }
+}
+
+/// Where a key's events wait, as a checkpoint holds it.
+#[derive(Serialize, Deserialize)]
+struct Stored {
+    topic: String,
+    key: String,
+    ranges: Ranges,
+}
+
+impl Serialize for Waiting {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(self.0.iter().map(|(lane, ranges)| Stored {
+            topic: lane.topic().to_owned(),
+            key: lane.key().to_owned(),
+            ranges: ranges.clone(),
+        }))
+    }
+}
+
+impl<'de> Deserialize<'de> for Waiting {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let stored = Vec::<Stored>::deserialize(deserializer)?;
+        let entry = |it: Stored| (LaneKey::new(&it.topic, &it.key), it.ranges);
+        Ok(Self(stored.into_iter().map(entry).collect()))
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
+    use super::super::backlog::Backlog;
     use super::*;
+
+    const LANE: LaneRef<'_> = LaneRef("t", "k");
+
+    fn of(runs: &Runs, position: u64) -> Run {
+        runs.of(position, LANE)
+    }
+
+    fn begin(runs: &mut Runs, position: u64, done: &Ranges, effects: ReplayEffects) {
+        runs.begin(position, (done, &Backlogs::default()), effects);
+    }
 
     fn done(ranges: &[(u64, u64)]) -> Ranges {
         let mut done = Ranges::default();
@@ -88,25 +180,30 @@ mod tests {
     fn only_what_earlier_runs_settled_is_held_back() {
         let mut runs = Runs::first(3);
         assert_eq!(
-            runs.of(5),
+            of(&runs, 5),
             Run {
                 number: 3,
                 holds_back: false
             }
         );
-        runs.begin(20, &done(&[(0, 5), (6, 8)]), ReplayEffects::HoldBack);
-        let held: Vec<u64> = (0..10).filter(|at| runs.of(*at).holds_back).collect();
+        begin(
+            &mut runs,
+            20,
+            &done(&[(0, 5), (6, 8)]),
+            ReplayEffects::HoldBack,
+        );
+        let held: Vec<u64> = (0..10).filter(|at| of(&runs, *at).holds_back).collect();
         assert_eq!(held, [0, 1, 2, 3, 4, 6, 7]);
         assert_eq!(runs.held_back_until(), Some(Position::new(8)));
 
         // A second reset in the middle forgets nothing of the first.
-        runs.begin(22, &done(&[(0, 2)]), ReplayEffects::Publish);
-        assert!((0..10).all(|at| !runs.of(at).holds_back));
-        runs.begin(23, &done(&[(0, 2)]), ReplayEffects::HoldBack);
-        assert!(runs.of(7).holds_back && !runs.of(5).holds_back);
+        begin(&mut runs, 22, &done(&[(0, 2)]), ReplayEffects::Publish);
+        assert!((0..10).all(|at| !of(&runs, at).holds_back));
+        begin(&mut runs, 23, &done(&[(0, 2)]), ReplayEffects::HoldBack);
+        assert!(of(&runs, 7).holds_back && !of(&runs, 5).holds_back);
 
         runs.passed(|| 7);
-        assert!(runs.of(6).holds_back);
+        assert!(of(&runs, 6).holds_back);
         runs.passed(|| 8);
         assert_eq!(runs.held_back_until(), None);
     }
@@ -114,9 +211,55 @@ mod tests {
     #[test]
     fn no_two_runs_have_one_number() {
         let mut runs = Runs::first(500);
-        runs.begin(40, &Ranges::default(), ReplayEffects::Publish);
-        assert_eq!(runs.of(0).number, 501);
-        runs.begin(900, &Ranges::default(), ReplayEffects::Publish);
-        assert_eq!(runs.of(0).number, 900);
+        begin(&mut runs, 40, &Ranges::default(), ReplayEffects::Publish);
+        assert_eq!(of(&runs, 0).number, 501);
+        begin(&mut runs, 900, &Ranges::default(), ReplayEffects::Publish);
+        assert_eq!(of(&runs, 0).number, 900);
+    }
+
+    /// What a run settled, and where the backlogs of two keys begin, if they have one.
+    type Done = (Vec<(u64, u64)>, [Option<u64>; 2]);
+
+    fn lane(position: u64) -> LaneKey {
+        LaneKey::new("t", ["even", "odd"][position as usize % 2])
+    }
+
+    fn run() -> impl Strategy<Value = Done> {
+        let done = proptest::collection::vec((0_u64..40, 0_u64..20), 0..4);
+        (
+            done,
+            [
+                proptest::option::of(0_u64..40),
+                proptest::option::of(0_u64..40),
+            ],
+        )
+    }
+
+    proptest! {
+        #[test]
+        fn held_back_is_what_some_run_has_handled(all in proptest::collection::vec(run(), 1..5)) {
+            let mut runs = Runs::default();
+            let mut handled = [false; 80];
+            for (pieces, begins) in &all {
+                let (mut done, mut backlogs) = (Ranges::default(), Backlogs::default());
+                pieces.iter().for_each(|(start, length)| done.insert(*start, start + length));
+                for (key, from) in begins.iter().enumerate() {
+                    if let Some(from) = *from {
+                        backlogs.set(lane(key as u64), Backlog { from, events: 0 });
+                    }
+                }
+                runs.begin(1, (&done, &backlogs), ReplayEffects::HoldBack);
+                for position in 0..80 {
+                    let begins = begins[position as usize % 2];
+                    handled[position as usize] |=
+                        done.contains(position) && begins.is_none_or(|from| position < from);
+                    let run = runs.of(position, lane(position).as_ref());
+                    prop_assert_eq!(run.holds_back, handled[position as usize], "{}", position);
+                }
+                let bytes = rmp_serde::to_vec_named(&runs).unwrap();
+                prop_assert_eq!(&rmp_serde::from_slice::<Runs>(&bytes).unwrap(), &runs);
+                prop_assert_eq!(&runs.moved(|position| position), &runs);
+            }
+        }
     }
 }

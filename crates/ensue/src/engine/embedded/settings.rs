@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use ensue_log as log;
 
+use super::aside::Bounds;
 use crate::engine::table::Url;
 use crate::engine::{Atomicity, DedupWindow, Guarantees, duration};
 use crate::error::{Error, Result};
@@ -25,8 +26,10 @@ pub struct Settings {
     pub retention_age: Option<Duration>,
     /// Whole segments beyond this many bytes go.
     pub retention_bytes: Option<u64>,
-    /// Retrying, parked and dead events per group before it pauses.
+    /// Retrying, parked and dead events of a group that are kept one by one.
     pub parked_max: usize,
+    /// Those of one key, and events of it that are read ahead.
+    pub key_events_max: usize,
     /// Bytes of state over all groups.
     pub state_bytes_max: usize,
     /// Events that wait for their time.
@@ -41,14 +44,15 @@ pub struct Settings {
 
 impl Default for Settings {
     fn default() -> Self {
-        let log = log::Options::default();
+        let (log, bounds) = (log::Options::default(), Bounds::default());
         Self {
             durability: log.durability,
             dedup_window: log.dedup_window,
             segment_bytes: log.segment_bytes,
             retention_age: None,
             retention_bytes: None,
-            parked_max: 100_000,
+            parked_max: bounds.parked_max,
+            key_events_max: bounds.lane_max,
             state_bytes_max: 256 * 1024 * 1024,
             schedules_max: 100_000,
             checkpoint_bytes: 64 * 1024 * 1024,
@@ -80,6 +84,7 @@ impl Settings {
         number(url, "dedup_window", &mut settings.dedup_window)?;
         number(url, "segment_bytes", &mut settings.segment_bytes)?;
         number(url, "parked_max", &mut settings.parked_max)?;
+        number(url, "key_events_max", &mut settings.key_events_max)?;
         number(url, "state_bytes_max", &mut settings.state_bytes_max)?;
         number(url, "schedules_max", &mut settings.schedules_max)?;
         let mut bytes = 0;
@@ -94,6 +99,15 @@ impl Settings {
             })?);
         }
         Ok(settings)
+    }
+
+    /// How much of a group is put aside one by one, and of a key.
+    pub(super) fn bounds(&self) -> Bounds {
+        Bounds {
+            parked_max: self.parked_max,
+            lane_max: self.key_events_max.max(1),
+            line_max: self.key_events_max.max(1),
+        }
     }
 
     /// What an engine with these settings promises.

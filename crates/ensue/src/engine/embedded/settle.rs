@@ -5,11 +5,10 @@ use hashbrown::HashSet;
 
 use super::binary::Binary;
 use super::group::Group;
-use super::lanes::LaneKey;
-use super::live::{Live, Ready, ToPark};
+use super::lanes::{LaneKey, Lanes};
+use super::live::{Live, Ready};
 use super::ranges::Settled;
 use super::record::{self, Cell, Committed, Died, Parked, Retried};
-use super::submission::Submission;
 use super::window::Status;
 use crate::engine::{Commit, Death, Position, Retry, StateWrite};
 use crate::event::Envelope;
@@ -32,7 +31,7 @@ impl Live {
     /// Claims the events of `commit` for a record, all or none.
     pub(super) fn claim(
         &mut self,
-        group: &str,
+        (group, durable): (&str, &Group),
         member: u64,
         commit: &Commit,
         now: Timestamp,
@@ -70,9 +69,22 @@ impl Live {
                 .iter()
                 .map(|it| Parked::of(&it.envelope, it.position))
                 .collect(),
-            dead: commit.dead.iter().map(Died::from).collect(),
+            dead: self.died(&durable.lanes, commit),
             cells: commit.state.iter().map(Cell::from).collect(),
+            deferred: Vec::new(),
         })
+    }
+
+    /// The dead letters of a commit. When as many events are put aside as may be, those that were
+    /// to be skipped hold up their keys, so that a key adds one and no more.
+    fn died(&self, lanes: &Lanes, commit: &Commit) -> Vec<Died> {
+        let mut died: Vec<Died> = commit.dead.iter().map(Died::from).collect();
+        for (count, died) in died.iter_mut().enumerate() {
+            let is_full = lanes.len() + count >= self.bounds.parked_max;
+            died.is_stopped = is_full && !died.blocks;
+            died.blocks |= is_full;
+        }
+        died
     }
 
     /// Claims one event; whether it was put aside before.
@@ -123,11 +135,11 @@ impl Live {
 
     /// A commit is durable, and `group` has it.
     pub(super) fn committed(&mut self, group: &Group, committed: &Committed, now: Timestamp) {
+        let mut lanes: HashSet<LaneKey> = HashSet::default();
         if committed.member == 0 {
-            self.own_is_over();
+            lanes.extend(self.aside.is_durable());
         }
         let mut moved = self.settle(&committed.settled);
-        let mut lanes: HashSet<LaneKey> = HashSet::default();
         for position in aside(committed) {
             if let Some(out) = self.out.remove(&position) {
                 self.stale.remove(out.hash, position);
@@ -136,11 +148,9 @@ impl Live {
             }
         }
         for parked in &committed.parked {
-            let lane = LaneKey::new(&parked.topic, &parked.key);
-            if committed.member == 0 {
-                self.is_parked(&lane, parked.position);
+            if committed.member != 0 {
+                lanes.insert(LaneKey::new(&parked.topic, &parked.key));
             }
-            lanes.insert(lane);
         }
         let retried = committed.retries.iter();
         let retried = retried.map(|it| (&it.topic, &it.key, true));
@@ -178,7 +188,7 @@ impl Live {
         // One member at a time is the rule: its counters are touched once.
         let (mut owner, mut held, mut bytes) = (0, 0, 0);
         let (window, slots, seats) = (&mut self.window, &mut self.slots, &mut self.seats);
-        let stale = &mut self.stale;
+        let (stale, turns) = (&mut self.stale, &mut self.turns);
         for entry in window.within(settled) {
             match entry.status {
                 Status::Committing => {
@@ -186,6 +196,7 @@ impl Live {
                     held += 1;
                     bytes += entry.bytes as usize;
                     moved |= slots.take_back(entry.lane.slot());
+                    turns.take_back(entry.lane, entry.bytes);
                     stale.remove(entry.lane, entry.position);
                 }
                 Status::Parking => {}
@@ -202,20 +213,10 @@ impl Live {
         moved
     }
 
-    fn is_parked(&mut self, lane: &LaneKey, position: u64) {
-        if let Some(parking) = self.parking.get_mut(lane) {
-            self.parking_events -= usize::from(parking.remove(&position));
-            if parking.is_empty() {
-                self.parking.remove(lane);
-            }
-        }
-    }
-
     /// A commit has failed: its member holds its events as before, unless it is gone.
     pub(super) fn failed(&mut self, group: &Group, committed: &Committed, now: Timestamp) {
         if committed.member == 0 {
-            self.own_is_over();
-            self.say_again(committed);
+            self.aside.has_failed();
             self.wake_all();
             return;
         }
@@ -224,61 +225,6 @@ impl Live {
             self.stand_up(group, committed.member, now);
         }
         self.wake_all();
-    }
-
-    /// A record of the group's own is on its way.
-    pub(super) fn own_is_coming(&mut self, submitted: Submission) {
-        self.own = Some(submitted);
-        self.own_records += 1;
-    }
-
-    fn own_is_over(&mut self) {
-        self.own_records = self.own_records.saturating_sub(1);
-        if self.own_records == 0 {
-            self.own = None;
-        }
-    }
-
-    /// Whether something is to be recorded that the log had no room for.
-    pub(super) fn has_unsaid(&self) -> bool {
-        !self.unsaid.is_empty() || !self.passed.is_empty()
-    }
-
-    /// A record of the group's own failed: what it would have parked is to be said again.
-    pub(super) fn say_again(&mut self, committed: &Committed) {
-        for parked in &committed.parked {
-            if let Some(entry) = self.window.get(parked.position) {
-                self.unsaid.push(ToPark {
-                    from: entry.from,
-                    parked: parked.clone(),
-                });
-            }
-        }
-        if committed.parked.is_empty() {
-            self.passed.extend(&committed.settled.0);
-        }
-    }
-
-    /// The record that parks what was met of blocked keys.
-    pub(super) fn park(&mut self, group: &str, now: Timestamp) -> Option<Committed> {
-        if self.unsaid.is_empty() && self.passed.is_empty() {
-            return None;
-        }
-        let mut settled = Settled(std::mem::take(&mut self.passed));
-        let mut parked = Vec::with_capacity(self.unsaid.len());
-        for to_park in self.unsaid.drain(..) {
-            settled.push(to_park.from, to_park.parked.position + 1);
-            parked.push(to_park.parked);
-        }
-        settled.normalise();
-        let group = group.to_owned();
-        Some(Committed {
-            group,
-            at: now,
-            settled,
-            parked,
-            ..Committed::default()
-        })
     }
 
     /// Lanes were changed by an operator.
@@ -299,7 +245,8 @@ impl Live {
 
     /// How many events were read for nobody yet.
     pub(super) fn ready(&self) -> impl Iterator<Item = &Ready> {
-        self.seats.iter().flat_map(|seat| &seat.ready)
+        let ready = self.seats.iter().flat_map(|seat| &seat.ready);
+        ready.chain(self.turns.iter())
     }
 }
 
@@ -348,6 +295,7 @@ impl From<&Death> for Died {
             cause: death.cause,
             reason: record::shorten(&death.reason),
             blocks: death.on_dead == OnDead::Park,
+            is_stopped: false,
         }
     }
 }

@@ -82,7 +82,7 @@ impl Shared {
         }
         let view = log.view();
         let (state, end, checkpoint_bytes) = State::load(&view)?;
-        let core = Core::new(state, settings.clock.clone(), end);
+        let core = Core::new(state, settings.clock.clone(), end, settings.bounds());
         let shared = Self {
             settings,
             guarantees,
@@ -339,13 +339,19 @@ impl Shared {
     /// Records what was met of blocked keys and what was passed. Nobody waits for it: until it is
     /// durable, the low-water mark stays before it.
     pub(super) fn record_own(&self, core: &mut Core, name: &str) -> Result<()> {
+        while self.record_part(core, name)? {}
+        Ok(())
+    }
+
+    /// Records as much of that as fits into one record; whether there may be more.
+    fn record_part(&self, core: &mut Core, name: &str) -> Result<bool> {
         let now = core.clock.now();
-        let live = core.lives.get_mut(name);
-        let Some((live, committed)) = live.and_then(|live| {
-            let committed = live.park(name, now)?;
-            Some((live, committed))
-        }) else {
-            return Ok(());
+        let (live, group) = (core.lives.get_mut(name), core.state.groups.get(name));
+        let (Some(live), Some(group)) = (live, group) else {
+            return Ok(false);
+        };
+        let Some(committed) = live.park(name, group, now) else {
+            return Ok(false);
         };
         let epoch = live.epoch;
         let change = Change::Committed(Box::new(committed));
@@ -356,17 +362,16 @@ impl Shared {
             epoch: Some(epoch),
             ..Terms::default()
         };
-        let outcome = core.submit(&self.log, batch, vec![change.clone()], terms);
-        if let Change::Committed(committed) = &change
-            && let Some((live, _)) = core.live(name, epoch)
-        {
+        let outcome = core.submit(&self.log, batch, vec![change], terms);
+        if let Some((live, _)) = core.live(name, epoch) {
             match &outcome {
-                Ok(submitted) => live.own_is_coming(submitted.clone()),
-                Err(_) => live.say_again(committed),
+                Ok(submitted) => live.aside.is_said(Some(submitted.clone())),
+                Err(_) => live.aside.was_refused(),
             }
         }
         match outcome {
-            Ok(_) | Err(log::SubmitError::Full(_)) => Ok(()),
+            Ok(_) => Ok(true),
+            Err(log::SubmitError::Full(_)) => Ok(false),
             Err(error) => Err(failure::of_submit(error)),
         }
     }

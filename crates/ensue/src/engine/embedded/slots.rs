@@ -60,6 +60,11 @@ impl LaneHash {
         // 256 slots: the low byte is one.
         self.0 as u8
     }
+
+    /// What the slot does not say of it.
+    pub(super) fn number(self) -> usize {
+        (self.0 >> 8) as usize
+    }
 }
 
 /// How many slots a group has.

@@ -109,7 +109,7 @@ impl Live {
             && self.mine.has(0)
             && self.cursor.saturating_sub(self.from.max(low)) >= records_min
         {
-            self.passed.push((self.from, self.cursor));
+            self.aside.pass(self.from, self.cursor);
             self.from = self.cursor;
         }
     }

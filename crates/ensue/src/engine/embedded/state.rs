@@ -16,7 +16,13 @@ use super::schedule::Schedules;
 use crate::error::{Error, Result};
 
 /// The version of the checkpoint's layout.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
+
+/// What every version of the layout has.
+#[derive(Deserialize)]
+struct Versioned {
+    version: u32,
+}
 
 /// The fold of the control records before some position.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
@@ -124,14 +130,20 @@ impl State {
     }
 
     fn decode(bytes: &[u8]) -> Result<Self> {
-        let state: Self = rmp_serde::from_slice(bytes)
-            .map_err(|error| Error::Corrupt(format!("the checkpoint cannot be read: {error}")))?;
-        if state.version > VERSION {
+        let state = rmp_serde::from_slice::<Self>(bytes);
+        let version = match &state {
+            Ok(state) => Some(state.version),
+            // Of another version more may be different.
+            Err(_) => rmp_serde::from_slice(bytes).map_or(None, |it: Versioned| Some(it.version)),
+        };
+        if let Some(version) = version.filter(|version| *version != VERSION) {
             return Err(Error::Corrupt(format!(
-                "the checkpoint has version {}, this build reads {VERSION}; use a newer Ensue",
-                state.version
+                "the checkpoint has version {version}, this build reads {VERSION}: it was written by \
+                 another version of Ensue; use that one"
             )));
         }
+        let state = state
+            .map_err(|error| Error::Corrupt(format!("the checkpoint cannot be read: {error}")))?;
         Ok(Self {
             version: 0,
             ..state
@@ -178,4 +190,26 @@ struct Stored<'a> {
     schedules: &'a Schedules,
     cluster: &'a Cluster,
     migration: &'a Option<Migration>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_checkpoint_of_another_version_is_refused_by_its_number() {
+        let bytes = State::default().encode().unwrap();
+        assert_eq!(State::decode(&bytes).unwrap(), State::default());
+        #[derive(Serialize)]
+        struct Other {
+            version: u32,
+            something: u32,
+        }
+        for version in [VERSION - 1, VERSION + 1] {
+            let something = 5;
+            let bytes = rmp_serde::to_vec_named(&Other { version, something }).unwrap();
+            let error = State::decode(&bytes).unwrap_err().to_string();
+            assert!(error.contains(&format!("version {version}")), "{error}");
+        }
+    }
 }

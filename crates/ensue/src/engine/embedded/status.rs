@@ -8,17 +8,21 @@ use super::cluster::{Cluster, Process};
 use super::failure;
 use super::filter::Filter;
 use super::group::Group;
+use super::lanes::LaneKey;
 use super::live::Live;
 use super::shared::Shared;
 use super::state::State;
 use super::{record, reset};
-use crate::engine::{EngineStatus, GroupStatus, MemberStatus, Position, TopicStatus};
+use crate::engine::{EngineStatus, GroupStatus, KeyBacklog, MemberStatus, Position, TopicStatus};
 use crate::error::Result;
 use crate::{request, topic};
 
 /// How many events are read for a group's lag, to leave out types that it does not want; what is
 /// beyond that counts whatever its type.
 const LAG_READ_EVENTS_MAX: u64 = 1_048_576;
+
+/// How many backlogs of a group's keys are shown, the longest first.
+const BACKLOGS_SHOWN_MAX: usize = 16;
 
 /// A group's status, and the ranges that it has not taken up yet.
 struct Counted {
@@ -197,8 +201,10 @@ fn count(
         dead: group.lanes.dead(),
         next_due,
         paused: unreachable.or_else(|| live.and_then(|live| live.paused.clone())),
+        trouble: trouble_of(group),
         refused: None,
         held_back_until: group.runs.held_back_until(),
+        backlogs: backlogs(group),
         members: seats
             .iter()
             .filter(|seat| !seat.is_gone)
@@ -226,6 +232,34 @@ fn count(
         ahead,
         has_unwanted: read.is_none(),
     }
+}
+
+/// What holds up keys of a group beside their own failures.
+fn trouble_of(group: &Group) -> Option<String> {
+    let stopped = group.lanes.stopped();
+    (stopped > 0).then(|| {
+        format!(
+            "{stopped} keys are stopped: their handlers skip dead letters, but as many events as \
+             `parked_max` allows are put aside; redrive or discard dead letters"
+        )
+    })
+}
+
+/// The longest backlogs of a group's keys.
+fn backlogs(group: &Group) -> Vec<KeyBacklog> {
+    let all = group.lanes.backlogs().iter();
+    let mut all: Vec<_> = all
+        .map(|(lane, backlog)| (backlog.events, backlog.from, lane))
+        .collect();
+    all.sort_unstable_by_key(|(events, from, _)| (std::cmp::Reverse(*events), *from));
+    all.truncate(BACKLOGS_SHOWN_MAX);
+    let shown = |(events, from, lane): (u64, u64, &LaneKey)| KeyBacklog {
+        topic: lane.topic().to_owned(),
+        key: lane.key().to_owned(),
+        events,
+        from: Position::new(from),
+    };
+    all.into_iter().map(shown).collect()
 }
 
 /// What a group has not settled before `end`.

@@ -1,13 +1,15 @@
 //! Taking events: what a member does next. Decides only; what touches the log happens outside.
 
+use std::collections::VecDeque;
+
 use ensue_log as log;
 
 use super::group::Group;
 use super::lanes::{LaneKey, LaneRef};
-use super::live::{Live, Out, Ready, Seat, ToPark};
-use super::record::{Begin, Parked};
+use super::live::{Live, Out, Ready, Seat};
+use super::page::Paging;
+use super::record::Begin;
 use super::slots::LaneHash;
-use super::window::Status;
 use crate::engine::{Delivery, Position};
 use crate::event::Envelope;
 use crate::time::Timestamp;
@@ -15,9 +17,9 @@ use crate::time::Timestamp;
 /// How many bytes of events a member holds at the most; one event is always possible.
 pub(super) const HELD_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// How many events are read ahead for a member that does not take them.
-const READY_EVENTS_MAX: usize = 16_384;
+pub(super) const READY_EVENTS_MAX: usize = 16_384;
 /// How many bytes of them.
-const READY_BYTES_MAX: usize = 16 * 1024 * 1024;
+pub(super) const READY_BYTES_MAX: usize = 16 * 1024 * 1024;
 
 /// What the member is to do.
 #[derive(Debug)]
@@ -30,6 +32,8 @@ pub(super) enum Step {
     Begin(Vec<Begin>),
     /// Read on, then ask again.
     Read(Reading),
+    /// Read what is next of a key's backlog, then ask again.
+    Page(Paging),
     Wait {
         /// For this time.
         due: Option<Timestamp>,
@@ -55,7 +59,6 @@ pub(super) struct Ask {
     pub(super) now: Timestamp,
     /// The durable end of the log.
     pub(super) end: u64,
-    pub(super) parked_max: usize,
 }
 
 /// What was collected so far.
@@ -66,9 +69,9 @@ pub(super) struct Taken {
     bytes_max: usize,
     fetch: Vec<u64>,
     /// Where in the window the last one was.
-    next: usize,
+    pub(super) next: usize,
     /// Nothing further may be taken before what is collected is delivered, or before this.
-    stop: Option<Stop>,
+    pub(super) stop: Option<Stop>,
 }
 
 pub(super) enum Stop {
@@ -80,11 +83,19 @@ pub(super) enum Stop {
 }
 
 impl Taken {
-    fn is_full(&mut self) -> bool {
+    pub(super) fn is_full(&mut self) -> bool {
         if self.deliveries.len() >= self.events_max || self.bytes >= self.bytes_max {
             self.stop.get_or_insert(Stop::Full);
         }
         self.stop.is_some()
+    }
+
+    /// The first of these are to be fetched, as far as they are not there.
+    pub(super) fn want(&mut self, ready: &VecDeque<Ready>) {
+        self.stop = Some(Stop::Fetch);
+        let missing = ready.iter().take(self.events_max);
+        let missing = missing.filter(|ready| ready.envelope.is_none());
+        self.fetch.extend(missing.map(|ready| ready.position));
     }
 }
 
@@ -121,6 +132,16 @@ impl Live {
             stop: None,
         };
         self.refresh_due(group, ask.now);
+        if let Some(paging) = self.page(group, ask) {
+            return Step::Page(paging);
+        }
+        let is_empty = self.seat(ask.member).is_none_or(|it| it.ready.is_empty());
+        if is_empty
+            && self.turns.is_reading_due()
+            && let Some(reading) = self.read_on(group, ask)
+        {
+            return Step::Read(reading);
+        }
         self.take_lanes(group, ask, &mut taken);
         self.take_ready(group, ask, &mut taken);
         if !taken.deliveries.is_empty() {
@@ -145,44 +166,43 @@ impl Live {
     }
 
     fn read_or_wait(&mut self, group: &Group, ask: Ask) -> Step {
-        let is_full = |seat: &Seat| {
-            seat.ready.len() >= READY_EVENTS_MAX || seat.ready_bytes >= READY_BYTES_MAX
-        };
-        if self.is_reading || self.seats.iter().any(is_full) {
-            return self.wait(ask, None);
+        if let Some(paging) = self.page(group, ask) {
+            return Step::Page(paging);
+        }
+        if let Some(reading) = self.read_on(group, ask) {
+            return Step::Read(reading);
+        }
+        let is_end = self.rest.is_none() && self.cursor >= ask.end;
+        let records = (is_end && !self.is_reading).then_some(self.cursor);
+        let mut step = self.wait(ask, records);
+        if let Step::Wait { due, .. } = &mut step
+            && let Some(until) = self.turns.full_until(ask.now)
+        {
+            *due = due.iter().copied().chain([until]).min();
+        }
+        step
+    }
+
+    /// The next read, if one is possible: none is under way, there is something, and there is room.
+    fn read_on(&mut self, group: &Group, ask: Ask) -> Option<Reading> {
+        if self.is_reading || (self.rest.is_none() && self.cursor >= ask.end) {
+            return None;
         }
         // What was at work before has to be known first: it holds up what was put aside.
-        if self.cursor >= self.replayed && !self.has_room_aside(group, ask) {
-            return self.wait(ask, None);
+        if self.cursor >= self.replayed && !self.has_room_for_keys(group) {
+            return None;
         }
-        if self.rest.is_none() && self.cursor >= ask.end {
-            let records = self.cursor;
-            return self.wait(ask, Some(records));
+        let is_full = self.seats.iter().any(Seat::is_full);
+        if self.turns.is_in_the_way(is_full, ask.now) && !self.shed(group, ask.now) {
+            return None;
         }
         self.is_reading = true;
-        Step::Read(Reading {
+        Some(Reading {
             epoch: self.epoch,
             rewinds: self.rewinds,
             cursor: self.cursor,
             rest: self.rest.take(),
         })
-    }
-
-    /// Whether further events may be put aside; if not, the group pauses.
-    fn has_room_aside(&mut self, group: &Group, ask: Ask) -> bool {
-        let aside = group.lanes.len() + self.parking_events;
-        if aside < ask.parked_max {
-            self.paused = None;
-        } else if self.paused.is_none() {
-            let why = format!(
-                "{aside} events are put aside (retrying, parked or dead), the limit `parked_max` \
-                 is {}: redrive or discard dead letters",
-                ask.parked_max
-            );
-            tracing::warn!("a group takes no further events: {why}");
-            self.paused = Some(why);
-        }
-        self.paused.is_none()
     }
 
     /// Takes what was put aside and may go now, the oldest first.
@@ -217,18 +237,14 @@ impl Live {
     /// The first event that may belong into a lane and is not there yet: nothing of the lane may
     /// overtake it.
     fn first_coming(&self, lane: &LaneKey, hash: LaneHash) -> Option<u64> {
-        let parking = self.parking.get(lane).and_then(|parking| parking.first());
+        let coming = self.aside.first(lane);
+        let lined_up = self.turns.first(hash).map(|ready| ready.position);
         let mut returned = self.returned.iter().filter(|(_, of)| **of == hash);
-        let returned = returned.next().map(|(position, _)| position);
+        let returned = returned.next().map(|(position, _)| *position);
         let stale = self.stale.first(hash);
         let unread = (self.cursor < self.replayed).then_some(self.cursor);
-        parking
-            .into_iter()
-            .chain(returned)
-            .copied()
-            .chain(stale)
-            .chain(unread)
-            .min()
+        let all = [coming, lined_up, returned, stale, unread];
+        all.into_iter().flatten().min()
     }
 
     fn take_lane(
@@ -249,18 +265,20 @@ impl Live {
                 taken.stop = Some(stop);
                 return;
             }
-            let Some(seat) = self.seat(ask.member) else {
+            let (seats, pages) = (&mut self.seats, &mut self.pages);
+            let Some(seat) = seats.iter_mut().find(|it| it.member == ask.member) else {
                 return;
             };
             let fetched = if is_fetching {
                 None
             } else {
-                seat.fetched.remove(&position)
+                let fetched = seat.fetched.remove(&position);
+                fetched.or_else(|| pages.remove(position))
             };
             let Some(envelope) = fetched else {
                 // What follows in the lane must not overtake it.
                 is_fetching = true;
-                if !seat.fetched.contains_key(&position) {
+                if !seat.fetched.contains_key(&position) && !pages.has(position) {
                     taken.fetch.push(position);
                 }
                 continue;
@@ -269,6 +287,7 @@ impl Live {
             seat.held += 1;
             seat.held_bytes += bytes as usize;
             self.slots.hand_out(hash.slot());
+            self.turns.hand_out(hash, bytes);
             let (owner, lane) = (ask.member, lane.clone());
             self.out.insert(
                 position,
@@ -284,104 +303,20 @@ impl Live {
         }
     }
 
-    /// Takes what was read.
-    fn take_ready(&mut self, group: &Group, ask: Ask, taken: &mut Taken) {
-        while !taken.is_full() {
-            let Some(seat) = self.seats.iter().find(|seat| seat.member == ask.member) else {
-                return;
-            };
-            let Some(ready) = seat.ready.front() else {
-                return;
-            };
-            let (position, hash) = (ready.position, ready.lane);
-            let Some(envelope) = ready
-                .envelope
-                .as_ref()
-                .or_else(|| seat.fetched.get(&position))
-            else {
-                taken.stop = Some(Stop::Fetch);
-                let missing = seat.ready.iter().take(taken.events_max);
-                let missing = missing.filter(|ready| ready.envelope.is_none());
-                taken.fetch.extend(missing.map(|ready| ready.position));
-                return;
-            };
-            let is_blocked =
-                self.is_blocked(group, LaneRef(envelope.topic(), envelope.key()), hash);
-            // What comes back holds up its lane, so that it goes in without asking for room.
-            let is_returned = self.returned.contains_key(&position);
-            if is_blocked && !is_returned && !self.has_room_aside(group, ask) {
-                taken.stop = Some(Stop::Full);
-                return;
-            }
-            if !is_blocked
-                && self.careful.is_some()
-                && let Some(stop) = self.is_held_up(group, ask.member, position, false, taken)
-            {
-                taken.stop = Some(stop);
-                return;
-            }
-            let Some(envelope) = self.pop_ready(ask.member) else {
-                return;
-            };
-            if is_blocked {
-                self.set_aside(position, &envelope);
-                continue;
-            }
-            let bytes = envelope.content().len() as u32;
-            let Some(entry) = self.window.find(position, &mut taken.next) else {
-                continue;
-            };
-            (entry.status, entry.owner, entry.bytes) = (Status::Held, ask.member, bytes);
-            if let Some(seat) = self.seat(ask.member) {
-                seat.held += 1;
-                seat.held_bytes += bytes as usize;
-            }
-            self.slots.hand_out(hash.slot());
-            self.deliver(group, taken, position, envelope, false);
-        }
-    }
-
-    fn pop_ready(&mut self, member: u64) -> Option<Envelope> {
-        let seat = self.seat(member)?;
-        let ready = seat.ready.pop_front()?;
-        seat.ready_bytes -= ready.bytes();
-        let Ready {
-            position, envelope, ..
-        } = ready;
-        let envelope = envelope.or_else(|| seat.fetched.remove(&position));
-        self.returned.remove(&position);
-        envelope
-    }
-
-    fn is_blocked(&self, group: &Group, lane: LaneRef<'_>, hash: LaneHash) -> bool {
-        (!group.lanes.is_empty() && group.lanes.is_occupied(lane))
-            || (!self.parking.is_empty() && self.parking.contains_key(&lane))
+    /// Whether an event that was read has to wait behind others of its key.
+    pub(super) fn is_blocked(
+        &self,
+        group: &Group,
+        lane: LaneRef<'_>,
+        hash: LaneHash,
+        position: u64,
+    ) -> bool {
+        (!group.lanes.is_empty() && group.lanes.is_occupied(lane, position))
+            || self.aside.is_before(lane, position)
             || self.stale.has(hash)
     }
 
-    /// An event of a blocked key waits behind the others: durably, before the low-water mark
-    /// passes it.
-    fn set_aside(&mut self, position: u64, envelope: &Envelope) {
-        let Some(entry) = self.window.get(position) else {
-            return;
-        };
-        entry.status = Status::Parking;
-        let (topic, key) = (envelope.topic(), envelope.key());
-        let parked = Parked {
-            position,
-            topic: topic.to_owned(),
-            key: key.to_owned(),
-        };
-        self.unsaid.push(ToPark {
-            from: entry.from,
-            parked,
-        });
-        let parking = self.parking.entry(LaneKey::new(topic, key)).or_default();
-        parking.insert(position);
-        self.parking_events += 1;
-    }
-
-    fn deliver(
+    pub(super) fn deliver(
         &mut self,
         group: &Group,
         taken: &mut Taken,
@@ -398,7 +333,9 @@ impl Live {
         }
         taken.bytes += envelope.content().len();
         let generation = group.generation;
-        let run = group.runs.of(position);
+        let run = group
+            .runs
+            .of(position, LaneRef(envelope.topic(), envelope.key()));
         let position = Position::new(position);
         taken.deliveries.push(Delivery {
             envelope,

@@ -2,6 +2,7 @@
 
 mod careful;
 mod failing;
+mod fair;
 mod groups;
 mod joining;
 mod limits;

@@ -143,6 +143,16 @@ impl Window {
         })
     }
 
+    /// How many events of a lane are in members' hands, and their bytes.
+    pub(super) fn held_of(&self, lane: LaneHash) -> (usize, usize) {
+        let is_held =
+            |it: &&Entry| it.lane == lane && matches!(it.status, Status::Held | Status::Committing);
+        let held = self.entries.iter().filter(is_held);
+        held.fold((0, 0), |(events, bytes), it| {
+            (events + 1, bytes + it.bytes as usize)
+        })
+    }
+
     /// All entries.
     pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Entry> {
         self.entries.iter_mut()

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::super::backlog::Backlog;
 use super::super::group::{Attempt, Group, Session};
 use super::super::lanes::Lanes;
 use super::super::ranges::Ranges;
@@ -35,6 +36,7 @@ impl Positions {
             wanted.insert(group.low);
             wanted.extend(group.settled.iter().flat_map(|(start, end)| [start, end]));
             wanted.extend(group.lanes.items().map(|(position, _)| position));
+            wanted.extend(group.lanes.backlogs().iter().map(|(_, it)| it.from));
             wanted.extend(group.begun.keys());
             wanted.extend(group.runs.positions());
             wanted.extend(group.sessions.iter().map(|session| session.low));
@@ -97,6 +99,10 @@ impl Positions {
         for (position, item) in group.lanes.items() {
             lanes.insert(self.exactly(name, position)?, item.clone());
         }
+        for (lane, backlog) in group.lanes.backlogs().iter() {
+            let from = self.at_or_after(backlog.from);
+            lanes.set_backlog(lane.clone(), Backlog { from, ..backlog });
+        }
         let begun = group.begun.iter().filter_map(|(position, attempt)| {
             let (position, is_there) = self.find(*position);
             let attempt = Attempt {
@@ -105,7 +111,7 @@ impl Positions {
             };
             is_there.then_some((position, attempt))
         });
-        let retrying = (group.lanes.first_retrying(), lanes.first_retrying());
+        let retrying = (group.lanes.first_waiting(), lanes.first_waiting());
         let session = |session: &Session| Session {
             boot: session.boot | ELSEWHERE,
             // All that counts is whether the group has moved since.
@@ -156,6 +162,8 @@ mod tests {
             state: Aside::Parked,
         };
         group.lanes.insert(3, item);
+        let backlog = Backlog { from: 6, events: 2 };
+        group.lanes.set_backlog(LaneKey::new("t", "k"), backlog);
         group.cells.write(&Cell {
             topic: "t".into(),
             key: "k".into(),
@@ -194,6 +202,8 @@ mod tests {
         assert_eq!(group.settled.iter().collect::<Vec<_>>(), [(3, 6)]);
         let aside: Vec<u64> = group.lanes.items().map(|(position, _)| position).collect();
         assert_eq!(aside, [0]);
+        let backlog = group.lanes.backlog(LaneKey::new("t", "k").as_ref());
+        assert_eq!(backlog, Some(Backlog { from: 3, events: 2 }));
         assert_eq!(group.begun[&1].number, 2);
         assert!(group.begun[&1].boot >= ELSEWHERE);
         let lows: Vec<u64> = group.sessions.iter().map(|it| it.low).collect();

@@ -25,6 +25,12 @@ pub(super) fn records(name: &str, group: &Group) -> Vec<Change> {
             records.push(record(name, std::mem::take(&mut part), false));
         }
     }
+    for (number, (lane, backlog)) in group.lanes.backlogs().iter().enumerate() {
+        if number % ITEMS_MAX == ITEMS_MAX - 1 {
+            records.push(record(name, std::mem::take(&mut part), false));
+        }
+        part.lanes.set_backlog(lane.clone(), backlog);
+    }
     let mut bytes = 0;
     for cell in group.cells.iter() {
         bytes += cell_bytes(&cell);

@@ -1,6 +1,7 @@
 //! The fold, on a shared log that does to it whatever a server may: messages come twice, late, in
 //! part or not at all, reads end anywhere, processes are cut off for longer than their lease.
 
+mod backlogs;
 mod ends;
 mod wild;
 
@@ -34,6 +35,8 @@ const KEYS: u64 = 4;
 struct Bed {
     log: Arc<Wild>,
     copies: TempDir,
+    /// How many events of a key are kept one by one.
+    key_events_max: usize,
 }
 
 impl Bed {
@@ -41,6 +44,7 @@ impl Bed {
         Self {
             log: Wild::new(seed, troubles),
             copies: tempfile::tempdir().unwrap(),
+            key_events_max: 1_024,
         }
     }
 
@@ -71,8 +75,9 @@ impl Bed {
     ) -> Result<SharedEngine> {
         let (namespace, copy) = (&self.log.namespace, self.copies.path().join(copy));
         let url = format!(
-            "wild://{process}?namespace={namespace}&replica={}&lease={lease}",
-            copy.display()
+            "wild://{process}?namespace={namespace}&replica={}&lease={lease}&key_events_max={}",
+            copy.display(),
+            self.key_events_max
         );
         let url = Url::parse(&url).unwrap();
         open(url, WAY, clock).await
@@ -203,7 +208,7 @@ fn verify(all: &[(Position, String, String, u64)]) {
 /// Publishers, members, processes that are cut off and one that is killed.
 async fn storm(seed: u64) {
     let mut random = fastrand::Rng::with_seed(seed);
-    let bed = Bed::new(
+    let mut bed = Bed::new(
         seed,
         Troubles {
             appends: random.u8(..50),
@@ -215,6 +220,9 @@ async fn storm(seed: u64) {
             },
         },
     );
+    if random.bool() {
+        bed.key_events_max = random.usize(1..4);
+    }
     let engines = [bed.open("a", "a").await, bed.open("b", "b").await];
     let victim = bed.open("c", "c").await;
     let mut members: Vec<_> = engines.iter().map(work).collect();

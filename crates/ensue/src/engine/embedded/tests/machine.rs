@@ -7,16 +7,19 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use proptest::prelude::*;
 use tokio::sync::Notify;
 
+use super::aside::Bounds;
 use super::cluster::Cluster;
 use super::filter::Filter;
 use super::group::Group;
 use super::live::{Live, Seat};
+use super::page::Found;
 use super::record::{Begun, Joined, Redriven};
 use super::stage::Staged;
 use super::take::{Ask, Step};
 use super::*;
 
-const IN_FLIGHT_MAX: usize = 8;
+/// With the first of these a member takes key by key.
+const IN_FLIGHT_MAX: [usize; 2] = [8, 20];
 
 #[derive(Clone, Debug)]
 enum Op {
@@ -76,6 +79,16 @@ fn op() -> impl Strategy<Value = Op> {
     ]
 }
 
+/// From what an engine has down to what is of use for nothing but finding faults.
+fn bounds() -> impl Strategy<Value = Bounds> {
+    let parked = prop_oneof![Just(0), Just(12), Just(1_000_000)];
+    (parked, 1..6_usize, 1..6_usize).prop_map(|(parked_max, lane_max, line_max)| Bounds {
+        parked_max,
+        lane_max,
+        line_max,
+    })
+}
+
 /// A member as dispatch uses it.
 struct Worker {
     member: u64,
@@ -94,6 +107,8 @@ struct Coming {
 
 struct World {
     now: Timestamp,
+    bounds: Bounds,
+    in_flight_max: usize,
     boot: u64,
     epoch: u64,
     members: u64,
@@ -108,9 +123,11 @@ struct World {
 }
 
 impl World {
-    fn new() -> Self {
+    fn new(bounds: Bounds, in_flight_max: usize) -> Self {
         Self {
             now: Timestamp::EPOCH,
+            bounds,
+            in_flight_max,
             boot: 1,
             epoch: 0,
             members: 0,
@@ -183,7 +200,7 @@ impl World {
         });
         self.group.apply(0, &joined, &Cluster::default());
         self.applied.push(joined);
-        let seat = Seat::new(member, IN_FLIGHT_MAX, Arc::new(Notify::new()));
+        let seat = Seat::new(member, self.in_flight_max, Arc::new(Notify::new()));
         let (group, end) = (&self.group, self.events.len() as u64);
         let live = self.live.get_or_insert_with(|| {
             self.epoch += 1;
@@ -194,7 +211,7 @@ impl World {
                 filter,
                 (self.epoch, boot, end),
                 &Cluster::default(),
-                now,
+                (now, self.bounds),
             )
         });
         live.sit_down(seat);
@@ -254,12 +271,12 @@ impl World {
                 events_max: max,
                 now: self.now,
                 end: self.events.len() as u64,
-                parked_max: 1_000,
             };
             let Some(live) = &mut self.live else { return };
             let step = live.take(&self.group, ask);
             live.pass(self.group.low, 10);
-            if let Some(parked) = live.park("g", self.now) {
+            if let Some(parked) = live.park("g", &self.group, self.now) {
+                live.aside.is_said(None);
                 self.submit(Change::Committed(Box::new(parked)), None);
             }
             match step {
@@ -295,6 +312,22 @@ impl World {
                 // The engine's limit on bytes cuts it short now and then.
                 live.fetched(member, positions.into_iter().map(fetch).take(3).collect());
             }
+            Step::Page(paging) => {
+                let (from, to) = (paging.from as usize, paging.to as usize);
+                let wanted = |it: &Envelope| {
+                    (it.topic(), it.key()) == (paging.lane.topic(), paging.lane.key())
+                };
+                let read = (paging.from..).zip(&self.events[from..to]);
+                let mut found: Vec<_> = read.filter(|(_, it)| wanted(it)).collect();
+                found.truncate(paging.events_max);
+                let is_full = found.len() == paging.events_max;
+                let next = match found.last() {
+                    Some((last, _)) if is_full => last + 1,
+                    _ => paging.to,
+                };
+                let events = found.into_iter().map(|(at, it)| (at, it.clone())).collect();
+                live.paged(&self.group, &paging, Found { events, next });
+            }
             Step::Begin(begins) => {
                 let boot = self.boot;
                 let begun = Begun {
@@ -315,7 +348,7 @@ impl World {
     fn taken(&mut self, worker: usize, taken: Vec<Delivery>) {
         let worker = &mut self.workers[worker];
         worker.held.extend(taken);
-        assert!(worker.held.len() <= IN_FLIGHT_MAX);
+        assert!(worker.held.len() <= self.in_flight_max);
         for (index, worker) in self.workers.iter().enumerate() {
             for other in &self.workers[index + 1..] {
                 let key = |it: &Delivery| it.envelope.key().to_owned();
@@ -355,7 +388,8 @@ impl World {
 
     fn claim(&mut self, member: u64, commit: Commit) {
         let live = self.live.as_mut().unwrap();
-        let committed = live.claim("g", member, &commit, self.now).unwrap();
+        let group = ("g", &self.group);
+        let committed = live.claim(group, member, &commit, self.now).unwrap();
         self.submit(
             Change::Committed(Box::new(committed)),
             Some((member, commit)),
@@ -491,7 +525,7 @@ impl World {
             self.redrive();
             self.now = self.now.plus(Duration::from_secs(60));
             for worker in 0..self.workers.len() {
-                self.take(worker, IN_FLIGHT_MAX);
+                self.take(worker, self.in_flight_max);
                 while let Some((at, delivery)) = self.pick(worker as u8, 0) {
                     self.commit(at, settle(&[delivery]));
                 }
@@ -505,11 +539,8 @@ impl World {
         assert_eq!(all, (0..self.events.len() as u64).collect::<Vec<_>>());
         assert!(self.group.lanes.is_empty() && self.group.settled.is_empty());
         let live = self.live.as_mut().unwrap();
-        assert_eq!(
-            (live.held(), live.ready().count(), live.parking_events),
-            (0, 0, 0)
-        );
-        assert!(live.window.is_empty() && live.out.is_empty() && live.parking.is_empty());
+        assert_eq!((live.held(), live.ready().count()), (0, 0));
+        assert!(live.window.is_empty() && live.out.is_empty() && live.aside.is_empty());
     }
 }
 
@@ -518,8 +549,10 @@ proptest! {
     #[test]
     fn however_long_records_take_nothing_is_lost_or_overtaken(
         ops in proptest::collection::vec(op(), 1..200),
+        bounds in bounds(),
+        in_flight_max in proptest::sample::select(IN_FLIGHT_MAX.as_slice()),
     ) {
-        let mut world = World::new();
+        let mut world = World::new(bounds, in_flight_max);
         world.join();
         for op in &ops {
             world.run(op);
@@ -550,7 +583,7 @@ fn what_comes_back_from_a_member_that_is_gone_is_not_overtaken_by_what_was_parke
     ];
     // Which slots change hands is a matter of luck.
     for _ in 0..50 {
-        let mut world = World::new();
+        let mut world = World::new(Bounds::default(), IN_FLIGHT_MAX[0]);
         world.join();
         ops.iter().for_each(|op| world.run(op));
         world.finish();

@@ -97,8 +97,9 @@ fn id_of(delivery: &Delivery) -> u64 {
 }
 
 impl World {
-    async fn new() -> Self {
-        let bed = Bed::new();
+    async fn new(key_events_max: usize) -> Self {
+        let mut bed = Bed::new();
+        bed.settings.key_events_max = key_events_max;
         let engine = Some(bed.open().await);
         let (settled, discarded) = (BTreeMap::new(), BTreeSet::new());
         Self {
@@ -385,10 +386,14 @@ pub(super) fn config(cases: u32) -> ProptestConfig {
 proptest! {
     #![proptest_config(config(32))]
     #[test]
-    fn whatever_happens_nothing_is_lost_or_overtaken(ops in proptest::collection::vec(op(), 1..120)) {
+    fn whatever_happens_nothing_is_lost_or_overtaken(
+        ops in proptest::collection::vec(op(), 1..120),
+        // From what has hardly any room for what waits to what has enough.
+        key_events_max in 1..9_usize,
+    ) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
-            let mut world = World::new().await;
+            let mut world = World::new(key_events_max).await;
             world.join().await;
             for op in &ops {
                 world.run(op).await;

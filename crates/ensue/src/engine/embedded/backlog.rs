@@ -1,0 +1,106 @@
+//! What of a key waits in the log: all of its events from a position on. However many they are, the
+//! key costs its group two numbers.
+//!
+//! A key has a backlog when more of it waits than its lane keeps, or than a member may have read
+//! ahead of a key that is slow. Its events count as settled for the group's low-water mark, and
+//! retention stops before them. When the lane has run empty it takes up the next ones.
+
+use hashbrown::HashMap;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use super::lanes::{LaneKey, LaneRef};
+use super::record::Deferred;
+
+/// The backlog of one key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Backlog {
+    /// Every event of the key from here on waits in the log; those before it do not.
+    pub(super) from: u64,
+    /// How many were met there.
+    pub(super) events: u64,
+}
+
+/// The backlogs of a group's keys.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct Backlogs(HashMap<LaneKey, Backlog, foldhash::fast::RandomState>);
+
+impl Backlogs {
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// How many keys have one.
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    pub(super) fn get(&self, lane: LaneRef<'_>) -> Option<Backlog> {
+        self.0.get(&lane).copied()
+    }
+
+    pub(super) fn key(&self, lane: LaneRef<'_>) -> Option<&LaneKey> {
+        self.0.get_key_value(&lane).map(|(key, _)| key)
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&LaneKey, Backlog)> {
+        self.0.iter().map(|(key, backlog)| (key, *backlog))
+    }
+
+    pub(super) fn set(&mut self, lane: LaneKey, backlog: Backlog) {
+        self.0.insert(lane, backlog);
+    }
+
+    /// The oldest event that waits.
+    pub(super) fn first(&self) -> Option<u64> {
+        self.0.values().map(|backlog| backlog.from).min()
+    }
+
+    /// How many events wait.
+    pub(super) fn events(&self) -> u64 {
+        self.0.values().map(|backlog| backlog.events).sum()
+    }
+
+    pub(super) fn apply(&mut self, lane: &LaneKey, deferred: &Deferred) {
+        if deferred.is_over {
+            self.0.remove(lane);
+            return;
+        }
+        let backlog = match (self.0.get_mut(lane), deferred.start) {
+            (Some(backlog), _) => backlog,
+            (None, Some(from)) => {
+                let backlog = Backlog { from, events: 0 };
+                self.0.entry(lane.clone()).or_insert(backlog)
+            }
+            (None, None) => return,
+        };
+        let taken = deferred.taken.len() as u64;
+        backlog.events = (backlog.events + deferred.added).saturating_sub(taken);
+        backlog.from = backlog.from.max(deferred.next.unwrap_or_default());
+    }
+}
+
+/// A backlog as a checkpoint holds it.
+#[derive(Serialize, Deserialize)]
+struct Stored {
+    topic: String,
+    key: String,
+    backlog: Backlog,
+}
+
+impl Serialize for Backlogs {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(self.iter().map(|(lane, backlog)| Stored {
+            topic: lane.topic().to_owned(),
+            key: lane.key().to_owned(),
+            backlog,
+        }))
+    }
+}
+
+impl<'de> Deserialize<'de> for Backlogs {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let stored = Vec::<Stored>::deserialize(deserializer)?;
+        let entry = |it: Stored| (LaneKey::new(&it.topic, &it.key), it.backlog);
+        Ok(Self(stored.into_iter().map(entry).collect()))
+    }
+}

@@ -1,0 +1,184 @@
+//! One event that was put aside, and the key that it belongs to.
+
+use std::collections::VecDeque;
+use std::hash::{Hash, Hasher};
+use std::sync::Arc;
+
+use hashbrown::Equivalent;
+use serde::{Deserialize, Serialize};
+
+use super::record::Died;
+use crate::engine::DeathCause;
+use crate::time::Timestamp;
+
+/// A topic and a key.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct LaneKey(Arc<(Box<str>, Box<str>)>);
+
+impl LaneKey {
+    pub(super) fn new(topic: &str, key: &str) -> Self {
+        Self(Arc::new((topic.into(), key.into())))
+    }
+
+    pub(super) fn topic(&self) -> &str {
+        &self.0.0
+    }
+
+    pub(super) fn key(&self) -> &str {
+        &self.0.1
+    }
+
+    pub(super) fn as_ref(&self) -> LaneRef<'_> {
+        LaneRef(self.topic(), self.key())
+    }
+}
+
+impl Hash for LaneKey {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.as_ref().hash(state);
+    }
+}
+
+/// A topic and a key that somebody else holds.
+#[derive(Clone, Copy, Hash)]
+pub(super) struct LaneRef<'a>(pub(super) &'a str, pub(super) &'a str);
+
+impl Equivalent<LaneKey> for LaneRef<'_> {
+    fn equivalent(&self, key: &LaneKey) -> bool {
+        self.0 == key.topic() && self.1 == key.key()
+    }
+}
+
+/// One event that was put aside.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Item {
+    pub(super) lane: LaneKey,
+    /// How many attempts have failed.
+    pub(super) attempts: u32,
+    /// How often it was redriven.
+    pub(super) redriven: u32,
+    pub(super) state: State,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) enum State {
+    /// Behind others of its key.
+    Parked,
+    /// To be tried again: at a time, or at once when the clock shows one before this was said. It was
+    /// set back then, or another process's is ahead.
+    Retrying {
+        due: Timestamp,
+        #[serde(default)]
+        since: Timestamp,
+    },
+    Dead(Box<Dead>),
+}
+
+/// What many dead letters have in common.
+pub(super) type Text = Arc<str>;
+
+/// A dead letter. There may be very many of them.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct Dead {
+    pub(super) id: Box<str>,
+    #[serde(with = "stored_text")]
+    pub(super) source: Text,
+    #[serde(with = "stored_text")]
+    pub(super) kind: Text,
+    pub(super) cause: DeathCause,
+    #[serde(with = "stored_text")]
+    pub(super) reason: Text,
+    pub(super) died: Timestamp,
+    /// Whether later events of the key wait behind it.
+    pub(super) blocks: bool,
+    /// Whether they do although they were to be handled: nothing more can be put aside.
+    #[serde(default)]
+    pub(super) is_stopped: bool,
+}
+
+impl Item {
+    /// Whether later events of its key wait behind it.
+    pub(super) fn occupies(&self) -> bool {
+        !matches!(&self.state, State::Dead(dead) if !dead.blocks)
+    }
+
+    /// Whether it holds up its lane until its time comes or an operator does something.
+    pub(super) fn holds_up(&self) -> bool {
+        self.occupies() && self.state != State::Parked
+    }
+}
+
+impl Dead {
+    pub(super) fn new(died: &Died, at: Timestamp, texts: &mut Texts) -> Self {
+        Self {
+            id: died.id.as_str().into(),
+            source: texts.share(&died.source),
+            kind: texts.share(&died.kind),
+            cause: died.cause,
+            reason: texts.share(&died.reason),
+            died: at,
+            blocks: died.blocks,
+            is_stopped: died.is_stopped,
+        }
+    }
+
+    /// Shares what it has in common with others.
+    pub(super) fn share(&mut self, texts: &mut Texts) {
+        for text in [&mut self.source, &mut self.kind, &mut self.reason] {
+            *text = texts.share(text);
+        }
+    }
+}
+
+/// How many texts are remembered.
+const TEXTS_MAX: usize = 32;
+
+/// The texts of the last dead letters, so that equal ones take memory once.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Texts(VecDeque<Text>);
+
+impl Texts {
+    fn share(&mut self, text: &str) -> Text {
+        if let Some(known) = self.0.iter().find(|known| &***known == text) {
+            return known.clone();
+        }
+        if self.0.len() >= TEXTS_MAX {
+            self.0.pop_front();
+        }
+        let text: Text = text.into();
+        self.0.push_back(text.clone());
+        text
+    }
+}
+
+impl PartialEq for Texts {
+    /// They say nothing that the letters do not.
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+mod stored_text {
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    use super::Text;
+
+    pub(super) fn serialize<S: Serializer>(text: &Text, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_str(text)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Text, D::Error> {
+        Ok(String::deserialize(from)?.into())
+    }
+}
+
+/// An item as a checkpoint holds it.
+#[derive(Serialize, Deserialize)]
+pub(super) struct Stored {
+    pub(super) position: u64,
+    pub(super) topic: String,
+    pub(super) key: String,
+    pub(super) attempts: u32,
+    pub(super) redriven: u32,
+    pub(super) state: State,
+}

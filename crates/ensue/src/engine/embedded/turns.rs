@@ -1,0 +1,337 @@
+//! Whose turn it is among the keys that were read: one that is slow must not hold up the others.
+//!
+//! A key with many events in a member's hands, as measured by the room that is left, gets a *line*
+//! of its own, where its further events wait; what comes behind them goes on. A line has its turn
+//! with the other lines and with what has none. A line that stays too long stops reading for a
+//! moment, and then becomes its key's backlog, but for its first events.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use hashbrown::{HashMap, HashSet};
+
+use super::live::{Ready, Seat};
+use super::slots::LaneHash;
+use super::take::{HELD_BYTES_MAX, READY_BYTES_MAX, READY_EVENTS_MAX};
+use crate::time::Timestamp;
+
+/// Of one in so many of the events that a member may hold, and of at most so many, it is not asked
+/// what room is left for others.
+const HELD_SHARE: usize = 1_024;
+const HELD_FREE_MAX: usize = 8;
+/// A member that holds no more than this takes events key by key.
+const HELD_FEW: usize = 16;
+/// How many bytes of one key's events are read ahead.
+const LINE_BYTES_MAX: usize = 2 * 1024 * 1024;
+/// How long reading waits for a key that is in the way of others.
+const SLOW_WAIT: Duration = Duration::from_millis(20);
+/// Events in hands are counted by their lanes' hashes, in so many counters.
+const COUNTERS: usize = 4_096;
+
+/// How many events of which keys are in members' hands, and the lines of those with many.
+#[derive(Debug)]
+pub(super) struct Turns {
+    /// At least how many each lane has: lanes share counters.
+    counts: Box<[u32; COUNTERS]>,
+    lines: HashMap<LaneHash, Line, foldhash::fast::RandomState>,
+    /// The lines, the next to have its turn first.
+    order: VecDeque<LaneHash>,
+    /// Whether a line is next, or what has none.
+    is_lines_turn: bool,
+    /// How long a line may be, and those that are longer.
+    line_max: usize,
+    long: HashSet<LaneHash, foldhash::fast::RandomState>,
+    events: usize,
+    bytes: usize,
+    /// Whether the last step was to read on although lines could go on.
+    has_read: bool,
+    /// Since when lines are in the way of reading.
+    since: Option<Timestamp>,
+}
+
+/// Events of a key that wait because many of it are in hands.
+#[derive(Debug, Default)]
+struct Line {
+    ready: VecDeque<Ready>,
+    bytes: usize,
+    /// How many events of the lane are in hands, and their bytes.
+    held: usize,
+    held_bytes: usize,
+}
+
+/// How much of one key, and of how much, may be in a member's hands.
+#[derive(Clone, Copy)]
+pub(super) struct Room {
+    held: usize,
+    events: usize,
+    bytes: usize,
+    /// How many events of a key may be there whatever room is left.
+    floor: usize,
+    pub(super) is_few: bool,
+}
+
+impl Room {
+    pub(super) fn of(seat: &Seat) -> Self {
+        Self {
+            held: seat.held,
+            events: seat.in_flight_max.saturating_sub(seat.held),
+            bytes: HELD_BYTES_MAX.saturating_sub(seat.held_bytes),
+            floor: (seat.in_flight_max / HELD_SHARE).clamp(1, HELD_FREE_MAX),
+            is_few: seat.in_flight_max <= HELD_FEW,
+        }
+    }
+
+    /// Whether a lane that has so many events and bytes in hands has to wait in a line.
+    pub(super) fn is_too_much(self, (held, bytes): (usize, usize)) -> bool {
+        held >= self.events.max(self.floor) || (held > 0 && bytes > self.bytes)
+    }
+
+    /// Whether a lane that has so many events and bytes in hands may have another in its turn.
+    fn has_turn(self, held: usize, bytes: usize) -> bool {
+        held == 0 || (held < self.events && bytes <= self.bytes)
+    }
+}
+
+impl Turns {
+    /// `line_max` is how many events of one key are read ahead.
+    pub(super) fn new(line_max: usize) -> Self {
+        Self {
+            counts: Box::new([0; COUNTERS]),
+            lines: HashMap::default(),
+            order: VecDeque::new(),
+            is_lines_turn: false,
+            line_max,
+            long: HashSet::default(),
+            events: 0,
+            bytes: 0,
+            has_read: false,
+            since: None,
+        }
+    }
+
+    /// Whether it is time to read on although lines can go on: others may be behind them.
+    pub(super) fn is_reading_due(&mut self) -> bool {
+        if self.lines.is_empty() {
+            return false;
+        }
+        self.has_read = !self.has_read;
+        self.has_read
+    }
+
+    /// Whether a line is next, rather than what has none: `is_front` is whether there is that.
+    pub(super) fn is_turn_of_line(&mut self, is_front: bool) -> bool {
+        let is_line = !self.lines.is_empty() && (self.is_lines_turn || !is_front);
+        self.is_lines_turn = !is_line;
+        is_line
+    }
+
+    /// Whether so many of a lane may be in hands that it is worth counting them.
+    pub(super) fn may_be_many(&self, lane: LaneHash, room: Room) -> bool {
+        let count = self.count(lane);
+        let is_large = room.bytes < HELD_BYTES_MAX / 2
+            && (count >= HELD_FREE_MAX || room.held < COUNTERS / 16);
+        count >= room.events.max(room.floor) || is_large
+    }
+
+    fn counter(&mut self, lane: LaneHash) -> &mut u32 {
+        // In range: the remainder of a division by its length.
+        #[allow(clippy::indexing_slicing)]
+        &mut self.counts[lane.number() % COUNTERS]
+    }
+
+    /// An event of the lane goes into a member's hands.
+    pub(super) fn hand_out(&mut self, lane: LaneHash, bytes: u32) {
+        *self.counter(lane) += 1;
+        if !self.lines.is_empty()
+            && let Some(line) = self.lines.get_mut(&lane)
+        {
+            line.held += 1;
+            line.held_bytes += bytes as usize;
+        }
+    }
+
+    /// An event of the lane is no longer in a member's hands.
+    pub(super) fn take_back(&mut self, lane: LaneHash, bytes: u32) {
+        *self.counter(lane) -= 1;
+        if !self.lines.is_empty()
+            && let Some(line) = self.lines.get_mut(&lane)
+        {
+            line.held -= 1;
+            line.held_bytes -= bytes as usize;
+        }
+    }
+
+    fn count(&self, lane: LaneHash) -> usize {
+        let count = self.counts.get(lane.number() % COUNTERS);
+        count.copied().unwrap_or_default() as usize
+    }
+
+    /// Whether the lane has a line.
+    pub(super) fn has_line(&self, lane: LaneHash) -> bool {
+        !self.lines.is_empty() && self.lines.contains_key(&lane)
+    }
+
+    /// Adds an event to its lane's line; `held` is how many of the lane are in hands.
+    pub(super) fn line_up(&mut self, ready: Ready, held: impl FnOnce() -> (usize, usize)) {
+        let (lane, bytes) = (ready.lane, ready.bytes());
+        let is_none = self.count(lane) == 0;
+        let order = &mut self.order;
+        let line = self.lines.entry(lane).or_insert_with(|| {
+            order.push_back(lane);
+            let (held, held_bytes) = if is_none { (0, 0) } else { held() };
+            Line {
+                held,
+                held_bytes,
+                ..Line::default()
+            }
+        });
+        line.ready.push_back(ready);
+        line.bytes += bytes;
+        self.events += 1;
+        self.bytes += bytes;
+        if self.lines.get(&lane).is_some_and(|line| self.is_long(line)) {
+            self.long.insert(lane);
+        }
+    }
+
+    /// The next line that may have its turn, which goes behind the others.
+    pub(super) fn next(
+        &mut self,
+        room: Room,
+        is_mine: impl Fn(LaneHash) -> bool,
+    ) -> Option<LaneHash> {
+        for _ in 0..self.order.len() {
+            let lane = self.order.pop_front()?;
+            let Some(line) = self.lines.get(&lane) else {
+                continue;
+            };
+            self.order.push_back(lane);
+            if room.has_turn(line.held, line.held_bytes) && is_mine(lane) {
+                return Some(lane);
+            }
+        }
+        None
+    }
+
+    /// The first event of a line.
+    pub(super) fn first(&self, lane: LaneHash) -> Option<&Ready> {
+        self.lines.get(&lane)?.ready.front()
+    }
+
+    fn is_long(&self, line: &Line) -> bool {
+        line.ready.len() > 1 && (line.ready.len() > self.line_max || line.bytes > LINE_BYTES_MAX)
+    }
+
+    /// The events of a line.
+    pub(super) fn line(&self, lane: LaneHash) -> Option<&VecDeque<Ready>> {
+        self.lines.get(&lane).map(|line| &line.ready)
+    }
+
+    /// Takes the first event of a line.
+    pub(super) fn pop(&mut self, lane: LaneHash) -> Option<Ready> {
+        let line = self.lines.get_mut(&lane)?;
+        let ready = line.ready.pop_front()?;
+        line.bytes -= ready.bytes();
+        self.events -= 1;
+        self.bytes -= ready.bytes();
+        self.shrunk(lane);
+        Some(ready)
+    }
+
+    /// Takes what a line has beyond `keep` events, and beyond a quarter of the bytes that it may
+    /// have; one event stays.
+    pub(super) fn split_off(&mut self, lane: LaneHash, keep: usize) -> VecDeque<Ready> {
+        let Some(line) = self.lines.get_mut(&lane) else {
+            return VecDeque::new();
+        };
+        let mut bytes = 0;
+        let within = line.ready.iter().take_while(|ready| {
+            bytes += ready.bytes();
+            bytes <= LINE_BYTES_MAX / 4
+        });
+        let keep = keep.min(within.count()).max(1);
+        // What has to be fetched again is not looked at here.
+        let missing = line.ready.iter().rposition(|it| it.envelope.is_none());
+        let keep = keep.max(missing.map_or(0, |at| at + 1));
+        let rest = line.ready.split_off(keep.min(line.ready.len()));
+        let bytes: usize = rest.iter().map(Ready::bytes).sum();
+        line.bytes -= bytes;
+        self.events -= rest.len();
+        self.bytes -= bytes;
+        self.shrunk(lane);
+        rest
+    }
+
+    fn shrunk(&mut self, lane: LaneHash) {
+        let Some(line) = self.lines.get(&lane) else {
+            return;
+        };
+        if !self.long.is_empty() && !self.is_long(line) {
+            self.long.remove(&lane);
+        }
+        if line.ready.is_empty() {
+            self.lines.remove(&lane);
+            // One that just had its turn is the last.
+            if self.order.back() == Some(&lane) {
+                self.order.pop_back();
+            } else {
+                self.order.retain(|it| *it != lane);
+            }
+        }
+    }
+
+    /// Takes everything out of all lines.
+    pub(super) fn clear(&mut self) -> Vec<Ready> {
+        let lines = std::mem::take(&mut self.lines);
+        self.order.clear();
+        self.long.clear();
+        (self.events, self.bytes) = (0, 0);
+        lines.into_values().flat_map(|line| line.ready).collect()
+    }
+
+    fn is_full(&self) -> bool {
+        self.events >= READY_EVENTS_MAX || self.bytes >= READY_BYTES_MAX
+    }
+
+    /// Whether reading on has to wait for what was read to be taken: because of lines, or because
+    /// `is_full`, for another reason.
+    pub(super) fn is_in_the_way(&mut self, is_full: bool, now: Timestamp) -> bool {
+        if !is_full && !self.is_full() && self.long.is_empty() {
+            self.since = None;
+            return false;
+        }
+        self.since.get_or_insert(now);
+        true
+    }
+
+    /// Until when reading waits, if it waits no longer than that.
+    pub(super) fn full_until(&self, now: Timestamp) -> Option<Timestamp> {
+        let until = self.since.map(|since| since.plus(SLOW_WAIT));
+        until.filter(|until| now < *until)
+    }
+
+    /// Whether there is room to read on, after some was made.
+    pub(super) fn has_room(&mut self) -> bool {
+        let has_room = !self.is_full();
+        if has_room {
+            self.since = None;
+        }
+        has_room
+    }
+
+    /// The lines that are to become backlogs, and how many events of each are not.
+    pub(super) fn to_shed(&self) -> (Vec<LaneHash>, usize) {
+        match self.is_full() {
+            true => (self.lines.keys().copied().collect(), 1),
+            false => (
+                self.long.iter().copied().collect(),
+                (self.line_max / 4).max(1),
+            ),
+        }
+    }
+
+    /// The events in all lines.
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Ready> {
+        self.lines.values().flat_map(|line| &line.ready)
+    }
+}
