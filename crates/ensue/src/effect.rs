@@ -260,6 +260,10 @@ impl Effects {
 
     /// Publishes `event`.
     pub fn publish(mut self, event: impl Into<Outgoing>) -> Self {
+        if self.said.is_empty() {
+            // Most often it stays the only one.
+            self.said.reserve_exact(1);
+        }
         self.said.push(Said::Publish(event.into()));
         self
     }

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use uuid::Uuid;
+
 use crate::effect::{Outgoing, OutgoingParts, When};
 use crate::engine::{Append, Appended, SharedEngine};
 use crate::error::Result;
@@ -112,6 +114,8 @@ pub(crate) fn source_of(group: &str) -> String {
 /// What an event inherits from the one that it follows.
 pub(crate) struct Cause<'a> {
     pub(crate) id: &'a str,
+    /// The id of what follows, if it derives from that of the cause.
+    pub(crate) effect: Option<Uuid>,
     pub(crate) correlation: &'a str,
     pub(crate) trace: Option<TraceContext>,
 }
@@ -120,6 +124,7 @@ impl<'a> Cause<'a> {
     pub(crate) fn of(envelope: &'a Envelope) -> Self {
         Self {
             id: envelope.id(),
+            effect: None,
             correlation: envelope.correlation(),
             trace: envelope.trace(),
         }
@@ -135,13 +140,17 @@ pub(crate) fn complete(
 ) -> Result<Append, InvalidEvent> {
     let now = clock.now();
     let defaults = Defaults {
+        id: cause.and_then(|cause| cause.effect),
         source,
-        time: now,
-        correlation: cause.map(|cause| cause.correlation),
-        causation: cause.map(|cause| cause.id),
-        trace: cause.and_then(|cause| cause.trace),
+        time: Some(now),
+        correlation: cause.map_or("", |cause| cause.correlation),
+        causation: cause.map_or("", |cause| cause.id),
+        trace: Some(match cause.and_then(|cause| cause.trace) {
+            Some(parent) => parent.child(),
+            None => TraceContext::root(),
+        }),
     };
-    let envelope = outgoing.builder?.fill(defaults).build()?;
+    let envelope = outgoing.builder?.build_with(&defaults)?;
     if let Some(timer) = &outgoing.timer {
         crate::event::check_name("timer", timer)?;
     }

@@ -176,18 +176,17 @@ impl Follow {
         &self,
         cause: &Envelope,
         run: Run,
-        mut parts: OutgoingParts,
+        parts: OutgoingParts,
         index: usize,
     ) -> Result<Append, InvalidEvent> {
-        let group = &self.dispatch.group;
-        parts.builder = parts.builder.map(|builder| {
-            if builder.has_id() {
-                return builder;
-            }
-            builder.id(cause.effect_id(group, run.number, index))
-        });
+        let is_named = parts.builder.as_ref().is_ok_and(|effect| effect.has_id());
+        let effect = || cause.effect_id(&self.dispatch.group, run.number, index);
+        let cause = Cause {
+            effect: (!is_named).then(effect),
+            ..Cause::of(cause)
+        };
         let clock = self.dispatch.engine.clock();
-        complete(parts, &self.source, clock, Some(&Cause::of(cause)))
+        complete(parts, &self.source, clock, Some(&cause))
     }
 }
 

@@ -1,6 +1,10 @@
 //! Putting an envelope together: defaults, limits, encoding.
 
+use std::borrow::Cow;
+
 use bytes::Bytes;
+use uuid::Uuid;
+use uuid::fmt::Hyphenated;
 
 use super::cloudevents::is_attribute;
 use super::envelope::{FIXED_BYTES, LAYOUT_VERSION, PARTITION_KEY_BIT, PayloadForm};
@@ -24,8 +28,8 @@ pub(super) struct Content {
 #[derive(Clone, Debug)]
 #[must_use = "a builder does nothing until it is built"]
 pub struct EnvelopeBuilder {
-    pub(super) topic: String,
-    pub(super) kind: String,
+    pub(super) topic: Cow<'static, str>,
+    pub(super) kind: Cow<'static, str>,
     pub(super) key: String,
     pub(super) id: Option<String>,
     pub(super) source: Option<String>,
@@ -44,7 +48,7 @@ pub struct EnvelopeBuilder {
 }
 
 impl EnvelopeBuilder {
-    pub(super) fn new(topic: String, kind: String) -> Self {
+    pub(super) fn new(topic: Cow<'static, str>, kind: Cow<'static, str>) -> Self {
         Self {
             topic,
             kind,
@@ -71,7 +75,7 @@ impl EnvelopeBuilder {
 
     /// The topic, in place of the one given first.
     pub fn topic(mut self, topic: impl Into<String>) -> Self {
-        self.topic = topic.into();
+        self.topic = Cow::Owned(topic.into());
         self
     }
 
@@ -191,7 +195,7 @@ impl EnvelopeBuilder {
     /// Without a key, the id is the key.
     pub(crate) fn key_or_id(mut self) -> Self {
         if self.key.is_empty() {
-            let id = self.id.get_or_insert_with(new_id);
+            let id = self.id.get_or_insert_with(|| Uuid::now_v7().to_string());
             self.key.clone_from(id);
         }
         self
@@ -201,40 +205,25 @@ impl EnvelopeBuilder {
         self.id.is_some()
     }
 
-    pub(crate) fn fill(mut self, defaults: Defaults<'_>) -> Self {
-        self.source
-            .get_or_insert_with(|| defaults.source.to_owned());
-        self.time.get_or_insert(defaults.time);
-        if self.correlation.is_none() {
-            self.correlation = defaults.correlation.map(str::to_owned);
-        }
-        if self.causation.is_none() {
-            self.causation = defaults.causation.map(str::to_owned);
-        }
-        self.trace.get_or_insert_with(|| match &defaults.trace {
-            Some(parent) => parent.child(),
-            None => TraceContext::root(),
-        });
-        self
-    }
-
     /// Checks every limit and encodes.
     ///
     /// # Errors
     /// [`InvalidEvent`] names the first rule that is broken.
-    pub fn build(mut self) -> Result<Envelope, InvalidEvent> {
+    pub fn build(self) -> Result<Envelope, InvalidEvent> {
+        self.build_with(&Defaults::default())
+    }
+
+    /// The same, where somebody knows more about what is left out.
+    pub(crate) fn build_with(&self, defaults: &Defaults<'_>) -> Result<Envelope, InvalidEvent> {
         topic::validate(&self.topic)?;
-        let id = self.id.take().unwrap_or_else(new_id);
-        let source = self.source.as_deref().unwrap_or("/");
-        let codec = match self.content.codec {
-            None => 0,
-            Some(Codec::Json) => 1,
-            Some(Codec::MessagePack) => 2,
-            Some(Codec::Cbor) => 3,
+        let mut made = [0; Hyphenated::LENGTH];
+        let id = match &self.id {
+            Some(id) => id.as_str(),
+            None => {
+                let id = defaults.id.unwrap_or_else(Uuid::now_v7);
+                &*id.hyphenated().encode_lower(&mut made)
+            }
         };
-        let trace = self.trace.map(TraceContext::to_bytes);
-        let trace: &[u8] = trace.as_ref().map_or(&[], |trace| trace.as_slice());
-        let extensions = self.encode_extensions()?;
         if self.kind.is_empty() {
             return Err(InvalidEvent::Missing("type"));
         }
@@ -253,15 +242,35 @@ impl EnvelopeBuilder {
             PAYLOAD_BYTES_MAX,
             "put it into an object store and its address into the event",
         )?;
-        let correlation = self.correlation.as_deref().unwrap_or_default();
+        let correlation = self.correlation.as_deref();
+        let correlation = correlation.unwrap_or(defaults.correlation);
+        let causation = self.causation.as_deref().unwrap_or(defaults.causation);
         let attributes = [
             attribute("type", &self.kind)?,
-            attribute("id", &id)?,
-            attribute("source", source)?,
+            attribute("id", id)?,
+            attribute("source", self.source.as_deref().unwrap_or(defaults.source))?,
             attribute("correlation", correlation)?,
-            attribute("causation", self.causation.as_deref().unwrap_or_default())?,
+            attribute("causation", causation)?,
             attribute("content type", &self.content.named)?,
         ];
+        self.encode(attributes, defaults)
+    }
+
+    fn encode(
+        &self,
+        attributes: [(u8, &str); 6],
+        defaults: &Defaults<'_>,
+    ) -> Result<Envelope, InvalidEvent> {
+        let codec = match self.content.codec {
+            None => 0,
+            Some(Codec::Json) => 1,
+            Some(Codec::MessagePack) => 2,
+            Some(Codec::Cbor) => 3,
+        };
+        let time = self.time.or(defaults.time).unwrap_or_else(Timestamp::now);
+        let trace = self.trace.or(defaults.trace).map(TraceContext::to_bytes);
+        let trace: &[u8] = trace.as_ref().map_or(&[], |trace| trace.as_slice());
+        let extensions = self.encode_extensions()?;
         let pieces: usize = attributes.iter().map(|(_, text)| text.len()).sum();
         let start = self.topic.len() + self.key.len();
         let mut bytes = Vec::with_capacity(
@@ -271,14 +280,8 @@ impl EnvelopeBuilder {
         bytes.extend_from_slice(self.key.as_bytes());
         bytes.extend_from_slice(&[LAYOUT_VERSION, codec]);
         bytes.extend_from_slice(&self.version.to_le_bytes());
-        bytes.extend_from_slice(
-            &self
-                .time
-                .unwrap_or_else(Timestamp::now)
-                .as_micros()
-                .to_le_bytes(),
-        );
-        bytes.extend(attributes.iter().map(|(length, _)| *length));
+        bytes.extend_from_slice(&time.as_micros().to_le_bytes());
+        bytes.extend_from_slice(&attributes.map(|(length, _)| length));
         bytes.extend_from_slice(&[trace.len() as u8, self.flags()]);
         // Within EXTENSIONS_BYTES_MAX, which is below u16::MAX.
         bytes.extend_from_slice(&(extensions.len() as u16).to_le_bytes());
@@ -289,7 +292,7 @@ impl EnvelopeBuilder {
         bytes.extend_from_slice(trace);
         bytes.extend_from_slice(&extensions);
         bytes.extend_from_slice(&self.payload);
-        Envelope::from_content(Bytes::from(bytes), self.topic.len(), self.key.len())
+        Envelope::of_texts(Bytes::from(bytes), self.topic.len(), self.key.len())
     }
 
     fn flags(&self) -> u8 {
@@ -336,17 +339,29 @@ impl EnvelopeBuilder {
     }
 }
 
-fn new_id() -> String {
-    uuid::Uuid::now_v7().to_string()
+/// What is known of an event beside what it says itself.
+pub(crate) struct Defaults<'a> {
+    /// Default: a new one.
+    pub(crate) id: Option<Uuid>,
+    pub(crate) source: &'a str,
+    /// Default: now.
+    pub(crate) time: Option<Timestamp>,
+    pub(crate) correlation: &'a str,
+    pub(crate) causation: &'a str,
+    pub(crate) trace: Option<TraceContext>,
 }
 
-/// What a publisher knows about the events it publishes.
-pub(crate) struct Defaults<'a> {
-    pub(crate) source: &'a str,
-    pub(crate) time: Timestamp,
-    pub(crate) correlation: Option<&'a str>,
-    pub(crate) causation: Option<&'a str>,
-    pub(crate) trace: Option<TraceContext>,
+impl Default for Defaults<'_> {
+    fn default() -> Self {
+        Self {
+            id: None,
+            source: "/",
+            time: None,
+            correlation: "",
+            causation: "",
+            trace: None,
+        }
+    }
 }
 
 fn within(

@@ -7,6 +7,9 @@ use serde::de::DeserializeOwned;
 
 use super::strict::Watch;
 
+/// Room for most payloads: what is larger is moved while it is written.
+const JSON_BYTES: usize = 512;
+
 /// The encoding of a payload, named by its media type in the envelope.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Codec {
@@ -61,7 +64,13 @@ impl Codec {
         let written = {
             let value = watch.over(value);
             match self {
-                Self::Json => serde_json::to_vec(&value).map_err(Unwritten::from),
+                Self::Json => {
+                    let mut bytes = Vec::with_capacity(JSON_BYTES);
+                    match serde_json::to_writer(&mut bytes, &value) {
+                        Ok(()) => Ok(bytes),
+                        Err(error) => Err(Unwritten::from(error)),
+                    }
+                }
                 Self::MessagePack => rmp_serde::to_vec_named(&value).map_err(Unwritten::from),
                 Self::Cbor => {
                     let mut bytes = Vec::new();

@@ -25,6 +25,7 @@
 //! length of its name (u8), its kind (0 text, 1 boolean, 2 integer, 3 an attribute that is hardly
 //! ever there), the length of its value (u16), its name and its value as text.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use bytes::Bytes;
@@ -101,7 +102,7 @@ struct Ends {
 impl Envelope {
     /// Starts an event of type `kind` for `topic`.
     pub fn builder(topic: impl Into<String>, kind: impl Into<String>) -> EnvelopeBuilder {
-        EnvelopeBuilder::new(topic.into(), kind.into())
+        EnvelopeBuilder::new(Cow::Owned(topic.into()), Cow::Owned(kind.into()))
     }
 
     /// Starts an envelope with the topic, type, key, version and payload of `event`.
@@ -109,7 +110,12 @@ impl Envelope {
     /// # Errors
     /// [`InvalidEvent::Encode`] when the event cannot be written by its codec.
     pub fn of<E: Event>(event: &E) -> Result<EnvelopeBuilder, InvalidEvent> {
-        Ok(Self::builder(event.topic(), E::NAME)
+        let topic = match event.topic() {
+            // Most often, and nothing to copy.
+            topic if topic == E::TOPIC => Cow::Borrowed(E::TOPIC),
+            topic => Cow::Owned(topic.into_owned()),
+        };
+        Ok(EnvelopeBuilder::new(topic, Cow::Borrowed(E::NAME))
             .key(event.key())
             .version(E::VERSION)
             .payload(E::CODEC, E::CODEC.encode_readable(event)?))
@@ -120,6 +126,26 @@ impl Envelope {
     /// # Errors
     /// [`InvalidEvent::Malformed`] when the lengths do not fit or a text is not UTF-8.
     pub fn from_content(
+        content: Bytes,
+        topic_bytes: usize,
+        key_bytes: usize,
+    ) -> Result<Self, InvalidEvent> {
+        let envelope = Self::of_texts(content, topic_bytes, key_bytes)?;
+        let start = topic_bytes + key_bytes;
+        let texts = [
+            (0, start),
+            (start + FIXED_BYTES, envelope.ends.content_type as usize),
+        ];
+        for (from, to) in texts {
+            let text = envelope.bytes.get(from..to).unwrap_or_default();
+            std::str::from_utf8(text)
+                .map_err(|_| InvalidEvent::Malformed("a text is not UTF-8"))?;
+        }
+        Ok(envelope)
+    }
+
+    /// The same for a content whose texts are known to be UTF-8.
+    pub(super) fn of_texts(
         content: Bytes,
         topic_bytes: usize,
         key_bytes: usize,
@@ -170,14 +196,6 @@ impl Envelope {
         };
         if ends.extensions as usize > content.len() {
             return Err(malformed("its parts are longer than the whole"));
-        }
-        let texts = [
-            (0, start),
-            (start + FIXED_BYTES, ends.content_type as usize),
-        ];
-        for (from, to) in texts {
-            let text = content.get(from..to).unwrap_or_default();
-            std::str::from_utf8(text).map_err(|_| malformed("a text is not UTF-8"))?;
         }
         Ok(Self {
             bytes: content,
@@ -345,6 +363,14 @@ impl Envelope {
         self.slice(0, self.ends.topic)
     }
 
+    pub(super) fn id_bytes(&self) -> &[u8] {
+        self.slice(self.ends.kind, self.ends.id)
+    }
+
+    pub(super) fn source_bytes(&self) -> &[u8] {
+        self.slice(self.ends.id, self.ends.source)
+    }
+
     pub(crate) fn kind_bytes(&self) -> &[u8] {
         self.slice(self.ends.key + FIXED_BYTES as u32, self.ends.kind)
     }
@@ -372,8 +398,8 @@ impl Envelope {
     /// A builder that starts with everything of this envelope, its id included.
     pub fn to_builder(&self) -> EnvelopeBuilder {
         EnvelopeBuilder {
-            topic: self.topic().to_owned(),
-            kind: self.kind().to_owned(),
+            topic: Cow::Owned(self.topic().to_owned()),
+            kind: Cow::Owned(self.kind().to_owned()),
             key: self.key().to_owned(),
             id: Some(self.id().to_owned()),
             source: Some(self.source().to_owned()),

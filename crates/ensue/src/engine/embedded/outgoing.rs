@@ -124,7 +124,10 @@ impl Outgoing {
     /// which ids the others have.
     fn add(&mut self, append: &Append, now: Timestamp, schedules: bool) -> Result<()> {
         let envelope = &append.envelope;
-        if envelope.topic().starts_with(record::CONTROL) {
+        if envelope
+            .topic_bytes()
+            .starts_with(record::CONTROL.as_bytes())
+        {
             return Err(InvalidEvent::ReservedTopic(envelope.topic().to_owned()).into());
         }
         if let Some(expect) = append.expect {
