@@ -182,6 +182,19 @@ impl Active {
         self.frames.get(after.checked_sub(1)?).copied()
     }
 
+    /// Where each record's frame is and where it is itself, in order: offset / 8.
+    pub(crate) fn places(&self) -> Vec<(u32, u32)> {
+        let mut frames = self.frames.iter().peekable();
+        let mut frame = 0;
+        let place = |(ordinal, offset): (u32, &u32)| {
+            while let Some(next) = frames.next_if(|next| next.ordinal <= ordinal) {
+                frame = next.offset;
+            }
+            (frame, *offset)
+        };
+        (0..).zip(&self.offsets).map(place).collect()
+    }
+
     /// The last frame written before `time`, or the first of all.
     pub(crate) fn frame_before(&self, time: i64) -> Option<Placed> {
         let after = self.frames.partition_point(|frame| frame.time < time);

@@ -47,6 +47,9 @@ const BLOCK_BYTES: u64 = 64 * 1024;
 const ID_BYTES: usize = 20;
 /// Records a bucket, about.
 const BUCKET_RECORDS: usize = 32;
+/// What a bucket says of a key, and of each of its records.
+const KEY_BYTES: usize = 20;
+const POSTING_BYTES: usize = 12;
 
 /// A record of a key: counted from the segment's first; offsets divided by 8.
 #[derive(Clone, Copy, Debug)]
@@ -375,7 +378,9 @@ fn encode(uuid: u128, salt: u64, active: &Active) -> Vec<u8> {
         ids.extend_from_slice(&ordinal.to_le_bytes());
     }
 
-    let mut bytes = MAGIC.to_vec();
+    let sections_bytes = blocks.len() + topics.len() + keys.len() + ids.len();
+    let mut bytes = Vec::with_capacity(HEADER_BYTES + sections_bytes);
+    bytes.extend_from_slice(&MAGIC);
     bytes.extend_from_slice(&files::FORMAT_VERSION.to_le_bytes());
     bytes.extend_from_slice(&[0; 4]);
     bytes.extend_from_slice(&uuid.to_le_bytes());
@@ -486,27 +491,33 @@ fn all_u32(mut cursor: Cursor<'_>) -> Vec<u32> {
 fn encode_keys(active: &Active, buckets: u32) -> (Vec<u8>, u32) {
     let mut sorted: Vec<(KeyHash, u32)> = active.hashes().iter().copied().zip(0..).collect();
     sorted.sort_unstable();
+    let places = active.places();
     let directory_bytes = (buckets as usize + 1) * 8;
     let mut directory = Vec::with_capacity(directory_bytes);
-    let mut blobs = Vec::new();
+    // The buckets follow the directory, which is filled in when it is known.
+    let most = buckets as usize * 8 + sorted.len() * (KEY_BYTES + POSTING_BYTES);
+    let mut section = Vec::with_capacity(directory_bytes + most);
+    section.resize(directory_bytes, 0);
     let mut rest = sorted.as_slice();
     for number in 0..buckets {
-        directory.extend_from_slice(&((directory_bytes + blobs.len()) as u64).to_le_bytes());
+        directory.extend_from_slice(&(section.len() as u64).to_le_bytes());
         let length = rest.partition_point(|(hash, _)| bucket_of(*hash, buckets) <= number);
         let (records, after) = rest.split_at(length);
         rest = after;
-        let start = blobs.len();
-        encode_bucket(active, records, &mut blobs);
-        let crc = bucket_crc(number, blobs.get(start..).unwrap_or_default());
-        blobs.extend_from_slice(&crc.to_le_bytes());
+        let start = section.len();
+        encode_bucket(&places, records, &mut section);
+        let crc = bucket_crc(number, section.get(start..).unwrap_or_default());
+        section.extend_from_slice(&crc.to_le_bytes());
     }
-    directory.extend_from_slice(&((directory_bytes + blobs.len()) as u64).to_le_bytes());
-    let crc = crc32c::crc32c(&directory);
-    directory.append(&mut blobs);
-    (directory, crc)
+    directory.extend_from_slice(&(section.len() as u64).to_le_bytes());
+    if let Some(start) = section.get_mut(..directory_bytes) {
+        start.copy_from_slice(&directory);
+    }
+    (section, crc32c::crc32c(&directory))
 }
 
-fn encode_bucket(active: &Active, records: &[(KeyHash, u32)], out: &mut Vec<u8>) {
+/// `places` says of each record where its frame is and where it is itself.
+fn encode_bucket(places: &[(u32, u32)], records: &[(KeyHash, u32)], out: &mut Vec<u8>) {
     let keys = || records.chunk_by(|left, right| left.0 == right.0);
     out.extend_from_slice(&(keys().count() as u32).to_le_bytes());
     for key in keys() {
@@ -516,10 +527,9 @@ fn encode_bucket(active: &Active, records: &[(KeyHash, u32)], out: &mut Vec<u8>)
         out.extend_from_slice(&(key.len() as u32).to_le_bytes());
     }
     for (_, ordinal) in records {
-        let position = active.base() + u64::from(*ordinal);
-        // Every record of a sealed segment was placed, so that neither is ever missing.
-        let frame = active.frame_at(position).map_or(0, |frame| frame.offset);
-        let offset = active.offset_of(position).unwrap_or_default();
+        // Every record of a sealed segment was placed, so that none is ever missing.
+        let place = places.get(*ordinal as usize).copied();
+        let (frame, offset) = place.unwrap_or_default();
         out.extend_from_slice(&ordinal.to_le_bytes());
         out.extend_from_slice(&frame.to_le_bytes());
         out.extend_from_slice(&offset.to_le_bytes());
