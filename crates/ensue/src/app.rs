@@ -23,7 +23,7 @@ use crate::engine::{SharedEngine, Start};
 use crate::error::{Error, Result};
 use crate::event::Event;
 use crate::metrics::Metrics;
-use crate::middleware::Middleware;
+use crate::middleware::{Kept, Middleware};
 use crate::service::{CONCURRENCY_MAX, Context, Handler, HandlerOptions, Service};
 
 /// The most events that a service may hold unsettled.
@@ -158,7 +158,7 @@ impl App {
 
     /// Adds a layer around every handler; the first one is the outermost.
     pub fn layer(mut self, layer: impl Middleware) -> Self {
-        self.layers.push(Arc::new(layer));
+        self.layers.push(Arc::new(Kept::new(layer)));
         self
     }
 

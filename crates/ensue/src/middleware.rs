@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 use tracing::Instrument;
 
+use crate::contained::Contained;
 use crate::service::{Context, Handler, HandlerFuture};
 
 /// A layer around handlers. It sees the event before the handler and the outcome after it; it may
@@ -39,6 +40,24 @@ use crate::service::{Context, Handler, HandlerFuture};
 pub trait Middleware: Send + Sync + 'static {
     /// Handles an attempt, by calling [`Next::run`] at most once.
     fn handle(&self, context: Context, next: Next) -> HandlerFuture;
+}
+
+/// A layer whose drop cannot take others with it.
+pub(crate) struct Kept<M>(Contained<M>);
+
+impl<M: Middleware> Kept<M> {
+    pub(crate) fn new(layer: M) -> Self {
+        Self(Contained::new(layer))
+    }
+}
+
+impl<M: Middleware> Middleware for Kept<M> {
+    fn handle(&self, context: Context, next: Next) -> HandlerFuture {
+        match self.0.get() {
+            Some(layer) => layer.handle(context, next),
+            None => next.run(context), // Not reached: only dropping takes it.
+        }
+    }
 }
 
 /// The layers within this one, and the handler at their centre.

@@ -110,6 +110,32 @@ async fn a_request_that_ran_out_of_attempts_is_a_dead_letter_that_parks_nobody()
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_request_whose_outcome_the_engine_refuses_parks_nobody() {
+    let engine = ensue::connect("memory:?state_bytes_max=4096")
+        .await
+        .unwrap();
+    let running = App::new(engine.clone())
+        .on("shop", |request: QuoteRequested| async move {
+            let given = Effects::none().reply(&QuoteGiven { cents: 3 });
+            match request.item.as_str() {
+                "everything" => given.set_state("shelf", &"x".repeat(10_000)),
+                _ => given,
+            }
+        })
+        .start()
+        .await
+        .unwrap();
+    let requester = Requester::new(engine.clone(), "/till");
+    let deadline = Duration::from_secs(20);
+    for (item, is_given) in [("everything", false), ("tea", true)] {
+        let answer = requester.request::<QuoteGiven>(quote(item, "counter"), deadline);
+        assert_eq!(answer.await.is_ok(), is_given, "{item}");
+    }
+    running.stop().await.unwrap();
+    engine.close().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn requests_without_a_key_do_not_wait_for_each_other() {
     let app = TestApp::start(|app| {
         app.on("shop", |request: QuoteRequested| async move {

@@ -1,12 +1,13 @@
-//! One attempt at one event: the handler's call with its panic and its timeout contained.
+//! One attempt at one event: its turn, and the handler's call with its panic and its timeout
+//! contained.
 
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context as TaskContext, Poll};
 
-use futures_util::future::BoxFuture;
-use tokio::sync::Semaphore;
+use futures_util::future::{BoxFuture, FutureExt};
+use tokio::sync::{AcquireError, OwnedSemaphorePermit};
 
 use super::Dispatch;
 use super::routes::Route;
@@ -14,83 +15,150 @@ use crate::contained::{Contained, contained};
 use crate::effect::Effects;
 use crate::metrics::GroupCounters;
 use crate::middleware::Next;
+use crate::request;
 use crate::service::{Context, Failure, HandlerFuture};
 use crate::time::Rest;
 
-/// The first poll of an attempt: most end with it.
+/// How an attempt began.
 pub(super) enum Begun {
+    /// With its first poll, as most do.
     Ended(Result<Effects, Failure>),
-    Waiting(HandlerFuture),
+    Waiting(Waiting),
 }
 
-/// Calls the handler and polls it once. A panic in either becomes the attempt's failure.
+/// What an attempt waits for.
+pub(super) enum Waiting {
+    /// Its handler's turn: nothing is called yet, and no time counts.
+    Turn(BoxFuture<'static, Result<Turn, AcquireError>>),
+    /// What the handler waits for.
+    Call(Call),
+}
+
+/// One of the events that a handler takes at the same time.
+type Turn = OwnedSemaphorePermit;
+
+/// A call whose first poll did not end it: from then on it needs a timer.
+pub(super) struct Call {
+    future: Contained<HandlerFuture>,
+    timeout: BoxFuture<'static, ()>,
+    /// Given back with the future, after it.
+    _turn: Option<Turn>,
+}
+
+/// Calls the handler and polls it once, unless all its turns are taken. A panic in either becomes
+/// the attempt's failure.
 pub(super) fn begin(
     dispatch: &Dispatch,
     route: &Route,
     context: Context,
     cx: &mut TaskContext<'_>,
 ) -> Begun {
-    let call = || match (&route.limit, dispatch.layers.is_empty()) {
-        (None, true) => route.handler.call(context),
-        (limit, _) => {
-            let next = Next::new(dispatch.layers.clone(), route.handler.clone());
-            match limit {
-                None => next.run(context),
-                Some(limit) => limited(limit.clone(), next, context),
-            }
-        }
+    let Some(limit) = &route.limit else {
+        return call(dispatch, route, context, None, cx);
+    };
+    match limit.clone().try_acquire_owned() {
+        Ok(turn) => call(dispatch, route, context, Some(turn), cx),
+        Err(_) => Begun::Waiting(Waiting::Turn(limit.clone().acquire_owned().boxed())),
+    }
+}
+
+/// Calls the handler and polls it once. Its timeout begins here.
+fn call(
+    dispatch: &Dispatch,
+    route: &Route,
+    context: Context,
+    turn: Option<Turn>,
+    cx: &mut TaskContext<'_>,
+) -> Begun {
+    let call = || match dispatch.layers.is_empty() {
+        true => route.handler.call(context),
+        false => Next::new(dispatch.layers.clone(), route.handler.clone()).run(context),
     };
     let first = contained(|| {
-        let mut call = call();
-        match call.as_mut().poll(cx) {
-            Poll::Ready(outcome) => Begun::Ended(outcome),
-            Poll::Pending => Begun::Waiting(call),
+        let mut future = call();
+        match future.as_mut().poll(cx) {
+            Poll::Ready(outcome) => Ok(outcome),
+            Poll::Pending => Err(future),
         }
     });
-    first.unwrap_or_else(|panic| Begun::Ended(Err(panicked(dispatch, &panic))))
+    match first {
+        Ok(Ok(outcome)) => Begun::Ended(outcome),
+        Ok(Err(future)) => {
+            let timeout = route.handler.options().timeout;
+            Begun::Waiting(Waiting::Call(Call {
+                future: Contained::new(future),
+                timeout: dispatch.engine.clock().sleep(timeout),
+                _turn: turn,
+            }))
+        }
+        Err(panic) => Begun::Ended(Err(panicked(dispatch, &panic))),
+    }
 }
 
 /// An attempt that waits for something. Completes with the event and what its handler said.
 pub(super) struct Attempt {
     context: Context,
     route: Arc<Route>,
-    call: Contained<HandlerFuture>,
-    timeout: BoxFuture<'static, ()>,
+    waiting: Waiting,
     dispatch: Arc<Dispatch>,
     /// Held while the handler waits for a clock that a test moves.
     rest: Option<Rest>,
 }
 
 impl Attempt {
-    /// Goes on with a call whose first poll did not end it: from here on it needs a timer.
+    /// Goes on with an attempt that did not end at once.
     pub(super) fn waiting(
         dispatch: Arc<Dispatch>,
         route: Arc<Route>,
         context: Context,
-        call: HandlerFuture,
+        waiting: Waiting,
     ) -> Self {
-        let timeout = dispatch
-            .engine
-            .clock()
-            .sleep(route.handler.options().timeout);
         Self {
             context,
             route,
-            call: Contained::new(call),
-            timeout,
+            waiting,
             dispatch,
             rest: None,
+        }
+    }
+
+    fn poll_outcome(&mut self, cx: &mut TaskContext<'_>) -> Poll<Result<Effects, Failure>> {
+        if let Waiting::Turn(turn) = &mut self.waiting {
+            let turn = std::task::ready!(turn.as_mut().poll(cx));
+            match self.take_turn(turn, cx) {
+                Begun::Ended(outcome) => return Poll::Ready(outcome),
+                Begun::Waiting(waiting) => self.waiting = waiting,
+            }
+        }
+        self.poll_call(cx)
+    }
+
+    /// The handler's turn has come, or never will.
+    fn take_turn(&self, turn: Result<Turn, AcquireError>, cx: &mut TaskContext<'_>) -> Begun {
+        let (dispatch, context) = (&self.dispatch, &self.context);
+        match turn {
+            Ok(_) if request::is_expired(context.envelope(), dispatch.engine.clock()) => {
+                Begun::Ended(Ok(Effects::none()))
+            }
+            Ok(turn) if !dispatch.is_stopping() => {
+                call(dispatch, &self.route, context.clone(), Some(turn), cx)
+            }
+            // Closed when the app stops: then nobody begins any more.
+            Ok(_) | Err(_) => Begun::Ended(Err(Failure::not_begun())),
         }
     }
 
     fn poll_call(&mut self, cx: &mut TaskContext<'_>) -> Poll<Result<Effects, Failure>> {
         // Before the handler notices that its clock was moved.
         self.rest = None;
-        if let Some(call) = self.call.get_mut() {
+        let Waiting::Call(call) = &mut self.waiting else {
+            return Poll::Pending; // Not reached: its turn has come.
+        };
+        if let Some(future) = call.future.get_mut() {
             let resting = self.dispatch.engine.clock().resting();
             let poll = || match resting {
-                None => (call.as_mut().poll(cx), None),
-                Some(resting) => resting.watch(|| call.as_mut().poll(cx)),
+                None => (future.as_mut().poll(cx), None),
+                Some(resting) => resting.watch(|| future.as_mut().poll(cx)),
             };
             match contained(poll) {
                 Ok((Poll::Ready(outcome), _)) => return Poll::Ready(outcome),
@@ -98,7 +166,7 @@ impl Attempt {
                 Err(panic) => return Poll::Ready(Err(panicked(&self.dispatch, &panic))),
             }
         }
-        std::task::ready!(self.timeout.as_mut().poll(cx));
+        std::task::ready!(call.timeout.as_mut().poll(cx));
         GroupCounters::add(&self.dispatch.counters.timed_out, 1);
         Poll::Ready(Err(Failure::retry(format!(
             "the handler took longer than its timeout of {:?}",
@@ -111,21 +179,9 @@ impl Future for Attempt {
     type Output = (Context, Arc<Route>, Result<Effects, Failure>);
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<Self::Output> {
-        let outcome = std::task::ready!(self.poll_call(cx));
+        let outcome = std::task::ready!(self.poll_outcome(cx));
         Poll::Ready((self.context.clone(), self.route.clone(), outcome))
     }
-}
-
-/// A call that waits for its turn first: its timeout covers the wait, so that a handler that never
-/// returns cannot starve its key's neighbours for ever.
-fn limited(limit: Arc<Semaphore>, next: Next, context: Context) -> HandlerFuture {
-    Box::pin(async move {
-        // Closed when the app stops: then nobody begins any more.
-        let Ok(_turn) = limit.acquire_owned().await else {
-            return Err(Failure::not_begun());
-        };
-        next.run(context).await
-    })
 }
 
 fn panicked(dispatch: &Dispatch, message: &str) -> Failure {

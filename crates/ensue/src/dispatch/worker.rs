@@ -228,7 +228,7 @@ impl Worker {
             poll_fn(|cx| Poll::Ready(attempt::begin(&self.dispatch, &route, context.clone(), cx)));
         match begun.await {
             Begun::Ended(outcome) => self.conclude(&context, &route, outcome),
-            Begun::Waiting(call) => {
+            Begun::Waiting(waiting) => {
                 let key = LaneKey(context.envelope().clone());
                 self.lanes
                     .insert(key, Lane::Busy(Fate::Open, VecDeque::new()));
@@ -236,7 +236,7 @@ impl Worker {
                     self.dispatch.clone(),
                     route,
                     context,
-                    call,
+                    waiting,
                 ));
             }
         }
@@ -528,9 +528,13 @@ impl Worker {
                 self.block(&delivery.envelope);
             }
         }
-        let on_dead = self
-            .route(&delivery.envelope)
-            .map_or_else(OnDead::default, |route| route.handler.options().on_dead);
+        let on_dead = match request::reply_topic(&delivery.envelope) {
+            // Its requester is told, as in `die`.
+            Some(_) => OnDead::Skip,
+            None => self
+                .route(&delivery.envelope)
+                .map_or_else(OnDead::default, |route| route.handler.options().on_dead),
+        };
         let lane = self.subject(&delivery.envelope, delivery.attempt).lane;
         let Delivery {
             envelope,

@@ -8,6 +8,7 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 
 use super::{Context, Failure};
+use crate::contained::Contained;
 use crate::effect::{Effects, IntoEffects};
 use crate::engine::Guarantee;
 use crate::event::{Envelope, Event};
@@ -184,8 +185,11 @@ impl Handler {
         Fut: Future<Output = R> + Send + 'static,
         R: IntoEffects,
     {
-        let handle = Arc::new(handle);
+        let handle = Contained::new(handle);
         Self::of::<E>(name, options, false, move |context| {
+            let Some(handle) = handle.get() else {
+                return gone();
+            };
             match context.envelope().decode::<E>() {
                 Ok(event) => {
                     let outcome = handle(event, context);
@@ -203,13 +207,18 @@ impl Handler {
         F: Fn(E, &Context) -> R + Send + Sync + 'static,
         R: IntoEffects,
     {
-        let handle = Arc::new(handle);
+        let handle = Arc::new(Contained::new(handle));
         Self::of::<E>(name, options, true, move |context| {
             let handle = handle.clone();
             Box::pin(async move {
-                let run = move || match context.envelope().decode::<E>() {
-                    Ok(event) => handle(event, &context).into_effects(),
-                    Err(error) => Err(Failure::undecodable(error)),
+                let run = move || {
+                    let Some(handle) = handle.get() else {
+                        return Err(Failure::not_begun());
+                    };
+                    match context.envelope().decode::<E>() {
+                        Ok(event) => handle(event, &context).into_effects(),
+                        Err(error) => Err(Failure::undecodable(error)),
+                    }
                 };
                 match tokio::task::spawn_blocking(run).await {
                     Ok(outcome) => outcome,
@@ -236,6 +245,7 @@ impl Handler {
         Fut: Future<Output = R> + Send + 'static,
         R: IntoEffects,
     {
+        let handle = Contained::new(handle);
         Self {
             name,
             event,
@@ -245,6 +255,9 @@ impl Handler {
             is_blocking: false,
             options,
             call: Arc::new(move |context| {
+                let Some(handle) = handle.get() else {
+                    return gone();
+                };
                 let outcome = handle(context.envelope().clone(), context);
                 Box::pin(async move { outcome.await.into_effects() })
             }),
@@ -320,6 +333,11 @@ impl Handler {
     pub fn call(&self, context: Context) -> HandlerFuture {
         (self.call)(context)
     }
+}
+
+/// Not reached: only dropping a handler takes its function.
+fn gone() -> HandlerFuture {
+    Box::pin(std::future::ready(Err(Failure::not_begun())))
 }
 
 fn undecodable(error: crate::event::DecodeError) -> HandlerFuture {

@@ -7,7 +7,7 @@ use std::task::{Context as TaskContext, Poll};
 
 use ensue::middleware::{Middleware, Next};
 use ensue::testing::TestApp;
-use ensue::{HandlerFuture, HandlerOptions, IntoEffects};
+use ensue::{Handler, HandlerFuture, HandlerOptions, IntoEffects};
 
 use super::*;
 
@@ -63,6 +63,15 @@ struct Bomb;
 impl Drop for Bomb {
     fn drop(&mut self) {
         panic!("a bomb");
+    }
+}
+
+/// A layer that panics when it is let go of.
+struct Explosive(#[allow(dead_code, reason = "dropping it is what counts")] Bomb);
+
+impl Middleware for Explosive {
+    fn handle(&self, context: Context, next: Next) -> HandlerFuture {
+        next.run(context)
     }
 }
 
@@ -207,4 +216,48 @@ async fn whatever_a_users_code_does_is_its_own_attempts_failure() {
             .all(|it| it.parked == 3 && !it.reason.is_empty())
     );
     assert!(dead.iter().all(|it| it.reason.len() < 2_000));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn handlers_and_layers_that_panic_when_they_are_dropped_stop_in_order() {
+    let engine = ensue::connect("memory:").await.unwrap();
+    let (plain, blocking, raw) = (Bomb, Bomb, Bomb);
+    let options = HandlerOptions::default;
+    let running = App::new(engine.clone())
+        .on_with("plain", options(), move |_: Thing, _| {
+            let _kept = &plain;
+            async {}
+        })
+        .handler(
+            "blocking",
+            Handler::blocking("all", options(), move |_: Thing, _| {
+                let _kept = &blocking;
+            }),
+        )
+        .handler(
+            "raw",
+            Handler::raw(
+                "all",
+                "things".parse().unwrap(),
+                None,
+                options(),
+                move |_, _| {
+                    let _kept = &raw;
+                    async {}
+                },
+            ),
+        )
+        .layer(Explosive(Bomb))
+        .start()
+        .await
+        .unwrap();
+    publish(&engine, [thing("k", 1)]).await;
+    until(&engine, |status| {
+        status.groups.len() == 3 && status.groups.iter().all(|group| group.is_idle())
+    })
+    .await;
+    running.stop().await.unwrap();
+    let status = engine.status().await.unwrap();
+    assert!(status.groups.iter().all(|group| group.dead == 0));
+    engine.close().await.unwrap();
 }

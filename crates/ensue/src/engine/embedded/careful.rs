@@ -83,8 +83,8 @@ impl Live {
     }
 
     /// The attempts to record together with the one at `position`. Most crashes are nobody's
-    /// fault, so the first suspicion goes over many events at once; those that were out when the
-    /// process ended again are taken one by one.
+    /// fault, so the first suspicion goes over many events at once, and counts against none of them;
+    /// those that were out when the process ended again are taken one by one.
     fn begins(
         &self,
         group: &Group,

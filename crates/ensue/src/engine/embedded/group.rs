@@ -61,8 +61,11 @@ pub(super) struct Session {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Attempt {
+    /// How many attempts began alone, this one included.
     pub(super) number: u32,
     pub(super) boot: u64,
+    /// Whether others began with it: if the process ended then, it was hardly this one's fault.
+    pub(super) is_together: bool,
 }
 
 impl Group {
@@ -84,14 +87,14 @@ impl Group {
                 .retain(|session| session.member != left.member),
             Change::Committed(committed) => self.commit(committed),
             Change::Begun(Begun { begins, boot, .. }) => {
+                let is_together = begins.len() > 1;
                 let begun = |it: &Begin| {
-                    (
-                        it.position,
-                        Attempt {
-                            number: it.attempt,
-                            boot: *boot,
-                        },
-                    )
+                    let attempt = Attempt {
+                        number: it.attempt.saturating_sub(u32::from(is_together)),
+                        boot: *boot,
+                        is_together,
+                    };
+                    (it.position, attempt)
                 };
                 self.begun.extend(begins.iter().map(begun));
             }
@@ -278,7 +281,8 @@ impl Group {
         let failed = self.lanes.item(position).map_or(0, |item| item.attempts);
         let begun = self.begun.get(&position).map_or(0, |attempt| {
             // One that began in this very process has not ended it.
-            attempt.number - u32::from(attempt.boot == boot)
+            let is_this = attempt.boot == boot && !attempt.is_together;
+            attempt.number.saturating_sub(u32::from(is_this))
         });
         failed.max(begun) + 1
     }

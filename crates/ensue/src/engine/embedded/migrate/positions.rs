@@ -170,7 +170,11 @@ mod tests {
             name: "n".into(),
             value: None,
         });
-        let attempt = Attempt { number: 2, boot: 7 };
+        let attempt = Attempt {
+            number: 2,
+            boot: 7,
+            is_together: false,
+        };
         group.begun.insert(5, attempt);
         let session = |member, low| Session {
             member,
