@@ -1,7 +1,9 @@
 //! `cargo run --release -p torture -- kill`: processes that use an embedded engine are killed at
 //! random instants, and everything that they were promised is looked for afterwards.
+//! `-- stops`: handlers misbehave in every way, and groups that stopped in silence are looked for.
 
 mod kill;
+mod stops;
 
 use std::process::ExitCode;
 
@@ -18,6 +20,7 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Attack {
     Kill(kill::Kill),
+    Stops(stops::Stops),
     /// The process that is killed; reads what it is to do from its input
     #[command(hide = true)]
     KillChild,
@@ -26,6 +29,7 @@ enum Attack {
 fn main() -> ExitCode {
     match Cli::parse().attack {
         Attack::Kill(kill) => kill.run(),
+        Attack::Stops(stops) => stops.run(),
         Attack::KillChild => kill::child(),
     }
 }

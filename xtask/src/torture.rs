@@ -17,6 +17,9 @@ const PROFILE: &str = "torture";
 /// How many processes are killed.
 const CYCLES: &str = "50";
 const CYCLES_LONG: &str = "1000";
+/// For how long handlers misbehave, in seconds.
+const STOPS_SECONDS: &str = "45";
+const STOPS_SECONDS_LONG: &str = "3600";
 /// How often the storms of the contract suite rage.
 const STORMS: u32 = 3;
 const STORMS_LONG: u32 = 100;
@@ -37,6 +40,9 @@ pub(crate) struct Torture {
     /// Only this attack; can be repeated
     #[arg(long, value_name = "NAME", value_parser = PossibleValuesParser::new(ATTACKS.map(|attack| attack.name)))]
     only: Vec<String>,
+    /// The engine of the attack `stops`, a server's URL, in place of the embedded one
+    #[arg(long)]
+    url: Option<String>,
 }
 
 /// One attack.
@@ -54,6 +60,8 @@ enum Kind {
     Mutation,
     /// Processes are killed.
     Kill,
+    /// Handlers misbehave.
+    Stops,
     /// An event ends its process.
     Abort,
     /// The storms of the contract suite.
@@ -69,7 +77,7 @@ impl Attack {
     }
 }
 
-const ATTACKS: [Attack; 15] = [
+const ATTACKS: [Attack; 16] = [
     Attack::on_log(
         "power",
         "a power cut lost or changed something; the seed is above",
@@ -103,6 +111,11 @@ const ATTACKS: [Attack; 15] = [
         name: "kill",
         advice: "a killed process lost or repeated something; how to repeat it is above",
         kind: Kind::Kill,
+    },
+    Attack {
+        name: "stops",
+        advice: "a group stopped in silence, or lost or repeated something; its seed is above",
+        kind: Kind::Stops,
     },
     Attack {
         name: "abort",
@@ -157,6 +170,22 @@ impl Torture {
                 // It tells how far it is.
                 kill.args(["--", "--nocapture"]);
                 run_tests(kill, advice)
+            }
+            Kind::Stops => {
+                let mut stops = self.on_engine("stops");
+                stops.env(
+                    "ENSUE_STOPS_SECONDS",
+                    if self.long {
+                        STOPS_SECONDS_LONG
+                    } else {
+                        STOPS_SECONDS
+                    },
+                );
+                if let Some(url) = &self.url {
+                    stops.env("ENSUE_STOPS_URL", url);
+                }
+                stops.args(["--", "--nocapture"]);
+                run_tests(stops, advice)
             }
             Kind::Abort => run_tests(self.on_engine("killer"), advice),
             Kind::Contract => {
