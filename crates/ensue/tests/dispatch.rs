@@ -359,41 +359,6 @@ async fn a_handlers_concurrency_is_a_limit_over_all_keys() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn waiting_for_a_turn_is_not_time_that_the_handler_takes() {
-    let timeout = Duration::from_secs(10);
-    let options = HandlerOptions::default()
-        .concurrency(1)
-        .attempts(1)
-        .timeout(timeout);
-    let app = TestApp::start(move |app| {
-        app.workers(1)
-            .on_with("watch", options.clone(), |step: StepTaken, _| async move {
-                if step.number == 0 {
-                    std::future::pending::<()>().await;
-                }
-                StepCounted {
-                    walker: step.walker,
-                    total: step.number,
-                }
-            })
-    })
-    .await
-    .unwrap();
-    let steps = [step("hangs", 0), step("hangs too", 0), step("healthy", 1)];
-    let steps = steps.iter().map(Outgoing::new);
-    app.publisher().publish_all(steps).await.unwrap();
-    app.advance(timeout * 2).await.unwrap();
-    app.settle().await.unwrap();
-    let dead = app.dead_letters("watch").await.unwrap();
-    let keys: Vec<_> = dead.iter().map(|letter| letter.envelope.key()).collect();
-    assert_eq!(keys, ["hangs", "hangs too"]);
-    let handled = app.events::<StepCounted>().await.unwrap();
-    assert_eq!(handled.len(), 1, "the healthy one has its turn after them");
-    let between = dead[1].died.since(dead[0].died);
-    assert_eq!(between, timeout, "each turn has all of its time");
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn effects_inherit_correlation_and_trace_and_have_ids_that_derive_from_their_cause() {
     let run = || async {
         let app = TestApp::start(|app| {

@@ -257,3 +257,49 @@ async fn more_dead_letters_than_the_limit_that_are_skipped_hold_up_nobody() {
     let failure = || Failure::reject(std::io::Error::other("never"));
     others_go_on_beside(3 * PARKED_MAX, options, failure).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn waiting_for_a_turn_is_not_time_that_the_handler_takes() {
+    let timeout = Duration::from_secs(10);
+    let options = HandlerOptions::default()
+        .concurrency(1)
+        .attempts(1)
+        .timeout(timeout);
+    let quick = Arc::new(AtomicUsize::new(0));
+    let counted = quick.clone();
+    let app = TestApp::start(move |app| {
+        let counted = counted.clone();
+        app.workers(1)
+            .on_with("turns", options.clone(), move |step: StepTaken, _| {
+                let counted = counted.clone();
+                async move {
+                    if step.walker != "quick" {
+                        std::future::pending::<()>().await;
+                    }
+                    counted.fetch_add(1, Ordering::SeqCst);
+                }
+            })
+    })
+    .await
+    .unwrap();
+    let steps = ["hangs", "hangs too", "quick"].map(|walker| StepTaken {
+        walker: walker.to_owned(),
+        number: 0,
+        note: String::new(),
+    });
+    let steps = steps.iter().map(Outgoing::new);
+    app.publisher().publish_all(steps).await.unwrap();
+    app.advance(timeout * 2).await.unwrap();
+    app.settle().await.unwrap();
+    assert_eq!(quick.load(Ordering::SeqCst), 1);
+    let dead = app.dead_letters("turns").await.unwrap();
+    let [first, second] = dead.as_slice() else {
+        panic!("{dead:?}")
+    };
+    assert_eq!(
+        (first.envelope.key(), second.envelope.key()),
+        ("hangs", "hangs too")
+    );
+    let between = second.died.since(first.died);
+    assert_eq!(between, timeout, "each turn has all of its time");
+}
