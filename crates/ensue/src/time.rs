@@ -17,7 +17,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use tokio::sync::oneshot;
 
 use self::resting::Sleep;
-pub(crate) use self::resting::{Rest, Resting};
+pub(crate) use self::resting::{Rest, Resting, RestingNow, WaitsFor, Watch, unwatched};
 
 /// An instant with microsecond resolution, stored as microseconds since 1970-01-01T00:00:00Z.
 ///
@@ -224,8 +224,8 @@ impl Clock {
         }
     }
 
-    /// Who waits for this clock until a test moves it; `None` when nobody has to. Clones of a clock
-    /// count together, other clocks on the same hands do not.
+    /// Which events wait until a test moves this clock; `None` on a clock that moves by itself.
+    /// Clones of a clock count together, other clocks on the same hands do not.
     pub(crate) fn resting(&self) -> Option<&Resting> {
         match &self.0 {
             Source::System => None,

@@ -17,7 +17,7 @@ use crate::metrics::GroupCounters;
 use crate::middleware::Next;
 use crate::request;
 use crate::service::{Context, Failure, HandlerFuture};
-use crate::time::Rest;
+use crate::time::{WaitsFor, Watch, unwatched};
 
 /// How an attempt began.
 pub(super) enum Begun {
@@ -101,8 +101,8 @@ pub(super) struct Attempt {
     route: Arc<Route>,
     waiting: Waiting,
     dispatch: Arc<Dispatch>,
-    /// Held while the handler waits for a clock that a test moves.
-    rest: Option<Rest>,
+    /// On a clock that a test moves.
+    watch: Option<Watch>,
 }
 
 impl Attempt {
@@ -113,12 +113,13 @@ impl Attempt {
         context: Context,
         waiting: Waiting,
     ) -> Self {
+        let watch = dispatch.engine.clock().resting().map(Watch::new);
         Self {
             context,
             route,
             waiting,
             dispatch,
-            rest: None,
+            watch,
         }
     }
 
@@ -131,6 +132,14 @@ impl Attempt {
             }
         }
         self.poll_call(cx)
+    }
+
+    /// What it waits for, if not for a clock that a test moves.
+    fn waits_for(&self) -> WaitsFor {
+        match self.waiting {
+            Waiting::Turn(_) => WaitsFor::Turn,
+            Waiting::Call(_) => WaitsFor::Outside,
+        }
     }
 
     /// The handler's turn has come, or never will.
@@ -149,24 +158,17 @@ impl Attempt {
     }
 
     fn poll_call(&mut self, cx: &mut TaskContext<'_>) -> Poll<Result<Effects, Failure>> {
-        // Before the handler notices that its clock was moved.
-        self.rest = None;
         let Waiting::Call(call) = &mut self.waiting else {
             return Poll::Pending; // Not reached: its turn has come.
         };
         if let Some(future) = call.future.get_mut() {
-            let resting = self.dispatch.engine.clock().resting();
-            let poll = || match resting {
-                None => (future.as_mut().poll(cx), None),
-                Some(resting) => resting.watch(|| future.as_mut().poll(cx)),
-            };
-            match contained(poll) {
-                Ok((Poll::Ready(outcome), _)) => return Poll::Ready(outcome),
-                Ok((Poll::Pending, rest)) => self.rest = rest,
+            match contained(|| future.as_mut().poll(cx)) {
+                Ok(Poll::Ready(outcome)) => return Poll::Ready(outcome),
+                Ok(Poll::Pending) => {}
                 Err(panic) => return Poll::Ready(Err(panicked(&self.dispatch, &panic))),
             }
         }
-        std::task::ready!(call.timeout.as_mut().poll(cx));
+        std::task::ready!(unwatched(|| call.timeout.as_mut().poll(cx)));
         GroupCounters::add(&self.dispatch.counters.timed_out, 1);
         Poll::Ready(Err(Failure::retry(format!(
             "the handler took longer than its timeout of {:?}",
@@ -179,7 +181,13 @@ impl Future for Attempt {
     type Output = (Context, Arc<Route>, Result<Effects, Failure>);
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<Self::Output> {
-        let outcome = std::task::ready!(self.poll_outcome(cx));
+        let watch = self.watch.take();
+        let polled = match &watch {
+            None => self.poll_outcome(cx),
+            Some(watch) => watch.poll(cx, |cx| (self.poll_outcome(cx), self.waits_for())),
+        };
+        self.watch = watch;
+        let outcome = std::task::ready!(polled);
         Poll::Ready((self.context.clone(), self.route.clone(), outcome))
     }
 }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::Dispatch;
 use crate::error::{Error, Outlook, Result};
+use crate::time::WaitsFor;
 
 /// How long to wait before something is asked of the engine again that it refused.
 const WAIT_MIN: Duration = Duration::from_millis(50);
@@ -34,6 +35,9 @@ impl Refused {
         tracing::warn!(group, %error, ?wait, "cannot {what}, trying again");
         let clock = dispatch.engine.clock();
         dispatch.counters.waits(what, &error, clock.now());
+        let _rest = clock
+            .resting()
+            .map(|resting| resting.rest(WaitsFor::Refused, 1));
         clock.sleep(wait).await;
         Ok(())
     }

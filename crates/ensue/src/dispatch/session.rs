@@ -20,6 +20,7 @@ use crate::contained::message_of;
 use crate::engine::{Committed, Delivery, Member, Position, Query, Run};
 use crate::error::{Error, Outlook, Result};
 use crate::metrics::GroupCounters;
+use crate::time::{Rest, WaitsFor};
 
 /// The most events that are taken from the engine in one go: enough to amortise a wake-up, few
 /// enough to share a backlog between members.
@@ -102,7 +103,9 @@ impl<'a> Session<'a> {
     pub(super) async fn run(mut self, order: &mut watch::Receiver<Order>) -> Result<()> {
         let dispatch = self.dispatch;
         let mut taking: Option<BoxFuture<'a, Result<Vec<Delivery>>>> = None;
-        let mut committing: Option<BoxFuture<'a, Result<Ended>>> = None;
+        // On a clock that a test moves, a commit counts as under way until what it changes is
+        // changed.
+        let mut committing: Option<(BoxFuture<'a, Result<Ended>>, Option<Rest>)> = None;
         loop {
             let now = *order.borrow_and_update();
             let is_drained = self.in_flight == 0 && committing.is_none();
@@ -119,7 +122,9 @@ impl<'a> Session<'a> {
             }
             if committing.is_none() && !self.queue.is_empty() {
                 let outcomes = self.queue.pop();
-                committing = Some(commit(dispatch, self.member, outcomes).boxed());
+                let resting = dispatch.engine.clock().resting();
+                let rest = resting.map(|resting| resting.rest(WaitsFor::Commit, 1));
+                committing = Some((commit(dispatch, self.member, outcomes).boxed(), rest));
             }
             tokio::select! {
                 biased;
@@ -128,8 +133,10 @@ impl<'a> Session<'a> {
                         self.collect(outcomes);
                     }
                 }
-                ended = OptionFuture::from(committing.as_mut()), if committing.is_some() => {
-                    committing = None;
+                ended = OptionFuture::from(committing.as_mut().map(|it| &mut it.0)),
+                    if committing.is_some() =>
+                {
+                    let _rest = committing.take();
                     if let Some(ended) = ended {
                         self.ended(ended?);
                     }

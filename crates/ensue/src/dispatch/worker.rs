@@ -28,6 +28,7 @@ use crate::metrics::GroupCounters;
 use crate::request;
 use crate::retry::{self, Verdict};
 use crate::service::{Context, Failure, OnDead, Surroundings};
+use crate::time::{Rest, WaitsFor};
 
 /// What the coordinator tells a worker.
 pub(super) enum ToWorker {
@@ -75,6 +76,8 @@ pub(super) struct Worker {
     outcomes: Outcomes,
     collect: mpsc::UnboundedSender<Outcomes>,
     random: fastrand::Rng,
+    /// On a clock that a test moves: held while the events that wait behind others wait.
+    rest: Option<Rest>,
 }
 
 impl Worker {
@@ -104,33 +107,28 @@ impl Worker {
             outcomes: Outcomes::default(),
             collect,
             random: fastrand::Rng::with_seed(dispatch.seed ^ u64::from(index)),
+            rest: None,
             dispatch,
         }
     }
 
     pub(super) async fn run(mut self, mut inbox: mpsc::UnboundedReceiver<ToWorker>) {
         loop {
+            self.rest = self.rest_of_waiting();
             tokio::select! {
                 biased;
                 Some((context, route, outcome)) = self.running.next() => {
+                    self.rest = None;
                     self.ended(&context, &route, outcome).await;
                     self.end_more().await;
                 }
-                message = inbox.recv() => match message {
-                    Some(ToWorker::Deliveries(deliveries)) => {
-                        for delivery in deliveries {
-                            self.arrived(delivery).await;
-                        }
+                message = inbox.recv() => {
+                    self.rest = None;
+                    match message {
+                        Some(message) => self.told(message).await,
+                        None => return,
                     }
-                    Some(ToWorker::Blocked { envelope, generation }) => {
-                        self.blocked(&envelope, generation).await;
-                    }
-                    Some(ToWorker::Refused { delivery, reason }) => {
-                        self.refused(delivery, reason);
-                    }
-                    Some(ToWorker::Room) => {}
-                    None => return,
-                },
+                }
             }
             self.report();
             if !self.turns.is_empty() {
@@ -138,6 +136,33 @@ impl Worker {
                 self.report();
             }
         }
+    }
+
+    async fn told(&mut self, message: ToWorker) {
+        match message {
+            ToWorker::Deliveries(deliveries) => {
+                for delivery in deliveries {
+                    self.arrived(delivery).await;
+                }
+            }
+            ToWorker::Blocked {
+                envelope,
+                generation,
+            } => self.blocked(&envelope, generation).await,
+            ToWorker::Refused { delivery, reason } => self.refused(delivery, reason),
+            ToWorker::Room => {}
+        }
+    }
+
+    /// On a clock that a test moves: counts the events that wait behind others, while they do.
+    fn rest_of_waiting(&self) -> Option<Rest> {
+        let resting = self.dispatch.engine.clock().resting()?;
+        let waiting = self.lanes.values().map(|lane| match lane {
+            Lane::Waiting(waiting) | Lane::Busy(_, waiting) => waiting.len(),
+            // For a commit, which needs no clock.
+            Lane::Failed(_) | Lane::Blocked(_) => 0,
+        });
+        Some(resting.rest(WaitsFor::Turn, waiting.sum()))
     }
 
     /// Tells the coordinator what became of events since it was told last.

@@ -242,6 +242,14 @@ impl Embedded {
         blocking(move || shared.write_checkpoint()).await
     }
 
+    /// How many events are in members' hands, if nothing will happen here before the clock moves,
+    /// somebody appends or one of these ends.
+    pub(crate) fn at_rest(&self) -> Option<usize> {
+        let mut core = self.shared.core();
+        core.advance();
+        core.at_rest(self.shared.log.durable().get())
+    }
+
     /// Ends like a killed process: nobody leaves, nothing is said.
     #[cfg(test)]
     fn crash(self, members: Vec<Box<dyn Member>>) {

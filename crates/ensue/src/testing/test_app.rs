@@ -1,6 +1,6 @@
 //! A whole app on the memory engine, with a clock that the test owns.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use ensue_log::storage;
@@ -11,24 +11,21 @@ use crate::app::{App, Running};
 use crate::effect::Outgoing;
 use crate::engine::embedded::{Embedded, Settings};
 use crate::engine::{
-    Appended, DeadLetter, DeadLetterFilter, EngineStatus, GroupStatus, Position, Query,
+    Appended, DeadLetter, DeadLetterFilter, Engine, EngineStatus, GroupStatus, Position, Query,
     SharedEngine,
 };
 use crate::error::{Error, Result};
 use crate::event::{Envelope, Event};
 use crate::publisher::Publisher;
-use crate::time::{Clock, Resting, Timestamp, VirtualClock};
+use crate::time::{Clock, Resting, RestingNow, Timestamp, VirtualClock};
 
 /// How long nothing may change, in real time, before a cascade counts as one that never settles.
-const UNCHANGED_MAX: Duration = Duration::from_secs(20);
+const UNCHANGED_MAX: Duration = Duration::from_secs(60);
 /// How many records a cascade may append before it counts as one that never settles.
 const CASCADE_RECORDS_MAX: u64 = 1_000_000;
-/// How long a handler may seem to stand still, in real time, before it counts as one that waits for
-/// something that is not the clock, and that may never come.
+/// How long nothing may change, in real time, while all that is under way waits for something that
+/// is not the clock, before that counts as something that may never come.
 const STILL: Duration = Duration::from_millis(200);
-/// How long nothing may change while all handlers sleep, before what is not read counts as held back
-/// until they are done.
-const HELD_BACK: Duration = Duration::from_millis(250);
 /// What neither a record nor the clock announces is looked for this often.
 const LOOK_WAIT: Duration = Duration::from_millis(1);
 /// How many further attempts and timers a cascade may wait for.
@@ -66,8 +63,20 @@ pub struct TestApp {
     build: Build,
     storage: storage::Memory,
     clock: VirtualClock,
+    engine: Arc<Embedded>,
     chaos: Chaos,
     running: Mutex<Life>,
+}
+
+/// Whether anything will happen without the clock.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Motion {
+    /// Something happens.
+    Going,
+    /// All that is under way waits, and some of it for something that is not the clock.
+    Outside,
+    /// Nothing will.
+    Still,
 }
 
 /// The app, and why it cannot go on if it cannot.
@@ -98,12 +107,13 @@ impl TestApp {
         // An instant that is as good as any, and the same in every run.
         let clock = VirtualClock::new(Timestamp::from_micros(1_750_000_000_000_000));
         let build: Build = Box::new(build);
-        let chaos = open(&storage, &clock, fault).await?;
+        let (engine, chaos) = open(&storage, &clock, fault).await?;
         let running = Mutex::new(Life::of(run(&build, &chaos).await?));
         Ok(Self {
             build,
             storage,
             clock,
+            engine,
             chaos,
             running,
         })
@@ -111,7 +121,7 @@ impl TestApp {
 
     /// The engine.
     pub fn engine(&self) -> SharedEngine {
-        std::sync::Arc::new(self.chaos.clone())
+        Arc::new(self.chaos.clone())
     }
 
     /// The engine, as the one that fails.
@@ -143,16 +153,20 @@ impl TestApp {
     ///
     /// # Errors
     /// [`Error::Stopped`] as soon as the app has died or failed, when all that is left are handlers
-    /// that sleep, when nothing changes for 20 s of real time, and when the cascade has appended a
+    /// that sleep, when nothing changes for 60 s of real time, and when the cascade has appended a
     /// million records; it says which group is still at work.
     pub async fn settle(&self) -> Result<()> {
         let mut patience = Patience::default();
         let mut wakes = 0;
         loop {
-            let (status, is_resting) = self.look().await?;
+            let (status, motion) = self.look().await?;
             let is_over = patience.is_over(&status);
             let groups = &status.groups;
             let Some(busy) = groups.iter().find(|group| !group.is_idle()) else {
+                if motion == Motion::Going && !is_over {
+                    self.something(&status).await;
+                    continue;
+                }
                 return Ok(());
             };
             let now = self.clock.now();
@@ -166,7 +180,7 @@ impl TestApp {
                     self.clock.advance_to(due);
                     continue;
                 }
-                _ if is_resting || is_over || wakes >= WAKES_MAX => {
+                _ if motion == Motion::Still || is_over || wakes >= WAKES_MAX => {
                     return Err(Error::Stopped(format!(
                         "the cascade did not settle: group `{}` has a lag of {}, {} in flight, {} \
                          waiting for another attempt; a handler that sleeps needs \
@@ -190,14 +204,12 @@ impl TestApp {
         let mut status = self.quiet().await?;
         loop {
             let due = status.groups.iter().filter_map(|group| group.next_due);
-            let due = due
-                .chain(status.next_due)
-                .chain(self.clock.next_wake())
-                .min();
-            match due {
-                Some(due) if due <= until && due > self.clock.now() => self.clock.advance_to(due),
-                _ => self.clock.advance_to(until),
-            }
+            let now = self.clock.now();
+            let due = due.chain(status.next_due).chain(self.clock.next_wake());
+            // That of an attempt under way is over.
+            let next = due.filter(|due| *due > now).min();
+            self.clock
+                .advance_to(next.map_or(until, |next| next.min(until)));
             status = self.quiet().await?;
             if self.clock.now() >= until {
                 return Ok(());
@@ -213,7 +225,7 @@ impl TestApp {
         drop(std::mem::take(&mut *self.life()));
         // Whoever still holds the old engine holds a dead process.
         self.storage = self.storage.fork();
-        self.chaos = open(&self.storage, &self.clock, Fault::None).await?;
+        (self.engine, self.chaos) = open(&self.storage, &self.clock, Fault::None).await?;
         let running = run(&self.build, &self.chaos).await?;
         *self.life() = Life::of(running);
         Ok(())
@@ -263,40 +275,41 @@ impl TestApp {
         self.running.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What is going on, and whether all that is in members' hands waits for the clock: handlers
-    /// that sleep. An app that cannot go on is an error.
-    async fn look(&self) -> Result<(EngineStatus, bool)> {
+    /// What is going on, and whether any of it will without the clock. An app that cannot go on is
+    /// an error.
+    async fn look(&self) -> Result<(EngineStatus, Motion)> {
         if self.chaos.is_dead() {
             return Err(Error::Stopped("the process died, as the test asked".into()));
         }
         if let Some(failed) = self.life().failed() {
             return Err(Error::Stopped(format!("the app failed: {failed}")));
         }
-        let engine = self.engine();
+        let resting = || self.engine.clock().resting().map(Resting::now);
         // In this order: whoever is woken stops resting before it has noticed, and is no longer
         // in flight only after that.
         let is_awake = self.clock.waking() > 0;
-        let resting = engine.clock().resting().map_or(0, Resting::count);
-        let status = engine.status().await?;
-        let now = self.clock.now();
-        let is_due = |due: Option<Timestamp>| due.is_some_and(|due| due <= now);
-        let in_flight: usize = status.groups.iter().map(|group| group.in_flight).sum();
-        let nothing_else = status
-            .groups
-            .iter()
-            .all(|group| group.lag == 0 && (group.retrying == 0 || !is_due(group.next_due)));
-        let is_resting = !is_awake
-            && in_flight > 0
-            && in_flight == resting
-            && nothing_else
-            && !is_due(status.next_due);
-        Ok((status, is_resting))
-    }
-
-    /// Whether a handler waits for the clock, and nothing that waited for it has still to wake.
-    fn is_asleep(&self) -> bool {
-        let resting = self.engine().clock().resting().map_or(0, Resting::count);
-        resting > 0 && self.clock.waking() == 0
+        let before = resting();
+        let in_flight = self.engine.at_rest();
+        let is_same = before == resting();
+        let status = Engine::status(&self.chaos).await?;
+        let is_due = status.next_due.is_some_and(|due| due <= self.clock.now());
+        // One whose members have not joined yet will go on.
+        let is_coming = |group: &GroupStatus| group.lag > 0 && group.members.is_empty();
+        let is_going = is_awake || is_due || !is_same || status.groups.iter().any(is_coming);
+        let motion = match (before, in_flight) {
+            _ if is_going => Motion::Going,
+            // What it will ask for again cannot be seen.
+            (Some(RestingNow { refused: 1.., .. }), _) => Motion::Outside,
+            (Some(RestingNow { commits: 1.., .. }), _) => Motion::Going,
+            (Some(resting), Some(in_flight)) if resting.events() == in_flight => {
+                match resting.outside {
+                    0 => Motion::Still,
+                    _ => Motion::Outside,
+                }
+            }
+            _ => Motion::Going,
+        };
+        Ok((status, motion))
     }
 
     /// Waits until there is something new in the log, or for a moment.
@@ -312,32 +325,19 @@ impl TestApp {
     async fn quiet(&self) -> Result<EngineStatus> {
         let mut patience = Patience::default();
         loop {
-            let (status, is_resting) = self.look().await?;
+            let (status, motion) = self.look().await?;
             let is_over = patience.is_over(&status);
-            let now = self.clock.now();
-            let is_due = |due: Option<Timestamp>| due.is_some_and(|due| due <= now);
-            let is_idle = |group: &GroupStatus| {
-                group.lag == 0 && group.in_flight == 0 && !is_due(group.next_due)
-            };
-            let has_fired = !is_due(status.next_due);
-            if is_resting || (has_fired && status.groups.iter().all(is_idle)) {
-                return Ok(status);
+            match motion {
+                Motion::Still => return Ok(status),
+                Motion::Outside if patience.unchanged() > STILL => return Ok(status),
+                _ if is_over => {
+                    return Err(Error::Stopped(format!(
+                        "the app did not come to rest: {:?}",
+                        status.groups
+                    )));
+                }
+                _ => self.something(&status).await,
             }
-            let is_read = status.groups.iter().all(|group| group.lag == 0);
-            if has_fired && is_read && patience.unchanged() > STILL {
-                return Ok(status);
-            }
-            // After a crash, a group may hold events back until those in its handlers' hands are done.
-            if has_fired && patience.unchanged() > HELD_BACK && self.is_asleep() {
-                return Ok(status);
-            }
-            if is_over {
-                return Err(Error::Stopped(format!(
-                    "the app did not come to rest: {:?}",
-                    status.groups
-                )));
-            }
-            self.something(&status).await;
         }
     }
 }
@@ -395,19 +395,25 @@ impl Life {
     }
 }
 
-async fn open(storage: &storage::Memory, clock: &VirtualClock, fault: Fault) -> Result<Chaos> {
+async fn open(
+    storage: &storage::Memory,
+    clock: &VirtualClock,
+    fault: Fault,
+) -> Result<(Arc<Embedded>, Chaos)> {
     let clock = Clock::from(clock.clone());
     let settings = Settings {
         clock,
         url: "memory:".into(),
         ..Settings::default()
     };
-    let engine = Embedded::open(std::sync::Arc::new(storage.clone()), settings).await?;
-    Ok(Chaos::new(std::sync::Arc::new(engine), fault))
+    let engine = Embedded::open(Arc::new(storage.clone()), settings).await?;
+    let engine = Arc::new(engine);
+    let chaos = Chaos::new(engine.clone(), fault);
+    Ok((engine, chaos))
 }
 
 async fn run(build: &Build, chaos: &Chaos) -> Result<Running> {
-    build(App::new(std::sync::Arc::new(chaos.clone())).seed(1))
+    build(App::new(Arc::new(chaos.clone())).seed(1))
         .start()
         .await
 }

@@ -3,8 +3,8 @@
 use std::cell::Cell;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
-use std::task::{Context, Poll};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::task::{Context, Poll, Wake, Waker};
 
 use tokio::sync::oneshot;
 
@@ -15,18 +15,67 @@ thread_local! {
     static MET_SLEEP: Cell<bool> = const { Cell::new(false) };
 }
 
-/// How many of those that are watched wait for a clock to be moved.
+/// How many events in members' hands wait, and for what. What waits for itself to be polled, because
+/// it was woken, does not count: so a test knows what will move without the clock, however slow the
+/// machine is.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Resting(Arc<AtomicUsize>);
+pub(crate) struct Resting(Arc<Counts>);
+
+#[derive(Debug, Default)]
+struct Counts {
+    clock: AtomicUsize,
+    turn: AtomicUsize,
+    outside: AtomicUsize,
+    refused: AtomicUsize,
+    commits: AtomicUsize,
+}
+
+/// What something waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum WaitsFor {
+    /// A clock that a test moves.
+    Clock,
+    /// An event before it.
+    Turn,
+    /// Anything else: nobody can tell whether that will come.
+    Outside,
+    /// A clock that a test moves, because the engine refused something. It counts once, however many
+    /// events are concerned.
+    Refused,
+    /// Nothing: a commit is under way. It counts once.
+    Commit,
+}
+
+/// How many wait for what, at one moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct RestingNow {
+    /// Events that wait for the clock, or behind others.
+    pub(crate) inside: usize,
+    pub(crate) outside: usize,
+    pub(crate) refused: usize,
+    pub(crate) commits: usize,
+}
+
+#[cfg_attr(
+    not(feature = "embedded"),
+    allow(dead_code, reason = "only the test kit asks")
+)]
+impl RestingNow {
+    pub(crate) fn events(self) -> usize {
+        self.inside + self.outside
+    }
+}
 
 impl Resting {
-    /// Runs one poll of something that may wait for the clock. If it does, what this returns counts
-    /// until it is dropped: before the next poll.
-    pub(crate) fn watch<T>(&self, poll: impl FnOnce() -> Poll<T>) -> (Poll<T>, Option<Rest>) {
-        MET_SLEEP.set(false);
-        let polled = poll();
-        let rests = polled.is_pending() && MET_SLEEP.get();
-        (polled, rests.then(|| Rest::begin(self.0.clone())))
+    /// Counts `events` until what this returns is dropped.
+    pub(crate) fn rest(&self, waits_for: WaitsFor, events: usize) -> Rest {
+        let rest = Rest {
+            counts: self.0.clone(),
+            waits_for,
+            events,
+        };
+        rest.count().fetch_add(events, Ordering::SeqCst);
+        rest
     }
 
     /// How many there are.
@@ -34,26 +83,141 @@ impl Resting {
         not(feature = "embedded"),
         allow(dead_code, reason = "only the test kit asks")
     )]
-    pub(crate) fn count(&self) -> usize {
-        self.0.load(Ordering::SeqCst)
+    pub(crate) fn now(&self) -> RestingNow {
+        let Counts {
+            clock,
+            turn,
+            outside,
+            refused,
+            commits,
+        } = &*self.0;
+        RestingNow {
+            inside: clock.load(Ordering::SeqCst) + turn.load(Ordering::SeqCst),
+            outside: outside.load(Ordering::SeqCst),
+            refused: refused.load(Ordering::SeqCst),
+            commits: commits.load(Ordering::SeqCst),
+        }
     }
 }
 
-/// Somebody waits for a clock to be moved.
+/// Something waits.
 #[derive(Debug)]
-pub(crate) struct Rest(Arc<AtomicUsize>);
+pub(crate) struct Rest {
+    counts: Arc<Counts>,
+    waits_for: WaitsFor,
+    events: usize,
+}
 
 impl Rest {
-    fn begin(resting: Arc<AtomicUsize>) -> Self {
-        resting.fetch_add(1, Ordering::SeqCst);
-        Self(resting)
+    fn count(&self) -> &AtomicUsize {
+        match self.waits_for {
+            WaitsFor::Clock => &self.counts.clock,
+            WaitsFor::Turn => &self.counts.turn,
+            WaitsFor::Outside => &self.counts.outside,
+            WaitsFor::Refused => &self.counts.refused,
+            WaitsFor::Commit => &self.counts.commits,
+        }
     }
 }
 
 impl Drop for Rest {
     fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::SeqCst);
+        self.count().fetch_sub(self.events, Ordering::SeqCst);
     }
+}
+
+/// Follows what is done about one event: it counts as resting from a poll that leaves it pending
+/// until it is woken or given up.
+#[derive(Debug)]
+pub(crate) struct Watch(Arc<Watched>);
+
+#[derive(Debug)]
+struct Watched {
+    resting: Resting,
+    state: Mutex<WatchState>,
+}
+
+#[derive(Debug, Default)]
+struct WatchState {
+    /// Who polls.
+    waker: Option<Waker>,
+    /// Since the last poll began.
+    is_woken: bool,
+    rest: Option<Rest>,
+}
+
+impl Watch {
+    pub(crate) fn new(resting: &Resting) -> Self {
+        Self(Arc::new(Watched {
+            resting: resting.clone(),
+            state: Mutex::default(),
+        }))
+    }
+
+    /// Runs one poll. What it leaves pending waits for the clock if the poll has met a sleep on one
+    /// that a test moves, and else for what it says.
+    pub(crate) fn poll<T>(
+        &self,
+        cx: &Context<'_>,
+        poll: impl FnOnce(&mut Context<'_>) -> (Poll<T>, WaitsFor),
+    ) -> Poll<T> {
+        *self.0.state() = WatchState {
+            waker: Some(cx.waker().clone()),
+            ..WatchState::default()
+        };
+        MET_SLEEP.set(false);
+        let waker = Waker::from(self.0.clone());
+        let (polled, or_else) = poll(&mut Context::from_waker(&waker));
+        if polled.is_pending() {
+            let waits_for = match MET_SLEEP.get() {
+                true => WaitsFor::Clock,
+                false => or_else,
+            };
+            let mut state = self.0.state();
+            if !state.is_woken {
+                state.rest = Some(self.0.resting.rest(waits_for, 1));
+            }
+        }
+        polled
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        // Whoever still holds the waker has nothing to wake.
+        *self.0.state() = WatchState::default();
+    }
+}
+
+impl Watched {
+    fn state(&self) -> MutexGuard<'_, WatchState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Wake for Watched {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        let waker = {
+            let mut state = self.state();
+            (state.is_woken, state.rest) = (true, None);
+            state.waker.clone()
+        };
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+}
+
+/// Runs a poll whose sleeps say nothing about what a watched one waits for.
+pub(crate) fn unwatched<T>(poll: impl FnOnce() -> T) -> T {
+    let met = MET_SLEEP.get();
+    let polled = poll();
+    MET_SLEEP.set(met);
+    polled
 }
 
 /// Sleeps until the clock is moved.
@@ -140,26 +304,76 @@ mod tests {
         assert_eq!(hands.waking(), 0);
     }
 
+    fn resting(inside: usize, outside: usize) -> RestingNow {
+        RestingNow {
+            inside,
+            outside,
+            refused: 0,
+            commits: 0,
+        }
+    }
+
     #[tokio::test]
-    async fn who_waits_for_the_clock_rests_until_the_next_poll() {
+    async fn who_waits_for_the_clock_rests_until_it_is_moved() {
         let hands = VirtualClock::new(Timestamp::EPOCH);
         let clock = Clock::from(hands.clone());
-        let resting = clock.resting().unwrap();
+        let counts = clock.resting().unwrap();
+        let watch = Watch::new(counts);
         let mut sleep = clock.sleep(SECOND);
-        let mut cx = Context::from_waker(std::task::Waker::noop());
-        let (polled, rest) = resting.watch(|| sleep.as_mut().poll(&mut cx));
-        assert!(polled.is_pending() && rest.is_some());
-        assert_eq!(resting.count(), 1);
+        let cx = Context::from_waker(Waker::noop());
+        let mut poll = || watch.poll(&cx, |cx| (sleep.as_mut().poll(cx), WaitsFor::Turn));
+        assert!(poll().is_pending());
+        assert_eq!(counts.now(), resting(1, 0));
         let other = Clock::from(hands.clone());
-        assert_eq!(other.resting().unwrap().count(), 0, "a clock of its own");
-        drop(rest);
-        assert_eq!(resting.count(), 0);
+        assert_eq!(other.resting().unwrap().now(), resting(0, 0), "its own");
         hands.advance(SECOND);
-        let (polled, rest) = resting.watch(|| sleep.as_mut().poll(&mut cx));
-        assert!(polled.is_ready() && rest.is_none());
-
-        let (polled, rest) = resting.watch(|| Poll::<()>::Pending);
-        assert!(polled.is_pending() && rest.is_none(), "for something else");
+        assert_eq!(counts.now(), resting(0, 0), "before the next poll");
+        assert!(poll().is_ready());
+        assert_eq!(counts.now(), resting(0, 0));
         assert!(Clock::system().resting().is_none());
+    }
+
+    #[test]
+    fn who_waits_for_something_else_rests_until_it_is_woken_or_dropped() {
+        let counts = Resting::default();
+        let cx = Context::from_waker(Waker::noop());
+        let watch = Watch::new(&counts);
+        let mut waker = None;
+        let pending = |cx: &mut Context<'_>| {
+            waker = Some(cx.waker().clone());
+            (Poll::<()>::Pending, WaitsFor::Outside)
+        };
+        assert!(watch.poll(&cx, pending).is_pending());
+        assert_eq!(counts.now(), resting(0, 1));
+        waker.unwrap().wake();
+        assert_eq!(counts.now(), resting(0, 0));
+
+        let wakes_itself = |cx: &mut Context<'_>| {
+            cx.waker().wake_by_ref();
+            (Poll::<()>::Pending, WaitsFor::Outside)
+        };
+        assert!(watch.poll(&cx, wakes_itself).is_pending());
+        assert_eq!(counts.now(), resting(0, 0), "it is to be polled again");
+
+        let polled = watch.poll(&cx, |_| (Poll::<()>::Pending, WaitsFor::Turn));
+        assert!(polled.is_pending());
+        assert_eq!(counts.now(), resting(1, 0));
+        drop(watch);
+        assert_eq!(counts.now(), resting(0, 0));
+    }
+
+    #[tokio::test]
+    async fn a_sleep_beside_what_is_watched_does_not_count() {
+        let hands = VirtualClock::new(Timestamp::EPOCH);
+        let clock = Clock::from(hands);
+        let watch = Watch::new(clock.resting().unwrap());
+        let mut timeout = clock.sleep(SECOND);
+        let cx = Context::from_waker(Waker::noop());
+        let poll = |cx: &mut Context<'_>| {
+            let polled = unwatched(|| timeout.as_mut().poll(cx));
+            (polled, WaitsFor::Outside)
+        };
+        assert!(watch.poll(&cx, poll).is_pending());
+        assert_eq!(clock.resting().unwrap().now(), resting(0, 1));
     }
 }

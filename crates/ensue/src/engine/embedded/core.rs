@@ -435,12 +435,18 @@ impl Core {
 
     /// Takes the seats of all members of a group: they have to join again.
     pub(super) fn fence(&mut self, name: &str) {
-        if let Some(mut live) = self.lives.remove(name) {
-            live.seats
-                .iter_mut()
-                .for_each(|seat| seat.is_waiting = true);
-            live.wake_all();
+        if let Some(live) = self.lives.remove(name) {
+            live.seats.iter().for_each(|seat| seat.notify.notify_one());
         }
+    }
+
+    /// How many events are in members' hands, if no member of this process will do anything before
+    /// the clock moves, a record comes or one of these ends. `end` is the durable end of the log.
+    pub(super) fn at_rest(&self, end: u64) -> Option<usize> {
+        let now = self.clock.now();
+        let mut lives = self.lives.values();
+        let is_at_rest = self.pending.is_empty() && lives.all(|live| live.is_at_rest(end, now));
+        is_at_rest.then(|| self.lives.values().map(Live::held).sum())
     }
 
     /// The live group and its durable state, if `member` is a member of it.

@@ -91,9 +91,19 @@ pub(super) struct Seat {
     pub(super) ready_bytes: usize,
     /// Events that were fetched for it by position.
     pub(super) fetched: HashMap<u64, Envelope, foldhash::fast::RandomState>,
-    pub(super) is_waiting: bool,
+    /// What it waits for; `None` while it does something.
+    pub(super) waiting: Option<Waiting>,
     /// It left while a commit of it was under way: it only keeps its slots until that is durable.
     pub(super) is_gone: bool,
+}
+
+/// What makes a waiting member look again, beside being told.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Waiting {
+    /// This time.
+    pub(super) due: Option<Timestamp>,
+    /// A record at or after this position.
+    pub(super) records: Option<u64>,
 }
 
 /// An event on its way to a member.
@@ -344,10 +354,25 @@ impl Live {
     /// Wakes every member that waits.
     pub(super) fn wake_all(&mut self) {
         for seat in &mut self.seats {
-            if std::mem::take(&mut seat.is_waiting) {
+            if seat.waiting.take().is_some() {
                 seat.notify.notify_one();
             }
         }
+    }
+
+    /// Whether no member will do anything before the clock moves, a record comes or an event in its
+    /// hands ends. `end` is the durable end of the log.
+    pub(super) fn is_at_rest(&self, end: u64, now: Timestamp) -> bool {
+        let is_at_rest = |seat: &Seat| {
+            // With as much in its hands as it may have, it does not even ask.
+            seat.held >= seat.in_flight_max
+                || seat.waiting.is_some_and(|waiting| {
+                    waiting.records.is_none_or(|records| records >= end)
+                        && waiting.due.is_none_or(|due| due > now)
+                })
+        };
+        let mut here = self.seats.iter().filter(|seat| !seat.is_gone);
+        here.all(is_at_rest) && self.aside.own().is_none() && !self.aside.has_unsaid()
     }
 
     /// Looks again at what of a lane may go.
@@ -426,7 +451,7 @@ impl Seat {
             ready: VecDeque::new(),
             ready_bytes: 0,
             fetched: HashMap::default(),
-            is_waiting: false,
+            waiting: None,
             is_gone: false,
         }
     }

@@ -6,7 +6,7 @@ use ensue_log as log;
 
 use super::group::Group;
 use super::lanes::{LaneKey, LaneRef};
-use super::live::{Live, Out, Ready, Seat};
+use super::live::{Live, Out, Ready, Seat, Waiting};
 use super::page::Paging;
 use super::record::Begin;
 use super::slots::LaneHash;
@@ -102,20 +102,30 @@ impl Taken {
 impl Live {
     /// What `ask.member`, which is a member, is to do next.
     pub(super) fn take(&mut self, group: &Group, ask: Ask) -> Step {
+        let step = self.next(group, ask);
+        let waiting = match step {
+            Step::Wait { due, records } => Some(Waiting { due, records }),
+            _ => None,
+        };
+        if let Some(seat) = self.seat(ask.member) {
+            seat.waiting = waiting;
+        }
+        step
+    }
+
+    fn next(&mut self, group: &Group, ask: Ask) -> Step {
         let Some(seat) = self.seat(ask.member) else {
             return Step::Wait {
                 due: None,
                 records: None,
             };
         };
-        seat.is_waiting = false;
         let room = seat
             .in_flight_max
             .saturating_sub(seat.held)
             .min(ask.events_max);
         let bytes_max = HELD_BYTES_MAX.saturating_sub(seat.held_bytes);
         if room == 0 || bytes_max == 0 {
-            seat.is_waiting = true;
             // Whatever falls due meanwhile has to wait as well.
             return Step::Wait {
                 due: None,
@@ -150,15 +160,12 @@ impl Live {
         match taken.stop {
             Some(Stop::Fetch) => Step::Fetch(taken.fetch),
             Some(Stop::Begin(begins)) => Step::Begin(begins),
-            Some(Stop::Careful | Stop::Full) => self.wait(ask, None),
+            Some(Stop::Careful | Stop::Full) => self.wait(None),
             None => self.read_or_wait(group, ask),
         }
     }
 
-    fn wait(&mut self, ask: Ask, records: Option<u64>) -> Step {
-        if let Some(seat) = self.seat(ask.member) {
-            seat.is_waiting = true;
-        }
+    fn wait(&self, records: Option<u64>) -> Step {
         Step::Wait {
             due: self.index.next_due(),
             records,
@@ -174,7 +181,7 @@ impl Live {
         }
         let is_end = self.rest.is_none() && self.cursor >= ask.end;
         let records = (is_end && !self.is_reading).then_some(self.cursor);
-        let mut step = self.wait(ask, records);
+        let mut step = self.wait(records);
         if let Step::Wait { due, .. } = &mut step
             && let Some(until) = self.turns.full_until(ask.now)
         {
