@@ -24,6 +24,7 @@ use crate::error::{Error, Result};
 use crate::event::Event;
 use crate::metrics::Metrics;
 use crate::middleware::{Kept, Middleware};
+use crate::publisher::check_source_of;
 use crate::service::{CONCURRENCY_MAX, Context, Handler, HandlerOptions, Service};
 
 /// The most events that a service may hold unsettled.
@@ -226,6 +227,7 @@ impl App {
         let mut joined = Vec::new();
         for (group, handlers) in self.services {
             check_needs(&self.engine, &group, &handlers)?;
+            check_source_of(&group)?;
             let dispatch = Dispatch {
                 engine: self.engine.clone(),
                 routes: Routes::new(&group, handlers)?,

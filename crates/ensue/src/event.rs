@@ -16,8 +16,9 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 pub use self::builder::EnvelopeBuilder;
-pub(crate) use self::builder::{Defaults, check_name};
+pub(crate) use self::builder::{Defaults, check_name, check_source};
 pub use self::cloudevents::CloudEvent;
+pub(crate) use self::cloudevents::is_in_uri;
 pub use self::codec::{Codec, DecodeError, EncodeError};
 pub(crate) use self::envelope::PayloadForm;
 pub use self::envelope::{

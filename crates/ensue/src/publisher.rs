@@ -7,7 +7,7 @@ use uuid::Uuid;
 use crate::effect::{Outgoing, OutgoingParts, When};
 use crate::engine::{Append, Appended, SharedEngine};
 use crate::error::Result;
-use crate::event::{Defaults, Envelope, EventId, InvalidEvent, TraceContext};
+use crate::event::{ATTRIBUTE_BYTES_MAX, Defaults, Envelope, EventId, InvalidEvent, TraceContext};
 use crate::time::Clock;
 
 /// Appends events to an engine. Cloning is cheap.
@@ -96,6 +96,7 @@ impl Publisher {
     }
 
     pub(crate) fn prepare(&self, outgoing: Outgoing) -> Result<Append> {
+        crate::event::check_source(&self.source)?;
         let cause = self.cause.as_ref().map(Cause::of);
         Ok(complete(
             outgoing.into_parts(),
@@ -106,9 +107,36 @@ impl Publisher {
     }
 }
 
-/// The source of what a service publishes.
+/// The source of what a service publishes: a URI, whatever the service is called.
 pub(crate) fn source_of(group: &str) -> String {
-    format!("/services/{group}")
+    let mut source = "/services/".to_owned();
+    for c in group.chars() {
+        // The percent sign as well: two services never have one source.
+        if c != '%' && crate::event::is_in_uri(c) {
+            source.push(c);
+            continue;
+        }
+        for byte in c.encode_utf8(&mut [0; 4]).bytes() {
+            source.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    source
+}
+
+/// Refuses a service whose source would be too long to publish anything.
+pub(crate) fn check_source_of(group: &str) -> Result<()> {
+    let bytes = source_of(group).len();
+    if bytes <= ATTRIBUTE_BYTES_MAX {
+        return Ok(());
+    }
+    Err(crate::Error::Limit {
+        what: "the length of a service's name in what it publishes (`/services/NAME`) in bytes"
+            .to_owned(),
+        value: bytes as u64,
+        limit: "ATTRIBUTE_BYTES_MAX",
+        max: ATTRIBUTE_BYTES_MAX as u64,
+        advice: "choose a shorter name, of letters, digits and dashes",
+    })
 }
 
 /// What an event inherits from the one that it follows.

@@ -22,7 +22,7 @@ use crate::background;
 use crate::effect::Outgoing;
 use crate::engine::{Append, Position, Query, SharedEngine};
 use crate::error::{Error, Result};
-use crate::event::{Codec, Envelope, EnvelopeBuilder, Event};
+use crate::event::{Codec, Envelope, EnvelopeBuilder, Event, EventId};
 use crate::publisher::Publisher;
 use crate::time::{Clock, Timestamp};
 use crate::topic::TopicPattern;
@@ -34,6 +34,8 @@ pub const REQUESTS_MAX: usize = 10_000;
 pub(crate) const REPLIES: &str = "_reply.";
 const REPLY_TO: &str = "replyto";
 const DEADLINE: &str = "deadline";
+/// In a reply: the source of its request, whose id is the reply's key.
+const REQUEST_SOURCE: &str = "requestsource";
 const FAILED: &str = "ensue.request.failed";
 
 #[derive(Serialize, Deserialize)]
@@ -51,7 +53,22 @@ pub(crate) fn reply_topic(request: &Envelope) -> Option<&str> {
 
 /// Until when the requester waits, if somebody does.
 pub(crate) fn deadline(request: &Envelope) -> Option<Timestamp> {
+    // An event that is no request may have an extension of that name for other purposes.
+    reply_topic(request)?;
     request.extension(DEADLINE)?.parse().ok()
+}
+
+/// Makes an event the reply to `request`, for whoever waits at `topic`.
+pub(crate) fn answer(reply: EnvelopeBuilder, request: &Envelope, topic: &str) -> EnvelopeBuilder {
+    reply
+        .topic(topic)
+        .key(request.id())
+        .extension(REQUEST_SOURCE, request.source().to_owned())
+}
+
+/// Which request an event replies to.
+fn answered(reply: &Envelope) -> Option<EventId> {
+    Some(EventId::new(reply.extension(REQUEST_SOURCE)?, reply.key()))
 }
 
 /// Whether the requester has given up already. Asks for the time only when it matters.
@@ -66,11 +83,8 @@ pub(crate) fn failure_reply(request: &Envelope, reason: &str) -> Option<Envelope
         reason: reason.to_owned(),
     };
     let payload = Codec::Json.encode(&failed).ok()?;
-    Some(
-        Envelope::builder(topic, FAILED)
-            .key(request.id())
-            .payload(Codec::Json, payload),
-    )
+    let reply = Envelope::builder(topic, FAILED).payload(Codec::Json, payload);
+    Some(answer(reply, request, topic))
 }
 
 /// Sends requests and waits for their replies. Cloning is cheap.
@@ -116,26 +130,29 @@ struct Inner {
     reader: Mutex<Option<JoinHandle<()>>>,
 }
 
+/// What a requester is told: the reply, or why there will be none.
+type Answer = Result<Envelope>;
+
 /// Who waits for the replies to which requests: several may ask the same.
 #[derive(Debug, Default)]
 struct Waiters {
-    by_id: HashMap<String, Vec<(u64, oneshot::Sender<Envelope>)>>,
+    by_id: HashMap<EventId, Vec<(u64, oneshot::Sender<Answer>)>>,
     count: usize,
     /// Tells one from another.
     next: u64,
 }
 
 impl Waiters {
-    fn add(&mut self, id: &str, reply: oneshot::Sender<Envelope>) -> u64 {
+    fn add(&mut self, id: &EventId, reply: oneshot::Sender<Answer>) -> u64 {
         let number = self.next;
         self.next += 1;
         self.count += 1;
-        let same = self.by_id.entry(id.to_owned()).or_default();
+        let same = self.by_id.entry(id.clone()).or_default();
         same.push((number, reply));
         number
     }
 
-    fn remove(&mut self, id: &str, number: u64) {
+    fn remove(&mut self, id: &EventId, number: u64) {
         let Some(same) = self.by_id.get_mut(id) else {
             return;
         };
@@ -148,11 +165,25 @@ impl Waiters {
     }
 
     fn reply(&mut self, reply: &Envelope) {
-        let same = self.by_id.remove(reply.key()).unwrap_or_default();
+        let same = answered(reply).and_then(|request| self.by_id.remove(&request));
+        let same = same.unwrap_or_default();
         self.count -= same.len();
         for (_, waiting) in same {
             // Whoever gave up in this moment does not need the reply any more.
-            let _ = waiting.send(reply.detached());
+            let _ = waiting.send(Ok(reply.detached()));
+        }
+    }
+
+    /// No reply will come any more.
+    fn end(&mut self, reason: &Error) {
+        self.count = 0;
+        for (_, waiting) in self.by_id.drain().flat_map(|(_, same)| same) {
+            let error = match reason {
+                Error::Closed => Error::Closed,
+                Error::Stopped(reason) => Error::Stopped(reason.clone()),
+                other => Error::Stopped(other.to_string()),
+            };
+            let _ = waiting.send(Err(error));
         }
     }
 }
@@ -179,7 +210,8 @@ impl Requester {
     /// # Errors
     /// [`Error::Deadline`] when nobody replied in time, [`Error::RequestFailed`] when the handler
     /// rejected the request or used up its attempts, [`Error::Decode`] when the reply is not an
-    /// `R`, [`Error::Limit`] beyond [`REQUESTS_MAX`], and what publishing reports.
+    /// `R`, [`Error::Limit`] beyond [`REQUESTS_MAX`], [`Error::Closed`] and [`Error::Stopped`] when
+    /// its engine ends meanwhile, and what publishing reports.
     pub async fn request<R: Event>(
         &self,
         request: impl Into<Outgoing>,
@@ -203,11 +235,11 @@ impl Requester {
             .extension(DEADLINE, until.to_string());
         let append = inner.publisher.prepare(request)?;
         let kind = append.envelope.kind().to_owned();
-        let id = append.envelope.id().to_owned();
+        let id = append.envelope.event_id();
         let (reply, replied) = oneshot::channel();
         let _waiting = self.register(id.clone(), reply)?;
         tokio::select! {
-            Ok(reply) = replied => Ok(reply),
+            Ok(answer) = replied => answer,
             reply = self.ask(append, &id) => reply,
             // Those who handle it go by the wall clock; that it was set back is no reason to wait on.
             () = clock.sleep_until(until) => Err(too_late(kind, deadline)),
@@ -217,7 +249,7 @@ impl Requester {
 
     /// Publishes a request. Ends with its reply only if it was made before: otherwise the reader
     /// hands that over.
-    async fn ask(&self, append: Append, id: &str) -> Result<Envelope> {
+    async fn ask(&self, append: Append, id: &EventId) -> Result<Envelope> {
         let engine = self.0.publisher.engine();
         let appended = engine.append(vec![append]).await?;
         // One result per event is the engine's contract.
@@ -229,7 +261,7 @@ impl Requester {
         std::future::pending().await
     }
 
-    fn register(&self, id: String, reply: oneshot::Sender<Envelope>) -> Result<Waiting> {
+    fn register(&self, id: EventId, reply: oneshot::Sender<Answer>) -> Result<Waiting> {
         let mut waiting = self.0.waiting();
         if waiting.count >= REQUESTS_MAX {
             return Err(Error::Limit {
@@ -267,7 +299,11 @@ fn too_late(kind: String, deadline: Duration) -> Error {
 
 /// The reply to a request that was made before, by this requester or another one, at `position`:
 /// from the log, as soon as it is there.
-async fn earlier_reply(engine: &SharedEngine, position: Position, id: &str) -> Result<Envelope> {
+async fn earlier_reply(
+    engine: &SharedEngine,
+    position: Position,
+    id: &EventId,
+) -> Result<Envelope> {
     let request = engine.read(Query {
         from: position,
         until: Some(position.next()),
@@ -278,20 +314,22 @@ async fn earlier_reply(engine: &SharedEngine, position: Position, id: &str) -> R
     let topic = request.as_ref().and_then(|it| reply_topic(&it.envelope));
     let Some(topic) = topic.and_then(|topic| topic.parse::<TopicPattern>().ok()) else {
         return Err(Error::RequestFailed(format!(
-            "an event with the id `{id}` was published before, and it asks for no reply; give the \
-             request an id of its own"
+            "an event with the id `{}` was published before, and it asks for no reply; give the \
+             request an id of its own",
+            id.id()
         )));
     };
     let mut query = Query {
         topics: Some(topic),
-        key: Some(id.to_owned()),
+        key: Some(id.id().to_owned()),
         from: position,
         ..Query::default()
     };
     loop {
         let page = engine.read(query.clone()).await?;
-        if let Some(reply) = page.events.into_iter().next() {
-            return Ok(reply.envelope.detached());
+        let mut replies = page.events.into_iter().map(|it| it.envelope);
+        if let Some(reply) = replies.find(|reply| answered(reply).as_ref() == Some(id)) {
+            return Ok(reply.detached());
         }
         query.from = page.next;
         if page.is_end {
@@ -322,7 +360,7 @@ impl Drop for Inner {
 /// Forgets the request when its future ends, however it ends.
 struct Waiting {
     requester: Arc<Inner>,
-    id: String,
+    id: EventId,
     number: u64,
 }
 
@@ -332,13 +370,21 @@ impl Drop for Waiting {
     }
 }
 
-/// Holds no strong reference while it waits, so that dropping the last requester ends it.
+/// Hands replies over, until there will be none any more: then it says so.
 async fn read_replies(requester: Weak<Inner>, from: Position) {
+    let ended = hand_over_replies(&requester, from).await;
+    if let (Some(inner), Err(error)) = (requester.upgrade(), ended) {
+        inner.waiting().end(&error);
+    }
+}
+
+/// Holds no strong reference while it waits, so that dropping the last requester ends it.
+async fn hand_over_replies(requester: &Weak<Inner>, from: Position) -> Result<()> {
     let Some((engine, topic)) = requester
         .upgrade()
         .map(|inner| (inner.publisher.engine().clone(), inner.topic.clone()))
     else {
-        return;
+        return Ok(());
     };
     let mut query = Query {
         topics: topic.parse::<TopicPattern>().ok(),
@@ -348,7 +394,9 @@ async fn read_replies(requester: Weak<Inner>, from: Position) {
     loop {
         let page = match engine.read(query.clone()).await {
             Ok(page) => page,
-            Err(Error::Closed | Error::Stopped(_) | Error::OwnershipLost { .. }) => return,
+            Err(error @ (Error::Closed | Error::Stopped(_) | Error::OwnershipLost { .. })) => {
+                return Err(error);
+            }
             // Retention was faster: those replies are gone, later ones are not.
             Err(Error::Trimmed { first, .. }) => {
                 query.from = first;
@@ -362,13 +410,13 @@ async fn read_replies(requester: Weak<Inner>, from: Position) {
         };
         for recorded in page.events {
             let Some(inner) = requester.upgrade() else {
-                return;
+                return Ok(());
             };
             inner.waiting().reply(&recorded.envelope);
         }
         query.from = page.next;
-        if page.is_end && engine.wait(page.next).await.is_err() {
-            return;
+        if page.is_end {
+            engine.wait(page.next).await?;
         }
     }
 }

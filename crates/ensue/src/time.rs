@@ -69,6 +69,14 @@ impl Timestamp {
         )
     }
 
+    /// Whether RFC 3339 can write it down: it has the years 0 to 9999, in any time zone.
+    pub(crate) fn has_rfc_3339(self) -> bool {
+        const FIRST: i64 = -62_167_219_200_000_000;
+        // Of the last year what exists in every time zone.
+        const LAST: i64 = 253_402_207_200_000_000;
+        (FIRST..=LAST).contains(&self.0)
+    }
+
     /// Whether a clock that showed `before` and shows this was set back in between.
     pub(crate) fn is_set_back(self, before: Self) -> bool {
         self.plus(SET_BACK_MIN) < before

@@ -7,12 +7,14 @@
     reason = "a test fails by panicking"
 )]
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use ensue::engine::DeathCause;
+use ensue::engine::{DeathCause, Query};
 use ensue::prelude::*;
 use ensue::testing::TestApp;
 use ensue::{Error, HandlerOptions};
+use tokio::sync::Barrier;
 
 #[derive(Event, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[event(name = "quote.requested", topic = "quotes")]
@@ -163,4 +165,82 @@ async fn requests_without_a_key_do_not_wait_for_each_other() {
     let answer = tokio::time::timeout(Duration::from_secs(20), asked).await;
     assert_eq!(answer.expect("an answer").unwrap().cents, 1);
     waiting.abort();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_event_that_is_no_request_may_have_an_extension_named_deadline() {
+    let app = shop(1).await;
+    let tea = Outgoing::new(&QuoteRequested { item: "tea".into() });
+    let long_ago = tea.extension("deadline", "2020-01-01T00:00:00Z");
+    app.publish(long_ago).await.unwrap();
+    app.publish(quote("gold", "counter").extension("deadline", "2020-01-01T00:00:00Z"))
+        .await
+        .unwrap();
+    app.settle().await.unwrap();
+    let dead = app.dead_letters("shop").await.unwrap();
+    assert_eq!(dead.len(), 1, "both were handled, and one was refused");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn replies_go_by_the_source_of_their_request_too() {
+    // Both wait before one of them is answered.
+    let both = Arc::new(Barrier::new(2));
+    let app = TestApp::start(move |app| {
+        let both = both.clone();
+        let options = HandlerOptions::default();
+        app.on_with(
+            "shop",
+            options,
+            move |_: QuoteRequested, context: Context| {
+                let both = both.clone();
+                async move {
+                    both.wait().await;
+                    let cents = if context.source() == "/hall" { 1 } else { 2 };
+                    Reply(QuoteGiven { cents })
+                }
+            },
+        )
+    })
+    .await
+    .unwrap();
+    let requester = Requester::new(app.engine(), "/till");
+    let hour = Duration::from_secs(3600);
+    let ask = |source: &str| {
+        let request = Envelope::of(&QuoteRequested { item: "tea".into() }).unwrap();
+        let request = request.id("1").source(source).key(source);
+        requester.request::<QuoteGiven>(Outgoing::raw(request), hour)
+    };
+    let asked = async { tokio::join!(ask("/hall"), ask("/yard")) };
+    let answers = tokio::time::timeout(Duration::from_secs(20), asked).await;
+    let (hall, yard) = answers.expect("two answers");
+    assert_eq!((hall.unwrap().cents, yard.unwrap().cents), (1, 2));
+    // Asked again, each gets its own from the log.
+    let asked = async { tokio::join!(ask("/yard"), ask("/hall")) };
+    let answers = tokio::time::timeout(Duration::from_secs(20), asked).await;
+    let (yard, hall) = answers.expect("two answers");
+    assert_eq!((hall.unwrap().cents, yard.unwrap().cents), (1, 2));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_ends_with_its_engine() {
+    let engine = ensue::connect("memory:").await.unwrap();
+    let requester = Requester::new(engine.clone(), "/till");
+    let hour = Duration::from_secs(3600);
+    let waiting = tokio::spawn(async move {
+        let asked = requester.request::<QuoteGiven>(quote("tea", "counter"), hour);
+        asked.await.unwrap_err()
+    });
+    while engine
+        .read(Query::default())
+        .await
+        .unwrap()
+        .events
+        .is_empty()
+    {
+        tokio::task::yield_now().await;
+    }
+    engine.close().await.unwrap();
+    let ended = tokio::time::timeout(Duration::from_secs(20), waiting).await;
+    let error = ended.expect("an end").unwrap();
+    assert!(matches!(error, Error::Closed), "{error}");
 }

@@ -141,3 +141,56 @@ async fn a_number_that_the_codec_cannot_hold_is_refused_before_it_is_stored() {
     assert_eq!(dead[0].envelope.key(), "bad");
     assert!(dead[0].reason.contains("`values[1]`"), "{}", dead[0].reason);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_service_of_any_name_publishes_is_a_valid_cloudevent() {
+    let names = [
+        "plain",
+        "with space",
+        "new\nline",
+        "a/b?c#d",
+        "100%",
+        "a%20b",
+        "<ü>",
+    ];
+    let mut sources = std::collections::BTreeSet::new();
+    for name in names {
+        let app = TestApp::start(move |app| {
+            app.on(name, |reading: ReadingTaken| async move {
+                let place = reading.place;
+                ReadingStored { place }
+            })
+        })
+        .await
+        .unwrap();
+        app.publish(reading_of("/hall")).await.unwrap();
+        app.settle().await.unwrap();
+        let stored = app.envelopes().await.unwrap().pop().unwrap();
+        assert_eq!(stored.kind(), "reading.stored", "{name:?}");
+        let text = stored.to_cloudevent().to_string();
+        let back = Envelope::from_cloudevent(text.as_bytes(), None).expect(name);
+        assert_eq!(back.source(), stored.source(), "{name:?}");
+        sources.insert(back.source().to_owned());
+    }
+    assert_eq!(sources.len(), names.len(), "{sources:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_service_whose_name_is_too_long_for_a_source_is_refused_at_the_start() {
+    for (name, is_fine) in [
+        ("g".repeat(245), true),
+        ("g".repeat(246), false),
+        (" ".repeat(100), false),
+    ] {
+        let name = name.as_str();
+        let engine = ensue::connect("memory:").await.unwrap();
+        let app = App::new(engine).on(name, |_: ReadingTaken| async {});
+        match app.start().await {
+            Ok(_) => assert!(is_fine, "{}", name.len()),
+            Err(error) => {
+                assert!(!is_fine, "{error}");
+                assert!(error.to_string().contains("ATTRIBUTE_BYTES_MAX"), "{error}");
+            }
+        }
+    }
+}

@@ -121,12 +121,21 @@ impl Follower {
         let mut firsts = files::numbers(&*self.storage, "log", "seg")?;
         firsts.retain(|first| *first >= manifest.first);
         recover::check_present(&*self.storage, &manifest, &firsts)?;
-        let Some(last) = firsts.last().copied() else {
-            return Ok(self.view.durable());
-        };
-        let name = self.storage.describe(&files::segment(last));
         // Read before the segment is: a log only grows.
         let clean = Clean::read(&*self.storage)?;
+        let Some(last) = firsts.last().copied() else {
+            return match clean {
+                Some(clean) if clean.end > self.view.durable().get() => {
+                    let what = format!(
+                        "the log was closed at position {}, and there are no segments",
+                        clean.end
+                    );
+                    Err(Error::corrupt(self.storage.describe(files::CLEAN), 0, what))
+                }
+                _ => Ok(self.view.durable()),
+            };
+        };
+        let name = self.storage.describe(&files::segment(last));
         let known = self.end.take().filter(|(first, _)| *first == last);
         let (end, fresh) = match known {
             Some((_, mut end)) => {

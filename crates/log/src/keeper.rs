@@ -12,7 +12,8 @@ use crate::segment::Segment;
 use crate::space::{Space, create};
 use crate::sync::{Condvar, Mutex};
 
-/// What waits to be done beside appending: a spare segment, the index files of sealed segments.
+/// What waits to be done beside appending: a spare segment, the index files of sealed segments, the
+/// manifest.
 #[derive(Debug)]
 pub(crate) struct Keeper {
     chores: Mutex<Chores>,
@@ -22,6 +23,8 @@ pub(crate) struct Keeper {
 #[derive(Debug)]
 struct Chores {
     seal: VecDeque<Arc<Segment>>,
+    /// Whether the manifest may not know the newest segment.
+    is_unnoted: bool,
     /// The size of the spare that is ready.
     spare: Option<u64>,
     /// How the next one is to be made and how large, when one is wanted.
@@ -36,6 +39,8 @@ impl Keeper {
     pub(crate) fn new(spare: Option<u64>) -> Self {
         let chores = Chores {
             seal: VecDeque::new(),
+            // The process before may have died before it noted it.
+            is_unnoted: true,
             spare,
             want_spare: None,
             stop: false,
@@ -77,9 +82,13 @@ impl Shared {
             if let Some(segment) = sealed {
                 self.seal(&segment);
             }
+            self.note_newest();
             return;
         }
-        lock(&self.keeper.chores).seal.extend(sealed);
+        let mut chores = lock(&self.keeper.chores);
+        chores.is_unnoted = true;
+        chores.seal.extend(sealed);
+        drop(chores);
         self.keeper.wake.notify_one();
     }
 
@@ -109,6 +118,10 @@ impl Shared {
             } else if let Some(segment) = chores.seal.pop_front() {
                 drop(chores);
                 self.seal(&segment);
+                chores = lock(&self.keeper.chores);
+            } else if std::mem::take(&mut chores.is_unnoted) {
+                drop(chores);
+                self.note_newest();
                 chores = lock(&self.keeper.chores);
             } else {
                 let waited = self.keeper.wake.wait(chores);
@@ -144,7 +157,6 @@ impl Shared {
             return;
         }
         *lock(&segment.memory) = None;
-        self.note_newest();
     }
 
     /// The manifest learns of the newest segment, so that its loss would be noticed.

@@ -289,6 +289,10 @@ impl Log {
 
     /// Runs `write`, which writes files by name, while the directory is this log's.
     fn by_name<T>(&self, write: impl FnOnce() -> Result<T>) -> Result<T> {
+        // What was lost need not be the directory: it may be the segment.
+        if let Some(Halt::Lost(lost)) = self.shared.halt.get() {
+            return Err(lost.clone().into());
+        }
         let store = &self.shared.store;
         let outcome = store.writers.run(|| {
             storage::confirm(&*store.storage)?;

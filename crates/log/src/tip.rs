@@ -46,6 +46,8 @@ const CONFIRM_WAIT_OS: Duration = Duration::from_millis(5);
 pub(crate) struct Tip {
     /// The segment being written; none in an empty log.
     segment: Option<(Arc<Segment>, Arc<Opened>)>,
+    /// How long its file is at the least.
+    bytes: u64,
     /// Where the next frame goes.
     offset: u64,
     /// The position of the next frame.
@@ -71,6 +73,7 @@ impl Tip {
     pub(crate) fn new(position: u64) -> Self {
         Self {
             segment: None,
+            bytes: 0,
             offset: 0,
             position,
             chain: 0,
@@ -95,6 +98,7 @@ impl Tip {
         let next_bytes = segment.1.header.bytes.saturating_mul(2);
         Self {
             segment: Some(segment),
+            bytes: offset,
             offset,
             chain,
             time,
@@ -128,12 +132,27 @@ impl Tip {
         storage::sync(&*opened.handle).map_err(Error::io("sync", store.shown(segment)))
     }
 
-    /// Looks whether the directory is still this log's, unless that was done a moment ago.
+    /// Looks whether the directory, and the segment in it, are still this log's, unless that was
+    /// done a moment ago.
     fn confirm(&mut self, shared: &Shared, moment: Duration) -> Result<()> {
         let now = Instant::now();
         let is_known = |at: Instant| now.duration_since(at) < moment;
         if !self.confirmed.is_some_and(is_known) {
-            storage::confirm(&*shared.store.storage)?;
+            let storage = &*shared.store.storage;
+            storage::confirm(storage)?;
+            if let Some((segment, opened)) = &self.segment {
+                let shown = || shared.store.shown(segment);
+                let harm = opened
+                    .handle
+                    .harm(self.bytes)
+                    .map_err(Error::io("look at", shown()))?;
+                if let Some(harm) = harm {
+                    return Err(Error::OwnershipLost {
+                        directory: storage.describe(""),
+                        what: format!("the segment that is being written, {}, {harm}", shown()),
+                    });
+                }
+            }
             self.confirmed = Some(now);
         }
         Ok(())
@@ -191,6 +210,7 @@ impl Tip {
         self.frames += 1;
         self.frame_bytes += needed;
         self.offset += needed;
+        self.bytes = self.bytes.max(self.offset);
         self.position = frame.end();
         self.chain = chain;
         self.time = now;
@@ -298,6 +318,7 @@ impl Tip {
         uninterrupted(|| storage.rename(from, &name))
             .map_err(Error::io("rename", storage.describe(from)))?;
         storage::sync_dir(storage, "log").map_err(not_full)?;
+        self.bytes = uninterrupted(|| handle.len()).map_err(Error::io("look at", &*shown))?;
 
         let opened = Arc::new(Opened { handle, header });
         let segment = Arc::new(Segment::new(

@@ -127,3 +127,41 @@ fn a_panic_poisons_the_log() {
     ));
     assert!(log.close().is_err());
 }
+
+/// What is left of a log whose segments were removed while nobody had it open.
+fn without_segments(disk: &Fault) {
+    let names = disk.names();
+    for name in names.iter().filter(|name| name.ends_with(".seg")) {
+        ensue_log::Storage::remove(disk, name).unwrap();
+    }
+}
+
+#[test]
+fn the_loss_of_the_only_segment_is_noticed_after_a_crash() {
+    let disk = Fault::new();
+    let log = open(&disk).unwrap();
+    log.append(batch(0, 10)).unwrap();
+    disk.kill();
+    drop(log);
+    disk.work_again();
+    without_segments(&disk);
+    let error = open(&disk).map(drop).unwrap_err();
+    assert!(
+        matches!(&error, Error::Corrupt { what, .. } if what.contains("missing")),
+        "{error}"
+    );
+}
+
+#[test]
+fn the_loss_of_the_only_segment_is_noticed_by_a_reader() {
+    let disk = Fault::new();
+    let log = open(&disk).unwrap();
+    log.append(batch(0, 10)).unwrap();
+    log.close().unwrap();
+    drop(log);
+    without_segments(&disk);
+    let error = ensue_log::Follower::open(Arc::new(disk))
+        .map(drop)
+        .unwrap_err();
+    assert!(matches!(error, Error::Corrupt { .. }), "{error}");
+}

@@ -38,6 +38,13 @@ fn owned() -> (tempfile::TempDir, PathBuf, Log) {
     (parent, directory, log)
 }
 
+/// Removes a directory, in which somebody may be just making a file.
+fn remove(directory: &Path) {
+    while let Err(error) = fs::remove_dir_all(directory) {
+        assert_eq!(error.kind(), std::io::ErrorKind::DirectoryNotEmpty);
+    }
+}
+
 fn is_lost<T: std::fmt::Debug>(outcome: Result<T, Error>) {
     let error = outcome.unwrap_err();
     assert!(matches!(error, Error::OwnershipLost { .. }), "{error}");
@@ -71,7 +78,7 @@ fn is_unharmed(directory: &Path, other: Log) {
 #[test]
 fn a_removed_directory() {
     let (_parent, directory, log) = owned();
-    fs::remove_dir_all(&directory).unwrap();
+    remove(&directory);
     let other = open(&directory);
     other.append(batch(0, 3)).unwrap();
     says_so(&log);
@@ -82,7 +89,7 @@ fn a_removed_directory() {
 #[test]
 fn a_removed_directory_that_nobody_made_again() {
     let (_parent, directory, log) = owned();
-    fs::remove_dir_all(&directory).unwrap();
+    remove(&directory);
     says_so(&log);
     drop(log);
     assert!(!directory.exists());
@@ -156,7 +163,7 @@ fn a_removed_directory_without_syncs() {
     };
     let log = Log::open(Arc::new(File::new(&directory)), options).unwrap();
     log.append(batch(0, 1)).unwrap();
-    fs::remove_dir_all(&directory).unwrap();
+    remove(&directory);
     let begun = Instant::now();
     let error = loop {
         match log.append(batch(log.end().get(), 1)) {
@@ -182,4 +189,24 @@ fn views_of_a_closed_log_write_nothing() {
     fs::create_dir(&index).unwrap();
     assert_eq!(view.topics().unwrap().len(), 3);
     assert_eq!(fs::read_dir(&index).unwrap().count(), 0);
+}
+
+#[test]
+fn a_removed_segment() {
+    let (_parent, directory, log) = owned();
+    fs::remove_file(segment(&directory)).unwrap();
+    says_so(&log);
+}
+
+#[test]
+fn a_segment_that_was_cut_off() {
+    let (_parent, directory, log) = owned();
+    let file = fs::OpenOptions::new().write(true).open(segment(&directory));
+    file.unwrap().set_len(100).unwrap();
+    says_so(&log);
+}
+
+/// The only segment.
+fn segment(directory: &Path) -> PathBuf {
+    directory.join("log").join(format!("{:020}.seg", 0))
 }

@@ -6,7 +6,7 @@ use clap::{Parser, Subcommand};
 
 use crate::commands;
 use crate::failure::Failure;
-use crate::output::Output;
+use crate::output::{Output, Style};
 use crate::target::Target;
 
 const AFTER_HELP: &str = "\
@@ -134,6 +134,7 @@ fn trace_to_stderr() {
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
+        .with_ansi(Style::of_stderr().has_color())
         .without_time()
         .with_target(false)
         .init();

@@ -6,7 +6,7 @@
 mod table;
 
 use std::fmt;
-use std::io::{self, IsTerminal as _, Write};
+use std::io::{self, Write};
 
 use serde::Serialize;
 
@@ -78,7 +78,7 @@ impl Output {
     }
 }
 
-/// How stdout wants to be written to.
+/// How stdout or stderr wants to be written to.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Style {
     has_color: bool,
@@ -87,13 +87,25 @@ pub(crate) struct Style {
 
 impl Style {
     fn of_stdout() -> Self {
-        let is_terminal = io::stdout().is_terminal();
+        Self::of(&io::stdout())
+    }
+
+    pub(crate) fn of_stderr() -> Self {
+        Self::of(&io::stderr())
+    }
+
+    fn of(stream: &impl io::IsTerminal) -> Self {
+        let is_terminal = stream.is_terminal();
         let is_refused = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
         let is_dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
         Self {
             has_color: is_terminal && !is_refused && !is_dumb,
             is_terminal,
         }
+    }
+
+    pub(crate) fn has_color(self) -> bool {
+        self.has_color
     }
 
     /// How many columns a line may take, if there is an edge.

@@ -7,6 +7,7 @@ use ensue::engine::Engine;
 use ensue::{Error, SharedEngine};
 
 use crate::failure::{Failure, Problem};
+use crate::human;
 use crate::output::Output;
 
 /// The engine's URL, and what opening it takes.
@@ -68,6 +69,14 @@ impl Target {
 
     async fn owner(&self, undone: &str) -> Result<SharedEngine, Failure> {
         match ensue::connect(&self.url).await {
+            Ok(engine) if !engine.guarantees().survives_restart => Err(Failure::new(
+                "unsupported",
+                format!(
+                    "`{}` ends with this command: {undone}",
+                    human::printable(&self.url)
+                ),
+                "name a log that stays with --engine, such as embedded:./data",
+            )),
             Ok(engine) => Ok(engine),
             Err(Error::Locked { directory, pid }) => Err(locked(&directory, pid, undone)),
             Err(error) => Err(error.into()),

@@ -132,6 +132,18 @@ pub(super) async fn redrive_and_discard_take_what_the_filter_says(lab: &mut Lab)
         delivery_labels(&hand.drain(1).await?),
         ["orders/c/1"],
     )?;
+    let kept = lab
+        .dead_letters_like("g", DeadLetterFilter::default())
+        .await?;
+    let only = DeadLetterFilter {
+        positions: kept.iter().take(2).map(|letter| letter.position).collect(),
+        ..DeadLetterFilter::default()
+    };
+    equal(
+        "letters at two positions",
+        keys(&lab.dead_letters_like("g", only).await?),
+        ["a", "b"],
+    )?;
     let money = DeadLetterFilter {
         reason: Some("money".into()),
         ..DeadLetterFilter::default()

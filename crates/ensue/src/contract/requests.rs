@@ -59,10 +59,9 @@ fn replying(request: &Delivery) -> Verdict<Commit> {
     let payload = Codec::Json.encode(&answer);
     let payload = payload.map_err(|error| Flaw::new("an answer", error))?;
     let reply = Envelope::builder(topic, Answer::NAME)
-        .key(envelope.id())
         .causation(envelope.id())
-        .payload(Codec::Json, payload)
-        .build()?;
+        .payload(Codec::Json, payload);
+    let reply = request::answer(reply, envelope, topic).build()?;
     Ok(Commit {
         effects: vec![reply.into()],
         ..settling(std::slice::from_ref(request))

@@ -136,7 +136,7 @@ impl Follow {
             };
             parts.builder = parts
                 .builder
-                .map(|reply| reply.topic(topic).key(cause.id()));
+                .map(|reply| request::answer(reply, cause, topic));
         }
         let append = self.append(cause, run, parts, index);
         append

@@ -65,6 +65,7 @@ mod filter;
 pub(crate) mod fuzzing;
 mod group;
 mod handover;
+mod inside;
 mod item;
 mod keeper;
 mod lanes;
@@ -194,8 +195,16 @@ pub fn check(directory: &Path, progress: &mut dyn FnMut(Progress)) -> Result<Rep
 ///
 /// # Errors
 /// [`Error::Locked`] when a process has one of them open, [`Error::Io`] with `NotFound` when there
-/// is nothing to copy, with `AlreadyExists` when `to` holds a log already.
+/// is nothing to copy, with `AlreadyExists` when `to` holds a log already,
+/// [`Error::Configuration`] when `to` lies in `from`.
 pub fn salvage(from: &Path, to: &Path) -> Result<Salvaged> {
+    if inside::is_inside(to, from) {
+        return Err(Error::Configuration(format!(
+            "`{}` lies in the damaged log's own directory, which is left as it is; name a directory \
+             beside it",
+            to.display()
+        )));
+    }
     let target = Arc::new(log::storage::File::new(to));
     let salvaged = log::salvage(&log::storage::File::new(from), target);
     salvaged.map_err(|error| match failure::of_log(error) {

@@ -7,6 +7,8 @@ use crate::time::Timestamp;
 /// Which dead letters of a group are meant; what is `None` or empty does not restrict.
 #[derive(Clone, Debug, Default)]
 pub struct DeadLetterFilter {
+    /// Positions of the events: those letters and no others.
+    pub positions: Vec<Position>,
     /// Ids of the events.
     pub ids: Vec<String>,
     /// The events' source.

@@ -143,8 +143,14 @@ impl Nats {
                 answer => return Err(link::refused(&self.server, error, answer)),
             },
         };
+        self.check_config(&info)?;
+        Ok(info)
+    }
+
+    /// Whether the stream keeps what is appended to it.
+    fn check_config(&self, info: &Info) -> Result<()> {
         match forgets(&info.config, &self.subject) {
-            None => Ok(info),
+            None => Ok(()),
             Some(reason) => Err(self.server.unfit(
                 format!("the stream `{}` {reason}", self.stream),
                 "edit it with `nats stream edit`, or use another `namespace`",
@@ -182,6 +188,8 @@ impl Nats {
             answer => link::refused(&self.server, error, answer),
         })?;
         self.check_identity(stream.cached_info())?;
+        // It may have been edited since it was opened.
+        self.check_config(stream.cached_info())?;
         match stream.get_raw_message(sequence).await {
             Ok(message) => Ok(Some(message.payload)),
             Err(error) => match error.kind() {

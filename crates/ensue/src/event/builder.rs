@@ -6,7 +6,7 @@ use bytes::Bytes;
 use uuid::Uuid;
 use uuid::fmt::Hyphenated;
 
-use super::cloudevents::is_attribute;
+use super::cloudevents::{check_absolute_uri, check_uri, is_attribute};
 use super::envelope::{FIXED_BYTES, LAYOUT_VERSION, PARTITION_KEY_BIT, PayloadForm};
 use super::extension::{self, ExtensionValue};
 use super::{
@@ -230,6 +230,12 @@ impl EnvelopeBuilder {
         if id.is_empty() {
             return Err(InvalidEvent::Missing("id"));
         }
+        if let Some(source) = &self.source {
+            check_source(source)?;
+        }
+        if let Some(schema) = &self.data_schema {
+            check_absolute_uri("dataschema", schema)?;
+        }
         within(
             "key",
             self.key.len(),
@@ -268,6 +274,12 @@ impl EnvelopeBuilder {
             Some(Codec::Cbor) => 3,
         };
         let time = self.time.or(defaults.time).unwrap_or_else(Timestamp::now);
+        if !time.has_rfc_3339() {
+            return Err(InvalidEvent::Attribute {
+                name: "time".to_owned(),
+                problem: format!("is {time}: RFC 3339 writes the years 0 to 9999"),
+            });
+        }
         let trace = self.trace.or(defaults.trace).map(TraceContext::to_bytes);
         let trace: &[u8] = trace.as_ref().map_or(&[], |trace| trace.as_slice());
         let extensions = self.encode_extensions()?;
@@ -388,6 +400,14 @@ pub(crate) fn check_name(what: &'static str, name: &str) -> Result<(), InvalidEv
         return Err(InvalidEvent::Unnamed(what));
     }
     attribute(what, name).map(drop)
+}
+
+/// Checks the source of an event, which is there and is a URI reference.
+pub(crate) fn check_source(source: &str) -> Result<(), InvalidEvent> {
+    match source.is_empty() {
+        true => Err(InvalidEvent::Missing("source")),
+        false => check_uri("source", source),
+    }
 }
 
 fn attribute<'a>(what: &'static str, text: &'a str) -> Result<(u8, &'a str), InvalidEvent> {

@@ -20,6 +20,7 @@ mod write;
 
 pub use self::write::CloudEvent;
 
+use super::InvalidEvent;
 use super::codec::{self, Codec};
 
 /// What the attributes of the format, and those that Ensue adds, are called.
@@ -50,6 +51,48 @@ const PARTITION_KEY: &str = "partitionkey";
 /// Whether an extension may not have this name.
 pub(super) fn is_attribute(name: &str) -> bool {
     ATTRIBUTES.contains(&name)
+}
+
+/// Whether a character may be in a URI, as far as one tells from it alone: those beyond ASCII may be
+/// in an IRI.
+pub(crate) fn is_in_uri(c: char) -> bool {
+    match c {
+        '<' | '>' | '"' | '{' | '}' | '|' | '\\' | '^' | '`' => false,
+        ' '..='~' => c != ' ',
+        _ => !c.is_whitespace() && !c.is_control(),
+    }
+}
+
+/// Checks that an attribute is a URI reference, as far as its characters tell.
+pub(super) fn check_uri(name: &str, text: &str) -> Result<(), InvalidEvent> {
+    match text.chars().find(|c| !is_in_uri(*c)) {
+        None => Ok(()),
+        Some(bad) => Err(invalid(
+            name,
+            format!("is not a URI: it contains {bad:?}, which has to be percent-encoded"),
+        )),
+    }
+}
+
+/// Checks that an attribute is an absolute URI.
+pub(super) fn check_absolute_uri(name: &str, text: &str) -> Result<(), InvalidEvent> {
+    let is_scheme = |scheme: &str| {
+        scheme.starts_with(|c: char| c.is_ascii_alphabetic())
+            && scheme
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || b"+-.".contains(&b))
+    };
+    match text.split_once(':') {
+        Some((scheme, _)) if is_scheme(scheme) => check_uri(name, text),
+        _ => Err(invalid(name, "is not an absolute URI")),
+    }
+}
+
+fn invalid(name: &str, problem: impl Into<String>) -> InvalidEvent {
+    InvalidEvent::Attribute {
+        name: name.chars().take(80).collect(),
+        problem: problem.into(),
+    }
 }
 
 /// How a payload of this content type is written as `data`; `None`: in base64 only.

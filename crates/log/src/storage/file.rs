@@ -353,6 +353,15 @@ impl Handle for Open {
         Ok(self.0.metadata()?.len())
     }
 
+    fn harm(&self, bytes: u64) -> io::Result<Option<&'static str>> {
+        let stat = rustix::fs::fstat(&self.0)?;
+        Ok(match u64::try_from(stat.st_size) {
+            _ if stat.st_nlink == 0 => Some("was removed"),
+            Ok(found) if found < bytes => Some("was cut off"),
+            _ => None,
+        })
+    }
+
     /// Writes real zeroes: overwriting written blocks in place is what makes a later sync cheap,
     /// blocks that are only reserved still cost the file system a journal commit each.
     fn preallocate(&self, bytes: u64) -> io::Result<()> {

@@ -123,6 +123,16 @@ pub trait Handle: Send + Sync + fmt::Debug {
     fn is_empty(&self) -> io::Result<bool> {
         Ok(self.len()? == 0)
     }
+    /// What happened to the file behind its owner's back, if anything did: it has no name any more,
+    /// or fewer than `bytes` bytes. Storage that nobody else can reach has nothing to say.
+    ///
+    /// # Errors
+    ///
+    /// Whatever the operating system says.
+    fn harm(&self, bytes: u64) -> io::Result<Option<&'static str>> {
+        let _ = bytes;
+        Ok(None)
+    }
     /// Gives a new, empty file `bytes` zero bytes that later writes overwrite in place. Storage
     /// that gains nothing from it may do nothing: the file then grows by writing.
     ///

@@ -48,6 +48,7 @@ impl DeadLetterArgs {
     /// The engine's form of it, seen from `now`.
     pub(crate) fn resolve(self, now: Timestamp) -> DeadLetterFilter {
         DeadLetterFilter {
+            positions: Vec::new(),
             ids: self.ids,
             source: self.source,
             types: self.types,

@@ -119,3 +119,15 @@ async fn only_an_embedded_log_can_be_checked() {
         .fails(1);
     assert_eq!(run.error()["kind"], "unsupported");
 }
+
+#[tokio::test]
+async fn nothing_is_salvaged_into_the_damaged_log_itself() {
+    let shop = Shop::with_history().await;
+    let before = crate::shop::contents(&shop.path());
+    for inner in [shop.path(), shop.path().join("inner")] {
+        let to = inner.to_str().unwrap();
+        let run = shop.run(&["--json", "salvage", "--to", to]).fails(1);
+        assert_eq!(run.error()["kind"], "configuration", "{to}");
+    }
+    assert!(before == crate::shop::contents(&shop.path()));
+}

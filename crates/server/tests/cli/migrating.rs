@@ -254,6 +254,8 @@ async fn what_is_in_the_way_is_named() {
 
     for (from, to, part) in [
         (shop.url(), shop.url(), "the same"),
+        (shop.url(), format!("{}/inner", shop.url()), "lies in"),
+        (shop.url(), format!("{}/.", shop.url()), "lies in"),
         (directory(&other, "nothing"), to.clone(), "nothing in"),
         (shop.url(), "memory:".to_owned(), "ends with its process"),
     ] {

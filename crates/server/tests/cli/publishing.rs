@@ -223,3 +223,11 @@ async fn what_cannot_be_an_event_is_refused_with_its_reason() {
     );
     assert!(!shop.path().exists() || shop.json(&["topics"]) == json!([]));
 }
+
+#[test]
+fn nothing_is_published_to_a_log_that_ends_with_the_command() {
+    let shop = Shop::empty();
+    let event = ["publish", "--topic", "t", "--type", "e", "--data", "{}"];
+    let run = shop.run(&[&["--json", "--engine", "memory:"], &event[..]].concat());
+    assert_eq!(run.fails(1).error()["kind"], "unsupported");
+}

@@ -2,6 +2,8 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
 
 use ensue_log as log;
 use ensue_log::storage::Ownership;
@@ -12,10 +14,12 @@ use super::settings::Settings;
 use crate::engine::doctor::Finding;
 use crate::engine::table::Url;
 use crate::error::{Error, Result};
-use crate::time::Clock;
+use crate::time::{Clock, Timestamp};
 
 /// Less free space than this is worth a word, in bytes: a few segments, and it fills fast.
 const SPACE_LOW_BYTES: u64 = 1024 * 1024 * 1024;
+/// A log that is ahead of the clock by no more than this is not worth a word.
+const AHEAD_MAX: Duration = Duration::from_secs(60);
 
 /// Looks at the engine of `url`, as [`crate::engine::examine`] says.
 pub(crate) async fn examine(url: Url) -> Result<Vec<Finding>> {
@@ -32,6 +36,7 @@ pub(crate) async fn examine(url: Url) -> Result<Vec<Finding>> {
             version(),
             existence(&directory),
             owner(&directory),
+            clock(&directory, settings.clock.now()),
             permissions(place),
             space(place)?,
             durability(settings.durability),
@@ -81,6 +86,31 @@ fn owner(directory: &Path) -> Finding {
             "give the user of the app the right to write the directory and what is in it",
         ),
     }
+}
+
+/// A log's time never goes back, so that it can be searched by time.
+fn clock(directory: &Path, now: Timestamp) -> Finding {
+    let newest = newest(directory).filter(|newest| newest.since(now) > AHEAD_MAX);
+    let Some(newest) = newest else {
+        return Finding::well("clock", "nothing in the log is later than now");
+    };
+    Finding::weak(
+        "clock",
+        format!("the newest record was written at {newest}, and the clock shows {now}"),
+        "what is appended bears that time until the clock has passed it: reads and resets by time \
+         are wrong, and `retention_age` removes nothing",
+        "set the clock right; if it is right now, `retention_bytes` limits the log meanwhile",
+    )
+}
+
+/// When the newest record was written, if there is one that can be read.
+fn newest(directory: &Path) -> Option<Timestamp> {
+    let storage = log::storage::File::new(directory);
+    let view = log::Follower::open(Arc::new(storage)).ok()?.view();
+    let last = view.durable().get().checked_sub(1)?;
+    let chunk = view.read(log::Position::new(last), 1).ok()?;
+    let newest = chunk.iter().last()?;
+    Some(Timestamp::from_micros(newest.time))
 }
 
 fn permissions(place: &Path) -> Finding {
@@ -168,6 +198,28 @@ mod tests {
         assert!(found(&url, "owner").await.found.contains("nobody"));
         // Whoever looks does not stay in the way.
         crate::connect(&url).await.unwrap().close().await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_log_that_is_ahead_of_the_clock_is_said() {
+        let parent = tempfile::tempdir().unwrap();
+        let url = format!("embedded:{}", parent.path().display());
+        assert_eq!(found(&url, "clock").await.weakens, None);
+        for (at, is_ahead) in [
+            ("2001-01-01T00:00:00Z", false),
+            ("2901-01-01T00:00:00Z", true),
+        ] {
+            let hands = crate::VirtualClock::new(at.parse().unwrap());
+            let engine = crate::engine::connect_with(&url, hands.into())
+                .await
+                .unwrap();
+            let event = crate::Envelope::builder("t", "e").build().unwrap();
+            engine.append(vec![event.into()]).await.unwrap();
+            engine.close().await.unwrap();
+            let clock = found(&url, "clock").await;
+            assert_eq!(clock.weakens.is_some(), is_ahead, "{clock:?}");
+            assert_eq!(clock.found.contains(at), is_ahead, "{clock:?}");
+        }
     }
 
     #[tokio::test]

@@ -27,6 +27,7 @@ use serde::Serialize;
 pub(super) use self::marker::Migration;
 use self::source::Source;
 use self::target::Target;
+use super::inside::is_inside;
 use crate::engine::table::{self, Url};
 use crate::error::{Error, Result};
 
@@ -129,11 +130,26 @@ pub async fn migrate(
         ));
     }
     let (from, to) = (table::place_of(from)?, table::place_of(to)?);
+    check_apart(&from, &to)?;
     let source = Source::open(from).await?;
     let outcome = with_source(&source, to, tell).await;
     let closed = source.close().await;
     let migrated = outcome?;
     closed.map(|()| migrated)
+}
+
+/// Whether the copy would lie in the log that is copied, by whatever name.
+fn check_apart(from: &Place, to: &Place) -> Result<()> {
+    match (from, to) {
+        (Place::Directory(from), Place::Directory(to))
+            if is_inside(&to.directory()?, &from.directory()?) =>
+        {
+            Err(Error::Migration(format!(
+                "`{to}` lies in the directory of `{from}`, or is the same; name another directory"
+            )))
+        }
+        _ => Ok(()),
+    }
 }
 
 async fn with_source(source: &Source, to: Place, tell: Tell<'_>) -> Result<Migrated> {

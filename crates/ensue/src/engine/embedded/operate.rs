@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use ensue_log as log;
+use hashbrown::HashSet;
 
 use super::core::{Core, Terms};
 use super::fetch;
@@ -126,7 +127,7 @@ impl Shared {
             let (count, outcome) = {
                 let mut core = self.core();
                 core.advance();
-                let mut seen = hashbrown::HashSet::new();
+                let mut seen = HashSet::new();
                 let mut pending: Vec<EventId> = Vec::new();
                 for name in &names {
                     if seen.insert(name) && !core.fate(name).is_free() {
@@ -170,8 +171,10 @@ fn find<'a>(
     group: &'a Group,
     filter: &'a DeadLetterFilter,
 ) -> impl Iterator<Item = Found> + 'a {
-    let is_wanted = |item: &Item, dead: &Dead| {
-        (filter.ids.is_empty() || filter.ids.iter().any(|id| **id == *dead.id))
+    let positions: HashSet<Position> = filter.positions.iter().copied().collect();
+    let is_wanted = move |position: u64, item: &Item, dead: &Dead| {
+        (positions.is_empty() || positions.contains(&Position::new(position)))
+            && (filter.ids.is_empty() || filter.ids.iter().any(|id| **id == *dead.id))
             && filter
                 .source
                 .as_ref()
@@ -187,7 +190,7 @@ fn find<'a>(
     let wanted = group
         .lanes
         .dead_letters()
-        .filter(move |(_, item, dead)| is_wanted(item, dead));
+        .filter(move |(position, item, dead)| is_wanted(*position, item, dead));
     let limit = if filter.limit == 0 {
         usize::MAX
     } else {

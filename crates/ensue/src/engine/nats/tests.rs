@@ -39,6 +39,28 @@ async fn a_stream_can_be_trimmed_and_that_is_no_weakness() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_stream_that_is_edited_so_that_it_forgets_is_found_out() {
+    tests::shared(SERVICE, nats::open, async |bed| {
+        let log = bed.open().await;
+        log.append(vec![Bytes::from_static(b"x"); 3]).await.unwrap();
+        assert!(log.find(3).await.unwrap().is_some());
+        let context = administrator(bed).await;
+        let stream = format!("ensue-{}", bed.namespace());
+        let stream = context.get_stream(stream).await.unwrap();
+        let mut config = stream.cached_info().config.clone();
+        config.max_age = std::time::Duration::from_secs(86_400);
+        context.update_stream(config).await.unwrap();
+        let error = log.find(3).await.unwrap_err();
+        assert!(matches!(error, Error::Unfit { .. }), "{error}");
+        assert!(
+            error.to_string().contains("removes old messages"),
+            "{error}"
+        );
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_stream_that_denies_it_is_used_and_what_follows_is_said() {
     tests::shared(SERVICE, nats::open, async |bed| {
         let context = administrator(bed).await;

@@ -9,7 +9,7 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
-use super::{DataForm, PARTITION_KEY, data_form, is_attribute};
+use super::{DataForm, PARTITION_KEY, data_form, invalid, is_attribute};
 use crate::event::{Envelope, EnvelopeBuilder, ExtensionValue, InvalidEvent, PayloadForm};
 use crate::time::Timestamp;
 
@@ -35,7 +35,7 @@ impl Envelope {
         };
         let mut builder = Self::builder(topic, kind)
             .id(event.required("id")?)
-            .source(uri("source", event.required("source")?)?);
+            .source(event.required("source")?);
         builder = event.key(builder)?;
         builder = event.times_and_traces(builder)?;
         builder = event.schema(builder)?;
@@ -137,9 +137,9 @@ impl<'a> Members<'a> {
         mut builder: EnvelopeBuilder,
     ) -> Result<EnvelopeBuilder, InvalidEvent> {
         if let Some(text) = self.text("time")? {
-            let time: Timestamp = text
-                .parse()
-                .map_err(|_| invalid("time", "is not a time in RFC 3339"))?;
+            let time = is_rfc_3339(&text).then(|| text.parse::<Timestamp>().ok());
+            let wrong = || invalid("time", "is not a time in RFC 3339");
+            let time = time.flatten().ok_or_else(wrong)?;
             builder = builder.time(time).time_text(text);
         }
         if let Some(correlation) = self.text("correlationid")?
@@ -179,10 +179,7 @@ impl<'a> Members<'a> {
         }
         match schema {
             Some(schema) if own.is_none() || own != given.or(own) => {
-                if !has_scheme(&schema) {
-                    return Err(invalid("dataschema", "is not an absolute URI"));
-                }
-                Ok(builder.data_schema(uri("dataschema", schema)?))
+                Ok(builder.data_schema(schema))
             }
             _ => Ok(builder),
         }
@@ -268,27 +265,29 @@ fn extension(name: &str, value: &RawValue) -> Result<ExtensionValue<'static>, In
     }
 }
 
-/// A URI reference, as far as its characters tell.
-fn uri<'a>(name: &str, text: Cow<'a, str>) -> Result<Cow<'a, str>, InvalidEvent> {
-    let is_bad = |c: char| c.is_whitespace() || c.is_control() || "<>\"{}|\\^`".contains(c);
-    match text.chars().find(|c| is_bad(*c)) {
-        None => Ok(text),
-        Some(bad) => Err(invalid(
-            name,
-            format!("is not a URI: it contains {bad:?}, which has to be percent-encoded"),
-        )),
-    }
-}
-
-fn has_scheme(uri: &str) -> bool {
-    let is_scheme = |scheme: &str| {
-        scheme.starts_with(|c: char| c.is_ascii_alphabetic())
-            && scheme
-                .bytes()
-                .all(|b| b.is_ascii_alphanumeric() || b"+-.".contains(&b))
+/// Whether a text has the form of a time in RFC 3339: parsing takes others of ISO 8601 as well.
+fn is_rfc_3339(text: &str) -> bool {
+    const FORM: &[u8] = b"0000-00-00T00:00:00";
+    let is_of = |text: &[u8], form: &[u8]| {
+        text.len() == form.len()
+            && text.iter().zip(form).all(|(byte, of)| match of {
+                b'0' => byte.is_ascii_digit(),
+                of => byte.eq_ignore_ascii_case(of),
+            })
     };
-    uri.split_once(':')
-        .is_some_and(|(scheme, _)| is_scheme(scheme))
+    let Some((seconds, rest)) = text.as_bytes().split_at_checked(FORM.len()) else {
+        return false;
+    };
+    let fraction = match rest {
+        [b'.', rest @ ..] => match rest.iter().take_while(|b| b.is_ascii_digit()).count() {
+            0 => return false,
+            digits => 1 + digits,
+        },
+        _ => 0,
+    };
+    let zone = rest.get(fraction..).unwrap_or_default();
+    let is_zone = [&b"Z"[..], b"+00:00", b"-00:00"];
+    is_of(seconds, FORM) && is_zone.iter().any(|form| is_of(zone, form))
 }
 
 fn wrong_type(json: &str, expected: &str) -> String {
@@ -300,11 +299,4 @@ fn wrong_type(json: &str, expected: &str) -> String {
         _ => "a number",
     };
     format!("is {found}, expected {expected}")
-}
-
-fn invalid(name: &str, problem: impl Into<String>) -> InvalidEvent {
-    InvalidEvent::Attribute {
-        name: name.chars().take(80).collect(),
-        problem: problem.into(),
-    }
 }

@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use proptest::prelude::*;
 use serde_json::{Map, Value, json};
 
@@ -276,6 +278,73 @@ fn attributes() -> impl Strategy<Value = Map<String, Value>> {
         let known = known.into_iter().map(|(name, value)| (name.into(), value));
         own.into_iter().chain(known).collect()
     })
+}
+
+#[test]
+fn what_is_no_cloudevent_is_not_built() {
+    let builder = || Envelope::builder("t", "e");
+    let written = Timestamp::from_micros(253_402_207_200_000_000);
+    for (what, builder, part) in [
+        ("source", builder().source(""), "`source`"),
+        ("source", builder().source("my app"), "percent-encoded"),
+        ("source", builder().source("a<b"), "percent-encoded"),
+        ("source", builder().source("a\nb"), "percent-encoded"),
+        ("dataschema", builder().data_schema(""), "`dataschema`"),
+        ("dataschema", builder().data_schema("order"), "absolute"),
+        ("dataschema", builder().data_schema("a b:c"), "absolute"),
+        ("time", builder().time(Timestamp::MAX), "`time`"),
+        (
+            "time",
+            builder().time(Timestamp::from_micros(i64::MIN)),
+            "`time`",
+        ),
+        (
+            "time",
+            builder().time(written.plus(Duration::from_micros(1))),
+            "`time`",
+        ),
+        // The year before the year 0.
+        (
+            "time",
+            builder().time(Timestamp::from_micros(-62_167_219_200_000_001)),
+            "`time`",
+        ),
+    ] {
+        let error = builder.build().expect_err(what).to_string();
+        assert!(error.contains(part), "{what}: {error}");
+    }
+    for builder in [
+        builder().source("https://schmidt.example/größe?a=b#c"),
+        builder().data_schema("urn:x"),
+        builder().time(written),
+        builder().time(Timestamp::from_micros(-62_167_219_200_000_000)),
+    ] {
+        let built = builder.build().unwrap();
+        let text = built.to_cloudevent().to_string();
+        let back = Envelope::from_cloudevent(text.as_bytes(), None).expect(&text);
+        assert_eq!(back.content(), built.content());
+    }
+}
+
+#[test]
+fn a_time_is_one_of_rfc_3339() {
+    for (time, is_one) in [
+        ("2026-01-02T03:04:05Z", true),
+        ("2026-01-02t03:04:05.123456789z", true),
+        ("2026-01-02T03:04:05-00:30", true),
+        ("2026-01-02T03:04:05+01:00[Europe/Berlin]", false),
+        ("2026-01-02T03:04Z", false),
+        ("20260102T030405Z", false),
+        ("2026-01-02T03:04:05,5Z", false),
+        ("2026-01-02T03:04:05.Z", false),
+        ("2026-01-02T03:04:05+01", false),
+        ("2026-01-02T03:04:05", false),
+        ("+002026-01-02T03:04:05Z", false),
+    ] {
+        let text = event(json!({ "time": time })).to_string();
+        let read = Envelope::from_cloudevent(text.as_bytes(), Some("t"));
+        assert_eq!(read.is_ok(), is_one, "{time}: {read:?}");
+    }
 }
 
 proptest! {

@@ -1,6 +1,7 @@
 //! `ensue dead discard`.
 
 use clap::Args;
+use ensue::engine::DeadLetterFilter;
 use ensue::{Engine, Timestamp};
 
 use super::selection::{Outcome, Selection};
@@ -29,7 +30,7 @@ impl Discard {
         let Self { selection, yes } = self;
         let filter = selection.filter(Timestamp::now())?;
         let reader = target.reader().await?;
-        let letters = selection.letters(&*reader, filter.clone()).await?;
+        let letters = selection.letters(&*reader, filter).await?;
         reader.close().await?;
         let (count, letters) = if selection.dry_run {
             (letters.len(), Some(letters))
@@ -40,8 +41,15 @@ impl Discard {
                 &format!("giving up {what} of group `{group}` for good"),
                 yes,
             )?;
-            let work =
-                async |engine: &dyn Engine| Ok(engine.discard(&selection.group, filter).await?);
+            // Those that were agreed to, whatever has died meanwhile.
+            let agreed = DeadLetterFilter {
+                positions: letters.iter().map(|letter| letter.position).collect(),
+                ..DeadLetterFilter::default()
+            };
+            let work = async |engine: &dyn Engine| match agreed.positions.is_empty() {
+                true => Ok(0),
+                false => Ok(engine.discard(&selection.group, agreed).await?),
+            };
             (target.write("nothing was discarded", work).await?, None)
         };
         out.report(&Outcome {
