@@ -69,12 +69,13 @@ impl Timestamp {
         )
     }
 
-    /// Whether RFC 3339 can write it down: it has the years 0 to 9999, in any time zone.
-    pub(crate) fn has_rfc_3339(self) -> bool {
+    /// This instant or, beyond what RFC 3339 can write down, the nearest that it can: it has the
+    /// years 0 to 9999.
+    pub(crate) fn within_rfc_3339(self) -> Self {
         const FIRST: i64 = -62_167_219_200_000_000;
         // Of the last year what exists in every time zone.
         const LAST: i64 = 253_402_207_200_000_000;
-        (FIRST..=LAST).contains(&self.0)
+        Self(self.0.clamp(FIRST, LAST))
     }
 
     /// Whether a clock that showed `before` and shows this was set back in between.

@@ -194,3 +194,33 @@ async fn a_service_whose_name_is_too_long_for_a_source_is_refused_at_the_start()
         }
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_clock_beyond_all_calendars_stops_no_events() {
+    let app = TestApp::start(|app| {
+        app.on("store", |reading: ReadingTaken| async move {
+            let place = reading.place;
+            ReadingStored { place }
+        })
+    })
+    .await
+    .unwrap();
+    for at in [
+        ensue::Timestamp::MAX,
+        ensue::Timestamp::from_micros(i64::MIN),
+    ] {
+        app.clock().set(at);
+        app.publish(&ReadingTaken {
+            place: at.to_string(),
+        })
+        .await
+        .unwrap();
+        app.settle().await.unwrap();
+    }
+    assert_eq!(app.dead_letters("store").await.unwrap().len(), 0);
+    assert_eq!(app.events::<ReadingStored>().await.unwrap().len(), 2);
+    for event in app.envelopes().await.unwrap() {
+        let text = event.to_cloudevent().to_string();
+        Envelope::from_cloudevent(text.as_bytes(), None).expect(&text);
+    }
+}

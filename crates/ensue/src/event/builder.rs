@@ -273,13 +273,20 @@ impl EnvelopeBuilder {
             Some(Codec::MessagePack) => 2,
             Some(Codec::Cbor) => 3,
         };
-        let time = self.time.or(defaults.time).unwrap_or_else(Timestamp::now);
-        if !time.has_rfc_3339() {
-            return Err(InvalidEvent::Attribute {
-                name: "time".to_owned(),
-                problem: format!("is {time}: RFC 3339 writes the years 0 to 9999"),
-            });
-        }
+        let time = match self.time {
+            Some(time) if time != time.within_rfc_3339() => {
+                return Err(InvalidEvent::Attribute {
+                    name: "time".to_owned(),
+                    problem: format!("is {time}: RFC 3339 writes the years 0 to 9999"),
+                });
+            }
+            Some(time) => time,
+            // That a clock is wrong is not the event's fault.
+            None => {
+                let now = defaults.time.unwrap_or_else(Timestamp::now);
+                now.within_rfc_3339()
+            }
+        };
         let trace = self.trace.or(defaults.trace).map(TraceContext::to_bytes);
         let trace: &[u8] = trace.as_ref().map_or(&[], |trace| trace.as_slice());
         let extensions = self.encode_extensions()?;

@@ -47,15 +47,21 @@ async fn a_stream_that_is_edited_so_that_it_forgets_is_found_out() {
         let context = administrator(bed).await;
         let stream = format!("ensue-{}", bed.namespace());
         let stream = context.get_stream(stream).await.unwrap();
-        let mut config = stream.cached_info().config.clone();
-        config.max_age = std::time::Duration::from_secs(86_400);
-        context.update_stream(config).await.unwrap();
+        let config = stream.cached_info().config.clone();
+        let forgetful = Config {
+            max_age: std::time::Duration::from_secs(86_400),
+            ..config.clone()
+        };
+        context.update_stream(forgetful).await.unwrap();
         let error = log.find(3).await.unwrap_err();
         assert!(matches!(error, Error::Unfit { .. }), "{error}");
         assert!(
             error.to_string().contains("removes old messages"),
             "{error}"
         );
+        // Put right, it is used again.
+        context.update_stream(config).await.unwrap();
+        assert!(log.find(3).await.unwrap().is_some());
     })
     .await;
 }
