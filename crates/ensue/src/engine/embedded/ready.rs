@@ -5,7 +5,7 @@ use super::lanes::LaneRef;
 use super::live::{Live, Outs, Ready, Seat};
 use super::slots::LaneHash;
 use super::take::{Ask, Taken};
-use super::turns::Room;
+use super::turns::{Held, Room};
 use super::window::{Status, Window};
 use crate::event::Envelope;
 use crate::time::Timestamp;
@@ -40,6 +40,7 @@ impl Live {
                 return false;
             };
             let (position, lane) = (ready.position, ready.lane);
+            let room = Room::of(seat);
             let known = ready.envelope.as_ref();
             let Some(envelope) = known.or_else(|| seat.fetched.get(&position)) else {
                 if let Some(taken) = &mut taken {
@@ -52,7 +53,7 @@ impl Live {
                 if let Some(envelope) = self.pop_ready(member) {
                     self.set_aside(position, &envelope);
                 }
-            } else if taken.is_none() || self.has_to_line_up(seat, lane) {
+            } else if taken.is_none() || self.has_to_line_up(room, lane) {
                 let envelope = self.pop_ready(member);
                 let ready = Ready {
                     position,
@@ -67,19 +68,19 @@ impl Live {
         }
     }
 
-    fn has_to_line_up(&self, seat: &Seat, lane: LaneHash) -> bool {
+    fn has_to_line_up(&mut self, room: Room, lane: LaneHash) -> bool {
         if self.turns.has_line(lane) {
             return true;
         }
         if self.careful.is_some() {
             return false;
         }
-        let room = Room::of(seat);
         if room.is_few {
             return true;
         }
+        let (window, out) = (&self.window, &self.out);
         self.turns.may_be_many(lane, room)
-            && room.is_too_much(held_of(&self.window, &self.out, lane))
+            && room.is_too_much(self.turns.held(lane, || held_of(window, out, lane)))
     }
 
     /// Takes the first event of the line whose turn it is; whether there was one.
@@ -210,12 +211,12 @@ impl Live {
     }
 }
 
-/// How many events of a lane are in members' hands, and their bytes.
-fn held_of(window: &Window, out: &Outs, lane: LaneHash) -> (usize, usize) {
+/// How much of a lane is in members' hands.
+fn held_of(window: &Window, out: &Outs, lane: LaneHash) -> Held {
     let (mut events, mut bytes) = window.held_of(lane);
     for out in out.values().filter(|out| out.hash == lane) {
         events += 1;
         bytes += out.bytes as usize;
     }
-    (events, bytes)
+    Held { events, bytes }
 }

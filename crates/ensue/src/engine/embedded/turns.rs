@@ -33,6 +33,8 @@ const COUNTERS: usize = 4_096;
 pub(super) struct Turns {
     /// At least how many each lane has: lanes share counters.
     counts: Box<[u32; COUNTERS]>,
+    /// Exactly how many, of those with lines and of those that were counted since none was there.
+    counted: HashMap<LaneHash, Held, foldhash::fast::RandomState>,
     lines: HashMap<LaneHash, Line, foldhash::fast::RandomState>,
     /// The lines, the next to have its turn first.
     order: VecDeque<LaneHash>,
@@ -54,9 +56,13 @@ pub(super) struct Turns {
 struct Line {
     ready: VecDeque<Ready>,
     bytes: usize,
-    /// How many events of the lane are in hands, and their bytes.
-    held: usize,
-    held_bytes: usize,
+}
+
+/// How many events of a lane are in members' hands, and their bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Held {
+    pub(super) events: usize,
+    pub(super) bytes: usize,
 }
 
 /// How much of one key, and of how much, may be in a member's hands.
@@ -81,14 +87,14 @@ impl Room {
         }
     }
 
-    /// Whether a lane that has so many events and bytes in hands has to wait in a line.
-    pub(super) fn is_too_much(self, (held, bytes): (usize, usize)) -> bool {
-        held >= self.events.max(self.floor) || (held > 0 && bytes > self.bytes)
+    /// Whether a lane that has so much in hands has to wait in a line.
+    pub(super) fn is_too_much(self, held: Held) -> bool {
+        held.events >= self.events.max(self.floor) || (held.events > 0 && held.bytes > self.bytes)
     }
 
-    /// Whether a lane that has so many events and bytes in hands may have another in its turn.
-    fn has_turn(self, held: usize, bytes: usize) -> bool {
-        held == 0 || (held < self.events && bytes <= self.bytes)
+    /// Whether a lane that has so much in hands may have another event in its turn.
+    fn has_turn(self, held: Held) -> bool {
+        held.events == 0 || (held.events < self.events && held.bytes <= self.bytes)
     }
 }
 
@@ -97,6 +103,7 @@ impl Turns {
     pub(super) fn new(line_max: usize) -> Self {
         Self {
             counts: Box::new([0; COUNTERS]),
+            counted: HashMap::default(),
             lines: HashMap::default(),
             order: VecDeque::new(),
             is_lines_turn: false,
@@ -142,22 +149,41 @@ impl Turns {
     /// An event of the lane goes into a member's hands.
     pub(super) fn hand_out(&mut self, lane: LaneHash, bytes: u32) {
         *self.counter(lane) += 1;
-        if !self.lines.is_empty()
-            && let Some(line) = self.lines.get_mut(&lane)
+        if !self.counted.is_empty()
+            && let Some(held) = self.counted.get_mut(&lane)
         {
-            line.held += 1;
-            line.held_bytes += bytes as usize;
+            held.events += 1;
+            held.bytes += bytes as usize;
         }
     }
 
     /// An event of the lane is no longer in a member's hands.
     pub(super) fn take_back(&mut self, lane: LaneHash, bytes: u32) {
         *self.counter(lane) -= 1;
-        if !self.lines.is_empty()
-            && let Some(line) = self.lines.get_mut(&lane)
+        if !self.counted.is_empty()
+            && let Some(held) = self.counted.get_mut(&lane)
         {
-            line.held -= 1;
-            line.held_bytes -= bytes as usize;
+            held.events -= 1;
+            held.bytes -= bytes as usize;
+            if held.events == 0 {
+                self.forget_counted(lane);
+            }
+        }
+    }
+
+    /// How much of the lane is in members' hands; `count` counts it, which is a scan of all that is.
+    pub(super) fn held(&mut self, lane: LaneHash, count: impl FnOnce() -> Held) -> Held {
+        match self.count(lane) {
+            0 => Held::default(),
+            _ => *self.counted.entry(lane).or_insert_with(count),
+        }
+    }
+
+    /// Nothing has to be known of a lane that has neither a line nor anything in hands.
+    fn forget_counted(&mut self, lane: LaneHash) {
+        let is_none = |held: &Held| held.events == 0;
+        if self.counted.get(&lane).is_some_and(is_none) && !self.lines.contains_key(&lane) {
+            self.counted.remove(&lane);
         }
     }
 
@@ -171,20 +197,15 @@ impl Turns {
         !self.lines.is_empty() && self.lines.contains_key(&lane)
     }
 
-    /// Adds an event to its lane's line; `held` is how many of the lane are in hands.
-    pub(super) fn line_up(&mut self, ready: Ready, held: impl FnOnce() -> (usize, usize)) {
+    /// Adds an event to its lane's line; `count` counts what of the lane is in hands.
+    pub(super) fn line_up(&mut self, ready: Ready, count: impl FnOnce() -> Held) {
         let (lane, bytes) = (ready.lane, ready.bytes());
-        let is_none = self.count(lane) == 0;
-        let order = &mut self.order;
-        let line = self.lines.entry(lane).or_insert_with(|| {
-            order.push_back(lane);
-            let (held, held_bytes) = if is_none { (0, 0) } else { held() };
-            Line {
-                held,
-                held_bytes,
-                ..Line::default()
-            }
-        });
+        if !self.lines.contains_key(&lane) {
+            let held = self.held(lane, count);
+            self.counted.insert(lane, held);
+            self.order.push_back(lane);
+        }
+        let line = self.lines.entry(lane).or_default();
         line.ready.push_back(ready);
         line.bytes += bytes;
         self.events += 1;
@@ -202,11 +223,13 @@ impl Turns {
     ) -> Option<LaneHash> {
         for _ in 0..self.order.len() {
             let lane = self.order.pop_front()?;
-            let Some(line) = self.lines.get(&lane) else {
+            if !self.lines.contains_key(&lane) {
                 continue;
-            };
+            }
             self.order.push_back(lane);
-            if room.has_turn(line.held, line.held_bytes) && is_mine(lane) {
+            // Of a lane with a line it is always known.
+            let held = self.counted.get(&lane).copied().unwrap_or_default();
+            if room.has_turn(held) && is_mine(lane) {
                 return Some(lane);
             }
         }
@@ -271,6 +294,7 @@ impl Turns {
         }
         if line.ready.is_empty() {
             self.lines.remove(&lane);
+            self.forget_counted(lane);
             // One that just had its turn is the last.
             if self.order.back() == Some(&lane) {
                 self.order.pop_back();
@@ -283,6 +307,7 @@ impl Turns {
     /// Takes everything out of all lines.
     pub(super) fn clear(&mut self) -> Vec<Ready> {
         let lines = std::mem::take(&mut self.lines);
+        self.counted.retain(|_, held| held.events > 0);
         self.order.clear();
         self.long.clear();
         (self.events, self.bytes) = (0, 0);
@@ -333,5 +358,68 @@ impl Turns {
     /// The events in all lines.
     pub(super) fn iter(&self) -> impl Iterator<Item = &Ready> {
         self.lines.values().flat_map(|line| &line.ready)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::embedded::slots::Hasher;
+
+    /// What is in hands of each of a few lanes, as it is.
+    #[derive(Default)]
+    struct Hands(Vec<(LaneHash, u32)>);
+
+    impl Hands {
+        fn of(&self, lane: LaneHash) -> Held {
+            let all = self.0.iter().filter(|(of, _)| *of == lane);
+            all.fold(Held::default(), |held, (_, bytes)| Held {
+                events: held.events + 1,
+                bytes: held.bytes + *bytes as usize,
+            })
+        }
+    }
+
+    #[test]
+    fn what_is_counted_of_a_lane_stays_right_and_is_forgotten_with_it() {
+        let hasher = Hasher::default();
+        let lanes: Vec<LaneHash> = (0..4)
+            .map(|key| hasher.hash_of("t", &key.to_string()))
+            .collect();
+        let mut random = fastrand::Rng::with_seed(7);
+        let (mut turns, mut hands) = (Turns::new(8), Hands::default());
+        for position in 0..20_000 {
+            let lane = lanes[random.usize(..lanes.len())];
+            match random.u8(..5) {
+                0 | 1 => {
+                    let bytes = random.u32(..100);
+                    turns.hand_out(lane, bytes);
+                    hands.0.push((lane, bytes));
+                }
+                2 if !hands.0.is_empty() => {
+                    let (lane, bytes) = hands.0.swap_remove(random.usize(..hands.0.len()));
+                    turns.take_back(lane, bytes);
+                }
+                3 => {
+                    let ready = Ready {
+                        position,
+                        lane,
+                        envelope: None,
+                    };
+                    turns.line_up(ready, || hands.of(lane));
+                }
+                _ => {
+                    turns.pop(lane);
+                }
+            }
+            assert_eq!(turns.held(lane, || hands.of(lane)), hands.of(lane));
+            if position % 100 == 99 {
+                for (lane, bytes) in hands.0.drain(..) {
+                    turns.take_back(lane, bytes);
+                }
+                turns.clear();
+                assert!(turns.counted.is_empty() && turns.order.is_empty());
+            }
+        }
     }
 }
