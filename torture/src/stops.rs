@@ -1,8 +1,8 @@
 //! `torture stops`: no input, no return value, no limit, no panic and no clock may stop a group in
 //! silence.
 //!
-//! A seed makes an app, events that say how their handlers misbehave, and what operators do
-//! meanwhile. Then time passes, and every event must be accounted for. Then the misbehaviour ends, what is
+//! A seed makes an app, events that say how their handlers misbehave, and what operators do at the
+//! same time. Then time passes, and every event must be accounted for. Then the misbehaviour ends, what is
 //! dead is redriven, and every event must have been handled that can be read.
 
 mod act;
@@ -53,7 +53,7 @@ pub(crate) struct Stops {
     /// At most so many things that operators do in a run
     #[arg(long, default_value_t = 30)]
     steps: usize,
-    /// Only these acts, beside good behaviour
+    /// Only these acts and good behaviour
     #[arg(long, value_delimiter = ',')]
     only: Vec<Act>,
     /// Everything but these acts

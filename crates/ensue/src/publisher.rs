@@ -107,7 +107,7 @@ impl Publisher {
     }
 }
 
-/// The source of what a service publishes: a URI, whatever the service is called.
+/// The source of what a service publishes: a URI, in which its name is percent-encoded.
 pub(crate) fn source_of(group: &str) -> String {
     let mut source = "/services/".to_owned();
     for c in group.chars() {

@@ -58,7 +58,7 @@ pub(crate) fn deadline(request: &Envelope) -> Option<Timestamp> {
     request.extension(DEADLINE)?.parse().ok()
 }
 
-/// Makes an event the reply to `request`, for whoever waits at `topic`.
+/// Makes an event the reply to `request`, sent to `topic`, where its requester waits.
 pub(crate) fn answer(reply: EnvelopeBuilder, request: &Envelope, topic: &str) -> EnvelopeBuilder {
     reply
         .topic(topic)

@@ -145,7 +145,7 @@ async fn a_slow_key_with_20_000_events_does_not_hold_up_another() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn with_hardly_any_room_keys_take_turns() {
+async fn with_little_room_keys_take_turns() {
     for (in_flight_max, concurrency) in [(1, 1), (2, 1), (20, 2)] {
         others_are_handled(Case {
             in_flight_max,
@@ -244,7 +244,7 @@ async fn others_go_on_beside(bad: usize, options: HandlerOptions, failure: fn() 
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_key_that_keeps_retrying_with_more_than_the_limit_behind_it_holds_up_nobody() {
+async fn a_key_that_keeps_retrying_with_more_than_the_limit_behind_it_does_not_hold_up_others() {
     let hour = Duration::from_secs(3_600);
     let options = HandlerOptions::default().attempts(20).backoff(hour, hour);
     let failure = || Failure::from(std::io::Error::other("it is away"));
@@ -252,7 +252,7 @@ async fn a_key_that_keeps_retrying_with_more_than_the_limit_behind_it_holds_up_n
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn more_dead_letters_than_the_limit_that_are_skipped_hold_up_nobody() {
+async fn more_skipped_dead_letters_than_the_limit_do_not_hold_up_others() {
     let options = HandlerOptions::default().on_dead(OnDead::Skip);
     let failure = || Failure::reject(std::io::Error::other("never"));
     others_go_on_beside(3 * PARKED_MAX, options, failure).await;

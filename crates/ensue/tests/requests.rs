@@ -112,7 +112,7 @@ async fn a_request_that_ran_out_of_attempts_is_a_dead_letter_that_parks_nobody()
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_request_whose_outcome_the_engine_refuses_parks_nobody() {
+async fn a_request_whose_outcome_the_engine_refuses_does_not_block_its_key() {
     let engine = ensue::connect("memory:?state_bytes_max=4096")
         .await
         .unwrap();

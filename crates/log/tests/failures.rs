@@ -128,7 +128,7 @@ fn a_panic_poisons_the_log() {
     assert!(log.close().is_err());
 }
 
-/// What is left of a log whose segments were removed while nobody had it open.
+/// What is left of a log whose segments were removed while it was closed.
 fn without_segments(disk: &Fault) {
     let names = disk.names();
     for name in names.iter().filter(|name| name.ends_with(".seg")) {

@@ -38,7 +38,7 @@ fn owned() -> (tempfile::TempDir, PathBuf, Log) {
     (parent, directory, log)
 }
 
-/// Removes a directory, in which somebody may be just making a file.
+/// Removes a directory in which the log may be creating a file.
 fn remove(directory: &Path) {
     while let Err(error) = fs::remove_dir_all(directory) {
         assert_eq!(error.kind(), std::io::ErrorKind::DirectoryNotEmpty);

@@ -67,7 +67,7 @@ pub(super) enum Act {
     MiddlewareRefuses,
     MiddlewareDropPanics,
     PanicsWithAPanic,
-    // What it does meanwhile.
+    // What it does before it ends.
     Yields,
     YieldsForEver,
     WakesLate,

@@ -20,7 +20,7 @@ pub(super) struct Oracle<'a> {
     discarded: BTreeSet<String>,
     /// Groups that began again.
     reset: BTreeSet<String>,
-    /// How often the process ended without a word.
+    /// How often the process was killed.
     crashes: u32,
 }
 
@@ -32,7 +32,7 @@ struct Seen {
     /// By key: the numbers of the events of dead letters.
     dead: BTreeMap<String, BTreeSet<u64>>,
     parked: usize,
-    /// Whether `status` says that keys are stopped beside their own failures.
+    /// Whether `status` says that keys are stopped, other than by their own failures.
     has_trouble: bool,
     /// Why the first event of a healthy key died, and whether a crash was blamed on it.
     unhealthy: Option<(String, bool)>,
@@ -206,7 +206,7 @@ impl<'a> Oracle<'a> {
     /// Whether what was published is there, once.
     async fn count(&self, engine: &SharedEngine) -> Result<(), String> {
         let all = read(engine, THINGS).await?;
-        // Nobody knows whether those are there that were asked just before a crash.
+        // Requests that were sent just before a crash may be there or not.
         let is_counted = |key: &str| !key.starts_with(ASKS);
         let there = all.iter().filter(|event| is_counted(event.key())).count();
         let published = self.published.iter().filter(|(key, _)| is_counted(key));

@@ -71,7 +71,7 @@ fn handler(index: usize, group: &Group, options: HandlerOptions, limits: Limits)
             }
             async move {
                 let bomb = Bomb(way.act == Act::FutureDropPanics);
-                meanwhile(way, &context, timeout).await?;
+                act(way, &context, timeout).await?;
                 drop(bomb);
                 conclude(thing, way, &context, &limits)
             }
@@ -117,7 +117,7 @@ fn act_of(context: &Context) -> Option<Act> {
 }
 
 /// What a handler does before it ends.
-async fn meanwhile(way: Way, context: &Context, timeout: Duration) -> Result<(), Failure> {
+async fn act(way: Way, context: &Context, timeout: Duration) -> Result<(), Failure> {
     match way.act {
         Act::Yields => tokio::task::yield_now().await,
         Act::YieldsForEver => loop {
@@ -161,7 +161,7 @@ async fn meanwhile(way: Way, context: &Context, timeout: Duration) -> Result<(),
     Ok(())
 }
 
-/// Ends at once; its waker is used when nobody listens any more.
+/// Ends at once; its waker is used later, when its attempt has ended.
 fn wake_late(cx: &mut std::task::Context<'_>) -> Poll<()> {
     let waker = cx.waker().clone();
     std::thread::spawn(move || {

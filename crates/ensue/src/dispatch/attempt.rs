@@ -152,7 +152,7 @@ impl Attempt {
             Ok(turn) if !dispatch.is_stopping() => {
                 call(dispatch, &self.route, context.clone(), Some(turn), cx)
             }
-            // Closed when the app stops: then nobody begins any more.
+            // Closed when the app stops: then no attempt begins.
             Ok(_) | Err(_) => Begun::Ended(Err(Failure::not_begun())),
         }
     }

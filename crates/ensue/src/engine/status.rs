@@ -78,7 +78,7 @@ pub struct GroupStatus {
     pub next_due: Option<Timestamp>,
     /// Why it takes no further events, if it does not.
     pub paused: Option<String>,
-    /// What holds some of its keys up beside their own failures.
+    /// Why some of its keys are stopped, other than by their own failures.
     pub trouble: Option<String>,
     /// Why what its members did is not committed at present, and since when, if it is not; they try
     /// again. Only the process whose members they are knows.

@@ -213,7 +213,7 @@ impl EnvelopeBuilder {
         self.build_with(&Defaults::default())
     }
 
-    /// The same, where somebody knows more about what is left out.
+    /// The same, with these defaults for what is left out.
     pub(crate) fn build_with(&self, defaults: &Defaults<'_>) -> Result<Envelope, InvalidEvent> {
         topic::validate(&self.topic)?;
         let mut made = [0; Hyphenated::LENGTH];
@@ -358,7 +358,7 @@ impl EnvelopeBuilder {
     }
 }
 
-/// What is known of an event beside what it says itself.
+/// What an event gets where its builder says nothing.
 pub(crate) struct Defaults<'a> {
     /// Default: a new one.
     pub(crate) id: Option<Uuid>,

@@ -53,11 +53,11 @@ impl Envelope {
     /// The 128 bits that stand for source and id when the log looks for duplicates.
     ///
     /// They are the first half of a SHA-256: nobody can choose an id that is taken for another
-    /// one, or for one of another source. Sources and ids may come from outside, and whoever could
-    /// choose such an id would have somebody's event dropped in silence. A faster hash with a
-    /// secret key would be as safe, but all who share a log would have to share the key. Among the
-    /// 2²⁰ ids that are remembered by default, the chance that some two different ones look the
-    /// same is about 2⁴⁰ / 2¹²⁹.
+    /// one, or for one of another source. Sources and ids may come from outside, and a chosen
+    /// collision would drop another event in silence. A faster hash with a secret key would be as
+    /// safe, but all processes of a log would have to share the key. Among the 2²⁰ ids that are
+    /// remembered by default, the chance that some two different ones look the same is about
+    /// 2⁴⁰ / 2¹²⁹.
     #[cfg(any(test, feature = "embedded"))]
     pub(crate) fn identity(&self) -> u128 {
         first_half(self.hash(0))

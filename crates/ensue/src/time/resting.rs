@@ -37,7 +37,7 @@ pub(crate) enum WaitsFor {
     Clock,
     /// An event before it.
     Turn,
-    /// Anything else: nobody can tell whether that will come.
+    /// Anything else, which may never come.
     Outside,
     /// A clock that a test moves, because the engine refused something. It counts once, however many
     /// events are concerned.
@@ -184,7 +184,7 @@ impl Watch {
 
 impl Drop for Watch {
     fn drop(&mut self) {
-        // Whoever still holds the waker has nothing to wake.
+        // A waker that outlives the watch wakes nothing.
         *self.0.state() = WatchState::default();
     }
 }
@@ -314,7 +314,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn who_waits_for_the_clock_rests_until_it_is_moved() {
+    async fn what_waits_for_the_clock_rests_until_it_is_moved() {
         let hands = VirtualClock::new(Timestamp::EPOCH);
         let clock = Clock::from(hands.clone());
         let counts = clock.resting().unwrap();
@@ -334,7 +334,7 @@ mod tests {
     }
 
     #[test]
-    fn who_waits_for_something_else_rests_until_it_is_woken_or_dropped() {
+    fn what_waits_for_something_else_rests_until_it_is_woken_or_dropped() {
         let counts = Resting::default();
         let cx = Context::from_waker(Waker::noop());
         let watch = Watch::new(&counts);

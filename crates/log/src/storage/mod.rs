@@ -123,8 +123,8 @@ pub trait Handle: Send + Sync + fmt::Debug {
     fn is_empty(&self) -> io::Result<bool> {
         Ok(self.len()? == 0)
     }
-    /// What happened to the file behind its owner's back, if anything did: it has no name any more,
-    /// or fewer than `bytes` bytes. Storage that nobody else can reach has nothing to say.
+    /// What others did to the file while it was open, if anything: it was removed, or has fewer than
+    /// `bytes` bytes. `None` for storage that no other process can reach.
     ///
     /// # Errors
     ///

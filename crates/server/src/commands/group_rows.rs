@@ -64,11 +64,7 @@ fn state(group: &GroupStatus, now: Timestamp) -> Cell {
             Cell::toned(Tone::Warn, format!("next attempt {due}"))
         }
         (None, None) if !group.backlogs.is_empty() => {
-            let keys: u64 = group.backlogs.iter().map(|it| it.events).sum();
-            Cell::toned(
-                Tone::Warn,
-                format!("{} wait behind their keys", human::count(keys)),
-            )
+            Cell::toned(Tone::Warn, "slow or blocked keys have backlogs")
         }
         (None, None) if group.is_idle() => Cell::toned(Tone::Good, "caught up"),
         (None, None) => "behind".into(),

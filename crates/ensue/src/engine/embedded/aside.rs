@@ -18,12 +18,14 @@ use super::window::Status;
 use crate::event::Envelope;
 use crate::time::Timestamp;
 
-/// So many bytes one record says, or hardly more; what is beyond goes into further ones. The log takes no
-/// record without a limit, and what was met of many keys with long names may be more than that.
+/// About the most bytes of one record; what is beyond goes into further ones. The log limits its
+/// records, and what was met of many keys with long names may be larger than that. Each single entry
+/// fits, a backlog with all positions of a page included: their events take at least as many bytes.
 const RECORD_BYTES_MAX: usize = 1024 * 1024;
-/// What names of fields and positions take of a record, for each event and each backlog that it names.
+/// Names of fields and positions take so many bytes of a record, for each event and each backlog.
 const ENTRY_BYTES: usize = 128;
-/// So many events of a backlog are taken up in one go, however little room there is.
+/// A page has at least so many events, even without room for them in the group: one event a read
+/// would make no progress worth its cost.
 const PAGE_EVENTS_MIN: usize = 16;
 
 /// How much of a group is put aside, and of a key.

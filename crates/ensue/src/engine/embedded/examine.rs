@@ -18,7 +18,7 @@ use crate::time::{Clock, Timestamp};
 
 /// Less free space than this is worth a word, in bytes: a few segments, and it fills fast.
 const SPACE_LOW_BYTES: u64 = 1024 * 1024 * 1024;
-/// A log that is ahead of the clock by no more than this is not worth a word.
+/// A log may be ahead of the clock by this much without a finding: time servers correct clocks.
 const AHEAD_MAX: Duration = Duration::from_secs(60);
 
 /// Looks at the engine of `url`, as [`crate::engine::examine`] says.
@@ -97,8 +97,8 @@ fn clock(directory: &Path, now: Timestamp) -> Finding {
     Finding::weak(
         "clock",
         format!("the newest record was written at {newest}, and the clock shows {now}"),
-        "what is appended bears that time until the clock has passed it: reads and resets by time \
-         are wrong, and `retention_age` removes nothing",
+        "until the clock has passed that time, new records are stored with it: reads and resets by \
+         time are wrong, and `retention_age` removes nothing",
         "set the clock right; if it is right now, `retention_bytes` limits the log meanwhile",
     )
 }

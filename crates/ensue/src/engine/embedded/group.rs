@@ -64,7 +64,7 @@ pub(super) struct Attempt {
     /// How many attempts began alone, this one included.
     pub(super) number: u32,
     pub(super) boot: u64,
-    /// Whether others began with it: if the process ended then, it was hardly this one's fault.
+    /// Whether others began with it: if the process ended then, it is not blamed for it.
     pub(super) is_together: bool,
 }
 
@@ -230,9 +230,7 @@ impl Group {
         for cell in &committed.cells {
             self.cells.write(cell);
         }
-        let (lanes, low) = (&self.lanes, self.low);
-        self.runs
-            .passed(|| lanes.first().map_or(low, |first| first.min(low)));
+        self.runs.passed(self.low, || self.lanes.first());
         self.generation += (committed.retries.len() + committed.dead.len()) as u64;
         let session = self
             .sessions

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-/// Whether `inner`, which need not exist, is `outer` or lies in it, whatever they are called.
+/// Whether `inner`, which need not exist, is `outer` or lies in it: links and `..` are resolved.
 pub(super) fn is_inside(inner: &Path, outer: &Path) -> bool {
     let (Ok(inner), Ok(outer)) = (std::path::absolute(inner), outer.canonicalize()) else {
         return false;
@@ -16,7 +16,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_directory_is_inside_by_whatever_name() {
+    fn a_directory_is_inside_through_links_and_dots() {
         let all = tempfile::tempdir().unwrap();
         let (a, b) = (all.path().join("a"), all.path().join("b"));
         std::fs::create_dir_all(a.join("deep")).unwrap();

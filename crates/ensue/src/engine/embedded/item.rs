@@ -39,7 +39,7 @@ impl Hash for LaneKey {
     }
 }
 
-/// A topic and a key that somebody else holds.
+/// A borrowed topic and key.
 #[derive(Clone, Copy, Hash)]
 pub(super) struct LaneRef<'a>(pub(super) &'a str, pub(super) &'a str);
 
@@ -64,8 +64,8 @@ pub(super) struct Item {
 pub(super) enum State {
     /// Behind others of its key.
     Parked,
-    /// To be tried again: at a time, or at once when the clock shows one before this was said. It was
-    /// set back then, or another process's is ahead.
+    /// To be tried again when it is due, or at once when the clock shows a time before `since`, when
+    /// that was committed: then it was set back, or the clock of another process is ahead.
     Retrying {
         due: Timestamp,
         #[serde(default)]

@@ -97,7 +97,7 @@ pub(super) struct Seat {
     pub(super) is_gone: bool,
 }
 
-/// What makes a waiting member look again, beside being told.
+/// What makes a waiting member look again without being woken.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Waiting {
     /// This time.

@@ -138,7 +138,7 @@ pub async fn migrate(
     closed.map(|()| migrated)
 }
 
-/// Whether the copy would lie in the log that is copied, by whatever name.
+/// Refuses a copy that would lie in the log that is copied.
 fn check_apart(from: &Place, to: &Place) -> Result<()> {
     match (from, to) {
         (Place::Directory(from), Place::Directory(to))

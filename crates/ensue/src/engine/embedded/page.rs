@@ -21,7 +21,7 @@ use crate::event::Envelope;
 const PAGE_BYTES_MAX: usize = 1024 * 1024;
 /// A backlog is looked for in so many bytes of the log before the index is asked.
 const NEAR_BYTES: usize = 256 * 1024;
-/// One in fewer than so many records is of the key: the others are looked at for nothing.
+/// With fewer than one in so many records of the key, the index is faster.
 const SPARSE: usize = 8;
 
 /// Events that were taken up and not delivered are kept in memory up to so many bytes; what is
@@ -52,7 +52,7 @@ pub(super) struct Found {
 pub(super) struct Pages {
     /// Whether a member is reading, outside of the lock.
     is_reading: bool,
-    /// Whether the last step was such a read: then it is somebody else's turn.
+    /// Whether the last step was such a read: the next one is something else.
     is_last: bool,
     /// The key that had its turn last.
     last: Option<LaneKey>,
@@ -88,7 +88,7 @@ impl Pages {
         }
     }
 
-    /// The read is over, whatever became of it.
+    /// The read is over, successful or not.
     pub(super) fn is_over(&mut self) {
         self.is_reading = false;
     }
@@ -209,28 +209,31 @@ impl Live {
         if std::mem::take(&mut self.pages.is_last) || self.cursor < self.replayed {
             return None;
         }
+        while let Some(paging) = self.next_page(group, ask) {
+            self.pages.last = Some(paging.lane.clone());
+            if paging.from < paging.to {
+                self.pages.is_reading = true;
+                self.pages.is_last = true;
+                return Some(paging);
+            }
+            // Nothing of the key has come since the last read. From now on its backlog is moving, so
+            // that it is not found again.
+            self.aside
+                .take_up(&paging.lane, Vec::new(), paging.to, true);
+        }
+        None
+    }
+
+    /// The next of the keys, by turns, of whose backlog something can be read, or which is over.
+    fn next_page(&self, group: &Group, ask: Ask) -> Option<Paging> {
         let after = match &self.pages.last {
-            Some(last) => Bound::Excluded(last.clone()),
+            Some(last) => Bound::Excluded(last),
             None => Bound::Unbounded,
         };
         let hungry = &self.index.hungry;
         let later = hungry.range((after, Bound::Unbounded));
-        let lanes = later.chain(hungry.iter()).take(hungry.len()).cloned();
-        for lane in lanes.collect::<Vec<_>>() {
-            let Some(paging) = self.page_of(group, ask, &lane) else {
-                continue;
-            };
-            self.pages.last = Some(lane.clone());
-            if paging.from == paging.to {
-                // Nothing of the key has come since the last read.
-                self.aside.take_up(&lane, Vec::new(), paging.to, true);
-                continue;
-            }
-            self.pages.is_reading = true;
-            self.pages.is_last = true;
-            return Some(paging);
-        }
-        None
+        let mut lanes = later.chain(hungry).take(hungry.len());
+        lanes.find_map(|lane| self.page_of(group, ask, lane))
     }
 
     /// What is to be read of one key's backlog, if anything can be.

@@ -59,10 +59,12 @@ impl Runs {
         }
     }
 
-    /// Forgets what earlier runs did once all of it lies before `floor`.
-    pub(super) fn passed(&mut self, floor: impl FnOnce() -> u64) {
+    /// Forgets what earlier runs did once all of it lies before the low-water mark and before the
+    /// `first` event that was put aside, which takes a search.
+    pub(super) fn passed(&mut self, low: u64, first: impl FnOnce() -> Option<u64>) {
         if let Some(end) = self.done.end()
-            && end <= floor()
+            && end <= low
+            && first().is_none_or(|first| end <= first)
         {
             self.done.clear();
             self.waiting = Waiting::default();
@@ -202,9 +204,11 @@ mod tests {
         begin(&mut runs, 23, &done(&[(0, 2)]), ReplayEffects::HoldBack);
         assert!(of(&runs, 7).holds_back && !of(&runs, 5).holds_back);
 
-        runs.passed(|| 7);
+        runs.passed(7, || None);
         assert!(of(&runs, 6).holds_back);
-        runs.passed(|| 8);
+        runs.passed(8, || Some(7));
+        assert!(of(&runs, 6).holds_back);
+        runs.passed(8, || Some(8));
         assert_eq!(runs.held_back_until(), None);
     }
 

@@ -329,10 +329,12 @@ impl Turns {
         true
     }
 
-    /// Until when reading waits, if it waits no longer than that.
+    /// Until when reading waits, if the wait is not over. It is when the clock was set back: how long
+    /// it has lasted is unknown then, and the clock may take hours to show its end.
     pub(super) fn full_until(&self, now: Timestamp) -> Option<Timestamp> {
-        let until = self.since.map(|since| since.plus(SLOW_WAIT));
-        until.filter(|until| now < *until)
+        let since = self.since.filter(|since| !now.is_set_back(*since))?;
+        let until = since.plus(SLOW_WAIT);
+        (now < until).then_some(until)
     }
 
     /// Whether there is room to read on, after some was made.
@@ -378,6 +380,16 @@ mod tests {
                 bytes: held.bytes + *bytes as usize,
             })
         }
+    }
+
+    #[test]
+    fn reading_does_not_wait_for_a_clock_that_was_set_back() {
+        let at = |seconds| Timestamp::EPOCH.plus(Duration::from_secs(seconds));
+        let mut turns = Turns::new(8);
+        assert!(turns.is_in_the_way(true, at(7_200)));
+        assert_eq!(turns.full_until(at(7_200)), Some(at(7_200).plus(SLOW_WAIT)));
+        assert_eq!(turns.full_until(at(7_200).plus(SLOW_WAIT)), None, "over");
+        assert_eq!(turns.full_until(at(3_600)), None, "set back");
     }
 
     #[test]

@@ -41,7 +41,7 @@ impl Discard {
                 &format!("giving up {what} of group `{group}` for good"),
                 yes,
             )?;
-            // Those that were agreed to, whatever has died meanwhile.
+            // The confirmed letters only: others may have died since they were listed.
             let agreed = DeadLetterFilter {
                 positions: letters.iter().map(|letter| letter.position).collect(),
                 ..DeadLetterFilter::default()

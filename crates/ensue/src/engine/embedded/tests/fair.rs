@@ -110,6 +110,14 @@ async fn join_with(engine: &Embedded, in_flight_max: usize) -> Box<dyn Member> {
     engine.join(wanted).await.unwrap()
 }
 
+/// Publishes the first event of `key`, which fails and is tried again in an hour.
+async fn fail_first(bed: &Bed, engine: &Embedded, member: &dyn Member, key: &str) {
+    publish_many(engine, key, 1).await;
+    let taken = take(member).await;
+    let due = bed.in_seconds(3_600);
+    member.commit(retry(&taken[0], due)).await.unwrap();
+}
+
 /// What a few slow keys have in hands is never settled: an event of another key comes through.
 async fn others_go_on(in_flight_max: usize, slow: usize, count: usize, bytes: usize) {
     let bed = Bed::new();
@@ -177,15 +185,12 @@ async fn a_member_that_holds_one_event_takes_turns() {
 }
 
 #[tokio::test]
-async fn a_key_that_keeps_retrying_holds_up_nobody_however_much_is_behind_it() {
+async fn a_key_that_keeps_retrying_does_not_hold_up_others_however_much_is_behind_it() {
     const BEHIND: usize = 110_000;
     let bed = Bed::new();
     let engine = bed.open().await;
-    publish_many(&engine, "bad", 1).await;
     let member = join_with(&engine, 1_000).await;
-    let taken = take(&*member).await;
-    let due = bed.in_seconds(3_600);
-    member.commit(retry(&taken[0], due)).await.unwrap();
+    fail_first(&bed, &engine, &*member, "bad").await;
     publish_many(&engine, "bad", 1 + BEHIND).await;
     publish_many(&engine, "other", 500).await;
     let others = drain(&bed, &*member, 500).await;
@@ -289,16 +294,36 @@ async fn dead_letters_that_are_skipped_pause_nothing_and_at_the_limit_stop_their
 }
 
 #[tokio::test]
+async fn a_clock_that_is_set_back_does_not_make_others_wait_for_a_slow_key() {
+    let bed = Bed::new();
+    let engine = bed.open().await;
+    publish_many(&engine, "slow", 8_000).await;
+    publish_many(&engine, "other", 1).await;
+    let member = join_with(&engine, 100).await;
+    // Reading waits for the slow key.
+    let mut next = member.next(1_000);
+    while engine.at_rest().is_none() {
+        if let Ok(taken) = tokio::time::timeout(Duration::from_millis(10), &mut next).await {
+            assert!(taken.unwrap().iter().all(|it| of("slow", it)));
+            next = member.next(1_000);
+        }
+    }
+    drop(next);
+    let before = bed.in_seconds(0).as_micros();
+    bed.hands
+        .set(Timestamp::from_micros(before - 7_200_000_000));
+    let (other, _, _) = take_until(&bed, &*member, "other", false).await;
+    member.commit(settle(&[other])).await.unwrap();
+}
+
+#[tokio::test]
 async fn retention_keeps_a_backlog_and_a_reset_forgets_it() {
     let mut bed = Bed::new();
     bed.settings.retention_bytes = Some(1);
     bed.settings.segment_bytes = 1 << 20;
     let engine = bed.open().await;
-    publish_many(&engine, "bad", 1).await;
     let member = join_with(&engine, 100).await;
-    let taken = take(&*member).await;
-    let due = bed.in_seconds(3_600);
-    member.commit(retry(&taken[0], due)).await.unwrap();
+    fail_first(&bed, &engine, &*member, "bad").await;
     publish_many(&engine, "bad", 20_000).await;
     publish_many(&engine, "other", 20_000).await;
     drain(&bed, &*member, 20_000).await;
@@ -307,10 +332,7 @@ async fn retention_keeps_a_backlog_and_a_reset_forgets_it() {
     let ids = drain(&bed, &*member, 20_000).await;
     assert_eq!(ids, numbered("bad", 0..20_000));
 
-    publish_many(&engine, "worse", 1).await;
-    let taken = take(&*member).await;
-    let due = bed.in_seconds(3_600);
-    member.commit(retry(&taken[0], due)).await.unwrap();
+    fail_first(&bed, &engine, &*member, "worse").await;
     publish_many(&engine, "worse", 5_000).await;
     while group_of(&engine).await.backlogs.is_empty() {
         next_within(&bed, &*member, 1).await;
@@ -345,11 +367,8 @@ async fn a_key_of_a_member_that_leaves_keeps_its_order_and_its_backlog() {
 async fn a_group_that_is_moved_back_keeps_what_waits_before_the_place() {
     let bed = Bed::new();
     let engine = bed.open().await;
-    publish_many(&engine, "bad", 1).await;
     let member = join_with(&engine, 100).await;
-    let taken = take(&*member).await;
-    let due = bed.in_seconds(3_600);
-    member.commit(retry(&taken[0], due)).await.unwrap();
+    fail_first(&bed, &engine, &*member, "bad").await;
     publish_many(&engine, "bad", 6_000).await;
     publish_many(&engine, "other", 10).await;
     drain(&bed, &*member, 10).await;
