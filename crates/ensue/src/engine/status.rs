@@ -107,7 +107,8 @@ pub struct KeyBacklog {
     pub topic: String,
     /// The key.
     pub key: String,
-    /// How many events were met there so far: at least, when the group was moved back since.
+    /// How many events were found there so far. After the group was moved back, only those found
+    /// since count.
     pub events: u64,
     /// Where they begin.
     pub from: Position,

@@ -47,15 +47,15 @@ pub(crate) fn table(groups: &[GroupStatus], now: Timestamp) -> Table {
 }
 
 fn state(group: &GroupStatus, now: Timestamp) -> Cell {
+    if let Some(why) = &group.trouble {
+        return Cell::toned(Tone::Bad, why);
+    }
     if let Some(until) = group.held_back_until
         && group.paused.is_none()
         && group.lag > 0
     {
         let what = format!("behind, effects held back up to {until}");
         return Cell::toned(Tone::Warn, what);
-    }
-    if let Some(why) = &group.trouble {
-        return Cell::toned(Tone::Bad, why);
     }
     match (&group.paused, group.next_due) {
         (Some(why), _) => Cell::toned(Tone::Bad, format!("paused: {why}")),

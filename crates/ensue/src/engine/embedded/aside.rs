@@ -325,15 +325,15 @@ impl Aside {
         self.saying = Some(said);
     }
 
-    /// The record that was made last is on its way.
-    pub(super) fn is_said(&mut self, submitted: Option<Submission>) {
+    /// The record that was made last was submitted.
+    pub(super) fn submitted(&mut self, submitted: Option<Submission>) {
         self.said.extend(self.saying.take());
         self.own = submitted;
     }
 
     /// The first of the records on their way is durable, and `group` has it. The lanes that it
     /// changed.
-    pub(super) fn is_durable(&mut self) -> Vec<LaneKey> {
+    pub(super) fn committed(&mut self) -> Vec<LaneKey> {
         let Some(said) = self.said.pop_front() else {
             return Vec::new();
         };
@@ -343,7 +343,7 @@ impl Aside {
             if moving == Some(Moving::Ends) {
                 self.ends.remove(lane);
             }
-            self.has_moved(lane);
+            self.moved(lane);
         }
         for met in said.met {
             if let Some(coming) = self.lanes.get_mut(&met.lane) {
@@ -355,20 +355,20 @@ impl Aside {
                 lanes.push(met.lane);
             }
         }
-        self.is_over();
+        self.forget_last();
         lanes
     }
 
     /// The first of the records on their way has failed: what it says is to be said again.
-    pub(super) fn has_failed(&mut self) {
+    pub(super) fn failed(&mut self) {
         if let Some(said) = self.said.pop_front() {
             self.unsay(said);
         }
-        self.is_over();
+        self.forget_last();
     }
 
     /// The log did not take the record that was made last.
-    pub(super) fn was_refused(&mut self) {
+    pub(super) fn refused(&mut self) {
         if let Some(said) = self.saying.take() {
             self.unsay(said);
         }
@@ -379,7 +379,7 @@ impl Aside {
         // A backlog that starts does so where it has to when it is said again; what was to be
         // taken up of one is found again.
         for lane in &said.moves {
-            self.has_moved(lane);
+            self.moved(lane);
         }
         for met in &said.met {
             if let Some(coming) = self.lanes.get_mut(&met.lane) {
@@ -393,13 +393,14 @@ impl Aside {
         self.unsaid.extend(again);
     }
 
-    fn is_over(&mut self) {
+    /// Without a record on its way there is none to wait for.
+    fn forget_last(&mut self) {
         if self.said.is_empty() {
             self.own = None;
         }
     }
 
-    fn has_moved(&mut self, lane: &LaneKey) {
+    fn moved(&mut self, lane: &LaneKey) {
         if let Some(coming) = self.lanes.get_mut(lane) {
             coming.moving = None;
         }
@@ -532,7 +533,7 @@ mod tests {
             for (start, end) in &record.settled.0 {
                 settled.insert(*start, *end);
             }
-            aside.is_said(None);
+            aside.submitted(None);
         }
         expected.sort_unstable();
         assert_eq!(parked, expected);
@@ -543,7 +544,7 @@ mod tests {
         let settled: Vec<_> = settled.iter().collect();
         assert_eq!(settled, [(0, 24_000), (30_000, 30_100)]);
         while !aside.said.is_empty() {
-            aside.is_durable();
+            aside.committed();
         }
         assert!(aside.lanes.is_empty() && aside.events == 0);
     }

@@ -74,7 +74,7 @@ fn owner(directory: &Path) -> Finding {
         return Finding::well("owner", "nobody has opened it yet");
     }
     match log::storage::File::new(directory).owner() {
-        Ok(Ownership::Free) => Finding::well("owner", "nobody has it open"),
+        Ok(Ownership::Free) => Finding::well("owner", "no process has it open"),
         Ok(Ownership::Owned { pid }) => {
             let pid = pid.map_or_else(String::new, |pid| format!(" {pid}"));
             Finding::well("owner", format!("process{pid} has it open"))

@@ -447,7 +447,7 @@ impl Drop for Errand<'_> {
                 if let Some((live, _)) = core.live(group, epoch)
                     && live.rewinds == rewinds
                 {
-                    live.pages.is_over();
+                    live.pages.read_ended();
                     live.wake_all();
                 }
             }

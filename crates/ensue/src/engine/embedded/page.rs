@@ -89,7 +89,7 @@ impl Pages {
     }
 
     /// The read is over, successful or not.
-    pub(super) fn is_over(&mut self) {
+    pub(super) fn read_ended(&mut self) {
         self.is_reading = false;
     }
 
@@ -277,7 +277,7 @@ impl Live {
 
     /// Takes in what a read of a backlog of this very epoch found.
     pub(super) fn paged(&mut self, group: &Group, paging: &Paging, found: Found) {
-        self.pages.is_over();
+        self.pages.read_ended();
         let lane = &paging.lane;
         let hash = self.hasher.hash_of(lane.topic(), lane.key());
         let backlog = group.lanes.backlog(lane.as_ref());

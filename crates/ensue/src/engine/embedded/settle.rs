@@ -137,7 +137,7 @@ impl Live {
     pub(super) fn committed(&mut self, group: &Group, committed: &Committed, now: Timestamp) {
         let mut lanes: HashSet<LaneKey> = HashSet::default();
         if committed.member == 0 {
-            lanes.extend(self.aside.is_durable());
+            lanes.extend(self.aside.committed());
         }
         let mut moved = self.settle(&committed.settled);
         for position in aside(committed) {
@@ -216,7 +216,7 @@ impl Live {
     /// A commit has failed: its member holds its events as before, unless it is gone.
     pub(super) fn failed(&mut self, group: &Group, committed: &Committed, now: Timestamp) {
         if committed.member == 0 {
-            self.aside.has_failed();
+            self.aside.failed();
             self.wake_all();
             return;
         }

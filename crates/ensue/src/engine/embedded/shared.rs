@@ -365,8 +365,8 @@ impl Shared {
         let outcome = core.submit(&self.log, batch, vec![change], terms);
         if let Some((live, _)) = core.live(name, epoch) {
             match &outcome {
-                Ok(submitted) => live.aside.is_said(Some(submitted.clone())),
-                Err(_) => live.aside.was_refused(),
+                Ok(submitted) => live.aside.submitted(Some(submitted.clone())),
+                Err(_) => live.aside.refused(),
             }
         }
         match outcome {

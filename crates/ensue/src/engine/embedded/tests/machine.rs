@@ -276,7 +276,7 @@ impl World {
             let step = live.take(&self.group, ask);
             live.pass(self.group.low, 10);
             if let Some(parked) = live.park("g", &self.group, self.now) {
-                live.aside.is_said(None);
+                live.aside.submitted(None);
                 self.submit(Change::Committed(Box::new(parked)), None);
             }
             match step {
