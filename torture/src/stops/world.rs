@@ -300,7 +300,8 @@ impl<'a> World<'a> {
             }
             let has_stopped = last.1.elapsed() > PATIENCE || wakes > WAKES_MAX;
             if has_stopped {
-                return Err(stuck(&status));
+                let now = self.engine()?.clock().now();
+                return Err(stuck(&status, now, wakes));
             }
             if last.1.elapsed() > STILL {
                 if is_idle {
@@ -376,10 +377,12 @@ impl<'a> World<'a> {
     }
 }
 
-fn stuck(status: &EngineStatus) -> String {
+fn stuck(status: &EngineStatus, now: Timestamp, wakes: usize) -> String {
     let mut text = format!(
-        "nothing moves any more, and this is not done; {} scheduled, next {:?}",
-        status.scheduled, status.next_due
+        "nothing moves any more at {} after {wakes} wakes, and this is not done; {} scheduled, next {:?}",
+        now.as_micros(),
+        status.scheduled,
+        status.next_due
     );
     for group in &status.groups {
         text.push_str(&format!(
