@@ -202,7 +202,7 @@ impl Limits {
             schedules_max: either(&[2, 10], 1_000),
             state_bytes_max: either(&[4_096, 65_536], 64 << 20),
             // More than there are keys: where so many wait a group pauses, and says so.
-            parked_max: either(&[40, 100], 1_000_000),
+            parked_max: either(&[40, 100, 1_000_000, 1_000_000], 1_000_000),
             key_events_max: either(&[1, 3, 20], 1_024),
             segment_bytes: either(&[1 << 20], 64 << 20),
             later: Duration::from_millis(if size.is_real { 200 } else { 60_000 }),
