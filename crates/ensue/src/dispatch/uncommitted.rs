@@ -19,9 +19,29 @@ impl Uncommitted {
         self.0.fetch_add(bytes, Ordering::Relaxed);
     }
 
-    /// Something is committed, or dropped. Whether it was too much and is no longer.
+    /// Something is committed, or dropped. Whether it was too much and is no longer. Only what was
+    /// added counts: whoever found it full with more of its own looks again when it has added that.
     pub(super) fn remove(&self, bytes: usize) -> bool {
         let before = self.0.fetch_sub(bytes, Ordering::Relaxed);
         before > UNCOMMITTED_BYTES_MAX && before - bytes <= UNCOMMITTED_BYTES_MAX
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn room_that_comes_before_more_is_added_is_seen_only_by_looking_again() {
+        let (half, more) = (UNCOMMITTED_BYTES_MAX / 2, UNCOMMITTED_BYTES_MAX / 2 + 1);
+        let uncommitted = Uncommitted::default();
+        uncommitted.add(half);
+        assert!(uncommitted.is_full(more));
+        assert!(!uncommitted.remove(half), "nobody is told");
+        uncommitted.add(more);
+        assert!(!uncommitted.is_full(0), "there is room all the same");
+        uncommitted.add(half);
+        assert!(uncommitted.is_full(0));
+        assert!(uncommitted.remove(half), "now somebody is");
     }
 }

@@ -131,7 +131,8 @@ impl Worker {
                 }
             }
             self.report();
-            if !self.turns.is_empty() {
+            // Room that came before the report was told to nobody: see `Uncommitted::remove`.
+            while !self.turns.is_empty() && !self.is_full() {
                 self.begin_more().await;
                 self.report();
             }
