@@ -16,8 +16,10 @@ use futures_util::future::BoxFuture;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use tokio::sync::oneshot;
 
+#[cfg(feature = "embedded")]
+pub(crate) use self::resting::RestingNow;
 use self::resting::Sleep;
-pub(crate) use self::resting::{Rest, Resting, RestingNow, WaitsFor, Watch, unwatched};
+pub(crate) use self::resting::{Rest, Resting, WaitsFor, Watch, unwatched};
 
 /// An instant with microsecond resolution, stored as microseconds since 1970-01-01T00:00:00Z.
 ///
