@@ -234,6 +234,21 @@ impl Segment {
         }
     }
 
+    /// Past the frame at `spot`, going by its header alone; `None` when that is damaged too, or the
+    /// frame reaches `to`.
+    pub(crate) fn pass(&self, opened: &Opened, spot: Spot, to: u64) -> Option<Spot> {
+        let mut bytes = [0; frame::HEADER_BYTES];
+        storage::read_full(&*opened.handle, &mut bytes, spot.offset).ok()?;
+        let (header, crc) = frame::Header::decode(&bytes, opened.header.salt)?;
+        let follows = spot.chain.is_none_or(|chain| chain == header.chain);
+        let next = Spot {
+            offset: spot.offset + header.frame_bytes(),
+            first: header.first.checked_add(u64::from(header.count))?,
+            chain: Some(crc),
+        };
+        (header.first == spot.first && follows && next.first <= to).then_some(next)
+    }
+
     /// Reads and verifies about `bytes_max` bytes of whole durable frames at `spot`, at least one
     /// frame, none when `spot` is at the end.
     pub(crate) fn read(

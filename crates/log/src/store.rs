@@ -425,7 +425,15 @@ impl Store {
     fn read_in(&self, segment: &Arc<Segment>, from: u64, bytes_max: usize) -> Result<Chunk> {
         let mut spot = self.spot_before(segment, from)?;
         loop {
-            let run = self.read_run(segment, spot, bytes_max)?;
+            let run = match self.read_run(segment, spot, bytes_max) {
+                Err(error @ Error::Corrupt { .. }) => {
+                    // Damage before what is asked for does not matter while the way past is known.
+                    let opened = self.opened(segment)?;
+                    spot = segment.pass(&opened, spot, from).ok_or(error)?;
+                    continue;
+                }
+                run => run?,
+            };
             let Some(last) = run.frames.last() else {
                 return Ok(Chunk::whole(Vec::new(), from));
             };

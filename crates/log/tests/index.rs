@@ -103,6 +103,30 @@ fn a_rare_topic_or_key_reads_little() {
 }
 
 #[test]
+fn a_damaged_record_keeps_none_but_itself_from_being_read() {
+    let (disk, _) = disk();
+    // The index lists few of the frames: those between are found from the one before.
+    let name = disk.names().into_iter().find(|it| it.ends_with(".seg"));
+    let name = name.unwrap();
+    let mut bytes = disk.contents(&name).unwrap();
+    let third = 4096 + 2 * (64 + 1040);
+    bytes[third + 500] ^= 1;
+    disk.overwrite(&name, &bytes);
+    let log = open(&disk).unwrap();
+    let read = |at: u64| {
+        let chunk = log.view().read(Position::new(at), 1)?;
+        let first = chunk.iter().next().map(|entry| entry.position.get());
+        Ok::<_, ensue_log::Error>(first)
+    };
+    let damaged: Vec<u64> = (0..60).filter(|at| read(*at).is_err()).collect();
+    assert_eq!(damaged.len(), 1, "{damaged:?}");
+    assert!(damaged[0] < 10, "{damaged:?}");
+    for at in (0..60).filter(|at| *at != damaged[0]) {
+        assert_eq!(read(at).unwrap(), Some(at));
+    }
+}
+
+#[test]
 fn missing_or_damaged_index_files_are_rebuilt() {
     let (disk, rare) = disk();
     let names: Vec<String> = disk

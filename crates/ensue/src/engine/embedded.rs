@@ -98,6 +98,7 @@ mod status;
 mod submission;
 mod take;
 mod turns;
+mod unfired;
 mod window;
 
 #[cfg(test)]

@@ -24,6 +24,7 @@ use super::record::{Change, Died, Joined};
 use super::replica::Outbox;
 use super::state::State;
 use super::submission::Submission;
+use super::unfired::Unfired;
 use crate::event::EventId;
 use crate::time::{Clock, Timestamp};
 
@@ -45,6 +46,8 @@ pub(super) struct Core {
     pub(super) pending_cell_bytes: usize,
     /// What will have become of the schedules once everything in `pending` is durable.
     pub(super) ahead: Ahead,
+    /// What is due and not appended.
+    pub(super) unfired: Unfired,
     /// Told when a schedule was added.
     pub(super) schedules_changed: Arc<Notify>,
     /// Where batches go instead of the log, if it is the replica of a shared one.
@@ -89,6 +92,7 @@ impl Core {
             epochs: 0,
             pending_cell_bytes: 0,
             ahead: Ahead::default(),
+            unfired: Unfired::default(),
             schedules_changed: Arc::default(),
             #[cfg(feature = "distributed")]
             outbox: None,

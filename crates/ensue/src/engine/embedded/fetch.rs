@@ -39,16 +39,59 @@ pub(super) async fn scheduled(
         let (mut events, mut bytes) = (Vec::with_capacity(positions.len()), 0);
         each(view, positions, |entry| {
             let position = entry.position.get();
-            let change = Change::read(entry.kind, position, entry.body)?;
-            if let Some(Change::Scheduled(scheduled)) = change {
-                bytes += entry.body.len();
-                events.push((position, scheduled));
-            }
+            events.push((position, scheduled_in(entry)?));
+            bytes += entry.body.len();
             Ok(bytes < FETCH_BYTES_MAX)
         })?;
         Ok(events)
     })
     .await
+}
+
+/// Up to about [`FETCH_BYTES_MAX`] of the events that the records at `positions` schedule, each with
+/// its outcome: those that cannot be read do not matter to the others.
+pub(super) async fn each_scheduled(
+    view: &log::View,
+    positions: Vec<u64>,
+) -> Result<Vec<(u64, Result<Envelope>)>> {
+    let view = view.clone();
+    blocking(move || {
+        let (mut events, mut bytes) = (Vec::with_capacity(positions.len()), 0);
+        for position in positions {
+            let event = scheduled_at(&view, position);
+            bytes += event.as_ref().map_or(0, |event| event.content().len());
+            events.push((position, event));
+            if bytes >= FETCH_BYTES_MAX {
+                break;
+            }
+        }
+        Ok(events)
+    })
+    .await
+}
+
+/// The event that the record at `position` schedules. Blocks.
+pub(super) fn scheduled_at(view: &log::View, position: u64) -> Result<Envelope> {
+    let mut event = None;
+    each(view, &[position], |entry| {
+        event = Some(scheduled_in(entry)?.envelope()?);
+        Ok(false)
+    })?;
+    event.ok_or_else(|| schedules_none(position))
+}
+
+fn scheduled_in(entry: &log::Entry<'_>) -> Result<Scheduled> {
+    let position = entry.position.get();
+    match Change::read(entry.kind, position, entry.body)? {
+        Some(Change::Scheduled(scheduled)) => Ok(scheduled),
+        _ => Err(schedules_none(position)),
+    }
+}
+
+fn schedules_none(position: u64) -> Error {
+    Error::Corrupt(format!(
+        "the record at position {position} schedules no event"
+    ))
 }
 
 /// Runs `read` here when everything is in memory, else where it may block.

@@ -6,11 +6,11 @@ use std::time::Duration;
 use ensue_log as log;
 use hashbrown::HashMap;
 
-use super::core::Terms;
+use super::core::{Core, Terms};
 use super::fetch::{self, blocking};
 use super::record::{self, Change, Fired, Firing, Scheduled};
 use super::shared::{Refusal, Shared};
-use crate::error::{Error, Result};
+use crate::error::{Error, Outlook, Result};
 use crate::event::Envelope;
 
 /// How many scheduled events are appended in one batch.
@@ -46,18 +46,32 @@ impl Shared {
         if due.is_empty() {
             return Ok(false);
         }
-        let mut events = self.fetch_scheduled(&due).await?;
-        let mut batch = log::Batch::new();
-        let mut fired = Vec::with_capacity(events.len());
-        // In the order in which they are due, which need not be that of their records. Those that
-        // did not fit into this batch go with the next.
-        for firing in due {
-            let Some(envelope) = events.remove(&firing.position) else {
-                break;
-            };
-            record::push_event(&mut batch, &envelope)?;
-            fired.push(firing);
+        let mut events = self.fetch_due(due).await?;
+        let mut outcome = self.append_due(&events).await;
+        if is_final(&outcome) && events.len() > 1 {
+            // It may be one of them alone, or all of them together.
+            events.truncate(1);
+            outcome = self.append_due(&events).await;
         }
+        match (outcome, events.pop()) {
+            (Err(error), Some((firing, _))) if error.outlook() == Outlook::Content => {
+                self.set_aside(firing, &error);
+                Ok(true)
+            }
+            (outcome, _) => outcome.map(|()| true),
+        }
+    }
+
+    /// Appends scheduled events, and records that they are.
+    async fn append_due(self: &Arc<Self>, events: &[(Firing, Envelope)]) -> Result<()> {
+        if events.is_empty() {
+            return Ok(());
+        }
+        let mut batch = log::Batch::new();
+        for (_, envelope) in events {
+            record::push_event(&mut batch, envelope)?;
+        }
+        let fired: Vec<Firing> = events.iter().map(|(firing, _)| firing.clone()).collect();
         let change = Change::Fired(Fired {
             events: fired.clone(),
         });
@@ -87,7 +101,43 @@ impl Shared {
                 );
             }
         }
-        Ok(true)
+        Ok(())
+    }
+
+    /// The events of `due` in the order in which they are due, which need not be that of their
+    /// records: the first, and the next that fit. Those that cannot be read are set aside.
+    async fn fetch_due(&self, due: Vec<Firing>) -> Result<Vec<(Firing, Envelope)>> {
+        if let Ok(mut events) = self.fetch_scheduled(&due).await {
+            let event = |firing: Firing| Some((events.remove(&firing.position)?, firing));
+            let some = due.into_iter().map_while(event);
+            return Ok(some.map(|(envelope, firing)| (firing, envelope)).collect());
+        }
+        let positions = due.iter().map(|it| it.position).collect();
+        let each = fetch::each_scheduled(&self.view, positions).await?;
+        let (mut events, mut refused) = (Vec::with_capacity(each.len()), None);
+        for (firing, (_, event)) in due.into_iter().zip(each) {
+            match event {
+                Ok(envelope) => events.push((firing, envelope)),
+                Err(error) if is_of_record(&error) => self.set_aside(firing, &error),
+                Err(error) => refused = Some(error),
+            }
+        }
+        match refused {
+            // What the disk does not give at present does not hold up the others.
+            Some(error) if events.is_empty() => Err(error),
+            _ => Ok(events),
+        }
+    }
+
+    fn set_aside(&self, firing: Firing, error: &Error) {
+        tracing::error!(
+            name = %firing.name,
+            %error,
+            "a scheduled event cannot be appended: it is tried again when the log is opened again"
+        );
+        let mut core = self.core();
+        let Core { state, unfired, .. } = &mut *core;
+        unfired.set_aside(firing, error, &state.schedules);
     }
 
     /// The scheduled events in the records of `due`: the first, and others that fit.
@@ -105,6 +155,18 @@ impl Shared {
         let event = |(position, scheduled): (u64, Scheduled)| Ok((position, scheduled.envelope()?));
         found.into_iter().map(event).collect()
     }
+}
+
+/// Whether these events, or one of them, will not be appended as they are.
+fn is_final(outcome: &Result<()>) -> bool {
+    let error = outcome.as_ref().err();
+    error.is_some_and(|error| error.outlook() == Outlook::Content)
+}
+
+/// Whether a record is not what it was, rather than out of reach.
+fn is_of_record(error: &Error) -> bool {
+    matches!(error, Error::Corrupt(_) | Error::Trimmed { .. })
+        || error.outlook() == Outlook::Content
 }
 
 fn overtaken() -> Error {
@@ -130,6 +192,9 @@ async fn fire_schedules(shared: Weak<Shared>) {
         let (next, coming) = {
             let mut core = engine.core();
             core.advance();
+            if outcome.is_ok() {
+                core.unfired.went_through();
+            }
             (
                 core.is_leader().then(|| core.next_schedule()).flatten(),
                 core.ahead.any(),
@@ -144,7 +209,14 @@ async fn fire_schedules(shared: Weak<Shared>) {
             Err(Error::Closed | Error::Stopped(_) | Error::OwnershipLost { .. }) => return,
             Err(_) if shared.upgrade().is_none_or(|shared| shared.is_halted()) => return,
             Err(error) => {
-                tracing::warn!(%error, "cannot append scheduled events, trying again");
+                let Some(engine) = shared.upgrade() else {
+                    return;
+                };
+                let is_known = engine.core().unfired.refused(&error);
+                drop(engine);
+                if !is_known {
+                    tracing::warn!(%error, "cannot append scheduled events, trying again");
+                }
                 clock.sleep(REFUSED_WAIT).await;
                 continue;
             }

@@ -289,7 +289,7 @@ pub(super) async fn scheduled(view: &log::View, due: Vec<Due>) -> Result<Vec<Sch
 }
 
 impl Core {
-    /// Up to `max` schedules that are due, and that no record on its way is about.
+    /// Up to `max` schedules that are due and not set aside, and that no record on its way is about.
     pub(super) fn due_schedules(&self, max: usize) -> Vec<Firing> {
         let now = self.clock.now();
         let due = self.untouched().take_while(|((at, _), _)| *at <= now);
@@ -312,6 +312,7 @@ impl Core {
 
     fn untouched(&self) -> impl Iterator<Item = (Due, &Arc<EventId>)> {
         let all = self.state.schedules.iter();
-        all.filter(|(_, name)| !self.ahead.is_touched(name))
+        let some = all.filter(|((_, position), _)| !self.unfired.is_aside(*position));
+        some.filter(|(_, name)| !self.ahead.is_touched(name))
     }
 }

@@ -11,6 +11,7 @@ use super::fetch::blocking;
 use super::reset::Draft;
 use super::settings::Settings;
 use super::state::State;
+use super::unfired::Unfired;
 use super::{failure, operate, query, reset, status};
 use crate::engine::{
     Append, Appended, DeadLetter, DeadLetterFilter, Engine, EngineStatus, Guarantees, Member, Page,
@@ -271,12 +272,14 @@ impl Engine for Reader {
         let (url, guarantees) = (self.settings.url.clone(), self.guarantees);
         // How the owner was opened is not in its files.
         let durability = "unknown".to_owned();
+        let now = self.settings.clock.now();
         Box::pin(self.look(move |it| {
             let view = it.follower.view();
+            let schedules = &it.state.schedules;
             let (topics, replies) = status::topics(&view)?;
             Ok(EngineStatus {
                 url: url.clone(),
-                trouble: None,
+                trouble: Unfired::look(schedules, &view, now).trouble(schedules),
                 durability: durability.clone(),
                 first: Position::new(view.first().get()),
                 end: Position::new(view.durable().get()),
@@ -284,8 +287,8 @@ impl Engine for Reader {
                 topics,
                 replies,
                 groups: status::of_state(&it.state, &view)?,
-                scheduled: it.state.schedules.len(),
-                next_due: it.state.schedules.next_due(),
+                scheduled: schedules.len(),
+                next_due: schedules.next_due(),
                 guarantees,
             })
         }))

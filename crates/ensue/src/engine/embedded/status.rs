@@ -36,7 +36,7 @@ struct Counted {
 
 /// The status of an engine that owns its log. Blocks.
 pub(super) fn of_engine(shared: &Shared) -> Result<EngineStatus> {
-    let (log, groups, scheduled, next_due) = {
+    let (log, groups, scheduled, next_due, unfired) = {
         let mut core = shared.core();
         core.advance();
         // The end after the state: what a commit settled is counted together with what follows
@@ -61,12 +61,13 @@ pub(super) fn of_engine(shared: &Shared) -> Result<EngineStatus> {
             groups,
             core.state.schedules.len(),
             core.state.schedules.next_due(),
+            core.unfired.trouble(&core.state.schedules),
         )
     };
     let (topics, replies) = topics(&shared.view)?;
     Ok(EngineStatus {
         url: shared.settings.url.clone(),
-        trouble: trouble(shared, log.poisoned),
+        trouble: trouble(shared, log.poisoned).or(unfired),
         durability: durability(durability_of(shared, log.durability)).to_owned(),
         first: Position::new(log.first.get()),
         end: Position::new(log.durable.get()),

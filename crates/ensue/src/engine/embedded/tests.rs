@@ -11,6 +11,7 @@ mod owning;
 mod random;
 mod schedules;
 mod storing;
+mod unfired;
 
 use std::time::Duration;
 
