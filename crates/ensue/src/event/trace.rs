@@ -4,7 +4,8 @@ use std::fmt;
 use std::str::FromStr;
 
 /// A `traceparent` (W3C Trace Context, level 1): which trace an event belongs to and which span
-/// caused it.
+/// caused it. One of a later version is taken by the fields that version 00 has, and written with
+/// them, as the standard wants it.
 ///
 /// ```
 /// use ensue::TraceContext;
@@ -101,8 +102,9 @@ impl FromStr for TraceContext {
                     .bytes()
                     .all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
         };
-        let mut parts = text.split('-');
-        let (Some("00"), Some(trace), Some(span), Some(flags), None) = (
+        // A later version may have more fields after those of version 00, and `ff` is none.
+        let mut parts = text.splitn(5, '-');
+        let (Some(version), Some(trace), Some(span), Some(flags), rest) = (
             parts.next(),
             parts.next(),
             parts.next(),
@@ -111,6 +113,9 @@ impl FromStr for TraceContext {
         ) else {
             return Err(invalid());
         };
+        if !lower_hex(version, 2) || version == "ff" || (version == "00" && rest.is_some()) {
+            return Err(invalid());
+        }
         if !(lower_hex(trace, 32) && lower_hex(span, 16) && lower_hex(flags, 2)) {
             return Err(invalid());
         }
@@ -143,13 +148,31 @@ mod tests {
     }
 
     #[test]
+    fn a_later_version_is_taken_by_the_fields_that_are_known() {
+        let known = "4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+        for later in [
+            format!("01-{known}"),
+            format!("fe-{known}"),
+            format!("01-{known}-what-comes-later"),
+        ] {
+            let context: TraceContext = later.parse().unwrap();
+            assert_eq!(context.to_string(), format!("00-{known}"), "{later}");
+        }
+    }
+
+    #[test]
     fn what_the_standard_forbids_is_refused() {
         for bad in [
             "",
             "00-00000000000000000000000000000000-00f067aa0ba902b7-01",
             "00-4bf92f3577b34da6a3ce929d0e0e4736-0000000000000000-01",
             "00-4BF92F3577B34DA6A3CE929D0E0E4736-00f067aa0ba902b7-01",
-            "01-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
+            "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01-x",
+            "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01-",
+            "01-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01x",
+            "ff-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
+            "1-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
+            "0A-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
             "00-+bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
         ] {
             assert!(bad.parse::<TraceContext>().is_err(), "{bad}");
