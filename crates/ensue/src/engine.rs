@@ -77,7 +77,7 @@ pub use self::guarantees::{Atomicity, DedupWindow, Guarantee, Guarantees};
 pub use self::letters::{DeadLetter, DeadLetterFilter};
 pub use self::limits::*;
 pub use self::replay::{ReplayEffects, ReplayState, Reset, ResetPlan, Run};
-pub use self::status::{EngineStatus, GroupStatus, KeyBacklog, MemberStatus, TopicStatus};
+pub use self::status::{EngineStatus, GroupStatus, KeyBacklog, MemberStatus, Needed, TopicStatus};
 #[cfg(feature = "distributed")]
 pub use self::table::remove;
 pub use self::table::{EngineEntry, connect, connect_reader, connect_with, directory_of, engines};

@@ -20,6 +20,9 @@ pub struct EngineStatus {
     pub end: Position,
     /// Bytes on disk, if the engine knows.
     pub bytes: Option<u64>,
+    /// What needs the oldest event that something needs: retention removes nothing from there on.
+    /// `None` when everything that the log holds is done with.
+    pub needed: Option<Needed>,
     /// The topics, by name.
     pub topics: Vec<TopicStatus>,
     /// How many replies to requests the log holds: they stay until retention removes them.
@@ -39,6 +42,15 @@ impl EngineStatus {
     pub fn group(&self, name: &str) -> Option<&GroupStatus> {
         self.groups.iter().find(|group| group.name == name)
     }
+}
+
+/// What keeps events in the log, whatever retention would remove.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Needed {
+    /// The oldest event that is needed.
+    pub position: Position,
+    /// Which group needs it and what for, or which scheduled event it is.
+    pub by: String,
 }
 
 /// One topic.

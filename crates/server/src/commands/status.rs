@@ -122,6 +122,10 @@ impl Glance {
         if let Some(bytes) = status.bytes {
             pairs.push(("on disk", human::bytes(bytes)));
         }
+        if let Some(needed) = &status.needed {
+            let (position, by) = (needed.position, human::printable(&needed.by));
+            pairs.push(("kept from", format!("{position}, for {by}")));
+        }
         let scheduled = human::counted(status.scheduled, "event");
         pairs.push((
             "scheduled",

@@ -41,9 +41,11 @@ async fn the_status_of_a_shop_with_dead_letters_is_healthy_and_says_so() {
     assert_eq!(status["totals"]["dead"], 2);
     assert_eq!(status["totals"]["lag"], 0);
     assert_eq!(status["scheduled"], 1);
+    assert_eq!(status["needed"]["by"], "group `payments`: a dead letter");
     shop.run(&["status"])
         .succeeds()
         .says("healthy")
+        .says("for group `payments`: a dead letter")
         .says("payments")
         .says("ensue dead list");
 }

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::cells::Cells;
 use super::cluster::Cluster;
-use super::lanes::Lanes;
+use super::lanes::{Lanes, State};
 use super::ranges::Ranges;
 use super::record::{Begin, Begun, Change, Committed, Joined, Reset, Restored};
 use super::runs::Runs;
@@ -290,6 +290,18 @@ impl Group {
         self.lanes
             .first()
             .map_or(self.low, |first| first.min(self.low))
+    }
+
+    /// What the event at [`floor`](Self::floor) is needed for.
+    pub(super) fn need(&self) -> &'static str {
+        let floor = self.floor();
+        match self.lanes.item(floor).map(|item| &item.state) {
+            Some(State::Dead(_)) => "a dead letter",
+            Some(State::Retrying { .. }) => "an event that waits for another attempt",
+            Some(State::Parked) => "an event that is parked behind another",
+            None if floor < self.low => "an event in the backlog of its key",
+            None => "an event that is not handled yet",
+        }
     }
 
     /// Whether earlier openings of the log ended badly without having moved the group: then a

@@ -284,6 +284,7 @@ impl Engine for Reader {
                 first: Position::new(view.first().get()),
                 end: Position::new(view.durable().get()),
                 bytes: None,
+                needed: it.state.needed(view.durable().get()),
                 topics,
                 replies,
                 groups: status::of_state(&it.state, &view)?,

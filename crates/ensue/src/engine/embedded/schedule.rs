@@ -94,7 +94,14 @@ impl Schedules {
 
     /// The oldest record that must stay in the log.
     pub(super) fn floor(&self) -> Option<u64> {
-        self.due.keys().map(|(_, position)| *position).min()
+        self.oldest().map(|(position, _)| position)
+    }
+
+    /// The oldest record, and the name that it schedules.
+    pub(super) fn oldest(&self) -> Option<(u64, &EventId)> {
+        let all = self.due.iter();
+        let all = all.map(|((_, position), name)| (*position, name.as_ref()));
+        all.min_by_key(|(position, _)| *position)
     }
 }
 

@@ -13,6 +13,7 @@ use super::group::Group;
 use super::migrate::Migration;
 use super::record::{CONTROL, Change};
 use super::schedule::Schedules;
+use crate::engine::{Needed, Position};
 use crate::error::{Error, Result};
 
 /// The version of the checkpoint's layout.
@@ -109,6 +110,23 @@ impl State {
         groups
             .unwrap_or(u64::MAX)
             .min(self.schedules.floor().unwrap_or(u64::MAX))
+    }
+
+    /// What needs the event at [`floor`](Self::floor), if that is before `end`.
+    pub(super) fn needed(&self, end: u64) -> Option<Needed> {
+        let floor = self.floor();
+        if floor >= end {
+            return None;
+        }
+        let position = Position::new(floor);
+        let mut groups = self.groups.iter();
+        if let Some((name, group)) = groups.find(|(_, group)| group.floor() == floor) {
+            let by = format!("group `{name}`: {}", group.need());
+            return Some(Needed { position, by });
+        }
+        let (_, name) = self.schedules.oldest()?;
+        let by = format!("the scheduled event {name}");
+        Some(Needed { position, by })
     }
 
     /// The bytes of a checkpoint.

@@ -36,7 +36,7 @@ struct Counted {
 
 /// The status of an engine that owns its log. Blocks.
 pub(super) fn of_engine(shared: &Shared) -> Result<EngineStatus> {
-    let (log, groups, scheduled, next_due, unfired) = {
+    let (log, groups, scheduled, next_due, unfired, needed) = {
         let mut core = shared.core();
         core.advance();
         // The end after the state: what a commit settled is counted together with what follows
@@ -62,6 +62,7 @@ pub(super) fn of_engine(shared: &Shared) -> Result<EngineStatus> {
             core.state.schedules.len(),
             core.state.schedules.next_due(),
             core.unfired.trouble(&core.state.schedules),
+            core.state.needed(end),
         )
     };
     let (topics, replies) = topics(&shared.view)?;
@@ -72,6 +73,7 @@ pub(super) fn of_engine(shared: &Shared) -> Result<EngineStatus> {
         first: Position::new(log.first.get()),
         end: Position::new(log.durable.get()),
         bytes: Some(log.disk_bytes),
+        needed,
         topics,
         replies,
         groups: with_lag(&shared.view, groups)?,

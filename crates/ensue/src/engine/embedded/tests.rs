@@ -7,6 +7,7 @@ mod groups;
 mod joining;
 mod limits;
 mod machine;
+mod needed;
 mod owning;
 mod random;
 mod schedules;
