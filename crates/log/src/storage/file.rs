@@ -186,6 +186,10 @@ impl File {
     /// Creates the directories; the parent learns of them durably.
     fn create_directories(&self) -> io::Result<()> {
         if !self.directory.is_dir() {
+            if self.directory.exists() {
+                // Creating it would only say that there is something already.
+                return Err(io::ErrorKind::NotADirectory.into());
+            }
             fs::create_dir_all(&self.directory)?;
             if let Some(parent) = self
                 .directory

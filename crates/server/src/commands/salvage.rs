@@ -86,6 +86,13 @@ impl Salvage {
                     "name a new directory with --to",
                 )
             }
+            ensue::Error::Io { source, .. } if source.kind() == io::ErrorKind::NotADirectory => {
+                Failure::new(
+                    "not_a_directory",
+                    format!("`{}` is not a directory", self.to.display()),
+                    "name a new directory with --to",
+                )
+            }
             _ => target.explain(error),
         }
     }

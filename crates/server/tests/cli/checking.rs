@@ -105,6 +105,16 @@ async fn what_is_readable_is_salvaged_and_what_is_lost_is_named() {
     shop.run(&["--engine", &salvaged, "status"]).succeeds();
     let again = shop.run(&["--json", "salvage", "--to", to]).fails(1);
     assert_eq!(again.error()["kind"], "exists");
+    let plain = format!("{to}.txt");
+    fs::write(&plain, "mine").unwrap();
+    for taken in [plain.as_str(), "/dev/null"] {
+        let refused = shop.run(&["--json", "salvage", "--to", taken]).fails(1);
+        assert_eq!(refused.error()["kind"], "not_a_directory", "{taken}");
+    }
+    shop.run(&["salvage", "--to", &plain])
+        .fails(1)
+        .warns("is not a directory");
+    assert_eq!(fs::read_to_string(&plain).unwrap(), "mine");
     let other = format!("{to}-again");
     shop.run(&["salvage", "--to", &other])
         .succeeds()
