@@ -18,7 +18,7 @@ const PROFILE: &str = "torture";
 const CYCLES: &str = "50";
 const CYCLES_LONG: &str = "1000";
 /// For how long handlers misbehave, in seconds.
-const STOPS_SECONDS: &str = "45";
+const STOPS_SECONDS: &str = "30";
 const STOPS_SECONDS_LONG: &str = "3600";
 /// How often the storms of the contract suite rage.
 const STORMS: u32 = 3;

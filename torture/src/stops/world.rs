@@ -22,7 +22,7 @@ const STILL: Duration = Duration::from_millis(5);
 /// How soon the status must be right, on any machine.
 const SETTLED: Duration = Duration::from_secs(5);
 /// How many timers may go off until everything has come to rest.
-const WAKES_MAX: usize = 20_000;
+const WAKES_MAX: usize = 100_000;
 /// What is due later than this is not waited for.
 const FAR: Duration = Duration::from_secs(1_000 * 365 * 86_400);
 /// How long a request waits for its reply.
