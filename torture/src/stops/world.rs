@@ -81,6 +81,8 @@ struct World<'a> {
     /// Those who wait for replies.
     asks: JoinSet<()>,
     published: Vec<Order>,
+    /// Whether a group was deleted, which its members then join again.
+    has_deleted: bool,
 }
 
 fn said(error: Error) -> String {
@@ -111,6 +113,7 @@ impl<'a> World<'a> {
             apps: Vec::new(),
             asks: JoinSet::new(),
             published: Vec::new(),
+            has_deleted: false,
         };
         world.reopen().await?;
         Ok(world)
@@ -146,20 +149,21 @@ impl<'a> World<'a> {
             Step::Advance(_) | Step::Shift(_) | Step::Set(_) => self.turn_hands(step),
             Step::Wait => tokio::time::sleep(Duration::from_millis(5)).await,
             Step::Redrive(group) => {
-                self.engine()?.redrive(group, filter).await.map_err(said)?;
+                self.unless_deleted(self.engine()?.redrive(group, filter).await)?;
             }
             Step::Discard(group) => {
-                self.engine()?.discard(group, filter).await.map_err(said)?;
+                self.unless_deleted(self.engine()?.discard(group, filter).await)?;
                 oracle.discarded(group);
             }
             Step::Reset(group, reset) => {
-                self.engine()?.reset(group, *reset).await.map_err(said)?;
+                self.unless_deleted(self.engine()?.reset(group, *reset).await)?;
                 oracle.reset(group);
             }
             Step::Delete(group) => {
                 // Refused, unless it was reset and its members have not joined again yet.
                 if self.engine()?.delete_group(group).await.is_ok() {
                     oracle.reset(group);
+                    self.has_deleted = true;
                 }
             }
             Step::Cancel(id) => self.cancel(*id).await?,
@@ -239,6 +243,14 @@ impl<'a> World<'a> {
         Ok(())
     }
 
+    /// What an operator wants of a group: one that was deleted may not be there yet again.
+    fn unless_deleted<T>(&self, done: Result<T, Error>) -> Result<(), String> {
+        match done {
+            Err(Error::UnknownGroup(_)) if self.has_deleted => Ok(()),
+            done => done.map(|_| ()).map_err(said),
+        }
+    }
+
     async fn leave(&mut self) -> Result<(), String> {
         match self.apps.pop() {
             Some(app) => app.stop().await.map_err(said),
@@ -276,8 +288,7 @@ impl<'a> World<'a> {
     async fn redrive(&self) -> Result<(), String> {
         for group in &self.plan.groups {
             let filter = DeadLetterFilter::default();
-            let redriven = self.engine()?.redrive(&group.name, filter).await;
-            redriven.map_err(said)?;
+            self.unless_deleted(self.engine()?.redrive(&group.name, filter).await)?;
         }
         Ok(())
     }
