@@ -71,7 +71,7 @@ fn existence(directory: &Path) -> Finding {
 
 fn owner(directory: &Path) -> Finding {
     if !directory.join("LOCK").is_file() {
-        return Finding::well("owner", "nobody has opened it yet");
+        return Finding::well("owner", "no process has opened it yet");
     }
     match log::storage::File::new(directory).owner() {
         Ok(Ownership::Free) => Finding::well("owner", "no process has it open"),
@@ -195,7 +195,12 @@ mod tests {
         let pid = std::process::id().to_string();
         assert!(found(&url, "owner").await.found.contains(&pid));
         engine.close().await.unwrap();
-        assert!(found(&url, "owner").await.found.contains("nobody"));
+        assert!(
+            found(&url, "owner")
+                .await
+                .found
+                .contains("no process has it open")
+        );
         // Whoever looks does not stay in the way.
         crate::connect(&url).await.unwrap().close().await.unwrap();
     }
