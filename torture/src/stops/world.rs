@@ -343,7 +343,7 @@ impl<'a> World<'a> {
         }
     }
 
-    /// Moves the clock to what is due next. While nothing is in flight, nobody sleeps who matters.
+    /// Moves the clock to what is due next. While nothing is in flight, no sleeping handler matters.
     fn wake(&self, status: &EngineStatus) {
         let Some(hands) = &self.hands else {
             return;

@@ -20,7 +20,7 @@ impl Uncommitted {
     }
 
     /// Something is committed, or dropped. Whether it was too much and is no longer. Only what was
-    /// added counts: whoever found it full with more of its own looks again when it has added that.
+    /// added counts: a worker that found it full with more of its own looks again when that is added.
     pub(super) fn remove(&self, bytes: usize) -> bool {
         let before = self.0.fetch_sub(bytes, Ordering::Relaxed);
         before > UNCOMMITTED_BYTES_MAX && before - bytes <= UNCOMMITTED_BYTES_MAX
@@ -37,11 +37,11 @@ mod tests {
         let uncommitted = Uncommitted::default();
         uncommitted.add(half);
         assert!(uncommitted.is_full(more));
-        assert!(!uncommitted.remove(half), "nobody is told");
+        assert!(!uncommitted.remove(half), "no worker is told");
         uncommitted.add(more);
         assert!(!uncommitted.is_full(0), "there is room all the same");
         uncommitted.add(half);
         assert!(uncommitted.is_full(0));
-        assert!(uncommitted.remove(half), "now somebody is");
+        assert!(uncommitted.remove(half), "now the workers are");
     }
 }

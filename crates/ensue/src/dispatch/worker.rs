@@ -131,7 +131,7 @@ impl Worker {
                 }
             }
             self.report();
-            // Room that came before the report was told to nobody: see `Uncommitted::remove`.
+            // No worker is told of room that came before the report: see `Uncommitted::remove`.
             while !self.turns.is_empty() && !self.is_full() {
                 self.begin_more().await;
                 self.report();

@@ -253,7 +253,7 @@ impl Embedded {
     }
 
     /// How many events are in members' hands, if nothing will happen here before the clock moves,
-    /// somebody appends or one of these ends.
+    /// something is appended or one of these ends.
     pub(crate) fn at_rest(&self) -> Option<usize> {
         let mut core = self.shared.core();
         core.advance();

@@ -102,7 +102,7 @@ impl FromStr for TraceContext {
                     .bytes()
                     .all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
         };
-        // A later version may have more fields after those of version 00, and `ff` is none.
+        // A later version may have more fields after those of version 00; `ff` is not a version.
         let mut parts = text.splitn(5, '-');
         let (Some(version), Some(trace), Some(span), Some(flags), rest) = (
             parts.next(),

@@ -23,8 +23,7 @@ pub(crate) struct Resting(Arc<Counts>);
 
 #[derive(Debug, Default)]
 struct Counts {
-    clock: AtomicUsize,
-    turn: AtomicUsize,
+    inside: AtomicUsize,
     outside: AtomicUsize,
     refused: AtomicUsize,
     commits: AtomicUsize,
@@ -85,14 +84,13 @@ impl Resting {
     )]
     pub(crate) fn now(&self) -> RestingNow {
         let Counts {
-            clock,
-            turn,
+            inside,
             outside,
             refused,
             commits,
         } = &*self.0;
         RestingNow {
-            inside: clock.load(Ordering::SeqCst) + turn.load(Ordering::SeqCst),
+            inside: inside.load(Ordering::SeqCst),
             outside: outside.load(Ordering::SeqCst),
             refused: refused.load(Ordering::SeqCst),
             commits: commits.load(Ordering::SeqCst),
@@ -111,8 +109,7 @@ pub(crate) struct Rest {
 impl Rest {
     fn count(&self) -> &AtomicUsize {
         match self.waits_for {
-            WaitsFor::Clock => &self.counts.clock,
-            WaitsFor::Turn => &self.counts.turn,
+            WaitsFor::Clock | WaitsFor::Turn => &self.counts.inside,
             WaitsFor::Outside => &self.counts.outside,
             WaitsFor::Refused => &self.counts.refused,
             WaitsFor::Commit => &self.counts.commits,

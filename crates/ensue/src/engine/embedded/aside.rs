@@ -393,7 +393,7 @@ impl Aside {
         self.unsaid.extend(again);
     }
 
-    /// Without a record on its way there is none to wait for.
+    /// Without a record on its way there is nothing to wait for.
     fn forget_last(&mut self) {
         if self.said.is_empty() {
             self.own = None;

@@ -5,9 +5,9 @@
 //! ahead of a key that is slow. Its events count as settled for the group's low-water mark, and
 //! retention stops before them. When the lane has run empty it takes up the next ones.
 
-use hashbrown::HashMap;
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde::{Deserialize, Serialize};
 
+use super::item::{ByLane, by_lane};
 use super::lanes::{LaneKey, LaneRef};
 use super::record::Deferred;
 
@@ -21,8 +21,8 @@ pub(super) struct Backlog {
 }
 
 /// The backlogs of a group's keys.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub(super) struct Backlogs(HashMap<LaneKey, Backlog, foldhash::fast::RandomState>);
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(super) struct Backlogs(#[serde(with = "by_lane")] ByLane<Backlog>);
 
 impl Backlogs {
     pub(super) fn is_empty(&self) -> bool {
@@ -76,31 +76,5 @@ impl Backlogs {
         let taken = deferred.taken.len() as u64;
         backlog.events = (backlog.events + deferred.added).saturating_sub(taken);
         backlog.from = backlog.from.max(deferred.next.unwrap_or_default());
-    }
-}
-
-/// A backlog as a checkpoint holds it.
-#[derive(Serialize, Deserialize)]
-struct Stored {
-    topic: String,
-    key: String,
-    backlog: Backlog,
-}
-
-impl Serialize for Backlogs {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_seq(self.iter().map(|(lane, backlog)| Stored {
-            topic: lane.topic().to_owned(),
-            key: lane.key().to_owned(),
-            backlog,
-        }))
-    }
-}
-
-impl<'de> Deserialize<'de> for Backlogs {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let stored = Vec::<Stored>::deserialize(deserializer)?;
-        let entry = |it: Stored| (LaneKey::new(&it.topic, &it.key), it.backlog);
-        Ok(Self(stored.into_iter().map(entry).collect()))
     }
 }

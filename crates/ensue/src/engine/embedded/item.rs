@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
-use hashbrown::Equivalent;
+use hashbrown::{Equivalent, HashMap};
 use serde::{Deserialize, Serialize};
 
 use super::record::Died;
@@ -46,6 +46,42 @@ pub(super) struct LaneRef<'a>(pub(super) &'a str, pub(super) &'a str);
 impl Equivalent<LaneKey> for LaneRef<'_> {
     fn equivalent(&self, key: &LaneKey) -> bool {
         self.0 == key.topic() && self.1 == key.key()
+    }
+}
+
+/// Something for each of some keys.
+pub(super) type ByLane<T> = HashMap<LaneKey, T, foldhash::fast::RandomState>;
+
+/// That, as a checkpoint holds it: a list.
+pub(super) mod by_lane {
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    use super::{ByLane, LaneKey};
+
+    #[derive(Serialize, Deserialize)]
+    struct Stored<T> {
+        topic: String,
+        key: String,
+        value: T,
+    }
+
+    pub(in super::super) fn serialize<T: Serialize, S: Serializer>(
+        all: &ByLane<T>,
+        to: S,
+    ) -> Result<S::Ok, S::Error> {
+        to.collect_seq(all.iter().map(|(lane, value)| Stored {
+            topic: lane.topic().to_owned(),
+            key: lane.key().to_owned(),
+            value,
+        }))
+    }
+
+    pub(in super::super) fn deserialize<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
+        from: D,
+    ) -> Result<ByLane<T>, D::Error> {
+        let stored = Vec::<Stored<T>>::deserialize(from)?;
+        let entry = |it: Stored<T>| (LaneKey::new(&it.topic, &it.key), it.value);
+        Ok(stored.into_iter().map(entry).collect())
     }
 }
 

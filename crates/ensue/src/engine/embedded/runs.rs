@@ -1,11 +1,11 @@
 //! A group's runs through the log: a reset begins another one. What earlier runs have settled is
 //! known as long as this one may meet it again.
 
-use hashbrown::HashMap;
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde::{Deserialize, Serialize};
 
 use super::backlog::Backlogs;
-use super::lanes::{LaneKey, LaneRef};
+use super::item::{ByLane, by_lane};
+use super::lanes::LaneRef;
 use super::ranges::Ranges;
 use crate::engine::{Position, ReplayEffects, Run};
 
@@ -21,8 +21,8 @@ pub(super) struct Runs {
 }
 
 /// What counted as settled because it waited in the backlogs of keys: of each key, where.
-#[derive(Clone, Debug, Default, PartialEq)]
-struct Waiting(HashMap<LaneKey, Ranges, foldhash::fast::RandomState>);
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+struct Waiting(#[serde(with = "by_lane")] ByLane<Ranges>);
 
 impl Runs {
     /// The first run, which the record at `position` begins.
@@ -111,9 +111,10 @@ impl Waiting {
     /// `before`.
     fn add(&mut self, before: &Ranges, done: &Ranges, backlogs: &Backlogs) {
         self.0.retain(|lane, waiting| {
-            let backlog = backlogs.get(lane.as_ref());
-            let handled = done.before(backlog.map_or(u64::MAX, |it| it.from));
-            *waiting = waiting.without(&handled);
+            *waiting = match backlogs.get(lane.as_ref()) {
+                Some(backlog) => waiting.without(&done.before(backlog.from)),
+                None => waiting.without(done),
+            };
             !waiting.is_empty()
         });
         for (lane, backlog) in backlogs.iter() {
@@ -127,37 +128,12 @@ impl Waiting {
     }
 }
 
-/// Where a key's events wait, as a checkpoint holds it.
-#[derive(Serialize, Deserialize)]
-struct Stored {
-    topic: String,
-    key: String,
-    ranges: Ranges,
-}
-
-impl Serialize for Waiting {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_seq(self.0.iter().map(|(lane, ranges)| Stored {
-            topic: lane.topic().to_owned(),
-            key: lane.key().to_owned(),
-            ranges: ranges.clone(),
-        }))
-    }
-}
-
-impl<'de> Deserialize<'de> for Waiting {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let stored = Vec::<Stored>::deserialize(deserializer)?;
-        let entry = |it: Stored| (LaneKey::new(&it.topic, &it.key), it.ranges);
-        Ok(Self(stored.into_iter().map(entry).collect()))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 
     use super::super::backlog::Backlog;
+    use super::super::lanes::LaneKey;
     use super::*;
 
     const LANE: LaneRef<'_> = LaneRef("t", "k");

@@ -118,7 +118,7 @@ async fn a_schedule_whose_record_is_damaged_holds_up_no_other_and_status_names_i
         "another process says so"
     );
 
-    // It stays scheduled, whoever opens the log, until it is cancelled.
+    // It stays scheduled, whichever process opens the log, until it is cancelled.
     engine.close().await.unwrap();
     let engine = bed.open().await;
     assert_eq!(until_trouble(&engine).await, trouble);
