@@ -285,16 +285,19 @@ impl TestApp {
             return Err(Error::Stopped(format!("the app failed: {failed}")));
         }
         let resting = || self.engine.clock().resting().map(Resting::now);
-        // In this order: whoever is woken stops resting before it has noticed, and is no longer
-        // in flight only after that.
+        // In this order: what is woken stops resting before it has noticed, and is no longer in
+        // flight only after that. What is the same before and after the status is what it shows.
         let is_awake = self.clock.waking() > 0;
-        let before = resting();
-        let in_flight = self.engine.at_rest();
-        let is_same = before == resting();
+        let before = (resting(), self.engine.at_rest());
         let status = Engine::status(&self.chaos).await?;
+        let is_same = before == (resting(), self.engine.at_rest());
+        let (before, at_rest) = before;
+        let shown: usize = status.groups.iter().map(|group| group.in_flight).sum();
+        let in_flight = at_rest.filter(|in_flight| *in_flight == shown);
         let is_due = status.next_due.is_some_and(|due| due <= self.clock.now());
-        // One whose members have not joined yet will go on.
-        let is_coming = |group: &GroupStatus| group.lag > 0 && group.members.is_empty();
+        // A group whose members have not joined yet, or not taken anything, will go on.
+        let is_coming =
+            |group: &GroupStatus| group.lag > 0 && (group.members.is_empty() || shown == 0);
         let is_going = is_awake || is_due || !is_same || status.groups.iter().any(is_coming);
         let motion = match (before, in_flight) {
             _ if is_going => Motion::Going,
