@@ -2,7 +2,9 @@
 //! it. What of a key its lane has no room for becomes its backlog.
 //!
 //! An event is *coming* from the moment it is met until a record says where it went. Where that is
-//! is decided when the record is made, and again if the record fails.
+//! is decided when the record is made, and again if the record fails. A record may fail although a
+//! later one does not, so no more than one that is on its way says anything of a key: what comes
+//! meanwhile waits for its outcome.
 
 use std::collections::{BTreeSet, VecDeque};
 
@@ -75,9 +77,9 @@ pub(super) struct Aside {
     lanes: HashMap<LaneKey, Coming, foldhash::fast::RandomState>,
     /// How many events are coming.
     events: usize,
-    /// Events that no record says anything of yet.
+    /// Events that the next record can say something of.
     unsaid: Vec<Met>,
-    /// Backlogs that start or move, that no record says so of yet.
+    /// Backlogs that start or move, of which the next record can say so.
     moves: Vec<Deferred>,
     /// What turned out to be nothing for this group, that no record says so of yet.
     passed: Vec<(u64, u64)>,
@@ -95,13 +97,24 @@ pub(super) struct Aside {
 #[derive(Debug, Default)]
 struct Coming {
     positions: BTreeSet<u64>,
-    /// How many of them records on their way put into the lane, and the last one.
+    /// How many of them the record on its way puts into the lane, and the last one.
     parked: usize,
     parked_to: u64,
     moving: Option<Moving>,
+    /// Whether a record on its way says something of the key.
+    is_said: bool,
+    /// What waits for its outcome.
+    waiting: Waiting,
 }
 
-/// What a record on its way does with a key's backlog. There is one at a time.
+/// What no record may say yet.
+#[derive(Debug, Default)]
+struct Waiting {
+    met: Vec<Met>,
+    moved: Option<Deferred>,
+}
+
+/// What becomes of a key's backlog. There is one such thing at a time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Moving {
     /// It starts here.
@@ -202,10 +215,12 @@ impl Aside {
             return;
         }
         coming.moving = Some(Moving::Starts(position));
-        self.moves.push(Deferred {
-            start: Some(position),
+        let start = Some(position);
+        let deferred = Deferred {
+            start,
             ..Deferred::of(&lane)
-        });
+        };
+        coming.moved(deferred, &mut self.moves);
     }
 
     /// A key's lane takes up the first events of its backlog, which then starts at `next` or is
@@ -216,12 +231,13 @@ impl Aside {
             true => Moving::Ends,
             false => Moving::Shrinks,
         });
-        self.moves.push(Deferred {
+        let deferred = Deferred {
             taken,
             next: Some(next),
             is_over,
             ..Deferred::of(lane)
-        });
+        };
+        coming.moved(deferred, &mut self.moves);
     }
 
     fn meet(&mut self, lane: LaneRef<'_>, from: u64, position: u64) {
@@ -229,12 +245,16 @@ impl Aside {
         let lane = known.unwrap_or_else(|| LaneKey::new(lane.0, lane.1));
         let coming = self.lanes.entry(lane.clone()).or_default();
         self.events += usize::from(coming.positions.insert(position));
-        self.unsaid.push(Met {
+        let met = Met {
             from,
             position,
             lane,
             is_parked: false,
-        });
+        };
+        match coming.is_said {
+            true => coming.waiting.met.push(met),
+            false => self.unsaid.push(met),
+        }
     }
 
     /// Where the event at `position` goes.
@@ -279,13 +299,47 @@ impl Aside {
             true => fitting(self.unsaid.iter().map(Met::bytes), &mut room),
             false => 0,
         };
-        let lane = |it: &Deferred| LaneKey::new(&it.topic, &it.key);
         let said = Said {
             met: self.unsaid.drain(..met).collect(),
-            moves: moves.iter().map(lane).collect(),
+            moves: moves.iter().map(Deferred::lane).collect(),
             passed: std::mem::take(&mut self.passed),
         };
+        for lane in said.lanes() {
+            if let Some(coming) = self.lanes.get_mut(lane) {
+                coming.is_said = true;
+            }
+        }
+        self.hold_back();
         (said, moves)
+    }
+
+    /// What had no room in the record waits, if it is of a key that the record says something of.
+    fn hold_back(&mut self) {
+        let is_said = |lane: &LaneKey| self.lanes.get(lane).is_some_and(|it| it.is_said);
+        let met: Vec<Met> = self.unsaid.extract_if(.., |it| is_said(&it.lane)).collect();
+        let moved = self.moves.extract_if(.., |it| is_said(&it.lane()));
+        let moved: Vec<Deferred> = moved.collect();
+        for met in met {
+            if let Some(coming) = self.lanes.get_mut(&met.lane) {
+                coming.waiting.met.push(met);
+            }
+        }
+        for deferred in moved {
+            if let Some(coming) = self.lanes.get_mut(&deferred.lane()) {
+                coming.waiting.moved = Some(deferred);
+            }
+        }
+    }
+
+    /// The record on its way that says something of these keys has an outcome.
+    fn release(&mut self, said: &Said) {
+        for lane in said.lanes() {
+            if let Some(coming) = self.lanes.get_mut(lane) {
+                coming.is_said = false;
+                self.unsaid.append(&mut coming.waiting.met);
+                self.moves.extend(coming.waiting.moved.take());
+            }
+        }
     }
 
     /// Adds what is unsaid to `record`, as far as there is room in it.
@@ -337,6 +391,7 @@ impl Aside {
         let Some(said) = self.said.pop_front() else {
             return Vec::new();
         };
+        self.release(&said);
         let mut lanes = said.moves;
         for lane in &lanes {
             let moving = self.lanes.get(lane).and_then(|it| it.moving);
@@ -375,6 +430,7 @@ impl Aside {
     }
 
     fn unsay(&mut self, said: Said) {
+        self.release(&said);
         self.passed.extend(said.passed);
         // A backlog that starts does so where it has to when it is said again; what was to be
         // taken up of one is found again.
@@ -430,6 +486,23 @@ fn fitting(sizes: impl Iterator<Item = usize>, room: &mut usize) -> usize {
     sizes.take_while(fits).count()
 }
 
+impl Coming {
+    /// What is to be said of the key's backlog, now or later.
+    fn moved(&mut self, deferred: Deferred, moves: &mut Vec<Deferred>) {
+        match self.is_said {
+            true => self.waiting.moved = Some(deferred),
+            false => moves.push(deferred),
+        }
+    }
+}
+
+impl Said {
+    /// The keys that it says something of, some more than once.
+    fn lanes(&self) -> impl Iterator<Item = &LaneKey> {
+        self.met.iter().map(|met| &met.lane).chain(&self.moves)
+    }
+}
+
 impl Met {
     /// About how much of a record it takes.
     fn bytes(&self) -> usize {
@@ -442,6 +515,10 @@ impl Deferred {
     fn bytes(&self) -> usize {
         let taken = self.taken.len() * (size_of::<u64>() + 1);
         ENTRY_BYTES + self.topic.len() + self.key.len() + taken
+    }
+
+    fn lane(&self) -> LaneKey {
+        LaneKey::new(&self.topic, &self.key)
     }
 
     fn of(lane: &LaneKey) -> Self {
@@ -499,53 +576,4 @@ impl Live {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_is_too_much_for_one_record_goes_into_several() {
-        let mut aside = Aside::default();
-        let (lanes, bounds) = (Lanes::default(), Bounds::default());
-        let lane = |n: u64| (format!("{n:0>255}"), format!("{n:0>1024}"));
-        // As it is when the log has no room for a while.
-        let mut expected = Vec::new();
-        for n in (0..20_000).rev() {
-            let (topic, key) = lane(n);
-            aside.meet(LaneRef(&topic, &key), n, n);
-            expected.push(n);
-        }
-        for n in 20_000..24_000 {
-            let (topic, key) = lane(n);
-            aside.start(&lanes, LaneRef(&topic, &key), n);
-            aside.meet(LaneRef(&topic, &key), n, n);
-        }
-        aside.pass(30_000, 30_100);
-        let (mut parked, mut deferred) = (Vec::new(), Vec::new());
-        let mut settled = crate::engine::embedded::ranges::Ranges::default();
-        while aside.has_unsaid() {
-            let mut record = Committed::default();
-            aside.say(&lanes, bounds, &mut record);
-            let bytes = rmp_serde::to_vec_named(&record).unwrap().len();
-            assert!(bytes <= RECORD_BYTES_MAX, "{bytes} bytes");
-            parked.extend(record.parked.iter().map(|it| it.position));
-            let starts = record.deferred.iter();
-            deferred.extend(starts.map(|it| (it.start.unwrap(), it.added)));
-            for (start, end) in &record.settled.0 {
-                settled.insert(*start, *end);
-            }
-            aside.submitted(None);
-        }
-        expected.sort_unstable();
-        assert_eq!(parked, expected);
-        // All of them start before anything goes into them.
-        let starts = (20_000..24_000).map(|n| (n, 0));
-        let added = (20_000..24_000).map(|n| (n, 1));
-        assert_eq!(deferred, starts.chain(added).collect::<Vec<_>>());
-        let settled: Vec<_> = settled.iter().collect();
-        assert_eq!(settled, [(0, 24_000), (30_000, 30_100)]);
-        while !aside.said.is_empty() {
-            aside.committed();
-        }
-        assert!(aside.lanes.is_empty() && aside.events == 0);
-    }
-}
+mod tests;

@@ -1,5 +1,5 @@
 //! Random histories of one group without a log: records become durable when the test says so, or
-//! fail together, as on a full disk. What takes microseconds in the engine takes arbitrarily long
+//! fail, as on a full disk that has room again for what comes after them. What takes microseconds in the engine takes arbitrarily long
 //! here, which is where the races are.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -51,8 +51,10 @@ enum Op {
     Durable {
         count: u8,
     },
-    /// All of them fail.
-    Full,
+    /// So many of them fail; those after them may become durable.
+    Full {
+        count: u8,
+    },
     Join,
     Drop {
         member: u8,
@@ -72,7 +74,7 @@ fn op() -> impl Strategy<Value = Op> {
         1 => Just(Op::Redrive),
         2 => (1..9_u8).prop_map(|seconds| Op::Advance { seconds }),
         9 => (1..4_u8).prop_map(|count| Op::Durable { count }),
-        1 => Just(Op::Full),
+        2 => (1..9_u8).prop_map(|count| Op::Full { count }),
         2 => Just(Op::Join),
         1 => member.prop_map(|member| Op::Drop { member }),
         1 => Just(Op::Crash),
@@ -173,7 +175,7 @@ impl World {
                 self.now = self.now.plus(Duration::from_secs(seconds.into()))
             }
             Op::Durable { count } => (0..count).for_each(|_| self.durable()),
-            Op::Full => self.full(),
+            Op::Full { count } => self.full(count.into()),
             Op::Join => self.join(),
             Op::Drop { member } => self.drop(member.into()),
             Op::Crash => self.crash(),
@@ -496,25 +498,29 @@ impl World {
         }
     }
 
-    /// The disk is full: all records on their way fail, and dispatch commits again.
-    fn full(&mut self) {
-        let failed: Vec<Coming> = self.coming.drain(..).collect();
-        for Coming { change, epoch, .. } in &failed {
+    /// The disk is full: the first `count` records on their way fail, and dispatch commits again. A
+    /// member commits once at a time: what it would have committed later is not on its way.
+    fn full(&mut self, count: usize) {
+        let mut members = BTreeSet::new();
+        let (failed, left): (Vec<_>, Vec<_>) =
+            self.coming.drain(..).enumerate().partition(|(n, it)| {
+                let member = it.commit.as_ref().map(|(member, _)| *member);
+                let fails = *n < count || member.is_some_and(|it| members.contains(&it));
+                members.extend(member.filter(|_| fails));
+                fails
+            });
+        self.coming = left.into_iter().map(|(_, coming)| coming).collect();
+        for (_, Coming { change, epoch, .. }) in &failed {
             if let (Some(live), Change::Committed(committed)) = (&mut self.live, change)
                 && live.epoch == *epoch
             {
                 live.failed(&self.group, committed, self.now);
             }
         }
-        for Coming { change, commit, .. } in failed {
-            match commit {
-                Some((member, commit)) => {
-                    if self.workers.iter().any(|worker| worker.member == member) {
-                        self.claim(member, commit);
-                    }
-                }
-                // Operators are told, a leave is only missed.
-                None => drop(change),
+        // Of what is no commit, operators are told; a leave is only missed.
+        for (member, commit) in failed.into_iter().filter_map(|(_, it)| it.commit) {
+            if self.workers.iter().any(|worker| worker.member == member) {
+                self.claim(member, commit);
             }
         }
     }
@@ -579,7 +585,7 @@ fn what_comes_back_from_a_member_that_is_gone_is_not_overtaken_by_what_was_parke
         // The third one is met.
         Op::Take { member: 0, max: 3 },
         Op::Drop { member: 0 },
-        Op::Full,
+        Op::Full { count: u8::MAX },
     ];
     // Which slots change hands is a matter of luck.
     for _ in 0..50 {
