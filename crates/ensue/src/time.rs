@@ -235,6 +235,19 @@ impl Clock {
         }
     }
 
+    /// A pause before something is tried again that a disk or a server refused. They go by real time,
+    /// which passes also where a test owns this clock; moving that ends the pause early.
+    #[cfg_attr(
+        not(feature = "embedded"),
+        allow(dead_code, reason = "only engines try again")
+    )]
+    pub(crate) async fn pause(&self, duration: Duration) {
+        tokio::select! {
+            () = self.sleep(duration) => {}
+            () = tokio::time::sleep(duration) => {}
+        }
+    }
+
     /// Which events wait until a test moves this clock; `None` on a clock that moves by itself.
     /// Clones of a clock count together, other clocks on the same hands do not.
     pub(crate) fn resting(&self) -> Option<&Resting> {

@@ -217,7 +217,7 @@ async fn fire_schedules(shared: Weak<Shared>) {
                 if !is_known {
                     tracing::warn!(%error, "cannot append scheduled events, trying again");
                 }
-                clock.sleep(REFUSED_WAIT).await;
+                clock.pause(REFUSED_WAIT).await;
                 continue;
             }
         }
@@ -264,7 +264,7 @@ async fn write_checkpoints(shared: Weak<Shared>) {
             Err(Error::Closed | Error::Stopped(_) | Error::OwnershipLost { .. }) => return,
             Err(error) => {
                 tracing::warn!(%error, "could not write a checkpoint, trying again");
-                clock.sleep(REFUSED_WAIT).await;
+                clock.pause(REFUSED_WAIT).await;
             }
         }
     }

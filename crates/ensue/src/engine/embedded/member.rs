@@ -183,7 +183,7 @@ impl EmbeddedMember {
             Some(()) = OptionFuture::from(due) => {}
             Some(outcome) = OptionFuture::from(coming) => match outcome {
                 Ok(_) => {}
-                Err(Error::DiskFull(_)) => settings.clock.sleep(REFUSED_WAIT).await,
+                Err(Error::DiskFull(_)) => settings.clock.pause(REFUSED_WAIT).await,
                 Err(error) => return Err(error),
             },
             Some(()) = OptionFuture::from(room) => {}
