@@ -154,6 +154,18 @@ impl Aside {
         !self.unsaid.is_empty() || !self.moves.is_empty() || !self.passed.is_empty()
     }
 
+    /// How many events are coming whose keys are free meanwhile, and how many of blocked keys.
+    pub(super) fn coming(&self, lanes: &Lanes) -> (usize, usize) {
+        let (mut free, mut blocked) = (0, 0);
+        for (lane, coming) in &self.lanes {
+            match lanes.is_free(lane) {
+                true => free += coming.positions.len(),
+                false => blocked += coming.positions.len(),
+            }
+        }
+        (free, blocked)
+    }
+
     /// The last of the group's own records that are on their way.
     pub(super) fn own(&self) -> Option<Submission> {
         self.own.clone()

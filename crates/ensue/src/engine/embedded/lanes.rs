@@ -136,6 +136,11 @@ impl Lanes {
                 .is_none_or(|lane| lane.holding_up == 0 && lane.positions.len() <= few)
     }
 
+    /// Whether nothing holds up the key.
+    pub(super) fn is_free(&self, lane: &LaneKey) -> bool {
+        self.lanes.get(lane).is_none_or(|lane| lane.holding_up == 0)
+    }
+
     /// How many keys wait, or are waited for: half of them at least.
     pub(super) fn keys_waiting(&self) -> usize {
         self.lanes.len().max(self.backlogs.len())

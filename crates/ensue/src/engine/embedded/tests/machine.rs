@@ -2,11 +2,14 @@
 //! fail, as on a full disk that has room again for what comes after them. What takes microseconds in the engine takes arbitrarily long
 //! here, which is where the races are.
 
+mod op;
+
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use proptest::prelude::*;
 use tokio::sync::Notify;
 
+use self::op::{Op, op};
 use super::aside::Bounds;
 use super::cluster::Cluster;
 use super::filter::Filter;
@@ -20,66 +23,6 @@ use super::*;
 
 /// With the first of these a member takes key by key.
 const IN_FLIGHT_MAX: [usize; 2] = [8, 20];
-
-#[derive(Clone, Debug)]
-enum Op {
-    Publish {
-        key: u8,
-    },
-    Take {
-        member: u8,
-        max: u8,
-    },
-    Settle {
-        member: u8,
-        pick: u8,
-    },
-    Retry {
-        member: u8,
-        pick: u8,
-        seconds: u8,
-    },
-    Die {
-        member: u8,
-        pick: u8,
-    },
-    Redrive,
-    Advance {
-        seconds: u8,
-    },
-    /// So many of the records on their way become durable.
-    Durable {
-        count: u8,
-    },
-    /// So many of them fail; those after them may become durable.
-    Full {
-        count: u8,
-    },
-    Join,
-    Drop {
-        member: u8,
-    },
-    Crash,
-}
-
-fn op() -> impl Strategy<Value = Op> {
-    let (member, pick) = (0..3_u8, any::<u8>());
-    prop_oneof![
-        8 => (0..3_u8).prop_map(|key| Op::Publish { key }),
-        8 => (member.clone(), 1..6_u8).prop_map(|(member, max)| Op::Take { member, max }),
-        8 => (member.clone(), pick).prop_map(|(member, pick)| Op::Settle { member, pick }),
-        4 => (member.clone(), pick, 0..9_u8)
-            .prop_map(|(member, pick, seconds)| Op::Retry { member, pick, seconds }),
-        2 => (member.clone(), pick).prop_map(|(member, pick)| Op::Die { member, pick }),
-        1 => Just(Op::Redrive),
-        2 => (1..9_u8).prop_map(|seconds| Op::Advance { seconds }),
-        9 => (1..4_u8).prop_map(|count| Op::Durable { count }),
-        2 => (1..9_u8).prop_map(|count| Op::Full { count }),
-        2 => Just(Op::Join),
-        1 => member.prop_map(|member| Op::Drop { member }),
-        1 => Just(Op::Crash),
-    ]
-}
 
 /// From what an engine has down to what is of use for nothing but finding faults.
 fn bounds() -> impl Strategy<Value = Bounds> {
@@ -144,6 +87,18 @@ impl World {
     }
 
     fn run(&mut self, op: &Op) {
+        self.act(op);
+        let settled: usize = self.settled.values().map(Vec::len).sum();
+        let end = self.events.len() as u64;
+        let shown = status::accounted(&self.group, self.live.as_ref(), end);
+        let left = end - settled as u64;
+        assert!(
+            shown >= left,
+            "the status shows {shown} of {left} events after {op:?}"
+        );
+    }
+
+    fn act(&mut self, op: &Op) {
         match *op {
             Op::Publish { key } => {
                 let id = self.events.len().to_string();
