@@ -6,6 +6,7 @@
 use std::any::Any;
 use std::error::Error as StdError;
 use std::fmt::{self, Write as _};
+use std::ops::ControlFlow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// How many causes of an error are told: one whose source is itself has no end.
@@ -56,21 +57,58 @@ impl<T> Drop for Contained<T> {
     }
 }
 
-/// The text of an error and of its causes, joined by `: `; cut at `bytes_max` bytes.
-pub(crate) fn describe(error: &(dyn StdError + 'static), bytes_max: usize) -> String {
+/// Looks at the error, then at its causes, until `look` breaks off. A cause is asked for only when
+/// it is looked at: one that panics then has been looked at itself.
+fn look_at_causes(
+    error: &(dyn StdError + 'static),
+    mut look: impl FnMut(&(dyn StdError + 'static)) -> ControlFlow<()>,
+) -> ControlFlow<()> {
+    let mut cause = Some(error);
+    for _ in 0..CAUSES_MAX {
+        let Some(error) = cause else {
+            break;
+        };
+        look(error)?;
+        cause = error.source();
+    }
+    ControlFlow::Continue(())
+}
+
+/// Whether the error or one of its causes is what `is` looks for, as far as they can be asked.
+pub(crate) fn has_cause(
+    error: &(dyn StdError + 'static),
+    is: impl Fn(&(dyn StdError + 'static)) -> bool,
+) -> bool {
+    let look = |cause: &(dyn StdError + 'static)| match is(cause) {
+        true => ControlFlow::Break(()),
+        false => ControlFlow::Continue(()),
+    };
+    contained(|| look_at_causes(error, look).is_break()).unwrap_or_default()
+}
+
+/// The text of an error and of those of its causes that are `shown`, joined by `: `; cut at
+/// `bytes_max` bytes.
+pub(crate) fn describe(
+    error: &(dyn StdError + 'static),
+    shown: impl Fn(&(dyn StdError + 'static)) -> bool,
+    bytes_max: usize,
+) -> String {
     let mut text = Bounded::new(bytes_max);
+    let mut separator = "";
     let outcome = contained(|| {
-        let mut cause = Some(error);
-        for depth in 0..CAUSES_MAX {
-            let Some(error) = cause.filter(|_| !text.is_cut) else {
-                return;
-            };
-            text.add(if depth > 0 { ": " } else { "" });
+        look_at_causes(error, |error| {
+            if !shown(error) {
+                return ControlFlow::Continue(());
+            }
+            text.add(std::mem::replace(&mut separator, ": "));
             if write!(text, "{error}").is_err() && !text.is_cut {
                 text.add("(this error cannot be printed)");
             }
-            cause = error.source();
-        }
+            match text.is_cut {
+                true => ControlFlow::Break(()),
+                false => ControlFlow::Continue(()),
+            }
+        })
     });
     if let Err(message) = outcome {
         text.add("(printing the error panicked: ");

@@ -350,7 +350,9 @@ impl Effects {
     message = "`{Self}` is not something a handler can return",
     label = "not effects",
     note = "return `()`, an event (`#[derive(Event)]`), `Reply(event)`, `Effects`, or an `Option`, \
-            `Vec`, tuple or `Result` of them"
+            `Vec`, tuple or `Result` of them",
+    note = "the error of a `Result` may be `Failure`, `anyhow::Error`, a `String`, or any type that \
+            implements `std::error::Error`"
 )]
 pub trait IntoEffects {
     /// The effects, or why there are none.

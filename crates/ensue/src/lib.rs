@@ -151,5 +151,5 @@ pub mod prelude {
     pub use crate::event::{Envelope, Event};
     pub use crate::publisher::Publisher;
     pub use crate::request::Requester;
-    pub use crate::service::{Context, Failure, ResultExt, Service};
+    pub use crate::service::{Context, Failure, Rejection, ResultExt, Service};
 }

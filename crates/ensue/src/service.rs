@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 pub use self::context::Context;
 pub(crate) use self::context::{PendingState, Surroundings};
-pub use self::failure::{Failure, FailureKind, ResultExt};
+pub use self::failure::{Failure, FailureKind, Rejection, ResultExt};
 pub use self::handler::{
     ATTEMPTS_MAX, Backoff, CONCURRENCY_MAX, Handler, HandlerFuture, HandlerOptions, OnDead,
 };

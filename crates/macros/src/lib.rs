@@ -174,8 +174,8 @@ pub fn derive_event(input: TokenStream) -> TokenStream {
 /// | `#[on(topics = "orders.>")] async fn m(&self, event: Envelope)` | events of any type, undecoded |
 ///
 /// It returns what follows: `()`, an event, [`Reply`], [`Effects`], [`Outgoing`], an `Option`,
-/// `Vec`, array or tuple of them, or a `Result` of that. A service has one handler per type of
-/// event. `&self` is shared by all events at hand: state lives in the log
+/// `Vec`, array or tuple of them, or a `Result` of that, with any error: [`Failure`],
+/// `anyhow::Error`, a boxed error, a `String`, your own. A service has one handler per type of event. `&self` is shared by all events at hand: state lives in the log
 /// ([`Effects::set_state`]) or in fields that lock.
 ///
 /// # Options of `#[on]`
@@ -196,6 +196,7 @@ pub fn derive_event(input: TokenStream) -> TokenStream {
 /// Durations are whole numbers with units, largest first: `"1m30s"`; the units are `d`, `h`, `m`,
 /// `s`, `ms`, `us` and `ns`.
 ///
+/// [`Failure`]: https://docs.rs/ensue/latest/ensue/struct.Failure.html
 /// [`Reply`]: https://docs.rs/ensue/latest/ensue/struct.Reply.html
 /// [`Effects`]: https://docs.rs/ensue/latest/ensue/struct.Effects.html
 /// [`Effects::set_state`]: https://docs.rs/ensue/latest/ensue/struct.Effects.html#method.set_state

@@ -6,7 +6,6 @@ use std::sync::Arc;
 use bytes::Bytes;
 use serde::de::DeserializeOwned;
 
-use super::Failure;
 use crate::engine::{Delivery, Position, SharedEngine};
 use crate::event::{Codec, Envelope};
 use crate::publisher::Publisher;
@@ -123,8 +122,9 @@ impl Context {
     /// earlier events of the key returned.
     ///
     /// # Errors
-    /// A retry when the engine cannot be asked, a rejection when the cell is not a `T`.
-    pub async fn state<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>, Failure> {
+    /// [`Error::Decode`](crate::Error::Decode) when the cell is not a `T`, which trying again cannot
+    /// help, and what the engine reports.
+    pub async fn state<T: DeserializeOwned>(&self, name: &str) -> crate::Result<Option<T>> {
         let (topic, key) = (self.envelope().topic(), self.key());
         let Surroundings {
             group,
@@ -135,13 +135,8 @@ impl Context {
             Some(value) => value,
             None => engine.state(group, topic, key, name).await?,
         };
-        match bytes {
-            None => Ok(None),
-            Some(bytes) => Codec::MessagePack
-                .decode(&bytes)
-                .map(Some)
-                .map_err(Failure::reject),
-        }
+        let decode = |bytes: Bytes| Codec::MessagePack.decode(&bytes);
+        Ok(bytes.map(decode).transpose()?)
     }
 
     pub(crate) fn delivery(&self) -> &Delivery {

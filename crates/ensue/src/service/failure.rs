@@ -3,8 +3,11 @@
 use std::error::Error as StdError;
 use std::fmt;
 
-use crate::contained::{Contained, describe, shorten};
+use crate::contained::{Contained, has_cause, describe, shorten};
 use crate::event::DecodeError;
+
+/// Any error: what `anyhow::Error`, a `String` and every [`std::error::Error`] turn into.
+type BoxError = Box<dyn StdError + Send + Sync>;
 
 /// The longest text of an error that is shown, in bytes.
 const TEXT_BYTES_MAX: usize = 64 * 1024;
@@ -20,9 +23,13 @@ pub enum FailureKind {
 
 /// Why a handler failed, and whether trying again may help.
 ///
-/// Every [`std::error::Error`] turns into a retry, so `?` works on anything. Say
-/// [`or_reject`](ResultExt::or_reject) where trying again is pointless. An error type that knows
-/// better than that implements `From<MyError> for Failure` and not `std::error::Error`.
+/// Every error turns into one, so `?` works on anything, and a handler may return a `Result` with
+/// any error: its own type, `anyhow::Error`, a boxed error, a `String`. All of them mean *retry*.
+/// Where trying again is pointless, say so with [`Failure::reject`], or, in functions with another
+/// type of error, with [`or_reject`](ResultExt::or_reject) and [`Rejection`]. A [`DecodeError`] among
+/// the causes is a rejection as well: the bytes will not change. An error type that
+/// knows by itself which of the two it is implements `From<MyError> for Failure` and not
+/// `std::error::Error`.
 ///
 /// ```
 /// use ensue::prelude::*;
@@ -32,6 +39,35 @@ pub enum FailureKind {
 ///     Ok(amount)
 /// }
 /// assert!(parse("x").unwrap_err().is_reject());
+///
+/// fn read(path: &str) -> Result<String, Failure> {
+///     Ok(std::fs::read_to_string(path)?) // the file may appear
+/// }
+/// assert!(!read("/no/such/file").unwrap_err().is_reject());
+/// ```
+///
+/// With `anyhow`, or any type of error that takes others in:
+///
+/// ```
+/// use anyhow::{Context as _, ensure};
+/// use ensue::prelude::*;
+/// # #[derive(Event, Serialize, Deserialize)]
+/// # #[event(name = "order.created", topic = "orders", key = order_id)]
+/// # struct OrderCreated { order_id: String, cents: String }
+/// # #[derive(Event, Serialize, Deserialize)]
+/// # #[event(name = "order.paid", topic = "orders", key = order_id)]
+/// # struct OrderPaid { order_id: String, cents: u64 }
+/// # struct Payments;
+///
+/// #[service]
+/// impl Payments {
+///     #[on]
+///     async fn charge(&self, order: OrderCreated) -> anyhow::Result<OrderPaid> {
+///         let cents = order.cents.parse().or_reject().context("the amount of the order")?;
+///         ensure!(cents < 100_000, Rejection::new("beyond the limit"));
+///         Ok(OrderPaid { order_id: order.order_id, cents })
+///     }
+/// }
 /// ```
 pub struct Failure {
     kind: FailureKind,
@@ -53,19 +89,19 @@ enum Origin {
 }
 
 enum Reason {
-    Error(Contained<Box<dyn StdError + Send + Sync>>),
+    Error(Contained<BoxError>),
     Text(String),
 }
 
 impl Failure {
     /// A failure that may go away: try again later.
-    pub fn retry(error: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
+    pub fn retry(error: impl Into<BoxError>) -> Self {
         let error = Contained::new(error.into());
         Self::new(FailureKind::Retry, Reason::Error(error))
     }
 
     /// A failure that will not go away: no further attempt.
-    pub fn reject(error: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
+    pub fn reject(error: impl Into<BoxError>) -> Self {
         let error = Contained::new(error.into());
         Self::new(FailureKind::Reject, Reason::Error(error))
     }
@@ -127,7 +163,9 @@ impl Failure {
             Reason::Text(text) => shorten(text, bytes_max),
             Reason::Error(error) => error
                 .get()
-                .map_or_else(String::new, |error| describe(&**error, bytes_max)),
+                .map_or_else(String::new, |error| {
+                    describe(&**error, |cause| !cause.is::<Final>(), bytes_max)
+                }),
         }
     }
 
@@ -137,9 +175,18 @@ impl Failure {
     }
 }
 
-impl<E: StdError + Send + Sync + 'static> From<E> for Failure {
+impl<E: Into<BoxError>> From<E> for Failure {
+    /// A retry, unless a [`Rejection`] or a [`DecodeError`] is among the causes.
     fn from(error: E) -> Self {
-        Self::retry(error)
+        let error = Contained::new(error.into());
+        let is_final = error.get().is_some_and(|error| {
+            has_cause(&**error, |it| it.is::<Final>() || it.is::<DecodeError>())
+        });
+        let kind = match is_final {
+            true => FailureKind::Reject,
+            false => FailureKind::Retry,
+        };
+        Self::new(kind, Reason::Error(error))
     }
 }
 
@@ -165,27 +212,133 @@ impl fmt::Debug for Failure {
     }
 }
 
+/// An error that trying again cannot help: the event becomes a dead letter at once.
+///
+/// It is to other types of errors what [`Failure::reject`] is to handlers that return a
+/// [`Failure`]: `?` takes it in, what is added on the way (`anyhow`'s `context`) does not hide it.
+/// It prints as the error that it is made of.
+///
+/// ```
+/// use ensue::{Failure, Rejection};
+///
+/// fn check(cents: u64) -> anyhow::Result<()> {
+///     anyhow::ensure!(cents < 100_000, Rejection::new("beyond the limit"));
+///     Ok(())
+/// }
+/// let failure = Failure::from(check(4_200_000).unwrap_err());
+/// assert!(failure.is_reject());
+/// assert_eq!(failure.to_string(), "beyond the limit");
+/// ```
+#[derive(Debug)]
+pub struct Rejection(Final);
+
+/// Marks a rejection among the causes of an error: of the error itself, those who take it in keep
+/// the text and the causes alone.
+#[derive(Debug)]
+struct Final(BoxError);
+
+impl Rejection {
+    /// `error`, as one that will not go away.
+    pub fn new(error: impl Into<BoxError>) -> Self {
+        Self(Final(error.into()))
+    }
+}
+
+impl fmt::Display for Rejection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(Final(error)) = self;
+        error.fmt(f)
+    }
+}
+
+impl StdError for Rejection {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        Some(&self.0)
+    }
+}
+
+impl fmt::Display for Final {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("trying again cannot help")
+    }
+}
+
+impl StdError for Final {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        self.0.source()
+    }
+}
+
 /// Says on a `Result` what its error means to dispatch.
 pub trait ResultExt<T> {
-    /// The error will not go away: no further attempt.
+    /// The error will not go away: no further attempt. Without it, every error means that another
+    /// attempt may help.
     ///
     /// # Errors
     /// The error, as a rejection.
-    fn or_reject(self) -> Result<T, Failure>;
-
-    /// The error may go away: try again later. What `?` does by itself.
-    ///
-    /// # Errors
-    /// The error, as a retry.
-    fn or_retry(self) -> Result<T, Failure>;
+    fn or_reject(self) -> Result<T, Rejection>;
 }
 
-impl<T, E: Into<Box<dyn StdError + Send + Sync>>> ResultExt<T> for Result<T, E> {
-    fn or_reject(self) -> Result<T, Failure> {
-        self.map_err(Failure::reject)
+impl<T, E: Into<BoxError>> ResultExt<T> for Result<T, E> {
+    fn or_reject(self) -> Result<T, Rejection> {
+        self.map_err(Rejection::new)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Two levels of causes, each with a sentence of its own.
+    #[derive(Debug, thiserror::Error)]
+    #[error("cannot read the list")]
+    struct Unread(#[source] std::num::ParseIntError);
+
+    fn number() -> Result<u8, std::num::ParseIntError> {
+        "x".parse()
     }
 
-    fn or_retry(self) -> Result<T, Failure> {
-        self.map_err(Failure::retry)
+    #[test]
+    fn any_error_is_a_retry_and_keeps_its_text_and_causes() {
+        let boxed: BoxError = "boxed".into();
+        let unread = number().map_err(Unread).unwrap_err();
+        let with_context = anyhow::Error::new(Unread(number().unwrap_err())).context("at start");
+        for (failure, text) in [
+            (Failure::from(boxed), "boxed"),
+            (Failure::from("a text"), "a text"),
+            (Failure::from("a text".to_owned()), "a text"),
+            (Failure::from(anyhow::anyhow!("no answer")), "no answer"),
+            (
+                Failure::from(unread),
+                "cannot read the list: invalid digit found in string",
+            ),
+            (
+                Failure::from(with_context),
+                "at start: cannot read the list: invalid digit found in string",
+            ),
+        ] {
+            assert_eq!(failure.kind(), FailureKind::Retry, "{failure}");
+            assert_eq!(failure.to_string(), text);
+        }
+    }
+
+    #[test]
+    fn a_rejection_stays_one_whatever_takes_it_in_and_prints_once() {
+        let rejection = || number().map_err(Unread).or_reject().unwrap_err();
+        let text = "cannot read the list: invalid digit found in string";
+        let in_anyhow = anyhow::Error::from(rejection());
+        let in_context = anyhow::Error::from(rejection()).context("at start");
+        let boxed: BoxError = rejection().into();
+        for (failure, text) in [
+            (Failure::from(rejection()), text.to_owned()),
+            (Failure::from(boxed), text.to_owned()),
+            (Failure::from(in_anyhow), text.to_owned()),
+            (Failure::from(in_context), format!("at start: {text}")),
+        ] {
+            assert_eq!(failure.kind(), FailureKind::Reject, "{failure}");
+            assert_eq!(failure.to_string(), text);
+        }
+        // Said last, said for good.
+        assert!(!Failure::retry(rejection()).is_reject());
     }
 }

@@ -24,12 +24,14 @@ impl Refunds {
     }
 }
 
+struct NotAnError;
+
 struct Invoices;
 
 #[service]
 impl Invoices {
     #[on(blocking)]
-    fn invoice(&self, _: OrderCreated) -> Result<(), String> {
+    fn invoice(&self, _: OrderCreated) -> Result<(), NotAnError> {
         Ok(())
     }
 }
