@@ -47,7 +47,7 @@ pub(super) async fn drain(args: &Args, url: &str) -> Outcome<f64> {
     let mut number = 0;
     while number < args.events {
         let until = (number + 10_000).min(args.events);
-        let batch = (number..until).map(|n| Outgoing::new(&reading(n, args.keys)));
+        let batch = (number..until).map(|n| Outgoing::new(reading(n, args.keys)));
         publisher.publish_all(batch).await?;
         number = until;
     }

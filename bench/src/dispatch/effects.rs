@@ -108,7 +108,7 @@ pub(super) async fn handle_and_publish(args: &Args, url: &str) -> Outcome<Handle
     while number < args.events {
         let until = (number + BATCH).min(args.events);
         let batch: Vec<_> = (number..until)
-            .map(|n| Outgoing::new(&order(n, args.keys)))
+            .map(|n| Outgoing::new(order(n, args.keys)))
             .collect();
         let publisher = publisher.clone();
         under_way.push(async move { publisher.publish_all(batch).await.map(drop) });

@@ -13,7 +13,7 @@ async fn main() -> ensue::Result<()> {
     let engine = ensue::connect("embedded:./data/hello").await?;
     let shop = Publisher::new(engine.clone(), "/shop");
     let order_id = format!("o-{}", std::process::id());
-    shop.publish(&OrderCreated { order_id }).await?;
+    shop.publish(OrderCreated { order_id }).await?;
     let charge = |order: OrderCreated| async move { println!("charging {}", order.order_id) };
     let thank = |order: OrderCreated| async move { println!("thank you for {}", order.order_id) };
     App::new(engine)

@@ -47,7 +47,7 @@ async fn main() -> ensue::Result<()> {
     let publisher = Publisher::new(engine.clone(), "/numbers");
     // Their ids derive from what they are, so publishing them again after a crash adds nothing.
     let numbers = (1..=200)
-        .map(|number| Outgoing::new(&NumberGiven { number }).id(format!("given-{number}")));
+        .map(|number| Outgoing::new(NumberGiven { number }).id(format!("given-{number}")));
     publisher.publish_all(numbers).await?;
     App::new(engine).service(Squares).run().await
 }

@@ -51,7 +51,7 @@ async fn main() -> ensue::Result<()> {
         ("ann", "second, which waits behind the first"),
     ] {
         publisher
-            .publish(&MailRequested {
+            .publish(MailRequested {
                 to: to.into(),
                 text: text.into(),
             })

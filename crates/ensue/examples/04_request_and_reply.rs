@@ -40,7 +40,7 @@ async fn main() -> ensue::Result<()> {
     for item in ["tea", "gold", "coffee"] {
         let request = QuoteRequested { item: item.into() };
         match requester
-            .request::<QuoteGiven>(&request, Duration::from_secs(5))
+            .request::<QuoteGiven>(request, Duration::from_secs(5))
             .await
         {
             Ok(quote) => println!("{item}: {} cents", quote.cents),

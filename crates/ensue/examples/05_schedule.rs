@@ -35,7 +35,7 @@ impl Reminders {
             order_id: order.order_id,
         };
         // Setting a timer again moves it.
-        Outgoing::new(&reminder)
+        Outgoing::new(reminder)
             .after(Duration::from_secs(2))
             .timer(timer)
     }
@@ -57,13 +57,13 @@ async fn main() -> ensue::Result<()> {
     let app = App::new(engine.clone()).service(Reminders).start().await?;
     let shop = app.publisher("/shop");
     for order_id in ["o-1", "o-2"] {
-        shop.publish(&OrderCreated {
+        shop.publish(OrderCreated {
             order_id: order_id.into(),
         })
         .await?;
     }
     tokio::time::sleep(Duration::from_secs(1)).await;
-    shop.publish(&OrderPaid {
+    shop.publish(OrderPaid {
         order_id: "o-1".into(),
     })
     .await?;

@@ -29,9 +29,9 @@ impl Alarms {
     #[on]
     async fn watch(&self, read: SensorRead, context: &Context) -> Result<Effects, Failure> {
         let last: Option<f64> = context.state("celsius").await?;
-        let effects = Effects::none().set_state("celsius", &read.celsius);
+        let effects = Effects::none().set_state("celsius", read.celsius);
         match last {
-            Some(last) if read.celsius - last > 10.0 => Ok(effects.publish(&AlarmRaised {
+            Some(last) if read.celsius - last > 10.0 => Ok(effects.publish(AlarmRaised {
                 device: read.device,
                 rise: read.celsius - last,
             })),
@@ -61,7 +61,7 @@ async fn main() -> ensue::Result<()> {
             device: device.into(),
             celsius,
         };
-        gateway.publish(&read).await?;
+        gateway.publish(read).await?;
     }
     tokio::time::sleep(Duration::from_millis(200)).await;
     app.stop().await?;

@@ -42,9 +42,9 @@ async fn main() -> ensue::Result<()> {
         .start()
         .await?;
     let site = app.publisher("/site");
-    site.publish(Outgoing::new(&PageViewed { path: "/".into() }).extension("tenant", "acme"))
+    site.publish(Outgoing::new(PageViewed { path: "/".into() }).extension("tenant", "acme"))
         .await?;
-    site.publish(&PageViewed {
+    site.publish(PageViewed {
         path: "/secret".into(),
     })
     .await?;

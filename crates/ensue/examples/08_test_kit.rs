@@ -40,7 +40,7 @@ fn created(id: &str) -> OrderCreated {
 async fn main() -> ensue::Result<()> {
     // Given nothing, when an order is created, then it is paid.
     let mut payments = Scenario::of(Payments).await?;
-    let outcome = payments.when(&created("o-1")).await?;
+    let outcome = payments.when(created("o-1")).await?;
     outcome.then([OrderPaid {
         order_id: "o-1".into(),
     }]);
@@ -51,7 +51,7 @@ async fn main() -> ensue::Result<()> {
         |app| {
             async move {
                 for id in ["o-1", "o-2", "o-3"] {
-                    app.publish(Outgoing::new(&created(id)).id(id)).await?;
+                    app.publish(Outgoing::new(created(id)).id(id)).await?;
                 }
                 Ok(())
             }

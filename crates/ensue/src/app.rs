@@ -51,7 +51,7 @@ pub const IN_FLIGHT_MAX: usize = 65_536;
 /// # tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(async {
 /// let engine = ensue::connect("memory:").await?;
 /// let running = App::new(engine.clone()).service(Greeter).start().await?;
-/// Publisher::new(engine, "/doc").publish(&OrderCreated { order_id: "o-1".into() }).await?;
+/// Publisher::new(engine, "/doc").publish(OrderCreated { order_id: "o-1".into() }).await?;
 /// running.stop().await?;
 /// # Ok::<(), ensue::Error>(())
 /// # })?;

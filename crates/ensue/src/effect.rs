@@ -18,7 +18,8 @@ use crate::time::Timestamp;
 
 /// An event on its way out, with what its publisher wants to say about it.
 ///
-/// Every [`Event`] turns into one; the methods set what is rarely needed.
+/// Every [`Event`] turns into one, by value, wherever it is returned, published or asked; the
+/// methods set what is rarely needed.
 ///
 /// ```
 /// use std::time::Duration;
@@ -27,7 +28,7 @@ use crate::time::Timestamp;
 /// # #[event(name = "reminder.due", topic = "reminders", key = order_id)]
 /// # struct ReminderDue { order_id: String }
 ///
-/// let reminder = Outgoing::new(&ReminderDue { order_id: "o-1".into() })
+/// let reminder = Outgoing::new(ReminderDue { order_id: "o-1".into() })
 ///     .after(Duration::from_secs(3600))
 ///     .timer("reminder-o-1");
 /// ```
@@ -37,7 +38,6 @@ pub struct Outgoing {
     builder: Result<EnvelopeBuilder, InvalidEvent>,
     when: When,
     timer: Option<String>,
-    expect: Option<Expect>,
     is_reply: bool,
 }
 
@@ -51,8 +51,8 @@ pub(crate) enum When {
 impl Outgoing {
     /// An event, encoded by its own codec. A value that cannot be encoded is reported when it is
     /// published.
-    pub fn new<E: Event>(event: &E) -> Self {
-        Self::from_builder(Envelope::of(event))
+    pub fn new<E: Event>(event: E) -> Self {
+        Self::from_builder(Envelope::of(&event))
     }
 
     /// An envelope put together by hand.
@@ -65,7 +65,6 @@ impl Outgoing {
             builder,
             when: When::Now,
             timer: None,
-            expect: None,
             is_reply: false,
         }
     }
@@ -135,10 +134,14 @@ impl Outgoing {
         self
     }
 
-    /// Appends only if the key's last event in the topic is the expected one.
-    pub fn expect(mut self, expect: Expect) -> Self {
-        self.expect = Some(expect);
-        self
+    /// Appends only if the key's last event in the topic is the expected one. For a
+    /// [`Publisher`](crate::Publisher): what a handler returns shares its commit with what follows
+    /// from other events, and cannot depend on a condition.
+    pub fn expect(self, expect: Expect) -> Conditional {
+        Conditional {
+            outgoing: self,
+            expect,
+        }
     }
 
     pub(crate) fn into_parts(self) -> OutgoingParts {
@@ -146,7 +149,6 @@ impl Outgoing {
             builder: self.builder,
             when: self.when,
             timer: self.timer,
-            expect: self.expect,
             is_reply: self.is_reply,
         }
     }
@@ -156,7 +158,6 @@ pub(crate) struct OutgoingParts {
     pub(crate) builder: Result<EnvelopeBuilder, InvalidEvent>,
     pub(crate) when: When,
     pub(crate) timer: Option<String>,
-    pub(crate) expect: Option<Expect>,
     pub(crate) is_reply: bool,
 }
 
@@ -166,15 +167,74 @@ impl OutgoingParts {
             builder: Ok(builder),
             when: When::Now,
             timer: None,
-            expect: None,
             is_reply: true,
         }
     }
 }
 
-impl<E: Event> From<&E> for Outgoing {
-    fn from(event: &E) -> Self {
+impl<E: Event> From<E> for Outgoing {
+    fn from(event: E) -> Self {
         Self::new(event)
+    }
+}
+
+/// An event that is appended only if its key is as expected (optimistic concurrency): made by
+/// [`Outgoing::expect`], taken by [`Publisher::publish`](crate::Publisher::publish).
+///
+/// A handler cannot return one: it publishes it by
+/// [`Context::publisher`](crate::Context::publisher).
+///
+/// ```compile_fail,E0277
+/// use ensue::Expect;
+/// use ensue::prelude::*;
+/// # #[derive(Event, Serialize, Deserialize)]
+/// # #[event(name = "order.created", topic = "orders")]
+/// # struct OrderCreated;
+/// # #[derive(Event, Serialize, Deserialize)]
+/// # #[event(name = "order.paid", topic = "orders")]
+/// # struct OrderPaid;
+/// # async fn app(engine: ensue::SharedEngine) {
+/// App::new(engine).on("payments", |_: OrderCreated| async {
+///     Outgoing::new(OrderPaid).expect(Expect::Absent)
+/// });
+/// # }
+/// ```
+#[derive(Clone, Debug)]
+#[must_use = "an outgoing event goes nowhere until it is published"]
+pub struct Conditional {
+    outgoing: Outgoing,
+    expect: Expect,
+}
+
+/// What a [`Publisher`](crate::Publisher) takes: an event, by value, an [`Outgoing`], or a
+/// [`Conditional`].
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be published",
+    label = "not an event",
+    note = "publish an event by value (`#[derive(Event)]`), an `Outgoing`, or an `Outgoing` with an \
+            expectation"
+)]
+pub trait Publish {
+    /// The event, and what is expected of its key.
+    #[doc(hidden)]
+    fn publication(self) -> (Outgoing, Option<Expect>);
+}
+
+impl<E: Event> Publish for E {
+    fn publication(self) -> (Outgoing, Option<Expect>) {
+        (Outgoing::new(self), None)
+    }
+}
+
+impl Publish for Outgoing {
+    fn publication(self) -> (Outgoing, Option<Expect>) {
+        (self, None)
+    }
+}
+
+impl Publish for Conditional {
+    fn publication(self) -> (Outgoing, Option<Expect>) {
+        (self.outgoing, Some(self.expect))
     }
 }
 
@@ -288,7 +348,7 @@ impl Effects {
     }
 
     /// Answers the request at hand. Without a requester the reply is dropped.
-    pub fn reply<E: Event>(mut self, reply: &E) -> Self {
+    pub fn reply<E: Event>(mut self, reply: E) -> Self {
         let mut outgoing = Outgoing::new(reply);
         outgoing.is_reply = true;
         self.said.push(Said::Publish(outgoing));
@@ -297,8 +357,8 @@ impl Effects {
 
     /// Sets the cell `name` of the state that the group keeps for the event's key; read it with
     /// [`Context::state`](crate::Context::state).
-    pub fn set_state<T: Serialize + ?Sized>(mut self, name: &str, value: &T) -> Self {
-        match Codec::MessagePack.encode(value) {
+    pub fn set_state<T: Serialize>(mut self, name: &str, value: T) -> Self {
+        match Codec::MessagePack.encode(&value) {
             Ok(bytes) => self.change_state(name, Some(Bytes::from(bytes))),
             // Effects are built without `?`; what cannot be written fails the handler instead.
             Err(error) => self.failure = Some(Failure::reject(error)),
@@ -312,20 +372,29 @@ impl Effects {
         self
     }
 
-    /// These effects and then `more`.
-    pub fn and(mut self, more: impl IntoEffects) -> Result<Self, Failure> {
-        self.extend(more.into_effects()?);
-        Ok(self)
+    /// These effects and then `more`. If `more` is a failure, so is the whole.
+    pub fn and(mut self, more: impl IntoEffects) -> Self {
+        match more.into_effects() {
+            Ok(more) => self.extend(more),
+            Err(failure) => self.failure = self.failure.or(Some(failure)),
+        }
+        self
     }
 
-    /// How many events follow, scheduled ones and the reply included.
+    /// How many effects there are: events, scheduled ones and the reply included, cancellations, and
+    /// changes of state.
     pub fn len(&self) -> usize {
-        self.said.iter().filter_map(Said::outgoing).count()
+        self.said.len() + self.state.len()
     }
 
     /// Whether nothing at all follows.
     pub fn is_empty(&self) -> bool {
-        self.said.is_empty() && self.state.is_empty()
+        self.len() == 0
+    }
+
+    /// How many events follow, scheduled ones and the reply included.
+    pub fn events(&self) -> usize {
+        self.said.iter().filter_map(Said::outgoing).count()
     }
 
     fn change_state(&mut self, name: &str, value: Option<Bytes>) {
@@ -379,7 +448,7 @@ impl IntoEffects for Effects {
 
 impl<E: Event> IntoEffects for E {
     fn into_effects(self) -> Result<Effects, Failure> {
-        Ok(Effects::none().publish(&self))
+        Ok(Effects::none().publish(self))
     }
 }
 
@@ -391,7 +460,7 @@ impl IntoEffects for Outgoing {
 
 impl<E: Event> IntoEffects for Reply<E> {
     fn into_effects(self) -> Result<Effects, Failure> {
-        Ok(Effects::none().reply(&self.0))
+        Ok(Effects::none().reply(self.0))
     }
 }
 
@@ -442,3 +511,38 @@ macro_rules! tuples {
 }
 
 tuples!(A B, A B C, A B C D, A B C D F, A B C D F G);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn event() -> Outgoing {
+        Outgoing::raw(Envelope::builder("things", "thing.happened"))
+    }
+
+    #[test]
+    fn effects_are_empty_exactly_if_they_count_none() {
+        let none = Effects::none;
+        for (effects, len, events) in [
+            (none(), 0, 0),
+            (none().publish(event()), 1, 1),
+            (none().cancel("later"), 1, 0),
+            (none().set_state("cell", 1), 1, 0),
+            (none().clear_state("cell"), 1, 0),
+            (none().publish(event()).cancel("later").and(event()), 3, 2),
+        ] {
+            assert_eq!((effects.len(), effects.events()), (len, events));
+            assert_eq!(effects.is_empty(), len == 0);
+        }
+    }
+
+    #[test]
+    fn effects_with_a_failure_among_them_fail_with_the_first() {
+        let failed = |reason: &'static str| Err::<(), _>(Failure::reject(reason));
+        let effects = Effects::none()
+            .publish(event())
+            .and(failed("one"))
+            .and(failed("two"));
+        assert_eq!(effects.into_effects().unwrap_err().to_string(), "one");
+    }
+}

@@ -36,7 +36,7 @@
 //! let running = App::new(engine.clone()).service(Payments).start().await?;
 //!
 //! let shop = running.publisher("/shop");
-//! shop.publish(&OrderCreated { order_id: "o-1".into(), cents: 4200 }).await?;
+//! shop.publish(OrderCreated { order_id: "o-1".into(), cents: 4200 }).await?;
 //!
 //! // Every arrow is a read of the log: so is this one.
 //! let paid = loop {
@@ -122,7 +122,7 @@ pub mod __private;
 pub use crate::app::{
     App, Description, HandlerDescription, IN_FLIGHT_MAX, Running, ServiceDescription, asked_to_stop,
 };
-pub use crate::effect::{Effects, IntoEffects, Outgoing, Reply};
+pub use crate::effect::{Conditional, Effects, IntoEffects, Outgoing, Publish, Reply};
 pub use crate::engine::{
     Engine, Expect, Guarantees, Position, SharedEngine, Start, connect, connect_reader,
 };

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use uuid::Uuid;
 
-use crate::effect::{Outgoing, OutgoingParts, When};
+use crate::effect::{OutgoingParts, Publish, When};
 use crate::engine::{Append, Appended, SharedEngine};
 use crate::error::Result;
 use crate::event::{ATTRIBUTE_BYTES_MAX, Defaults, Envelope, EventId, InvalidEvent, TraceContext};
@@ -21,7 +21,7 @@ use crate::time::Clock;
 /// # tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(async {
 /// let engine = ensue::connect("memory:").await?;
 /// let publisher = Publisher::new(engine.clone(), "/shop");
-/// let appended = publisher.publish(&OrderCreated { order_id: "o-1".into() }).await?;
+/// let appended = publisher.publish(OrderCreated { order_id: "o-1".into() }).await?;
 /// assert!(!appended.is_duplicate);
 /// # Ok::<(), ensue::Error>(())
 /// # })?;
@@ -57,8 +57,8 @@ impl Publisher {
     ///
     /// # Errors
     /// See [`Engine::append`](crate::engine::Engine::append).
-    pub async fn publish(&self, event: impl Into<Outgoing>) -> Result<Appended> {
-        let append = self.prepare(event.into())?;
+    pub async fn publish(&self, event: impl Publish) -> Result<Appended> {
+        let append = self.prepare(event)?;
         let appended = self.engine.append(vec![append]).await?;
         // One result per event is the engine's contract.
         appended.into_iter().next().ok_or(crate::Error::Closed)
@@ -68,14 +68,12 @@ impl Publisher {
     ///
     /// # Errors
     /// See [`Engine::append`](crate::engine::Engine::append).
-    pub async fn publish_all<O: Into<Outgoing>>(
+    pub async fn publish_all<P: Publish>(
         &self,
-        events: impl IntoIterator<Item = O>,
+        events: impl IntoIterator<Item = P>,
     ) -> Result<Vec<Appended>> {
-        let batch: Result<Vec<_>> = events
-            .into_iter()
-            .map(|event| self.prepare(event.into()))
-            .collect();
+        let events = events.into_iter();
+        let batch: Result<Vec<_>> = events.map(|event| self.prepare(event)).collect();
         self.engine.append(batch?).await
     }
 
@@ -95,15 +93,17 @@ impl Publisher {
         &self.engine
     }
 
-    pub(crate) fn prepare(&self, outgoing: Outgoing) -> Result<Append> {
+    pub(crate) fn prepare(&self, event: impl Publish) -> Result<Append> {
         crate::event::check_source(&self.source)?;
         let cause = self.cause.as_ref().map(Cause::of);
-        Ok(complete(
+        let (outgoing, expect) = event.publication();
+        let append = complete(
             outgoing.into_parts(),
             &self.source,
             self.engine.clock(),
             cause.as_ref(),
-        )?)
+        )?;
+        Ok(Append { expect, ..append })
     }
 }
 
@@ -192,7 +192,7 @@ pub(crate) fn complete(
     };
     Ok(Append {
         envelope,
-        expect: outgoing.expect,
+        expect: None,
         at,
         timer: outgoing.timer,
     })

@@ -112,7 +112,7 @@ pub(crate) fn failure_reply(request: &Envelope, reason: &str) -> Option<Envelope
 ///
 /// let requester = Requester::new(engine, "/shop");
 /// let request = QuoteRequested { item: "tea".into() };
-/// let quote: QuoteGiven = requester.request(&request, Duration::from_secs(5)).await?;
+/// let quote: QuoteGiven = requester.request(request, Duration::from_secs(5)).await?;
 /// assert_eq!(quote.cents, 300);
 /// app.stop().await?;
 /// # Ok::<(), ensue::Error>(())

@@ -42,7 +42,7 @@ async fn a_malformed_payload_is_a_dead_letter_at_once_with_the_reason_and_the_by
         .key("o-1")
         .payload(Codec::Json, b"{\"order_id\": 7".to_vec());
     app.publish(Outgoing::raw(malformed)).await.unwrap();
-    app.publish(&order("o-2")).await.unwrap();
+    app.publish(order("o-2")).await.unwrap();
     app.settle().await.unwrap();
     let dead = app.dead_letters("orders").await.unwrap();
     assert_eq!(dead.len(), 1);
@@ -97,7 +97,7 @@ async fn a_handler_that_always_fails_leaves_a_dead_letter_and_the_others_go_on()
     .await
     .unwrap();
     for id in ["good", "bad", "better"] {
-        app.publish(&order(id)).await.unwrap();
+        app.publish(order(id)).await.unwrap();
     }
     app.settle().await.unwrap();
     let dead = app.dead_letters("orders").await.unwrap();
@@ -173,7 +173,7 @@ async fn an_oversized_event_and_a_bad_topic_are_refused_with_the_limit() {
         &"x".repeat(300),
     ] {
         let error = publisher
-            .publish(Outgoing::new(&order("o")).topic(topic))
+            .publish(Outgoing::new(order("o")).topic(topic))
             .await
             .unwrap_err();
         assert!(matches!(error, Error::Invalid(_)), "{topic}: {error:?}");
@@ -195,7 +195,7 @@ async fn a_corrupt_segment_is_refused_with_file_and_offset() {
     let publisher = Publisher::new(engine.clone(), "/test");
     for number in 0..50 {
         publisher
-            .publish(&order(&format!("o-{number}")))
+            .publish(order(&format!("o-{number}")))
             .await
             .unwrap();
     }

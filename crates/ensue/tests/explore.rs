@@ -52,8 +52,8 @@ impl Payments {
             payments,
         };
         Ok(Effects::none()
-            .set_state("payments", &payments)
-            .publish(&paid))
+            .set_state("payments", payments)
+            .publish(paid))
     }
 }
 
@@ -75,7 +75,7 @@ fn place_orders(app: &TestApp) -> BoxFuture<'_, ensue::Result<()>> {
             let created = OrderCreated {
                 order_id: order.into(),
             };
-            app.publish(Outgoing::new(&created).id(event)).await?;
+            app.publish(Outgoing::new(created).id(event)).await?;
         }
         Ok(())
     }
@@ -135,7 +135,7 @@ impl Careless {
         let id = uuid_like();
         context
             .publisher()
-            .publish(Outgoing::new(&receipt).id(id))
+            .publish(Outgoing::new(receipt).id(id))
             .await?;
         Ok(())
     }
@@ -170,7 +170,7 @@ async fn a_schedule_is_appended_once_and_only_when_it_is_due() {
         order_id: "o-1".into(),
         payments: 1,
     };
-    let later = Outgoing::new(&paid)
+    let later = Outgoing::new(paid)
         .id("later")
         .after(Duration::from_secs(3600));
     app.publish(later).await.unwrap();
@@ -206,7 +206,7 @@ fn pay_and_wait(app: &TestApp) -> BoxFuture<'_, ensue::Result<()>> {
                 order_id: order.into(),
                 payments: 1,
             };
-            let paid = Outgoing::new(&paid).after(Duration::from_secs(60));
+            let paid = Outgoing::new(paid).after(Duration::from_secs(60));
             app.publish(paid).await?;
         }
         app.advance(Duration::from_secs(7 * 3600)).await
@@ -257,7 +257,7 @@ async fn a_cascade_that_waits_for_the_clock_does_not_settle_and_says_what_to_do(
         order_id: "o-1".into(),
         payments: 1,
     };
-    app.publish(&paid).await.unwrap();
+    app.publish(paid).await.unwrap();
     let error = app.settle().await.unwrap_err().to_string();
     assert!(
         error.contains("1 in flight") && error.contains("TestApp::advance"),

@@ -81,7 +81,7 @@ async fn others_are_handled(case: Case) {
     .unwrap();
     let step = |walker: String, number: usize, bytes: usize| {
         let note = "x".repeat(bytes);
-        Outgoing::new(&StepTaken {
+        Outgoing::new(StepTaken {
             walker,
             number,
             note,
@@ -220,7 +220,7 @@ async fn others_go_on_beside(bad: usize, options: HandlerOptions, failure: fn() 
             number,
             note: String::new(),
         };
-        let all = (0..count).map(|number| Outgoing::new(&step(number)));
+        let all = (0..count).map(|number| Outgoing::new(step(number)));
         publisher.publish_all(all).await.unwrap();
     };
     publish("bad", bad).await;

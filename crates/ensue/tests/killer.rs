@@ -73,7 +73,7 @@ async fn an_event_that_ends_its_process_is_a_dead_letter_after_its_attempts() {
             format!("job-{n}")
         }
     });
-    let jobs = jobs.map(|job| Outgoing::new(&JobGiven { job }));
+    let jobs = jobs.map(|job| Outgoing::new(JobGiven { job }));
     Publisher::new(engine.clone(), "/test")
         .publish_all(jobs)
         .await

@@ -59,11 +59,11 @@ impl Counter {
                             walker: step.walker,
                             total,
                         };
-                        let reminder = Outgoing::new(&counted).after(Duration::from_secs(3600));
+                        let reminder = Outgoing::new(counted).after(Duration::from_secs(3600));
                         Ok::<_, Failure>(
                             Effects::none()
-                                .set_state("total", &total)
-                                .publish(&counted)
+                                .set_state("total", total)
+                                .publish(counted)
                                 .publish(reminder),
                         )
                     }
@@ -78,7 +78,7 @@ impl Counter {
 async fn walk(app: &TestApp, steps: u32) {
     for _ in 0..steps {
         let walker = "w".to_owned();
-        app.publish(&StepTaken { walker }).await.unwrap();
+        app.publish(StepTaken { walker }).await.unwrap();
     }
     app.settle().await.unwrap();
 }
@@ -160,7 +160,7 @@ async fn what_was_not_handled_before_has_its_effects_whatever_lies_around_it() {
     .unwrap();
     for walker in ["good", "bad", "good"] {
         let walker = walker.to_owned();
-        app.publish(&StepTaken { walker }).await.unwrap();
+        app.publish(StepTaken { walker }).await.unwrap();
     }
     app.settle().await.unwrap();
     assert_eq!(app.dead_letters("count").await.unwrap().len(), 1);

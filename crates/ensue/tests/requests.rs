@@ -48,7 +48,7 @@ async fn shop(attempts: u32) -> TestApp {
 }
 
 fn quote(item: &str, key: &str) -> Outgoing {
-    Outgoing::new(&QuoteRequested { item: item.into() }).key(key)
+    Outgoing::new(QuoteRequested { item: item.into() }).key(key)
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -118,9 +118,9 @@ async fn a_request_whose_outcome_the_engine_refuses_does_not_block_its_key() {
         .unwrap();
     let running = App::new(engine.clone())
         .on("shop", |request: QuoteRequested| async move {
-            let given = Effects::none().reply(&QuoteGiven { cents: 3 });
+            let given = Effects::none().reply(QuoteGiven { cents: 3 });
             match request.item.as_str() {
-                "everything" => given.set_state("shelf", &"x".repeat(10_000)),
+                "everything" => given.set_state("shelf", "x".repeat(10_000)),
                 _ => given,
             }
         })
@@ -151,7 +151,7 @@ async fn requests_without_a_key_do_not_wait_for_each_other() {
     .unwrap();
     let requester = Requester::new(app.engine(), "/till");
     let hour = Duration::from_secs(3600);
-    let ask = |item: &str| Outgoing::new(&QuoteRequested { item: item.into() });
+    let ask = |item: &str| Outgoing::new(QuoteRequested { item: item.into() });
     let slow = requester.clone();
     let waiting = tokio::spawn({
         let ask = ask("slow");
@@ -170,7 +170,7 @@ async fn requests_without_a_key_do_not_wait_for_each_other() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_event_that_is_no_request_may_have_an_extension_named_deadline() {
     let app = shop(1).await;
-    let tea = Outgoing::new(&QuoteRequested { item: "tea".into() });
+    let tea = Outgoing::new(QuoteRequested { item: "tea".into() });
     let long_ago = tea.extension("deadline", "2020-01-01T00:00:00Z");
     app.publish(long_ago).await.unwrap();
     app.publish(quote("gold", "counter").extension("deadline", "2020-01-01T00:00:00Z"))

@@ -27,7 +27,7 @@ fn terminate() {
 async fn a_second_signal_stops_at_once_what_a_first_one_waits_for() {
     let engine = ensue::connect("memory:").await.unwrap();
     let publisher = Publisher::new(engine.clone(), "/test");
-    publisher.publish(&Thing {}).await.unwrap();
+    publisher.publish(Thing {}).await.unwrap();
     let (begun, mut has_begun) = mpsc::unbounded_channel();
     let hour = Duration::from_secs(3_600);
     let app = App::new(engine.clone())

@@ -64,7 +64,7 @@ async fn cancel_means_the_services_own_event_and_cancel_event_any() {
     let app = TestApp::start(|app| {
         app.on("remind", |reading: ReadingTaken| async move {
             let own = reading.place == "/own";
-            let reminder = Outgoing::new(&ReadingStored {
+            let reminder = Outgoing::new(ReadingStored {
                 place: reading.place,
             });
             let reminder = reminder.id("r").after(Duration::from_secs(60));
@@ -77,7 +77,7 @@ async fn cancel_means_the_services_own_event_and_cancel_event_any() {
     .await
     .unwrap();
     let reminder = ReadingStored { place: "/".into() };
-    let reminder = Outgoing::new(&reminder);
+    let reminder = Outgoing::new(reminder);
     let reminder = reminder.id("r").after(Duration::from_secs(60));
     app.publisher().publish(reminder).await.unwrap();
     app.publisher().publish(reading_of("/hall")).await.unwrap();
@@ -122,7 +122,7 @@ async fn a_number_that_the_codec_cannot_hold_is_refused_before_it_is_stored() {
         place: "a".into(),
         values: vec![f64::NAN],
     };
-    let error = app.publish(&level).await.unwrap_err().to_string();
+    let error = app.publish(level).await.unwrap_err().to_string();
     assert!(error.contains("`values[0]` is NaN"), "{error}");
 
     for (place, value) in [("bad", f64::INFINITY), ("good", 2.5)] {
@@ -130,7 +130,7 @@ async fn a_number_that_the_codec_cannot_hold_is_refused_before_it_is_stored() {
             place: place.into(),
             value,
         };
-        app.publish(&level).await.unwrap();
+        app.publish(level).await.unwrap();
     }
     app.settle().await.unwrap();
     let measured = app.events::<LevelMeasured>().await.unwrap();
@@ -210,7 +210,7 @@ async fn a_clock_beyond_all_calendars_stops_no_events() {
         ensue::Timestamp::from_micros(i64::MIN),
     ] {
         app.clock().set(at);
-        app.publish(&ReadingTaken {
+        app.publish(ReadingTaken {
             place: at.to_string(),
         })
         .await

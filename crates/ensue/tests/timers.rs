@@ -36,7 +36,7 @@ fn used(action: &str) -> DoorUsed {
 }
 
 fn alarm(because: &str) -> Outgoing {
-    Outgoing::new(&AlarmRaised {
+    Outgoing::new(AlarmRaised {
         door: "d".into(),
         because: because.into(),
     })
@@ -87,7 +87,7 @@ async fn effects_of_one_handler_apply_in_the_order_in_which_it_said_them() {
     ] {
         let app = doors().await;
         for action in &actions {
-            app.publish(&used(action)).await.unwrap();
+            app.publish(used(action)).await.unwrap();
             app.settle().await.unwrap();
         }
         assert_eq!(pending(&app).await, left, "{actions:?}");
@@ -100,7 +100,7 @@ async fn effects_of_one_handler_apply_in_the_order_in_which_it_said_them() {
 async fn effects_of_many_events_apply_in_the_order_of_the_events() {
     let app = doors().await;
     let actions = ["open", "cancel", "ajar", "cancel", "wide"];
-    let events = actions.map(|action| Outgoing::new(&used(action)));
+    let events = actions.map(|action| Outgoing::new(used(action)));
     // All are there at once: many of them end up in one commit.
     app.publisher().publish_all(events).await.unwrap();
     app.settle().await.unwrap();
@@ -136,12 +136,12 @@ async fn a_timer_is_moved_and_set_again_after_it_has_gone_off() {
     .await
     .unwrap();
     for action in ["open", "ajar"] {
-        app.publish(&used(action)).await.unwrap();
+        app.publish(used(action)).await.unwrap();
         app.settle().await.unwrap();
     }
     assert_eq!(pending(&app).await, ["ajar"]);
     app.advance(MINUTE).await.unwrap();
-    app.publish(&used("wide")).await.unwrap();
+    app.publish(used("wide")).await.unwrap();
     app.settle().await.unwrap();
     app.advance(MINUTE).await.unwrap();
     assert_eq!(raised(&app).await, ["ajar", "wide"]);
@@ -161,7 +161,7 @@ async fn effects_whose_id_names_another_event_are_counted() {
     .await
     .unwrap();
     for action in ["open", "ajar", "wide"] {
-        app.publish(&used(action)).await.unwrap();
+        app.publish(used(action)).await.unwrap();
         app.settle().await.unwrap();
     }
     assert_eq!(raised(&app).await, ["open", "open", "ajar", "wide"]);
@@ -233,7 +233,7 @@ async fn requests_with_one_id_all_get_its_reply() {
     let requester = Requester::new(engine.clone(), "/test");
     let ask = async || {
         let request = QuoteRequested { item: "tea".into() };
-        let request = Outgoing::new(&request).id("quote-1");
+        let request = Outgoing::new(request).id("quote-1");
         let reply = requester.request::<QuoteGiven>(request, Duration::from_secs(10));
         reply.await.map(|quote| quote.cents)
     };
@@ -285,7 +285,7 @@ fn replies_come_when_the_runtime_of_the_first_request_is_gone() {
     let requester = Requester::new(engine.clone(), "/test");
     let ask = async || {
         let request = QuoteRequested { item: "tea".into() };
-        let reply = requester.request::<QuoteGiven>(&request, Duration::from_secs(10));
+        let reply = requester.request::<QuoteGiven>(request, Duration::from_secs(10));
         reply.await.map(|quote| quote.cents)
     };
     assert_eq!(first.block_on(ask()).unwrap(), 100);
@@ -300,10 +300,10 @@ async fn a_request_with_the_id_of_an_event_that_asks_for_no_reply_is_told_so() {
     let engine = ensue::connect("memory:").await.unwrap();
     let request = QuoteRequested { item: "tea".into() };
     let publisher = Publisher::new(engine.clone(), "/test");
-    let plain = Outgoing::new(&request).id("quote-1");
+    let plain = Outgoing::new(request).id("quote-1");
     publisher.publish(plain).await.unwrap();
     let requester = Requester::new(engine.clone(), "/test");
-    let asked = Outgoing::new(&request).id("quote-1");
+    let asked = Outgoing::new(request).id("quote-1");
     let told = requester.request::<QuoteGiven>(asked, Duration::from_secs(60));
     let told = told.await.unwrap_err().to_string();
     assert!(
@@ -326,7 +326,7 @@ async fn another_requester_gets_the_reply_that_is_in_the_log() {
     for when in ["before a restart", "after it"] {
         let requester = Requester::new(engine.clone(), "/test");
         let request = QuoteRequested { item: "tea".into() };
-        let request = Outgoing::new(&request).id("quote-1");
+        let request = Outgoing::new(request).id("quote-1");
         let reply = requester.request::<QuoteGiven>(request, Duration::from_secs(10));
         assert_eq!(reply.await.unwrap().cents, 100, "{when}");
     }

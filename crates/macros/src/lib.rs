@@ -169,8 +169,8 @@ pub fn derive_event(input: TokenStream) -> TokenStream {
 /// | method | called with |
 /// | --- | --- |
 /// | `#[on] async fn m(&self, event: E)` | events of type `E` |
-/// | `#[on] async fn m(&self, event: E, context: &Context)` | and what surrounds the event |
-/// | `#[on(blocking)] fn m(&self, event: E)` | on the thread pool, with or without `&Context` |
+/// | `#[on] async fn m(&self, event: E, context: Context)` | and what surrounds the event; `&Context` will do |
+/// | `#[on(blocking)] fn m(&self, event: E)` | on the thread pool, with or without `Context` |
 /// | `#[on(topics = "orders.>")] async fn m(&self, event: Envelope)` | events of any type, undecoded |
 ///
 /// It returns what follows: `()`, an event, [`Reply`], [`Effects`], [`Outgoing`], an `Option`,

@@ -47,7 +47,7 @@ impl Storefront {
         let mut pace = Pace::new(self.rate);
         while orders.peek().is_some() {
             let batch: Vec<_> = orders.by_ref().take(pace.allowed().await).collect();
-            self.publisher.publish_all(batch.iter().map(placed)).await?;
+            self.publisher.publish_all(batch.into_iter().map(placed)).await?;
         }
         Ok(())
     }
@@ -66,10 +66,9 @@ pub async fn placed_in(engine: &SharedEngine) -> Result<HashSet<String>> {
     Ok(orders)
 }
 
-fn placed(order: &OrderPlaced) -> Outgoing {
-    Outgoing::new(order)
-        .id(format!("placed-{}", order.order_id))
-        .time(order.placed_at)
+fn placed(order: OrderPlaced) -> Outgoing {
+    let (id, time) = (format!("placed-{}", order.order_id), order.placed_at);
+    Outgoing::new(order).id(id).time(time)
 }
 
 /// How many orders may be placed by now.

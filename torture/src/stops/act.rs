@@ -29,7 +29,6 @@ pub(super) enum Act {
     LongCellName,
     ClearState,
     Reply,
-    Conditional,
     BadTopic,
     ReservedTopic,
     LongKey,

@@ -8,7 +8,7 @@ use std::time::Duration;
 use ensue::engine::{EFFECTS_BYTES_MAX, EFFECTS_MAX, EFFECTS_STATE_BYTES_MAX};
 use ensue::middleware::{Middleware, Next};
 use ensue::{
-    App, Codec, Context, Effects, Event, Expect, Failure, Handler, HandlerFuture, HandlerOptions,
+    App, Codec, Context, Effects, Event, Failure, Handler, HandlerFuture, HandlerOptions,
     IntoEffects, OnDead, Outgoing, Requester, Timestamp,
 };
 
@@ -50,13 +50,13 @@ fn handler(index: usize, group: &Group, options: HandlerOptions, limits: Limits)
         return Handler::blocking(
             Thing::NAME,
             options,
-            move |thing: Thing, context: &Context| {
+            move |thing: Thing, context: Context| {
                 let _kept = &kept;
-                let way = way_of(&thing, index, context);
+                let way = way_of(&thing, index, &context);
                 if way.act == Act::Blocks {
                     std::thread::sleep(Duration::from_millis(3));
                 }
-                conclude(thing, way, context, &limits)
+                conclude(thing, way, &context, &limits)
             },
         );
     }
@@ -138,16 +138,16 @@ async fn act(way: Way, context: &Context, timeout: Duration) -> Result<(), Failu
             tokio::task::spawn_blocking(pause).await?;
         }
         Act::Publishes => {
-            context.publisher().publish(&Filler::of(10)).await?;
+            context.publisher().publish(Filler::of(10)).await?;
         }
         Act::PublishesKnownId => {
-            let known = Outgoing::new(&Filler::of(10)).id(known_id(way));
+            let known = Outgoing::new(Filler::of(10)).id(known_id(way));
             context.publisher().publish(known).await?;
         }
         Act::Asks => {
             let engine = context.publisher().engine().clone();
             let asks = Requester::new(engine, "/asks");
-            let filler = Outgoing::new(&Filler::of(10));
+            let filler = Outgoing::new(Filler::of(10));
             let _: Filler = asks.request(filler, timeout / 2).await?;
         }
         Act::StateDecodePanics => {
@@ -205,7 +205,7 @@ fn conclude(
         n: thing.order.n,
     };
     Ok(Return {
-        effects: Some(effects(way, limits).publish(&done)),
+        effects: Some(effects(way, limits).publish(done)),
         act: way.act,
     })
 }
@@ -243,7 +243,7 @@ fn known_id(way: Way) -> String {
 }
 
 fn small() -> Outgoing {
-    Outgoing::new(&Filler::of(10))
+    Outgoing::new(Filler::of(10))
 }
 
 fn effects(way: Way, limits: &Limits) -> Effects {
@@ -256,10 +256,10 @@ fn effects(way: Way, limits: &Limits) -> Effects {
     match way.act {
         Act::Many => copies(200, &small),
         Act::TooMany => copies(part(EFFECTS_MAX, way), &small),
-        Act::Large => none.publish(&Filler::of(part(ensue::PAYLOAD_BYTES_MAX, way))),
+        Act::Large => none.publish(Filler::of(part(ensue::PAYLOAD_BYTES_MAX, way))),
         Act::LargeTogether => {
             let bytes = part(EFFECTS_BYTES_MAX, way) / 8;
-            copies(8, &|| Outgoing::new(&Filler::of(bytes)))
+            copies(8, &|| Outgoing::new(Filler::of(bytes)))
         }
         Act::Schedule => none.publish(small().after(later)),
         Act::ScheduleMany => {
@@ -275,8 +275,7 @@ fn effects(way: Way, limits: &Limits) -> Effects {
         Act::CancelAndTimer => none
             .cancel(id.clone())
             .publish(small().timer(id).after(later)),
-        Act::Reply => none.reply(&Filler::of(10)),
-        Act::Conditional => none.publish(small().expect(Expect::Absent)),
+        Act::Reply => none.reply(Filler::of(10)),
         Act::BadTopic => none.publish(small().topic("not a topic")),
         Act::ReservedTopic => none.publish(small().topic("_ensue.groups")),
         Act::LongKey => none.publish(small().key("k".repeat(part(1_000, way).max(1)))),
@@ -289,7 +288,7 @@ fn effects(way: Way, limits: &Limits) -> Effects {
         | Act::EncodeFails
         | Act::EncodePanics
         | Act::KeyPanics
-        | Act::TopicPanics => none.publish(&Filler::odd(way.act)),
+        | Act::TopicPanics => none.publish(Filler::odd(way.act)),
         _ => state(way, limits),
     }
 }
@@ -301,15 +300,15 @@ fn state(way: Way, limits: &Limits) -> Effects {
         Act::State => none.set_state("cell", "small"),
         Act::LargeState => {
             let bytes = part(limits.state_bytes_max.min(EFFECTS_STATE_BYTES_MAX), way);
-            none.set_state("cell", &"x".repeat(bytes))
+            none.set_state("cell", "x".repeat(bytes))
         }
         Act::ManyCells => (0..300).fold(none, |effects, n| {
-            effects.set_state(&format!("cell-{n}"), &"x".repeat(way.size as usize / 10))
+            effects.set_state(&format!("cell-{n}"), "x".repeat(way.size as usize / 10))
         }),
         Act::LongCellName => none.set_state(&"n".repeat(part(100_000, way)), "small"),
         Act::ClearState => none.clear_state("cell"),
         Act::StateEncodeFails | Act::StateEncodePanics => {
-            none.set_state("cell", &Filler::odd(way.act))
+            none.set_state("cell", Filler::odd(way.act))
         }
         _ => none,
     }

@@ -44,7 +44,7 @@ impl Event for Answer {
 }
 
 fn ask(lab: &Lab, number: u64) -> Outgoing {
-    Outgoing::new(&Question { number }).topic(lab.topic("questions"))
+    Outgoing::new(Question { number }).topic(lab.topic("questions"))
 }
 
 /// Settles a request with its reply, as dispatch does.

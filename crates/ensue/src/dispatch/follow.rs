@@ -124,12 +124,6 @@ impl Follow {
         mut parts: OutgoingParts,
         index: usize,
     ) -> Result<Option<Append>, Failure> {
-        if parts.expect.is_some() {
-            return Err(Failure::reject(format!(
-                "`{handler}` returned a conditional event; a commit holds the outcomes of many \
-                 events, so publish it with `Context::publisher` instead"
-            )));
-        }
         if parts.is_reply {
             let Some(topic) = request::reply_topic(cause) else {
                 return Ok(None);

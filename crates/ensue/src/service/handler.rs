@@ -204,7 +204,7 @@ impl Handler {
     pub fn blocking<E, F, R>(name: &'static str, options: HandlerOptions, handle: F) -> Self
     where
         E: Event,
-        F: Fn(E, &Context) -> R + Send + Sync + 'static,
+        F: Fn(E, Context) -> R + Send + Sync + 'static,
         R: IntoEffects,
     {
         let handle = Arc::new(Contained::new(handle));
@@ -216,7 +216,7 @@ impl Handler {
                         return Err(Failure::not_begun());
                     };
                     match context.envelope().decode::<E>() {
-                        Ok(event) => handle(event, &context).into_effects(),
+                        Ok(event) => handle(event, context).into_effects(),
                         Err(error) => Err(Failure::undecodable(error)),
                     }
                 };

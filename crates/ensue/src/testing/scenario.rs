@@ -34,7 +34,7 @@ use crate::service::{Context, Failure, PendingState, Service, Surroundings};
 ///
 /// # tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(async {
 /// let mut payments = Scenario::of(Payments).await?;
-/// let outcome = payments.when(&OrderCreated { order_id: "o-1".into() }).await?;
+/// let outcome = payments.when(OrderCreated { order_id: "o-1".into() }).await?;
 /// outcome.then([OrderPaid { order_id: "o-1".into() }]);
 /// # Ok::<(), ensue::Error>(())
 /// # })?;
@@ -83,7 +83,7 @@ impl Scenario {
     ///
     /// # Errors
     /// [`Error::Configuration`] when the handler fails or the service has none for it.
-    pub async fn given<E: Event>(&mut self, event: &E) -> Result<&mut Self> {
+    pub async fn given<E: Event>(&mut self, event: E) -> Result<&mut Self> {
         let outcome = self.when(event).await?;
         match outcome.effects {
             Ok(_) => Ok(self),
@@ -99,8 +99,8 @@ impl Scenario {
     /// # Errors
     /// [`Error::Configuration`] when the service has no handler for it, [`Error::Invalid`] when it
     /// is not a valid event.
-    pub async fn when<E: Event>(&mut self, event: &E) -> Result<Outcome> {
-        self.when_envelope(Envelope::of(event)?.build()?).await
+    pub async fn when<E: Event>(&mut self, event: E) -> Result<Outcome> {
+        self.when_envelope(Envelope::of(&event)?.build()?).await
     }
 
     /// [`Scenario::when`], with an envelope put together by hand.
@@ -246,7 +246,7 @@ impl Outcome {
     fn failed(self) -> Failure {
         match self.effects {
             Err(failure) => failure,
-            Ok(effects) => panic!("the handler did not fail, {} events follow", effects.len()),
+            Ok(effects) => panic!("the handler did not fail, {} events follow", effects.events()),
         }
     }
 }

@@ -8,7 +8,7 @@ use futures_util::FutureExt;
 
 use super::chaos::{Chaos, Fault};
 use crate::app::{App, Running};
-use crate::effect::Outgoing;
+use crate::effect::Publish;
 use crate::engine::embedded::{Embedded, Settings};
 use crate::engine::{
     Appended, DeadLetter, DeadLetterFilter, Engine, EngineStatus, GroupStatus, Position, Query,
@@ -52,7 +52,7 @@ type Build = Box<dyn Fn(App) -> App + Send + Sync>;
 /// let app = TestApp::start(|app| {
 ///     app.on("payments", |o: OrderCreated| async { OrderPaid { order_id: o.order_id } })
 /// }).await?;
-/// app.publish(&OrderCreated { order_id: "o-1".into() }).await?;
+/// app.publish(OrderCreated { order_id: "o-1".into() }).await?;
 /// app.settle().await?;
 /// assert_eq!(app.events::<OrderPaid>().await?, [OrderPaid { order_id: "o-1".into() }]);
 /// # Ok::<(), ensue::Error>(())
@@ -143,7 +143,7 @@ impl TestApp {
     ///
     /// # Errors
     /// As for [`Publisher::publish`].
-    pub async fn publish(&self, event: impl Into<Outgoing>) -> Result<Appended> {
+    pub async fn publish(&self, event: impl Publish) -> Result<Appended> {
         self.publisher().publish(event).await
     }
 

@@ -115,7 +115,7 @@ impl Middleware for Layer {
             "layer panics" => panic!("a layer"),
             "layer panics later" => Box::pin(async { panic!("a layer, later") }),
             "layer keeps a failure" => {
-                Box::pin(async { Ok(Effects::none().set_state("x", &Refused)) })
+                Box::pin(async { Ok(Effects::none().set_state("x", Refused)) })
             }
             _ => next.run(context),
         }

@@ -39,7 +39,7 @@ async fn together(count: usize, effects: fn(&Thing) -> Effects) -> SharedEngine 
 #[tokio::test(flavor = "multi_thread")]
 async fn states_that_are_too_large_only_together_are_committed_in_turn() {
     let engine = together(20, |_| {
-        Effects::none().set_state("doc", &"x".repeat(4 * MIB))
+        Effects::none().set_state("doc", "x".repeat(4 * MIB))
     })
     .await;
     for key in 0..20 {
@@ -52,7 +52,7 @@ async fn states_that_are_too_large_only_together_are_committed_in_turn() {
 #[tokio::test(flavor = "multi_thread")]
 async fn events_that_are_too_large_only_together_are_committed_in_turn() {
     let engine = together(20, |thing| {
-        Effects::none().publish(&followed(thing, &"x".repeat(4 * MIB)))
+        Effects::none().publish(followed(thing, &"x".repeat(4 * MIB)))
     })
     .await;
     let status = engine.status().await.unwrap();
@@ -66,20 +66,20 @@ async fn what_does_not_fit_into_a_commit_alone_is_its_own_dead_letter() {
         .on(GROUP, |thing: Thing| async move {
             let small = followed(&thing, "");
             match thing.key.as_str() {
-                "many" => (0..70_000).fold(Effects::none(), |it, _| it.publish(&small)),
+                "many" => (0..70_000).fold(Effects::none(), |it, _| it.publish(small)),
                 "heavy" => {
                     let large = followed(&thing, &"x".repeat(2 * MIB));
-                    (0..40).fold(Effects::none(), |it, _| it.publish(&large))
+                    (0..40).fold(Effects::none(), |it, _| it.publish(large))
                 }
-                "cell" => Effects::none().set_state("doc", &"x".repeat(17 * MIB)),
+                "cell" => Effects::none().set_state("doc", "x".repeat(17 * MIB)),
                 "cells" => (0..10).fold(Effects::none(), |it, n| {
-                    it.set_state(&format!("doc{n}"), &"x".repeat(2 * MIB))
+                    it.set_state(&format!("doc{n}"), "x".repeat(2 * MIB))
                 }),
                 "cancels" => {
                     (0..60_000).fold(Effects::none(), |it, n| it.cancel(format!("{n:0200}")))
                 }
-                "control" => Effects::none().publish(Outgoing::new(&small).topic("_ensue.groups")),
-                _ => Effects::none().publish(&small),
+                "control" => Effects::none().publish(Outgoing::new(small).topic("_ensue.groups")),
+                _ => Effects::none().publish(small),
             }
         })
         .start()
@@ -116,7 +116,7 @@ async fn at_schedules_max_only_what_wants_one_more_stops_and_cancels_pass() {
     let app = App::new(engine.clone())
         .on(GROUP, |thing: Thing| async move {
             let id = format!("later-{}", thing.number % 10);
-            let later = Outgoing::new(&followed(&thing, "later")).id(&id);
+            let later = Outgoing::new(followed(&thing, "later")).id(&id);
             let later = later.after(Duration::from_secs(3_600));
             match thing.number {
                 0..10 => Effects::none().publish(later),
@@ -162,7 +162,7 @@ async fn at_state_bytes_max_only_what_wants_more_stops_and_smaller_values_pass()
         .on(GROUP, |thing: Thing| async move {
             match thing.number {
                 0 => Effects::none().clear_state("doc"),
-                bytes => Effects::none().set_state("doc", &"x".repeat(bytes as usize)),
+                bytes => Effects::none().set_state("doc", "x".repeat(bytes as usize)),
             }
         })
         .start()
@@ -214,11 +214,11 @@ async fn refused_in_the_middle(on_dead: OnDead) -> SharedEngine {
                 if thing.number == 9 {
                     tokio::task::yield_now().await;
                 }
-                let mut effects = Effects::none().set_state("last", &thing.number);
+                let mut effects = Effects::none().set_state("last", thing.number);
                 if (thing.key.as_str(), thing.number) == ("b", 7) {
-                    effects = effects.set_state("doc", &"x".repeat(20_000));
+                    effects = effects.set_state("doc", "x".repeat(20_000));
                 }
-                Ok::<_, Failure>(effects.publish(&followed(&thing, &last)))
+                Ok::<_, Failure>(effects.publish(followed(&thing, &last)))
             },
         )
         .start()

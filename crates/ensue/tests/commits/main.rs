@@ -38,7 +38,7 @@ struct Followed {
 
 fn thing(key: &str, number: u32) -> Outgoing {
     let key = key.to_owned();
-    Outgoing::new(&Thing { key, number })
+    Outgoing::new(Thing { key, number })
 }
 
 fn followed(thing: &Thing, text: &str) -> Followed {

@@ -18,9 +18,16 @@ pub(crate) struct Method {
     conditions: Vec<Attribute>,
     options: Options,
     event: Type,
-    /// Where the parameter of the context is, if there is one.
-    context: Option<Span>,
+    /// The parameter of the context, if there is one.
+    context: Option<ContextParameter>,
     output: ReturnType,
+}
+
+/// How a method takes its context.
+#[derive(Clone, Copy)]
+struct ContextParameter {
+    span: Span,
+    is_reference: bool,
 }
 
 impl Method {
@@ -186,9 +193,12 @@ impl Method {
 
     fn expand_call(&self) -> TokenStream {
         let name = &self.name;
-        let context = self.context.map(|span| {
-            let span = span.resolved_at(Span::mixed_site());
-            quote_spanned!(span=> &context)
+        let context = self.context.map(|parameter| {
+            let span = parameter.span.resolved_at(Span::mixed_site());
+            match parameter.is_reference {
+                true => quote_spanned!(span=> &context),
+                false => quote_spanned!(span=> context),
+            }
         });
         quote_spanned!(self.span()=> this.#name(event, #context))
     }
@@ -272,8 +282,11 @@ fn check_signature(signature: &Signature, options: &Options, errors: &mut Errors
     }
 }
 
-/// The type of the event, and where the context is.
-fn read_parameters(signature: &Signature, errors: &mut Errors) -> Option<(Type, Option<Span>)> {
+/// The type of the event, and how the context is taken.
+fn read_parameters(
+    signature: &Signature,
+    errors: &mut Errors,
+) -> Option<(Type, Option<ContextParameter>)> {
     let mut inputs = signature.inputs.iter();
     let has_self = match inputs.next() {
         Some(FnArg::Receiver(receiver)) => {
@@ -304,14 +317,11 @@ fn read_parameters(signature: &Signature, errors: &mut Errors) -> Option<(Type, 
     for extra in inputs {
         errors.at(
             extra,
-            "a handler takes an event and, if it wants, a `&Context`; what else it needs are \
+            "a handler takes an event and, if it wants, its `Context`; what else it needs are \
              fields of the service",
         );
     }
-    let context = context.map(|parameter| {
-        check_context(&parameter.ty, errors);
-        parameter.ty.span()
-    });
+    let context = context.map(|parameter| read_context(&parameter.ty, errors));
     let event = &event?.ty;
     match &**event {
         Type::Reference(reference) => {
@@ -344,13 +354,25 @@ fn check_receiver(receiver: &syn::Receiver, errors: &mut Errors) {
     }
 }
 
-fn check_context(parameter: &Type, errors: &mut Errors) {
-    let is_shared = matches!(parameter, Type::Reference(to) if to.mutability.is_none());
-    if !is_shared {
+fn read_context(parameter: &Type, errors: &mut Errors) -> ContextParameter {
+    let (is_context, is_reference) = match parameter {
+        Type::Reference(to) => (to.mutability.is_none(), true),
+        Type::Path(path) => {
+            let last = path.path.segments.last();
+            (last.is_some_and(|last| last.ident == "Context"), false)
+        }
+        _ => (false, false),
+    };
+    if !is_context {
         errors.at(
             parameter,
-            "the second parameter of a handler is the context, by reference: `context: &Context`",
+            "the second parameter of a handler is its context: `context: Context` or `context: \
+             &Context`",
         );
+    }
+    ContextParameter {
+        span: parameter.span(),
+        is_reference,
     }
 }
 

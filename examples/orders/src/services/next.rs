@@ -19,8 +19,8 @@ pub enum Next<E> {
 impl<E: Event> IntoEffects for Next<E> {
     fn into_effects(self) -> Result<Effects, Failure> {
         match self {
-            Self::Done(event, at) => Outgoing::new(&event).time(at).into_effects(),
-            Self::Ended(updated, at) => Outgoing::new(&updated).time(at).into_effects(),
+            Self::Done(event, at) => Outgoing::new(event).time(at).into_effects(),
+            Self::Ended(updated, at) => Outgoing::new(updated).time(at).into_effects(),
             Self::Nothing => ().into_effects(),
         }
     }

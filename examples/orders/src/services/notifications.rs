@@ -55,7 +55,7 @@ mod tests {
         let customer = outside().customer();
         let mut notifications = Scenario::of(Notifications { customer }).await.unwrap();
         let news = signed_received("delivered");
-        notifications.when(&news).await.unwrap().then_nothing();
+        notifications.when(news).await.unwrap().then_nothing();
     }
 
     #[tokio::test]
@@ -63,6 +63,6 @@ mod tests {
         let customer = failing(100).customer();
         let mut notifications = Scenario::of(Notifications { customer }).await.unwrap();
         let news = signed_received("delivered");
-        notifications.when(&news).await.unwrap().then_retry();
+        notifications.when(news).await.unwrap().then_retry();
     }
 }

@@ -72,7 +72,7 @@ mod tests {
             order_id: "canceled".into(),
             status: Status::Canceled,
         };
-        let outcome = payments.when(&created("canceled")).await.unwrap();
+        let outcome = payments.when(created("canceled")).await.unwrap();
         outcome.then([updated]);
         assert!(outside.ledger().charges_by_order().unwrap().is_empty());
     }
@@ -81,9 +81,9 @@ mod tests {
     async fn what_is_unreachable_is_tried_again_and_what_is_unknown_is_not() {
         let gateway = failing(100).gateway();
         let mut payments = Scenario::of(Payments { gateway }).await.unwrap();
-        let outcome = payments.when(&created("delivered")).await.unwrap();
+        let outcome = payments.when(created("delivered")).await.unwrap();
         outcome.then_retry();
-        let outcome = payments.when(&created("nobody's")).await.unwrap();
+        let outcome = payments.when(created("nobody's")).await.unwrap();
         outcome.then_reject();
     }
 }

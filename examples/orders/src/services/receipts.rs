@@ -17,7 +17,7 @@ const CHARGE: &str = "charge";
 impl Receipts {
     #[on]
     async fn remember(&self, order: OrderPayment) -> Effects {
-        Effects::none().set_state(CHARGE, &order.charge)
+        Effects::none().set_state(CHARGE, order.charge)
     }
 
     #[on(publishes = [OrderSignedReceived])]
@@ -29,7 +29,7 @@ impl Receipts {
             signed_at: ctx.time(),
         };
         Ok(Effects::none()
-            .publish(Outgoing::new(&receipt).time(ctx.time()))
+            .publish(Outgoing::new(receipt).time(ctx.time()))
             .clear_state(CHARGE))
     }
 }
@@ -53,8 +53,8 @@ mod tests {
             charge: "charge-1".into(),
         };
         let mut receipts = Scenario::of(Receipts).await.unwrap();
-        receipts.given(&paid).await.unwrap();
-        let outcome = receipts.when(&signed()).await.unwrap();
+        receipts.given(paid).await.unwrap();
+        let outcome = receipts.when(signed()).await.unwrap();
         let receipt: OrderSignedReceived = outcome.envelopes()[0].decode().unwrap();
         assert_eq!(receipt.charge, "charge-1");
     }
@@ -62,6 +62,6 @@ mod tests {
     #[tokio::test]
     async fn nobody_signs_for_what_was_never_paid() {
         let mut receipts = Scenario::of(Receipts).await.unwrap();
-        receipts.when(&signed()).await.unwrap().then_reject();
+        receipts.when(signed()).await.unwrap().then_reject();
     }
 }

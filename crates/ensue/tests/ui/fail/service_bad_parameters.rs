@@ -15,7 +15,7 @@ impl Payments {
     async fn reference(&self, _: &OrderCreated) {}
 
     #[on]
-    async fn by_value(&self, _: OrderCreated, _: Context) {}
+    async fn two(&self, _: OrderCreated, _: OrderCreated) {}
 
     #[on]
     async fn too_many(&self, _: OrderCreated, _: &Context, _: u8) {}

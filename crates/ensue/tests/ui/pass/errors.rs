@@ -1,4 +1,4 @@
-//! A handler may return any error.
+//! A handler may return any error, and takes its context by value or by reference.
 #![deny(warnings)]
 
 use std::fmt;
@@ -20,7 +20,7 @@ struct InAnyhow;
 #[service]
 impl InAnyhow {
     #[on]
-    async fn on(&self, _: OrderCreated, context: &Context) -> anyhow::Result<OrderPaid> {
+    async fn on(&self, _: OrderCreated, context: Context) -> anyhow::Result<OrderPaid> {
         let _: u32 = context.key().parse()?;
         let _: u32 = context.key().parse().or_reject()?;
         Err(anyhow::anyhow!("no"))?;
@@ -33,7 +33,7 @@ struct InBox;
 #[service]
 impl InBox {
     #[on(blocking)]
-    fn on(&self, _: OrderCreated, context: &Context) -> Result<Option<OrderPaid>, Boxed> {
+    fn on(&self, _: OrderCreated, context: Context) -> Result<Option<OrderPaid>, Boxed> {
         let _: u32 = context.key().parse()?;
         let _: u32 = context.key().parse().or_reject()?;
         Err("no")?

@@ -33,7 +33,7 @@ impl Result {
     #[on(attempts = 3, backoff = "1s", timeout = "1m", on_dead = "park")]
     async fn created(&self, order: OrderCreated, context: &::ensue::Context) -> ::ensue::Outgoing {
         let _ = context.id();
-        ::ensue::Outgoing::new(&order)
+        ::ensue::Outgoing::new(order)
     }
 
     #[on(topics = ">", types = ["order.paid"], publishes = [OrderCreated])]
