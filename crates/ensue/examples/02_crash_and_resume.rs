@@ -46,8 +46,8 @@ async fn main() -> ensue::Result<()> {
     let engine = ensue::connect("embedded:./data/crash").await?;
     let publisher = Publisher::new(engine.clone(), "/numbers");
     // Their ids derive from what they are, so publishing them again after a crash adds nothing.
-    let numbers = (1..=200)
-        .map(|number| Outgoing::new(NumberGiven { number }).id(format!("given-{number}")));
+    let numbers =
+        (1..=200).map(|number| Outgoing::new(NumberGiven { number }).id(format!("given-{number}")));
     publisher.publish_all(numbers).await?;
     App::new(engine).service(Squares).run().await
 }

@@ -1,10 +1,10 @@
-//! Layers around every handler: spans, timing, and one of your own.
+//! Layers around every handler: spans, timing, and two of your own.
 //!
 //! `cargo run --example 07_middleware`
 
 use std::time::Duration;
 
-use ensue::middleware::{Middleware, Next, Timing, Tracing};
+use ensue::middleware::{Middleware, Next, Timing, Tracing, from_fn};
 use ensue::prelude::*;
 
 #[derive(Event, Serialize, Deserialize)]
@@ -17,11 +17,11 @@ struct PageViewed {
 struct TenantRequired;
 
 impl Middleware for TenantRequired {
-    fn handle(&self, context: Context, next: Next) -> ensue::HandlerFuture {
-        if context.envelope().extension("tenant").is_some() {
-            return next.run(context);
+    async fn handle(&self, context: Context, next: Next) -> Result<Effects, Failure> {
+        if context.envelope().extension("tenant").is_none() {
+            return Err(Failure::reject("the event does not name its tenant"));
         }
-        Box::pin(async { Err(Failure::reject("the event does not name its tenant")) })
+        next.run(context).await
     }
 }
 
@@ -36,6 +36,15 @@ async fn main() -> ensue::Result<()> {
         .layer(Tracing)
         .layer(timing.clone())
         .layer(TenantRequired)
+        .layer(from_fn(async |context: Context, next: Next| {
+            let outcome = next.run(context.clone()).await;
+            println!(
+                "{}: {}",
+                context.key(),
+                if outcome.is_ok() { "ok" } else { "failed" }
+            );
+            outcome
+        }))
         .on("views", |view: PageViewed| async move {
             println!("{} was viewed", view.path)
         })

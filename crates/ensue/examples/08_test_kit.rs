@@ -3,8 +3,7 @@
 //! `cargo run --example 08_test_kit` (in a project of yours these are `#[test]`s)
 
 use ensue::prelude::*;
-use ensue::testing::{Scenario, explore};
-use futures_util::FutureExt;
+use ensue::testing::{Scenario, TestApp, explore};
 
 #[derive(Event, Serialize, Deserialize, Debug, PartialEq)]
 #[event(name = "order.created", topic = "orders", key = order_id)]
@@ -48,22 +47,16 @@ async fn main() -> ensue::Result<()> {
     // A crash before and after every step, every append doubled, other orders of arrival.
     let explored = explore(
         |app| app.service(Payments),
-        |app| {
-            async move {
-                for id in ["o-1", "o-2", "o-3"] {
-                    app.publish(Outgoing::new(created(id)).id(id)).await?;
-                }
-                Ok(())
+        async |app: &TestApp| {
+            for id in ["o-1", "o-2", "o-3"] {
+                app.publish(Outgoing::new(created(id)).id(id)).await?;
             }
-            .boxed()
+            Ok(())
         },
-        |app| {
-            async move {
-                let paid = app.events::<OrderPaid>().await?.len();
-                assert_eq!(paid, 3, "each order is paid once, whatever happens");
-                Ok(())
-            }
-            .boxed()
+        async |app: &TestApp| {
+            let paid = app.events::<OrderPaid>().await?.len();
+            assert_eq!(paid, 3, "each order is paid once, whatever happens");
+            Ok(())
         },
     )
     .await?;

@@ -23,7 +23,7 @@ use crate::engine::{SharedEngine, Start};
 use crate::error::{Error, Result};
 use crate::event::Event;
 use crate::metrics::Metrics;
-use crate::middleware::{Kept, Middleware};
+use crate::middleware::{Layer, Middleware};
 use crate::publisher::check_source_of;
 use crate::service::{CONCURRENCY_MAX, Context, Handler, HandlerOptions, Service};
 
@@ -62,7 +62,7 @@ pub struct App {
     engine: SharedEngine,
     services: BTreeMap<String, Vec<Handler>>,
     published: Vec<&'static str>,
-    layers: Vec<Arc<dyn Middleware>>,
+    layers: Vec<Layer>,
     metrics: Metrics,
     settings: Settings,
 }
@@ -159,7 +159,7 @@ impl App {
 
     /// Adds a layer around every handler; the first one is the outermost.
     pub fn layer(mut self, layer: impl Middleware) -> Self {
-        self.layers.push(Arc::new(Kept::new(layer)));
+        self.layers.push(Layer::new(layer));
         self
     }
 
@@ -222,7 +222,7 @@ impl App {
     pub async fn start(self) -> Result<Running> {
         let settings = self.settings.checked()?;
         let seed = settings.seed.unwrap_or_else(|| fastrand::u64(..));
-        let layers: Arc<[Arc<dyn Middleware>]> = self.layers.into();
+        let layers: Arc<[Layer]> = self.layers.into();
         let stopping = Arc::new(AtomicBool::new(false));
         let mut joined = Vec::new();
         for (group, handlers) in self.services {

@@ -46,14 +46,14 @@ use self::session::Session;
 use crate::engine::{Member, SharedEngine, Start, Subscription};
 use crate::error::{Error, Result};
 use crate::metrics::GroupCounters;
-use crate::middleware::Middleware;
+use crate::middleware::Layer;
 
 /// One service and everything that its events need on their way.
 pub(crate) struct Dispatch {
     pub(crate) group: Arc<str>,
     pub(crate) engine: SharedEngine,
     pub(crate) routes: Routes,
-    pub(crate) layers: Arc<[Arc<dyn Middleware>]>,
+    pub(crate) layers: Arc<[Layer]>,
     pub(crate) counters: Arc<GroupCounters>,
     pub(crate) start: Start,
     pub(crate) workers: usize,

@@ -5,6 +5,7 @@
 //! was added first is the outermost.
 
 use std::collections::BTreeMap;
+use std::future::Future;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -13,62 +14,128 @@ use serde::Serialize;
 use tracing::Instrument;
 
 use crate::contained::Contained;
-use crate::service::{Context, Handler, HandlerFuture};
+use crate::effect::{Effects, IntoEffects};
+use crate::service::{Context, Failure, Handler, HandlerFuture};
 
 /// A layer around handlers. It sees the event before the handler and the outcome after it; it may
-/// answer instead of the handler, change the outcome, or just watch.
+/// answer instead of the handler, change the outcome, or just watch. For a function there is
+/// [`from_fn`].
 ///
 /// ```
 /// use ensue::middleware::{Middleware, Next};
 /// use ensue::prelude::*;
-/// use ensue::HandlerFuture;
 ///
 /// /// Lets nothing of a banned tenant reach a handler.
 /// struct Ban(String);
 ///
 /// impl Middleware for Ban {
-///     fn handle(&self, context: Context, next: Next) -> HandlerFuture {
-///         match context.envelope().extension("tenant") {
-///             Some(tenant) if tenant == self.0 => {
-///                 Box::pin(async { Err(Failure::reject("the tenant is banned")) })
-///             }
-///             _ => next.run(context),
+///     async fn handle(&self, context: Context, next: Next) -> Result<Effects, Failure> {
+///         if context.envelope().extension("tenant") == Some(&self.0) {
+///             return Err(Failure::reject("the tenant is banned"));
 ///         }
+///         next.run(context).await
 ///     }
 /// }
 /// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a layer",
+    note = "implement `Middleware`, or wrap a function in `middleware::from_fn`"
+)]
 pub trait Middleware: Send + Sync + 'static {
     /// Handles an attempt, by calling [`Next::run`] at most once.
-    fn handle(&self, context: Context, next: Next) -> HandlerFuture;
+    fn handle(
+        &self,
+        context: Context,
+        next: Next,
+    ) -> impl Future<Output = Result<Effects, Failure>> + Send;
 }
 
-/// A layer whose drop cannot take others with it.
-pub(crate) struct Kept<M>(Contained<M>);
+/// A layer made of a function: an `async fn`, an async closure that captures nothing, or a closure
+/// that gives each attempt what it needs.
+///
+/// ```
+/// use ensue::middleware::{Next, from_fn};
+/// use ensue::prelude::*;
+///
+/// # async fn layers(engine: ensue::SharedEngine, banned: String) {
+/// App::new(engine)
+///     .layer(from_fn(async |context: Context, next: Next| {
+///         let outcome = next.run(context.clone()).await;
+///         if let Err(failure) = &outcome {
+///             eprintln!("{} failed: {failure}", context.id());
+///         }
+///         outcome
+///     }))
+///     .layer(from_fn(move |context: Context, next: Next| {
+///         let is_banned = context.key() == banned;
+///         async move {
+///             match is_banned {
+///                 true => Err(Failure::reject("banned")),
+///                 false => next.run(context).await,
+///             }
+///         }
+///     }));
+/// # }
+/// ```
+pub fn from_fn<F, Fut, R>(handle: F) -> FromFn<F>
+where
+    F: Fn(Context, Next) -> Fut + Send + Sync + 'static,
+    Fut: Future<Output = R> + Send + 'static,
+    R: IntoEffects,
+{
+    FromFn(handle)
+}
 
-impl<M: Middleware> Kept<M> {
-    pub(crate) fn new(layer: M) -> Self {
-        Self(Contained::new(layer))
+/// The layer that [`from_fn`] makes.
+#[derive(Clone, Copy, Debug)]
+pub struct FromFn<F>(F);
+
+impl<F, Fut, R> Middleware for FromFn<F>
+where
+    F: Fn(Context, Next) -> Fut + Send + Sync + 'static,
+    Fut: Future<Output = R> + Send + 'static,
+    R: IntoEffects,
+{
+    async fn handle(&self, context: Context, next: Next) -> Result<Effects, Failure> {
+        (self.0)(context, next).await.into_effects()
     }
 }
 
-impl<M: Middleware> Middleware for Kept<M> {
-    fn handle(&self, context: Context, next: Next) -> HandlerFuture {
-        match self.0.get() {
-            Some(layer) => layer.handle(context, next),
-            None => next.run(context), // Not reached: only dropping takes it.
-        }
+/// A layer of any type. What is dropped with it cannot take others along.
+#[derive(Clone)]
+pub(crate) struct Layer(Arc<dyn Call>);
+
+impl Layer {
+    pub(crate) fn new(layer: impl Middleware) -> Self {
+        Self(Arc::new(Contained::new(layer)))
+    }
+}
+
+trait Call: Send + Sync {
+    /// The attempt holds the layer, which it may borrow from: one allocation a layer.
+    fn call(self: Arc<Self>, context: Context, next: Next) -> HandlerFuture;
+}
+
+impl<M: Middleware> Call for Contained<M> {
+    fn call(self: Arc<Self>, context: Context, next: Next) -> HandlerFuture {
+        Box::pin(async move {
+            match self.get() {
+                Some(layer) => layer.handle(context, next).await,
+                None => next.run(context).await, // Not reached: only dropping takes it.
+            }
+        })
     }
 }
 
 /// The layers within this one, and the handler at their centre.
 pub struct Next {
-    layers: Arc<[Arc<dyn Middleware>]>,
+    layers: Arc<[Layer]>,
     depth: usize,
     handler: Arc<Handler>,
 }
 
 impl Next {
-    pub(crate) fn new(layers: Arc<[Arc<dyn Middleware>]>, handler: Arc<Handler>) -> Self {
+    pub(crate) fn new(layers: Arc<[Layer]>, handler: Arc<Handler>) -> Self {
         Self {
             layers,
             depth: 0,
@@ -84,9 +151,9 @@ impl Next {
     /// Calls the next layer, or the handler.
     pub fn run(mut self, context: Context) -> HandlerFuture {
         match self.layers.get(self.depth).cloned() {
-            Some(layer) => {
+            Some(Layer(layer)) => {
                 self.depth += 1;
-                layer.handle(context, self)
+                layer.call(context, self)
             }
             None => self.handler.call(context),
         }
@@ -101,7 +168,7 @@ impl Next {
 pub struct Tracing;
 
 impl Middleware for Tracing {
-    fn handle(&self, context: Context, next: Next) -> HandlerFuture {
+    async fn handle(&self, context: Context, next: Next) -> Result<Effects, Failure> {
         let span = tracing::info_span!(
             "handle",
             group = context.group(),
@@ -120,8 +187,9 @@ impl Middleware for Tracing {
         if let Some(trace) = context.envelope().trace() {
             span.record("trace_id", format_args!("{:032x}", trace.trace_id()));
         }
-        let attempt = span.in_scope(|| next.run(context));
-        Box::pin(attempt.instrument(span))
+        // The call itself is within the span, not only what it waits for.
+        let attempt = async move { next.run(context).await };
+        attempt.instrument(span).await
     }
 }
 
@@ -198,19 +266,16 @@ impl Timing {
 }
 
 impl Middleware for Timing {
-    fn handle(&self, context: Context, next: Next) -> HandlerFuture {
+    async fn handle(&self, context: Context, next: Next) -> Result<Effects, Failure> {
         let histogram = self.histogram(context.group(), next.handler().name());
         let begun = Instant::now();
-        let attempt = next.run(context);
-        Box::pin(async move {
-            let outcome = attempt.await;
-            let took_us = u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX);
-            let bucket = BUCKETS_US.partition_point(|bound| *bound < took_us);
-            if let Some(bucket) = histogram.buckets.get(bucket) {
-                bucket.fetch_add(1, Relaxed);
-            }
-            histogram.total_us.fetch_add(took_us, Relaxed);
-            outcome
-        })
+        let outcome = next.run(context).await;
+        let took_us = u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX);
+        let bucket = BUCKETS_US.partition_point(|bound| *bound < took_us);
+        if let Some(bucket) = histogram.buckets.get(bucket) {
+            bucket.fetch_add(1, Relaxed);
+        }
+        histogram.total_us.fetch_add(took_us, Relaxed);
+        outcome
     }
 }

@@ -13,7 +13,7 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
 use ensue::engine::{DeadLetterFilter, DeathCause, Guarantee};
-use ensue::middleware::{Middleware, Next};
+use ensue::middleware::{Middleware, Next, from_fn};
 use ensue::prelude::*;
 use ensue::testing::TestApp;
 use ensue::{Handler, HandlerOptions, OnDead};
@@ -475,18 +475,52 @@ async fn stopping_does_not_wait_beyond_its_deadline_and_loses_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn layers_made_of_functions_see_the_event_and_change_the_outcome() {
+    async fn forbid(context: Context, next: Next) -> anyhow::Result<Effects> {
+        anyhow::ensure!(context.key() != "bad", Rejection::new("forbidden"));
+        let handler = next.handler().name();
+        next.run(context)
+            .await
+            .map_err(|failure| anyhow::anyhow!("{handler}: {failure}"))
+    }
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let seen_by_layer = seen.clone();
+    let app = TestApp::start(move |app| {
+        let seen = seen_by_layer.clone();
+        app.layer(from_fn(forbid))
+            .layer(from_fn(move |context: Context, next: Next| {
+                let seen = seen.clone();
+                async move {
+                    seen.lock().unwrap().push(context.key().to_owned());
+                    next.run(context).await
+                }
+            }))
+            .on("watch", async |_: StepTaken| {})
+    })
+    .await
+    .unwrap();
+    for walker in ["bad", "good"] {
+        app.publish(step(walker, 1)).await.unwrap();
+    }
+    app.settle().await.unwrap();
+    let dead = app.dead_letters("watch").await.unwrap();
+    let [dead] = dead.as_slice() else {
+        panic!("{dead:?}")
+    };
+    assert_eq!((dead.attempts, dead.reason.as_str()), (1, "forbidden"));
+    assert_eq!(*seen.lock().unwrap(), ["good"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn layers_wrap_in_the_order_in_which_they_were_added() {
     struct Layer(&'static str, Arc<Mutex<Vec<String>>>);
     impl Middleware for Layer {
-        fn handle(&self, context: Context, next: Next) -> ensue::HandlerFuture {
-            let (name, seen) = (self.0, self.1.clone());
+        async fn handle(&self, context: Context, next: Next) -> Result<Effects, Failure> {
+            let Self(name, seen) = self;
             seen.lock().unwrap().push(format!("{name} in"));
-            let attempt = next.run(context);
-            Box::pin(async move {
-                let outcome = attempt.await;
-                seen.lock().unwrap().push(format!("{name} out"));
-                outcome
-            })
+            let outcome = next.run(context).await;
+            seen.lock().unwrap().push(format!("{name} out"));
+            outcome
         }
     }
     let seen = Arc::new(Mutex::new(Vec::new()));

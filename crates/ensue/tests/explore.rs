@@ -14,8 +14,6 @@ use std::time::Duration;
 use ensue::Error;
 use ensue::prelude::*;
 use ensue::testing::{Fault, TestApp, explore};
-use futures_util::FutureExt;
-use futures_util::future::BoxFuture;
 
 #[derive(Event, Serialize, Deserialize, Debug)]
 #[event(name = "order.created", topic = "orders", key = order_id)]
@@ -69,17 +67,14 @@ impl Receipts {
     }
 }
 
-fn place_orders(app: &TestApp) -> BoxFuture<'_, ensue::Result<()>> {
-    async move {
-        for (order, event) in [("o-1", "a"), ("o-2", "b"), ("o-1", "c"), ("o-3", "d")] {
-            let created = OrderCreated {
-                order_id: order.into(),
-            };
-            app.publish(Outgoing::new(created).id(event)).await?;
-        }
-        Ok(())
+async fn place_orders(app: &TestApp) -> ensue::Result<()> {
+    for (order, event) in [("o-1", "a"), ("o-2", "b"), ("o-1", "c"), ("o-3", "d")] {
+        let created = OrderCreated {
+            order_id: order.into(),
+        };
+        app.publish(Outgoing::new(created).id(event)).await?;
     }
-    .boxed()
+    Ok(())
 }
 
 fn count<'a>(ids: impl Iterator<Item = &'a str>) -> BTreeMap<String, u32> {
@@ -88,25 +83,22 @@ fn count<'a>(ids: impl Iterator<Item = &'a str>) -> BTreeMap<String, u32> {
     counts
 }
 
-fn each_once(app: &TestApp) -> BoxFuture<'_, ensue::Result<()>> {
-    async move {
-        let paid = app.events::<OrderPaid>().await?;
-        let receipts = app.events::<ReceiptSent>().await?;
-        let expected = BTreeMap::from([("o-1".into(), 2), ("o-2".into(), 1), ("o-3".into(), 1)]);
-        let paid_counts = count(paid.iter().map(|paid| paid.order_id.as_str()));
-        let receipt_counts = count(receipts.iter().map(|receipt| receipt.order_id.as_str()));
-        let o1: Vec<_> = paid
-            .iter()
-            .filter(|paid| paid.order_id == "o-1")
-            .map(|paid| paid.payments)
-            .collect();
-        if paid_counts == expected && receipt_counts == expected && o1 == [1, 2] {
-            return Ok(());
-        }
-        let found = format!("paid {paid_counts:?} {o1:?}, receipts {receipt_counts:?}");
-        Err(Error::Configuration(found))
+async fn each_once(app: &TestApp) -> ensue::Result<()> {
+    let paid = app.events::<OrderPaid>().await?;
+    let receipts = app.events::<ReceiptSent>().await?;
+    let expected = BTreeMap::from([("o-1".into(), 2), ("o-2".into(), 1), ("o-3".into(), 1)]);
+    let paid_counts = count(paid.iter().map(|paid| paid.order_id.as_str()));
+    let receipt_counts = count(receipts.iter().map(|receipt| receipt.order_id.as_str()));
+    let o1: Vec<_> = paid
+        .iter()
+        .filter(|paid| paid.order_id == "o-1")
+        .map(|paid| paid.payments)
+        .collect();
+    if paid_counts == expected && receipt_counts == expected && o1 == [1, 2] {
+        return Ok(());
     }
-    .boxed()
+    let found = format!("paid {paid_counts:?} {o1:?}, receipts {receipt_counts:?}");
+    Err(Error::Configuration(found))
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -199,19 +191,16 @@ impl Slow {
     }
 }
 
-fn pay_and_wait(app: &TestApp) -> BoxFuture<'_, ensue::Result<()>> {
-    async move {
-        for order in ["o-1", "o-2", "o-1"] {
-            let paid = OrderPaid {
-                order_id: order.into(),
-                payments: 1,
-            };
-            let paid = Outgoing::new(paid).after(Duration::from_secs(60));
-            app.publish(paid).await?;
-        }
-        app.advance(Duration::from_secs(7 * 3600)).await
+async fn pay_and_wait(app: &TestApp) -> ensue::Result<()> {
+    for order in ["o-1", "o-2", "o-1"] {
+        let paid = OrderPaid {
+            order_id: order.into(),
+            payments: 1,
+        };
+        let paid = Outgoing::new(paid).after(Duration::from_secs(60));
+        app.publish(paid).await?;
     }
-    .boxed()
+    app.advance(Duration::from_secs(7 * 3600)).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -265,14 +254,11 @@ async fn a_cascade_that_waits_for_the_clock_does_not_settle_and_says_what_to_do(
     );
 }
 
-fn has_receipts(app: &TestApp) -> BoxFuture<'_, ensue::Result<()>> {
-    async move {
-        match app.events::<ReceiptSent>().await?.is_empty() {
-            false => Ok(()),
-            true => Err(Error::Configuration("no receipt was sent".into())),
-        }
+async fn has_receipts(app: &TestApp) -> ensue::Result<()> {
+    match app.events::<ReceiptSent>().await?.is_empty() {
+        false => Ok(()),
+        true => Err(Error::Configuration("no receipt was sent".into())),
     }
-    .boxed()
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -47,7 +47,9 @@ impl Storefront {
         let mut pace = Pace::new(self.rate);
         while orders.peek().is_some() {
             let batch: Vec<_> = orders.by_ref().take(pace.allowed().await).collect();
-            self.publisher.publish_all(batch.into_iter().map(placed)).await?;
+            self.publisher
+                .publish_all(batch.into_iter().map(placed))
+                .await?;
         }
         Ok(())
     }

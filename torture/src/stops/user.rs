@@ -8,8 +8,8 @@ use std::time::Duration;
 use ensue::engine::{EFFECTS_BYTES_MAX, EFFECTS_MAX, EFFECTS_STATE_BYTES_MAX};
 use ensue::middleware::{Middleware, Next};
 use ensue::{
-    App, Codec, Context, Effects, Event, Failure, Handler, HandlerFuture, HandlerOptions,
-    IntoEffects, OnDead, Outgoing, Requester, Timestamp,
+    App, Codec, Context, Effects, Event, Failure, Handler, HandlerOptions, IntoEffects, OnDead,
+    Outgoing, Requester, Timestamp,
 };
 
 use super::act::Act;
@@ -90,21 +90,17 @@ fn way_of(thing: &Thing, index: usize, context: &Context) -> Way {
 struct Layer(#[allow(dead_code, reason = "it goes off when it is dropped")] Bomb);
 
 impl Middleware for Layer {
-    fn handle(&self, context: Context, next: Next) -> HandlerFuture {
+    async fn handle(&self, context: Context, next: Next) -> Result<Effects, Failure> {
         match act_of(&context) {
             Some(Act::MiddlewarePanics) => deliberately_panic("middleware"),
-            Some(Act::MiddlewareRefuses) => {
-                Box::pin(std::future::ready(Err(Failure::reject("not here"))))
-            }
+            Some(Act::MiddlewareRefuses) => Err(Failure::reject("not here")),
             Some(Act::MiddlewareDropPanics) => {
                 let bomb = Bomb(true);
-                Box::pin(async move {
-                    let outcome = next.run(context).await;
-                    drop(bomb);
-                    outcome
-                })
+                let outcome = next.run(context).await;
+                drop(bomb);
+                outcome
             }
-            _ => next.run(context),
+            _ => next.run(context).await,
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::error::Error as StdError;
 use std::fmt;
 
-use crate::contained::{Contained, has_cause, describe, shorten};
+use crate::contained::{Contained, describe, has_cause, shorten};
 use crate::event::DecodeError;
 
 /// Any error: what `anyhow::Error`, a `String` and every [`std::error::Error`] turn into.
@@ -161,11 +161,9 @@ impl Failure {
     pub(crate) fn text(&self, bytes_max: usize) -> String {
         match &self.reason {
             Reason::Text(text) => shorten(text, bytes_max),
-            Reason::Error(error) => error
-                .get()
-                .map_or_else(String::new, |error| {
-                    describe(&**error, |cause| !cause.is::<Final>(), bytes_max)
-                }),
+            Reason::Error(error) => error.get().map_or_else(String::new, |error| {
+                describe(&**error, |cause| !cause.is::<Final>(), bytes_max)
+            }),
         }
     }
 

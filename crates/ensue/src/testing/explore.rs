@@ -2,8 +2,6 @@
 
 use std::sync::Arc;
 
-use futures_util::future::BoxFuture;
-
 use super::chaos::Fault;
 use super::test_app::TestApp;
 use crate::app::App;
@@ -29,12 +27,42 @@ pub struct Exploration {
 /// need ids of their own ([`Outgoing::id`](crate::Outgoing::id)). `check` looks at a settled app;
 /// what it returns as an error is reported with the fault that led to it.
 ///
+/// ```
+/// use ensue::prelude::*;
+/// use ensue::testing::{TestApp, explore};
+/// # #[derive(Event, Serialize, Deserialize, Debug, PartialEq)]
+/// # #[event(name = "order.created", topic = "orders", key = order_id)]
+/// # struct OrderCreated { order_id: String }
+/// # #[derive(Event, Serialize, Deserialize, Debug, PartialEq)]
+/// # #[event(name = "order.paid", topic = "orders", key = order_id)]
+/// # struct OrderPaid { order_id: String }
+///
+/// # tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(async {
+/// let explored = explore(
+///     |app| app.on("payments", |o: OrderCreated| async { OrderPaid { order_id: o.order_id } }),
+///     async |app: &TestApp| {
+///         let order = OrderCreated { order_id: "o-1".into() };
+///         app.publish(Outgoing::new(order).id("o-1")).await?;
+///         Ok(())
+///     },
+///     async |app: &TestApp| {
+///         assert_eq!(app.events::<OrderPaid>().await?.len(), 1);
+///         Ok(())
+///     },
+/// )
+/// .await?;
+/// assert!(explored.runs > 10);
+/// # Ok::<(), ensue::Error>(())
+/// # })?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
 /// # Errors
 /// The first run that did not check, named by its fault.
 pub async fn explore(
     build: impl Fn(App) -> App + Send + Sync + 'static,
-    act: impl for<'a> Fn(&'a TestApp) -> BoxFuture<'a, Result<()>>,
-    check: impl for<'a> Fn(&'a TestApp) -> BoxFuture<'a, Result<()>>,
+    act: impl AsyncFn(&TestApp) -> Result<()>,
+    check: impl AsyncFn(&TestApp) -> Result<()>,
 ) -> Result<Exploration> {
     let build = Arc::new(build);
     let mut steps = 0;
@@ -62,8 +90,8 @@ pub async fn explore(
 async fn explore_one(
     build: &Arc<impl Fn(App) -> App + Send + Sync + 'static>,
     fault: Fault,
-    act: &impl for<'a> Fn(&'a TestApp) -> BoxFuture<'a, Result<()>>,
-    check: &impl for<'a> Fn(&'a TestApp) -> BoxFuture<'a, Result<()>>,
+    act: &impl AsyncFn(&TestApp) -> Result<()>,
+    check: &impl AsyncFn(&TestApp) -> Result<()>,
 ) -> Result<u64> {
     let build = build.clone();
     let mut app = TestApp::start_with(fault, move |app| build(app)).await?;

@@ -246,7 +246,10 @@ impl Outcome {
     fn failed(self) -> Failure {
         match self.effects {
             Err(failure) => failure,
-            Ok(effects) => panic!("the handler did not fail, {} events follow", effects.events()),
+            Ok(effects) => panic!(
+                "the handler did not fail, {} events follow",
+                effects.events()
+            ),
         }
     }
 }

@@ -7,7 +7,7 @@ use std::task::{Context as TaskContext, Poll};
 
 use ensue::middleware::{Middleware, Next};
 use ensue::testing::TestApp;
-use ensue::{Handler, HandlerFuture, HandlerOptions, IntoEffects};
+use ensue::{Handler, HandlerOptions, IntoEffects};
 
 use super::*;
 
@@ -70,8 +70,8 @@ impl Drop for Bomb {
 struct Explosive(#[allow(dead_code, reason = "dropping it is what counts")] Bomb);
 
 impl Middleware for Explosive {
-    fn handle(&self, context: Context, next: Next) -> HandlerFuture {
-        next.run(context)
+    async fn handle(&self, context: Context, next: Next) -> Result<Effects, Failure> {
+        next.run(context).await
     }
 }
 
@@ -110,14 +110,15 @@ impl Serialize for Unwritable {
 struct Layer;
 
 impl Middleware for Layer {
-    fn handle(&self, context: Context, next: Next) -> HandlerFuture {
+    async fn handle(&self, context: Context, next: Next) -> Result<Effects, Failure> {
         match context.key() {
             "layer panics" => panic!("a layer"),
-            "layer panics later" => Box::pin(async { panic!("a layer, later") }),
-            "layer keeps a failure" => {
-                Box::pin(async { Ok(Effects::none().set_state("x", Refused)) })
+            "layer panics later" => {
+                tokio::task::yield_now().await;
+                panic!("a layer, later")
             }
-            _ => next.run(context),
+            "layer keeps a failure" => Ok(Effects::none().set_state("x", Refused)),
+            _ => next.run(context).await,
         }
     }
 }
