@@ -2,6 +2,7 @@
 
 mod describe;
 mod running;
+mod settings;
 mod signals;
 
 use std::collections::BTreeMap;
@@ -15,6 +16,8 @@ use tokio::task::JoinSet;
 
 pub use self::describe::{Description, HandlerDescription, ServiceDescription};
 pub use self::running::Running;
+use self::settings::Settings;
+pub use self::settings::{IN_FLIGHT_MAX, WORKERS_MAX};
 use self::signals::Signals;
 pub use self::signals::asked_to_stop;
 use crate::dispatch::{Dispatch, Order, Routes};
@@ -25,10 +28,7 @@ use crate::event::Event;
 use crate::metrics::Metrics;
 use crate::middleware::{Layer, Middleware};
 use crate::publisher::check_source_of;
-use crate::service::{CONCURRENCY_MAX, Context, Handler, HandlerOptions, Service};
-
-/// The most events that a service may hold unsettled.
-pub const IN_FLIGHT_MAX: usize = 65_536;
+use crate::service::{CONCURRENCY_MAX, Context, Handler, HandlerOptions, Service, ServiceOptions};
 
 /// Services on an engine.
 ///
@@ -60,34 +60,18 @@ pub const IN_FLIGHT_MAX: usize = 65_536;
 #[must_use = "an app does nothing until it is started"]
 pub struct App {
     engine: SharedEngine,
-    services: BTreeMap<String, Vec<Handler>>,
+    services: BTreeMap<String, Registered>,
     published: Vec<&'static str>,
     layers: Vec<Layer>,
     metrics: Metrics,
     settings: Settings,
 }
 
-#[derive(Clone, Copy, Debug)]
-struct Settings {
-    start: Start,
-    workers: usize,
-    in_flight_max: usize,
-    concurrency: usize,
-    shutdown: Duration,
-    seed: Option<u64>,
-}
-
-impl Default for Settings {
-    fn default() -> Self {
-        Self {
-            start: Start::Earliest,
-            workers: std::thread::available_parallelism().map_or(1, |cores| cores.get()),
-            in_flight_max: 8_192,
-            concurrency: 256,
-            shutdown: Duration::from_secs(30),
-            seed: None,
-        }
-    }
+/// A service that the app runs.
+#[derive(Default)]
+struct Registered {
+    handlers: Vec<Handler>,
+    options: ServiceOptions,
 }
 
 impl App {
@@ -110,10 +94,10 @@ impl App {
 
     /// Adds a service that others hold too.
     pub fn shared_service<S: Service>(mut self, service: Arc<S>) -> Self {
-        self.services
-            .entry(S::NAME.to_owned())
-            .or_default()
-            .extend(service.handlers());
+        let registered = self.registered(S::NAME);
+        registered.handlers.extend(service.handlers());
+        // What the app says has the last word, whichever is said first.
+        registered.options = S::options().and(std::mem::take(&mut registered.options));
         self
     }
 
@@ -143,10 +127,20 @@ impl App {
 
     /// Adds a handler to the group `group`.
     pub fn handler(mut self, group: &str, handler: Handler) -> Self {
-        self.services
-            .entry(group.to_owned())
-            .or_default()
-            .push(handler);
+        self.registered(group).handlers.push(handler);
+        self
+    }
+
+    fn registered(&mut self, group: &str) -> &mut Registered {
+        self.services.entry(group.to_owned()).or_default()
+    }
+
+    /// How the service `group` is to be run, where that differs from the rest of the app, and from
+    /// what its `#[service]` says. What is said again replaces what was said before; layers are
+    /// added.
+    pub fn service_options(mut self, group: &str, options: ServiceOptions) -> Self {
+        let registered = self.registered(group);
+        registered.options = std::mem::take(&mut registered.options).and(options);
         self
     }
 
@@ -157,19 +151,23 @@ impl App {
         self
     }
 
-    /// Adds a layer around every handler; the first one is the outermost.
+    /// Adds a layer around every handler; the first one is the outermost. For the handlers of one
+    /// service there is [`ServiceOptions::layer`].
     pub fn layer(mut self, layer: impl Middleware) -> Self {
         self.layers.push(Layer::new(layer));
         self
     }
 
-    /// Where groups start that do not exist yet. Default: at the earliest event.
+    /// Where groups start that do not exist yet. Default: at the *earliest* event, so that a service
+    /// that is added to a running system handles all of its history. That is right for what builds
+    /// a view; what reaches people (letters, payments) may want `#[service(start = "latest")]`.
     pub fn start_at(mut self, start: Start) -> Self {
         self.settings.start = start;
         self
     }
 
-    /// How many tasks each service spreads its keys over, 1 to 64. Default: one per core.
+    /// How many tasks each service spreads its keys over, 1 to [`WORKERS_MAX`]. Default: one per
+    /// core.
     pub fn workers(mut self, workers: usize) -> Self {
         self.settings.workers = workers;
         self
@@ -210,7 +208,11 @@ impl App {
     /// What this app is made of: services, handlers, topics, events that nobody handles, and the
     /// guarantees that are needed and given. Needs no broker to be up.
     pub fn describe(&self) -> Description {
-        Description::of(&self.engine, &self.services, &self.published)
+        let services = self.services.iter().map(|(group, service)| {
+            let start = self.settings.for_service(&service.options).start;
+            (group.as_str(), start, service.handlers.as_slice())
+        });
+        Description::of(&self.engine, &services.collect::<Vec<_>>(), &self.published)
     }
 
     /// Starts every service and returns.
@@ -220,18 +222,27 @@ impl App {
     /// [`Error::Unsupported`] when a handler needs what the engine does not promise, and what
     /// joining reports. Nothing runs then.
     pub async fn start(self) -> Result<Running> {
-        let settings = self.settings.checked()?;
+        let settings = self.settings.checked("the app")?;
         let seed = settings.seed.unwrap_or_else(|| fastrand::u64(..));
         let layers: Arc<[Layer]> = self.layers.into();
         let stopping = Arc::new(AtomicBool::new(false));
         let mut joined = Vec::new();
-        for (group, handlers) in self.services {
-            check_needs(&self.engine, &group, &handlers)?;
+        for (group, service) in self.services {
+            check_exists(&group, &service)?;
+            check_needs(&self.engine, &group, &service.handlers)?;
             check_source_of(&group)?;
+            let Registered { handlers, options } = service;
+            let settings = settings
+                .for_service(&options)
+                .checked(&format!("the service `{group}`"))?;
+            let layers = match options.layers.as_slice() {
+                [] => layers.clone(),
+                inner => layers.iter().chain(inner).cloned().collect(),
+            };
             let dispatch = Dispatch {
                 engine: self.engine.clone(),
                 routes: Routes::new(&group, handlers)?,
-                layers: layers.clone(),
+                layers,
                 counters: self.metrics.group(&group),
                 start: settings.start,
                 workers: settings.workers,
@@ -293,21 +304,15 @@ impl App {
     }
 }
 
-impl Settings {
-    fn checked(self) -> Result<Self> {
-        let within = |name: &'static str, value: usize, max: usize| {
-            if (1..=max).contains(&value) {
-                return Ok(());
-            }
-            Err(Error::Configuration(format!(
-                "`{name}` is {value}; allowed are 1 to {max}"
-            )))
-        };
-        within("workers", self.workers, 64)?;
-        within("in_flight_max", self.in_flight_max, IN_FLIGHT_MAX)?;
-        within("concurrency", self.concurrency, CONCURRENCY_MAX)?;
-        Ok(self)
+/// Whether `group` has handlers: options alone are a name that was mistaken.
+fn check_exists(group: &str, service: &Registered) -> Result<()> {
+    if service.handlers.is_empty() {
+        return Err(Error::Configuration(format!(
+            "the app has options for the service `{group}`, which has no handler: add the service, or \
+             give its name as `App::describe` shows it"
+        )));
     }
+    Ok(())
 }
 
 fn check_needs(engine: &SharedEngine, group: &str, handlers: &[Handler]) -> Result<()> {

@@ -120,7 +120,8 @@ mod topic;
 pub mod __private;
 
 pub use crate::app::{
-    App, Description, HandlerDescription, IN_FLIGHT_MAX, Running, ServiceDescription, asked_to_stop,
+    App, Description, HandlerDescription, IN_FLIGHT_MAX, Running, ServiceDescription, WORKERS_MAX,
+    asked_to_stop,
 };
 pub use crate::effect::{Conditional, Effects, IntoEffects, Outgoing, Publish, Reply};
 pub use crate::engine::{

@@ -6,6 +6,7 @@
 mod context;
 mod failure;
 mod handler;
+mod options;
 
 use std::sync::Arc;
 
@@ -15,6 +16,7 @@ pub use self::failure::{Failure, FailureKind, Rejection, ResultExt};
 pub use self::handler::{
     ATTEMPTS_MAX, Backoff, CONCURRENCY_MAX, Handler, HandlerFuture, HandlerOptions, OnDead,
 };
+pub use self::options::ServiceOptions;
 
 /// A struct whose methods handle events; one consumer group.
 ///
@@ -48,4 +50,9 @@ pub trait Service: Send + Sync + 'static {
 
     /// The handlers, one per `#[on]` method.
     fn handlers(self: Arc<Self>) -> Vec<Handler>;
+
+    /// How the service wants to be run.
+    fn options() -> ServiceOptions {
+        ServiceOptions::new()
+    }
 }

@@ -16,7 +16,7 @@ use ensue::engine::{DeadLetterFilter, DeathCause, Guarantee};
 use ensue::middleware::{Middleware, Next, from_fn};
 use ensue::prelude::*;
 use ensue::testing::TestApp;
-use ensue::{Handler, HandlerOptions, OnDead};
+use ensue::{Handler, HandlerOptions, OnDead, ServiceOptions, Start};
 use tokio::sync::Notify;
 
 #[derive(Event, Serialize, Deserialize, Clone, Debug, PartialEq)]
@@ -472,6 +472,113 @@ async fn stopping_does_not_wait_beyond_its_deadline_and_loses_nothing() {
         1,
         "it will be delivered again"
     );
+}
+
+/// Counts in the group of its name; a new one begins with what comes from now on.
+struct Late(Arc<Mutex<Vec<u32>>>);
+
+#[service(start = "latest")]
+impl Late {
+    #[on]
+    async fn count(&self, step: StepTaken) {
+        self.0.lock().unwrap().push(step.number);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_new_service_starts_where_it_or_its_app_says() {
+    let seen: [Arc<Mutex<Vec<u32>>>; 3] = Default::default();
+    let is_grown = Arc::new(AtomicBool::new(false));
+    let (kept, grown) = (seen.clone(), is_grown.clone());
+    let mut app = TestApp::start(move |app| {
+        if !grown.load(Ordering::SeqCst) {
+            return app.on("first", async |_: StepTaken| {});
+        }
+        let count = |at: usize| {
+            let seen = kept[at].clone();
+            move |step: StepTaken| {
+                seen.lock().unwrap().push(step.number);
+                async {}
+            }
+        };
+        let late = ServiceOptions::new().start_at(Start::Latest);
+        app.service(Late(kept[0].clone()))
+            .on("early", count(1))
+            .service_options("told", late)
+            .on("told", count(2))
+    })
+    .await
+    .unwrap();
+    app.publish(step("w", 1)).await.unwrap();
+    app.settle().await.unwrap();
+    is_grown.store(true, Ordering::SeqCst);
+    app.crash().await.unwrap();
+    app.publish(step("w", 2)).await.unwrap();
+    app.settle().await.unwrap();
+    let seen = seen.map(|seen| seen.lock().unwrap().clone());
+    assert_eq!(seen, [vec![2], vec![1, 2], vec![2]]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_app_says_of_a_service_counts_and_limits_and_names_are_checked() {
+    let started = |name: &'static str, options: ServiceOptions| async move {
+        let engine = ensue::connect("memory:").await.unwrap();
+        let app = App::new(engine)
+            .service_options(name, options)
+            .service(Late(Arc::default()));
+        let text = app.describe().to_string();
+        let refused = match app.start().await {
+            Ok(running) => running.stop().await.err(),
+            Err(refused) => Some(refused),
+        };
+        (text, refused.map_or_else(String::new, |it| it.to_string()))
+    };
+    let early = ServiceOptions::new().start_at(Start::Earliest);
+    let (text, refused) = started("late", early).await;
+    assert!(
+        text.contains("service late  [a new group starts at the earliest event]"),
+        "{text}"
+    );
+    assert_eq!(refused, "");
+    let (text, refused) = started("late", ServiceOptions::new().workers(65)).await;
+    assert!(text.contains("starts at the latest event"), "{text}");
+    assert!(
+        refused.contains("`workers` of the service `late` is 65"),
+        "{refused}"
+    );
+    let (_, refused) = started("latte", ServiceOptions::new().workers(2)).await;
+    assert!(
+        refused.contains("`latte`, which has no handler"),
+        "{refused}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_layer_of_one_service_is_within_those_of_the_app_and_around_no_other() {
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let layers = seen.clone();
+    let app = TestApp::start(move |app| {
+        let note = |name: &'static str| {
+            let seen = layers.clone();
+            from_fn(move |context: Context, next: Next| {
+                seen.lock()
+                    .unwrap()
+                    .push(format!("{name} {}", context.group()));
+                next.run(context)
+            })
+        };
+        app.on("one", async |_: StepTaken| {})
+            .on("other", async |_: StepTaken| {})
+            .service_options("one", ServiceOptions::new().layer(note("inner")))
+            .layer(note("outer"))
+    })
+    .await
+    .unwrap();
+    app.publish(step("w", 1)).await.unwrap();
+    app.settle().await.unwrap();
+    let mut seen = seen.lock().unwrap().clone();
+    seen.retain(|it| !it.ends_with("other") || !it.starts_with("outer"));
+    assert_eq!(seen, ["outer one", "inner one"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

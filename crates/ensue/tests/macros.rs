@@ -8,8 +8,8 @@ use std::time::Duration;
 use ensue::engine::Guarantee;
 use ensue::prelude::*;
 use ensue::{
-    ATTEMPTS_MAX, ATTRIBUTE_BYTES_MAX, Backoff, CONCURRENCY_MAX, Codec, Handler, OnDead,
-    TOPIC_BYTES_MAX,
+    ATTEMPTS_MAX, ATTRIBUTE_BYTES_MAX, Backoff, CONCURRENCY_MAX, Codec, Handler, IN_FLIGHT_MAX,
+    OnDead, ServiceOptions, Start, TOPIC_BYTES_MAX, WORKERS_MAX,
 };
 
 mod events {
@@ -340,6 +340,48 @@ mod a_service {
         assert_eq!(options.on_dead, OnDead::Skip);
         let needs = [Guarantee::AtomicCommit, Guarantee::Schedules];
         assert_eq!(options.needs, needs);
+    }
+
+    #[test]
+    fn says_for_all_of_its_handlers_what_one_may_say_otherwise_and_how_it_is_run() {
+        struct Refunds;
+
+        #[service(attempts = 9, timeout = "1s", on_dead = "skip", start = "latest")]
+        impl Refunds {
+            #[on]
+            async fn created(&self, _: OrderCreated) {}
+
+            #[on(attempts = 2, on_dead = "park")]
+            async fn paid(&self, _: OrderPaid) {}
+        }
+        let said = |handler: &Handler| {
+            let options = handler.options();
+            (options.attempts, options.timeout, options.on_dead)
+        };
+        let handlers = Arc::new(Refunds).handlers();
+        let second = Duration::from_secs(1);
+        let said: Vec<_> = handlers.iter().map(said).collect();
+        assert_eq!(said, [(9, second, OnDead::Skip), (2, second, OnDead::Park)]);
+        assert_eq!(
+            format!("{:?}", Refunds::options()),
+            format!("{:?}", ServiceOptions::new().start_at(Start::Latest))
+        );
+    }
+
+    #[test]
+    fn may_ask_for_as_much_as_an_app_gives() {
+        struct Limits;
+
+        #[service(workers = 64, in_flight_max = 65536, concurrency = 65536)]
+        impl Limits {
+            #[on]
+            async fn paid(&self, _: OrderPaid) {}
+        }
+        let most = ServiceOptions::new()
+            .workers(WORKERS_MAX)
+            .in_flight_max(IN_FLIGHT_MAX)
+            .concurrency(CONCURRENCY_MAX);
+        assert_eq!(format!("{:?}", Limits::options()), format!("{most:?}"));
     }
 
     #[tokio::test]

@@ -29,6 +29,7 @@ pub(crate) struct Arg {
 }
 
 /// The options given to one attribute.
+#[derive(Default)]
 pub(crate) struct Args(Vec<Arg>);
 
 impl Args {

@@ -178,6 +178,19 @@ pub fn derive_event(input: TokenStream) -> TokenStream {
 /// `anyhow::Error`, a boxed error, a `String`, your own. A service has one handler per type of event. `&self` is shared by all events at hand: state lives in the log
 /// ([`Effects::set_state`]) or in fields that lock.
 ///
+/// # Options of `#[service]`
+///
+/// | option | meaning | default |
+/// | --- | --- | --- |
+/// | `name = "payments"` | The consumer group. | the type's name |
+/// | `attempts`, `backoff`, `timeout`, `on_dead` | As of `#[on]`, for all of its handlers. | as of `#[on]` |
+/// | `start = "latest"` | Where a new group starts: at the `"earliest"` event or after the `"latest"`. | the app's, which is the earliest |
+/// | `workers = 2` | How many tasks its keys are spread over, 1 to 64. | the app's |
+/// | `in_flight_max = 1000` | How many events it holds unsettled, 1 to 65536. | the app's |
+/// | `concurrency = 16` | How many of its handlers may wait for something at the same time, 1 to 65536. | the app's |
+///
+/// The app has the last word on the last four: `App::service_options`.
+///
 /// # Options of `#[on]`
 ///
 /// | option | meaning | default |

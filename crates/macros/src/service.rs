@@ -9,14 +9,9 @@ use quote::{ToTokens, quote, quote_spanned};
 use syn::{Attribute, ImplItem, Item, ItemImpl, Type};
 
 use self::method::Method;
-use crate::args::{Args, Known};
+use self::options::ServiceOptions;
 use crate::errors::Errors;
 use crate::names;
-
-const OPTIONS: &[Known] = &[Known {
-    name: "name",
-    example: r#"name = "payments""#,
-}];
 
 /// The block as it is without its `#[on]`s, and the implementation of `Service`.
 pub(crate) fn expand(arguments: TokenStream, item: TokenStream) -> TokenStream {
@@ -38,16 +33,20 @@ pub(crate) fn expand(arguments: TokenStream, item: TokenStream) -> TokenStream {
         }
     };
     let methods = take_methods(&mut block, &mut errors);
-    let name = read_name(arguments, &block, &mut errors);
+    let options = ServiceOptions::read(arguments, &mut errors);
+    let name = read_name(&options, &block, &mut errors);
     refuse_duplicates(&methods, &mut errors);
     let handlers: Vec<TokenStream> = if errors.is_empty() {
-        methods.iter().flat_map(Method::expand).collect()
+        methods
+            .iter()
+            .flat_map(|method| method.expand(&options))
+            .collect()
     } else {
         // Without handlers but still a service, so that every use of it does not become an error.
         Vec::new()
     };
     let errors = errors.into_tokens();
-    let service = implement(&block, &name, &handlers);
+    let service = implement(&block, &name, &options, &handlers);
     quote!(#errors #block #service)
 }
 
@@ -126,9 +125,8 @@ fn is_on(attribute: &Attribute) -> bool {
     }
 }
 
-fn read_name(arguments: TokenStream, block: &ItemImpl, errors: &mut Errors) -> String {
-    let args = Args::read("#[service]", arguments, OPTIONS, errors);
-    if let Some(arg) = args.get("name") {
+fn read_name(options: &ServiceOptions, block: &ItemImpl, errors: &mut Errors) -> String {
+    if let Some(arg) = options.args.get("name") {
         let name = errors.keep(arg.text()).map(|text| text.value());
         let name = name.unwrap_or_default();
         if let Err(reason) = names::check_service(&name) {
@@ -171,7 +169,13 @@ fn refuse_duplicates(methods: &[Method], errors: &mut Errors) {
     }
 }
 
-fn implement(block: &ItemImpl, name: &str, handlers: &[TokenStream]) -> TokenStream {
+fn implement(
+    block: &ItemImpl,
+    name: &str,
+    options: &ServiceOptions,
+    handlers: &[TokenStream],
+) -> TokenStream {
+    let options = options.expand();
     let conditions = block.attrs.iter().filter(|attribute| is_cfg(attribute));
     let service = &block.self_ty;
     let (generics, _, bounds) = block.generics.split_for_impl();
@@ -185,6 +189,8 @@ fn implement(block: &ItemImpl, name: &str, handlers: &[TokenStream]) -> TokenStr
             fn handlers(self: ::std::sync::Arc<Self>) -> ::std::vec::Vec<::ensue::Handler> {
                 ::core::convert::From::from([#(#handlers),*])
             }
+
+            #options
         }
     }
 }

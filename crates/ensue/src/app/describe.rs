@@ -5,7 +5,7 @@ use std::fmt;
 
 use serde::Serialize;
 
-use crate::engine::{Guarantees, SharedEngine};
+use crate::engine::{Guarantees, SharedEngine, Start};
 use crate::service::{Handler, OnDead};
 
 /// An app taken apart. Prints as text; serialises for programs.
@@ -30,6 +30,8 @@ pub struct Description {
 pub struct ServiceDescription {
     /// The consumer group.
     pub name: String,
+    /// Where the group starts if it does not exist yet.
+    pub start: Start,
     /// Its handlers.
     pub handlers: Vec<HandlerDescription>,
 }
@@ -61,10 +63,10 @@ pub struct HandlerDescription {
 impl Description {
     pub(super) fn of(
         engine: &SharedEngine,
-        services: &BTreeMap<String, Vec<Handler>>,
+        services: &[(&str, Start, &[Handler])],
         published: &[&'static str],
     ) -> Self {
-        let handlers = || services.values().flatten();
+        let handlers = || services.iter().flat_map(|(_, _, handlers)| *handlers);
         let handled: BTreeSet<_> = handlers().filter_map(Handler::event).collect();
         let takes_all = handlers().any(|handler| handler.event().is_none());
         let follows = handlers().flat_map(|handler| handler.declared_effects());
@@ -75,8 +77,8 @@ impl Description {
             .map(str::to_owned)
             .collect();
         let mut needed: BTreeMap<_, Vec<_>> = BTreeMap::new();
-        for (service, handlers) in services {
-            for handler in handlers {
+        for (service, _, handlers) in services {
+            for handler in *handlers {
                 for need in &handler.options().needs {
                     let by = format!("{service}.{}", handler.name());
                     needed.entry(need.describe()).or_default().push(by);
@@ -85,8 +87,9 @@ impl Description {
         }
         let services = services
             .iter()
-            .map(|(name, handlers)| ServiceDescription {
-                name: name.clone(),
+            .map(|(name, start, handlers)| ServiceDescription {
+                name: (*name).to_owned(),
+                start: *start,
                 handlers: handlers.iter().map(HandlerDescription::of).collect(),
             })
             .collect();
@@ -122,7 +125,17 @@ impl fmt::Display for Description {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "engine {}", self.engine)?;
         for service in &self.services {
-            writeln!(f, "service {}", service.name)?;
+            let start = match service.start {
+                Start::Earliest => "the earliest event".to_owned(),
+                Start::Latest => "the latest event".to_owned(),
+                Start::Position(position) => format!("position {position}"),
+                Start::Time(time) => time.to_string(),
+            };
+            writeln!(
+                f,
+                "service {}  [a new group starts at {start}]",
+                service.name
+            )?;
             for handler in &service.handlers {
                 let event = handler.event.unwrap_or("every event");
                 write!(f, "  {event} ({}) -> {}", handler.topics, handler.name)?;

@@ -6,7 +6,7 @@ use syn::ext::IdentExt;
 use syn::spanned::Spanned;
 use syn::{Attribute, FnArg, ImplItemFn, LitStr, PathArguments, ReturnType, Signature, Type};
 
-use super::options::{self, Options};
+use super::options::{self, Options, ServiceOptions};
 use super::{is_cfg, publishes};
 use crate::errors::{Errors, list};
 
@@ -128,21 +128,23 @@ impl Method {
     }
 
     /// The expressions of its handlers: one, or one for each type of an envelope handler.
-    pub(crate) fn expand(&self) -> Vec<TokenStream> {
+    pub(crate) fn expand(&self, service: &ServiceOptions) -> Vec<TokenStream> {
+        let options = self.options.expand(service);
         if !self.takes_envelopes() {
-            return vec![self.expand_typed()];
+            return vec![self.expand_typed(&options)];
         }
         if self.options.types.is_empty() {
-            return vec![self.expand_envelope(None)];
+            return vec![self.expand_envelope(&options, None)];
         }
         let types = self.options.types.iter();
-        types.map(|name| self.expand_envelope(Some(name))).collect()
+        types
+            .map(|name| self.expand_envelope(&options, Some(name)))
+            .collect()
     }
 
-    fn expand_typed(&self) -> TokenStream {
+    fn expand_typed(&self, options: &TokenStream) -> TokenStream {
         let Self { event, .. } = self;
         let name = self.name.unraw().to_string();
-        let options = self.options.expand();
         let (call, output) = (self.expand_call(), self.expand_output());
         // Located at the method's name: that is where a future that is not `Send` is reported.
         let handler = if self.options.blocking.is_some() {
@@ -168,14 +170,13 @@ impl Method {
         self.finish(&handler)
     }
 
-    fn expand_envelope(&self, kind: Option<&LitStr>) -> TokenStream {
+    fn expand_envelope(&self, options: &TokenStream, kind: Option<&LitStr>) -> TokenStream {
         let name = self.name.unraw().to_string();
         let topics = self.options.topics.as_ref().map(options::pattern);
         let kind = match kind {
             None => quote!(::core::option::Option::None),
             Some(kind) => quote!(::core::option::Option::Some(#kind)),
         };
-        let options = self.options.expand();
         let (call, output) = (self.expand_call(), self.expand_output());
         self.finish(&quote_spanned! {self.span()=>
             ::ensue::Handler::raw::<_, _, #output>(

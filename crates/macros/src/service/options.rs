@@ -1,4 +1,4 @@
-//! The options of `#[on]`.
+//! The options of `#[on]`, and those of `#[service]`.
 
 use proc_macro2::{Ident, Span, TokenStream};
 use quote::{quote, quote_spanned};
@@ -16,6 +16,10 @@ use crate::names;
 const ATTEMPTS_MAX: u32 = 1_000;
 /// `ensue::CONCURRENCY_MAX`, likewise.
 const CONCURRENCY_MAX: usize = 65_536;
+/// `ensue::IN_FLIGHT_MAX`, likewise.
+const IN_FLIGHT_MAX: usize = 65_536;
+/// `ensue::WORKERS_MAX`, likewise.
+const WORKERS_MAX: usize = 64;
 
 const KNOWN: &[Known] = &[
     known("attempts", "attempts = 5"),
@@ -30,8 +34,85 @@ const KNOWN: &[Known] = &[
     known("needs", "needs = [AtomicCommit, Schedules]"),
 ];
 
+/// What `#[service(…)]` knows: what its handlers have in common, and what is the service's own.
+const KNOWN_OF_SERVICE: &[Known] = &[
+    known("name", r#"name = "payments""#),
+    known("attempts", "attempts = 5"),
+    known("backoff", r#"backoff = "200ms..30s""#),
+    known("timeout", r#"timeout = "10s""#),
+    known("on_dead", r#"on_dead = "skip""#),
+    known("start", r#"start = "latest""#),
+    known("workers", "workers = 2"),
+    known("in_flight_max", "in_flight_max = 1000"),
+    known("concurrency", "concurrency = 16"),
+];
+
 const fn known(name: &'static str, example: &'static str) -> Known {
     Known { name, example }
+}
+
+/// What `#[service(…)]` says.
+#[derive(Default)]
+pub(crate) struct ServiceOptions {
+    pub(crate) args: Args,
+    /// Calls on `HandlerOptions`, before those of the handler itself.
+    handlers: Vec<TokenStream>,
+    /// Calls on `ServiceOptions`.
+    settings: Vec<TokenStream>,
+}
+
+impl ServiceOptions {
+    /// Reads them.
+    pub(crate) fn read(arguments: TokenStream, errors: &mut Errors) -> Self {
+        let args = Args::read("#[service]", arguments, KNOWN_OF_SERVICE, errors);
+        let mut handlers = Options::default();
+        handlers.read_common(&args, errors);
+        let mut settings = Vec::new();
+        let mut read = |name: &str, meaning: fn(&Arg) -> syn::Result<TokenStream>| {
+            if let Some(arg) = args.get(name) {
+                settings.extend(errors.keep(meaning(arg)));
+            }
+        };
+        read("start", |arg| {
+            match arg.text()?.value().as_str() {
+            "earliest" => Ok(quote!(.start_at(::ensue::Start::Earliest))),
+            "latest" => Ok(quote!(.start_at(::ensue::Start::Latest))),
+            other => Err(arg.error(format!(
+                "`start` is \"earliest\" (a new group handles all of the history) or \"latest\" (only \
+                 what comes from now on), not \"{other}\""
+            ))),
+        }
+        });
+        read("workers", |arg| {
+            let workers = arg.number(1..=WORKERS_MAX)?;
+            Ok(quote!(.workers(#workers)))
+        });
+        read("in_flight_max", |arg| {
+            let events = arg.number(1..=IN_FLIGHT_MAX)?;
+            Ok(quote!(.in_flight_max(#events)))
+        });
+        read("concurrency", |arg| {
+            let handlers = arg.number(1..=CONCURRENCY_MAX)?;
+            Ok(quote!(.concurrency(#handlers)))
+        });
+        Self {
+            handlers: handlers.settings,
+            settings,
+            args,
+        }
+    }
+
+    /// The method of `Service` that gives them, if there are any.
+    pub(crate) fn expand(&self) -> Option<TokenStream> {
+        let settings = &self.settings;
+        (!settings.is_empty()).then(|| {
+            quote! {
+                fn options() -> ::ensue::ServiceOptions {
+                    ::ensue::ServiceOptions::new() #(#settings)*
+                }
+            }
+        })
+    }
 }
 
 /// What `#[on(…)]` says.
@@ -46,6 +127,9 @@ pub(crate) struct Options {
     pub(crate) types: Vec<LitStr>,
     pub(crate) publishes: Vec<Path>,
 }
+
+/// What an option means.
+type Meaning = fn(&mut Options, &Arg) -> syn::Result<()>;
 
 impl Options {
     /// Reads them.
@@ -63,22 +147,30 @@ impl Options {
         };
         let args = Args::read("#[on]", tokens, KNOWN, errors);
         let mut options = Self::default();
-        let mut read = |name: &str, meaning: fn(&mut Self, &Arg) -> syn::Result<()>| {
-            if let Some(arg) = args.get(name) {
-                errors.keep(meaning(&mut options, arg));
-            }
-        };
-        read("attempts", Self::set_attempts);
-        read("backoff", Self::set_backoff);
-        read("timeout", Self::set_timeout);
+        options.read_common(&args, errors);
+        let mut read = |name, meaning| options.set(&args, name, meaning, errors);
         read("blocking", Self::set_blocking);
         read("concurrency", Self::set_concurrency);
-        read("on_dead", Self::set_on_dead);
         read("topics", Self::set_topics);
         read("types", Self::set_types);
         read("publishes", Self::set_publishes);
         read("needs", Self::set_needs);
         options
+    }
+
+    /// Reads what a service may say for all of its handlers.
+    fn read_common(&mut self, args: &Args, errors: &mut Errors) {
+        let mut read = |name, meaning| self.set(args, name, meaning, errors);
+        read("attempts", Self::set_attempts);
+        read("backoff", Self::set_backoff);
+        read("timeout", Self::set_timeout);
+        read("on_dead", Self::set_on_dead);
+    }
+
+    fn set(&mut self, args: &Args, name: &str, meaning: Meaning, errors: &mut Errors) {
+        if let Some(arg) = args.get(name) {
+            errors.keep(meaning(self, arg));
+        }
     }
 
     fn set_attempts(&mut self, arg: &Arg) -> syn::Result<()> {
@@ -166,9 +258,10 @@ impl Options {
         Ok(())
     }
 
-    /// The expression that makes the `HandlerOptions`.
-    pub(crate) fn expand(&self) -> TokenStream {
-        let settings = &self.settings;
+    /// The expression that makes the `HandlerOptions`: what the service says, and over it what the
+    /// handler says.
+    pub(crate) fn expand(&self, service: &ServiceOptions) -> TokenStream {
+        let settings = service.handlers.iter().chain(&self.settings);
         let topics = self.topics.as_ref().map(|topics| {
             let pattern = pattern(topics);
             quote!(.topics(#pattern))

@@ -12,9 +12,9 @@ pub struct Fulfilment {
     pub warehouse: Warehouse,
 }
 
-#[service]
+#[service(attempts = 20, backoff = "5ms..250ms")]
 impl Fulfilment {
-    #[on(attempts = 20, backoff = "5ms..250ms")]
+    #[on]
     async fn pick(&self, order: OrderPayment) -> Result<Next<OrderProcessing>, Refusal> {
         let picked = self.warehouse.pick(&order.order_id).await?;
         Ok(picked.next(order.order_id, |order_id, ()| OrderProcessing { order_id }))

@@ -13,27 +13,27 @@ pub struct Notifications {
     pub customer: Customer,
 }
 
-#[service]
+#[service(attempts = 20, backoff = "5ms..250ms", on_dead = "skip")]
 impl Notifications {
-    #[on(attempts = 20, backoff = "5ms..250ms", on_dead = "skip")]
+    #[on]
     async fn created(&self, order: OrderCreated, ctx: &Context) -> Result<(), Refusal> {
         let news = "thank you for your order";
         self.customer.tell(ctx.id(), &order.order_id, news).await
     }
 
-    #[on(attempts = 20, backoff = "5ms..250ms", on_dead = "skip")]
+    #[on]
     async fn shipped(&self, order: OrderShipped, ctx: &Context) -> Result<(), Refusal> {
         let news = "your parcel is on its way";
         self.customer.tell(ctx.id(), &order.order_id, news).await
     }
 
-    #[on(attempts = 20, backoff = "5ms..250ms", on_dead = "skip")]
+    #[on]
     async fn filed(&self, order: OrderSignedReceived, ctx: &Context) -> Result<(), Refusal> {
         let news = "your receipt is ready";
         self.customer.tell(ctx.id(), &order.order_id, news).await
     }
 
-    #[on(attempts = 20, backoff = "5ms..250ms", on_dead = "skip")]
+    #[on]
     async fn updated(&self, order: OrderUpdated, ctx: &Context) -> Result<(), Refusal> {
         let news = match order.status {
             Status::Canceled => "your order is canceled",

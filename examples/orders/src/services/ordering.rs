@@ -13,7 +13,7 @@ pub struct Ordering {
     pub customer: Customer,
 }
 
-#[service]
+#[service(attempts = 20, backoff = "5ms..250ms")]
 impl Ordering {
     #[on]
     async fn create(&self, order: OrderPlaced) -> Next<OrderCreated> {
@@ -24,7 +24,7 @@ impl Ordering {
         Next::Done(created, order.placed_at)
     }
 
-    #[on(attempts = 20, backoff = "5ms..250ms")]
+    #[on]
     async fn close(&self, order: OrderSignedReceived) -> Result<Next<OrderUpdated>, Refusal> {
         let returned = self.customer.give_back(&order.order_id).await?;
         Ok(

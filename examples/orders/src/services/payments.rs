@@ -12,14 +12,10 @@ pub struct Payments {
     pub gateway: Gateway,
 }
 
-#[service]
+#[service(attempts = 20, backoff = "5ms..250ms")]
 impl Payments {
     /// The event's id is the idempotency key: however often the event comes, it is one charge.
-    #[on(
-        attempts = 20,
-        backoff = "5ms..250ms",
-        publishes = [OrderPayment, OrderUpdated]
-    )]
+    #[on(publishes = [OrderPayment, OrderUpdated])]
     async fn charge(
         &self,
         order: OrderCreated,

@@ -12,23 +12,15 @@ pub struct Shipping {
     pub carrier: Carrier,
 }
 
-#[service]
+#[service(attempts = 20, backoff = "5ms..250ms")]
 impl Shipping {
-    #[on(
-        attempts = 20,
-        backoff = "5ms..250ms",
-        publishes = [OrderShipped, OrderUpdated]
-    )]
+    #[on(publishes = [OrderShipped, OrderUpdated])]
     async fn ship(&self, order: OrderProcessing) -> Result<Next<OrderShipped>, Refusal> {
         let collected = self.carrier.collect(&order.order_id).await?;
         Ok(collected.next(order.order_id, |order_id, ()| OrderShipped { order_id }))
     }
 
-    #[on(
-        attempts = 20,
-        backoff = "5ms..250ms",
-        publishes = [OrderSigned, OrderUpdated]
-    )]
+    #[on(publishes = [OrderSigned, OrderUpdated])]
     async fn deliver(&self, order: OrderShipped) -> Result<Next<OrderSigned>, Refusal> {
         let delivered = self.carrier.deliver(&order.order_id).await?;
         Ok(delivered.next(order.order_id, |order_id, ()| OrderSigned { order_id }))
