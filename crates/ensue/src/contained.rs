@@ -100,9 +100,17 @@ pub(crate) fn describe(
             if !shown(error) {
                 return ControlFlow::Continue(());
             }
+            let before = text.text.len();
             text.add(std::mem::replace(&mut separator, ": "));
+            let begin = text.text.len();
             if write!(text, "{error}").is_err() && !text.is_cut {
                 text.add("(this error cannot be printed)");
+            }
+            // Many errors print their cause themselves.
+            if let Some((earlier, cause)) = text.text.split_at_checked(begin)
+                && earlier.get(..before).is_some_and(|it| it.ends_with(cause))
+            {
+                text.text.truncate(before);
             }
             match text.is_cut {
                 true => ControlFlow::Break(()),
@@ -175,6 +183,27 @@ mod tests {
         let long = shorten(&"ü".repeat(100), 15);
         assert_eq!(long, format!("{}…", "ü".repeat(7)));
         assert_eq!(shorten("short", 5), "short");
+    }
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("{what}: {cause}")]
+    struct PrintsItsCause {
+        what: &'static str,
+        #[source]
+        cause: std::io::Error,
+    }
+
+    #[test]
+    fn a_cause_that_an_error_prints_itself_is_told_once() {
+        let cause = std::io::ErrorKind::NotFound.into();
+        let error = PrintsItsCause {
+            what: "cannot read the list",
+            cause,
+        };
+        let text = describe(&error, |_| true, 100);
+        assert_eq!(text, "cannot read the list: entity not found");
+        // Cut at the limit, as ever.
+        assert_eq!(describe(&error, |_| true, 10), "cannot rea…");
     }
 
     #[test]

@@ -51,13 +51,13 @@ pub enum Error {
         directory: String,
     },
     /// An event breaks a rule. Nothing was appended.
-    #[error("the event cannot be published: {0}")]
+    #[error(transparent)]
     Invalid(#[from] InvalidEvent),
     /// A topic or a pattern breaks a rule. Nothing happened.
     #[error(transparent)]
     Topic(#[from] InvalidTopic),
     /// A payload is not what its reader expects.
-    #[error("the event cannot be read: {0}")]
+    #[error("the payload is not what its reader expects")]
     Decode(#[from] DecodeError),
     /// A conditional append found another last event. Nothing of the batch was appended.
     #[error(
@@ -322,4 +322,36 @@ fn needed_by(handler: &Option<String>) -> String {
     handler
         .as_ref()
         .map_or_else(String::new, |handler| format!(", which `{handler}` needs"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Failure;
+
+    #[test]
+    fn an_error_and_its_causes_say_everything_once() {
+        let decoded = crate::event::Codec::Json.decode::<u32>(b"not json");
+        let errors = [
+            Error::from(decoded.unwrap_err()),
+            Error::from(InvalidEvent::Missing("id")),
+            Error::from(InvalidEvent::from(
+                "no topic".parse::<crate::TopicPattern>().unwrap_err(),
+            )),
+            Error::Io {
+                what: "cannot open `x`".into(),
+                source: std::io::ErrorKind::NotFound.into(),
+            },
+        ];
+        let texts = errors.map(|error| Failure::from(error).to_string());
+        let [decode, missing, topic, io] = texts.each_ref().map(String::as_str);
+        assert!(
+            decode.starts_with("the payload is not what its reader expects: "),
+            "{decode}"
+        );
+        let said = InvalidEvent::Missing("id").to_string();
+        assert_eq!(missing, said);
+        assert_eq!(topic.matches("no topic").count(), 1, "{topic}");
+        assert_eq!(io, "cannot open `x`: entity not found");
+    }
 }
