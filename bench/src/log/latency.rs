@@ -267,7 +267,7 @@ fn peak(bench: &Bench) -> Outcome<f64> {
             publishers.spawn(async move {
                 while begun.elapsed() < span {
                     let number = next.fetch_add(1, Ordering::Relaxed);
-                    publisher.publish(&times.ping(number)).await?;
+                    publisher.publish(times.ping(number)).await?;
                 }
                 Outcome::Ok(())
             });
@@ -302,7 +302,7 @@ fn through_app(bench: &Bench, rate: f64, span: Duration) -> Outcome<Flow> {
     pace(rate, events, begun, |number| {
         let (publisher, times) = (publisher.clone(), Arc::clone(&times));
         runtime.spawn(async move {
-            if publisher.publish(&times.ping(number)).await.is_ok() {
+            if publisher.publish(times.ping(number)).await.is_ok() {
                 times.is_durable(number);
             }
         });

@@ -117,7 +117,7 @@ async fn fill_and_dispatch(job: &Job) -> Outcome<Figures> {
     while number < job.events {
         let until = (number + BATCH).min(job.events);
         let batch = (number..until).map(|number| {
-            Outgoing::new(&TickCounted {
+            Outgoing::new(TickCounted {
                 counter: (number % KEYS).to_string(),
                 number,
             })

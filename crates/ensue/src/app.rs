@@ -28,7 +28,7 @@ use crate::event::Event;
 use crate::metrics::Metrics;
 use crate::middleware::{Layer, Middleware};
 use crate::publisher::check_source_of;
-use crate::service::{CONCURRENCY_MAX, Context, Handler, HandlerOptions, Service, ServiceOptions};
+use crate::service::{Context, Handler, HandlerOptions, Service, ServiceOptions};
 
 /// Services on an engine.
 ///
@@ -180,7 +180,7 @@ impl App {
     }
 
     /// How many handlers of each service may wait for something at the same time, 1 to
-    /// [`CONCURRENCY_MAX`]. Default: 256.
+    /// [`CONCURRENCY_MAX`](crate::CONCURRENCY_MAX). Default: 256.
     pub fn concurrency(mut self, handlers: usize) -> Self {
         self.settings.concurrency = handlers;
         self

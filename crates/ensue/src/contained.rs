@@ -123,6 +123,9 @@ pub(crate) fn describe(
         text.add(&message);
         text.add(")");
     }
+    if text.text.is_empty() {
+        text.add("(an error without a text)");
+    }
     text.text
 }
 

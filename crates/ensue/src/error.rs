@@ -351,7 +351,7 @@ mod tests {
         );
         let said = InvalidEvent::Missing("id").to_string();
         assert_eq!(missing, said);
-        assert_eq!(topic.matches("no topic").count(), 1, "{topic}");
+        assert_eq!(topic.matches("is not a topic").count(), 1, "{topic}");
         assert_eq!(io, "cannot open `x`: entity not found");
     }
 }

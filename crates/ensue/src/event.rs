@@ -54,7 +54,8 @@ pub use self::trace::TraceContext;
     message = "`{Self}` is not an event",
     label = "not an event",
     note = "derive it: `#[derive(Event, Serialize, Deserialize)]` and `#[event(name = \"…\", topic = \
-            \"…\")]`"
+            \"…\")]`",
+    note = "events are given by value, not by reference"
 )]
 pub trait Event: Serialize + DeserializeOwned + Send + Sync + 'static {
     /// The CloudEvents `type`: dotted, past tense, for instance `order.created`.

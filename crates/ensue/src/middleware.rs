@@ -182,7 +182,7 @@ impl Middleware for Tracing {
             trace_id = tracing::field::Empty,
         );
         if span.is_disabled() {
-            return next.run(context);
+            return next.run(context).await;
         }
         if let Some(trace) = context.envelope().trace() {
             span.record("trace_id", format_args!("{:032x}", trace.trace_id()));

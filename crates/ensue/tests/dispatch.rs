@@ -44,7 +44,7 @@ type Seen = Arc<Mutex<Vec<StepTaken>>>;
 
 async fn publish_steps(app: &TestApp, walkers: u32, steps: u32) {
     let all = (0..steps).flat_map(|n| (0..walkers).map(move |w| step(&format!("w{w}"), n)));
-    let all: Vec<_> = all.map(|step| Outgoing::new(step)).collect();
+    let all: Vec<_> = all.map(Outgoing::new).collect();
     app.publisher().publish_all(all).await.unwrap();
 }
 
@@ -491,8 +491,9 @@ async fn a_new_service_starts_where_it_or_its_app_says() {
     let is_grown = Arc::new(AtomicBool::new(false));
     let (kept, grown) = (seen.clone(), is_grown.clone());
     let mut app = TestApp::start(move |app| {
+        let app = app.on("first", async |_: StepTaken| {});
         if !grown.load(Ordering::SeqCst) {
-            return app.on("first", async |_: StepTaken| {});
+            return app;
         }
         let count = |at: usize| {
             let seen = kept[at].clone();

@@ -287,7 +287,6 @@ async fn waiting_for_a_turn_is_not_time_that_the_handler_takes() {
         number: 0,
         note: String::new(),
     });
-    let steps = steps.iter().map(Outgoing::new);
     app.publisher().publish_all(steps).await.unwrap();
     app.advance(timeout * 2).await.unwrap();
     app.settle().await.unwrap();

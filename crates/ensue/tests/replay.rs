@@ -59,7 +59,8 @@ impl Counter {
                             walker: step.walker,
                             total,
                         };
-                        let reminder = Outgoing::new(counted).after(Duration::from_secs(3600));
+                        let reminder =
+                            Outgoing::new(counted.clone()).after(Duration::from_secs(3600));
                         Ok::<_, Failure>(
                             Effects::none()
                                 .set_state("total", total)

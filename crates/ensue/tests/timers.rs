@@ -300,7 +300,7 @@ async fn a_request_with_the_id_of_an_event_that_asks_for_no_reply_is_told_so() {
     let engine = ensue::connect("memory:").await.unwrap();
     let request = QuoteRequested { item: "tea".into() };
     let publisher = Publisher::new(engine.clone(), "/test");
-    let plain = Outgoing::new(request).id("quote-1");
+    let plain = Outgoing::new(request.clone()).id("quote-1");
     publisher.publish(plain).await.unwrap();
     let requester = Requester::new(engine.clone(), "/test");
     let asked = Outgoing::new(request).id("quote-1");

@@ -66,10 +66,10 @@ async fn what_does_not_fit_into_a_commit_alone_is_its_own_dead_letter() {
         .on(GROUP, |thing: Thing| async move {
             let small = followed(&thing, "");
             match thing.key.as_str() {
-                "many" => (0..70_000).fold(Effects::none(), |it, _| it.publish(small)),
+                "many" => (0..70_000).fold(Effects::none(), |it, _| it.publish(small.clone())),
                 "heavy" => {
                     let large = followed(&thing, &"x".repeat(2 * MIB));
-                    (0..40).fold(Effects::none(), |it, _| it.publish(large))
+                    (0..40).fold(Effects::none(), |it, _| it.publish(large.clone()))
                 }
                 "cell" => Effects::none().set_state("doc", "x".repeat(17 * MIB)),
                 "cells" => (0..10).fold(Effects::none(), |it, n| {
