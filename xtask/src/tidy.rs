@@ -65,11 +65,11 @@ impl fmt::Display for Rule {
 const RULES: &[Rule] = &[
     Rule {
         says: "the log knows neither tokio nor serde",
-        remedy: "keep async and serialisation in `ensue`; the log takes and gives bytes",
+        remedy: "keep async and serialisation above it; the log takes and gives bytes",
         check: Check::Workspace(dependencies::log_is_pure),
     },
     Rule {
-        says: "dependencies point one way: server → ensue → log; examples use ensue alone",
+        says: "dependencies point one way: server → ensue → brokers → engine → core and log; examples use ensue alone",
         remedy: "move the code to the lower crate, or make it part of the lower crate's public face",
         check: Check::Workspace(dependencies::point_one_way),
     },

@@ -431,6 +431,10 @@ pub trait IntoEffects {
     fn into_effects(self) -> Result<Effects, Failure>;
 }
 
+/// An event that a handler may return as it is. `#[derive(Event)]` implements it; beside an
+/// [`Event`] that is written by hand goes `impl ReturnedEvent for Mine {}`.
+pub trait ReturnedEvent: Event {}
+
 impl IntoEffects for () {
     fn into_effects(self) -> Result<Effects, Failure> {
         Ok(Effects::none())
@@ -446,7 +450,7 @@ impl IntoEffects for Effects {
     }
 }
 
-impl<E: Event> IntoEffects for E {
+impl<E: ReturnedEvent> IntoEffects for E {
     fn into_effects(self) -> Result<Effects, Failure> {
         Ok(Effects::none().publish(self))
     }

@@ -58,7 +58,7 @@ pub fn cloudevent(bytes: &[u8]) -> bool {
 /// A control record of the embedded engine: the first byte is its kind.
 #[must_use]
 pub fn control_record(bytes: &[u8]) -> bool {
-    crate::engine::embedded::fuzzing::control_record(bytes)
+    ensue_engine::fuzzing::control_record(bytes)
 }
 
 /// Good inputs for each decoder, by name.
@@ -84,7 +84,7 @@ pub fn seeds() -> Vec<(&'static str, Vec<u8>)> {
             envelope.to_cloudevent().to_string().into_bytes(),
         ),
     ];
-    let control = crate::engine::embedded::fuzzing::seeds(&envelope);
+    let control = ensue_engine::fuzzing::seeds(&envelope);
     seeds.extend(control.into_iter().map(|bytes| ("control_record", bytes)));
     seeds
 }

@@ -92,15 +92,12 @@
 extern crate self as ensue;
 
 mod app;
-mod background;
 mod contained;
 #[cfg(feature = "contract")]
 pub mod contract;
 mod dispatch;
 mod effect;
 pub mod engine;
-mod error;
-mod event;
 #[cfg(all(feature = "fuzzing", feature = "embedded"))]
 #[doc(hidden)]
 pub mod fuzzing;
@@ -112,29 +109,34 @@ mod retry;
 mod service;
 #[cfg(feature = "embedded")]
 pub mod testing;
-mod time;
-mod topic;
 
 #[doc(hidden)]
 #[path = "private.rs"]
 pub mod __private;
 
+pub(crate) use ensue_core::{background, error, event, time, topic};
+
 pub use crate::app::{
     App, Description, HandlerDescription, IN_FLIGHT_MAX, Running, ServiceDescription, WORKERS_MAX,
     asked_to_stop,
 };
-pub use crate::effect::{Conditional, Effects, IntoEffects, Outgoing, Publish, Reply};
-pub use crate::engine::{
-    Engine, Expect, Guarantees, Position, SharedEngine, Start, connect, connect_reader,
+pub use crate::effect::{
+    Conditional, Effects, IntoEffects, Outgoing, Publish, Reply, ReturnedEvent,
 };
-pub use crate::error::{Error, Result};
-pub use crate::event::*;
+pub use crate::engine::{
+    Engine, Expect, Guarantees, OnDead, Position, SharedEngine, Start, connect, connect_reader,
+};
 pub use crate::metrics::{GroupMetrics, Metrics};
 pub use crate::publisher::Publisher;
 pub use crate::request::{REQUESTS_MAX, Requester};
 pub use crate::service::*;
-pub use crate::time::{Clock, InvalidTimestamp, Timestamp, VirtualClock};
-pub use crate::topic::{InvalidTopic, TOPIC_BYTES_MAX, TopicPattern};
+#[doc(inline)]
+pub use ensue_core::{
+    ATTRIBUTE_BYTES_MAX, Clock, CloudEvent, Codec, DecodeError, EXTENSIONS_BYTES_MAX, EncodeError,
+    Envelope, EnvelopeBuilder, Error, Event, EventId, ExtensionValue, InvalidEvent,
+    InvalidTimestamp, InvalidTopic, KEY_BYTES_MAX, PAYLOAD_BYTES_MAX, Result, TOPIC_BYTES_MAX,
+    Timestamp, TopicPattern, TraceContext, VirtualClock,
+};
 pub use ensue_macros::{Event, on, service};
 
 /// What nearly every file of a program uses: `use ensue::prelude::*;`.

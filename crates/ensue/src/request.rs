@@ -25,13 +25,11 @@ use crate::error::{Error, Result};
 use crate::event::{Codec, Envelope, EnvelopeBuilder, Event, EventId};
 use crate::publisher::Publisher;
 use crate::time::{Clock, Timestamp};
-use crate::topic::TopicPattern;
+use crate::topic::{REPLIES, TopicPattern};
 
 /// The most requests that one [`Requester`] waits for at the same time.
 pub const REQUESTS_MAX: usize = 10_000;
 
-/// What the topics of replies start with.
-pub(crate) const REPLIES: &str = "_reply.";
 const REPLY_TO: &str = "replyto";
 const DEADLINE: &str = "deadline";
 /// In a reply: the source of its request, whose id is the reply's key.

@@ -14,7 +14,7 @@ pub use self::context::Context;
 pub(crate) use self::context::{PendingState, Surroundings};
 pub use self::failure::{Failure, FailureKind, Rejection, ResultExt};
 pub use self::handler::{
-    ATTEMPTS_MAX, Backoff, CONCURRENCY_MAX, Handler, HandlerFuture, HandlerOptions, OnDead,
+    ATTEMPTS_MAX, Backoff, CONCURRENCY_MAX, Handler, HandlerFuture, HandlerOptions,
 };
 pub use self::options::ServiceOptions;
 

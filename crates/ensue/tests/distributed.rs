@@ -12,7 +12,7 @@
 )]
 
 #[allow(dead_code, reason = "nobody kills servers here")]
-#[path = "../src/engine/shared_log/tests/service.rs"]
+#[path = "../../brokers/src/tests/service.rs"]
 mod service;
 
 use std::time::Duration;

@@ -70,6 +70,9 @@ fn implement(event: &Ident, name: &TokenStream, parts: &[TokenStream]) -> TokenS
             const NAME: &'static str = #name;
             #(#parts)*
         }
+
+        #[automatically_derived]
+        impl ::ensue::ReturnedEvent for #event {}
     }
 }
 

@@ -10,7 +10,7 @@ const WITH_SERVERS: [(&str, &str); 5] = [
     ("ensue", "kills"),
     ("orders", "command"),
     ("ensue", "distributed"),
-    ("ensue", "ensue"),
+    ("ensue-brokers", "ensue_brokers"),
     ("ensue-server", "cli"),
 ];
 /// They wait most of the time: for servers that start again, and for leases that run out.

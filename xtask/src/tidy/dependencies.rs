@@ -5,12 +5,23 @@ use super::workspace::{Package, Workspace};
 
 /// What each part of the workspace may depend on within it. A path that ends in `/` stands for
 /// everything below it.
-const LAYERS: [(&str, &[&str]); 10] = [
+const LAYERS: [(&str, &[&str]); 13] = [
     // Before `crates/ensue`, of whose tests it is a part.
     ("crates/ensue/tests/compiled-with", &[]),
     ("crates/log", &[]),
     ("crates/macros", &[]),
-    ("crates/ensue", &["ensue-log", "ensue-macros"]),
+    ("crates/core", &[]),
+    ("crates/engine", &["ensue-core", "ensue-log"]),
+    ("crates/brokers", &["ensue-core", "ensue-engine"]),
+    (
+        "crates/ensue",
+        &[
+            "ensue-brokers",
+            "ensue-core",
+            "ensue-engine",
+            "ensue-macros",
+        ],
+    ),
     ("crates/server", &["ensue"]),
     ("examples/", &["ensue"]),
     ("bench", &["ensue", "ensue-log"]),
@@ -20,7 +31,9 @@ const LAYERS: [(&str, &[&str]); 10] = [
 ];
 
 /// What the tests alone of a part may use besides.
-const TEST_LAYERS: [(&str, &[&str]); 2] = [
+const TEST_LAYERS: [(&str, &[&str]); 3] = [
+    // The examples in the documentation name what programs depend on.
+    ("crates/core", &["ensue"]),
     ("crates/ensue", &["compiled-with"]),
     // What a macro writes names the framework.
     ("crates/macros", &["ensue"]),
@@ -174,7 +187,7 @@ mod tests {
     #[test]
     fn an_arrow_that_points_up_is_found() {
         let log = package(Some("crates/log"), "ensue-log", &["ensue"]);
-        let ensue = package(Some("crates/ensue"), "ensue", &["ensue-log"]);
+        let ensue = package(Some("crates/ensue"), "ensue", &["ensue-engine"]);
         let orders = package(Some("examples/orders"), "orders", &["ensue-log"]);
         let stray = package(Some("crates/new"), "new", &[]);
         let found = point_one_way(&workspace(&[log, ensue, orders, stray]));

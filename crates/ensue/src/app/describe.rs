@@ -5,8 +5,8 @@ use std::fmt;
 
 use serde::Serialize;
 
-use crate::engine::{Guarantees, SharedEngine, Start};
-use crate::service::{Handler, OnDead};
+use crate::engine::{Guarantees, OnDead, SharedEngine, Start};
+use crate::service::Handler;
 
 /// An app taken apart. Prints as text; serialises for programs.
 #[derive(Clone, Debug, Serialize)]

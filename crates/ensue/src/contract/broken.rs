@@ -9,12 +9,12 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 
 use super::{Storage, Subject, Terms};
+use crate::engine::OnDead;
 use crate::engine::{
     Append, Appended, Commit, Committed, Delivery, Effect, Engine, Member, Position, SharedEngine,
     Subscription, forward_engine,
 };
 use crate::error::Result;
-use crate::service::OnDead;
 use crate::time::{Clock, Timestamp};
 
 /// What is broken.

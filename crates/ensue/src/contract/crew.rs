@@ -14,13 +14,13 @@ use super::flaw::{Flaw, Verdict, ensure, equal};
 use super::hand::{dying, is_fenced, retrying};
 use super::lab::{KIND, Lab, label, number, recorded_labels, sorted};
 use super::ledger::Ledger;
+use crate::engine::OnDead;
 use crate::engine::{
     Append, Commit, Committed, DeadLetterFilter, Delivery, Member, Position, SharedEngine,
     Subscription,
 };
 use crate::error::Error;
 use crate::event::Envelope;
-use crate::service::OnDead;
 use crate::time::Clock;
 
 /// How often things happen, in per cent of the occasions.

@@ -4,9 +4,9 @@
 use super::flaw::{Verdict, ensure, equal, fails};
 use super::hand::{Hand, burying_first, delivery_labels, dying, first, settling};
 use super::lab::{Lab, labels, labels_of};
+use crate::engine::OnDead;
 use crate::engine::{Commit, DeadLetter, DeadLetterFilter, DeathCause, Delivery};
 use crate::error::Error;
-use crate::service::OnDead;
 
 /// Takes an event and gives it up, with what was taken of its key behind it.
 async fn bury_next(hand: &Hand) -> Verdict<Delivery> {

@@ -4,8 +4,8 @@ use super::dead::{discard, redrive};
 use super::flaw::{Verdict, equal};
 use super::hand::{Hand, delivery_labels, dying};
 use super::lab::Lab;
+use crate::engine::OnDead;
 use crate::engine::{Commit, DeadLetter, DeadLetterFilter};
-use crate::service::OnDead;
 
 /// Four dead letters of different keys, types and reasons; returns when the third died.
 async fn four_dead_letters(lab: &Lab, hand: &Hand) -> Verdict<crate::Timestamp> {

@@ -6,9 +6,9 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 use super::flaw::{Flaw, Verdict, ensure, fails};
 use super::lab::{label, labels_of};
+use crate::engine::OnDead;
 use crate::engine::{Commit, Committed, Death, DeathCause, Delivery, Member, Retry};
 use crate::error::Error;
-use crate::service::OnDead;
 use crate::time::Timestamp;
 
 #[derive(Debug)]

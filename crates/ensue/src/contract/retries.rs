@@ -5,8 +5,8 @@ use super::hand::{
     Hand, delivery_labels, dying, first, key_labels, retrying, retrying_first, settling,
 };
 use super::lab::{Lab, labels};
+use crate::engine::OnDead;
 use crate::engine::{Commit, DeathCause};
-use crate::service::OnDead;
 
 pub(super) async fn retry_blocks_only_its_key(lab: &mut Lab) -> Verdict {
     let hand = lab.join("g", "orders").await?;

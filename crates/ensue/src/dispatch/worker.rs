@@ -22,12 +22,12 @@ use super::overlay::Overlay;
 use super::routes::Route;
 use super::uncommitted::Uncommitted;
 use crate::effect::Effects;
-use crate::engine::{Death, DeathCause, Delivery, Position, Retry, Run};
+use crate::engine::{Death, DeathCause, Delivery, OnDead, Position, Retry, Run};
 use crate::event::Envelope;
 use crate::metrics::GroupCounters;
 use crate::request;
 use crate::retry::{self, Verdict};
-use crate::service::{Context, Failure, OnDead, Surroundings};
+use crate::service::{Context, Failure, Surroundings};
 use crate::time::{Rest, WaitsFor};
 
 /// What the coordinator tells a worker.

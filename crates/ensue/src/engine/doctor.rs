@@ -1,49 +1,8 @@
 //! What weakens an engine's promises where it is: for `ensue doctor`.
 
-use serde::Serialize;
-
-use super::table::{Url, entry_of};
+use super::table::entry_of;
+use super::{Finding, Url};
 use crate::error::{Error, Result};
-
-/// One thing that was looked at.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Finding {
-    /// What was looked at, such as `durability`.
-    pub aspect: String,
-    /// What was found.
-    pub found: String,
-    /// Which promise it weakens, and how; `None` is all well.
-    pub weakens: Option<String>,
-    /// How to mend it.
-    pub advice: Option<String>,
-}
-
-#[cfg(feature = "embedded")]
-impl Finding {
-    /// A finding that weakens nothing.
-    pub(crate) fn well(aspect: &str, found: impl Into<String>) -> Self {
-        Self {
-            aspect: aspect.to_owned(),
-            found: found.into(),
-            weakens: None,
-            advice: None,
-        }
-    }
-
-    /// A finding that weakens a promise.
-    pub(crate) fn weak(
-        aspect: &str,
-        found: impl Into<String>,
-        weakens: impl Into<String>,
-        advice: impl Into<String>,
-    ) -> Self {
-        Self {
-            weakens: Some(weakens.into()),
-            advice: Some(advice.into()),
-            ..Self::well(aspect, found)
-        }
-    }
-}
 
 /// Looks at the engine that `url` names, once and without waiting for a server that is away. An
 /// embedded log is not opened, so this works while an app owns it; on a server, the log is made if
@@ -56,7 +15,7 @@ pub async fn examine(url: &str) -> Result<Vec<Finding>> {
     let url = Url::parse(url)?;
     let entry = entry_of(&url)?;
     if entry.is_available() {
-        url.check_options(entry)?;
+        entry.check_options(&url)?;
     }
     #[cfg(feature = "distributed")]
     if let Some(way) = entry.way() {
@@ -64,7 +23,7 @@ pub async fn examine(url: &str) -> Result<Vec<Finding>> {
         let mut findings = log.examine().await;
         if let Ok(findings) = &mut findings {
             // What keeps it from reading is among the findings already.
-            let clocks = super::embedded::replica::examine_clocks(&*log).await;
+            let clocks = ensue_engine::replica::examine_clocks(&*log).await;
             findings.extend(clocks.ok().flatten());
         }
         log.close().await;
@@ -72,7 +31,7 @@ pub async fn examine(url: &str) -> Result<Vec<Finding>> {
     }
     #[cfg(feature = "embedded")]
     if matches!(entry.scheme, "embedded" | "memory") {
-        return super::embedded::examine(url).await;
+        return ensue_engine::examine(url).await;
     }
     Err(Error::FeatureMissing {
         scheme: entry.scheme,

@@ -1,20 +1,16 @@
 //! The table of engines: one line each. The URL parser, the help, the documentation and the
 //! contract suite read it.
 
-mod url;
-
 use std::fmt;
 use std::time::Duration;
 
-pub(crate) use self::url::Url;
-pub use self::url::directory_of;
-#[cfg(feature = "embedded")]
-use super::embedded::migrate::Place;
-#[cfg(feature = "distributed")]
-use super::embedded::replica::Way;
-use super::{Atomicity, DedupWindow, Guarantees, SharedEngine};
+use super::{Atomicity, DedupWindow, Guarantees, Scheme, SharedEngine, Url};
 use crate::error::{Error, Result};
 use crate::time::Clock;
+#[cfg(feature = "embedded")]
+use ensue_engine::migrate::Place;
+#[cfg(feature = "distributed")]
+use ensue_engine::replica::Way;
 
 /// One kind of engine.
 #[derive(Clone, Copy)]
@@ -71,6 +67,11 @@ impl EngineEntry {
         }
     }
 
+    pub(super) fn check_options(&self, url: &Url) -> Result<()> {
+        let known: Vec<_> = self.options().map(|(name, _)| name).collect();
+        url.check_options(&known)
+    }
+
     /// The URL's options: name and meaning. Of an engine that is not compiled in: none.
     pub fn options(&self) -> impl Iterator<Item = (&'static str, &'static str)> {
         self.options.iter().flat_map(|some| some.iter().copied())
@@ -92,10 +93,7 @@ const EMBEDDED: (Option<Home>, Option<Home>) = (None, None);
 macro_rules! server {
     ($feature:literal, $module:ident) => {{
         #[cfg(feature = $feature)]
-        const HOME: Option<Home> = Some(Home::Server(Way {
-            port: super::$module::PORT,
-            dial: |url| Box::pin(super::$module::connect(url)),
-        }));
+        const HOME: Option<Home> = Some(Home::Server(ensue_brokers::$module::WAY));
         #[cfg(not(feature = $feature))]
         const HOME: Option<Home> = None;
         HOME
@@ -107,9 +105,9 @@ macro_rules! distributed_options {
     ($feature:literal, $module:ident) => {{
         #[cfg(feature = $feature)]
         const OPTIONS: &[&[(&str, &str)]] = &[
-            super::shared_log::SERVER_OPTIONS,
-            super::embedded::replica::OPTIONS,
-            super::$module::OPTIONS,
+            ensue_engine::shared_log::SERVER_OPTIONS,
+            ensue_engine::replica::OPTIONS,
+            ensue_brokers::$module::OPTIONS,
         ];
         #[cfg(not(feature = $feature))]
         const OPTIONS: &[&[(&str, &str)]] = &[];
@@ -147,8 +145,8 @@ const fn shared(durable_on_acknowledge: bool) -> Guarantees {
 
 const ENGINES: &[EngineEntry] = &[
     EngineEntry {
-        scheme: "embedded",
-        example: "embedded:./data",
+        scheme: Scheme::EMBEDDED.name,
+        example: Scheme::EMBEDDED.example,
         summary: "a durable log in a directory, inside this process; no server",
         options: &[EMBEDDED_OPTIONS],
         feature: "embedded",
@@ -157,8 +155,8 @@ const ENGINES: &[EngineEntry] = &[
         home: EMBEDDED.0,
     },
     EngineEntry {
-        scheme: "memory",
-        example: "memory:",
+        scheme: Scheme::MEMORY.name,
+        example: Scheme::MEMORY.example,
         summary: "the embedded engine on memory: the same behaviour, gone with the process",
         options: &[EMBEDDED_OPTIONS],
         feature: "embedded",
@@ -167,8 +165,8 @@ const ENGINES: &[EngineEntry] = &[
         home: EMBEDDED.1,
     },
     EngineEntry {
-        scheme: "nats",
-        example: "nats://localhost:4222",
+        scheme: Scheme::NATS.name,
+        example: Scheme::NATS.example,
         summary: "NATS JetStream: a stream that several processes share",
         options: distributed_options!("nats", nats),
         feature: "nats",
@@ -177,8 +175,8 @@ const ENGINES: &[EngineEntry] = &[
         home: server!("nats", nats),
     },
     EngineEntry {
-        scheme: "kafka",
-        example: "kafka://localhost:9092",
+        scheme: Scheme::KAFKA.name,
+        example: Scheme::KAFKA.example,
         summary: "Apache Kafka: a topic of one partition that several processes share",
         options: distributed_options!("kafka", kafka),
         feature: "kafka",
@@ -187,8 +185,8 @@ const ENGINES: &[EngineEntry] = &[
         home: server!("kafka", kafka),
     },
     EngineEntry {
-        scheme: "amqp",
-        example: "amqp://guest:guest@localhost:5672",
+        scheme: Scheme::RABBITMQ.name,
+        example: Scheme::RABBITMQ.example,
         summary: "RabbitMQ: a stream queue that several processes share",
         options: distributed_options!("rabbitmq", rabbitmq),
         feature: "rabbitmq",
@@ -197,8 +195,8 @@ const ENGINES: &[EngineEntry] = &[
         home: server!("rabbitmq", rabbitmq),
     },
     EngineEntry {
-        scheme: "redis",
-        example: "redis://localhost:6379",
+        scheme: Scheme::REDIS.name,
+        example: Scheme::REDIS.example,
         summary: "Redis: a stream that several processes share",
         options: distributed_options!("redis", redis),
         feature: "redis",
@@ -207,8 +205,8 @@ const ENGINES: &[EngineEntry] = &[
         home: server!("redis", redis),
     },
     EngineEntry {
-        scheme: "postgres",
-        example: "postgres://ensue@localhost:5432/ensue",
+        scheme: Scheme::POSTGRES.name,
+        example: Scheme::POSTGRES.example,
         summary: "PostgreSQL: a table that several processes share",
         options: distributed_options!("postgres", postgres),
         feature: "postgres",
@@ -293,17 +291,17 @@ pub async fn connect_with(url: &str, clock: Clock) -> Result<SharedEngine> {
     let url = Url::parse(url)?;
     let entry = entry_of(&url)?;
     let home = entry.home()?;
-    url.check_options(entry)?;
+    entry.check_options(&url)?;
     match home {
         #[cfg(feature = "embedded")]
-        Home::Directory => super::embedded::open_directory(url, clock).await,
+        Home::Directory => ensue_engine::open_directory(url, clock).await,
         #[cfg(feature = "embedded")]
         Home::Memory => {
             url.check_nameless()?;
-            super::embedded::open_memory(url, clock).await
+            ensue_engine::open_memory(url, clock).await
         }
         #[cfg(feature = "distributed")]
-        Home::Server(way) => super::embedded::replica::open(url, way, clock).await,
+        Home::Server(way) => ensue_engine::replica::open(url, way, clock).await,
     }
 }
 
@@ -323,7 +321,7 @@ pub async fn remove(url: &str) -> Result<()> {
             handler: None,
         });
     };
-    url.check_options(entry)?;
+    entry.check_options(&url)?;
     let log = (way.dial)(url).await?;
     let removed = log.remove().await;
     log.close().await;
@@ -343,8 +341,8 @@ pub async fn connect_reader(url: &str) -> Result<SharedEngine> {
     {
         let parsed = Url::parse(url)?;
         if parsed.scheme == "embedded" {
-            parsed.check_options(entry_of(&parsed)?)?;
-            return super::embedded::open_reader(parsed, Clock::system()).await;
+            entry_of(&parsed)?.check_options(&parsed)?;
+            return ensue_engine::open_reader(parsed, Clock::system()).await;
         }
     }
     connect(url).await
@@ -356,7 +354,7 @@ pub(super) fn place_of(url: &str) -> Result<Place> {
     let url = Url::parse(url)?;
     let entry = entry_of(&url)?;
     let home = entry.home()?;
-    url.check_options(entry)?;
+    entry.check_options(&url)?;
     match home {
         Home::Directory => Ok(Place::Directory(url)),
         Home::Memory => Err(Error::Migration(format!(
@@ -396,20 +394,12 @@ const OTHER_SCHEMES: &[(&str, &str)] = &[
     ("valkey", "`redis://…`"),
 ];
 
-/// The URLs that there are, for those who wrote another.
-fn known_schemes() -> String {
-    let examples: Vec<_> = ENGINES
-        .iter()
-        .map(|entry| format!("`{}`", entry.example))
-        .collect();
-    examples.join(", ")
-}
-
 #[cfg(test)]
 mod tests {
     use std::path::PathBuf;
 
     use super::*;
+    use crate::engine::directory_of;
 
     #[tokio::test]
     async fn a_bad_url_says_what_is_known() {
@@ -470,6 +460,12 @@ mod tests {
             );
         }
         assert_eq!(directory_of("memory:").unwrap(), None);
+    }
+
+    #[test]
+    fn the_table_has_every_scheme() {
+        let listed: Vec<_> = engines().iter().map(|entry| entry.scheme).collect();
+        assert_eq!(listed, Scheme::ALL.map(|scheme| scheme.name));
     }
 
     #[tokio::test]

@@ -339,4 +339,30 @@ mod tests {
         // Said last, said for good.
         assert!(!Failure::retry(rejection()).is_reject());
     }
+
+    #[test]
+    fn an_error_and_its_causes_say_everything_once() {
+        let decoded = crate::Codec::Json.decode::<u32>(b"not json");
+        let errors = [
+            crate::Error::from(decoded.unwrap_err()),
+            crate::Error::from(crate::InvalidEvent::Missing("id")),
+            crate::Error::from(crate::InvalidEvent::from(
+                "no topic".parse::<crate::TopicPattern>().unwrap_err(),
+            )),
+            crate::Error::Io {
+                what: "cannot open `x`".into(),
+                source: std::io::ErrorKind::NotFound.into(),
+            },
+        ];
+        let texts = errors.map(|error| Failure::from(error).to_string());
+        let [decode, missing, topic, io] = texts.each_ref().map(String::as_str);
+        assert!(
+            decode.starts_with("the payload is not what its reader expects: "),
+            "{decode}"
+        );
+        let said = crate::InvalidEvent::Missing("id").to_string();
+        assert_eq!(missing, said);
+        assert_eq!(topic.matches("is not a topic").count(), 1, "{topic}");
+        assert_eq!(io, "cannot open `x`: entity not found");
+    }
 }

@@ -10,7 +10,7 @@ use futures_util::future::BoxFuture;
 use super::{Context, Failure};
 use crate::contained::Contained;
 use crate::effect::{Effects, IntoEffects};
-use crate::engine::Guarantee;
+use crate::engine::{Guarantee, OnDead};
 use crate::event::{Envelope, Event};
 use crate::topic::TopicPattern;
 
@@ -53,17 +53,6 @@ impl Default for Backoff {
     fn default() -> Self {
         Self::new(Duration::from_millis(200), Duration::from_secs(30))
     }
-}
-
-/// What happens to later events of a key whose event became a dead letter.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum OnDead {
-    /// They park behind it, in order, until it is redriven or discarded.
-    #[default]
-    Park,
-    /// They go on without it.
-    Skip,
 }
 
 /// How a handler wants to be treated. The defaults are what `#[on]` without arguments means.

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use ensue_log::storage;
+use ensue_engine::storage;
 use futures_util::FutureExt;
 
 use super::chaos::{Chaos, Fault};
@@ -404,11 +404,9 @@ async fn open(
     fault: Fault,
 ) -> Result<(Arc<Embedded>, Chaos)> {
     let clock = Clock::from(clock.clone());
-    let settings = Settings {
-        clock,
-        url: "memory:".into(),
-        ..Settings::default()
-    };
+    let mut settings = Settings::default();
+    settings.clock = clock;
+    settings.url = "memory:".into();
     let engine = Embedded::open(Arc::new(storage.clone()), settings).await?;
     let engine = Arc::new(engine);
     let chaos = Chaos::new(engine.clone(), fault);

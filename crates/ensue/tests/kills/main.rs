@@ -13,7 +13,7 @@
 
 mod member;
 mod scene;
-#[path = "../../src/engine/shared_log/tests/service.rs"]
+#[path = "../../../brokers/src/tests/service.rs"]
 mod service;
 
 use std::time::Duration;

@@ -1,0 +1,411 @@
+//! A shared log on PostgreSQL: a table and its counter.
+//!
+//! Every append is one statement and one commit. It raises the counter first, whose row stays locked
+//! until the commit can be seen: sequence numbers appear in their order and without gaps. Its
+//! notification wakes who waits (`LISTEN`), on a connection of its own.
+
+mod encrypted;
+mod facts;
+mod link;
+mod pooler;
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::FutureExt as _;
+use futures_util::future::BoxFuture;
+use tokio::time::Instant;
+use tokio_postgres::Row;
+use tokio_postgres::types::{FromSql, ToSql};
+
+use self::facts::Facts;
+use self::link::{Link, failure};
+use crate::engine::Url;
+use crate::error::{Error, Result};
+use crate::last_seen::{Cursor, parts};
+use crate::reconnecting::Standing;
+use crate::shared_log::{About, Finding, Message, Server, SharedLog, check_sizes};
+use crate::socket;
+use crate::time::Timestamp;
+use ensue_engine::replica::Way;
+
+/// It has no options of its own.
+pub const OPTIONS: &[(&str, &str)] = &[];
+
+const PORT: u16 = 5432;
+
+/// How to get to its servers.
+pub const WAY: Way = Way {
+    port: PORT,
+    dial: |url| Box::pin(connect(url)),
+};
+
+/// What a name may have on the server.
+const NAME_BYTES_MAX: usize = 63;
+/// The server could take more, but needs several times the memory.
+const MESSAGE_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// What one statement appends.
+const APPEND_BYTES_MAX: usize = 4 * 1024 * 1024;
+const APPEND_MESSAGES_MAX: usize = 4096;
+/// What one statement reads.
+const FETCH_BYTES_MAX: usize = 4 * 1024 * 1024;
+const FETCH_MESSAGES_MAX: usize = 4096;
+/// The least that a message is thought to have, to not look at more than will be taken.
+const MESSAGE_BYTES_MIN: usize = 64;
+
+/// Connects once.
+///
+/// # Errors
+/// [`Error::Unavailable`] when the server is away, [`Error::Unfit`] when it cannot be used as it
+/// is, [`Error::Url`] and [`Error::Io`] when the URL or its files are wrong.
+pub(crate) async fn connect(url: Url) -> Result<Arc<dyn SharedLog>> {
+    let server = Server::of(&url, PORT)?;
+    if server.login.is_none() {
+        return Err(url.invalid("it names no user; write `user:password@host/database`".to_owned()));
+    }
+    let channel = format!("ensue_{}", server.namespace);
+    let (log, end) = (format!("{channel}_log"), format!("{channel}_end"));
+    if log.len() > NAME_BYTES_MAX {
+        let over = log.len() - NAME_BYTES_MAX;
+        return Err(url.invalid(format!(
+            "`namespace` is {over} bytes too long for the name of a table"
+        )));
+    }
+    let place = Place {
+        encryption: server.tls.as_ref().map(socket::encryption).transpose()?,
+        server,
+        channel,
+        // A namespace has no quotes, but may have capital letters and `-`.
+        log: format!("\"{log}\""),
+        end: format!("\"{end}\""),
+        is_made: AtomicBool::new(false),
+    };
+    let (link, facts) = Link::open(&place).await?;
+    Ok(Arc::new(Postgres {
+        facts: Mutex::new(facts),
+        newest: AtomicU64::new(0),
+        writer: Standing::new(link),
+        reading: tokio::sync::Mutex::new(Reading::default()),
+        place,
+    }))
+}
+
+/// Where the log is.
+struct Place {
+    server: Server,
+    encryption: Option<Arc<rustls::ClientConfig>>,
+    /// Where appends are announced.
+    channel: String,
+    /// The table, quoted.
+    log: String,
+    /// The table of its counter, quoted.
+    end: String,
+    /// Whether the tables were there once: then they are not made again.
+    is_made: AtomicBool,
+}
+
+struct Postgres {
+    place: Place,
+    facts: Mutex<Facts>,
+    /// The highest number that was acknowledged or read here.
+    newest: AtomicU64,
+    /// For everything but reading; requests follow each other without waiting for answers.
+    writer: Standing<Link>,
+    reading: tokio::sync::Mutex<Reading>,
+}
+
+#[derive(Default)]
+struct Reading {
+    /// Taken out while a request is under way: what a dropped future had asked for goes with it.
+    link: Option<Link>,
+    cursor: Cursor,
+    /// There may be messages whose notification was seen already.
+    is_behind: bool,
+}
+
+impl fmt::Debug for Postgres {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Postgres")
+            .field("server", &self.place.server.shown)
+            .field("log", &self.place.log)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Postgres {
+    fn know(&self, facts: Facts) {
+        *self.facts.lock().unwrap_or_else(PoisonError::into_inner) = facts;
+    }
+
+    /// The connection for everything but reading, opened anew when there is none.
+    async fn writer(&self) -> Result<Arc<Link>> {
+        self.writer.get(Link::is_alive, self.open()).await
+    }
+
+    async fn open(&self) -> Result<Link> {
+        let (link, facts) = Link::open(&self.place).await?;
+        self.know(facts);
+        Ok(link)
+    }
+
+    async fn append_all(&self, messages: Vec<Bytes>) -> Result<()> {
+        check_sizes(
+            &messages,
+            MESSAGE_BYTES_MAX,
+            "message_bytes_max",
+            "append less at once, or keep large payloads elsewhere",
+        )?;
+        for part in parts(&messages, APPEND_MESSAGES_MAX, APPEND_BYTES_MAX) {
+            let link = self.writer().await?;
+            let appended = self.append_part(&link, part).await;
+            if appended.is_err() {
+                self.writer.give_up(&link).await;
+            }
+            appended?;
+        }
+        Ok(())
+    }
+
+    async fn append_part(&self, link: &Link, part: &[Bytes]) -> Result<()> {
+        let server = &self.place.server;
+        let bodies: Vec<&[u8]> = part.iter().map(AsRef::as_ref).collect();
+        let channel = self.place.channel.as_str();
+        let known = signed(self.newest.load(Ordering::Relaxed));
+        let rows = link
+            .query(server, &link.append, &[&bodies, &channel, &known])
+            .await?;
+        let (appended, last): (i64, Option<i64>) = match rows.first() {
+            Some(row) => (column(server, row, 1)?, column(server, row, 2)?),
+            None => (0, None),
+        };
+        match last {
+            Some(last) if usize::try_from(appended) == Ok(part.len()) => {
+                self.note(unsigned(last));
+                Ok(())
+            }
+            _ => Err(Error::Corrupt(format!(
+                "the table {} counts fewer messages than the {known} that were acknowledged, or \
+                 none: it was emptied, removed or put back from an older backup; restore the \
+                 tables, or restart to go on with what the server has",
+                self.place.end
+            ))),
+        }
+    }
+
+    /// Notes that a message was acknowledged or read.
+    fn note(&self, sequence: u64) {
+        self.newest.fetch_max(sequence, Ordering::Relaxed);
+    }
+
+    async fn read_on(
+        &self,
+        from: u64,
+        bytes_max: usize,
+        patience: Duration,
+    ) -> Result<Vec<Message>> {
+        // Nobody waits for centuries; a sum beyond what clocks can show would be none.
+        let deadline = Instant::now().checked_add(patience);
+        let mut reading = self.reading.lock().await;
+        let reading = &mut *reading;
+        reading.is_behind |= reading.cursor.seek(from);
+        if reading.cursor.has_some() {
+            return Ok(reading.cursor.take(bytes_max));
+        }
+        let mut link = match reading.link.take().filter(Link::is_alive) {
+            Some(link) => link,
+            None => {
+                reading.is_behind = true;
+                self.reader(&reading.cursor).await?
+            }
+        };
+        loop {
+            let is_late = deadline.is_some_and(|deadline| Instant::now() >= deadline);
+            // Late, it is asked once more: a notification may have been lost with a proxy's
+            // connection to the server.
+            if reading.is_behind || is_late || link.is_notified() {
+                link.take_notice();
+                self.fetch(&link, reading, bytes_max).await?;
+            }
+            if is_late || reading.cursor.has_some() {
+                break;
+            }
+            link.notified(&self.place.server, deadline).await?;
+            reading.is_behind = true;
+        }
+        reading.link = Some(link);
+        let taken = reading.cursor.take(bytes_max);
+        if let Some(last) = taken.last() {
+            self.note(last.sequence);
+        }
+        Ok(taken)
+    }
+
+    /// A connection for reading, to a server that still has what was read.
+    async fn reader(&self, cursor: &Cursor) -> Result<Link> {
+        let server = &self.place.server;
+        let link = self.open().await?;
+        let listen = format!("LISTEN \"{}\"", self.place.channel);
+        link.run(server, &listen).await?;
+        if let Some(witness) = cursor.witness {
+            witness.check(self.find_on(&link, witness.sequence).await?)?;
+        }
+        Ok(link)
+    }
+
+    async fn find_on(&self, link: &Link, sequence: u64) -> Result<Option<Bytes>> {
+        let server = &self.place.server;
+        let text = format!("SELECT body FROM {} WHERE sequence = $1", self.place.log);
+        let rows = link.query(server, &text, &[&signed(sequence)]).await?;
+        let body = rows.first().map(|row| column::<&[u8]>(server, row, 0));
+        let body = body.map(|body| body.map(Bytes::copy_from_slice));
+        body.transpose()
+    }
+
+    async fn find_one(&self, sequence: u64) -> Result<Option<Bytes>> {
+        let link = self.writer().await?;
+        let found = self.find_on(&link, sequence).await;
+        if found.is_err() {
+            self.writer.give_up(&link).await;
+        }
+        found
+    }
+
+    /// Fetches what is there.
+    async fn fetch(&self, link: &Link, reading: &mut Reading, bytes_max: usize) -> Result<()> {
+        let server = &self.place.server;
+        let bytes_max = bytes_max.min(FETCH_BYTES_MAX);
+        let count_max = (bytes_max / MESSAGE_BYTES_MIN).clamp(1, FETCH_MESSAGES_MAX) as i64;
+        let from = signed(reading.cursor.due());
+        let bytes_max = bytes_max as i64;
+        let limits: [&(dyn ToSql + Sync); 3] = [&from, &bytes_max, &count_max];
+        let rows = link.query(server, &link.fetch, &limits).await?;
+        let mut messages = Vec::with_capacity(rows.len());
+        let mut looked_at = 0;
+        for row in &rows {
+            messages.push(Message {
+                sequence: unsigned(column(server, row, 0)?),
+                body: Bytes::copy_from_slice(column(server, row, 1)?),
+            });
+            looked_at = column::<i64>(server, row, 2)?;
+        }
+        reading.is_behind = looked_at >= count_max || looked_at > messages.len() as i64;
+        reading.cursor.add(messages)
+    }
+
+    async fn ends(&self) -> Result<u64> {
+        let server = &self.place.server;
+        let link = self.writer().await?;
+        let text = format!("SELECT last FROM {}", self.place.end);
+        let asked = link.query(server, &text, &[]).await;
+        if asked.is_err() {
+            self.writer.give_up(&link).await;
+        }
+        let rows = asked?;
+        let last = rows.first().map(|row| column(server, row, 0));
+        Ok(match unsigned(last.transpose()?.unwrap_or(0)) {
+            0 => 0,
+            last => last + 1,
+        })
+    }
+
+    async fn findings(&self) -> Result<Vec<Finding>> {
+        let (link, facts) = Link::open(&self.place).await?;
+        let findings = facts.findings(&link, &self.place).await?;
+        self.know(facts);
+        Ok(findings)
+    }
+
+    async fn remove_all(&self) -> Result<()> {
+        let server = &self.place.server;
+        let mut reading = self.reading.lock().await;
+        let link = self.writer().await?;
+        let Place { log, end, .. } = &self.place;
+        let text = format!("DROP TABLE IF EXISTS {log}, {end}");
+        let removed = link.run(server, &text).await;
+        // The next one makes the tables again.
+        self.writer.give_up(&link).await;
+        self.place.is_made.store(false, Ordering::Relaxed);
+        self.newest.store(0, Ordering::Relaxed);
+        *reading = Reading::default();
+        removed
+    }
+}
+
+/// A column of a row that one of our statements made.
+fn column<'r, T: FromSql<'r>>(server: &Server, row: &'r Row, index: usize) -> Result<T> {
+    row.try_get(index).map_err(|error| failure(server, &error))
+}
+
+/// The server's numbers have signs. What is beyond them is no sequence number there ever is.
+fn signed(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
+
+fn unsigned(number: i64) -> u64 {
+    u64::try_from(number).unwrap_or(0)
+}
+
+impl SharedLog for Postgres {
+    fn about(&self) -> About {
+        let facts = self.facts.lock().unwrap_or_else(PoisonError::into_inner);
+        facts.about()
+    }
+
+    fn message_bytes_max(&self) -> usize {
+        MESSAGE_BYTES_MAX
+    }
+
+    fn append(&self, messages: Vec<Bytes>) -> BoxFuture<'_, Result<()>> {
+        self.append_all(messages).boxed()
+    }
+
+    fn read(
+        &self,
+        from: u64,
+        bytes_max: usize,
+        patience: Duration,
+    ) -> BoxFuture<'_, Result<Vec<Message>>> {
+        self.read_on(from, bytes_max, patience).boxed()
+    }
+
+    fn find(&self, sequence: u64) -> BoxFuture<'_, Result<Option<Bytes>>> {
+        self.find_one(sequence).boxed()
+    }
+
+    fn end(&self) -> BoxFuture<'_, Result<u64>> {
+        self.ends().boxed()
+    }
+
+    fn time(&self) -> BoxFuture<'_, Result<Option<Timestamp>>> {
+        async {
+            let link = self.writer().await?;
+            let asked = facts::time(&link, &self.place.server).await;
+            if asked.is_err() {
+                self.writer.give_up(&link).await;
+            }
+            asked
+        }
+        .boxed()
+    }
+
+    fn examine(&self) -> BoxFuture<'_, Result<Vec<Finding>>> {
+        self.findings().boxed()
+    }
+
+    fn remove(&self) -> BoxFuture<'_, Result<()>> {
+        self.remove_all().boxed()
+    }
+
+    fn close(&self) -> BoxFuture<'_, ()> {
+        async {
+            self.writer.close().await;
+            self.reading.lock().await.link = None;
+        }
+        .boxed()
+    }
+}

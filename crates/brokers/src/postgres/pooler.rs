@@ -1,0 +1,75 @@
+//! Whether something between us and the server gives its connections to several clients in turn.
+//!
+//! Prepared statements, a session's settings and notifications belong to a connection of the
+//! server. A pooler such as PgBouncer with `pool_mode = transaction` may give us another one for
+//! every statement, and ours to others: statements are missing or are somebody else's, and nobody is
+//! told what was appended.
+
+use tokio_postgres::error::SqlState;
+use tokio_postgres::{Client, SimpleQueryMessage};
+
+use super::Place;
+use super::link::{Session, failure, session};
+use crate::error::{Error, Result};
+use crate::shared_log::{Address, Server};
+
+/// What is set in one session and looked for in another: the server takes any name with a dot.
+const SETTING: &str = "ensue.session";
+
+/// Refuses a connection whose sessions are shared.
+///
+/// # Errors
+/// [`Error::Unfit`].
+pub(super) async fn refuse(place: &Place, address: &Address, ours: &Session) -> Result<()> {
+    let server = &place.server;
+    let seen = ask(&ours.client, server, "SELECT inet_client_port()").await?;
+    // Whoever is between us has a port of its own, or none.
+    if seen.and_then(|port| port.parse().ok()) == Some(ours.port) {
+        return Ok(());
+    }
+    let mark = format!("{:016x}", fastrand::u64(..));
+    let set = format!("SELECT set_config('{SETTING}', '{mark}', false)");
+    ask(&ours.client, server, &set).await?;
+    // While one is in a transaction, a pooler has to give us another connection of the server.
+    let other = session(place, address).await?;
+    ask(&other.client, server, "BEGIN").await?;
+    let look = format!("SELECT current_setting('{SETTING}', true)");
+    let theirs = ask(&other.client, server, &look).await?;
+    if theirs.as_deref() == Some(&mark) {
+        return Err(shared(server));
+    }
+    let still = ask(&ours.client, server, &look).await?;
+    match still.as_deref() == Some(&mark) {
+        true => Ok(()),
+        false => Err(shared(server)),
+    }
+}
+
+/// Whether the server, or what is between us, says that a prepared statement is not what it was.
+pub(super) fn has_mixed_up(code: &SqlState) -> bool {
+    matches!(
+        *code,
+        SqlState::DUPLICATE_PSTATEMENT | SqlState::INVALID_SQL_STATEMENT_NAME
+    )
+}
+
+/// The error of sessions that are shared.
+pub(super) fn shared(server: &Server) -> Error {
+    server.unfit(
+        "a pooler between us and the server gives its connections to several clients in turn, as \
+         PgBouncer does with `pool_mode = transaction`: prepared statements, settings and \
+         notifications do not last on them",
+        "name the address of PostgreSQL itself, or set `pool_mode = session` for this database",
+    )
+}
+
+/// The first column of the answer to a statement, without preparing it.
+async fn ask(client: &Client, server: &Server, statement: &str) -> Result<Option<String>> {
+    let answer = client.simple_query(statement).await;
+    let answer = answer.map_err(|error| failure(server, &error))?;
+    let value = answer.iter().find_map(|message| match message {
+        SimpleQueryMessage::Row(row) => Some(row.get(0).map(str::to_owned)),
+        _ => None,
+    });
+    Ok(value.flatten())
+}

@@ -1,0 +1,567 @@
+//! The contract: what every engine does, and how an app finds out what it does not.
+//!
+//! An engine is where the log lives. All of them pass one suite (`ensue::contract`, feature
+//! `contract`); what an engine's backend lacks, the engine emulates or declares missing in its
+//! [`Guarantees`].
+//!
+//! | promise | where |
+//! | --- | --- |
+//! | an append is durable and atomic for the whole batch when it returns | [`Engine::append`] |
+//! | an id that was appended within the dedup window is not appended again | [`Engine::append`] |
+//! | events of a topic and key are handled in order, one at a time, in every group | [`Engine::join`] |
+//! | a failure blocks only its key; nothing is settled before its dead letter is durable | [`Member::commit`] |
+//! | settlements, effects and state of many events are one commit | [`Member::commit`] |
+//! | an event can be appended for later, survives restarts, can be cancelled | [`Append::at`], [`Engine::cancel`] |
+//! | reading needs no group | [`Engine::read`] |
+
+#[doc(hidden)]
+pub mod duration;
+mod finding;
+mod forward;
+mod guarantees;
+mod letters;
+mod limits;
+mod replay;
+mod schemes;
+mod status;
+mod url;
+
+use std::fmt;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
+use serde::{Deserialize, Serialize};
+
+use crate::error::Result;
+use crate::event::{Envelope, EventId};
+use crate::time::{Clock, Timestamp};
+use crate::topic::TopicPattern;
+
+#[doc(hidden)]
+pub use crate::forward_engine;
+
+pub use self::finding::Finding;
+pub use self::guarantees::{Atomicity, DedupWindow, Guarantee, Guarantees};
+pub use self::letters::{DeadLetter, DeadLetterFilter};
+pub use self::limits::*;
+pub use self::replay::{ReplayEffects, ReplayState, Reset, ResetPlan, Run};
+pub use self::schemes::Scheme;
+pub use self::status::{EngineStatus, GroupStatus, KeyBacklog, MemberStatus, Needed, TopicStatus};
+#[doc(hidden)]
+pub use self::url::Url;
+pub use self::url::directory_of;
+
+/// Where an event stands in its engine's log.
+///
+/// Positions of one topic and key increase in append order. On an engine with one log (embedded)
+/// all positions do. They say nothing across engines.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
+#[serde(transparent)]
+pub struct Position(u64);
+
+impl Position {
+    /// The first position there can be.
+    pub const ZERO: Self = Self(0);
+
+    /// The position with this number.
+    pub const fn new(number: u64) -> Self {
+        Self(number)
+    }
+
+    /// The position's number.
+    pub const fn get(self) -> u64 {
+        self.0
+    }
+
+    /// The position after this one.
+    #[must_use]
+    pub const fn next(self) -> Self {
+        Self(self.0.saturating_add(1))
+    }
+}
+
+impl fmt::Display for Position {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.0, f)
+    }
+}
+
+/// What a conditional append expects of its event's key (optimistic concurrency).
+///
+/// The version of a key in a topic is the position of its last event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Expect {
+    /// The key has no event in the topic, and never had one: once retention has removed anything,
+    /// a key of which nothing is left cannot be told from a new one, and
+    /// [`Error::VersionRemoved`](crate::Error::VersionRemoved) says so.
+    Absent,
+    /// The key's last event in the topic is at this position, which retention has not removed.
+    At(Position),
+}
+
+/// One event to append, now or later.
+#[derive(Clone, Debug)]
+pub struct Append {
+    /// The event.
+    pub envelope: Envelope,
+    /// Append the whole batch only if this holds.
+    pub expect: Option<Expect>,
+    /// Append at this time; `None` or a past time is now. Without a timer the schedule goes by the
+    /// event's id: scheduling one that is pending, or that was appended before, is a duplicate and
+    /// changes nothing.
+    pub at: Option<Timestamp>,
+    /// The timer that this sets: its event takes the place of what the timer would have appended.
+    /// A name within the event's source, which can be used again, while an id names one event.
+    pub timer: Option<String>,
+}
+
+impl From<Envelope> for Append {
+    fn from(envelope: Envelope) -> Self {
+        Self {
+            envelope,
+            expect: None,
+            at: None,
+            timer: None,
+        }
+    }
+}
+
+/// What became of one event of an append.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Appended {
+    /// Where the event is; for a duplicate, where it was first.
+    pub position: Position,
+    /// The id was appended before, within the dedup window, or is scheduled already.
+    pub is_duplicate: bool,
+}
+
+/// Where a new group starts, and where a reset moves one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Start {
+    /// At the oldest event there is.
+    #[default]
+    Earliest,
+    /// After the newest event there is.
+    Latest,
+    /// At this position, which the log has and retention has not removed.
+    Position(Position),
+    /// At the first event that was appended at or after this time, which is not in the future.
+    Time(Timestamp),
+}
+
+/// What a member wants of its group.
+#[derive(Clone, Debug)]
+pub struct Subscription {
+    /// The group's name; members with equal names share the events.
+    pub group: String,
+    /// Which topics; an event is delivered once even when several match.
+    pub topics: Vec<TopicPattern>,
+    /// Which types; `None` is every type. Others count as settled.
+    pub types: Option<Vec<String>>,
+    /// Where the group starts if it is new.
+    pub start: Start,
+    /// How many events this member holds unsettled at the most.
+    pub in_flight_max: usize,
+}
+
+/// One event on its way to a handler.
+#[derive(Clone, Debug)]
+pub struct Delivery {
+    /// The event.
+    pub envelope: Envelope,
+    /// Where it is.
+    pub position: Position,
+    /// Which attempt this is, from 1: failed attempts that were committed, and deliveries that
+    /// ended their process, have been counted.
+    pub attempt: u32,
+    /// How many blocking outcomes (retries and dead letters) the group had committed when this
+    /// event was taken: one that was taken before [`Committed::generation`] of its key's failure is
+    /// stale and must be handed back as [`Commit::parked`], with or before the commit that settles
+    /// what failed: an engine may not know that it is out and let later events of the key go on.
+    pub generation: u64,
+    /// Which run of the group through the log it belongs to, and what that means for its effects.
+    pub run: Run,
+}
+
+/// An event to be tried again. Its key waits for it.
+#[derive(Clone, Debug)]
+pub struct Retry {
+    /// The event.
+    pub envelope: Envelope,
+    /// Where it is.
+    pub position: Position,
+    /// The attempt that failed, from 1.
+    pub attempt: u32,
+    /// When to deliver it again.
+    pub due: Timestamp,
+    /// Why it failed.
+    pub reason: String,
+}
+
+/// Why an event became a dead letter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DeathCause {
+    /// Its payload is not what the handler reads.
+    Undecodable,
+    /// The handler said that trying again cannot help.
+    Rejected,
+    /// Every attempt failed.
+    Exhausted,
+    /// Every attempt ended the process.
+    Crashed,
+    /// What its handler returned cannot be committed: it is larger than a commit may be, or the
+    /// engine has no room for it, or refuses it.
+    Refused,
+}
+
+/// What happens to later events of a key whose event became a dead letter.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OnDead {
+    /// They park behind it, in order, until it is redriven or discarded.
+    #[default]
+    Park,
+    /// They go on without it.
+    Skip,
+}
+
+/// An event that its group could not handle.
+#[derive(Clone, Debug)]
+pub struct Death {
+    /// The event.
+    pub envelope: Envelope,
+    /// Where it is.
+    pub position: Position,
+    /// How many attempts were made.
+    pub attempts: u32,
+    /// Why.
+    pub cause: DeathCause,
+    /// The last failure, for people.
+    pub reason: String,
+    /// What it means to later events of its key.
+    pub on_dead: OnDead,
+}
+
+/// What follows from the events of a commit.
+#[derive(Clone, Debug)]
+pub enum Effect {
+    /// An event is appended, now or later.
+    Append(Append),
+    /// What is scheduled under this name is cancelled, if anything is: see [`Scheduled::name`].
+    Cancel(EventId),
+}
+
+impl Effect {
+    /// The event to append, if it is one.
+    pub fn append(&self) -> Option<&Append> {
+        match self {
+            Self::Append(append) => Some(append),
+            Self::Cancel(_) => None,
+        }
+    }
+}
+
+impl From<Append> for Effect {
+    fn from(append: Append) -> Self {
+        Self::Append(append)
+    }
+}
+
+impl From<Envelope> for Effect {
+    fn from(envelope: Envelope) -> Self {
+        Self::Append(envelope.into())
+    }
+}
+
+/// A cell of state: the group's, for one topic and key.
+#[derive(Clone, Debug)]
+pub struct StateWrite {
+    /// The topic of the event at hand.
+    pub topic: String,
+    /// The key of the event at hand.
+    pub key: String,
+    /// The cell's name.
+    pub name: String,
+    /// Its new value; `None` removes it.
+    pub value: Option<Bytes>,
+}
+
+/// What a member did with the events that it took.
+#[derive(Clone, Debug, Default)]
+pub struct Commit {
+    /// Events that are done.
+    pub settled: Vec<Position>,
+    /// Events to be tried again; each blocks its key.
+    pub retries: Vec<Retry>,
+    /// Events that were taken before their key was blocked, in order: they wait behind it.
+    pub parked: Vec<Delivery>,
+    /// Events that could not be handled.
+    pub dead: Vec<Death>,
+    /// What follows, in the order in which the handlers said it: it applies in that order.
+    pub effects: Vec<Effect>,
+    /// State, in order: the last write of a cell counts.
+    pub state: Vec<StateWrite>,
+}
+
+impl Commit {
+    /// Whether there is nothing to commit.
+    pub fn is_empty(&self) -> bool {
+        self.settled.is_empty()
+            && self.retries.is_empty()
+            && self.parked.is_empty()
+            && self.dead.is_empty()
+            && self.effects.is_empty()
+            && self.state.is_empty()
+    }
+}
+
+/// A commit that is durable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Committed {
+    /// See [`Delivery::generation`].
+    pub generation: u64,
+    /// How many of the effects were not appended because another event, of another cause, has their
+    /// id. At least: few of a commit are looked at.
+    pub dropped: usize,
+}
+
+/// Which events to read, without a group.
+#[derive(Clone, Debug, Default)]
+pub struct Query {
+    /// Topics; `None` is every topic of the users'.
+    pub topics: Option<TopicPattern>,
+    /// One key.
+    pub key: Option<String>,
+    /// Types; empty is every type.
+    pub types: Vec<String>,
+    /// From this position on; [`Position::ZERO`] is the oldest that there is.
+    pub from: Position,
+    /// Up to, not including, this position.
+    pub until: Option<Position>,
+    /// Appended at or after this time.
+    pub since: Option<Timestamp>,
+    /// Appended before this time.
+    pub before: Option<Timestamp>,
+    /// How many events to return at the most; 0 means [`READ_EVENTS_MAX`].
+    pub limit: usize,
+}
+
+/// An event with where and when it was appended.
+#[derive(Clone, Debug)]
+pub struct Recorded {
+    /// Where it is.
+    pub position: Position,
+    /// When the engine appended it.
+    pub appended: Timestamp,
+    /// The event.
+    pub envelope: Envelope,
+}
+
+/// One page of a read.
+#[derive(Clone, Debug)]
+pub struct Page {
+    /// The events, in the order of their positions.
+    pub events: Vec<Recorded>,
+    /// Where to go on.
+    pub next: Position,
+    /// Whether everything durable was read.
+    pub is_end: bool,
+}
+
+/// An event that waits for its time.
+#[derive(Clone, Debug)]
+pub struct Scheduled {
+    /// What cancels it: its source, with the name of its timer or, without one, its id.
+    pub name: EventId,
+    /// When it will be appended.
+    pub at: Timestamp,
+    /// The event.
+    pub envelope: Envelope,
+}
+
+/// Where the log lives: append, join, read, and what operators need.
+///
+/// Object-safe and shared as `Arc<dyn Engine>`; dropping a future of it may or may not have had its
+/// effect, and repeating an append with the same ids is always safe within the dedup window.
+pub trait Engine: fmt::Debug + Send + Sync + 'static {
+    /// The engine's URL, without secrets.
+    fn url(&self) -> &str;
+
+    /// Ends like a killed process: nobody leaves, nothing more is said. For tests.
+    #[doc(hidden)]
+    fn abandon(&self) {}
+
+    /// What the engine promises.
+    fn guarantees(&self) -> &Guarantees;
+
+    /// The clock that schedules and retries go by.
+    fn clock(&self) -> &Clock;
+
+    /// Appends `batch`: durable and atomic when it returns, one result per event, in order.
+    ///
+    /// Waits while the engine's queue is full.
+    ///
+    /// # Errors
+    /// [`Error::Conflict`](crate::Error::Conflict) when an expectation does not hold,
+    /// [`Error::VersionRemoved`](crate::Error::VersionRemoved) when that is not known any more,
+    /// [`Error::Limit`](crate::Error::Limit) when the batch is larger than [`APPEND_EVENTS_MAX`]
+    /// events or the engine's bytes; nothing was appended then. Any other error may leave the batch
+    /// in doubt: append it again.
+    fn append(&self, batch: Vec<Append>) -> BoxFuture<'_, Result<Vec<Appended>>>;
+
+    /// Joins a group, which is created at its start if it is new.
+    ///
+    /// # Errors
+    /// [`Error::Limit`](crate::Error::Limit) and what the backend reports. For a new group
+    /// [`Error::BeyondEnd`](crate::Error::BeyondEnd), [`Error::InTheFuture`](crate::Error::InTheFuture)
+    /// and [`Error::Trimmed`](crate::Error::Trimmed), when there is no such start;
+    /// [`Error::GroupBeyondEnd`](crate::Error::GroupBeyondEnd) when the log has lost what the group
+    /// has handled.
+    fn join(&self, subscription: Subscription) -> BoxFuture<'_, Result<Box<dyn Member>>>;
+
+    /// Reads durable events, without a group.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`](crate::Error::Corrupt) instead of anything that is not what was written,
+    /// [`Error::BeyondEnd`](crate::Error::BeyondEnd) and [`Error::Trimmed`](crate::Error::Trimmed)
+    /// when it would begin where the log has nothing yet or nothing any more.
+    fn read(&self, query: Query) -> BoxFuture<'_, Result<Page>>;
+
+    /// Completes when there may be something at or after `position`.
+    ///
+    /// # Errors
+    /// [`Error::Closed`](crate::Error::Closed) and [`Error::Stopped`](crate::Error::Stopped): there
+    /// will not be.
+    fn wait(&self, position: Position) -> BoxFuture<'_, Result<()>>;
+
+    /// Cancels what is scheduled under these names ([`Scheduled::name`]); returns how many were still
+    /// pending.
+    ///
+    /// # Errors
+    /// What the backend reports.
+    fn cancel(&self, names: Vec<EventId>) -> BoxFuture<'_, Result<usize>>;
+
+    /// Up to `limit` scheduled events, the next due first.
+    ///
+    /// # Errors
+    /// What the backend reports.
+    fn scheduled(&self, limit: usize) -> BoxFuture<'_, Result<Vec<Scheduled>>>;
+
+    /// A cell of a group's state, as of its last commit.
+    ///
+    /// # Errors
+    /// What the backend reports.
+    fn state<'a>(
+        &'a self,
+        group: &'a str,
+        topic: &'a str,
+        key: &'a str,
+        name: &'a str,
+    ) -> BoxFuture<'a, Result<Option<Bytes>>>;
+
+    /// The dead letters of a group, or of all groups, the oldest first.
+    ///
+    /// # Errors
+    /// What the backend reports.
+    fn dead_letters<'a>(
+        &'a self,
+        group: Option<&'a str>,
+        filter: DeadLetterFilter,
+    ) -> BoxFuture<'a, Result<Vec<DeadLetter>>>;
+
+    /// Hands dead letters back to their group, followed by what is parked behind them; their
+    /// attempts start anew. Returns how many.
+    ///
+    /// # Errors
+    /// [`Error::UnknownGroup`](crate::Error::UnknownGroup) and what the backend reports.
+    fn redrive<'a>(
+        &'a self,
+        group: &'a str,
+        filter: DeadLetterFilter,
+    ) -> BoxFuture<'a, Result<usize>>;
+
+    /// Gives dead letters up for good; what is parked behind them goes on. Returns how many.
+    ///
+    /// # Errors
+    /// [`Error::UnknownGroup`](crate::Error::UnknownGroup) and what the backend reports.
+    fn discard<'a>(
+        &'a self,
+        group: &'a str,
+        filter: DeadLetterFilter,
+    ) -> BoxFuture<'a, Result<usize>>;
+
+    /// Moves a group, which begins another [`Run`] with that; tells what that meant. What its
+    /// members hold is fenced. Everything that it put aside at or after the new position is read
+    /// again with the rest, dead letters included. What it put aside before stays when the group
+    /// goes back; when it goes forward, retries and parked events there are given up, and dead
+    /// letters stay and block nothing. Schedules stay.
+    ///
+    /// # Errors
+    /// [`Error::UnknownGroup`](crate::Error::UnknownGroup),
+    /// [`Error::BeyondEnd`](crate::Error::BeyondEnd),
+    /// [`Error::InTheFuture`](crate::Error::InTheFuture) and
+    /// [`Error::Trimmed`](crate::Error::Trimmed) when there is no such position,
+    /// [`Error::Configuration`](crate::Error::Configuration) when the fate of the group's state
+    /// matters and was not said, and what the backend reports.
+    fn reset<'a>(&'a self, group: &'a str, reset: Reset) -> BoxFuture<'a, Result<ResetPlan>>;
+
+    /// What [`Engine::reset`] would do now.
+    ///
+    /// # Errors
+    /// As for [`Engine::reset`], but for a state whose fate was not said.
+    fn plan_reset<'a>(&'a self, group: &'a str, reset: Reset) -> BoxFuture<'a, Result<ResetPlan>>;
+
+    /// Forgets a group: its position, its dead letters, its state.
+    ///
+    /// # Errors
+    /// [`Error::UnknownGroup`](crate::Error::UnknownGroup), and
+    /// [`Error::Configuration`](crate::Error::Configuration) while it has members.
+    fn delete_group<'a>(&'a self, group: &'a str) -> BoxFuture<'a, Result<()>>;
+
+    /// What is going on: topics, groups, members, lag, dead letters, schedules.
+    ///
+    /// # Errors
+    /// What the backend reports.
+    fn status(&self) -> BoxFuture<'_, Result<EngineStatus>>;
+
+    /// Completes everything that was begun and lets go of the log. Idempotent.
+    ///
+    /// # Errors
+    /// What the backend reports.
+    fn close(&self) -> BoxFuture<'_, Result<()>>;
+}
+
+/// One member of a group. Dropping it is leaving without a word: what it holds goes to others.
+pub trait Member: fmt::Debug + Send + Sync {
+    /// The next events for this member, at least one, at most `events_max`: never an event of a
+    /// key of which this or another member holds an earlier one *in the hands of another member*.
+    /// Cancel-safe: events that were not returned are not lost. Takes `&self`, as everything here
+    /// does, because dispatch commits while it waits for the next events; only one call is under
+    /// way at a time.
+    ///
+    /// # Errors
+    /// [`Error::Fenced`](crate::Error::Fenced) after a reset: join again.
+    fn next(&self, events_max: usize) -> BoxFuture<'_, Result<Vec<Delivery>>>;
+
+    /// Commits: durable and as atomic as the engine's [`Guarantees`] say, when it returns.
+    ///
+    /// # Errors
+    /// [`Error::Fenced`](crate::Error::Fenced) when an event in it is no longer this member's.
+    /// Nothing happened then, nor when something in it is refused, as beyond a limit.
+    fn commit(&self, commit: Commit) -> BoxFuture<'_, Result<Committed>>;
+
+    /// Leaves the group: what the member holds goes to others at once. Afterwards `next` and
+    /// `commit` report [`Error::Fenced`](crate::Error::Fenced). Idempotent.
+    ///
+    /// # Errors
+    /// What the backend reports.
+    fn leave(&self) -> BoxFuture<'_, Result<()>>;
+}
+
+/// An engine, shared.
+pub type SharedEngine = Arc<dyn Engine>;

@@ -1,0 +1,120 @@
+//! Engines around engines: what a wrapper leaves alone goes straight through.
+
+/// Writes those methods of [`Engine`](super::Engine) that a wrapper leaves to the engine in its
+/// field `$inner`: all but `append` and `join`, which are what wrappers are for.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! forward_engine {
+    ($inner:ident) => {
+        fn url(&self) -> &str {
+            self.$inner.url()
+        }
+
+        fn abandon(&self) {
+            self.$inner.abandon();
+        }
+
+        fn guarantees(&self) -> &$crate::engine::Guarantees {
+            self.$inner.guarantees()
+        }
+
+        fn clock(&self) -> &$crate::time::Clock {
+            self.$inner.clock()
+        }
+
+        fn read(
+            &self,
+            query: $crate::engine::Query,
+        ) -> $crate::BoxFuture<'_, $crate::error::Result<$crate::engine::Page>> {
+            self.$inner.read(query)
+        }
+
+        fn wait(
+            &self,
+            position: $crate::engine::Position,
+        ) -> $crate::BoxFuture<'_, $crate::error::Result<()>> {
+            self.$inner.wait(position)
+        }
+
+        fn cancel(
+            &self,
+            names: Vec<$crate::event::EventId>,
+        ) -> $crate::BoxFuture<'_, $crate::error::Result<usize>> {
+            self.$inner.cancel(names)
+        }
+
+        fn scheduled(
+            &self,
+            limit: usize,
+        ) -> $crate::BoxFuture<'_, $crate::error::Result<Vec<$crate::engine::Scheduled>>> {
+            self.$inner.scheduled(limit)
+        }
+
+        fn state<'a>(
+            &'a self,
+            group: &'a str,
+            topic: &'a str,
+            key: &'a str,
+            name: &'a str,
+        ) -> $crate::BoxFuture<'a, $crate::error::Result<Option<$crate::Bytes>>> {
+            self.$inner.state(group, topic, key, name)
+        }
+
+        fn dead_letters<'a>(
+            &'a self,
+            group: Option<&'a str>,
+            filter: $crate::engine::DeadLetterFilter,
+        ) -> $crate::BoxFuture<'a, $crate::error::Result<Vec<$crate::engine::DeadLetter>>> {
+            self.$inner.dead_letters(group, filter)
+        }
+
+        fn redrive<'a>(
+            &'a self,
+            group: &'a str,
+            filter: $crate::engine::DeadLetterFilter,
+        ) -> $crate::BoxFuture<'a, $crate::error::Result<usize>> {
+            self.$inner.redrive(group, filter)
+        }
+
+        fn discard<'a>(
+            &'a self,
+            group: &'a str,
+            filter: $crate::engine::DeadLetterFilter,
+        ) -> $crate::BoxFuture<'a, $crate::error::Result<usize>> {
+            self.$inner.discard(group, filter)
+        }
+
+        fn reset<'a>(
+            &'a self,
+            group: &'a str,
+            reset: $crate::engine::Reset,
+        ) -> $crate::BoxFuture<'a, $crate::error::Result<$crate::engine::ResetPlan>> {
+            self.$inner.reset(group, reset)
+        }
+
+        fn plan_reset<'a>(
+            &'a self,
+            group: &'a str,
+            reset: $crate::engine::Reset,
+        ) -> $crate::BoxFuture<'a, $crate::error::Result<$crate::engine::ResetPlan>> {
+            self.$inner.plan_reset(group, reset)
+        }
+
+        fn delete_group<'a>(
+            &'a self,
+            group: &'a str,
+        ) -> $crate::BoxFuture<'a, $crate::error::Result<()>> {
+            self.$inner.delete_group(group)
+        }
+
+        fn status(
+            &self,
+        ) -> $crate::BoxFuture<'_, $crate::error::Result<$crate::engine::EngineStatus>> {
+            self.$inner.status()
+        }
+
+        fn close(&self) -> $crate::BoxFuture<'_, $crate::error::Result<()>> {
+            self.$inner.close()
+        }
+    };
+}

@@ -1,0 +1,99 @@
+//! What an event is: the typed side ([`Event`]) and the stored side ([`Envelope`]).
+
+mod builder;
+mod cloudevents;
+mod codec;
+mod envelope;
+mod extension;
+mod identity;
+mod invalid;
+mod strict;
+mod trace;
+
+use std::borrow::Cow;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+pub use self::builder::EnvelopeBuilder;
+#[doc(hidden)]
+pub use self::builder::{Defaults, check_name, check_source};
+pub use self::cloudevents::CloudEvent;
+#[doc(hidden)]
+pub use self::cloudevents::is_in_uri;
+pub use self::codec::{Codec, DecodeError, EncodeError};
+pub(crate) use self::envelope::PayloadForm;
+pub use self::envelope::{
+    ATTRIBUTE_BYTES_MAX, EXTENSIONS_BYTES_MAX, Envelope, KEY_BYTES_MAX, PAYLOAD_BYTES_MAX,
+};
+pub use self::extension::ExtensionValue;
+pub use self::identity::EventId;
+pub use self::invalid::InvalidEvent;
+pub use self::trace::TraceContext;
+
+/// A fact that happened: an immutable struct with a name, a topic and a key.
+///
+/// Derived, hardly ever written by hand:
+///
+/// ```
+/// use ensue::prelude::*;
+///
+/// #[derive(Event, Serialize, Deserialize)]
+/// #[event(name = "order.created", topic = "orders", key = order_id)]
+/// struct OrderCreated {
+///     order_id: String,
+///     cents: u64,
+/// }
+///
+/// let event = OrderCreated { order_id: "o-1".into(), cents: 4200 };
+/// assert_eq!(OrderCreated::NAME, "order.created");
+/// assert_eq!(event.key(), "o-1");
+/// ```
+///
+/// Events of one topic with equal keys keep their order, everywhere and always; events with
+/// different keys are handled in parallel.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not an event",
+    label = "not an event",
+    note = "derive it: `#[derive(Event, Serialize, Deserialize)]` and `#[event(name = \"…\", topic = \
+            \"…\")]`",
+    note = "events are given by value, not by reference"
+)]
+pub trait Event: Serialize + DeserializeOwned + Send + Sync + 'static {
+    /// The CloudEvents `type`: dotted, past tense, for instance `order.created`.
+    const NAME: &'static str;
+
+    /// The topic, or the pattern of the topics, that events of this type are appended to.
+    const TOPIC: &'static str;
+
+    /// The version of the payload's schema, from 1.
+    const VERSION: u16 = 1;
+
+    /// How the payload is written.
+    const CODEC: Codec = Codec::Json;
+
+    /// What the event is about (the CloudEvents `subject`): its order is kept per key. May be empty.
+    fn key(&self) -> Cow<'_, str>;
+
+    /// The topic of this very event: [`Event::TOPIC`], unless that is a pattern.
+    fn topic(&self) -> Cow<'_, str> {
+        Cow::Borrowed(Self::TOPIC)
+    }
+
+    /// Reads a payload that was written as `version` of this event.
+    ///
+    /// # Errors
+    /// [`DecodeError`] when the bytes are not what the codec or the type expects, or when the
+    /// version is one that this program does not know.
+    fn decode(version: u16, codec: Codec, payload: &[u8]) -> Result<Self, DecodeError> {
+        if version == Self::VERSION {
+            codec.decode(payload)
+        } else {
+            Err(DecodeError::unknown_version(
+                Self::NAME,
+                version,
+                Self::VERSION,
+            ))
+        }
+    }
+}

@@ -1,0 +1,598 @@
+//! The envelope: an event as it is stored, moved and delivered.
+//!
+//! Encoded once, on the publisher's thread, and never re-encoded: what the log stores is what a
+//! handler's [`Envelope`] points into. One reference-counted buffer holds, back to back,
+//!
+//! ```text
+//! topic │ key │ fixed part │ type │ id │ source │ correlation │ causation │ content type │ trace │ extensions │ payload
+//! ```
+//!
+//! and the *fixed part* (24 bytes, little-endian) says how long each piece is:
+//!
+//! | bytes | what |
+//! | --- | --- |
+//! | 0 | version of this layout, 2 |
+//! | 1 | codec: 0 none, 1 JSON, 2 MessagePack, 3 CBOR |
+//! | 2–3 | version of the payload's schema |
+//! | 4–11 | the event's time, microseconds since the Unix epoch |
+//! | 12–17 | length of type, id, source, correlation, causation, content type |
+//! | 18 | length of the trace context, 0 or 25 |
+//! | 19 | bits 0–1: form of the payload, 0 by its type, 1 text, 2 binary; bit 2: the key is a `partitionkey` |
+//! | 20–21 | length of the extensions |
+//! | 22–23 | zero |
+//!
+//! The content type is empty if it is the codec's own, or if there is none. An extension is the
+//! length of its name (u8), its kind (0 text, 1 boolean, 2 integer, 3 an attribute that is hardly
+//! ever there), the length of its value (u16), its name and its value as text.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use bytes::Bytes;
+
+use super::builder::Content;
+use super::extension::{self, ExtensionValue};
+use super::{Codec, DecodeError, EnvelopeBuilder, Event, InvalidEvent, TraceContext};
+use crate::time::Timestamp;
+
+/// The longest key, in bytes.
+pub const KEY_BYTES_MAX: usize = 512;
+/// The longest id, type, source, correlation, causation, content type or extension name, in bytes.
+pub const ATTRIBUTE_BYTES_MAX: usize = 255;
+/// How much all extensions of an event may take, in bytes.
+pub const EXTENSIONS_BYTES_MAX: usize = 16 * 1024;
+/// The largest payload, in bytes. What is larger belongs in an object store, its address in the
+/// event.
+pub const PAYLOAD_BYTES_MAX: usize = 8 * 1024 * 1024;
+
+pub(super) const LAYOUT_VERSION: u8 = 2;
+pub(super) const FIXED_BYTES: usize = 24;
+
+pub(super) const FORM_BITS: u8 = 0b11;
+pub(super) const PARTITION_KEY_BIT: u8 = 0b100;
+
+/// Whether a payload is text or bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum PayloadForm {
+    /// As its content type says.
+    #[default]
+    ByType,
+    Text,
+    Binary,
+}
+
+/// An event as it is stored: CloudEvents attributes, correlation, trace context and a payload.
+///
+/// Immutable; cloning copies a pointer. Accessors read in place.
+///
+/// ```
+/// use ensue::{Codec, Envelope};
+///
+/// let envelope = Envelope::builder("orders", "order.created")
+///     .key("o-1")
+///     .source("/shop")
+///     .payload(Codec::Json, br#"{"order_id":"o-1"}"#.to_vec())
+///     .build()?;
+/// assert_eq!(envelope.topic(), "orders");
+/// assert_eq!(envelope.kind(), "order.created");
+/// assert_eq!(envelope.correlation(), envelope.id(), "the first event of a chain names it");
+/// # Ok::<(), ensue::InvalidEvent>(())
+/// ```
+#[derive(Clone)]
+pub struct Envelope {
+    bytes: Bytes,
+    /// Ends of topic, key, fixed part and the pieces after it, in `bytes`.
+    ends: Ends,
+}
+
+#[derive(Clone, Copy)]
+struct Ends {
+    topic: u32,
+    key: u32,
+    kind: u32,
+    id: u32,
+    source: u32,
+    correlation: u32,
+    causation: u32,
+    content_type: u32,
+    trace: u32,
+    extensions: u32,
+}
+
+impl Envelope {
+    /// Starts an event of type `kind` for `topic`.
+    pub fn builder(topic: impl Into<String>, kind: impl Into<String>) -> EnvelopeBuilder {
+        EnvelopeBuilder::new(Cow::Owned(topic.into()), Cow::Owned(kind.into()))
+    }
+
+    /// Starts an envelope with the topic, type, key, version and payload of `event`.
+    ///
+    /// # Errors
+    /// [`InvalidEvent::Encode`] when the event cannot be written by its codec.
+    pub fn of<E: Event>(event: &E) -> Result<EnvelopeBuilder, InvalidEvent> {
+        let topic = match event.topic() {
+            // Most often, and nothing to copy.
+            topic if topic == E::TOPIC => Cow::Borrowed(E::TOPIC),
+            topic => Cow::Owned(topic.into_owned()),
+        };
+        Ok(EnvelopeBuilder::new(topic, Cow::Borrowed(E::NAME))
+            .key(event.key())
+            .version(E::VERSION)
+            .payload(E::CODEC, E::CODEC.encode_readable(event)?))
+    }
+
+    /// Reads an envelope from `content`: topic, key and body, back to back.
+    ///
+    /// # Errors
+    /// [`InvalidEvent::Malformed`] when the lengths do not fit or a text is not UTF-8.
+    pub fn from_content(
+        content: Bytes,
+        topic_bytes: usize,
+        key_bytes: usize,
+    ) -> Result<Self, InvalidEvent> {
+        let envelope = Self::of_texts(content, topic_bytes, key_bytes)?;
+        let start = topic_bytes + key_bytes;
+        let texts = [
+            (0, start),
+            (start + FIXED_BYTES, envelope.ends.content_type as usize),
+        ];
+        for (from, to) in texts {
+            let text = envelope.bytes.get(from..to).unwrap_or_default();
+            std::str::from_utf8(text)
+                .map_err(|_| InvalidEvent::Malformed("a text is not UTF-8"))?;
+        }
+        Ok(envelope)
+    }
+
+    /// The same for a content whose texts are known to be UTF-8.
+    pub(super) fn of_texts(
+        content: Bytes,
+        topic_bytes: usize,
+        key_bytes: usize,
+    ) -> Result<Self, InvalidEvent> {
+        let malformed = InvalidEvent::Malformed;
+        // Lengths may come from a disk.
+        let start = topic_bytes.saturating_add(key_bytes);
+        let fixed: &[u8; FIXED_BYTES] = content
+            .get(start..)
+            .and_then(|body| body.first_chunk())
+            .ok_or(malformed("it is shorter than its fixed part"))?;
+        let [version, _, _, _, _, _, _, _, _, _, _, _, lengths @ ..] = fixed;
+        if *version != LAYOUT_VERSION {
+            return Err(malformed(
+                "its layout version is not 2; was it written by a newer Ensue?",
+            ));
+        }
+        let [
+            kind,
+            id,
+            source,
+            correlation,
+            causation,
+            content_type,
+            trace,
+            _,
+            e0,
+            e1,
+            _,
+            _,
+        ] = *lengths;
+        let mut end = (start + FIXED_BYTES) as u32;
+        let mut after = |bytes: u32| {
+            end += bytes;
+            end
+        };
+        let ends = Ends {
+            topic: topic_bytes as u32,
+            key: start as u32,
+            kind: after(kind.into()),
+            id: after(id.into()),
+            source: after(source.into()),
+            correlation: after(correlation.into()),
+            causation: after(causation.into()),
+            content_type: after(content_type.into()),
+            trace: after(trace.into()),
+            extensions: after(u16::from_le_bytes([e0, e1]).into()),
+        };
+        if ends.extensions as usize > content.len() {
+            return Err(malformed("its parts are longer than the whole"));
+        }
+        Ok(Self {
+            bytes: content,
+            ends,
+        })
+    }
+
+    /// The topic.
+    pub fn topic(&self) -> &str {
+        self.text(0, self.ends.topic)
+    }
+
+    /// The key (CloudEvents `subject`); empty when the event has none.
+    pub fn key(&self) -> &str {
+        self.text(self.ends.topic, self.ends.key)
+    }
+
+    /// The event's type, for instance `order.created`.
+    pub fn kind(&self) -> &str {
+        self.text(self.ends.key + FIXED_BYTES as u32, self.ends.kind)
+    }
+
+    /// The event's id: unique per event, the same when the event is published again.
+    pub fn id(&self) -> &str {
+        self.text(self.ends.kind, self.ends.id)
+    }
+
+    /// Who published the event (a URI reference, such as `/shop/checkout`).
+    pub fn source(&self) -> &str {
+        self.text(self.ends.id, self.ends.source)
+    }
+
+    /// The id that all events of one causal chain share: the id of the first.
+    pub fn correlation(&self) -> &str {
+        match self.text(self.ends.source, self.ends.correlation) {
+            "" => self.id(),
+            correlation => correlation,
+        }
+    }
+
+    /// The id of the event that this one followed from.
+    pub fn causation(&self) -> Option<&str> {
+        Some(self.text(self.ends.correlation, self.ends.causation)).filter(|id| !id.is_empty())
+    }
+
+    /// The media type of the payload, with its parameters; empty when the event declares none.
+    pub fn content_type(&self) -> &str {
+        match self.text(self.ends.causation, self.ends.content_type) {
+            "" => self.stored_codec().map_or("", Codec::content_type),
+            named => named,
+        }
+    }
+
+    /// The codec of the payload.
+    ///
+    /// # Errors
+    /// [`DecodeError`] when the media type has no codec here.
+    pub fn codec(&self) -> Result<Codec, DecodeError> {
+        self.stored_codec()
+            .ok_or_else(|| DecodeError::unknown_content_type(self.content_type()))
+    }
+
+    fn stored_codec(&self) -> Option<Codec> {
+        match self.fixed(1) {
+            [1] => Some(Codec::Json),
+            [2] => Some(Codec::MessagePack),
+            [3] => Some(Codec::Cbor),
+            _ => None,
+        }
+    }
+
+    /// Whether the payload was given as text or as bytes, where its type leaves that open.
+    pub(crate) fn payload_form(&self) -> PayloadForm {
+        match self.flags() & FORM_BITS {
+            1 => PayloadForm::Text,
+            2 => PayloadForm::Binary,
+            _ => PayloadForm::ByType,
+        }
+    }
+
+    /// Whether the key is the CloudEvents extension `partitionkey`, not the subject.
+    pub(crate) fn is_keyed_by_partition(&self) -> bool {
+        self.flags() & PARTITION_KEY_BIT != 0
+    }
+
+    fn flags(&self) -> u8 {
+        let [flags] = self.fixed(19);
+        flags
+    }
+
+    /// The version of the payload's schema.
+    pub fn version(&self) -> u16 {
+        u16::from_le_bytes(self.fixed(2))
+    }
+
+    /// The CloudEvents `dataschema`: the type and version of the payload as a URI.
+    pub fn data_schema(&self) -> String {
+        match self.rare(extension::DATA_SCHEMA) {
+            Some(schema) => schema.to_owned(),
+            None => format!("urn:ensue:{}:{}", self.kind(), self.version()),
+        }
+    }
+
+    /// When the event happened, as its publisher says.
+    pub fn time(&self) -> Timestamp {
+        Timestamp::from_micros(i64::from_le_bytes(self.fixed(4)))
+    }
+
+    /// [`Envelope::time`] as its publisher wrote it, if that says more or says it differently.
+    pub(crate) fn time_text(&self) -> Option<&str> {
+        self.rare(extension::TIME)
+    }
+
+    /// The W3C trace context, if the event carries one.
+    pub fn trace(&self) -> Option<TraceContext> {
+        TraceContext::from_bytes(self.slice(self.ends.content_type, self.ends.trace))
+    }
+
+    /// The value of a CloudEvents extension attribute, as text.
+    pub fn extension(&self, name: &str) -> Option<&str> {
+        extension::decode(self.stored_extensions())
+            .find(|stored| stored.kind != extension::RARE && stored.name == name)
+            .map(|stored| stored.value)
+    }
+
+    /// All CloudEvents extension attributes, in the types that they were given.
+    pub fn extensions(&self) -> impl Iterator<Item = (&str, ExtensionValue<'_>)> {
+        extension::decode(self.stored_extensions())
+            .filter(|stored| stored.kind != extension::RARE)
+            .map(|stored| (stored.name, stored.typed()))
+    }
+
+    /// An attribute that most events do not have.
+    fn rare(&self, name: &str) -> Option<&str> {
+        extension::decode(self.stored_extensions())
+            .find(|stored| stored.kind == extension::RARE && stored.name == name)
+            .map(|stored| stored.value)
+    }
+
+    fn stored_extensions(&self) -> &[u8] {
+        self.slice(self.ends.trace, self.ends.extensions)
+    }
+
+    /// The payload's bytes.
+    pub fn payload(&self) -> &[u8] {
+        self.bytes
+            .get(self.ends.extensions as usize..)
+            .unwrap_or_default()
+    }
+
+    /// The payload as an `E`, from whichever version it was written in.
+    ///
+    /// # Errors
+    /// [`DecodeError`] when the payload is not an `E`. The type's name is not compared.
+    pub fn decode<E: Event>(&self) -> Result<E, DecodeError> {
+        E::decode(self.version(), self.codec()?, self.payload())
+    }
+
+    /// Topic and key, back to back: what order is kept by. Cheaper than the two texts.
+    #[doc(hidden)]
+    pub fn stream(&self) -> &[u8] {
+        self.slice(0, self.ends.key)
+    }
+
+    #[doc(hidden)]
+    pub fn topic_bytes(&self) -> &[u8] {
+        self.slice(0, self.ends.topic)
+    }
+
+    pub(super) fn id_bytes(&self) -> &[u8] {
+        self.slice(self.ends.kind, self.ends.id)
+    }
+
+    pub(super) fn source_bytes(&self) -> &[u8] {
+        self.slice(self.ends.id, self.ends.source)
+    }
+
+    #[doc(hidden)]
+    pub fn kind_bytes(&self) -> &[u8] {
+        self.slice(self.ends.key + FIXED_BYTES as u32, self.ends.kind)
+    }
+
+    /// What an engine stores behind topic and key.
+    pub fn body(&self) -> &[u8] {
+        self.bytes.get(self.ends.key as usize..).unwrap_or_default()
+    }
+
+    /// Topic, key and body, back to back: what [`Envelope::from_content`] reads.
+    pub fn content(&self) -> &Bytes {
+        &self.bytes
+    }
+
+    /// A copy in a buffer of its own. A delivered envelope points into a large shared buffer; who
+    /// keeps a few of them for long keeps all of it, unless they detach them.
+    #[must_use]
+    pub fn detached(&self) -> Self {
+        Self {
+            bytes: Bytes::copy_from_slice(&self.bytes),
+            ends: self.ends,
+        }
+    }
+
+    /// A builder that starts with everything of this envelope, its id included.
+    pub fn to_builder(&self) -> EnvelopeBuilder {
+        EnvelopeBuilder {
+            topic: Cow::Owned(self.topic().to_owned()),
+            kind: Cow::Owned(self.kind().to_owned()),
+            key: self.key().to_owned(),
+            id: Some(self.id().to_owned()),
+            source: Some(self.source().to_owned()),
+            time: Some(self.time()),
+            version: self.version(),
+            content: Content {
+                codec: self.stored_codec(),
+                named: self
+                    .text(self.ends.causation, self.ends.content_type)
+                    .to_owned(),
+            },
+            form: self.payload_form(),
+            is_partition_key: self.is_keyed_by_partition(),
+            time_text: self.time_text().map(str::to_owned),
+            data_schema: self.rare(extension::DATA_SCHEMA).map(str::to_owned),
+            correlation: Some(
+                self.text(self.ends.source, self.ends.correlation)
+                    .to_owned(),
+            )
+            .filter(|correlation| !correlation.is_empty()),
+            causation: self.causation().map(str::to_owned),
+            trace: self.trace(),
+            extensions: self
+                .extensions()
+                .map(|(name, value)| (name.to_owned(), value.into_owned()))
+                .collect(),
+            payload: self.payload().to_vec(),
+        }
+    }
+
+    fn slice(&self, from: u32, to: u32) -> &[u8] {
+        self.bytes
+            .get(from as usize..to as usize)
+            .unwrap_or_default()
+    }
+
+    fn text(&self, from: u32, to: u32) -> &str {
+        // Checked when the envelope was made: a slice between two ends is UTF-8 because the whole
+        // is and every end lies on a boundary that a publisher's string made; a hostile one that
+        // splits a character reads as empty.
+        std::str::from_utf8(self.slice(from, to)).unwrap_or_default()
+    }
+
+    fn fixed<const N: usize>(&self, at: usize) -> [u8; N] {
+        let from = self.ends.key as usize + at;
+        let piece = self
+            .bytes
+            .get(from..from + N)
+            .and_then(|piece| piece.first_chunk());
+        piece.copied().unwrap_or([0; N])
+    }
+}
+
+impl PartialEq for Envelope {
+    fn eq(&self, other: &Self) -> bool {
+        self.ends.topic == other.ends.topic
+            && self.ends.key == other.ends.key
+            && self.bytes == other.bytes
+    }
+}
+
+impl Eq for Envelope {}
+
+impl fmt::Debug for Envelope {
+    /// Shows the attributes and the payload's size: a payload may hold what must not be logged.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Envelope")
+            .field("topic", &self.topic())
+            .field("kind", &self.kind())
+            .field("key", &self.key())
+            .field("id", &self.id())
+            .field("version", &self.version())
+            .field("payload_bytes", &self.payload().len())
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn full() -> Envelope {
+        Envelope::builder("orders.eu", "order.created")
+            .key("o-1")
+            .id("id-1")
+            .source("/shop")
+            .time(Timestamp::from_micros(1_506_941_793_000_000))
+            .version(3)
+            .correlation("id-0")
+            .causation("id-0")
+            .trace(TraceContext::root())
+            .extension("tenant", "acme")
+            .extension("region", "eu")
+            .extension("sampled", true)
+            .extension("shard", -7)
+            .data_schema("https://schemas.example/order")
+            .payload(Codec::Cbor, vec![1, 2, 3])
+            .build()
+            .unwrap()
+    }
+
+    #[test]
+    fn every_attribute_reads_back() {
+        let envelope = full();
+        assert_eq!(envelope.topic(), "orders.eu");
+        assert_eq!(envelope.key(), "o-1");
+        assert_eq!(envelope.kind(), "order.created");
+        assert_eq!(envelope.id(), "id-1");
+        assert_eq!(envelope.source(), "/shop");
+        assert_eq!(envelope.time().to_string(), "2017-10-02T10:56:33Z");
+        assert_eq!(envelope.version(), 3);
+        assert_eq!(envelope.correlation(), "id-0");
+        assert_eq!(envelope.causation(), Some("id-0"));
+        assert_eq!(envelope.extension("tenant"), Some("acme"));
+        assert_eq!(envelope.extension("region"), Some("eu"));
+        assert_eq!(envelope.extension("nothing"), None);
+        assert_eq!(envelope.extension("shard"), Some("-7"));
+        let extensions: Vec<_> = envelope.extensions().collect();
+        assert_eq!(extensions[2], ("sampled", true.into()));
+        assert_eq!(extensions[3], ("shard", (-7).into()));
+        assert_eq!(extensions.len(), 4, "an attribute is not an extension");
+        assert_eq!(envelope.data_schema(), "https://schemas.example/order");
+        assert_eq!(envelope.codec().unwrap(), Codec::Cbor);
+        assert_eq!(envelope.payload(), [1, 2, 3]);
+        assert_eq!(envelope.to_builder().build().unwrap(), envelope);
+    }
+
+    #[test]
+    fn a_damaged_envelope_is_refused_or_reads_without_a_panic() {
+        let envelope = full();
+        let content = envelope.content().to_vec();
+        for cut in 0..content.len() {
+            let _ = Envelope::from_content(Bytes::copy_from_slice(&content[..cut]), 9, 3);
+        }
+        for at in 0..content.len() {
+            for bit in 0..8 {
+                let mut bad = content.clone();
+                bad[at] ^= 1 << bit;
+                if let Ok(bad) = Envelope::from_content(Bytes::from(bad), 9, 3) {
+                    let _ = (
+                        bad.topic(),
+                        bad.key(),
+                        bad.kind(),
+                        bad.id(),
+                        bad.correlation(),
+                    );
+                    let _ = (bad.trace(), bad.extensions().count(), bad.payload().len());
+                    let _ = (bad.codec(), bad.content_type().len(), format!("{bad:?}"));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn limits_are_named_in_the_error() {
+        let long = "x".repeat(ATTRIBUTE_BYTES_MAX + 1);
+        let error = Envelope::builder("t", "e")
+            .id(&long)
+            .build()
+            .unwrap_err()
+            .to_string();
+        assert!(
+            error.contains("id has 256 bytes") && error.contains("255"),
+            "{error}"
+        );
+        let huge = vec![0; PAYLOAD_BYTES_MAX + 1];
+        let error = Envelope::builder("t", "e")
+            .payload(Codec::Json, huge)
+            .build()
+            .unwrap_err();
+        assert!(error.to_string().contains("object store"), "{error}");
+        assert!(matches!(
+            Envelope::builder("t", "e")
+                .extension("Bad-Name", "x")
+                .build(),
+            Err(InvalidEvent::ExtensionName(_))
+        ));
+        for name in ["id", "data", "topic", "dataschema", "ensueposition"] {
+            assert!(matches!(
+                Envelope::builder("t", "e").extension(name, "x").build(),
+                Err(InvalidEvent::ExtensionIsAttribute(_))
+            ));
+        }
+        assert!(matches!(
+            Envelope::builder("", "e").build(),
+            Err(InvalidEvent::Topic(_))
+        ));
+        assert!(matches!(
+            Envelope::builder("t", "").build(),
+            Err(InvalidEvent::Missing("type"))
+        ));
+    }
+}

@@ -1,0 +1,31 @@
+//! The words of Ensue: what an event is, what an engine promises, and the one clock.
+//!
+//! Programs depend on [`ensue`](https://docs.rs/ensue), which has all of it. This crate is for those
+//! who write an engine: [`engine`] is the contract that it keeps.
+
+#![deny(missing_docs)]
+#![forbid(unsafe_code)]
+#![warn(clippy::print_stdout, clippy::print_stderr)]
+
+#[doc(hidden)]
+pub mod background;
+pub mod engine;
+pub mod error;
+pub mod event;
+pub mod time;
+pub mod topic;
+
+#[doc(hidden)]
+pub use bytes::Bytes;
+#[doc(hidden)]
+pub use futures_util::future::BoxFuture;
+
+pub use crate::engine::{Engine, Expect, Guarantees, Position, SharedEngine, Start};
+pub use crate::error::{Error, Result};
+pub use crate::event::{
+    ATTRIBUTE_BYTES_MAX, CloudEvent, Codec, DecodeError, EXTENSIONS_BYTES_MAX, EncodeError,
+    Envelope, EnvelopeBuilder, Event, EventId, ExtensionValue, InvalidEvent, KEY_BYTES_MAX,
+    PAYLOAD_BYTES_MAX, TraceContext,
+};
+pub use crate::time::{Clock, InvalidTimestamp, Timestamp, VirtualClock};
+pub use crate::topic::{InvalidTopic, TOPIC_BYTES_MAX, TopicPattern};

@@ -1,0 +1,591 @@
+//! Putting aside what was read of blocked keys: durably, before the group's low-water mark passes
+//! it. What of a key its lane has no room for becomes its backlog.
+//!
+//! An event is *coming* from the moment it is met until a record says where it went. Where that is
+//! is decided when the record is made, and again if the record fails. A record may fail although a
+//! later one does not, so no more than one that is on its way says anything of a key: what comes
+//! meanwhile waits for its outcome.
+
+use std::collections::{BTreeSet, VecDeque};
+
+use hashbrown::HashMap;
+
+use super::window::Status;
+use crate::delivery::group_session::Live;
+use crate::event::Envelope;
+use crate::model::group::Group;
+use crate::model::position_set::Settled;
+use crate::model::record::{Committed, Deferred, Parked};
+use crate::model::set_aside::{LaneKey, LaneRef, Lanes};
+use crate::runtime::pending_write::Submission;
+use crate::time::Timestamp;
+
+/// About the most bytes of one record; what is beyond goes into further ones. The log limits its
+/// records, and what was met of many keys with long names may be larger than that. Each single entry
+/// fits, a backlog with all positions of a page included: their events take at least as many bytes.
+const RECORD_BYTES_MAX: usize = 1024 * 1024;
+/// Names of fields and positions take so many bytes of a record, for each event and each backlog.
+const ENTRY_BYTES: usize = 128;
+/// A page has at least so many events, even without room for them in the group: one event a read
+/// would make no progress worth its cost.
+const PAGE_EVENTS_MIN: usize = 16;
+
+/// How much of a group is put aside, and of a key.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Bounds {
+    /// Events of a group that are kept one by one: with more, lanes keep nothing further. So many
+    /// keys may wait: with more, the group reads nothing further.
+    pub(crate) parked_max: usize,
+    /// Events that a lane keeps one by one.
+    pub(crate) lane_max: usize,
+    /// Events of one key that are read ahead.
+    pub(crate) line_max: usize,
+}
+
+impl Default for Bounds {
+    fn default() -> Self {
+        Self {
+            parked_max: 1_000_000,
+            lane_max: 1_024,
+            line_max: 1_024,
+        }
+    }
+}
+
+impl Bounds {
+    /// How many events a lane keeps when the group keeps `kept`: less as its room fills.
+    fn of_lane(self, kept: usize) -> usize {
+        (self.parked_max.saturating_sub(kept) / 8).min(self.lane_max)
+    }
+
+    /// How many events a lane takes up from its backlog in one go.
+    pub(crate) fn page(self, kept: usize) -> usize {
+        self.of_lane(kept)
+            .max(PAGE_EVENTS_MIN.min(self.lane_max))
+            .max(1)
+    }
+
+    /// A lane with a backlog and no more events than this takes up the next ones.
+    pub(crate) fn few(self) -> usize {
+        self.lane_max / 4
+    }
+}
+
+/// What is put aside and not durable yet.
+#[derive(Debug, Default)]
+pub(crate) struct Aside {
+    lanes: HashMap<LaneKey, Coming, foldhash::fast::RandomState>,
+    /// How many events are coming.
+    events: usize,
+    /// Events that the next record can say something of.
+    unsaid: Vec<Met>,
+    /// Backlogs that start or move, of which the next record can say so.
+    moves: Vec<Deferred>,
+    /// What turned out to be nothing for this group, that no record says so of yet.
+    passed: Vec<(u64, u64)>,
+    /// What the record says that was made last and not submitted yet.
+    saying: Option<Said>,
+    /// What the records say that are on their way, in their order.
+    said: VecDeque<Said>,
+    /// The last of them.
+    own: Option<Submission>,
+    /// After the last event that was added to a key's backlog since reading began.
+    ends: HashMap<LaneKey, u64, foldhash::fast::RandomState>,
+}
+
+/// What of a key is on its way.
+#[derive(Debug, Default)]
+struct Coming {
+    positions: BTreeSet<u64>,
+    /// How many of them the record on its way puts into the lane, and the last one.
+    parked: usize,
+    parked_to: u64,
+    moving: Option<Moving>,
+    /// Whether a record on its way says something of the key.
+    is_said: bool,
+    /// What waits for its outcome.
+    waiting: Waiting,
+}
+
+/// What no record may say yet.
+#[derive(Debug, Default)]
+struct Waiting {
+    met: Vec<Met>,
+    moved: Option<Deferred>,
+}
+
+/// What becomes of a key's backlog. There is one such thing at a time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Moving {
+    /// It starts here.
+    Starts(u64),
+    /// Its first events are taken up.
+    Shrinks,
+    /// It is over.
+    Ends,
+}
+
+/// An event of a blocked key that was read.
+#[derive(Clone, Debug)]
+struct Met {
+    from: u64,
+    position: u64,
+    lane: LaneKey,
+    is_parked: bool,
+}
+
+/// What a record says.
+#[derive(Debug, Default)]
+struct Said {
+    met: Vec<Met>,
+    moves: Vec<LaneKey>,
+    passed: Vec<(u64, u64)>,
+}
+
+/// Where an event that was put aside goes.
+enum Place {
+    Lane,
+    Backlog { is_first: bool },
+}
+
+impl Aside {
+    /// Whether something is to be recorded, or the log had no room for it.
+    pub(crate) fn has_unsaid(&self) -> bool {
+        !self.unsaid.is_empty() || !self.moves.is_empty() || !self.passed.is_empty()
+    }
+
+    /// How many events are coming whose keys are free meanwhile, and how many of blocked keys.
+    pub(crate) fn coming(&self, lanes: &Lanes) -> (usize, usize) {
+        let (mut free, mut blocked) = (0, 0);
+        for (lane, coming) in &self.lanes {
+            match lanes.is_free(lane) {
+                true => free += coming.positions.len(),
+                false => blocked += coming.positions.len(),
+            }
+        }
+        (free, blocked)
+    }
+
+    /// The last of the group's own records that are on their way.
+    pub(crate) fn own(&self) -> Option<Submission> {
+        self.own.clone()
+    }
+
+    /// Whether an event of this key before `position` is coming.
+    pub(crate) fn is_before(&self, lane: LaneRef<'_>, position: u64) -> bool {
+        if self.lanes.is_empty() {
+            return false;
+        }
+        self.lanes.get(&lane).is_some_and(|coming| {
+            let first = coming.positions.first();
+            first.is_some_and(|first| *first < position)
+        })
+    }
+
+    /// The first event of a key that is coming.
+    pub(crate) fn first(&self, lane: &LaneKey) -> Option<u64> {
+        self.lanes.get(lane)?.positions.first().copied()
+    }
+
+    /// Whether a record on its way changes where the key's backlog is.
+    pub(crate) fn is_moving(&self, lane: LaneRef<'_>) -> bool {
+        !self.lanes.is_empty() && self.lanes.get(&lane).is_some_and(|it| it.moving.is_some())
+    }
+
+    /// After the last event that is known to be in a key's backlog.
+    pub(crate) fn end_of(&self, lane: &LaneKey) -> Option<u64> {
+        self.ends.get(lane).copied()
+    }
+
+    /// Reading starts over.
+    pub(crate) fn rewind(&mut self) {
+        self.ends.clear();
+    }
+
+    /// Only these keys are this process's.
+    pub(crate) fn retain(&mut self, is_mine: impl Fn(&LaneKey) -> bool) {
+        self.ends.retain(|lane, _| is_mine(lane));
+    }
+
+    /// The events of `from..to` are nothing for this group.
+    pub(crate) fn pass(&mut self, from: u64, to: u64) {
+        self.passed.push((from, to));
+    }
+
+    /// The key's events from `position` on become its backlog, however few its lane has, unless
+    /// something of it that comes later is in the lane.
+    pub(crate) fn start(&mut self, lanes: &Lanes, lane: LaneRef<'_>, position: u64) {
+        let lane = LaneKey::new(lane.0, lane.1);
+        if lanes.backlog(lane.as_ref()).is_some()
+            || lanes.last_of(&lane).is_some_and(|last| last > position)
+        {
+            return;
+        }
+        let coming = self.lanes.entry(lane.clone()).or_default();
+        if coming.moving.is_some() || coming.positions.last().is_some_and(|it| *it > position) {
+            self.forget(&lane);
+            return;
+        }
+        coming.moving = Some(Moving::Starts(position));
+        let start = Some(position);
+        let deferred = Deferred {
+            start,
+            ..Deferred::of(&lane)
+        };
+        coming.moved(deferred, &mut self.moves);
+    }
+
+    /// A key's lane takes up the first events of its backlog, which then starts at `next` or is
+    /// over.
+    pub(crate) fn take_up(&mut self, lane: &LaneKey, taken: Vec<u64>, next: u64, is_over: bool) {
+        let coming = self.lanes.entry(lane.clone()).or_default();
+        coming.moving = Some(match is_over {
+            true => Moving::Ends,
+            false => Moving::Shrinks,
+        });
+        let deferred = Deferred {
+            taken,
+            next: Some(next),
+            is_over,
+            ..Deferred::of(lane)
+        };
+        coming.moved(deferred, &mut self.moves);
+    }
+
+    fn meet(&mut self, lane: LaneRef<'_>, from: u64, position: u64) {
+        let known = self.lanes.get_key_value(&lane).map(|(key, _)| key.clone());
+        let lane = known.unwrap_or_else(|| LaneKey::new(lane.0, lane.1));
+        let coming = self.lanes.entry(lane.clone()).or_default();
+        self.events += usize::from(coming.positions.insert(position));
+        let met = Met {
+            from,
+            position,
+            lane,
+            is_parked: false,
+        };
+        match coming.is_said {
+            true => coming.waiting.met.push(met),
+            false => self.unsaid.push(met),
+        }
+    }
+
+    /// Where the event at `position` goes.
+    fn place(&mut self, lanes: &Lanes, met: &Met, bounds: Bounds) -> Place {
+        let kept = lanes.len() + self.events;
+        let Some(coming) = self.lanes.get_mut(&met.lane) else {
+            return Place::Lane;
+        };
+        let backlog = match coming.moving {
+            Some(Moving::Starts(from)) => Some(from),
+            Some(Moving::Ends) => None,
+            Some(Moving::Shrinks) | None => lanes.backlog(met.lane.as_ref()).map(|it| it.from),
+        };
+        let is_first = match backlog {
+            Some(from) if met.position >= from => return Place::Backlog { is_first: false },
+            Some(_) => false,
+            // Everything of the key from there on will wait there: what comes back late does not.
+            None => {
+                coming.moving.is_none()
+                    && met.position > coming.parked_to
+                    && lanes.last_of(&met.lane).is_none_or(|it| met.position > it)
+                    && lanes.count_of(&met.lane) + coming.parked >= bounds.of_lane(kept)
+            }
+        };
+        if is_first {
+            coming.moving = Some(Moving::Starts(met.position));
+            return Place::Backlog { is_first };
+        }
+        coming.parked += 1;
+        coming.parked_to = coming.parked_to.max(met.position);
+        Place::Lane
+    }
+
+    /// Takes out of what is unsaid as much as fits into one record: backlogs that start or move before
+    /// the events that go into them, and those in their order.
+    fn next_part(&mut self) -> (Said, Vec<Deferred>) {
+        let mut room = RECORD_BYTES_MAX;
+        let moves = fitting(self.moves.iter().map(Deferred::bytes), &mut room);
+        let moves: Vec<Deferred> = self.moves.drain(..moves).collect();
+        self.unsaid.sort_unstable_by_key(|met| met.position);
+        let met = match self.moves.is_empty() {
+            true => fitting(self.unsaid.iter().map(Met::bytes), &mut room),
+            false => 0,
+        };
+        let said = Said {
+            met: self.unsaid.drain(..met).collect(),
+            moves: moves.iter().map(Deferred::lane).collect(),
+            passed: std::mem::take(&mut self.passed),
+        };
+        for lane in said.lanes() {
+            if let Some(coming) = self.lanes.get_mut(lane) {
+                coming.is_said = true;
+            }
+        }
+        self.hold_back();
+        (said, moves)
+    }
+
+    /// What had no room in the record waits, if it is of a key that the record says something of.
+    fn hold_back(&mut self) {
+        let is_said = |lane: &LaneKey| self.lanes.get(lane).is_some_and(|it| it.is_said);
+        let met: Vec<Met> = self.unsaid.extract_if(.., |it| is_said(&it.lane)).collect();
+        let moved = self.moves.extract_if(.., |it| is_said(&it.lane()));
+        let moved: Vec<Deferred> = moved.collect();
+        for met in met {
+            if let Some(coming) = self.lanes.get_mut(&met.lane) {
+                coming.waiting.met.push(met);
+            }
+        }
+        for deferred in moved {
+            if let Some(coming) = self.lanes.get_mut(&deferred.lane()) {
+                coming.waiting.moved = Some(deferred);
+            }
+        }
+    }
+
+    /// The record on its way that says something of these keys has an outcome.
+    fn release(&mut self, said: &Said) {
+        for lane in said.lanes() {
+            if let Some(coming) = self.lanes.get_mut(lane) {
+                coming.is_said = false;
+                self.unsaid.append(&mut coming.waiting.met);
+                self.moves.extend(coming.waiting.moved.take());
+            }
+        }
+    }
+
+    /// Adds what is unsaid to `record`, as far as there is room in it.
+    fn say(&mut self, lanes: &Lanes, bounds: Bounds, record: &mut Committed) {
+        let (mut said, moves) = self.next_part();
+        record.settled.0.extend(&said.passed);
+        record.deferred = moves;
+        let mut added: HashMap<LaneKey, usize> = HashMap::default();
+        for met in &mut said.met {
+            record.settled.push(met.from, met.position + 1);
+            match self.place(lanes, met, bounds) {
+                Place::Lane => {
+                    met.is_parked = true;
+                    record.parked.push(Parked {
+                        position: met.position,
+                        topic: met.lane.topic().to_owned(),
+                        key: met.lane.key().to_owned(),
+                    });
+                }
+                Place::Backlog { is_first } => {
+                    let index = *added.entry(met.lane.clone()).or_insert_with(|| {
+                        record.deferred.push(Deferred::of(&met.lane));
+                        record.deferred.len() - 1
+                    });
+                    if let Some(deferred) = record.deferred.get_mut(index) {
+                        deferred.start.get_or_insert(met.position);
+                        deferred.added += 1;
+                    }
+                    if is_first {
+                        said.moves.push(met.lane.clone());
+                    }
+                    self.ends.insert(met.lane.clone(), met.position + 1);
+                }
+            }
+        }
+        record.settled.normalise();
+        self.saying = Some(said);
+    }
+
+    /// The record that was made last was submitted.
+    pub(crate) fn submitted(&mut self, submitted: Option<Submission>) {
+        self.said.extend(self.saying.take());
+        self.own = submitted;
+    }
+
+    /// The first of the records on their way is durable, and `group` has it. The lanes that it
+    /// changed.
+    pub(crate) fn committed(&mut self) -> Vec<LaneKey> {
+        let Some(said) = self.said.pop_front() else {
+            return Vec::new();
+        };
+        self.release(&said);
+        let mut lanes = said.moves;
+        for lane in &lanes {
+            let moving = self.lanes.get(lane).and_then(|it| it.moving);
+            if moving == Some(Moving::Ends) {
+                self.ends.remove(lane);
+            }
+            self.moved(lane);
+        }
+        for met in said.met {
+            if let Some(coming) = self.lanes.get_mut(&met.lane) {
+                self.events -= usize::from(coming.positions.remove(&met.position));
+                coming.parked -= usize::from(met.is_parked);
+            }
+            self.forget(&met.lane);
+            if lanes.last() != Some(&met.lane) {
+                lanes.push(met.lane);
+            }
+        }
+        self.forget_last();
+        lanes
+    }
+
+    /// The first of the records on their way has failed: what it says is to be said again.
+    pub(crate) fn failed(&mut self) {
+        if let Some(said) = self.said.pop_front() {
+            self.unsay(said);
+        }
+        self.forget_last();
+    }
+
+    /// The log did not take the record that was made last.
+    pub(crate) fn refused(&mut self) {
+        if let Some(said) = self.saying.take() {
+            self.unsay(said);
+        }
+    }
+
+    fn unsay(&mut self, said: Said) {
+        self.release(&said);
+        self.passed.extend(said.passed);
+        // A backlog that starts does so where it has to when it is said again; what was to be
+        // taken up of one is found again.
+        for lane in &said.moves {
+            self.moved(lane);
+        }
+        for met in &said.met {
+            if let Some(coming) = self.lanes.get_mut(&met.lane) {
+                coming.parked -= usize::from(met.is_parked);
+            }
+        }
+        let again = said.met.into_iter().map(|met| Met {
+            is_parked: false,
+            ..met
+        });
+        self.unsaid.extend(again);
+    }
+
+    /// Without a record on its way there is nothing to wait for.
+    fn forget_last(&mut self) {
+        if self.said.is_empty() {
+            self.own = None;
+        }
+    }
+
+    fn moved(&mut self, lane: &LaneKey) {
+        if let Some(coming) = self.lanes.get_mut(lane) {
+            coming.moving = None;
+        }
+        self.forget(lane);
+    }
+
+    fn forget(&mut self, lane: &LaneKey) {
+        let is_over = |it: &Coming| it.positions.is_empty() && it.moving.is_none();
+        if self.lanes.get(lane).is_some_and(is_over) {
+            self.lanes.remove(lane);
+        }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn is_empty(&self) -> bool {
+        self.lanes.is_empty() && self.events == 0 && self.said.is_empty() && !self.has_unsaid()
+    }
+}
+
+/// How many of the things of these sizes fit into `room`, which is less then.
+fn fitting(sizes: impl Iterator<Item = usize>, room: &mut usize) -> usize {
+    let fits = |size: &usize| {
+        let left = room.checked_sub(*size);
+        *room = left.unwrap_or(*room);
+        left.is_some()
+    };
+    sizes.take_while(fits).count()
+}
+
+impl Coming {
+    /// What is to be said of the key's backlog, now or later.
+    fn moved(&mut self, deferred: Deferred, moves: &mut Vec<Deferred>) {
+        match self.is_said {
+            true => self.waiting.moved = Some(deferred),
+            false => moves.push(deferred),
+        }
+    }
+}
+
+impl Said {
+    /// The keys that it says something of, some more than once.
+    fn lanes(&self) -> impl Iterator<Item = &LaneKey> {
+        self.met.iter().map(|met| &met.lane).chain(&self.moves)
+    }
+}
+
+impl Met {
+    /// About how much of a record it takes.
+    fn bytes(&self) -> usize {
+        ENTRY_BYTES + self.lane.topic().len() + self.lane.key().len()
+    }
+}
+
+impl Deferred {
+    /// About how much of a record it takes.
+    fn bytes(&self) -> usize {
+        let taken = self.taken.len() * (size_of::<u64>() + 1);
+        ENTRY_BYTES + self.topic.len() + self.key.len() + taken
+    }
+
+    fn lane(&self) -> LaneKey {
+        LaneKey::new(&self.topic, &self.key)
+    }
+
+    fn of(lane: &LaneKey) -> Self {
+        Self {
+            topic: lane.topic().to_owned(),
+            key: lane.key().to_owned(),
+            ..Self::default()
+        }
+    }
+}
+
+impl Live {
+    /// An event of a blocked key waits behind the others.
+    pub(crate) fn set_aside(&mut self, position: u64, envelope: &Envelope) {
+        self.returned.remove(&position);
+        let Some(entry) = self.window.get(position) else {
+            return;
+        };
+        entry.status = Status::Parking;
+        let lane = LaneRef(envelope.topic(), envelope.key());
+        self.aside.meet(lane, entry.from, position);
+    }
+
+    /// Whether more keys may come to wait; if not, the group reads nothing further until some go on:
+    /// each that waits takes memory.
+    pub(crate) fn has_room_for_keys(&mut self, group: &Group) -> bool {
+        let (keys, most) = (group.lanes.keys_waiting(), self.bounds.parked_max);
+        if keys <= most {
+            self.paused = None;
+        } else if self.paused.is_none() {
+            let why = format!(
+                "{keys} keys wait for another attempt or behind a dead letter, the limit \
+                 `parked_max` is {most}: redrive or discard dead letters, or mend what fails"
+            );
+            tracing::warn!("a group takes no further events: {why}");
+            self.paused = Some(why);
+        }
+        self.paused.is_none()
+    }
+
+    /// The next record that puts aside what was met of blocked keys, and passes what is nothing.
+    pub(crate) fn park(&mut self, name: &str, group: &Group, now: Timestamp) -> Option<Committed> {
+        if !self.aside.has_unsaid() {
+            return None;
+        }
+        let mut record = Committed {
+            group: name.to_owned(),
+            at: now,
+            settled: Settled::default(),
+            ..Committed::default()
+        };
+        self.aside.say(&group.lanes, self.bounds, &mut record);
+        Some(record)
+    }
+}
+
+#[cfg(test)]
+mod tests;

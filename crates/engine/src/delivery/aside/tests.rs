@@ -1,0 +1,75 @@
+//! What records say, and when.
+
+use super::*;
+
+#[test]
+fn what_is_too_much_for_one_record_goes_into_several() {
+    let mut aside = Aside::default();
+    let (mut lanes, bounds) = (Lanes::default(), Bounds::default());
+    let lane = |n: u64| (format!("{n:0>255}"), format!("{n:0>1024}"));
+    // As it is when the log has no room for a while.
+    let mut expected = Vec::new();
+    for n in (0..20_000).rev() {
+        let (topic, key) = lane(n);
+        aside.meet(LaneRef(&topic, &key), n, n);
+        expected.push(n);
+    }
+    for n in 20_000..24_000 {
+        let (topic, key) = lane(n);
+        aside.start(&lanes, LaneRef(&topic, &key), n);
+        aside.meet(LaneRef(&topic, &key), n, n);
+    }
+    aside.pass(30_000, 30_100);
+    let (mut parked, mut deferred) = (Vec::new(), Vec::new());
+    let mut settled = crate::model::position_set::Ranges::default();
+    while aside.has_unsaid() {
+        let mut record = Committed::default();
+        aside.say(&lanes, bounds, &mut record);
+        let bytes = rmp_serde::to_vec_named(&record).unwrap().len();
+        assert!(bytes <= RECORD_BYTES_MAX, "{bytes} bytes");
+        parked.extend(record.parked.iter().map(|it| it.position));
+        let starts = record.deferred.iter();
+        deferred.extend(starts.map(|it| (it.start.unwrap(), it.added)));
+        for (start, end) in &record.settled.0 {
+            settled.insert(*start, *end);
+        }
+        aside.submitted(None);
+        record.deferred.iter().for_each(|it| lanes.defer(it));
+        aside.committed();
+    }
+    expected.sort_unstable();
+    assert_eq!(parked, expected);
+    // All of them start before anything goes into them.
+    let starts = (20_000..24_000).map(|n| (n, 0));
+    let added = (20_000..24_000).map(|n| (n, 1));
+    assert_eq!(deferred, starts.chain(added).collect::<Vec<_>>());
+    let settled: Vec<_> = settled.iter().collect();
+    assert_eq!(settled, [(0, 24_000), (30_000, 30_100)]);
+    assert!(aside.is_empty());
+}
+
+#[test]
+fn what_comes_of_a_key_while_a_record_says_something_of_it_waits_for_that_record() {
+    let mut aside = Aside::default();
+    let (lanes, bounds) = (Lanes::default(), Bounds::default());
+    let say = |aside: &mut Aside| {
+        let mut record = Committed::default();
+        aside.say(&lanes, bounds, &mut record);
+        aside.submitted(None);
+        let parked = record.parked.iter();
+        parked.map(|it| it.position).collect::<Vec<u64>>()
+    };
+    aside.meet(LaneRef("t", "a"), 3, 3);
+    assert_eq!(say(&mut aside), [3]);
+    aside.meet(LaneRef("t", "a"), 5, 5);
+    assert!(!aside.has_unsaid());
+    aside.meet(LaneRef("t", "b"), 6, 6);
+    assert_eq!(say(&mut aside), [6], "other keys go on");
+    // The disk was full, and has room again.
+    aside.failed();
+    aside.committed();
+    aside.meet(LaneRef("t", "a"), 7, 7);
+    assert_eq!(say(&mut aside), [3, 5, 7]);
+    aside.committed();
+    assert!(aside.is_empty());
+}

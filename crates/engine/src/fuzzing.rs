@@ -1,0 +1,85 @@
+//! Control records for fuzzers: the first byte is the kind, the rest is the body.
+
+use bytes::Bytes;
+
+use crate::event::Envelope;
+use crate::model::binary::Binary;
+use crate::model::position_set::Settled;
+use crate::model::record::{
+    Begin, Begun, Cell, Change, Committed, Left, Parked, Retried, Scheduled,
+};
+use crate::time::Timestamp;
+
+/// Reads a control record, and the event in it.
+pub fn control_record(bytes: &[u8]) -> bool {
+    let Some((kind, body)) = bytes.split_first() else {
+        return false;
+    };
+    match Change::read(*kind, 0, body) {
+        Ok(Some(Change::Scheduled(scheduled))) => scheduled.envelope().is_ok(),
+        Ok(change) => change.is_some(),
+        Err(_) => false,
+    }
+}
+
+/// Good control records.
+pub fn seeds(envelope: &Envelope) -> Vec<Vec<u8>> {
+    let at = Timestamp::default();
+    let group = || "group".to_owned();
+    let parked = Parked {
+        position: 3,
+        topic: "orders".into(),
+        key: "k".into(),
+    };
+    let retried = Retried {
+        position: 4,
+        topic: "orders".into(),
+        key: "k".into(),
+        attempt: 2,
+        due: at,
+        reason: "because".into(),
+    };
+    let cell = Cell {
+        topic: "orders".into(),
+        key: "k".into(),
+        name: "n".into(),
+        value: Some(Binary(Bytes::from_static(b"\xff\x00"))),
+    };
+    let changes = [
+        Change::Left(Left {
+            group: group(),
+            member: 7,
+        }),
+        Change::Committed(Box::new(Committed {
+            group: group(),
+            member: 1,
+            at,
+            settled: Settled(vec![(3, 5), (9, 10)]),
+            done: vec![1, 2],
+            retries: vec![retried],
+            parked: vec![parked],
+            cells: vec![cell],
+            ..Committed::default()
+        })),
+        Change::Begun(Begun {
+            group: group(),
+            begins: vec![Begin {
+                position: 9,
+                attempt: 1,
+            }],
+            boot: 2,
+        }),
+        Change::Scheduled(Scheduled {
+            name: envelope.event_id(),
+            is_timer: true,
+            at,
+            topic_bytes: envelope.topic().len(),
+            key_bytes: envelope.key().len(),
+            content: Binary(envelope.content().clone()),
+        }),
+    ];
+    let written = changes.iter().filter_map(|change| change.encode().ok());
+    written
+        .map(|(kind, body)| [vec![kind], body].concat())
+        .collect()
+}

@@ -1,0 +1,211 @@
+//! Copying a whole log to another engine, while nobody works on either.
+//!
+//! ```text
+//! source ─> events, in order ──────────────────────────┐
+//!    │                                                 v
+//!    │      walk both, side by side ─> which position became which
+//!    v                                                 │
+//! groups, schedules ─> mapped to the new positions ────┴─> target
+//! ```
+//!
+//! Events go first, in batches, as they are. What is there of them is what an interrupted copy has
+//! to go on from: it is compared with the source's, byte by byte, and the copy goes on behind it.
+//! Then schedules and groups are written anew, with the positions that the events have now, and
+//! last of all that the copy is complete. Until then no engine opens the target (`marker`).
+//!
+//! Control records are not copied: what they come to is.
+
+mod events;
+mod positions;
+mod restore;
+mod source;
+mod target;
+
+use serde::Serialize;
+
+use self::source::Source;
+use self::target::Target;
+use crate::engine::Url;
+use crate::error::{Error, Result};
+use crate::runtime::inside::is_inside;
+
+/// Where a log is that can be copied, or be a copy.
+#[derive(Clone, Debug)]
+pub enum Place {
+    /// In a directory.
+    Directory(Url),
+    /// On a server.
+    Server {
+        /// Where.
+        url: Url,
+        /// How to get there.
+        way: super::replica::Way,
+    },
+}
+
+/// What a migration does at the moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Step {
+    /// Comparing what the target has already.
+    Comparing,
+    /// Copying events.
+    Copying,
+    /// Comparing both sides.
+    Verifying,
+    /// Copying schedules and groups.
+    Restoring,
+}
+
+/// How far a migration is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Progress {
+    /// What it does.
+    pub step: Step,
+    /// How many events (when restoring: schedules and groups) of this step are done.
+    pub done: u64,
+    /// How many there are.
+    pub total: u64,
+}
+
+/// What a migration did, after both sides were compared.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct Migrated {
+    /// The source's URL, without secrets.
+    pub from: String,
+    /// The target's.
+    pub to: String,
+    /// How many events both sides hold.
+    pub events: u64,
+    /// The bytes of their topics, keys and bodies.
+    pub bytes: u64,
+    /// CRC32C over all of them, in order; that of both sides is the same.
+    pub checksum: u32,
+    /// How many of the events the target had already.
+    pub resumed_at: u64,
+    /// How many groups.
+    pub groups: usize,
+    /// How many dead letters they have.
+    pub dead: usize,
+    /// How many of their events wait for another attempt.
+    pub retrying: usize,
+    /// How many of their events are parked.
+    pub parked: usize,
+    /// How many cells of state they have.
+    pub cells: usize,
+    /// How many events wait for their time.
+    pub scheduled: usize,
+    /// Whether the target has the times at which the source appended. Where not, they are the
+    /// times of the copy; the events' own times are never changed.
+    pub keeps_append_times: bool,
+    /// Whether an earlier run had copied everything, so that this one only compared.
+    pub was_complete: bool,
+}
+
+/// Where a progress is told.
+type Tell<'a> = &'a (dyn Fn(Progress) + Send + Sync);
+
+/// Copies the log at `from` to `to`: events with their ids, times and keys, in order, and of each
+/// group its position, retries, parked events, dead letters and state, and the schedules.
+///
+/// Offline: nobody may work on either side; the source is only read (a process that copies from a
+/// server comes and goes there). Positions are the target's own. Interrupted at any moment, it
+/// goes on where it was when it is called again; until it is complete, no engine opens the target.
+/// Called again after that, it compares both sides and changes nothing.
+///
+/// `tell` is called often.
+///
+/// # Errors
+/// [`Error::Migration`] when somebody works on one side, when the target holds something else, or
+/// when both sides are not the same at the end; [`Error::Locked`] when a directory is owned,
+/// [`Error::Limit`] when the target may not hold as much, and what the engines report.
+pub async fn migrate(
+    from: Place,
+    to: Place,
+    tell: &(dyn Fn(Progress) + Send + Sync),
+) -> Result<Migrated> {
+    check_apart(&from, &to)?;
+    let source = Source::open(from).await?;
+    let outcome = with_source(&source, to, tell).await;
+    let closed = source.close().await;
+    let migrated = outcome?;
+    closed.map(|()| migrated)
+}
+
+/// Refuses a copy that would lie in the log that is copied.
+fn check_apart(from: &Place, to: &Place) -> Result<()> {
+    match (from, to) {
+        (Place::Directory(from), Place::Directory(to))
+            if is_inside(&to.directory()?, &from.directory()?) =>
+        {
+            Err(Error::Migration(format!(
+                "`{to}` lies in the directory of `{from}`, or is the same; name another directory"
+            )))
+        }
+        _ => Ok(()),
+    }
+}
+
+async fn with_source(source: &Source, to: Place, tell: Tell<'_>) -> Result<Migrated> {
+    source.check_whole()?;
+    let target = Target::open(to, source).await?;
+    let outcome = copy(source, &target, tell).await;
+    let closed = target.close().await;
+    let migrated = outcome?;
+    closed.map(|()| migrated)
+}
+
+async fn copy(source: &Source, target: &Target, tell: Tell<'_>) -> Result<Migrated> {
+    let total = source.count().await?;
+    let was_complete = target.check_fit(source).await?;
+    let (there, _) = events::walk(source, target, Step::Comparing, total, tell).await?;
+    if !was_complete {
+        target.begin(source).await?;
+        target.append_rest(source, &there, total, tell).await?;
+    } else if there.events != total {
+        return Err(target.moved_on());
+    }
+    let (both, positions) = events::walk(source, target, Step::Verifying, total, tell).await?;
+    if both.events != total {
+        return Err(Error::Migration(format!(
+            "the target has {} of {total} events after all were copied; run the migration again",
+            both.events
+        )));
+    }
+    let groups = positions.of_groups(&source.state)?;
+    if !was_complete {
+        target.restore(source, &groups, tell).await?;
+    }
+    if !target.has_groups(&groups) || !target.has_schedules(source).await? {
+        return Err(match was_complete {
+            true => target.moved_on(),
+            false => Error::Migration(
+                "the groups or schedules of the target are not those of the source; run the \
+                 migration again"
+                    .to_owned(),
+            ),
+        });
+    }
+    source.check_unchanged().await?;
+    if !was_complete {
+        target.complete(total).await?;
+    }
+    let all = || groups.values();
+    Ok(Migrated {
+        from: source.url.clone(),
+        to: target.url(),
+        events: both.events,
+        bytes: both.bytes,
+        checksum: both.checksum,
+        resumed_at: there.events,
+        groups: groups.len(),
+        dead: all().map(|it| it.lanes.dead()).sum(),
+        retrying: all().map(|it| it.lanes.retrying()).sum(),
+        parked: all().map(|it| it.lanes.parked()).sum(),
+        cells: all().map(|it| it.cells.iter().count()).sum(),
+        scheduled: source.state.schedules.len(),
+        keeps_append_times: target.keeps_times(),
+        was_complete,
+    })
+}

@@ -1,0 +1,197 @@
+//! The events of two logs, side by side.
+
+use std::collections::VecDeque;
+
+use bytes::Bytes;
+use ensue_log as log;
+
+use super::positions::Positions;
+use super::source::Source;
+use super::target::Target;
+use super::{Progress, Step, Tell};
+use crate::error::{Error, Result};
+use crate::log_error;
+use crate::model::record;
+use crate::runtime::lookup::blocking;
+
+/// How many events are compared before the progress is told.
+const TELL_EVENTS: u64 = 4_096;
+
+/// One event as a log holds it.
+#[derive(Clone, Debug)]
+pub(super) struct Event {
+    pub(super) position: u64,
+    /// When it was appended, in microseconds since the epoch.
+    pub(super) time: i64,
+    pub(super) id: Option<u128>,
+    topic_bytes: usize,
+    key_bytes: usize,
+    /// Topic, key and body.
+    pub(super) content: Bytes,
+}
+
+impl Event {
+    fn of(entry: &log::Entry<'_>) -> Self {
+        Self {
+            position: entry.position.get(),
+            time: entry.time,
+            id: entry.id,
+            topic_bytes: entry.topic_len(),
+            key_bytes: entry.key_len(),
+            content: entry.content(),
+        }
+    }
+
+    /// Adds the event to `batch`, with this id.
+    pub(super) fn push_to(&self, batch: &mut log::Batch, id: Option<u128>) -> Result<()> {
+        let (topic, rest) = self.content.split_at(self.topic_bytes);
+        let (key, body) = rest.split_at(self.key_bytes);
+        let topic = std::str::from_utf8(topic).map_err(|_| {
+            Error::Corrupt(format!(
+                "the topic at position {} is not UTF-8",
+                self.position
+            ))
+        })?;
+        let record = log::Record {
+            kind: record::EVENT,
+            id,
+            topic,
+            key,
+            body,
+        };
+        batch.push(&record).map_err(log_error::of_log)
+    }
+
+    fn is_same(&self, other: &Self) -> bool {
+        (self.topic_bytes, self.key_bytes) == (other.topic_bytes, other.key_bytes)
+            && self.content == other.content
+    }
+}
+
+/// The events of a log, one after the other. Blocks.
+pub(super) struct Events {
+    scan: log::Scan,
+    waiting: VecDeque<Event>,
+}
+
+impl Events {
+    /// Those in `from..to`.
+    pub(super) fn of(view: &log::View, from: u64, to: u64) -> Self {
+        let scan = view.scan(log::Query {
+            from: log::Position::new(from.max(view.first().get())),
+            to: Some(log::Position::new(to)),
+            kinds: Some(vec![record::EVENT]),
+            ..log::Query::default()
+        });
+        Self {
+            scan,
+            waiting: VecDeque::new(),
+        }
+    }
+
+    pub(super) fn next(&mut self) -> Result<Option<Event>> {
+        while self.waiting.is_empty() {
+            match self.scan.next_chunk().map_err(log_error::of_log)? {
+                Some(chunk) => self.waiting.extend(chunk.iter().map(|it| Event::of(&it))),
+                None => return Ok(None),
+            }
+        }
+        Ok(self.waiting.pop_front())
+    }
+}
+
+/// What both sides hold.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Both {
+    pub(super) events: u64,
+    pub(super) bytes: u64,
+    pub(super) checksum: u32,
+    /// The position in the source to copy from.
+    pub(super) next: u64,
+}
+
+impl Both {
+    fn add(&mut self, event: &Event) {
+        self.events += 1;
+        self.bytes += event.content.len() as u64;
+        for length in [event.topic_bytes, event.key_bytes, event.content.len()] {
+            self.checksum = crc32c::crc32c_append(self.checksum, &(length as u64).to_le_bytes());
+        }
+        self.checksum = crc32c::crc32c_append(self.checksum, &event.content);
+        self.next = event.position + 1;
+    }
+}
+
+/// Compares the events that the target has with as many of the source: what both hold, and which
+/// position became which.
+///
+/// # Errors
+/// [`Error::Migration`] when the target has an event that the source has not in its place.
+pub(super) async fn walk(
+    source: &Source,
+    target: &Target,
+    step: Step,
+    total: u64,
+    tell: Tell<'_>,
+) -> Result<(Both, Positions)> {
+    let end = target.view().durable().get();
+    let mut walk = Walk {
+        source: Events::of(&source.view, 0, source.end),
+        target: Events::of(target.view(), 0, end),
+        source_sum: Both::default(),
+        target_sum: Both::default(),
+        positions: Positions::wanted_by(&source.state),
+    };
+    while {
+        let begun;
+        (walk, begun) = blocking(move || {
+            let is_more = walk.some()?;
+            Ok((walk, is_more))
+        })
+        .await?;
+        begun
+    } {
+        tell(Progress {
+            step,
+            done: walk.source_sum.events,
+            total,
+        });
+    }
+    if walk.source_sum.checksum != walk.target_sum.checksum {
+        return Err(Error::Corrupt(
+            "the checksums of both sides differ, though each event was the same".to_owned(),
+        ));
+    }
+    Ok((walk.source_sum, walk.positions))
+}
+
+struct Walk {
+    source: Events,
+    target: Events,
+    source_sum: Both,
+    target_sum: Both,
+    positions: Positions,
+}
+
+impl Walk {
+    /// Compares some events; whether there may be more.
+    fn some(&mut self) -> Result<bool> {
+        for _ in 0..TELL_EVENTS {
+            let Some(theirs) = self.target.next()? else {
+                return Ok(false);
+            };
+            let ours = self.source.next()?.filter(|ours| ours.is_same(&theirs));
+            let Some(ours) = ours else {
+                return Err(Error::Migration(format!(
+                    "the target holds something else: its event at position {} is not the \
+                     source's; name an empty target",
+                    theirs.position
+                )));
+            };
+            self.positions.met(ours.position, theirs.position);
+            self.source_sum.add(&ours);
+            self.target_sum.add(&theirs);
+        }
+        Ok(true)
+    }
+}

@@ -1,0 +1,230 @@
+//! Which position of the source became which of the target, as far as groups name them.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::error::{Error, Result};
+use crate::model::backlog::Backlog;
+use crate::model::group::{Attempt, Group, Session};
+use crate::model::position_set::Ranges;
+use crate::model::set_aside::Lanes;
+use crate::model::slot_owners::Shares;
+use crate::model::state::State;
+
+/// Set in the number of every process of the source: no process of the target has it, and those
+/// that differed still do.
+const ELSEWHERE: u64 = 1 << 63;
+/// A position that nothing is at.
+const NOWHERE: u64 = u64::MAX;
+
+/// The positions that groups name, and where they are in the target.
+#[derive(Debug)]
+pub(super) struct Positions {
+    /// In ascending order.
+    wanted: Vec<u64>,
+    /// For as many of them: the target's position of the first event at or after it, and whether
+    /// the event is at that very position.
+    found: Vec<(u64, bool)>,
+    /// After the last event of the target.
+    end: u64,
+}
+
+impl Positions {
+    /// The positions that the groups of `state` name.
+    pub(super) fn wanted_by(state: &State) -> Self {
+        let mut wanted = BTreeSet::new();
+        for group in state.groups.values() {
+            wanted.insert(group.low);
+            wanted.extend(group.settled.iter().flat_map(|(start, end)| [start, end]));
+            wanted.extend(group.lanes.items().map(|(position, _)| position));
+            wanted.extend(group.lanes.backlogs().iter().map(|(_, it)| it.from));
+            wanted.extend(group.begun.keys());
+            wanted.extend(group.runs.positions());
+            wanted.extend(group.sessions.iter().map(|session| session.low));
+            wanted.extend(group.sessions.iter().filter_map(|it| it.retrying));
+        }
+        Self {
+            wanted: wanted.into_iter().collect(),
+            found: Vec::new(),
+            end: 0,
+        }
+    }
+
+    /// The source's next event is at this position of the target.
+    pub(super) fn met(&mut self, source: u64, target: u64) {
+        self.end = target + 1;
+        while let Some(wanted) = self.wanted.get(self.found.len())
+            && *wanted <= source
+        {
+            self.found.push((target, *wanted == source));
+        }
+    }
+
+    /// The target's position of the first event at or after `position`, and whether there is one
+    /// exactly there.
+    fn find(&self, position: u64) -> (u64, bool) {
+        let found = self.wanted.binary_search(&position).ok();
+        let found = found.and_then(|index| self.found.get(index));
+        found.copied().unwrap_or((self.end, false))
+    }
+
+    fn at_or_after(&self, position: u64) -> u64 {
+        self.find(position).0
+    }
+
+    fn exactly(&self, name: &str, position: u64) -> Result<u64> {
+        match self.find(position) {
+            (target, true) => Ok(target),
+            _ => Err(Error::Corrupt(format!(
+                "the group `{name}` has put the event at position {position} aside, which is not \
+                 there"
+            ))),
+        }
+    }
+
+    /// The groups, as they are in the target.
+    pub(super) fn of_groups(&self, state: &State) -> Result<BTreeMap<String, Group>> {
+        let groups = state.groups.iter();
+        groups
+            .map(|(name, group)| Ok((name.clone(), self.of_group(name, group)?)))
+            .collect()
+    }
+
+    fn of_group(&self, name: &str, group: &Group) -> Result<Group> {
+        let mut settled = Ranges::default();
+        for (start, end) in group.settled.iter() {
+            settled.insert(self.at_or_after(start), self.at_or_after(end));
+        }
+        let low = settled.absorb(self.at_or_after(group.low));
+        let mut lanes = Lanes::default();
+        for (position, item) in group.lanes.items() {
+            lanes.insert(self.exactly(name, position)?, item.clone());
+        }
+        for (lane, backlog) in group.lanes.backlogs().iter() {
+            let from = self.at_or_after(backlog.from);
+            lanes.set_backlog(lane.clone(), Backlog { from, ..backlog });
+        }
+        let begun = group.begun.iter().filter_map(|(position, attempt)| {
+            let (position, is_there) = self.find(*position);
+            let attempt = Attempt {
+                boot: attempt.boot | ELSEWHERE,
+                ..*attempt
+            };
+            is_there.then_some((position, attempt))
+        });
+        let retrying = (group.lanes.first_waiting(), lanes.first_waiting());
+        let session = |session: &Session| Session {
+            boot: session.boot | ELSEWHERE,
+            // All that counts is whether the group has moved since.
+            low: is_still(session.low == group.low, low),
+            retrying: session.retrying.map(|position| {
+                let is_same = Some(position) == retrying.0;
+                is_still(is_same, retrying.1.unwrap_or(NOWHERE))
+            }),
+            ..session.clone()
+        };
+        Ok(Group {
+            topics: group.topics.clone(),
+            types: group.types.clone(),
+            low,
+            settled,
+            begun: begun.collect(),
+            sessions: group.sessions.iter().map(session).collect(),
+            lanes,
+            cells: group.cells.clone(),
+            generation: group.generation,
+            member: group.member,
+            shares: Shares::default(),
+            runs: group.runs.moved(|position| self.at_or_after(position)),
+        })
+    }
+}
+
+fn is_still(is_same: bool, position: u64) -> u64 {
+    match is_same {
+        true => position,
+        false => NOWHERE,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::record::Cell;
+    use crate::model::set_aside::{Item, LaneKey, State as Aside};
+
+    fn group() -> Group {
+        let mut group = Group::new(4, 0);
+        group.settled.insert(8, 10);
+        let item = Item {
+            lane: LaneKey::new("t", "k"),
+            attempts: 3,
+            redriven: 1,
+            state: Aside::Parked,
+        };
+        group.lanes.insert(3, item);
+        let backlog = Backlog { from: 6, events: 2 };
+        group.lanes.set_backlog(LaneKey::new("t", "k"), backlog);
+        group.cells.write(&Cell {
+            topic: "t".into(),
+            key: "k".into(),
+            name: "n".into(),
+            value: None,
+        });
+        let attempt = Attempt {
+            number: 2,
+            boot: 7,
+            is_together: false,
+        };
+        group.begun.insert(5, attempt);
+        let session = |member, low| Session {
+            member,
+            boot: 7,
+            low,
+            retrying: None,
+            is_proven: false,
+        };
+        group.sessions = vec![session(1, 4), session(2, 3)];
+        group
+    }
+
+    fn mapped(events: &[(u64, u64)]) -> Result<Group> {
+        let mut state = State::default();
+        state.groups.insert("g".into(), group());
+        let mut positions = Positions::wanted_by(&state);
+        for (source, target) in events {
+            positions.met(*source, *target);
+        }
+        let mut groups = positions.of_groups(&state)?;
+        Ok(groups.remove("g").unwrap())
+    }
+
+    #[test]
+    fn a_group_means_the_same_events_elsewhere() {
+        // Events at 3, 5, 8, 9 and 12: all others are control records.
+        let group = mapped(&[(3, 0), (5, 1), (8, 3), (9, 4), (12, 6)]).unwrap();
+        assert_eq!(group.low, 1, "before the event that was at 5");
+        assert_eq!(group.settled.iter().collect::<Vec<_>>(), [(3, 6)]);
+        let aside: Vec<u64> = group.lanes.items().map(|(position, _)| position).collect();
+        assert_eq!(aside, [0]);
+        let backlog = group.lanes.backlog(LaneKey::new("t", "k").as_ref());
+        assert_eq!(backlog, Some(Backlog { from: 3, events: 2 }));
+        assert_eq!(group.begun[&1].number, 2);
+        assert!(group.begun[&1].boot >= ELSEWHERE);
+        let lows: Vec<u64> = group.sessions.iter().map(|it| it.low).collect();
+        assert_eq!(lows, [1, NOWHERE], "one of both has seen the group move");
+    }
+
+    #[test]
+    fn the_end_is_after_the_last_event() {
+        let group = mapped(&[(3, 10), (5, 11)]).unwrap();
+        assert_eq!((group.low, group.settled.is_empty()), (11, true));
+        let group = mapped(&[(3, 10)]).unwrap();
+        assert_eq!((group.low, group.begun.len()), (11, 0));
+    }
+
+    #[test]
+    fn an_event_that_was_put_aside_must_be_there() {
+        let error = mapped(&[(5, 0)]).unwrap_err().to_string();
+        assert!(error.contains("`g`") && error.contains('3'), "{error}");
+    }
+}

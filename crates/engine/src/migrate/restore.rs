@@ -1,0 +1,70 @@
+//! Groups as records: what is large in parts.
+
+use std::collections::BTreeMap;
+
+use crate::model::group::Group;
+use crate::model::keyed_state::{Cells, cell_bytes};
+use crate::model::record::{Change, Restored};
+use crate::model::set_aside::Lanes;
+
+/// How many events that were put aside one record has, about a kilobyte each at the most.
+const ITEMS_MAX: usize = 1_024;
+/// How many bytes of state one record has, or one cell.
+const CELL_BYTES_MAX: usize = 1024 * 1024;
+
+/// The records that make the group what it is.
+pub(super) fn records(name: &str, group: &Group) -> Vec<Change> {
+    let mut head = group.clone();
+    head.lanes = Lanes::default();
+    head.cells = Cells::default();
+    let mut records = vec![record(name, head, true)];
+    let mut part = Group::default();
+    for (position, item) in group.lanes.items() {
+        part.lanes.insert(position, item.clone());
+        if part.lanes.len() >= ITEMS_MAX {
+            records.push(record(name, std::mem::take(&mut part), false));
+        }
+    }
+    for (number, (lane, backlog)) in group.lanes.backlogs().iter().enumerate() {
+        if number % ITEMS_MAX == ITEMS_MAX - 1 {
+            records.push(record(name, std::mem::take(&mut part), false));
+        }
+        part.lanes.set_backlog(lane.clone(), backlog);
+    }
+    let mut bytes = 0;
+    for cell in group.cells.iter() {
+        bytes += cell_bytes(&cell);
+        if bytes > CELL_BYTES_MAX {
+            records.push(record(name, std::mem::take(&mut part), false));
+            bytes = cell_bytes(&cell);
+        }
+        part.cells.write(&cell);
+    }
+    if part != Group::default() {
+        records.push(record(name, part, false));
+    }
+    records
+}
+
+fn record(name: &str, part: Group, is_first: bool) -> Change {
+    Change::Restored(Restored {
+        group: name.to_owned(),
+        is_first,
+        part: Box::new(part),
+    })
+}
+
+/// Whether both are the same groups, whoever has which of their slots.
+pub(super) fn are_same(
+    expected: &BTreeMap<String, Group>,
+    found: &BTreeMap<String, Group>,
+) -> bool {
+    let is_same = |(name, found): (&String, &Group)| {
+        expected.get(name).is_some_and(|expected| {
+            let mut found = found.clone();
+            found.shares.clone_from(&expected.shares);
+            found == *expected
+        })
+    };
+    expected.len() == found.len() && found.iter().all(is_same)
+}

@@ -1,0 +1,164 @@
+//! The log that is copied: only read, and nobody else's meanwhile.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use ensue_log as log;
+
+use super::Place;
+use super::events::Events;
+use crate::engine::Engine as _;
+use crate::engine::Url;
+use crate::error::{Error, Result};
+use crate::log_error;
+use crate::model::record;
+use crate::model::state::State;
+use crate::runtime::embedded::{Embedded, directory};
+use crate::runtime::lookup::blocking;
+
+pub(super) struct Source {
+    pub(super) url: String,
+    pub(super) view: log::View,
+    /// What is durable beside the events.
+    pub(super) state: State,
+    /// The position after the last record that is copied.
+    pub(super) end: u64,
+    hold: Hold,
+}
+
+/// What keeps others away.
+enum Hold {
+    /// The lock of the directory.
+    Directory(#[allow(dead_code, reason = "held for its Drop")] log::storage::Lock),
+    /// This process among those that share the log.
+    Server(Embedded),
+}
+
+impl Source {
+    pub(super) async fn open(place: Place) -> Result<Self> {
+        match place {
+            Place::Directory(url) => blocking(move || Self::open_directory(&url)).await,
+            Place::Server { url, way } => {
+                let engine = super::target::open_alone(url, way).await?;
+                Ok(Self::of_engine(engine))
+            }
+        }
+    }
+
+    /// Blocks.
+    fn open_directory(url: &Url) -> Result<Self> {
+        let directory = directory(url)?;
+        if !Path::new(&directory).join("log").is_dir() {
+            // Locking would make one.
+            return Err(nothing(&url.to_string()));
+        }
+        let storage: Arc<dyn log::Storage> = Arc::new(log::storage::File::new(&directory));
+        let lock = match storage.lock() {
+            Ok(log::storage::Locking::Acquired(lock)) => lock,
+            Ok(log::storage::Locking::Held { pid }) => {
+                let pid = pid.unwrap_or_default();
+                return Err(Error::Locked { directory, pid });
+            }
+            Err(source) => {
+                let what = format!("could not lock {directory}");
+                return Err(Error::Io { what, source });
+            }
+        };
+        let view = log::Follower::open(storage)
+            .map_err(log_error::of_log)?
+            .view();
+        let (state, end, _) = State::load(&view)?;
+        Ok(Self {
+            url: url.to_string(),
+            view,
+            state,
+            end,
+            hold: Hold::Directory(lock),
+        })
+    }
+
+    fn of_engine(engine: Embedded) -> Self {
+        let (state, end) = {
+            let core = engine.shared.core();
+            (core.state.clone(), engine.shared.log.durable().get())
+        };
+        Self {
+            url: engine.url().to_owned(),
+            view: engine.shared.view.clone(),
+            state,
+            end,
+            hold: Hold::Server(engine),
+        }
+    }
+
+    /// Refuses a log that is itself half a copy.
+    pub(super) fn check_whole(&self) -> Result<()> {
+        match self.state.unfinished_migration() {
+            Some(migration) => Err(Error::Migration(format!(
+                "`{}`: {}",
+                self.url,
+                migration.unfinished()
+            ))),
+            None => Ok(()),
+        }
+    }
+
+    /// How many events it has.
+    ///
+    /// # Errors
+    /// [`Error::Migration`] when there is nothing at all.
+    pub(super) async fn count(&self) -> Result<u64> {
+        let (view, end) = (self.view.clone(), self.end);
+        let count = blocking(move || count(&view, 0, end)).await?;
+        match count == 0 && self.state.holds_nothing() {
+            true => Err(nothing(&self.url)),
+            false => Ok(count),
+        }
+    }
+
+    /// Its events from `from` on.
+    pub(super) fn events(&self, from: u64) -> Events {
+        Events::of(&self.view, from, self.end)
+    }
+
+    /// Whether somebody worked on it while it was copied.
+    pub(super) async fn check_unchanged(&self) -> Result<()> {
+        let Hold::Server(engine) = &self.hold else {
+            return Ok(());
+        };
+        let (view, end) = (self.view.clone(), self.end);
+        let added = blocking(move || count(&view, end, view.durable().get())).await?;
+        let core = engine.shared.core();
+        let is_alone = core.state.cluster.iter().all(|(boot, _)| boot == core.boot);
+        let groups = super::restore::are_same(&self.state.groups, &core.state.groups);
+        if added == 0 && is_alone && groups && core.state.schedules == self.state.schedules {
+            return Ok(());
+        }
+        Err(Error::Migration(format!(
+            "somebody worked on `{}` while it was copied: stop the programs that use it and run \
+             the migration again, it goes on where it was",
+            self.url
+        )))
+    }
+
+    pub(super) async fn close(self) -> Result<()> {
+        match self.hold {
+            Hold::Directory(_) => Ok(()),
+            Hold::Server(engine) => engine.close().await,
+        }
+    }
+}
+
+/// How many events lie in `from..to`. Blocks.
+pub(super) fn count(view: &log::View, from: u64, to: u64) -> Result<u64> {
+    let all: Arc<dyn Fn(&str) -> bool + Send + Sync> = Arc::new(|_| true);
+    let (from, to) = (log::Position::new(from), log::Position::new(to));
+    view.count(from, to, record::EVENT, &all)
+        .map_err(log_error::of_log)
+}
+
+fn nothing(url: &str) -> Error {
+    Error::Migration(format!(
+        "there is nothing in `{url}` to copy; is the URL right?"
+    ))
+}

@@ -1,0 +1,494 @@
+//! The log that becomes the copy.
+
+use std::collections::{BTreeMap, HashSet, VecDeque};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+
+use ensue_log as log;
+
+use super::events::{Both, Event};
+use super::source::{Source, count};
+use super::{Place, Progress, Step, Tell, restore};
+use crate::engine::Engine as _;
+use crate::engine::Url;
+use crate::error::{Error, Result};
+use crate::model::group::Group;
+use crate::model::record::{Change, Migrated, Migrating, Scheduled};
+use crate::replica::Way;
+use crate::runtime::embedded::{Embedded, directory};
+use crate::runtime::engine_inner::{Handle, Shared};
+use crate::runtime::lookup;
+use crate::runtime::lookup::blocking;
+use crate::runtime::pending_write::Submission;
+use crate::runtime::settings::Settings;
+use crate::time::Clock;
+
+/// How many events one batch has, and how many bytes of them, unless one event is larger.
+const BATCH_EVENTS_MAX: usize = 1_000;
+const BATCH_BYTES_MAX: usize = 256 * 1024;
+/// How many batches are on their way to a server.
+const BATCHES_MAX: usize = 32;
+/// How many scheduled events one batch has; the larger ones of them go alone.
+const SCHEDULES_MAX: usize = 256;
+/// The time of the clock, not one of the source's.
+const NOW: i64 = i64::MIN;
+
+pub(super) struct Target {
+    engine: Embedded,
+    /// What the log takes for the time, if it can be told.
+    time: Option<Arc<AtomicI64>>,
+}
+
+impl Target {
+    /// Opens the target; nothing happens in it by itself.
+    pub(super) async fn open(place: Place, source: &Source) -> Result<Self> {
+        match place {
+            Place::Directory(url) => Self::open_directory(url, source).await,
+            Place::Server { url, way } => Ok(Self {
+                engine: open_alone(url, way).await?,
+                time: None,
+            }),
+        }
+    }
+
+    async fn open_directory(url: Url, source: &Source) -> Result<Self> {
+        let mut settings = Settings::of(&url, Clock::system())?;
+        // Nothing goes before everything is there.
+        (settings.retention_age, settings.retention_bytes) = (None, None);
+        let mut first = source.events(0);
+        let first = blocking(move || first.next()).await?;
+        let time = Arc::new(AtomicI64::new(first.map_or(NOW, |event| event.time)));
+        let (told, clock) = (time.clone(), settings.clock.clone());
+        let options = log::Options {
+            // The source has found its duplicates, by a window of its own.
+            dedup_window: 0,
+            // Synced when it is closed: the source is still there.
+            durability: log::Durability::Os,
+            clock: Arc::new(move || match told.load(Ordering::Acquire) {
+                NOW => clock.now().as_micros(),
+                time => time,
+            }),
+            ..settings.log_options()
+        };
+        let directory = directory(&url)?;
+        let storage = Arc::new(log::storage::File::new(&directory));
+        let opened = blocking(move || Shared::open_with(storage, settings, options)).await;
+        let shared = opened.map_err(|error| match error {
+            Error::Locked { pid, .. } => Error::Locked { directory, pid },
+            other => Settings::refused(&url, other),
+        })?;
+        Ok(Self {
+            engine: Embedded {
+                shared: Handle::new(Arc::new(shared)),
+            },
+            time: Some(time),
+        })
+    }
+
+    fn shared(&self) -> &Arc<Shared> {
+        &self.engine.shared
+    }
+
+    pub(super) fn view(&self) -> &log::View {
+        &self.shared().view
+    }
+
+    pub(super) fn url(&self) -> String {
+        self.shared().settings.url.clone()
+    }
+
+    /// Whether it has the source's times of appending.
+    pub(super) fn keeps_times(&self) -> bool {
+        self.time.is_some()
+    }
+
+    /// Whether it may become the copy, or is it: whether it was completed before.
+    pub(super) async fn check_fit(&self, source: &Source) -> Result<bool> {
+        let settings = &self.shared().settings;
+        let limits = [
+            (
+                "the size of all groups' state in bytes",
+                source.state.cell_bytes(),
+                "state_bytes_max",
+                settings.state_bytes_max,
+            ),
+            (
+                "the number of scheduled events",
+                source.state.schedules.len(),
+                "schedules_max",
+                settings.schedules_max,
+            ),
+        ];
+        for (what, value, limit, max) in limits {
+            if value > max {
+                return Err(Error::Limit {
+                    what: what.to_owned(),
+                    value: value as u64,
+                    limit,
+                    max: max as u64,
+                    advice: "raise the limit in the target's URL",
+                });
+            }
+        }
+        let (migration, holds_nothing) = {
+            let core = self.shared().core();
+            (core.state.migration.clone(), core.state.holds_nothing())
+        };
+        if let Some(migration) = migration {
+            return Ok(migration.is_complete);
+        }
+        let view = self.view().clone();
+        let events = blocking(move || count(&view, 0, view.durable().get())).await?;
+        if events == 0 && holds_nothing {
+            return Ok(false);
+        }
+        Err(Error::Migration(format!(
+            "`{}` is not empty and no copy: name an empty target",
+            self.url()
+        )))
+    }
+
+    /// The error of a target that was completed and is not as it was then.
+    pub(super) fn moved_on(&self) -> Error {
+        Error::Migration(format!(
+            "the migration to `{}` was completed before, and one of both sides has gone on since: \
+             there is nothing left to copy",
+            self.url()
+        ))
+    }
+
+    /// Says that a copy is made. Groups and schedules of an earlier try are gone then.
+    pub(super) async fn begin(&self, source: &Source) -> Result<()> {
+        let boot = self.shared().core().boot;
+        let from = source.url.clone();
+        self.record(Change::Migrating(Migrating { from, boot }))
+            .await
+    }
+
+    async fn record(&self, change: Change) -> Result<()> {
+        self.shared().record(vec![change]).await
+    }
+
+    /// Appends what is not there yet of the source's events.
+    pub(super) async fn append_rest(
+        &self,
+        source: &Source,
+        there: &Both,
+        total: u64,
+        tell: Tell<'_>,
+    ) -> Result<()> {
+        let mut recent = Recent::new(match self.time {
+            // The log was opened without a window.
+            Some(_) => 0,
+            None => self.shared().settings.dedup_window,
+        });
+        let mut events = source.events(0);
+        let next = there.next;
+        let mut done = there.events;
+        let mut pending: Option<Event> = None;
+        let mut on_their_way: VecDeque<Submission> = VecDeque::new();
+        loop {
+            let keeps_times = self.keeps_times();
+            let filled;
+            (events, recent, pending, filled) = blocking(move || {
+                let filled = fill(&mut events, &mut recent, &mut pending, next, keeps_times)?;
+                Ok((events, recent, pending, filled))
+            })
+            .await?;
+            let Some((batch, time)) = filled else { break };
+            let count = batch.len() as u64;
+            if let Some(told) = &self.time {
+                told.store(time, Ordering::Release);
+            }
+            on_their_way.push_back(self.submit(batch).await?);
+            // A log that is told the time has to be told for each batch.
+            let room = if keeps_times { 0 } else { BATCHES_MAX };
+            while on_their_way.len() > room {
+                if let Some(first) = on_their_way.pop_front() {
+                    first.await?;
+                }
+            }
+            done += count;
+            let step = Step::Copying;
+            tell(Progress { step, done, total });
+        }
+        for submitted in on_their_way {
+            submitted.await?;
+        }
+        if let Some(time) = &self.time {
+            time.store(NOW, Ordering::Release);
+        }
+        Ok(())
+    }
+
+    async fn submit(&self, batch: log::Batch) -> Result<Submission> {
+        let shared = self.shared();
+        shared
+            .submit(batch, |batch| Ok(shared.submit_batch(batch)?))
+            .await
+    }
+
+    /// Writes schedules and groups.
+    pub(super) async fn restore(
+        &self,
+        source: &Source,
+        groups: &BTreeMap<String, Group>,
+        tell: Tell<'_>,
+    ) -> Result<()> {
+        let mut progress = Progress {
+            step: Step::Restoring,
+            done: 0,
+            total: (source.state.schedules.len() + groups.len()) as u64,
+        };
+        if let Some(time) = &self.time {
+            time.store(NOW, Ordering::Release);
+        }
+        let mut schedules = Schedules::of(source);
+        // In the order of their records, which decides between those of one time.
+        schedules
+            .due
+            .sort_unstable_by_key(|(_, position)| *position);
+        loop {
+            let some = schedules.next(&source.view).await?;
+            if some.is_empty() {
+                break;
+            }
+            progress.done += some.len() as u64;
+            let changes = some.into_iter().map(Change::Scheduled);
+            self.shared().record(changes.collect()).await?;
+            tell(progress);
+        }
+        for (name, group) in groups {
+            for change in restore::records(name, group) {
+                self.record(change).await?;
+            }
+            progress.done += 1;
+            tell(progress);
+        }
+        Ok(())
+    }
+
+    pub(super) fn has_groups(&self, groups: &BTreeMap<String, Group>) -> bool {
+        let mut core = self.shared().core();
+        core.advance();
+        restore::are_same(groups, &core.state.groups)
+    }
+
+    /// Whether its schedules are the source's.
+    pub(super) async fn has_schedules(&self, source: &Source) -> Result<bool> {
+        let mut theirs = Schedules {
+            due: {
+                let core = self.shared().core();
+                core.state.schedules.iter().map(|(due, _)| due).collect()
+            },
+            at: 0,
+        };
+        let mut ours = Schedules::of(source);
+        let (mut from_ours, mut from_theirs) = (VecDeque::new(), VecDeque::new());
+        loop {
+            if from_ours.is_empty() {
+                from_ours.extend(ours.next(&source.view).await?);
+            }
+            if from_theirs.is_empty() {
+                from_theirs.extend(theirs.next(self.view()).await?);
+            }
+            match (from_ours.pop_front(), from_theirs.pop_front()) {
+                (None, None) => return Ok(true),
+                (ours, theirs) if ours != theirs => return Ok(false),
+                _ => {}
+            }
+        }
+    }
+
+    /// Says that everything is there.
+    pub(super) async fn complete(&self, events: u64) -> Result<()> {
+        self.record(Change::Migrated(Migrated { events })).await
+    }
+
+    pub(super) async fn close(self) -> Result<()> {
+        self.engine.close().await
+    }
+}
+
+/// The next batch: in a log that is told the time, of events of one time. Blocks.
+fn fill(
+    events: &mut super::events::Events,
+    recent: &mut Recent,
+    pending: &mut Option<Event>,
+    next: u64,
+    is_of_one_time: bool,
+) -> Result<Option<(log::Batch, i64)>> {
+    let mut batch = log::Batch::new();
+    let mut time = None;
+    loop {
+        let event = match pending.take() {
+            Some(event) => event,
+            None => match events.next()? {
+                Some(event) => event,
+                None => break,
+            },
+        };
+        if event.position < next {
+            // It is there already; its id counts.
+            recent.id_for(event.id);
+            continue;
+        }
+        let bytes = batch.bytes() + event.content.len();
+        let is_full = batch.len() >= BATCH_EVENTS_MAX || bytes > BATCH_BYTES_MAX;
+        let is_later = is_of_one_time && time.is_some_and(|time| time != event.time);
+        if !batch.is_empty() && (is_full || is_later) {
+            *pending = Some(event);
+            break;
+        }
+        time.get_or_insert(event.time);
+        event.push_to(&mut batch, recent.id_for(event.id))?;
+    }
+    Ok(time.map(|time| (batch, time)))
+}
+
+/// The last ids, as many as the target remembers: an event whose id is among them again, because
+/// the source remembered fewer, goes without one, or the target would take it for a duplicate.
+struct Recent {
+    window: usize,
+    order: VecDeque<u128>,
+    ids: HashSet<u128, foldhash::fast::RandomState>,
+}
+
+impl Recent {
+    fn new(window: u32) -> Self {
+        Self {
+            window: window as usize,
+            order: VecDeque::new(),
+            ids: HashSet::default(),
+        }
+    }
+
+    fn id_for(&mut self, id: Option<u128>) -> Option<u128> {
+        let id = id?;
+        if self.window == 0 {
+            return Some(id);
+        }
+        if !self.ids.insert(id) {
+            return None;
+        }
+        self.order.push_back(id);
+        if self.order.len() > self.window
+            && let Some(oldest) = self.order.pop_front()
+        {
+            self.ids.remove(&oldest);
+        }
+        Some(id)
+    }
+}
+
+/// Scheduled events, read a few at a time.
+struct Schedules {
+    /// When, and the positions of their records.
+    due: Vec<crate::model::schedule::Due>,
+    at: usize,
+}
+
+impl Schedules {
+    fn of(source: &Source) -> Self {
+        Self {
+            due: source.state.schedules.iter().map(|(due, _)| due).collect(),
+            at: 0,
+        }
+    }
+
+    /// The next ones, as many as fit; none at the end.
+    async fn next(&mut self, view: &log::View) -> Result<Vec<Scheduled>> {
+        let rest = self.due.get(self.at..).unwrap_or_default();
+        let some = rest
+            .get(..SCHEDULES_MAX.min(rest.len()))
+            .unwrap_or_default();
+        let Some((_, first)) = some.first() else {
+            return Ok(Vec::new());
+        };
+        let positions = some.iter().map(|(_, position)| *position).collect();
+        let mut found: BTreeMap<u64, _> = lookup::scheduled(view, positions)
+            .await?
+            .into_iter()
+            .collect();
+        if !found.contains_key(first) {
+            // Large ones with older records were in the way.
+            found = lookup::scheduled(view, vec![*first])
+                .await?
+                .into_iter()
+                .collect();
+        }
+        let mut scheduled = Vec::with_capacity(found.len());
+        for (_, position) in some {
+            match found.remove(position) {
+                Some(found) => scheduled.push(found),
+                None => break,
+            }
+        }
+        self.at += scheduled.len();
+        match scheduled.is_empty() {
+            true => Err(Error::Corrupt(format!(
+                "the record at position {first} holds no scheduled event"
+            ))),
+            false => Ok(scheduled),
+        }
+    }
+}
+
+/// Opens a log on a server, on which no other process works.
+///
+/// # Errors
+/// See [`wait_alone`], and what opening reports.
+pub(super) async fn open_alone(url: Url, way: Way) -> Result<Embedded> {
+    let engine = crate::replica::open_quietly(url, way, Clock::system()).await?;
+    match wait_alone(&engine).await {
+        Ok(()) => Ok(engine),
+        Err(error) => {
+            engine.close().await?;
+            Err(error)
+        }
+    }
+}
+
+/// Waits until no other process works on the log: one that was killed is known to be gone when
+/// its lease is over.
+///
+/// # Errors
+/// [`Error::Migration`] as soon as another is heard of.
+async fn wait_alone(engine: &Embedded) -> Result<()> {
+    use std::time::{Duration, Instant};
+
+    /// How long it may take beyond some leases that the others are known to be gone: on a busy
+    /// machine that takes longer than it should.
+    const PATIENCE: Duration = Duration::from_secs(30);
+
+    let shared = &engine.shared;
+    let Some(replica) = &shared.replica else {
+        return Ok(());
+    };
+    let lease = replica.lease();
+    let begin = Instant::now();
+    loop {
+        let others: Vec<_> = {
+            let core = shared.core();
+            let others = core.state.cluster.iter();
+            let others = others.filter(|(boot, _)| *boot != core.boot);
+            others.map(|(_, it)| (it.writer, it.name.clone())).collect()
+        };
+        if others.is_empty() {
+            return Ok(());
+        }
+        // What one that was killed has said is read by then; one that lives speaks more often.
+        let since = begin + lease / 2;
+        let lives = others.iter().any(|it| replica.has_heard(it.0, since));
+        if lives || begin.elapsed() > lease * 3 + PATIENCE {
+            let names: Vec<String> = others.into_iter().map(|(_, name)| name).collect();
+            return Err(Error::Migration(format!(
+                "somebody works on `{}`: {}; stop the programs that use it, and run the migration \
+                 again",
+                engine.url(),
+                names.join(", ")
+            )));
+        }
+        tokio::time::sleep(lease / 8).await;
+    }
+}

@@ -1,0 +1,148 @@
+//! A group's state: cells of bytes, each for one topic, key and name.
+
+use std::hash::BuildHasher;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use hashbrown::{HashMap, HashSet};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use super::binary::Binary;
+use super::record::Cell;
+
+/// What a cell costs beside its texts and its value, in bytes, for `state_bytes_max`.
+const CELL_BYTES: usize = 64;
+
+type Name = (Box<str>, Box<str>, Box<str>);
+
+#[derive(Hash)]
+struct NameRef<'a>(&'a str, &'a str, &'a str);
+
+impl hashbrown::Equivalent<Name> for NameRef<'_> {
+    fn equivalent(&self, name: &Name) -> bool {
+        *self.0 == *name.0 && *self.1 == *name.1 && *self.2 == *name.2
+    }
+}
+
+/// How many pieces the cells of a group are kept in. A checkpoint shares the pieces, and whoever
+/// writes to one meanwhile copies that one only.
+const PIECES: usize = 64;
+
+type Piece = HashMap<Name, Bytes, foldhash::fast::RandomState>;
+
+/// All cells of a group. Cloning copies [`PIECES`] pointers.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Cells {
+    pieces: Vec<Arc<Piece>>,
+    bytes: usize,
+}
+
+impl Default for Cells {
+    fn default() -> Self {
+        let pieces = vec![Arc::default(); PIECES];
+        Self { pieces, bytes: 0 }
+    }
+}
+
+impl Cells {
+    pub(crate) fn get(&self, topic: &str, key: &str, name: &str) -> Option<&Bytes> {
+        let name = NameRef(topic, key, name);
+        self.pieces.get(name.piece())?.get(&name)
+    }
+
+    pub(crate) fn write(&mut self, cell: &Cell) {
+        let name = NameRef(&cell.topic, &cell.key, &cell.name);
+        let Some(piece) = self.pieces.get_mut(name.piece()) else {
+            return; // Not reached: there are PIECES pieces.
+        };
+        let piece = Arc::make_mut(piece);
+        if let Some((name, old)) = piece.remove_entry(&name) {
+            self.bytes -= size(name.0.len() + name.1.len() + name.2.len(), &old);
+        }
+        if let Some(value) = &cell.value {
+            self.bytes += cell_bytes(cell);
+            let name = (
+                cell.topic.as_str().into(),
+                cell.key.as_str().into(),
+                cell.name.as_str().into(),
+            );
+            piece.insert(name, value.0.clone());
+        }
+    }
+
+    /// How many bytes more there are when `cells` are written in this order; 0 when there are as
+    /// many or fewer.
+    pub(crate) fn growth(&self, cells: &[Cell]) -> usize {
+        let mut seen = HashSet::<_, foldhash::fast::RandomState>::default();
+        let (mut more, mut less) = (0, 0);
+        // The last write of a cell is what is there in the end.
+        for cell in cells.iter().rev() {
+            if seen.insert((&*cell.topic, &*cell.key, &*cell.name)) {
+                more += cell_bytes(cell);
+                less += self
+                    .get(&cell.topic, &cell.key, &cell.name)
+                    .map_or(0, |old| {
+                        size(cell.topic.len() + cell.key.len() + cell.name.len(), old)
+                    });
+            }
+        }
+        more.saturating_sub(less)
+    }
+
+    /// All of them, in no order.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = Cell> {
+        let cells = self.pieces.iter().flat_map(|piece| piece.iter());
+        cells.map(|((topic, key, name), value)| Cell {
+            topic: topic.to_string(),
+            key: key.to_string(),
+            name: name.to_string(),
+            value: Some(Binary(value.clone())),
+        })
+    }
+
+    /// How many they are.
+    pub(crate) fn len(&self) -> usize {
+        self.pieces.iter().map(|piece| piece.len()).sum()
+    }
+
+    /// What they take, for `state_bytes_max`.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
+    }
+}
+
+impl NameRef<'_> {
+    fn piece(&self) -> usize {
+        let hash = foldhash::quality::FixedState::default().hash_one(self);
+        // Less than PIECES, which fits.
+        (hash % PIECES as u64) as usize
+    }
+}
+
+/// What a cell takes once it is written.
+pub(crate) fn cell_bytes(cell: &Cell) -> usize {
+    let value = cell.value.as_ref().map(|value| &value.0);
+    value.map_or(0, |value| {
+        size(cell.topic.len() + cell.key.len() + cell.name.len(), value)
+    })
+}
+
+fn size(texts: usize, value: &Bytes) -> usize {
+    CELL_BYTES + texts + value.len()
+}
+
+impl Serialize for Cells {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(self.iter())
+    }
+}
+
+impl<'de> Deserialize<'de> for Cells {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let mut cells = Self::default();
+        for cell in Vec::<Cell>::deserialize(deserializer)? {
+            cells.write(&cell);
+        }
+        Ok(cells)
+    }
+}

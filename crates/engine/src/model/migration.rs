@@ -1,0 +1,48 @@
+//! The mark in a log that another one is, or was, copied into.
+
+use serde::{Deserialize, Serialize};
+
+use crate::model::record::Migrating;
+use crate::model::state::State;
+
+/// Where a log came from.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Migration {
+    /// The URL of the log that is copied, without secrets.
+    pub(crate) from: String,
+    /// The process that copies.
+    pub(crate) boot: u64,
+    /// Whether everything is there.
+    pub(crate) is_complete: bool,
+}
+
+impl Migration {
+    pub(crate) fn of(migrating: &Migrating) -> Self {
+        Self {
+            from: migrating.from.clone(),
+            boot: migrating.boot,
+            is_complete: false,
+        }
+    }
+
+    /// Why nobody may work on the log yet.
+    pub(crate) fn unfinished(&self) -> String {
+        format!(
+            "the log holds a part of `{}`: run `ensue migrate` with the same URLs again, it goes \
+             on where it was",
+            self.from
+        )
+    }
+}
+
+impl State {
+    /// The migration that is under way, or was interrupted.
+    pub(crate) fn unfinished_migration(&self) -> Option<&Migration> {
+        self.migration.as_ref().filter(|it| !it.is_complete)
+    }
+
+    /// Whether there are neither groups nor schedules.
+    pub(crate) fn holds_nothing(&self) -> bool {
+        self.groups.is_empty() && self.schedules.len() == 0
+    }
+}

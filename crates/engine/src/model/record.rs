@@ -1,0 +1,539 @@
+//! What the embedded engine writes into the log.
+//!
+//! Users' events are records of kind [`EVENT`]: topic and key as they are, the body as in
+//! [`Envelope::body`], and for dedup an id of 128 bits made from the event's source and id.
+//! Everything else is a *control record*: its topic starts with `_ensue.`, its kind is one of
+//! [`Change`]'s, its body a MessagePack map with the fields of that variant under their names, so
+//! that later versions can add some. Unknown fields are ignored, an unknown kind is not.
+//!
+//! | kind | topic | key | what happened |
+//! | --- | --- | --- | --- |
+//! | 0 | the event's | the event's | an event was appended |
+//! | 1 | `_ensue.groups` | group | a member joined; the first one creates the group |
+//! | 2 | `_ensue.groups` | group | a member left |
+//! | 3 | `_ensue.groups` | group | a commit: settled, retried, parked, dead events, state, backlogs of keys |
+//! | 4 | `_ensue.groups` | group | an attempt began, before its event was delivered |
+//! | 5 | `_ensue.groups` | group | dead letters were redriven |
+//! | 6 | `_ensue.groups` | group | dead letters were discarded |
+//! | 7 | `_ensue.groups` | group | the group was moved, and began another run through the log |
+//! | 8 | `_ensue.groups` | group | the group was deleted |
+//! | 9 | `_ensue.schedules` | its name | an event was scheduled; the body holds it |
+//! | 10 | `_ensue.schedules` | empty | scheduled events were appended |
+//! | 11 | `_ensue.schedules` | empty | scheduled events were cancelled |
+//! | 12 | `_ensue.processes` | empty | a process joined those that share the log; those before it in its directory are gone |
+//! | 13 | `_ensue.processes` | empty | a process is gone: it said so, or others did |
+//! | 14 | `_ensue.groups` | group | a process gave slots of the group away |
+//! | 15 | `_ensue.processes` | empty | a frame of the shared log ended here |
+//! | 16 | `_ensue.migration` | empty | another log is being copied into this one, which was empty |
+//! | 17 | `_ensue.groups` | group | a group of that log, or a part of one, with this log's positions |
+//! | 18 | `_ensue.migration` | empty | the copy is complete |
+//!
+//! Those of 12 to 15 are in replicas of a shared log only.
+
+use bytes::Bytes;
+use ensue_log as log;
+use serde::{Deserialize, Serialize};
+
+use super::binary::Binary;
+use super::group::Group;
+use crate::engine::{DeathCause, ReplayEffects, ReplayState};
+use crate::error::{Error, Result};
+use crate::event::{Envelope, EventId};
+use crate::model::position_set::Settled;
+use crate::model::processes::{Seal, Secret, Writer};
+use crate::time::Timestamp;
+use crate::topic::TopicPattern;
+
+/// The kind of the users' events.
+pub(crate) const EVENT: u8 = 0;
+/// What the topics of control records start with; no user's event may go there.
+pub(crate) const CONTROL: &str = "_ensue.";
+const GROUPS: &str = "_ensue.groups";
+const SCHEDULES: &str = "_ensue.schedules";
+const PROCESSES: &str = "_ensue.processes";
+const MIGRATION: &str = "_ensue.migration";
+/// The longest reason that is kept, in bytes; what is longer is cut.
+pub(crate) const REASON_BYTES_MAX: usize = 1024;
+
+/// One thing that happened to a group or to the schedules. The engine's state is the fold of them.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Change {
+    Joined(Joined),
+    Left(Left),
+    Committed(Box<Committed>),
+    Begun(Begun),
+    Redriven(Redriven),
+    Discarded(Discarded),
+    Reset(Reset),
+    Deleted(Deleted),
+    Scheduled(Scheduled),
+    Fired(Fired),
+    Cancelled(Cancelled),
+    Opened(Opened),
+    Gone(Gone),
+    Released(Released),
+    Framed(Framed),
+    Migrating(Migrating),
+    Restored(Restored),
+    Migrated(Migrated),
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Joined {
+    pub(crate) group: String,
+    pub(crate) member: u64,
+    /// Which opening of the log the member lives in.
+    pub(crate) boot: u64,
+    pub(crate) topics: Vec<TopicPattern>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) types: Option<Vec<String>>,
+    /// Where the group starts, if this record creates it.
+    pub(crate) start: u64,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Left {
+    pub(crate) group: String,
+    pub(crate) member: u64,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Committed {
+    pub(crate) group: String,
+    /// 0 is the engine itself, which parks events and moves past those that match nothing.
+    pub(crate) member: u64,
+    /// When.
+    pub(crate) at: Timestamp,
+    /// What the group need not read again, whatever became of it.
+    #[serde(default, skip_serializing_if = "Settled::is_empty")]
+    pub(crate) settled: Settled,
+    /// Retried and parked events that are done.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) done: Vec<u64>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) retries: Vec<Retried>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) parked: Vec<Parked>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) dead: Vec<Died>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) cells: Vec<Cell>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) deferred: Vec<Deferred>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Retried {
+    pub(crate) position: u64,
+    pub(crate) topic: String,
+    pub(crate) key: String,
+    pub(crate) attempt: u32,
+    pub(crate) due: Timestamp,
+    pub(crate) reason: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Parked {
+    pub(crate) position: u64,
+    pub(crate) topic: String,
+    pub(crate) key: String,
+}
+
+/// What becomes of a key's backlog: of its events that wait in the log alone.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Deferred {
+    pub(crate) topic: String,
+    pub(crate) key: String,
+    /// Where the backlog starts, if the key has none yet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) start: Option<u64>,
+    /// How many more events wait there.
+    #[serde(default)]
+    pub(crate) added: u64,
+    /// Those of them that the key's lane takes up.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) taken: Vec<u64>,
+    /// Where it starts from now on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) next: Option<u64>,
+    /// Nothing is left of it.
+    #[serde(default)]
+    pub(crate) is_over: bool,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Died {
+    pub(crate) position: u64,
+    pub(crate) topic: String,
+    pub(crate) key: String,
+    pub(crate) id: String,
+    pub(crate) source: String,
+    pub(crate) kind: String,
+    pub(crate) attempts: u32,
+    pub(crate) cause: DeathCause,
+    pub(crate) reason: String,
+    /// Whether later events of the key park behind it.
+    pub(crate) blocks: bool,
+    /// Whether they do although they were to be handled: nothing more can be put aside.
+    #[serde(default)]
+    pub(crate) is_stopped: bool,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Cell {
+    pub(crate) topic: String,
+    pub(crate) key: String,
+    pub(crate) name: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) value: Option<Binary>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Begun {
+    pub(crate) group: String,
+    pub(crate) begins: Vec<Begin>,
+    pub(crate) boot: u64,
+}
+
+/// An attempt that begins.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Begin {
+    pub(crate) position: u64,
+    pub(crate) attempt: u32,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Redriven {
+    pub(crate) group: String,
+    pub(crate) positions: Vec<u64>,
+    pub(crate) at: Timestamp,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Discarded {
+    pub(crate) group: String,
+    pub(crate) positions: Vec<u64>,
+    pub(crate) at: Timestamp,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Reset {
+    pub(crate) group: String,
+    pub(crate) to: u64,
+    pub(crate) at: Timestamp,
+    pub(crate) effects: ReplayEffects,
+    pub(crate) state: ReplayState,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Deleted {
+    pub(crate) group: String,
+    pub(crate) at: Timestamp,
+}
+
+/// The event itself stays in the log: memory holds its position.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Scheduled {
+    /// What it goes by: its source, with the name of its timer or its id.
+    pub(crate) name: EventId,
+    /// Whether it is a timer's: then it takes the place of what is pending under that name, instead
+    /// of changing nothing.
+    pub(crate) is_timer: bool,
+    pub(crate) at: Timestamp,
+    pub(crate) topic_bytes: usize,
+    pub(crate) key_bytes: usize,
+    /// Topic, key and body of the event. Empty in memory once it is in the log.
+    pub(crate) content: Binary,
+}
+
+impl Scheduled {
+    /// The event.
+    pub(crate) fn envelope(self) -> Result<Envelope> {
+        let Self {
+            content,
+            topic_bytes,
+            key_bytes,
+            ..
+        } = self;
+        Ok(Envelope::from_content(content.0, topic_bytes, key_bytes)?)
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Fired {
+    pub(crate) events: Vec<Firing>,
+}
+
+/// A scheduled event that is appended.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Firing {
+    pub(crate) name: EventId,
+    /// Where it was scheduled: its name may stand for another event by now.
+    pub(crate) position: u64,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Cancelled {
+    pub(crate) names: Vec<EventId>,
+}
+
+/// The position of this record is the process's number.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Opened {
+    pub(crate) writer: Writer,
+    /// For people.
+    pub(crate) name: String,
+    /// How long it may be silent, in microseconds.
+    #[serde(default)]
+    pub(crate) lease_micros: u64,
+    /// The seal of its secret (`replica::succession`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) seal: Option<Seal>,
+    /// The secrets of the processes before it in its directory, which have ended.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) follows: Vec<Secret>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Gone {
+    pub(crate) boot: u64,
+    /// Its last frame, as whoever took it for dead knew it: if it has written since, it lives.
+    pub(crate) counter: Option<u64>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Released {
+    pub(crate) group: String,
+    pub(crate) boot: u64,
+    /// Which assignment of slots it answers.
+    pub(crate) turn: u64,
+    pub(crate) slots: Vec<u8>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Framed {
+    pub(crate) writer: Writer,
+    pub(crate) counter: u64,
+    /// Where the frame ended in the shared log, and the checksum of its last message.
+    pub(crate) sequence: u64,
+    pub(crate) checksum: u32,
+    /// From where the shared log has to be read to go on.
+    pub(crate) resume: u64,
+    /// The log's time since then, and what its writer says, if that counts: in microseconds since
+    /// the Unix epoch.
+    pub(crate) time: i64,
+    pub(crate) claimed: Option<i64>,
+}
+
+/// Groups and schedules that an interrupted copy left are forgotten, its events stay.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Migrating {
+    /// The URL of the other log, without secrets: for people.
+    pub(crate) from: String,
+    /// The process that copies: nobody else may write until it is done.
+    pub(crate) boot: u64,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Restored {
+    pub(crate) group: String,
+    /// Whether it replaces what is there of the group; otherwise it adds to it.
+    pub(crate) is_first: bool,
+    /// The group; of what is large (what it put aside, its state), a part.
+    pub(crate) part: Box<Group>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Migrated {
+    /// How many events were copied.
+    pub(crate) events: u64,
+}
+
+impl Change {
+    /// The group that it concerns, if it concerns one.
+    pub(crate) fn group(&self) -> Option<&str> {
+        match self {
+            Self::Joined(Joined { group, .. })
+            | Self::Left(Left { group, .. })
+            | Self::Begun(Begun { group, .. })
+            | Self::Redriven(Redriven { group, .. })
+            | Self::Discarded(Discarded { group, .. })
+            | Self::Reset(Reset { group, .. })
+            | Self::Deleted(Deleted { group, .. })
+            | Self::Released(Released { group, .. })
+            | Self::Restored(Restored { group, .. }) => Some(group),
+            Self::Committed(committed) => Some(&committed.group),
+            Self::Scheduled(_)
+            | Self::Fired(_)
+            | Self::Cancelled(_)
+            | Self::Opened(_)
+            | Self::Gone(_)
+            | Self::Framed(_)
+            | Self::Migrating(_)
+            | Self::Migrated(_) => None,
+        }
+    }
+
+    /// The change as memory keeps it: its event is in the log.
+    pub(crate) fn light(&self) -> Self {
+        match self {
+            Self::Scheduled(scheduled) => Self::Scheduled(Scheduled {
+                name: scheduled.name.clone(),
+                content: Binary::default(),
+                ..*scheduled
+            }),
+            other => other.clone(),
+        }
+    }
+
+    pub(crate) fn encode(&self) -> Result<(u8, Vec<u8>), rmp_serde::encode::Error> {
+        use rmp_serde::to_vec_named as to;
+        Ok(match self {
+            Self::Joined(body) => (1, to(body)?),
+            Self::Left(body) => (2, to(body)?),
+            Self::Committed(body) => (3, to(body)?),
+            Self::Begun(body) => (4, to(body)?),
+            Self::Redriven(body) => (5, to(body)?),
+            Self::Discarded(body) => (6, to(body)?),
+            Self::Reset(body) => (7, to(body)?),
+            Self::Deleted(body) => (8, to(body)?),
+            Self::Scheduled(body) => (9, to(body)?),
+            Self::Fired(body) => (10, to(body)?),
+            Self::Cancelled(body) => (11, to(body)?),
+            Self::Opened(body) => (12, to(body)?),
+            Self::Gone(body) => (13, to(body)?),
+            Self::Released(body) => (14, to(body)?),
+            Self::Framed(body) => (15, to(body)?),
+            Self::Migrating(body) => (16, to(body)?),
+            Self::Restored(body) => (17, to(body)?),
+            Self::Migrated(body) => (18, to(body)?),
+        })
+    }
+
+    /// Adds the record to `batch`.
+    pub(crate) fn push_to(&self, batch: &mut log::Batch) -> Result<()> {
+        let (kind, body) = self
+            .encode()
+            .map_err(|error| Error::Configuration(format!("a control record: {error}")))?;
+        let (topic, key) = match self {
+            Self::Scheduled(scheduled) => (SCHEDULES, scheduled.name.id()),
+            Self::Fired(_) | Self::Cancelled(_) => (SCHEDULES, ""),
+            Self::Opened(_) | Self::Gone(_) | Self::Framed(_) => (PROCESSES, ""),
+            Self::Migrating(_) | Self::Migrated(_) => (MIGRATION, ""),
+            _ => (GROUPS, self.group().unwrap_or_default()),
+        };
+        let (key, body) = (key.as_bytes(), body.as_slice());
+        batch
+            .push(&log::Record {
+                kind,
+                id: None,
+                topic,
+                key,
+                body,
+            })
+            .map_err(crate::log_error::of_log)
+    }
+
+    /// Reads a control record; `None` for an event.
+    pub(crate) fn read(kind: u8, position: u64, body: &[u8]) -> Result<Option<Self>> {
+        use rmp_serde::from_slice as from;
+        let change = match kind {
+            EVENT => return Ok(None),
+            1 => from(body).map(Self::Joined),
+            2 => from(body).map(Self::Left),
+            3 => from(body).map(|body| Self::Committed(Box::new(body))),
+            4 => from(body).map(Self::Begun),
+            5 => from(body).map(Self::Redriven),
+            6 => from(body).map(Self::Discarded),
+            7 => from(body).map(Self::Reset),
+            8 => from(body).map(Self::Deleted),
+            9 => from(body).map(Self::Scheduled),
+            10 => from(body).map(Self::Fired),
+            11 => from(body).map(Self::Cancelled),
+            12 => from(body).map(Self::Opened),
+            13 => from(body).map(Self::Gone),
+            14 => from(body).map(Self::Released),
+            15 => from(body).map(Self::Framed),
+            16 => from(body).map(Self::Migrating),
+            17 => from(body).map(Self::Restored),
+            18 => from(body).map(Self::Migrated),
+            unknown => {
+                return Err(Error::Corrupt(format!(
+                    "the record at position {position} has the kind {unknown}, which this version \
+                     does not know; was it written by a newer Ensue?"
+                )));
+            }
+        };
+        change.map(Some).map_err(|error| {
+            Error::Corrupt(format!(
+                "the control record at position {position}: {error}"
+            ))
+        })
+    }
+}
+
+/// Adds an event to `batch`.
+pub(crate) fn push_event(batch: &mut log::Batch, envelope: &Envelope) -> Result<()> {
+    let record = log::Record {
+        kind: EVENT,
+        id: Some(envelope.identity()),
+        topic: envelope.topic(),
+        key: envelope.key().as_bytes(),
+        body: envelope.body(),
+    };
+    batch.push(&record).map_err(crate::log_error::of_log)
+}
+
+/// The event of an entry, sharing the entry's memory.
+pub(crate) fn envelope_of(entry: &log::Entry<'_>) -> Result<Envelope> {
+    Envelope::from_content(entry.content(), entry.topic_len(), entry.key_len()).map_err(|error| {
+        Error::Corrupt(format!("the event at position {}: {error}", entry.position))
+    })
+}
+
+/// `reason`, cut to [`REASON_BYTES_MAX`] at a character.
+pub(crate) fn shorten(reason: &str) -> String {
+    if reason.len() <= REASON_BYTES_MAX {
+        return reason.to_owned();
+    }
+    let mut cut = REASON_BYTES_MAX;
+    while !reason.is_char_boundary(cut) {
+        cut -= 1;
+    }
+    format!("{}…", reason.get(..cut).unwrap_or_default())
+}
+
+impl From<&Envelope> for Binary {
+    fn from(envelope: &Envelope) -> Self {
+        Self(Bytes::clone(envelope.content()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn control_records_are_read_as_written() {
+        let change = Change::Committed(Box::new(Committed {
+            group: "g".into(),
+            member: 1,
+            settled: Settled(vec![(3, 5), (9, 10)]),
+            cells: vec![Cell {
+                topic: "t".into(),
+                key: "k".into(),
+                name: "n".into(),
+                value: Some(Binary(Bytes::from_static(b"\xff\x00"))),
+            }],
+            ..Committed::default()
+        }));
+        let (kind, body) = change.encode().unwrap();
+        assert_eq!(Change::read(kind, 0, &body).unwrap(), Some(change));
+        let error = Change::read(99, 7, &body).unwrap_err().to_string();
+        assert!(
+            error.contains("position 7") && error.contains("99"),
+            "{error}"
+        );
+        assert!(Change::read(1, 7, b"\xc1").is_err());
+    }
+}

@@ -1,0 +1,37 @@
+//! How slots are shared out: evenly, and moving as few as can be.
+
+/// How many slots a group has.
+pub(crate) const SLOTS: usize = 256;
+
+/// Gives each slot an heir, in proportion to the weights, moving as few as can be.
+pub(crate) fn allot<'a>(
+    heirs: impl ExactSizeIterator<Item = &'a mut u64>,
+    weights: &[(u64, usize)],
+) {
+    let (slots, whole) = (heirs.len(), weights.iter().map(|(_, weight)| weight).sum());
+    let share = |weight: usize| (slots * weight).checked_div(whole).unwrap_or(0);
+    let mut more = slots
+        - weights
+            .iter()
+            .map(|(_, weight)| share(*weight))
+            .sum::<usize>();
+    let mut room: Vec<(u64, usize)> = Vec::with_capacity(weights.len());
+    for (heir, weight) in weights {
+        let one = usize::from(more > 0);
+        more -= one;
+        room.push((*heir, share(*weight) + one));
+    }
+    let mut homeless = Vec::new();
+    for heir in heirs {
+        match room.iter_mut().find(|(it, room)| it == heir && *room > 0) {
+            Some((_, room)) => *room -= 1,
+            None => homeless.push(heir),
+        }
+    }
+    for heir in homeless {
+        if let Some((it, room)) = room.iter_mut().find(|(_, room)| *room > 0) {
+            *heir = *it;
+            *room -= 1;
+        }
+    }
+}

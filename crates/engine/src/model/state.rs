@@ -1,0 +1,233 @@
+//! Everything durable beside the events: the fold of all control records, and its checkpoint.
+//!
+//! The same code applies a change when it becomes durable, when the log is replayed at open and
+//! when another process follows the log.
+
+use std::collections::BTreeMap;
+
+use ensue_log as log;
+use serde::{Deserialize, Serialize};
+
+use super::group::Group;
+use super::migration::Migration;
+use super::record::{CONTROL, Change};
+use super::schedule::Schedules;
+use crate::engine::{Needed, Position};
+use crate::error::{Error, Result};
+use crate::model::processes::Cluster;
+
+/// The version of the checkpoint's layout.
+const VERSION: u32 = 2;
+
+/// What every version of the layout has.
+#[derive(Deserialize)]
+struct Versioned {
+    version: u32,
+}
+
+/// The fold of the control records before some position.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+pub(crate) struct State {
+    version: u32,
+    pub(crate) groups: BTreeMap<String, Group>,
+    pub(crate) schedules: Schedules,
+    #[serde(default)]
+    pub(crate) cluster: Cluster,
+    /// Where the log came from, if it is the copy of another engine's.
+    #[serde(default)]
+    pub(crate) migration: Option<Migration>,
+}
+
+impl State {
+    /// Applies the control record at `position`. A record of a group that is not there says
+    /// something about one that was deleted meanwhile, and changes nothing.
+    pub(crate) fn apply(&mut self, position: u64, change: &Change) {
+        match change {
+            Change::Joined(joined) if !self.groups.contains_key(&joined.group) => {
+                self.groups
+                    .insert(joined.group.clone(), Group::new(joined.start, position));
+            }
+            Change::Deleted(deleted) => {
+                self.groups.remove(&deleted.group);
+            }
+            Change::Scheduled(scheduled) => {
+                self.schedules.schedule(scheduled, position);
+            }
+            Change::Fired(fired) => self.schedules.fire(&fired.events),
+            Change::Cancelled(cancelled) => self.schedules.cancel(&cancelled.names),
+            Change::Opened(opened) => {
+                let has_followed = self.cluster.open(position, opened);
+                self.share_if(has_followed);
+            }
+            Change::Gone(gone) => {
+                self.cluster.remove(gone.boot);
+                self.share_if(true);
+            }
+            Change::Framed(framed) => self.cluster.framed(position, framed),
+            Change::Migrating(migrating) => {
+                self.groups.clear();
+                self.schedules = Schedules::default();
+                self.migration = Some(Migration::of(migrating));
+            }
+            Change::Restored(restored) => {
+                let group = self.groups.entry(restored.group.clone()).or_default();
+                group.restore(restored);
+            }
+            Change::Migrated(_) => {
+                if let Some(migration) = &mut self.migration {
+                    migration.is_complete = true;
+                }
+            }
+            _ => {}
+        }
+        if let Some(group) = change.group().and_then(|name| self.groups.get_mut(name)) {
+            group.apply(position, change, &self.cluster);
+            let moves = matches!(
+                change,
+                Change::Joined(_) | Change::Left(_) | Change::Reset(_)
+            );
+            if moves && self.cluster.is_shared() {
+                group.share(&self.cluster);
+            }
+        }
+    }
+
+    /// Shares what the processes have that are gone among those that live, if some are.
+    fn share_if(&mut self, are_gone: bool) {
+        let groups = self.groups.values_mut().filter(|_| are_gone);
+        groups.for_each(|group| group.share(&self.cluster));
+    }
+
+    /// The bytes of state cells over all groups.
+    pub(crate) fn cell_bytes(&self) -> usize {
+        self.groups.values().map(|group| group.cells.bytes()).sum()
+    }
+
+    /// The oldest position that must stay in the log: what a group has not settled, what it has
+    /// put aside, what waits for its time.
+    pub(crate) fn floor(&self) -> u64 {
+        let groups = self.groups.values().map(Group::floor).min();
+        groups
+            .unwrap_or(u64::MAX)
+            .min(self.schedules.floor().unwrap_or(u64::MAX))
+    }
+
+    /// What needs the event at [`floor`](Self::floor), if that is before `end`.
+    pub(crate) fn needed(&self, end: u64) -> Option<Needed> {
+        let floor = self.floor();
+        if floor >= end {
+            return None;
+        }
+        let position = Position::new(floor);
+        let mut groups = self.groups.iter();
+        if let Some((name, group)) = groups.find(|(_, group)| group.floor() == floor) {
+            let by = format!("group `{name}`: {}", group.need());
+            return Some(Needed { position, by });
+        }
+        let (_, name) = self.schedules.oldest()?;
+        let by = format!("the scheduled event {name}");
+        Some(Needed { position, by })
+    }
+
+    /// The bytes of a checkpoint.
+    pub(crate) fn encode(&self) -> Result<Vec<u8>> {
+        // Written with the fields' names, so that a later version can add some.
+        let mut bytes = Vec::new();
+        let mut serializer = rmp_serde::Serializer::new(&mut bytes).with_struct_map();
+        let stored = Stored {
+            version: VERSION,
+            groups: &self.groups,
+            schedules: &self.schedules,
+            cluster: &self.cluster,
+            migration: &self.migration,
+        };
+        stored
+            .serialize(&mut serializer)
+            .map_err(|error| Error::Configuration(format!("the checkpoint: {error}")))?;
+        Ok(bytes)
+    }
+
+    fn decode(bytes: &[u8]) -> Result<Self> {
+        let state = rmp_serde::from_slice::<Self>(bytes);
+        let version = match &state {
+            Ok(state) => Some(state.version),
+            // Of another version more may be different.
+            Err(_) => rmp_serde::from_slice(bytes).map_or(None, |it: Versioned| Some(it.version)),
+        };
+        if let Some(version) = version.filter(|version| *version != VERSION) {
+            return Err(Error::Corrupt(format!(
+                "the checkpoint has version {version}, this build reads {VERSION}: it was written by \
+                 another version of Ensue; use that one"
+            )));
+        }
+        let state = state
+            .map_err(|error| Error::Corrupt(format!("the checkpoint cannot be read: {error}")))?;
+        Ok(Self {
+            version: 0,
+            ..state
+        })
+    }
+
+    /// The state as of the durable end of what `view` shows, and that position. Blocks.
+    pub(crate) fn load(view: &log::View) -> Result<(Self, u64, usize)> {
+        let (mut state, from, bytes) = match view.checkpoint().map_err(crate::log_error::of_log)? {
+            Some((at, bytes)) => (Self::decode(&bytes)?, at.get(), bytes.len()),
+            None => (Self::default(), view.first().get(), 0),
+        };
+        let to = state.catch_up(view, from)?;
+        Ok((state, to, bytes))
+    }
+
+    /// Applies the control records from `from` to the durable end of what `view` shows; gives that
+    /// position. Blocks.
+    pub(crate) fn catch_up(&mut self, view: &log::View, from: u64) -> Result<u64> {
+        let to = view.durable();
+        let query = log::Query {
+            from: log::Position::new(from.max(view.first().get())),
+            to: Some(to),
+            topics: Some(std::sync::Arc::new(|topic| topic.starts_with(CONTROL))),
+            ..log::Query::default()
+        };
+        let mut scan = view.scan(query);
+        while let Some(chunk) = scan.next_chunk().map_err(crate::log_error::of_log)? {
+            for entry in chunk.iter() {
+                let position = entry.position.get();
+                if let Some(change) = Change::read(entry.kind, position, entry.body)? {
+                    self.apply(position, &change);
+                }
+            }
+        }
+        Ok(to.get())
+    }
+}
+
+#[derive(Serialize)]
+struct Stored<'a> {
+    version: u32,
+    groups: &'a BTreeMap<String, Group>,
+    schedules: &'a Schedules,
+    cluster: &'a Cluster,
+    migration: &'a Option<Migration>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_checkpoint_of_another_version_is_refused_by_its_number() {
+        let bytes = State::default().encode().unwrap();
+        assert_eq!(State::decode(&bytes).unwrap(), State::default());
+        #[derive(Serialize)]
+        struct Other {
+            version: u32,
+            something: u32,
+        }
+        for version in [VERSION - 1, VERSION + 1] {
+            let something = 5;
+            let bytes = rmp_serde::to_vec_named(&Other { version, something }).unwrap();
+            let error = State::decode(&bytes).unwrap_err().to_string();
+            assert!(error.contains(&format!("version {version}")), "{error}");
+        }
+    }
+}

@@ -1,0 +1,284 @@
+//! Where a process keeps its copy of a shared log, and whether the copy is of that log.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use ensue_log as log;
+
+use super::frame::{Kind, Part};
+use super::succession::{self, Succession};
+use super::{Outbox, Replica, patiently};
+use crate::engine::Url;
+use crate::error::{Error, Result};
+use crate::log_error;
+use crate::runtime::engine_inner::Shared;
+use crate::runtime::lookup;
+use crate::runtime::settings::Settings;
+
+/// How many processes of one user may have a copy of the same log on one machine.
+const COPIES_MAX: usize = 256;
+/// What a log has beside single files: segments, their indexes, checkpoints.
+const DIRECTORIES: [&str; 3] = ["log", "idx", "checkpoint"];
+/// A frame of the shared log is one write to the copy, as far as this goes: the log's largest batch,
+/// and what may stand before it in a frame.
+const FRAME_BYTES_MAX: usize = 72 * 1024 * 1024;
+/// The file that says that a directory is a copy's.
+const SIGN: &str = "COPY";
+/// What stays when a copy is made anew: the lock, for which somebody may wait, who was here last,
+/// and the sign.
+const KEPT: [&str; 3] = ["LOCK", succession::FILE, SIGN];
+/// How long the message is waited for that tells whether a copy is of this log.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// Opens this process's copy, made anew if what is there is torn or of another log.
+pub(super) async fn open(
+    url: &Url,
+    settings: Settings,
+    mut replica: Replica,
+    mut outbox: Outbox,
+) -> Result<Arc<Shared>> {
+    let places = match url.option("replica") {
+        Some(directory) => vec![PathBuf::from(directory)],
+        None => {
+            let base = cache(&replica)?;
+            (0..COPIES_MAX)
+                .map(|number| base.join(number.to_string()))
+                .collect()
+        }
+    };
+    let mut owner = 0;
+    for place in places {
+        let directory = place.display().to_string();
+        let opened = open_at(&place, &settings, &replica).await;
+        match opened {
+            Ok((shared, copied)) => {
+                let owned = place.clone();
+                let succession = lookup::blocking(move || Ok(Succession::begin(&owned))).await?;
+                outbox.succeed(succession);
+                replica.copied = copied;
+                let shared = Arc::new(shared.with_replica(replica, outbox));
+                tracing::debug!(directory, "opened this process's copy of the log");
+                return Ok(shared);
+            }
+            Err(Error::Locked { pid, .. }) => owner = pid,
+            Err(error) => return Err(error),
+        }
+    }
+    let directory = url.option("replica").unwrap_or("the user's cache");
+    Err(Error::Locked {
+        directory: directory.to_owned(),
+        pid: owner,
+    })
+}
+
+/// The copy, and the time of the last frame in it.
+async fn open_at(place: &Path, settings: &Settings, replica: &Replica) -> Result<(Shared, i64)> {
+    for is_second in [false, true] {
+        let (place, settings) = (place.to_owned(), settings.clone());
+        let time = replica.time.clone();
+        let options = log::Options {
+            clock: Arc::new(move || time.load(Ordering::Acquire)),
+            frame_bytes_max: FRAME_BYTES_MAX,
+            queue_bytes_max: FRAME_BYTES_MAX,
+            ..settings.log_options()
+        };
+        let shown = place.clone();
+        let checked = place.clone();
+        lookup::blocking(move || claim(&checked)).await?;
+        let storage = Arc::new(log::storage::File::new(&place));
+        let opened = lookup::blocking(move || Shared::open_with(storage, settings, options)).await;
+        let why = match opened {
+            Ok(shared) => match is_copy(&shared, replica, &shown).await? {
+                Ok(()) => {
+                    let copied = time_of_last(&shared)?;
+                    return Ok((shared, copied));
+                }
+                Err(why) => {
+                    let closing = lookup::blocking(move || shared.close()).await;
+                    closing.map(|()| why)?
+                }
+            },
+            Err(Error::Corrupt(why)) => why,
+            Err(error) => return Err(error),
+        };
+        if is_second {
+            return Err(Error::Corrupt(why));
+        }
+        tracing::warn!(
+            directory = %shown.display(),
+            why,
+            "this process's copy of the log is made anew"
+        );
+        lookup::blocking(move || clear(&shown)).await?;
+    }
+    Err(Error::Closed)
+}
+
+/// Says that the directory is a copy's, which may be made anew at any time: never one that holds
+/// something else.
+fn claim(place: &Path) -> Result<()> {
+    let failed = |source| Error::Io {
+        what: format!("could not use {} for a copy", place.display()),
+        source,
+    };
+    std::fs::create_dir_all(place).map_err(failed)?;
+    let sign = place.join(SIGN);
+    if sign.exists() {
+        return Ok(());
+    }
+    if std::fs::read_dir(place).map_err(failed)?.next().is_some() {
+        return Err(Error::Configuration(format!(
+            "the directory {} holds something that is not the copy of a shared log; `replica` \
+             needs an empty one",
+            place.display()
+        )));
+    }
+    std::fs::write(sign, "The copy of a shared log, made anew when needed.\n").map_err(failed)
+}
+
+/// Whether what was opened is a whole copy of what the server has; if not, why.
+///
+/// # Errors
+/// [`Error::Corrupt`] when the server has another log, or none any more.
+async fn is_copy(shared: &Shared, replica: &Replica, place: &Path) -> Result<Result<(), String>> {
+    let (mark, end) = {
+        let core = shared.core();
+        (core.state.cluster.mark, shared.log.durable().get())
+    };
+    let Some(mark) = mark else {
+        let is_empty = end == 0;
+        return Ok(is_empty
+            .then_some(())
+            .ok_or_else(|| "it is not the copy of a shared log".to_owned()));
+    };
+    if mark.position + 1 != end {
+        return Ok(Err("the process ended within a frame".to_owned()));
+    }
+    // It answered a moment ago, and may be gone since.
+    let (log, server) = (&replica.shared_log, &replica.server);
+    let end = patiently(server, || log.end()).await?;
+    let why = match end <= mark.sequence {
+        true => "the server has less than the copy",
+        false => {
+            let found = patiently(server, || log.read(mark.sequence, 1, PATIENCE)).await?;
+            let is_same = found.first().is_some_and(|message| {
+                let part = Part::read(message.sequence, &message.body);
+                message.sequence == mark.sequence
+                    && part.is_ok_and(|it| it.checksum == mark.checksum)
+            });
+            if is_same {
+                return Ok(Ok(()));
+            }
+            "the server has something else in that place"
+        }
+    };
+    // One that lost its end, as a server that does not sync may after a power cut, is gone on with.
+    // In place of one that is another one, or is gone, none is begun without a word.
+    let seed = shared.core().state.cluster.seed();
+    let first = match end {
+        0 => None,
+        _ => patiently(server, || log.read(0, 1, PATIENCE)).await?.pop(),
+    };
+    let begin = first.and_then(|message| Part::read(message.sequence, &message.body).ok());
+    // It begins with the first frame of the first process. One that was emptied under that very
+    // process may have later ones of it.
+    let is_first = |part: &Part| part.kind == Kind::Frame && part.counter == 1;
+    match begin {
+        Some(begin) if is_first(&begin) && Some(begin.writer.0) == seed => Ok(Err(why.to_owned())),
+        _ => Err(Error::Corrupt(format!(
+            "the log `{}` at `{}` is not the one that this process's copy in {} is of: {}, and \
+             message {} was expected to be there. Restore the log; or, if it was removed on \
+             purpose, remove that directory and start again",
+            server.namespace,
+            server.shown,
+            place.display(),
+            match begin {
+                Some(_) => "it begins with another message",
+                None => "it is empty, or begins with something else",
+            },
+            mark.sequence
+        ))),
+    }
+}
+
+/// When the last frame of a copy was written; 0 when there is none.
+fn time_of_last(shared: &Shared) -> Result<i64> {
+    let Some(mark) = shared.core().state.cluster.mark else {
+        return Ok(0);
+    };
+    let chunk = shared.view.read(log::Position::new(mark.position), 1);
+    let chunk = chunk.map_err(log_error::of_log)?;
+    Ok(chunk.iter().last().map_or(0, |entry| entry.time))
+}
+
+/// Removes what a log consists of, and nothing else that may be in the directory.
+fn clear(place: &Path) -> Result<()> {
+    let failed = |source| Error::Io {
+        what: format!("could not remove the copy in {}", place.display()),
+        source,
+    };
+    for entry in std::fs::read_dir(place).map_err(failed)? {
+        let path = entry.map_err(failed)?.path();
+        let name = path.file_name().and_then(|name| name.to_str());
+        if path.is_dir() && name.is_some_and(|name| DIRECTORIES.contains(&name)) {
+            std::fs::remove_dir_all(path).map_err(failed)?;
+        } else if path.is_file() && name.is_none_or(|name| !KEPT.contains(&name)) {
+            std::fs::remove_file(path).map_err(failed)?;
+        }
+    }
+    Ok(())
+}
+
+/// Where copies of this log are kept by default.
+fn cache(replica: &Replica) -> Result<PathBuf> {
+    let home = || std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".cache"));
+    let base = std::env::var_os("XDG_CACHE_HOME")
+        .map(PathBuf::from)
+        .or_else(home)
+        .unwrap_or_else(std::env::temp_dir);
+    let server = &replica.server;
+    // Different servers must not share a place, and a name says more than a number.
+    let id = uuid::Uuid::new_v5(&uuid::Uuid::NAMESPACE_URL, server.shown.as_bytes()).simple();
+    let place = base
+        .join("ensue")
+        .join(format!("{}-{id}", server.namespace));
+    std::fs::create_dir_all(&place).map_err(|source| Error::Io {
+        what: format!("could not create {}", place.display()),
+        source,
+    })?;
+    Ok(place)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_copy_that_was_cleared_is_as_good_as_new() {
+        let place = tempfile::tempdir().unwrap();
+        let url = format!("embedded:{}", place.path().display());
+        for _ in 0..2 {
+            let engine = crate::connect(&url).await.unwrap();
+            let event = crate::event::Envelope::builder("t", "k")
+                .source("/s")
+                .key("k");
+            let batch = vec![event.build().unwrap().into()];
+            let appended = engine.append(batch).await.unwrap();
+            assert!(!appended[0].is_duplicate);
+            engine.close().await.unwrap();
+            clear(place.path()).unwrap();
+        }
+    }
+
+    #[test]
+    fn what_is_no_copy_is_left_alone() {
+        let place = tempfile::tempdir().unwrap();
+        claim(&place.path().join("new")).unwrap();
+        claim(&place.path().join("new")).unwrap();
+        std::fs::write(place.path().join("thesis.txt"), "ten years").unwrap();
+        let error = claim(place.path()).unwrap_err().to_string();
+        assert!(error.contains("is not the copy"), "{error}");
+    }
+}

@@ -1,0 +1,72 @@
+//! Whether the log on the server is still the one that was read.
+//!
+//! A log may be removed under those who use it, emptied, put back from an older backup, or lose
+//! messages, and another may take its place: reading may then wait for ever for what comes next,
+//! and what is appended may be in a log that nobody reads. So the last frame that was folded is
+//! looked up on the server now and then, also while nothing happens. It is a message with a random
+//! writer and a number of its own: no other log has it there.
+
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use super::frame::Part;
+use crate::error::{Error, Result};
+use crate::model::processes::Mark;
+use crate::runtime::engine_inner::Shared;
+use crate::shared_log::SharedLog;
+
+/// How often the server is asked.
+const INTERVAL: Duration = Duration::from_secs(2);
+
+/// Starts the task that looks; it holds the engine only while it works.
+pub(super) fn start(shared: &Arc<Shared>) {
+    shared.keep_task(tokio::spawn(run(Arc::downgrade(shared))));
+}
+
+async fn run(shared: Weak<Shared>) {
+    loop {
+        tokio::time::sleep(INTERVAL).await;
+        let Some((log, server, mark)) = shared.upgrade().and_then(|shared| {
+            let replica = shared.replica.as_ref()?;
+            let mark = shared.core().state.cluster.mark;
+            let log = replica.shared_log.clone();
+            Some((log, replica.server.shown.clone(), mark))
+        }) else {
+            return;
+        };
+        let Some(mark) = mark else {
+            continue;
+        };
+        let error = match is_there(&*log, mark).await {
+            Ok(Ok(())) => continue,
+            // Reading and appending say so, and go on when it is back.
+            Err(Error::Unavailable { .. }) => continue,
+            Ok(Err(found)) => lost(&server, mark, found),
+            Err(error) => error,
+        };
+        if let Some(shared) = shared.upgrade() {
+            shared.stop_for(&error);
+        }
+        return;
+    }
+}
+
+/// Whether the server has the frame where it was read; if not, what it has.
+async fn is_there(log: &dyn SharedLog, mark: Mark) -> Result<Result<(), &'static str>> {
+    let Some(body) = log.find(mark.sequence).await? else {
+        return Ok(Err("there is none"));
+    };
+    let part = Part::read(mark.sequence, &body);
+    let is_same = part.is_ok_and(|part| part.checksum == mark.checksum);
+    Ok(is_same.then_some(()).ok_or("there is another one"))
+}
+
+/// The error of a log that is not what it was.
+pub(super) fn lost(server: &str, mark: Mark, found: &str) -> Error {
+    Error::Corrupt(format!(
+        "the log at `{server}` is not the one that was read, or lost what it had acknowledged: \
+         message {}, which was read, was expected, and {found}. Stop all processes of this \
+         namespace and restore the log; or start again, with what the server has now",
+        mark.sequence
+    ))
+}

@@ -1,0 +1,318 @@
+//! What operators do: dead letters, deleting groups, schedules.
+
+use std::sync::Arc;
+
+use ensue_log as log;
+use hashbrown::HashSet;
+
+use crate::engine::{DeadLetter, DeadLetterFilter, Position, READ_EVENTS_MAX, Scheduled};
+use crate::error::{Error, Result};
+use crate::event::EventId;
+use crate::model::group::{Group, Session};
+use crate::model::record::{Cancelled, Change, Deleted, Discarded, Firing, Redriven};
+use crate::model::schedule::Due;
+use crate::model::set_aside::{Dead, Item};
+use crate::model::state::State;
+use crate::runtime::engine_inner::Shared;
+use crate::runtime::locked_state::{Core, Terms};
+use crate::runtime::lookup;
+use crate::time::Timestamp;
+
+/// A dead letter without its event.
+pub(crate) struct Found {
+    group: String,
+    position: u64,
+    item: Item,
+    dead: Dead,
+    parked: usize,
+}
+
+impl Shared {
+    pub(crate) async fn redrive(
+        self: &Arc<Self>,
+        name: &str,
+        filter: DeadLetterFilter,
+    ) -> Result<usize> {
+        let count = self.change_dead(name, filter, |group, positions, at| {
+            Change::Redriven(Redriven {
+                group,
+                positions,
+                at,
+            })
+        });
+        let count = count.await?;
+        tracing::info!(group = name, count, "redrove dead letters");
+        Ok(count)
+    }
+
+    pub(crate) async fn discard(
+        self: &Arc<Self>,
+        name: &str,
+        filter: DeadLetterFilter,
+    ) -> Result<usize> {
+        let count = self.change_dead(name, filter, |group, positions, at| {
+            Change::Discarded(Discarded {
+                group,
+                positions,
+                at,
+            })
+        });
+        let count = count.await?;
+        tracing::info!(group = name, count, "discarded dead letters");
+        Ok(count)
+    }
+
+    /// Records what becomes of the dead letters that `filter` selects; returns how many.
+    async fn change_dead(
+        self: &Arc<Self>,
+        name: &str,
+        filter: DeadLetterFilter,
+        change: impl Fn(String, Vec<u64>, Timestamp) -> Change,
+    ) -> Result<usize> {
+        let _turn = self.turn.lock().await;
+        loop {
+            let positions = self.dead_positions(name, &filter)?;
+            let count = positions.len();
+            if count == 0 {
+                return Ok(0);
+            }
+            let now = self.settings.clock.now();
+            let change = change(name.to_owned(), positions, now);
+            match self.record(vec![change]).await {
+                Err(Error::Overtaken { .. }) => {}
+                outcome => return outcome.map(|()| count),
+            }
+        }
+    }
+
+    fn dead_positions(&self, name: &str, filter: &DeadLetterFilter) -> Result<Vec<u64>> {
+        self.check_open()?;
+        let mut core = self.core();
+        core.advance();
+        let found = find(name, existing(&core.state, name)?, filter);
+        Ok(found.map(|found| found.position).collect())
+    }
+
+    pub(crate) async fn delete_group(self: &Arc<Self>, name: &str) -> Result<()> {
+        self.check_open()?;
+        let _turn = self.turn.lock().await;
+        {
+            let core = self.core();
+            let (group, cluster) = (existing(&core.state, name)?, &core.state.cluster);
+            // In other processes too: they would make it again at once, from its start.
+            let mut sessions = group.sessions.iter();
+            let is_joined = |session: &Session| cluster.is_alive(session.boot);
+            let is_elsewhere = cluster.is_shared() && sessions.any(is_joined);
+            if core.lives.contains_key(name) || is_elsewhere {
+                return Err(Error::Configuration(format!(
+                    "the group `{name}` has members; stop them before it is deleted (those of a \
+                     process that was killed count until its lease ends)"
+                )));
+            }
+        }
+        let at = self.settings.clock.now();
+        self.record(vec![Change::Deleted(Deleted {
+            group: name.to_owned(),
+            at,
+        })])
+        .await?;
+        tracing::info!(group = name, "deleted a group");
+        Ok(())
+    }
+
+    pub(crate) async fn cancel(self: &Arc<Self>, names: Vec<EventId>) -> Result<usize> {
+        loop {
+            self.check_open()?;
+            let room = self.room();
+            let (count, outcome) = {
+                let mut core = self.core();
+                core.advance();
+                let mut seen = HashSet::new();
+                let mut pending: Vec<EventId> = Vec::new();
+                for name in &names {
+                    if seen.insert(name) && !core.fate(name).is_free() {
+                        pending.push(name.clone());
+                    }
+                }
+                if pending.is_empty() {
+                    return Ok(0);
+                }
+                let count = pending.len();
+                let change = Change::Cancelled(Cancelled { names: pending });
+                let mut batch = log::Batch::new();
+                change.push_to(&mut batch)?;
+                self.grew(batch.bytes());
+                let outcome = core.submit(&self.log, batch, vec![change], Terms::default());
+                (count, outcome)
+            };
+            match outcome {
+                Ok(submitted) => {
+                    submitted.await?;
+                    self.core().advance();
+                    return Ok(count);
+                }
+                Err(log::SubmitError::Full(_)) => room.wait().await,
+                Err(error) => return Err(self.refused(error)),
+            }
+        }
+    }
+}
+
+pub(crate) fn existing<'a>(state: &'a State, name: &str) -> Result<&'a Group> {
+    state
+        .groups
+        .get(name)
+        .ok_or_else(|| Error::UnknownGroup(name.to_owned()))
+}
+
+/// The dead letters of a group that pass `filter`, the oldest first.
+fn find<'a>(
+    name: &'a str,
+    group: &'a Group,
+    filter: &'a DeadLetterFilter,
+) -> impl Iterator<Item = Found> + 'a {
+    let positions: HashSet<Position> = filter.positions.iter().copied().collect();
+    let is_wanted = move |position: u64, item: &Item, dead: &Dead| {
+        (positions.is_empty() || positions.contains(&Position::new(position)))
+            && (filter.ids.is_empty() || filter.ids.iter().any(|id| **id == *dead.id))
+            && filter
+                .source
+                .as_ref()
+                .is_none_or(|source| **source == *dead.source)
+            && (filter.types.is_empty() || filter.types.iter().any(|kind| **kind == *dead.kind))
+            && filter.key.as_ref().is_none_or(|key| key == item.lane.key())
+            && filter
+                .reason
+                .as_ref()
+                .is_none_or(|part| dead.reason.contains(part.as_str()))
+            && filter.since.is_none_or(|since| dead.died >= since)
+    };
+    let wanted = group
+        .lanes
+        .dead_letters()
+        .filter(move |(position, item, dead)| is_wanted(*position, item, dead));
+    let limit = if filter.limit == 0 {
+        usize::MAX
+    } else {
+        filter.limit
+    };
+    wanted.take(limit).map(|(position, item, dead)| Found {
+        group: name.to_owned(),
+        position,
+        item: item.clone(),
+        dead: dead.clone(),
+        parked: group.lanes.parked_behind(position, &item.lane),
+    })
+}
+
+/// The dead letters of one group, or of all, that pass `filter`, without their events.
+pub(crate) fn find_dead(
+    state: &State,
+    name: Option<&str>,
+    filter: &DeadLetterFilter,
+) -> Vec<Found> {
+    let groups = state
+        .groups
+        .iter()
+        .filter(|(group, _)| name.is_none_or(|name| name == *group));
+    let mut found: Vec<Found> = groups
+        .flat_map(|(name, group)| find(name, group, filter))
+        .collect();
+    if name.is_none() {
+        found.sort_by_key(|found| (found.dead.died, found.position));
+        if filter.limit > 0 {
+            found.truncate(filter.limit);
+        }
+    }
+    found
+}
+
+/// Adds their events to dead letters.
+pub(crate) async fn dead_letters(view: &log::View, found: Vec<Found>) -> Result<Vec<DeadLetter>> {
+    let mut letters = Vec::with_capacity(found.len());
+    let mut rest = found.into_iter().peekable();
+    while rest.peek().is_some() {
+        let some: Vec<Found> = rest.by_ref().take(READ_EVENTS_MAX).collect();
+        let mut events = hashbrown::HashMap::<u64, _>::new();
+        let mut missing: Vec<u64> = some.iter().map(|found| found.position).collect();
+        missing.sort_unstable();
+        missing.dedup();
+        while !missing.is_empty() {
+            events.extend(lookup::events(view, missing.clone()).await?);
+            missing.retain(|position| !events.contains_key(position));
+        }
+        for found in some {
+            let Some(envelope) = events.get(&found.position).cloned() else {
+                continue;
+            };
+            letters.push(DeadLetter {
+                group: found.group,
+                envelope,
+                position: Position::new(found.position),
+                attempts: found.item.attempts,
+                cause: found.dead.cause,
+                reason: found.dead.reason.to_string(),
+                died: found.dead.died,
+                parked: found.parked,
+                redriven: found.item.redriven,
+            });
+        }
+    }
+    Ok(letters)
+}
+
+/// The next up to `limit` scheduled events: when, and the positions of their records.
+pub(crate) fn find_scheduled(state: &State, limit: usize) -> Vec<Due> {
+    let first = state.schedules.iter().take(limit.min(READ_EVENTS_MAX));
+    first.map(|(due, _)| due).collect()
+}
+
+/// Adds their events to schedules.
+pub(crate) async fn scheduled(view: &log::View, due: Vec<Due>) -> Result<Vec<Scheduled>> {
+    let mut found = hashbrown::HashMap::<u64, _>::new();
+    let mut missing: Vec<u64> = due.iter().map(|(_, position)| *position).collect();
+    while !missing.is_empty() {
+        found.extend(lookup::scheduled(view, missing.clone()).await?);
+        missing.retain(|position| !found.contains_key(position));
+    }
+    let mut all = Vec::with_capacity(due.len());
+    for (at, position) in due {
+        if let Some(scheduled) = found.remove(&position) {
+            all.push(Scheduled {
+                name: scheduled.name.clone(),
+                at,
+                envelope: scheduled.envelope()?,
+            });
+        }
+    }
+    Ok(all)
+}
+
+impl Core {
+    /// Up to `max` schedules that are due and not set aside, and that no record on its way is about.
+    pub(crate) fn due_schedules(&self, max: usize) -> Vec<Firing> {
+        let now = self.clock.now();
+        let due = self.untouched().take_while(|((at, _), _)| *at <= now);
+        let firing = |((_, position), name): (Due, &Arc<EventId>)| Firing {
+            name: EventId::clone(name),
+            position,
+        };
+        due.take(max).map(firing).collect()
+    }
+
+    /// When the next schedule is due that no record on its way is about.
+    pub(crate) fn next_schedule(&self) -> Option<Timestamp> {
+        self.untouched().next().map(|((at, _), _)| at)
+    }
+
+    /// Whether a schedule is as it was when it was found due.
+    pub(crate) fn may_fire(&self, firing: &Firing) -> bool {
+        self.state.schedules.is_pending(firing) && !self.ahead.is_touched(&firing.name)
+    }
+
+    fn untouched(&self) -> impl Iterator<Item = (Due, &Arc<EventId>)> {
+        let all = self.state.schedules.iter();
+        let some = all.filter(|((_, position), _)| !self.unfired.is_aside(*position));
+        some.filter(|(_, name)| !self.ahead.is_touched(name))
+    }
+}

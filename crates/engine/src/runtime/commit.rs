@@ -1,0 +1,192 @@
+//! A commit: effects, settlements and state in one batch of the log.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use ensue_log as log;
+
+use crate::engine::{Commit, Committed};
+use crate::error::{Error, Result};
+use crate::model::record;
+use crate::model::record::{Cell, Change};
+use crate::runtime::append::{Outgoing, Said, light};
+use crate::runtime::engine_inner::{Refusal, Shared};
+use crate::runtime::locked_state::{Core, Terms};
+use crate::runtime::lookup::blocking;
+use crate::runtime::pending_write::Submission;
+use crate::time::Timestamp;
+
+/// A commit on its way into the log.
+pub(crate) struct Claim {
+    shared: Arc<Shared>,
+    group: String,
+    member: u64,
+    is_conditional: bool,
+    outgoing: Outgoing,
+    commit: Commit,
+    /// The control records beside the commit's own, once they are decided and all are in the
+    /// batch.
+    changes: Option<Vec<Change>>,
+    at: Timestamp,
+    generation: Arc<AtomicU64>,
+}
+
+impl Claim {
+    /// A commit of a member: its events are encoded here, outside of the lock.
+    pub(crate) fn of(
+        shared: &Arc<Shared>,
+        group: &str,
+        member: u64,
+        commit: Commit,
+    ) -> Result<Self> {
+        let at = shared.settings.clock.now();
+        let outgoing = Outgoing::of(commit.effects.iter().map(Said::from), at)?;
+        Ok(Self {
+            shared: shared.clone(),
+            group: group.to_owned(),
+            member,
+            is_conditional: outgoing.is_conditional,
+            outgoing,
+            commit,
+            changes: None,
+            at,
+            generation: Arc::default(),
+        })
+    }
+
+    /// Durable and applied when it returns.
+    pub(crate) async fn commit(mut self) -> Result<Committed> {
+        let (shared, generation) = (self.shared.clone(), self.generation.clone());
+        shared.warm().await?;
+        let submitted = loop {
+            let room = shared.room();
+            let outcome = if self.is_conditional {
+                // What it expects may have to be looked up on disk.
+                let (returned, outcome) = blocking(move || {
+                    let outcome = self.submit();
+                    Ok((self, outcome))
+                })
+                .await?;
+                self = returned;
+                outcome
+            } else {
+                self.submit()
+            };
+            match outcome {
+                Ok(submitted) => break submitted,
+                Err(Refusal::Log(log::SubmitError::Full(_))) => room.wait().await,
+                Err(Refusal::Log(error)) => return Err(shared.refused(error)),
+                Err(Refusal::Engine(error)) => return Err(error),
+            }
+        };
+        let receipt = submitted.await?;
+        shared.core().advance();
+        let duplicates = self.outgoing.duplicates(&receipt);
+        let dropped = match duplicates.is_empty() {
+            true => 0,
+            false => shared.count_dropped(&self.commit.effects, duplicates).await,
+        };
+        let generation = generation.load(Ordering::Acquire);
+        Ok(Committed {
+            generation,
+            dropped,
+        })
+    }
+
+    /// Claims the commit's events and submits it as one batch. When the log does not take it,
+    /// nothing is claimed, and it can be submitted again.
+    fn submit(&mut self) -> Result<Submission, Refusal> {
+        let shared = self.shared.clone();
+        shared.check_open()?;
+        let mut core = shared.core();
+        core.advance();
+        let fenced = || Error::Fenced {
+            group: self.group.clone(),
+        };
+        let (live, durable) = core.member(&self.group, self.member).ok_or_else(fenced)?;
+        let group = (self.group.as_str(), durable);
+        let committed = live.claim(group, self.member, &self.commit, self.at);
+        let committed = committed.map_err(|_| fenced())?;
+        let epoch = Some(live.epoch);
+        let outcome = self.submit_claimed(&mut core, &committed, epoch);
+        if outcome.is_err()
+            && let Some((live, _)) = core.member(&self.group, self.member)
+        {
+            live.unclaim(&committed);
+        }
+        outcome
+    }
+
+    fn submit_claimed(
+        &mut self,
+        core: &mut Core,
+        committed: &record::Committed,
+        epoch: Option<u64>,
+    ) -> Result<Submission, Refusal> {
+        let cell_bytes = self.check_cells(core, &committed.cells)?;
+        let committed = Change::Committed(Box::new(committed.clone()));
+        let mut changes = match self.changes.take() {
+            Some(changes) => changes,
+            None => {
+                let (log, max) = (&self.shared.log, self.shared.settings.schedules_max);
+                let others = self.outgoing.schedule(core, log, max)?;
+                for change in others.iter().chain([&committed]) {
+                    change.push_to(&mut self.outgoing.batch)?;
+                }
+                self.shared.grew(self.outgoing.batch.bytes());
+                light(&others)
+            }
+        };
+        let others = changes.len();
+        changes.push(committed);
+        let generation = Some(self.generation.clone());
+        let terms = Terms {
+            epoch,
+            cell_bytes,
+            generation,
+        };
+        let batch = std::mem::take(&mut self.outgoing.batch);
+        let outcome = core.submit(&self.shared.log, batch, changes.clone(), terms);
+        outcome.map_err(|error| match error {
+            log::SubmitError::Full(batch) => {
+                // The very same batch again: nothing can happen to what its member holds.
+                self.outgoing.batch = batch;
+                changes.truncate(others);
+                self.changes = Some(changes);
+                Refusal::Log(log::SubmitError::Full(log::Batch::new()))
+            }
+            other => Refusal::Log(other),
+        })
+    }
+
+    /// How much more state there will be; refuses what is too much. What makes it less is always
+    /// let through.
+    fn check_cells(&self, core: &Core, cells: &[Cell]) -> Result<usize> {
+        if cells.is_empty() {
+            return Ok(0);
+        }
+        let max = self.shared.settings.state_bytes_max;
+        let there = core.state.cell_bytes() + core.pending_cell_bytes;
+        // At the most: each write counts, and nothing that it replaces. Far from the limit that is
+        // good enough; near it, what others on their way take must not be overstated.
+        let most = cells
+            .iter()
+            .map(crate::model::keyed_state::cell_bytes)
+            .sum::<usize>();
+        if there + most <= max / 2 {
+            return Ok(most);
+        }
+        let group = core.state.groups.get(&self.group);
+        let more = group.map_or(most, |group| group.cells.growth(cells));
+        if more == 0 || there + more <= max {
+            return Ok(more);
+        }
+        Err(Error::Limit {
+            what: "the size of all groups' state in bytes".into(),
+            value: (there + more) as u64,
+            limit: "state_bytes_max",
+            max: max as u64,
+            advice: "clear cells that are no longer needed, or raise the limit in the engine's URL",
+        })
+    }
+}

@@ -1,0 +1,170 @@
+//! Reading single records by position, from memory where they still are.
+
+use ensue_log as log;
+use tokio::runtime::{Handle, RuntimeFlavor};
+
+use crate::error::{Error, Result};
+use crate::event::Envelope;
+use crate::log_error;
+use crate::model::record;
+use crate::model::record::{Change, Scheduled};
+
+/// How much a read of single records asks the disk for at once.
+const READ_BYTES: usize = 64 * 1024;
+/// How many bytes of events are fetched in one go; one is always fetched.
+const FETCH_BYTES_MAX: usize = 16 * 1024 * 1024;
+
+/// The events at `positions`, or as many of the first of them as fit into memory.
+pub(crate) async fn events(view: &log::View, positions: Vec<u64>) -> Result<Vec<(u64, Envelope)>> {
+    on_disk_or_here(view, positions, |view, positions| {
+        let (mut events, mut bytes) = (Vec::with_capacity(positions.len()), 0);
+        each(view, positions, |entry| {
+            let envelope = record::envelope_of(entry)?;
+            bytes += envelope.content().len();
+            // What is kept for long must not keep a whole chunk.
+            events.push((entry.position.get(), envelope.detached()));
+            Ok(bytes < FETCH_BYTES_MAX)
+        })?;
+        Ok(events)
+    })
+    .await
+}
+
+/// The records at `positions`, which schedule events, or as many of the first of them as fit.
+pub(crate) async fn scheduled(
+    view: &log::View,
+    positions: Vec<u64>,
+) -> Result<Vec<(u64, Scheduled)>> {
+    on_disk_or_here(view, positions, |view, positions| {
+        let (mut events, mut bytes) = (Vec::with_capacity(positions.len()), 0);
+        each(view, positions, |entry| {
+            let position = entry.position.get();
+            events.push((position, scheduled_in(entry)?));
+            bytes += entry.body.len();
+            Ok(bytes < FETCH_BYTES_MAX)
+        })?;
+        Ok(events)
+    })
+    .await
+}
+
+/// Up to about [`FETCH_BYTES_MAX`] of the events that the records at `positions` schedule, each with
+/// its outcome: those that cannot be read do not matter to the others.
+pub(crate) async fn each_scheduled(
+    view: &log::View,
+    positions: Vec<u64>,
+) -> Result<Vec<(u64, Result<Envelope>)>> {
+    let view = view.clone();
+    blocking(move || {
+        let (mut events, mut bytes) = (Vec::with_capacity(positions.len()), 0);
+        for position in positions {
+            let event = scheduled_at(&view, position);
+            bytes += event.as_ref().map_or(0, |event| event.content().len());
+            events.push((position, event));
+            if bytes >= FETCH_BYTES_MAX {
+                break;
+            }
+        }
+        Ok(events)
+    })
+    .await
+}
+
+/// The event that the record at `position` schedules. Blocks.
+pub(crate) fn scheduled_at(view: &log::View, position: u64) -> Result<Envelope> {
+    let mut event = None;
+    each(view, &[position], |entry| {
+        event = Some(scheduled_in(entry)?.envelope()?);
+        Ok(false)
+    })?;
+    event.ok_or_else(|| schedules_none(position))
+}
+
+fn scheduled_in(entry: &log::Entry<'_>) -> Result<Scheduled> {
+    let position = entry.position.get();
+    match Change::read(entry.kind, position, entry.body)? {
+        Some(Change::Scheduled(scheduled)) => Ok(scheduled),
+        _ => Err(schedules_none(position)),
+    }
+}
+
+fn schedules_none(position: u64) -> Error {
+    Error::Corrupt(format!(
+        "the record at position {position} schedules no event"
+    ))
+}
+
+/// Runs `read` here when everything is in memory, else where it may block.
+async fn on_disk_or_here<T: Send + 'static>(
+    view: &log::View,
+    mut positions: Vec<u64>,
+    read: impl FnOnce(&log::View, &[u64]) -> Result<T> + Send + 'static,
+) -> Result<T> {
+    positions.sort_unstable();
+    let oldest = positions.first().map(|oldest| log::Position::new(*oldest));
+    if oldest.is_none_or(|oldest| view.tail(oldest).is_some()) {
+        return read(view, &positions);
+    }
+    let view = view.clone();
+    blocking(move || read(&view, &positions)).await
+}
+
+/// Calls `take` with the record at each of `positions`, which are ascending, while it says so.
+fn each(
+    view: &log::View,
+    positions: &[u64],
+    mut take: impl FnMut(&log::Entry<'_>) -> Result<bool>,
+) -> Result<()> {
+    let mut wanted = positions.iter().copied().peekable();
+    while let Some(first) = wanted.peek().copied() {
+        let from = log::Position::new(first);
+        let chunk = match view.tail(from) {
+            Some(chunk) => chunk,
+            None => view.read(from, READ_BYTES).map_err(log_error::of_log)?,
+        };
+        for entry in chunk.iter() {
+            let position = entry.position.get();
+            while wanted.next_if(|wanted| *wanted < position).is_some() {}
+            if wanted.next_if_eq(&position).is_some() && !take(&entry)? {
+                return Ok(());
+            }
+            if wanted
+                .peek()
+                .is_none_or(|wanted| *wanted >= chunk.next().get())
+            {
+                break;
+            }
+        }
+        if wanted.next_if_eq(&first).is_some() {
+            return Err(Error::Corrupt(format!(
+                "there is no record at position {first}"
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// Runs `work` where it may block.
+pub(crate) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T> + Send + 'static,
+) -> Result<T> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(outcome) => outcome,
+        Err(stopped) => match stopped.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            // The runtime is shutting down, and everything on it.
+            Err(_) => Err(Error::Closed),
+        },
+    }
+}
+
+/// Runs `work`, which may block but hardly ever does for long: waking a thread for it would take
+/// more time. Where the runtime has other threads they take over what this one would have done.
+pub(crate) async fn briefly<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T> + Send + 'static,
+) -> Result<T> {
+    match Handle::current().runtime_flavor() {
+        RuntimeFlavor::MultiThread => tokio::task::block_in_place(work),
+        _ => blocking(work).await,
+    }
+}

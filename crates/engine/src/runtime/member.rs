@@ -1,0 +1,529 @@
+//! A member of a group: takes events, commits what became of them, leaves.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use ensue_log as log;
+use futures_util::future::{BoxFuture, OptionFuture};
+use tokio::sync::Notify;
+
+use crate::delivery::filter::{Filter, Memo};
+use crate::delivery::group_session::Seat;
+use crate::delivery::next_step::{Ask, Reading, Step};
+use crate::delivery::page;
+use crate::delivery::page::Paging;
+use crate::delivery::read_ahead;
+use crate::delivery::read_ahead::Staged;
+use crate::engine::{Commit, Committed, Delivery, Member, Subscription};
+use crate::error::{Error, Result};
+use crate::log_error;
+use crate::model::record;
+use crate::model::record::{Begin, Begun, Change, Joined, Left};
+use crate::runtime::commit::Claim;
+use crate::runtime::engine_inner::{Handle, Shared};
+use crate::runtime::lookup;
+use crate::runtime::lookup::blocking;
+use crate::runtime::pending_write::Submission;
+use crate::time::Timestamp;
+
+/// How long to wait before something is recorded again that the disk refused.
+const REFUSED_WAIT: Duration = Duration::from_secs(1);
+/// The longest name of a group, in bytes.
+pub(crate) const GROUP_BYTES_MAX: usize = 255;
+/// How much a read that goes to the disk asks for.
+const READ_BYTES: usize = 1024 * 1024;
+/// A group that wants fewer than one in so many records reads through the index, and copies what
+/// it wants.
+const SPARSE: usize = 8;
+/// After so many records that are nothing for a group, a record says that they are.
+const PASSED_RECORDS_MIN: u64 = 65_536;
+
+/// A member of a group of an embedded engine.
+#[derive(Debug)]
+pub(crate) struct EmbeddedMember {
+    shared: Handle,
+    group: String,
+    id: u64,
+    notify: Arc<Notify>,
+    memo: Mutex<Memo>,
+    /// Whether little of what was read last is for this group.
+    is_sparse: AtomicBool,
+    has_left: AtomicBool,
+}
+
+impl EmbeddedMember {
+    /// Joins: durable when it returns.
+    pub(crate) async fn join(shared: &Arc<Shared>, wanted: Subscription) -> Result<Self> {
+        check(&wanted)?;
+        shared.check_open()?;
+        let _turn = shared.turn.lock().await;
+        let start = shared.start_of(&wanted.group, wanted.start).await?;
+        let (group, notify) = (wanted.group, Arc::new(Notify::new()));
+        let filter = Arc::new(Filter::new(wanted.topics.clone(), wanted.types.clone()));
+        let member = loop {
+            let (id, boot) = {
+                let mut core = shared.core();
+                (core.next_member(&group), core.boot)
+            };
+            let joined = Joined {
+                group: group.clone(),
+                member: id,
+                boot,
+                topics: wanted.topics.clone(),
+                types: wanted.types.clone(),
+                start,
+            };
+            // From here on, dropping this future is leaving.
+            let member = Self {
+                shared: Handle::new(shared.clone()),
+                group: group.clone(),
+                id,
+                notify: notify.clone(),
+                memo: Mutex::new(Memo::new(filter.clone())),
+                is_sparse: AtomicBool::new(false),
+                has_left: AtomicBool::new(false),
+            };
+            match shared.record(vec![Change::Joined(joined)]).await {
+                Ok(()) => break member,
+                // Somebody in another process has this number, or this process was taken for dead
+                // meanwhile and has another name now.
+                Err(Error::Overtaken { .. } | Error::Fenced { .. }) => {
+                    member.has_left.store(true, Ordering::Release);
+                    shared.check_open()?;
+                }
+                Err(error) => return Err(error),
+            }
+        };
+        let seat = Seat::new(member.id, wanted.in_flight_max, notify);
+        let is_seated = loop {
+            let coming = {
+                let mut core = shared.core();
+                core.advance();
+                match core.left_behind(&member.group) {
+                    Some(coming) => coming,
+                    None => {
+                        let end = shared.log.durable().get();
+                        break core.sit_down(&member.group, seat, end);
+                    }
+                }
+            };
+            // Whether it came to anything is looked up above.
+            let _ = coming.await;
+        };
+        if !is_seated {
+            return Err(member.fenced());
+        }
+        tracing::debug!(group = member.group, member = member.id, "joined");
+        Ok(member)
+    }
+
+    fn fenced(&self) -> Error {
+        match self.shared.check_open() {
+            Err(closed) => closed,
+            Ok(()) => Error::Fenced {
+                group: self.group.clone(),
+            },
+        }
+    }
+
+    async fn take(&self, events_max: usize) -> Result<Vec<Delivery>> {
+        loop {
+            // Reading in memory never waits: others must have their turn even so.
+            tokio::task::coop::consume_budget().await;
+            let (step, own) = self.step(events_max.max(1))?;
+            match step {
+                Step::Deliver(deliveries) => return Ok(deliveries),
+                Step::Read(reading) => self.read(reading).await?,
+                Step::Page(paging) => self.page(paging).await?,
+                Step::Fetch(positions) => self.fetch(positions).await?,
+                Step::Begin(begins) => self.begin(begins).await?,
+                Step::Wait { due, records } => self.wait(due, records, own).await?,
+            }
+        }
+    }
+
+    /// What to do next, and what is on its way that nobody else waits for.
+    fn step(&self, events_max: usize) -> Result<(Step, Own)> {
+        let shared = &self.shared;
+        shared.check_open()?;
+        let mut core = shared.core();
+        core.advance();
+        let ask = Ask {
+            member: self.id,
+            events_max,
+            now: shared.settings.clock.now(),
+            end: shared.log.durable().get(),
+        };
+        let (live, group) = core
+            .member(&self.group, self.id)
+            .ok_or_else(|| self.fenced())?;
+        let step = live.take(group, ask);
+        live.pass(group.low, PASSED_RECORDS_MIN);
+        shared.record_own(&mut core, &self.group)?;
+        let own = match core.member(&self.group, self.id) {
+            Some((live, _)) if live.aside.has_unsaid() => Own::Refused,
+            Some((live, _)) => live.aside.own().map_or(Own::None, Own::Coming),
+            None => Own::None,
+        };
+        Ok((step, own))
+    }
+
+    /// Waits until there may be something: at a time, at a position, when events are parked, when
+    /// somebody says so.
+    async fn wait(&self, due: Option<Timestamp>, records: Option<u64>, own: Own) -> Result<()> {
+        let Shared { log, settings, .. } = self.shared.as_ref();
+        let records = records.map(|at| log.changed(log::Position::new(at)));
+        let due = due.map(|due| settings.clock.sleep_until_or_set_back(due));
+        let (room, coming) = match own {
+            Own::None => (None, None),
+            Own::Refused => (Some(self.shared.room().wait()), None),
+            Own::Coming(submitted) => (None, Some(submitted)),
+        };
+        tokio::select! {
+            Some(changed) = OptionFuture::from(records) => {
+                changed.map_err(log_error::of_log)?;
+            }
+            Some(()) = OptionFuture::from(due) => {}
+            Some(outcome) = OptionFuture::from(coming) => match outcome {
+                Ok(_) => {}
+                Err(Error::DiskFull(_)) => settings.clock.pause(REFUSED_WAIT).await,
+                Err(error) => return Err(error),
+            },
+            Some(()) = OptionFuture::from(room) => {}
+            () = self.notify.notified() => {}
+        }
+        Ok(())
+    }
+
+    /// Reads on: from memory here, from disk elsewhere.
+    async fn read(&self, reading: Reading) -> Result<()> {
+        let Reading {
+            epoch,
+            rewinds,
+            cursor,
+            rest,
+        } = reading;
+        let mut errand = Errand {
+            member: self,
+            what: What::Read(epoch, rewinds),
+            is_over: false,
+        };
+        let from = log::Position::new(cursor);
+        let (chunk, place, cursor) = match rest {
+            Some((chunk, place)) => (chunk, Some(place), cursor),
+            None => match self.shared.view.tail(from) {
+                Some(chunk) => (chunk, None, cursor),
+                None => {
+                    let (chunk, cursor) = self.read_disk(from).await?;
+                    (chunk, None, cursor)
+                }
+            },
+        };
+        let staged = self.stage(chunk, place, cursor)?;
+        errand.is_over = true;
+        let mut core = self.shared.core();
+        core.advance();
+        if let Some((live, group)) = core.live(&self.group, epoch)
+            && live.rewinds == rewinds
+        {
+            live.staged(group, staged);
+        }
+        Ok(())
+    }
+
+    /// Reads from disk; also gives where the chunk starts, or the next one when it is empty.
+    async fn read_disk(&self, from: log::Position) -> Result<(log::Chunk, u64)> {
+        let view = self.shared.view.clone();
+        let filter = self.memo().filter();
+        let is_sparse = self.is_sparse.load(Ordering::Relaxed);
+        let group = self.group.clone();
+        blocking(move || {
+            let first = view.first();
+            if from < first {
+                // Only a group that was created at this very moment can be behind retention.
+                tracing::warn!(group, %from, %first, "what was to be read is gone");
+            }
+            let from = from.max(first);
+            if !is_sparse {
+                let chunk = view.read(from, READ_BYTES).map_err(log_error::of_log)?;
+                return Ok((chunk, from.get()));
+            }
+            let to = view.durable();
+            let mut scan = view.scan(log::Query {
+                from,
+                to: Some(to),
+                topics: Some(Arc::new(move |topic| filter.wants_topic(topic))),
+                kinds: Some(vec![record::EVENT]),
+                ..log::Query::default()
+            });
+            let found = scan.next_chunk().map_err(log_error::of_log)?;
+            Ok(found.map_or((log::Chunk::default(), to.get()), |chunk| {
+                (chunk, from.get())
+            }))
+        })
+        .await
+    }
+
+    fn stage(&self, chunk: log::Chunk, place: Option<log::Place>, from: u64) -> Result<Staged> {
+        let mut memo = self.memo();
+        let hasher = {
+            let mut core = self.shared.core();
+            let (live, _) = core
+                .member(&self.group, self.id)
+                .ok_or_else(|| self.fenced())?;
+            memo.set(&live.filter);
+            live.hasher.clone()
+        };
+        let mut staged = read_ahead::stage(chunk, place, from, &mut memo, &hasher)?;
+        let looked_at = (staged.cursor - from) as usize;
+        let is_sparse = staged.events.len() < looked_at / SPARSE;
+        self.is_sparse.store(is_sparse, Ordering::Relaxed);
+        if is_sparse {
+            staged.detach();
+        }
+        Ok(staged)
+    }
+
+    fn memo(&self) -> MutexGuard<'_, Memo> {
+        self.memo.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Reads what is next of a key's backlog.
+    async fn page(&self, paging: Paging) -> Result<()> {
+        let Paging { epoch, rewinds, .. } = paging;
+        let mut errand = Errand {
+            member: self,
+            what: What::Page(epoch, rewinds),
+            is_over: false,
+        };
+        let filter = {
+            let mut core = self.shared.core();
+            let (live, _) = core
+                .member(&self.group, self.id)
+                .ok_or_else(|| self.fenced())?;
+            live.filter.clone()
+        };
+        let (view, wanted) = (self.shared.view.clone(), paging.clone());
+        let found = blocking(move || page::read(&view, &wanted, &filter)).await?;
+        errand.is_over = true;
+        let mut core = self.shared.core();
+        core.advance();
+        if let Some((live, group)) = core.live(&self.group, epoch)
+            && live.rewinds == rewinds
+        {
+            live.paged(group, &paging, found);
+        }
+        Ok(())
+    }
+
+    async fn fetch(&self, positions: Vec<u64>) -> Result<()> {
+        let events = lookup::events(&self.shared.view, positions).await?;
+        let mut core = self.shared.core();
+        if let Some((live, _)) = core.member(&self.group, self.id) {
+            live.fetched(self.id, events);
+        }
+        Ok(())
+    }
+
+    /// Records that attempts begin: durable when it returns.
+    async fn begin(&self, begins: Vec<Begin>) -> Result<()> {
+        let boot = self.shared.core().boot;
+        let group = self.group.clone();
+        let begun = Change::Begun(Begun {
+            group,
+            begins,
+            boot,
+        });
+        let mut errand = Errand {
+            member: self,
+            what: What::Begin,
+            is_over: false,
+        };
+        self.shared.record(vec![begun]).await?;
+        errand.is_over = true;
+        Ok(())
+    }
+
+    async fn commit(&self, commit: Commit) -> Result<Committed> {
+        let shared = &self.shared;
+        shared.check_open()?;
+        if commit.is_empty() {
+            let mut core = shared.core();
+            core.advance();
+            let (_, group) = core
+                .member(&self.group, self.id)
+                .ok_or_else(|| self.fenced())?;
+            let generation = group.generation;
+            return Ok(Committed {
+                generation,
+                dropped: 0,
+            });
+        }
+        let claim = Claim::of(shared, &self.group, self.id, commit);
+        let outcome = match claim {
+            Ok(claim) => claim.commit().await,
+            Err(error) => Err(error),
+        };
+        let (refusals, now) = (&shared.refusals, || shared.settings.clock.now());
+        match &outcome {
+            Ok(_) => refusals.clear(&self.group, self.id),
+            Err(error) => refusals.refused(&self.group, self.id, error, now()),
+        }
+        outcome
+    }
+
+    async fn leave(&self) -> Result<()> {
+        if self.has_left.swap(true, Ordering::AcqRel) {
+            return Ok(());
+        }
+        self.stand_up();
+        let left = Change::Left(Left {
+            group: self.group.clone(),
+            member: self.id,
+        });
+        match self.shared.record_timely(vec![left]).await {
+            // Closing the engine has made it leave already.
+            Err(Error::Closed) => Ok(()),
+            outcome => outcome,
+        }
+    }
+
+    /// Gives everything back, at once.
+    fn stand_up(&self) {
+        self.shared.refusals.clear(&self.group, self.id);
+        let mut core = self.shared.core();
+        core.advance();
+        if let Some((live, group)) = core.member(&self.group, self.id) {
+            live.pass(group.low, 1);
+            if let Err(error) = self.shared.record_own(&mut core, &self.group) {
+                tracing::debug!(%error, "could not record how far a group is");
+            }
+        }
+        if core.stand_up(&self.group, self.id) {
+            tracing::debug!(group = self.group, member = self.id, "left");
+        }
+    }
+}
+
+/// A record of the group's own: what it parks can be delivered once it is durable.
+enum Own {
+    None,
+    /// The log had no room for it.
+    Refused,
+    Coming(Submission),
+}
+
+/// Something that a member does for its whole group: when it gives up in the middle, another one
+/// must be able to.
+struct Errand<'a> {
+    member: &'a EmbeddedMember,
+    what: What,
+    is_over: bool,
+}
+
+enum What {
+    /// In the group of this epoch, after so many rewinds.
+    Read(u64, u64),
+    Page(u64, u64),
+    Begin,
+}
+
+impl Drop for Errand<'_> {
+    fn drop(&mut self) {
+        if self.is_over {
+            return;
+        }
+        let EmbeddedMember {
+            shared, group, id, ..
+        } = self.member;
+        let mut core = shared.core();
+        match self.what {
+            What::Read(epoch, rewinds) => {
+                if let Some((live, _)) = core.live(group, epoch)
+                    && live.rewinds == rewinds
+                {
+                    live.is_reading = false;
+                    live.wake_all();
+                }
+            }
+            What::Page(epoch, rewinds) => {
+                if let Some((live, _)) = core.live(group, epoch)
+                    && live.rewinds == rewinds
+                {
+                    live.pages.read_ended();
+                    live.wake_all();
+                }
+            }
+            What::Begin => {
+                if let Some((live, _)) = core.member(group, *id) {
+                    live.begin_is_over();
+                }
+            }
+        }
+    }
+}
+
+impl Drop for EmbeddedMember {
+    fn drop(&mut self) {
+        if self.has_left.load(Ordering::Acquire) || self.shared.check_open().is_err() {
+            return;
+        }
+        self.stand_up();
+        let left = vec![Change::Left(Left {
+            group: self.group.clone(),
+            member: self.id,
+        })];
+        // Submitted here and now: the log may be given up with this very member, and what was
+        // submitted by then is written.
+        let submitted = self.shared.try_record(&left);
+        let shared = Arc::clone(&self.shared);
+        // Without a runtime a record that the full queue refused is missing: the next process
+        // thinks that this one was killed, which is the safe side.
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            runtime.spawn(async move {
+                let recorded = match submitted {
+                    Ok(Some(submitted)) => submitted.await.map(|_| shared.core().advance()),
+                    Ok(None) => shared.record(left).await,
+                    Err(error) => Err(error),
+                };
+                if let Err(error) = recorded {
+                    tracing::debug!(%error, "could not record that a member left");
+                }
+            });
+        }
+    }
+}
+
+impl Member for EmbeddedMember {
+    fn next(&self, events_max: usize) -> BoxFuture<'_, Result<Vec<Delivery>>> {
+        Box::pin(self.take(events_max))
+    }
+
+    fn commit(&self, commit: Commit) -> BoxFuture<'_, Result<Committed>> {
+        Box::pin(self.commit(commit))
+    }
+
+    fn leave(&self) -> BoxFuture<'_, Result<()>> {
+        Box::pin(self.leave())
+    }
+}
+
+fn check(wanted: &Subscription) -> Result<()> {
+    if wanted.group.is_empty() || wanted.topics.is_empty() {
+        return Err(Error::Configuration(format!(
+            "the group `{}` needs a name and at least one topic",
+            wanted.group
+        )));
+    }
+    if wanted.group.len() > GROUP_BYTES_MAX {
+        return Err(Error::Limit {
+            what: "the length of a group's name in bytes".into(),
+            value: wanted.group.len() as u64,
+            limit: "GROUP_BYTES_MAX",
+            max: GROUP_BYTES_MAX as u64,
+            advice: "choose a shorter name",
+        });
+    }
+    Ok(())
+}

@@ -1,0 +1,204 @@
+//! Where a group starts, and moving one: what that means is told before it happens.
+
+use std::sync::Arc;
+
+use ensue_log as log;
+
+use super::status;
+use crate::delivery::filter::Filter;
+use crate::engine::{Position, ReplayState, Reset, ResetPlan, Start};
+use crate::error::{Error, Result};
+use crate::log_error;
+use crate::model::group::Group;
+use crate::model::position_set::Ranges;
+use crate::model::record;
+use crate::model::record::Change;
+use crate::model::state::State;
+use crate::runtime::admin;
+use crate::runtime::engine_inner::Shared;
+use crate::runtime::lookup::blocking;
+use crate::time::Timestamp;
+
+/// The position that `start` means at `now`. Blocks on the disk for a time.
+///
+/// Nothing is taken for something near it: a position that the log does not have, or a time that
+/// has not come, would have its group wait for ever and look healthy.
+pub(crate) fn resolve(view: &log::View, now: Timestamp, start: Start) -> Result<u64> {
+    let (first, end) = (view.first().get(), view.durable().get());
+    match start {
+        Start::Earliest => Ok(first),
+        Start::Latest => Ok(end),
+        Start::Position(position) => {
+            check(view, position)?;
+            Ok(position.get())
+        }
+        Start::Time(at) => {
+            let found = view
+                .position_at(at.as_micros())
+                .map_err(log_error::of_log)?;
+            // Another process's clock may be ahead of this one: what is there counts.
+            if found.get() >= end && at > now {
+                return Err(Error::InTheFuture { at, now });
+            }
+            Ok(found.get())
+        }
+    }
+}
+
+/// Whether the log has this position, or has it next.
+pub(crate) fn check(view: &log::View, position: Position) -> Result<()> {
+    let first = Position::new(view.first().get());
+    let end = Position::new(view.durable().get());
+    if position > end {
+        return Err(Error::BeyondEnd { position, end });
+    }
+    if position < first {
+        return Err(Error::Trimmed { position, first });
+    }
+    Ok(())
+}
+
+/// A plan whose events are not counted yet: that reads the log.
+pub(crate) struct Draft {
+    plan: ResetPlan,
+    filter: Arc<Filter>,
+    again: Vec<(u64, u64)>,
+    skipped: Vec<(u64, u64)>,
+}
+
+impl Draft {
+    /// Of moving the group `name` to the position `to`.
+    pub(crate) fn of(state: &State, name: &str, reset: Reset, to: u64) -> Result<Self> {
+        let group = admin::existing(state, name)?;
+        let is_back = to <= group.low;
+        let ahead = |position: u64| position >= to;
+        let dead = group.lanes.dead_letters();
+        let dead_again = dead.filter(|(position, ..)| ahead(*position)).count();
+        let waiting = group.lanes.waiting();
+        let dropped = match is_back {
+            true => 0,
+            false => {
+                let backlogs = group.lanes.backlogs().events() as usize;
+                waiting.filter(|position| !ahead(*position)).count() + backlogs
+            }
+        };
+        let plan = ResetPlan {
+            group: name.to_owned(),
+            from: Position::new(group.low),
+            to: Position::new(to),
+            again: 0,
+            skipped: 0,
+            dropped,
+            dead_again,
+            dead_kept: group.lanes.dead() - dead_again,
+            cells: group.cells.len(),
+            effects: reset.effects,
+            state: reset.state,
+            scheduled: state.schedules.len(),
+        };
+        Ok(Self {
+            plan,
+            filter: Arc::new(Filter::new(group.topics.clone(), group.types.clone())),
+            again: from(&group.done(), to),
+            skipped: status::ahead(group, to),
+        })
+    }
+
+    /// The plan. Blocks.
+    pub(crate) fn count(self, view: &log::View) -> Result<ResetPlan> {
+        let mut plan = self.plan;
+        // What retention has removed cannot be handled again, and `to` is after that.
+        plan.again = status::wanted(view, self.again, &self.filter)?;
+        plan.skipped = status::wanted(view, self.skipped, &self.filter)?;
+        let matters = plan.cells > 0 && plan.again > 0;
+        plan.state = plan.state.or((!matters).then_some(ReplayState::Keep));
+        Ok(plan)
+    }
+}
+
+/// What of `ranges` is at `to` and after.
+fn from(ranges: &Ranges, to: u64) -> Vec<(u64, u64)> {
+    let ahead = ranges.iter().map(|(start, end)| (start.max(to), end));
+    ahead.filter(|(start, end)| start < end).collect()
+}
+
+impl Shared {
+    /// The position that `start` means now.
+    async fn resolve(&self, start: Start) -> Result<u64> {
+        let (view, now) = (self.view.clone(), self.settings.clock.now());
+        blocking(move || resolve(&view, now, start)).await
+    }
+
+    /// Where the group `name` starts if it is new, or is.
+    pub(crate) async fn start_of(&self, name: &str, start: Start) -> Result<u64> {
+        let known = {
+            let mut core = self.core();
+            core.advance();
+            let end = self.log.durable().get();
+            let group = core.state.groups.get(name);
+            group.map(|group| check_reachable(name, group, end).map(|()| group.low))
+        };
+        let known = known.transpose()?;
+        match (self.resolve(start).await, known) {
+            (Ok(start), _) => Ok(start),
+            // Where a new group would have started does not matter any more.
+            (Err(_), Some(low)) => Ok(low),
+            (Err(error), None) => Err(error),
+        }
+    }
+
+    /// See [`Engine::plan_reset`](crate::engine::Engine::plan_reset).
+    pub(crate) async fn plan_reset(&self, name: &str, reset: Reset) -> Result<ResetPlan> {
+        admin::existing(&self.core().state, name)?;
+        let to = self.resolve(reset.to).await?;
+        let draft = {
+            let mut core = self.core();
+            core.advance();
+            Draft::of(&core.state, name, reset, to)?
+        };
+        let view = self.view.clone();
+        blocking(move || draft.count(&view)).await
+    }
+
+    /// See [`Engine::reset`](crate::engine::Engine::reset).
+    pub(crate) async fn reset(self: &Arc<Self>, name: &str, reset: Reset) -> Result<ResetPlan> {
+        self.check_open()?;
+        let _turn = self.turn.lock().await;
+        let plan = self.plan_reset(name, reset).await?;
+        let Some(state) = plan.state else {
+            return Err(Error::Configuration(format!(
+                "the group `{name}` keeps state (cells: {}) and would handle events again ({}): \
+                 say whether its state is kept, so that they change it a second time, or starts \
+                 afresh, so that it knows only what follows position {}",
+                plan.cells, plan.again, plan.to
+            )));
+        };
+        // Nothing that is committed from here on may undo the move.
+        self.core().fence(name);
+        self.record(vec![Change::Reset(record::Reset {
+            group: name.to_owned(),
+            to: plan.to.get(),
+            at: self.settings.clock.now(),
+            effects: plan.effects,
+            state,
+        })])
+        .await?;
+        tracing::info!(
+            group = name, from = %plan.from, to = %plan.to, again = plan.again,
+            effects = ?plan.effects, ?state, "moved a group"
+        );
+        Ok(plan)
+    }
+}
+
+/// Whether anything can ever reach the group.
+pub(crate) fn check_reachable(name: &str, group: &Group, end: u64) -> Result<()> {
+    match group.is_beyond(end) {
+        false => Ok(()),
+        true => Err(Error::GroupBeyondEnd {
+            group: name.to_owned(),
+            position: Position::new(group.low),
+            end: Position::new(end),
+        }),
+    }
+}
