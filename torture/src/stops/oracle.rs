@@ -104,8 +104,10 @@ impl<'a> Oracle<'a> {
         for group in &self.plan.groups {
             for letter in letters(engine, &group.name).await? {
                 let number = self.number(&letter);
-                // A timeout may strike what waits for a thread, however good it is.
-                if !group.is_blocking && number.is_none_or(|n| !self.lost.contains(&n)) {
+                let is_crash = letter.cause == DeathCause::Crashed;
+                if !self.is_no_fault(group, is_crash)
+                    && number.is_none_or(|n| !self.lost.contains(&n))
+                {
                     return Err(format!(
                         "{}: {number:?} of `{}` died although its handler was good: {}",
                         group.name,
@@ -163,7 +165,8 @@ impl<'a> Oracle<'a> {
             let nothing = BTreeSet::new();
             let dead = seen.dead.get(key).unwrap_or(&nothing);
             let left: Vec<_> = published.iter().filter(|n| !once.contains(n)).collect();
-            if key.starts_with(HEALTHY) && !left.is_empty() && !self.is_excused(group, seen) {
+            let is_crash = matches!(seen.unhealthy, Some((_, true)));
+            if key.starts_with(HEALTHY) && !left.is_empty() && !self.is_no_fault(group, is_crash) {
                 return Err(format!(
                     "the healthy `{key}` was not handled: {left:?}; {:?}",
                     seen.unhealthy
@@ -195,12 +198,12 @@ impl<'a> Oracle<'a> {
         Ok(())
     }
 
-    /// Whether an event of a healthy key may have died. What waits for a thread may time out. And a
-    /// process may have been killed whenever it was out alone: twice to come under suspicion, then
-    /// in each of its attempts.
-    fn is_excused(&self, group: &Group, seen: &Seen) -> bool {
-        let is_blamed = matches!(seen.unhealthy, Some((_, true)));
-        group.is_blocking || (is_blamed && self.crashes >= group.attempts + 2)
+    /// Whether an event may have died through no fault of its handler. What waits for a thread may
+    /// time out, however good it is. And a process may have been killed whenever the event was out
+    /// alone: twice to come under suspicion, then in each of its attempts. It may have waited behind
+    /// a dead letter before it could die of that.
+    fn is_no_fault(&self, group: &Group, is_crash: bool) -> bool {
+        group.is_blocking || (is_crash && self.crashes >= group.attempts + 2)
     }
 
     /// Whether what was published is there, once.
