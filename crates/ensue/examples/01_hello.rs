@@ -1,24 +1,27 @@
-//! One event, two services, one directory: `cargo run -p ensue --example 01_hello`
+//! A handler returns what another handles: `cargo run -p ensue --example 01_hello`
 
 use ensue::prelude::*;
 
 #[derive(Event, Serialize, Deserialize)]
-#[event(name = "order.created", topic = "orders", key = order_id)]
-struct OrderCreated {
-    order_id: String,
+#[event(name = "order.created", topic = "orders", key = 0)]
+struct OrderCreated(String);
+
+#[derive(Event, Serialize, Deserialize)]
+#[event(name = "order.paid", topic = "orders", key = 0)]
+struct OrderPaid(String);
+
+async fn charge(OrderCreated(order): OrderCreated) -> OrderPaid {
+    OrderPaid(order)
+}
+
+async fn thank(OrderPaid(order): OrderPaid) {
+    println!("thank you for {order}");
 }
 
 #[tokio::main]
 async fn main() -> ensue::Result<()> {
-    let engine = ensue::connect("embedded:./data/hello").await?;
-    let shop = Publisher::new(engine.clone(), "/shop");
-    let order_id = format!("o-{}", std::process::id());
-    shop.publish(OrderCreated { order_id }).await?;
-    let charge = |order: OrderCreated| async move { println!("charging {}", order.order_id) };
-    let thank = |order: OrderCreated| async move { println!("thank you for {}", order.order_id) };
-    App::new(engine)
-        .on("payments", charge)
-        .on("letters", thank)
-        .run() // until Ctrl-C
-        .await
+    let engine = Engine::open("embedded:./data/hello").await?;
+    engine.publish(OrderCreated("o-1".into())).await?;
+    let app = App::new(engine).on("payments", charge);
+    app.on("letters", thank).run().await // until Ctrl-C
 }

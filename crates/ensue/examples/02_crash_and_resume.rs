@@ -43,8 +43,8 @@ impl Squares {
 #[tokio::main]
 async fn main() -> ensue::Result<()> {
     println!("pid {}", std::process::id());
-    let engine = ensue::connect("embedded:./data/crash").await?;
-    let publisher = Publisher::new(engine.clone(), "/numbers");
+    let engine = Engine::open("embedded:./data/crash").await?;
+    let publisher = engine.publisher("/numbers");
     // Their ids derive from what they are, so publishing them again after a crash adds nothing.
     let numbers =
         (1..=200).map(|number| Outgoing::new(NumberGiven { number }).id(format!("given-{number}")));

@@ -4,7 +4,6 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
 use ensue::engine::DeadLetterFilter;
 use ensue::prelude::*;
@@ -39,12 +38,12 @@ impl Mailer {
 
 #[tokio::main]
 async fn main() -> ensue::Result<()> {
-    let engine = ensue::connect("memory:").await?;
+    let engine = Engine::open("memory:").await?;
     let server_is_up = Arc::new(AtomicBool::new(false));
     let mailer = Mailer {
         server_is_up: server_is_up.clone(),
     };
-    let app = App::new(engine.clone()).service(mailer).start().await?;
+    let mut app = App::new(engine.clone()).service(mailer).start().await?;
     let publisher = app.publisher("/shop");
     for (to, text) in [
         ("ann", "first"),
@@ -59,9 +58,7 @@ async fn main() -> ensue::Result<()> {
     }
 
     let all = DeadLetterFilter::default();
-    while engine.dead_letters(None, all.clone()).await?.is_empty() {
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+    app.settled().await?; // a dead letter is an end, if a bad one
     for dead in engine.dead_letters(None, all.clone()).await? {
         let kind = dead.envelope.kind();
         println!(
@@ -73,14 +70,7 @@ async fn main() -> ensue::Result<()> {
     println!("the server is up again: redrive");
     server_is_up.store(true, Ordering::Relaxed);
     engine.redrive("mailer", all).await?;
-    while !engine
-        .status()
-        .await?
-        .group("mailer")
-        .is_some_and(|mailer| mailer.is_idle())
-    {
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+    app.settled().await?;
     app.stop().await?;
     engine.close().await
 }

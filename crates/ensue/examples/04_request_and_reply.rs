@@ -34,9 +34,9 @@ impl Prices {
 
 #[tokio::main]
 async fn main() -> ensue::Result<()> {
-    let engine = ensue::connect("memory:").await?;
+    let engine = Engine::open("memory:").await?;
     let app = App::new(engine.clone()).service(Prices).start().await?;
-    let requester = Requester::new(engine.clone(), "/till");
+    let requester = engine.requester("/till");
     for item in ["tea", "gold", "coffee"] {
         let request = QuoteRequested { item: item.into() };
         match requester

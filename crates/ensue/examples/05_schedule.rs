@@ -53,8 +53,9 @@ impl Reminders {
 
 #[tokio::main]
 async fn main() -> ensue::Result<()> {
-    let engine = ensue::connect("memory:").await?;
-    let app = App::new(engine.clone()).service(Reminders).start().await?;
+    let engine = Engine::open("memory:").await?;
+    let mut app = App::new(engine.clone()).service(Reminders).start().await?;
+    let mut reminders = engine.tail("reminders").await?;
     let shop = app.publisher("/shop");
     for order_id in ["o-1", "o-2"] {
         shop.publish(OrderCreated {
@@ -62,13 +63,14 @@ async fn main() -> ensue::Result<()> {
         })
         .await?;
     }
-    tokio::time::sleep(Duration::from_secs(1)).await;
+    app.settled().await?; // both are scheduled
     shop.publish(OrderPaid {
         order_id: "o-1".into(),
     })
     .await?;
     println!("o-1 is paid: only o-2 will be reminded");
-    tokio::time::sleep(Duration::from_secs(2)).await;
+    reminders.next().await;
+    app.settled().await?;
     app.stop().await?;
     engine.close().await
 }

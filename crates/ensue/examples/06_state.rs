@@ -3,8 +3,6 @@
 //!
 //! `cargo run --example 06_state`
 
-use std::time::Duration;
-
 use ensue::prelude::*;
 
 #[derive(Event, Serialize, Deserialize)]
@@ -47,8 +45,8 @@ impl Alarms {
 
 #[tokio::main]
 async fn main() -> ensue::Result<()> {
-    let engine = ensue::connect("memory:").await?;
-    let app = App::new(engine.clone()).service(Alarms).start().await?;
+    let engine = Engine::open("memory:").await?;
+    let mut app = App::new(engine.clone()).service(Alarms).start().await?;
     let gateway = app.publisher("/gateway");
     for (device, celsius) in [
         ("oven", 20.0),
@@ -63,7 +61,7 @@ async fn main() -> ensue::Result<()> {
         };
         gateway.publish(read).await?;
     }
-    tokio::time::sleep(Duration::from_millis(200)).await;
+    app.settled().await?;
     app.stop().await?;
     engine.close().await
 }

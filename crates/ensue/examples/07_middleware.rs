@@ -2,8 +2,6 @@
 //!
 //! `cargo run --example 07_middleware`
 
-use std::time::Duration;
-
 use ensue::middleware::{Middleware, Next, Timing, Tracing, from_fn};
 use ensue::prelude::*;
 
@@ -30,9 +28,9 @@ async fn main() -> ensue::Result<()> {
     tracing_subscriber::fmt()
         .with_max_level(tracing_subscriber::filter::LevelFilter::INFO)
         .init();
-    let engine = ensue::connect("memory:").await?;
+    let engine = Engine::open("memory:").await?;
     let timing = Timing::default();
-    let app = App::new(engine.clone())
+    let mut app = App::new(engine.clone())
         .layer(Tracing)
         .layer(timing.clone())
         .layer(TenantRequired)
@@ -57,7 +55,7 @@ async fn main() -> ensue::Result<()> {
         path: "/secret".into(),
     })
     .await?;
-    tokio::time::sleep(Duration::from_millis(200)).await;
+    app.settled().await?;
     for handler in timing.handlers() {
         println!(
             "{}: {} attempts in {:?}",

@@ -3,6 +3,7 @@
 mod describe;
 mod running;
 mod settings;
+mod settling;
 mod signals;
 
 use std::collections::BTreeMap;
@@ -22,9 +23,10 @@ use self::signals::Signals;
 pub use self::signals::asked_to_stop;
 use crate::dispatch::{Dispatch, Order, Routes};
 use crate::effect::IntoEffects;
-use crate::engine::{SharedEngine, Start};
+use crate::engine::Start;
 use crate::error::{Error, Result};
 use crate::event::Event;
+use crate::handle::Engine;
 use crate::metrics::Metrics;
 use crate::middleware::{Layer, Middleware};
 use crate::publisher::check_source_of;
@@ -49,9 +51,10 @@ use crate::service::{Context, Handler, HandlerOptions, Service, ServiceOptions};
 /// }
 ///
 /// # tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(async {
-/// let engine = ensue::connect("memory:").await?;
-/// let running = App::new(engine.clone()).service(Greeter).start().await?;
-/// Publisher::new(engine, "/doc").publish(OrderCreated { order_id: "o-1".into() }).await?;
+/// let engine = Engine::open("memory:").await?;
+/// let mut running = App::new(engine.clone()).service(Greeter).start().await?;
+/// engine.publish(OrderCreated { order_id: "o-1".into() }).await?;
+/// running.settled().await?; // everything is handled
 /// running.stop().await?;
 /// # Ok::<(), ensue::Error>(())
 /// # })?;
@@ -59,7 +62,7 @@ use crate::service::{Context, Handler, HandlerOptions, Service, ServiceOptions};
 /// ```
 #[must_use = "an app does nothing until it is started"]
 pub struct App {
-    engine: SharedEngine,
+    engine: Engine,
     services: BTreeMap<String, Registered>,
     published: Vec<&'static str>,
     layers: Vec<Layer>,
@@ -76,9 +79,9 @@ struct Registered {
 
 impl App {
     /// An app without services.
-    pub fn new(engine: SharedEngine) -> Self {
+    pub fn new(engine: impl Into<Engine>) -> Self {
         Self {
-            engine,
+            engine: engine.into(),
             services: BTreeMap::new(),
             published: Vec::new(),
             layers: Vec::new(),
@@ -240,7 +243,7 @@ impl App {
                 inner => layers.iter().chain(inner).cloned().collect(),
             };
             let dispatch = Dispatch {
-                engine: self.engine.clone(),
+                engine: self.engine.shared().clone(),
                 routes: Routes::new(&group, handlers)?,
                 layers,
                 counters: self.metrics.group(&group),
@@ -257,6 +260,8 @@ impl App {
         }
         let (order, orders) = watch::channel(Order::Run);
         let mut tasks = JoinSet::new();
+        let services = joined.iter().map(|(dispatch, _)| dispatch.group.clone());
+        let services = services.collect();
         for (dispatch, member) in joined {
             let group = dispatch.group.clone();
             let run = dispatch.run(member, orders.clone());
@@ -271,7 +276,7 @@ impl App {
             self.engine,
             self.metrics,
             (stopping, order),
-            tasks,
+            (services, tasks),
             settings.shutdown,
         ))
     }
@@ -315,7 +320,7 @@ fn check_exists(group: &str, service: &Registered) -> Result<()> {
     Ok(())
 }
 
-fn check_needs(engine: &SharedEngine, group: &str, handlers: &[Handler]) -> Result<()> {
+fn check_needs(engine: &Engine, group: &str, handlers: &[Handler]) -> Result<()> {
     for handler in handlers {
         for need in &handler.options().needs {
             if !engine.guarantees().gives(*need) {

@@ -193,7 +193,7 @@ impl<E: Event> From<E> for Outgoing {
 /// # #[derive(Event, Serialize, Deserialize)]
 /// # #[event(name = "order.paid", topic = "orders")]
 /// # struct OrderPaid;
-/// # async fn app(engine: ensue::SharedEngine) {
+/// # async fn app(engine: Engine) {
 /// App::new(engine).on("payments", |_: OrderCreated| async {
 ///     Outgoing::new(OrderPaid).expect(Expect::Absent)
 /// });

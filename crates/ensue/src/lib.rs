@@ -32,22 +32,17 @@
 //! # /*
 //! let url = "embedded:./data"; // or memory:
 //! # */
-//! let engine = ensue::connect(&url).await?;
-//! let running = App::new(engine.clone()).service(Payments).start().await?;
+//! let engine = Engine::open(&url).await?;
+//! let mut running = App::new(engine.clone()).service(Payments).start().await?;
+//! let mut orders = engine.tail("orders").await?;
 //!
-//! let shop = running.publisher("/shop");
-//! shop.publish(OrderCreated { order_id: "o-1".into(), cents: 4200 }).await?;
+//! engine.publish(OrderCreated { order_id: "o-1".into(), cents: 4200 }).await?;
+//! running.settled().await?;
 //!
 //! // Every arrow is a read of the log: so is this one.
-//! let paid = loop {
-//!     let page = engine.read(ensue::engine::Query::default()).await?;
-//!     let mut envelopes = page.events.iter().map(|recorded| &recorded.envelope);
-//!     if let Some(paid) = envelopes.find(|envelope| envelope.kind() == OrderPaid::NAME) {
-//!         break paid.decode::<OrderPaid>()?;
-//!     }
-//!     engine.wait(page.next).await?;
-//! };
-//! assert_eq!(paid, OrderPaid { order_id: "o-1".into() });
+//! orders.next().await; // the order itself
+//! let paid = orders.next().await.expect("a tail goes on")?;
+//! assert_eq!(paid.envelope.decode::<OrderPaid>()?, OrderPaid { order_id: "o-1".into() });
 //! running.stop().await?;
 //! engine.close().await?;
 //! # Ok::<(), ensue::Error>(())
@@ -71,10 +66,11 @@
 //!
 //! # Where things are
 //!
-//! [`Event`] and [`Envelope`]: what happened. [`Publisher`], [`Requester`]: saying so, and asking.
-//! [`Service`], [`Context`], [`Failure`], [`Effects`]: handling. [`App`]: putting services on an
-//! engine. [`middleware`], [`Metrics`]: around them. [`engine`]: where the log lives. [`testing`]:
-//! all of it without waiting.
+//! [`Event`] and [`Envelope`]: what happened. [`Engine`]: where the log lives. [`Publisher`],
+//! [`Requester`]: saying what happened, and asking. [`Service`], [`Context`], [`Failure`],
+//! [`Effects`]: handling. [`App`]: putting services on an engine. [`Events`]: reading.
+//! [`middleware`], [`Metrics`]: around them. [`mod@engine`]: the contract that every engine keeps.
+//! [`testing`]: all of it without waiting.
 //!
 //! # Features
 //!
@@ -101,12 +97,14 @@ pub mod engine;
 #[cfg(all(feature = "fuzzing", feature = "embedded"))]
 #[doc(hidden)]
 pub mod fuzzing;
+mod handle;
 mod metrics;
 pub mod middleware;
 mod publisher;
 mod request;
 mod retry;
 mod service;
+mod stream;
 #[cfg(feature = "embedded")]
 pub mod testing;
 
@@ -124,12 +122,14 @@ pub use crate::effect::{
     Conditional, Effects, IntoEffects, Outgoing, Publish, Reply, ReturnedEvent,
 };
 pub use crate::engine::{
-    Engine, Expect, Guarantees, OnDead, Position, SharedEngine, Start, connect, connect_reader,
+    Expect, Guarantees, OnDead, Position, SharedEngine, Start, connect, connect_reader,
 };
+pub use crate::handle::Engine;
 pub use crate::metrics::{GroupMetrics, Metrics};
 pub use crate::publisher::Publisher;
 pub use crate::request::{REQUESTS_MAX, Requester};
 pub use crate::service::*;
+pub use crate::stream::Events;
 #[doc(inline)]
 pub use ensue_core::{
     ATTRIBUTE_BYTES_MAX, Clock, CloudEvent, Codec, DecodeError, EXTENSIONS_BYTES_MAX, EncodeError,
@@ -149,9 +149,9 @@ pub mod prelude {
 
     pub use crate::app::App;
     pub use crate::effect::{Effects, IntoEffects, Outgoing, Reply};
-    pub use crate::engine::Engine;
     pub use crate::error::Result;
     pub use crate::event::{Envelope, Event};
+    pub use crate::handle::Engine;
     pub use crate::publisher::Publisher;
     pub use crate::request::Requester;
     pub use crate::service::{Context, Failure, Rejection, ResultExt, Service};

@@ -57,7 +57,7 @@ pub trait Middleware: Send + Sync + 'static {
 /// use ensue::middleware::{Next, from_fn};
 /// use ensue::prelude::*;
 ///
-/// # async fn layers(engine: ensue::SharedEngine, banned: String) {
+/// # async fn layers(engine: Engine, banned: String) {
 /// App::new(engine)
 ///     .layer(from_fn(async |context: Context, next: Next| {
 ///         let outcome = next.run(context.clone()).await;

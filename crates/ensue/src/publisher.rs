@@ -8,6 +8,7 @@ use crate::effect::{OutgoingParts, Publish, When};
 use crate::engine::{Append, Appended, SharedEngine};
 use crate::error::Result;
 use crate::event::{ATTRIBUTE_BYTES_MAX, Defaults, Envelope, EventId, InvalidEvent, TraceContext};
+use crate::handle::Engine;
 use crate::time::Clock;
 
 /// Appends events to an engine. Cloning is cheap.
@@ -19,8 +20,8 @@ use crate::time::Clock;
 /// # struct OrderCreated { order_id: String }
 ///
 /// # tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(async {
-/// let engine = ensue::connect("memory:").await?;
-/// let publisher = Publisher::new(engine.clone(), "/shop");
+/// let engine = Engine::open("memory:").await?;
+/// let publisher = engine.publisher("/shop");
 /// let appended = publisher.publish(OrderCreated { order_id: "o-1".into() }).await?;
 /// assert!(!appended.is_duplicate);
 /// # Ok::<(), ensue::Error>(())
@@ -29,16 +30,16 @@ use crate::time::Clock;
 /// ```
 #[derive(Clone, Debug)]
 pub struct Publisher {
-    engine: SharedEngine,
+    engine: Engine,
     source: Arc<str>,
     cause: Option<Envelope>,
 }
 
 impl Publisher {
     /// A publisher that signs its events with `source`, a URI reference such as `/shop`.
-    pub fn new(engine: SharedEngine, source: &str) -> Self {
+    pub fn new(engine: impl Into<Engine>, source: &str) -> Self {
         Self {
-            engine,
+            engine: engine.into(),
             source: source.into(),
             cause: None,
         }
@@ -47,7 +48,7 @@ impl Publisher {
     /// A publisher whose events follow from `cause`: they share its correlation and trace.
     pub(crate) fn following(engine: SharedEngine, group: &str, cause: &Envelope) -> Self {
         Self {
-            engine,
+            engine: engine.into(),
             source: source_of(group).into(),
             cause: Some(cause.clone()),
         }
@@ -89,7 +90,7 @@ impl Publisher {
     }
 
     /// The engine.
-    pub fn engine(&self) -> &SharedEngine {
+    pub fn engine(&self) -> &Engine {
         &self.engine
     }
 

@@ -23,6 +23,7 @@ use crate::effect::Outgoing;
 use crate::engine::{Append, Position, Query, SharedEngine};
 use crate::error::{Error, Result};
 use crate::event::{Codec, Envelope, EnvelopeBuilder, Event, EventId};
+use crate::handle::Engine;
 use crate::publisher::Publisher;
 use crate::time::{Clock, Timestamp};
 use crate::topic::{REPLIES, TopicPattern};
@@ -100,7 +101,7 @@ pub(crate) fn failure_reply(request: &Envelope, reason: &str) -> Option<Envelope
 /// struct QuoteGiven { cents: u64 }
 ///
 /// # tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(async {
-/// let engine = ensue::connect("memory:").await?;
+/// let engine = Engine::open("memory:").await?;
 /// let app = App::new(engine.clone())
 ///     .on("quotes", |request: QuoteRequested| async move {
 ///         Reply(QuoteGiven { cents: 100 * request.item.len() as u64 })
@@ -108,7 +109,7 @@ pub(crate) fn failure_reply(request: &Envelope, reason: &str) -> Option<Envelope
 ///     .start()
 ///     .await?;
 ///
-/// let requester = Requester::new(engine, "/shop");
+/// let requester = engine.requester("/shop");
 /// let request = QuoteRequested { item: "tea".into() };
 /// let quote: QuoteGiven = requester.request(request, Duration::from_secs(5)).await?;
 /// assert_eq!(quote.cents, 300);
@@ -188,7 +189,7 @@ impl Waiters {
 
 impl Requester {
     /// A requester that signs its requests with `source`. Its replies come to a topic of its own.
-    pub fn new(engine: SharedEngine, source: &str) -> Self {
+    pub fn new(engine: impl Into<Engine>, source: &str) -> Self {
         Self(Arc::new(Inner {
             publisher: Publisher::new(engine, source),
             topic: format!(
@@ -248,7 +249,7 @@ impl Requester {
     /// Publishes a request. Ends with its reply only if it was made before: otherwise the reader
     /// hands that over.
     async fn ask(&self, append: Append, id: &EventId) -> Result<Envelope> {
-        let engine = self.0.publisher.engine();
+        let engine = self.0.publisher.engine().shared();
         let appended = engine.append(vec![append]).await?;
         // One result per event is the engine's contract.
         let appended = appended.first().copied().ok_or(Error::Closed)?;
@@ -378,10 +379,12 @@ async fn read_replies(requester: Weak<Inner>, from: Position) {
 
 /// Holds no strong reference while it waits, so that dropping the last requester ends it.
 async fn hand_over_replies(requester: &Weak<Inner>, from: Position) -> Result<()> {
-    let Some((engine, topic)) = requester
-        .upgrade()
-        .map(|inner| (inner.publisher.engine().clone(), inner.topic.clone()))
-    else {
+    let Some((engine, topic)) = requester.upgrade().map(|inner| {
+        (
+            inner.publisher.engine().shared().clone(),
+            inner.topic.clone(),
+        )
+    }) else {
         return Ok(());
     };
     let mut query = Query {

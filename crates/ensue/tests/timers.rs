@@ -121,7 +121,12 @@ async fn an_id_that_was_appended_is_a_duplicate_when_it_is_scheduled_again() {
 
     let again = publisher.publish(daily()).await.unwrap();
     assert!(again.is_duplicate, "it would never be appended");
-    let page = app.engine().read(Default::default()).await.unwrap();
+    let page = app
+        .engine()
+        .shared()
+        .read(Default::default())
+        .await
+        .unwrap();
     assert_eq!(again.position, page.events[0].position);
     assert!(pending(&app).await.is_empty());
 }

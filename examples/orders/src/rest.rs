@@ -2,7 +2,6 @@
 
 use std::time::{Duration, Instant};
 
-use ensue::SharedEngine;
 use ensue::engine::{EngineStatus, GroupStatus};
 use ensue::prelude::*;
 
@@ -28,7 +27,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(50);
 /// # Errors
 /// [`Error::Paused`], and what the engine reports.
 pub(crate) async fn at_rest(
-    engine: &SharedEngine,
+    engine: &Engine,
     world: &dyn World,
     progress: &Progress,
 ) -> Result<Instant, Error> {

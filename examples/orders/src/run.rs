@@ -69,7 +69,7 @@ pub async fn run(args: &Args) -> Result<Ended, Error> {
         Some(path) => Arc::new(Recorded::load(path)?),
         None => Arc::new(Generated::new(args.orders, args.seed)),
     };
-    let engine = ensue::connect(&args.engine()).await?;
+    let engine = Engine::open(&args.engine()).await?;
     let outside = Outside::new(world.clone(), open_ledger(args)?, args.faults);
     let before = events_in(&engine.status().await?);
 

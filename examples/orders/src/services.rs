@@ -107,7 +107,7 @@ canceled,c,canceled,1/1/1970 0:01,,,
 
     #[tokio::test]
     async fn every_event_of_a_life_follows_from_something_and_is_handled() {
-        let engine = ensue::connect("memory:").await.unwrap();
+        let engine = ensue::Engine::open("memory:").await.unwrap();
         let app = App::new(engine).publishes::<OrderPlaced>();
         let description = add(app, &outside(), |_| true).describe();
         let services = description.services.iter();

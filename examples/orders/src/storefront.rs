@@ -5,7 +5,6 @@ use std::collections::HashSet;
 use std::num::NonZeroU32;
 use std::time::Duration;
 
-use ensue::SharedEngine;
 use ensue::prelude::*;
 use tokio::time::Instant;
 
@@ -59,7 +58,7 @@ impl Storefront {
 ///
 /// # Errors
 /// What the engine reports.
-pub async fn placed_in(engine: &SharedEngine) -> Result<HashSet<String>> {
+pub async fn placed_in(engine: &Engine) -> Result<HashSet<String>> {
     let mut orders = HashSet::new();
     summary::read_all(engine, OrderPlaced::TOPIC, |order| {
         orders.insert(order.key().to_owned());

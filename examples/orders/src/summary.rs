@@ -3,7 +3,6 @@
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
-use ensue::SharedEngine;
 use ensue::engine::{EngineStatus, Query};
 use ensue::prelude::*;
 use serde::Serialize;
@@ -50,7 +49,7 @@ impl Summary {
     /// # Errors
     /// What the engine reports.
     pub async fn read(
-        engine: &SharedEngine,
+        engine: &Engine,
         charges: &HashMap<String, u64>,
         run: RunFigures,
     ) -> Result<Self> {
@@ -90,25 +89,15 @@ pub fn dead_letters(status: &EngineStatus) -> u64 {
 ///
 /// # Errors
 /// What the engine reports.
-pub async fn read_all(
-    engine: &SharedEngine,
-    topic: &str,
-    mut each: impl FnMut(&Envelope),
-) -> Result<()> {
-    let mut query = Query {
+pub async fn read_all(engine: &Engine, topic: &str, mut each: impl FnMut(&Envelope)) -> Result<()> {
+    let mut events = engine.read(Query {
         topics: Some(topic.parse()?),
         ..Query::default()
-    };
-    loop {
-        let page = engine.read(query.clone()).await?;
-        for event in &page.events {
-            each(&event.envelope);
-        }
-        if page.is_end {
-            return Ok(());
-        }
-        query.from = page.next;
+    });
+    while let Some(event) = events.next().await {
+        each(&event?.envelope);
     }
+    Ok(())
 }
 
 /// What the log says of every order.

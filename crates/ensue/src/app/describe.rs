@@ -5,7 +5,8 @@ use std::fmt;
 
 use serde::Serialize;
 
-use crate::engine::{Guarantees, OnDead, SharedEngine, Start};
+use crate::engine::{Guarantees, OnDead, Start};
+use crate::handle::Engine;
 use crate::service::Handler;
 
 /// An app taken apart. Prints as text; serialises for programs.
@@ -62,7 +63,7 @@ pub struct HandlerDescription {
 
 impl Description {
     pub(super) fn of(
-        engine: &SharedEngine,
+        engine: &Engine,
         services: &[(&str, Start, &[Handler])],
         published: &[&'static str],
     ) -> Self {

@@ -8,10 +8,11 @@ use tokio::sync::watch;
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, timeout_at};
 
+use super::settling;
 use crate::contained::message_of;
 use crate::dispatch::Order;
-use crate::engine::SharedEngine;
 use crate::error::{Error, Result};
+use crate::handle::Engine;
 use crate::metrics::Metrics;
 use crate::publisher::Publisher;
 
@@ -29,8 +30,9 @@ pub(super) type Ended = (Arc<str>, Result<()>);
 #[derive(Debug)]
 #[must_use = "dropping a running app stops it"]
 pub struct Running {
-    engine: SharedEngine,
+    engine: Engine,
     metrics: Metrics,
+    services: Vec<Arc<str>>,
     stopping: Arc<AtomicBool>,
     order: watch::Sender<Order>,
     tasks: JoinSet<Ended>,
@@ -39,15 +41,16 @@ pub struct Running {
 
 impl Running {
     pub(super) fn new(
-        engine: SharedEngine,
+        engine: Engine,
         metrics: Metrics,
         (stopping, order): Orders,
-        tasks: JoinSet<Ended>,
+        (services, tasks): (Vec<Arc<str>>, JoinSet<Ended>),
         shutdown: Duration,
     ) -> Self {
         Self {
             engine,
             metrics,
+            services,
             stopping,
             order,
             tasks,
@@ -56,13 +59,13 @@ impl Running {
     }
 
     /// The engine.
-    pub fn engine(&self) -> &SharedEngine {
+    pub fn engine(&self) -> &Engine {
         &self.engine
     }
 
     /// A publisher that signs its events with `source`.
     pub fn publisher(&self, source: &str) -> Publisher {
-        Publisher::new(self.engine.clone(), source)
+        self.engine.publisher(source)
     }
 
     /// The app's counters, live.
@@ -81,6 +84,26 @@ impl Running {
                 Some((_, Ok(()))) => {}
                 None => std::future::pending().await,
             }
+        }
+    }
+
+    /// Completes when the app has nothing left to do: whatever was published before is handled by all
+    /// of its services, and so is everything that followed from it. A dead letter is handled, if badly,
+    /// and what is parked behind one is not waited for; nor are schedules. Further attempts are, however
+    /// long their backoff.
+    ///
+    /// For examples, tools and tests in real time; tests have a clock of their own in
+    /// [`TestApp::settle`](crate::testing::TestApp::settle). While it waits it says for what, as a
+    /// `tracing` event every five seconds. Under events that never end, neither does this. Cancel-safe.
+    ///
+    /// # Errors
+    /// What [`failed`](Self::failed) tells, when a service cannot go on, and what the engine reports
+    /// when it is asked for its status.
+    pub async fn settled(&mut self) -> Result<()> {
+        let (engine, services) = (self.engine.clone(), self.services.clone());
+        tokio::select! {
+            failed = self.failed() => Err(failed),
+            settled = settling::settled(engine.shared(), &services) => settled,
         }
     }
 

@@ -29,7 +29,7 @@ use crate::middleware::{Layer, Middleware};
 ///     }
 /// }
 ///
-/// # fn app(engine: ensue::SharedEngine) {
+/// # fn app(engine: Engine) {
 /// App::new(engine)
 ///     .service(Letters)
 ///     .on("audit", async |paid: OrderPaid| println!("{} was paid", paid.order_id))

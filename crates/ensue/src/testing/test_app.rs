@@ -11,11 +11,12 @@ use crate::app::{App, Running};
 use crate::effect::Publish;
 use crate::engine::embedded::{Embedded, Settings};
 use crate::engine::{
-    Appended, DeadLetter, DeadLetterFilter, Engine, EngineStatus, GroupStatus, Position, Query,
-    SharedEngine,
+    Appended, DeadLetter, DeadLetterFilter, Engine as _, EngineStatus, GroupStatus, Position,
+    Query, SharedEngine,
 };
 use crate::error::{Error, Result};
 use crate::event::{Envelope, Event};
+use crate::handle::Engine;
 use crate::publisher::Publisher;
 use crate::time::{Clock, Resting, RestingNow, Timestamp, VirtualClock};
 
@@ -120,8 +121,8 @@ impl TestApp {
     }
 
     /// The engine.
-    pub fn engine(&self) -> SharedEngine {
-        Arc::new(self.chaos.clone())
+    pub fn engine(&self) -> Engine {
+        Arc::new(self.chaos.clone()).into()
     }
 
     /// The engine, as the one that fails.
@@ -248,17 +249,12 @@ impl TestApp {
     /// # Errors
     /// As for [`Engine::read`](crate::engine::Engine::read).
     pub async fn envelopes(&self) -> Result<Vec<Envelope>> {
-        let engine = self.engine();
-        let mut query = Query::default();
+        let mut events = self.engine().read(Query::default());
         let mut all = Vec::new();
-        loop {
-            let page = engine.read(query.clone()).await?;
-            all.extend(page.events.into_iter().map(|recorded| recorded.envelope));
-            if page.is_end {
-                return Ok(all);
-            }
-            query.from = page.next;
+        while let Some(recorded) = events.next().await {
+            all.push(recorded?.envelope);
         }
+        Ok(all)
     }
 
     /// The dead letters of a group.
@@ -289,7 +285,7 @@ impl TestApp {
         // flight only after that. What is the same before and after the status is what it shows.
         let is_awake = self.clock.waking() > 0;
         let before = (resting(), self.engine.at_rest());
-        let status = Engine::status(&self.chaos).await?;
+        let status = self.chaos.status().await?;
         let is_same = before == (resting(), self.engine.at_rest());
         let (before, at_rest) = before;
         let shown: usize = status.groups.iter().map(|group| group.in_flight).sum();
@@ -414,7 +410,6 @@ async fn open(
 }
 
 async fn run(build: &Build, chaos: &Chaos) -> Result<Running> {
-    build(App::new(Arc::new(chaos.clone())).seed(1))
-        .start()
-        .await
+    let engine: SharedEngine = Arc::new(chaos.clone());
+    build(App::new(engine).seed(1)).start().await
 }

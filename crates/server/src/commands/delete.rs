@@ -52,7 +52,7 @@ impl Delete {
         };
         if !self.dry_run {
             confirm(&deleted.plan(), self.yes)?;
-            let work = async |engine: &dyn ensue::Engine| {
+            let work = async |engine: &dyn ensue::engine::Engine| {
                 engine.delete_group(&self.group).await?;
                 Ok(())
             };

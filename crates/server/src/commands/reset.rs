@@ -3,8 +3,9 @@
 use std::io;
 
 use clap::{Args, ValueEnum};
+use ensue::Start;
+use ensue::engine::Engine;
 use ensue::engine::{ReplayEffects, ReplayState, ResetPlan};
-use ensue::{Engine, Start};
 use serde::Serialize;
 
 use super::confirm::confirm;

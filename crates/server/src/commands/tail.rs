@@ -4,8 +4,9 @@ mod last;
 mod lines;
 
 use clap::Args;
+use ensue::engine::Engine;
 use ensue::engine::Query;
-use ensue::{Engine, Error, Position, Start, Timestamp, TopicPattern};
+use ensue::{Error, Position, Start, Timestamp, TopicPattern};
 
 use self::lines::Lines;
 use crate::args::StartArg;

@@ -1,8 +1,9 @@
 //! `ensue dead discard`.
 
 use clap::Args;
+use ensue::Timestamp;
 use ensue::engine::DeadLetterFilter;
-use ensue::{Engine, Timestamp};
+use ensue::engine::Engine;
 
 use super::selection::{Outcome, Selection};
 use crate::commands::confirm::confirm;

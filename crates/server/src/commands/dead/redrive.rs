@@ -1,7 +1,8 @@
 //! `ensue dead redrive`.
 
 use clap::Args;
-use ensue::{Engine, Timestamp};
+use ensue::Timestamp;
+use ensue::engine::Engine;
 
 use super::selection::{Outcome, Selection};
 use crate::failure::Failure;

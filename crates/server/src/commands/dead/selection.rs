@@ -5,7 +5,8 @@ use std::io;
 
 use clap::Args;
 use ensue::engine::DeadLetterFilter;
-use ensue::{Engine, Error, Timestamp};
+use ensue::engine::Engine;
+use ensue::{Error, Timestamp};
 use serde::Serialize;
 
 use super::letter::{self, Letter};

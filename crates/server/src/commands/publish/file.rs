@@ -4,8 +4,9 @@ use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read as _};
 use std::path::Path;
 
+use ensue::Envelope;
 use ensue::engine::Append;
-use ensue::{Engine, Envelope};
+use ensue::engine::Engine;
 use serde::Serialize;
 
 use super::Publish;

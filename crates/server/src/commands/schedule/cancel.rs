@@ -3,8 +3,9 @@
 use std::io;
 
 use clap::Args;
+use ensue::EventId;
+use ensue::engine::Engine;
 use ensue::engine::READ_EVENTS_MAX;
-use ensue::{Engine, EventId};
 use serde::Serialize;
 
 use crate::failure::Failure;

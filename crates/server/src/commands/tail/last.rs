@@ -5,8 +5,9 @@
 
 use std::collections::VecDeque;
 
+use ensue::engine::Engine;
 use ensue::engine::Query;
-use ensue::{Engine, Error, Position};
+use ensue::{Error, Position};
 
 use crate::failure::Failure;
 

@@ -1,0 +1,153 @@
+//! The engine, as programs hold it.
+
+use std::fmt;
+use std::ops::Deref;
+use std::sync::Arc;
+
+use crate::effect::Publish;
+use crate::engine::{self, Appended, Query, SharedEngine};
+use crate::error::Result;
+use crate::publisher::Publisher;
+use crate::request::Requester;
+use crate::stream::Events;
+use crate::topic::TopicPattern;
+
+/// The source of what [`Engine::publish`] publishes.
+const SOURCE: &str = "/app";
+
+/// Where the log lives: opened by its URL, given to an [`App`](crate::App), published to, read
+/// from. Cloning is cheap; all clones are the same engine.
+///
+/// What operators need (status, dead letters, redrive, reset) are the methods of the contract that
+/// every engine keeps, [`engine::Engine`], which this dereferences to.
+///
+/// ```
+/// use ensue::prelude::*;
+///
+/// #[derive(Event, Serialize, Deserialize)]
+/// #[event(name = "order.created", topic = "orders", key = order_id)]
+/// struct OrderCreated { order_id: String }
+///
+/// # tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(async {
+/// let engine = Engine::open("memory:").await?; // or embedded:./data, nats://…, kafka://…
+/// let mut orders = engine.tail("orders").await?;
+///
+/// engine.publish(OrderCreated { order_id: "o-1".into() }).await?;
+///
+/// let created = orders.next().await.expect("a tail goes on")?;
+/// assert_eq!(created.envelope.decode::<OrderCreated>()?.order_id, "o-1");
+/// assert_eq!(engine.status().await?.topics.len(), 1);
+/// engine.close().await?;
+/// # Ok::<(), ensue::Error>(())
+/// # })?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone)]
+pub struct Engine(SharedEngine);
+
+impl Engine {
+    /// Opens the engine that `url` names: `embedded:./data`, `memory:`, or a server's.
+    ///
+    /// # Errors
+    /// [`Error::Url`](crate::Error::Url) when the URL or one of its options is unknown,
+    /// [`Error::FeatureMissing`](crate::Error::FeatureMissing) when the engine is not compiled in,
+    /// [`Error::Locked`](crate::Error::Locked) when another process owns the directory.
+    pub async fn open(url: &str) -> Result<Self> {
+        Ok(Self(engine::connect(url).await?))
+    }
+
+    /// Opens what `url` names for reading only, also while another process owns it.
+    ///
+    /// # Errors
+    /// As for [`Engine::open`], and [`Error::Io`](crate::Error::Io) when there is no log. What
+    /// would write is refused with [`Error::Locked`](crate::Error::Locked) or
+    /// [`Error::ReadOnly`](crate::Error::ReadOnly).
+    pub async fn open_reader(url: &str) -> Result<Self> {
+        Ok(Self(engine::connect_reader(url).await?))
+    }
+
+    /// Appends an event, signed with the source `/app`; durable when it returns.
+    /// [`publisher`](Self::publisher) signs with another.
+    ///
+    /// # Errors
+    /// See [`engine::Engine::append`].
+    pub async fn publish(&self, event: impl Publish) -> Result<Appended> {
+        self.publisher(SOURCE).publish(event).await
+    }
+
+    /// A publisher that signs its events with `source`, a URI reference such as `/shop`.
+    pub fn publisher(&self, source: &str) -> Publisher {
+        Publisher::new(self.clone(), source)
+    }
+
+    /// A requester that signs its requests with `source`.
+    pub fn requester(&self, source: &str) -> Requester {
+        Requester::new(self.clone(), source)
+    }
+
+    /// The events that `query` asks for, up to the end of the log as it is when that is reached;
+    /// [`Events::follow`] goes on with what comes. [`Query::limit`] counts the events of the whole
+    /// stream; 0 is no limit.
+    ///
+    /// ```
+    /// # use ensue::engine::Query;
+    /// # use ensue::prelude::*;
+    /// # async fn count(engine: Engine) -> ensue::Result<usize> {
+    /// let mut events = engine.read(Query { key: Some("o-1".into()), ..Query::default() });
+    /// let mut count = 0;
+    /// while let Some(event) = events.next().await {
+    ///     println!("{}", event?.envelope.kind());
+    ///     count += 1;
+    /// }
+    /// # Ok(count)
+    /// # }
+    /// ```
+    pub fn read(&self, query: Query) -> Events {
+        Events::new(self.0.clone(), query)
+    }
+
+    /// The events of the topics that match `pattern` (`orders`, `sensors.*`, `>`), from now on.
+    ///
+    /// # Errors
+    /// [`Error::Topic`](crate::Error::Topic) when the pattern is not one, and what asking for the
+    /// end of the log reports.
+    pub async fn tail(&self, pattern: &str) -> Result<Events> {
+        let query = Query {
+            topics: Some(pattern.parse::<TopicPattern>()?),
+            from: self.0.status().await?.end,
+            ..Query::default()
+        };
+        Ok(self.read(query).follow())
+    }
+
+    /// The engine behind the handle.
+    pub fn shared(&self) -> &SharedEngine {
+        &self.0
+    }
+}
+
+impl From<SharedEngine> for Engine {
+    fn from(engine: SharedEngine) -> Self {
+        Self(engine)
+    }
+}
+
+impl<E: engine::Engine> From<Arc<E>> for Engine {
+    fn from(engine: Arc<E>) -> Self {
+        Self(engine)
+    }
+}
+
+impl Deref for Engine {
+    type Target = dyn engine::Engine;
+
+    fn deref(&self) -> &Self::Target {
+        &*self.0
+    }
+}
+
+impl fmt::Debug for Engine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
