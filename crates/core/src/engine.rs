@@ -1,7 +1,7 @@
 //! The contract: what every engine does, and how an app finds out what it does not.
 //!
-//! An engine is where the log lives. All of them pass one suite (`ensue::contract`, feature
-//! `contract`); what an engine's backend lacks, the engine emulates or declares missing in its
+//! An engine is where the log lives. All of them pass one suite (the crate
+//! `ensue-conformance`); what an engine's backend lacks, the engine emulates or declares missing in its
 //! [`Guarantees`].
 //!
 //! | promise | where |

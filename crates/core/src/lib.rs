@@ -12,6 +12,8 @@ pub mod background;
 pub mod engine;
 pub mod error;
 pub mod event;
+#[doc(hidden)]
+pub mod request;
 pub mod time;
 pub mod topic;
 

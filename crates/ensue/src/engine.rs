@@ -1,7 +1,7 @@
 //! Where the log lives: the contract, and the engines that keep it.
 //!
-//! An engine is where the log lives. All of them pass one suite (`ensue::contract`, feature
-//! `contract`); what an engine's backend lacks, the engine emulates or declares missing in its
+//! An engine is where the log lives. All of them pass one suite (the crate
+//! `ensue-conformance`); what an engine's backend lacks, the engine emulates or declares missing in its
 //! [`Guarantees`].
 //!
 //! | promise | where |

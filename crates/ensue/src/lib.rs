@@ -62,7 +62,7 @@
 //!   dead letter, later events of its key wait behind it, and redriving keeps their order.
 //! - **Bounded**: every queue, buffer, batch and retry has a limit with a name.
 //!
-//! [`engine`] has the contract in full, and `ensue::contract` (feature `contract`) proves it.
+//! [`engine`] has the contract in full, and the crate `ensue-conformance` proves it.
 //!
 //! # Where things are
 //!
@@ -77,7 +77,6 @@
 //! | feature | default | what |
 //! | --- | --- | --- |
 //! | `embedded` | yes | the engines `embedded:` and `memory:`, and [`testing`] |
-//! | `contract` | no | the suite that every engine passes, for those who write one |
 
 #![deny(missing_docs)]
 #![forbid(unsafe_code)]
@@ -89,8 +88,6 @@ extern crate self as ensue;
 
 mod app;
 mod contained;
-#[cfg(feature = "contract")]
-pub mod contract;
 mod dispatch;
 mod effect;
 pub mod engine;

@@ -14,77 +14,23 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
+
+use ensue_core::request::{DEADLINE, FAILED, REPLY_TO, RequestFailed, answered};
+pub(crate) use ensue_core::request::{answer, deadline, failure_reply, is_expired, reply_topic};
 
 use crate::background;
 use crate::effect::Outgoing;
 use crate::engine::{Append, Position, Query, SharedEngine};
 use crate::error::{Error, Result};
-use crate::event::{Codec, Envelope, EnvelopeBuilder, Event, EventId};
+use crate::event::{Codec, Envelope, Event, EventId};
 use crate::handle::Engine;
 use crate::publisher::Publisher;
-use crate::time::{Clock, Timestamp};
 use crate::topic::{REPLIES, TopicPattern};
 
 /// The most requests that one [`Requester`] waits for at the same time.
 pub const REQUESTS_MAX: usize = 10_000;
-
-const REPLY_TO: &str = "replyto";
-const DEADLINE: &str = "deadline";
-/// In a reply: the source of its request, whose id is the reply's key.
-const REQUEST_SOURCE: &str = "requestsource";
-const FAILED: &str = "ensue.request.failed";
-
-#[derive(Serialize, Deserialize)]
-struct RequestFailed {
-    reason: String,
-}
-
-/// Where the reply to `request` goes, if somebody waits for one.
-pub(crate) fn reply_topic(request: &Envelope) -> Option<&str> {
-    request
-        .extension(REPLY_TO)
-        // Nothing that a request says may send the reply among other records, or fail its handler.
-        .filter(|topic| topic.starts_with(REPLIES) && crate::topic::validate(topic).is_ok())
-}
-
-/// Until when the requester waits, if somebody does.
-pub(crate) fn deadline(request: &Envelope) -> Option<Timestamp> {
-    // An event that is no request may have an extension of that name for other purposes.
-    reply_topic(request)?;
-    request.extension(DEADLINE)?.parse().ok()
-}
-
-/// Makes an event the reply to `request`, sent to `topic`, where its requester waits.
-pub(crate) fn answer(reply: EnvelopeBuilder, request: &Envelope, topic: &str) -> EnvelopeBuilder {
-    reply
-        .topic(topic)
-        .key(request.id())
-        .extension(REQUEST_SOURCE, request.source().to_owned())
-}
-
-/// Which request an event replies to.
-fn answered(reply: &Envelope) -> Option<EventId> {
-    Some(EventId::new(reply.extension(REQUEST_SOURCE)?, reply.key()))
-}
-
-/// Whether the requester has given up already. Asks for the time only when it matters.
-pub(crate) fn is_expired(request: &Envelope, clock: &Clock) -> bool {
-    deadline(request).is_some_and(|deadline| deadline < clock.now())
-}
-
-/// The reply that tells a requester that its request failed.
-pub(crate) fn failure_reply(request: &Envelope, reason: &str) -> Option<EnvelopeBuilder> {
-    let topic = reply_topic(request)?;
-    let failed = RequestFailed {
-        reason: reason.to_owned(),
-    };
-    let payload = Codec::Json.encode(&failed).ok()?;
-    let reply = Envelope::builder(topic, FAILED).payload(Codec::Json, payload);
-    Some(answer(reply, request, topic))
-}
 
 /// Sends requests and waits for their replies. Cloning is cheap.
 ///

@@ -44,7 +44,7 @@ pub fn table(summary: &Summary, engine: &str) -> io::Result<()> {
     writeln!(out, "\nRun it again: nothing is added.")?;
     // Only these URLs are surely free of passwords.
     if engine.starts_with("embedded:") {
-        let ensue = format!("cargo run --release -p ensue-server -- --engine {engine}");
+        let ensue = format!("cargo run --release -p ensue-cli -- --engine {engine}");
         writeln!(out, "Look into the log: {ensue} status")?;
         if summary.dead_letters > 0 {
             writeln!(out, "See what failed: {ensue} dead list")?;

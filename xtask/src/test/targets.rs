@@ -9,9 +9,9 @@ use crate::cargo::cargo;
 const WITH_SERVERS: [(&str, &str); 5] = [
     ("ensue", "kills"),
     ("orders", "command"),
-    ("ensue", "distributed"),
+    ("ensue-conformance", "distributed"),
     ("ensue-brokers", "ensue_brokers"),
-    ("ensue-server", "cli"),
+    ("ensue-cli", "cli"),
 ];
 /// They wait most of the time: for servers that start again, and for leases that run out.
 const THREADS_WITH_SERVERS: usize = 8;
@@ -19,7 +19,7 @@ const THREADS_WITH_SERVERS: usize = 8;
 const THREADS: usize = 4;
 /// The longest of the others: started first, they do not keep all waiting at the end.
 const LONG: [(&str, &str); 3] = [
-    ("ensue", "contract"),
+    ("ensue-conformance", "contract"),
     ("torture", "kill"),
     ("ensue-log", "attack"),
 ];

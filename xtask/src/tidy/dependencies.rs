@@ -5,7 +5,7 @@ use super::workspace::{Package, Workspace};
 
 /// What each part of the workspace may depend on within it. A path that ends in `/` stands for
 /// everything below it.
-const LAYERS: [(&str, &[&str]); 13] = [
+const LAYERS: [(&str, &[&str]); 14] = [
     // Before `crates/ensue`, of whose tests it is a part.
     ("crates/ensue/tests/compiled-with", &[]),
     ("crates/log", &[]),
@@ -22,7 +22,8 @@ const LAYERS: [(&str, &[&str]); 13] = [
             "ensue-macros",
         ],
     ),
-    ("crates/server", &["ensue"]),
+    ("crates/conformance", &["ensue", "ensue-core"]),
+    ("crates/cli", &["ensue"]),
     ("examples/", &["ensue"]),
     ("bench", &["ensue", "ensue-log"]),
     ("fuzz", &["ensue", "ensue-log"]),

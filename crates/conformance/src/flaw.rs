@@ -4,9 +4,9 @@
 use std::fmt::{Debug, Display};
 use std::panic::Location;
 
-use crate::error::Error;
-use crate::event::InvalidEvent;
-use crate::topic::InvalidTopic;
+use ensue_core::error::Error;
+use ensue_core::event::InvalidEvent;
+use ensue_core::topic::InvalidTopic;
 
 /// What a check, or a step of one, comes to.
 pub(super) type Verdict<T = ()> = Result<T, Flaw>;

@@ -4,7 +4,7 @@ use super::crew::{Habits, Storm};
 use super::flaw::{Verdict, ensure, equal};
 use super::hand::{delivery_labels, key_labels, retrying_first};
 use super::lab::{Lab, labels, number};
-use crate::engine::{Append, Delivery, Subscription};
+use ensue_core::engine::{Append, Delivery, Subscription};
 
 /// Publishes `per_key` events of each key, the keys mixed at random, in batches of random size.
 async fn publish_mixed(lab: &Lab, topic: &str, keys: u64, per_key: u64) -> Verdict {

@@ -3,8 +3,8 @@
 use super::flaw::{Verdict, equal};
 use super::hand::{Hand, delivery_labels};
 use super::lab::{IN_FLIGHT_MAX, KIND, Lab, labels, sorted};
-use crate::engine::{Commit, Start, Subscription};
-use crate::event::Envelope;
+use ensue_core::engine::{Commit, Start, Subscription};
+use ensue_core::event::Envelope;
 
 async fn join(lab: &Lab, group: &str, patterns: &[&str], types: Option<&[&str]>) -> Verdict<Hand> {
     let topics: Result<_, _> = patterns.iter().map(|p| lab.topic(p).parse()).collect();

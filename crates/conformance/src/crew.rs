@@ -14,14 +14,14 @@ use super::flaw::{Flaw, Verdict, ensure, equal};
 use super::hand::{dying, is_fenced, retrying};
 use super::lab::{KIND, Lab, label, number, recorded_labels, sorted};
 use super::ledger::Ledger;
-use crate::engine::OnDead;
-use crate::engine::{
+use ensue_core::engine::OnDead;
+use ensue_core::engine::{
     Append, Commit, Committed, DeadLetterFilter, Delivery, Member, Position, SharedEngine,
     Subscription,
 };
-use crate::error::Error;
-use crate::event::Envelope;
-use crate::time::Clock;
+use ensue_core::error::Error;
+use ensue_core::event::Envelope;
+use ensue_core::time::Clock;
 
 /// How often things happen, in per cent of the occasions.
 #[derive(Clone, Copy, Debug, Default)]

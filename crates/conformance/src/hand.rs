@@ -6,10 +6,10 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 use super::flaw::{Flaw, Verdict, ensure, fails};
 use super::lab::{label, labels_of};
-use crate::engine::OnDead;
-use crate::engine::{Commit, Committed, Death, DeathCause, Delivery, Member, Retry};
-use crate::error::Error;
-use crate::time::Timestamp;
+use ensue_core::engine::OnDead;
+use ensue_core::engine::{Commit, Committed, Death, DeathCause, Delivery, Member, Retry};
+use ensue_core::error::Error;
+use ensue_core::time::Timestamp;
 
 #[derive(Debug)]
 pub(super) struct Hand {

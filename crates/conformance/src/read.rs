@@ -4,8 +4,8 @@ use futures_util::future::join;
 
 use super::flaw::{Flaw, Verdict, ensure, equal, fails};
 use super::lab::{Lab, labels, recorded_labels};
-use crate::engine::{Position, Query, READ_EVENTS_MAX, Recorded};
-use crate::error::Error;
+use ensue_core::engine::{Position, Query, READ_EVENTS_MAX, Recorded};
+use ensue_core::error::Error;
 
 /// Nine events in three topics, of two keys and two types, each appended at a time of its own.
 async fn nine(lab: &Lab) -> Verdict<Vec<Recorded>> {
@@ -151,7 +151,7 @@ pub(super) async fn read_selects_positions_and_times(lab: &mut Lab) -> Verdict {
     };
     reads(lab, query, &[]).await?;
     let query = Query {
-        before: Some(crate::Timestamp::EPOCH),
+        before: Some(ensue_core::Timestamp::EPOCH),
         ..own(lab, ">")?
     };
     reads(lab, query, &[]).await?;
@@ -286,11 +286,11 @@ pub(super) async fn read_hides_reserved_topics_unless_spelled(lab: &mut Lab) -> 
     let hand = lab.join("g", "orders").await?;
     let topic = format!("_reply.{}", lab.topic("x"));
     let id = lab.id("reserved", "a", 1);
-    let reply = crate::Envelope::builder(topic.as_str(), super::lab::KIND);
+    let reply = ensue_core::Envelope::builder(topic.as_str(), super::lab::KIND);
     let reply = reply.key("a").id(id.as_str()).build()?;
-    let commit = crate::engine::Commit {
+    let commit = ensue_core::engine::Commit {
         effects: vec![reply.into()],
-        ..crate::engine::Commit::default()
+        ..ensue_core::engine::Commit::default()
     };
     hand.commit(commit).await?;
     let has = |found: &[Recorded]| found.iter().any(|r| r.envelope.id() == id);

@@ -3,8 +3,8 @@
 use super::flaw::{Flaw, Verdict, equal, fails};
 use super::hand::{Hand, burying_first, delivery_labels, is_fenced, retrying_first};
 use super::lab::{Lab, labels, recorded_labels};
-use crate::engine::{DeadLetterFilter, Start, Subscription};
-use crate::error::Error;
+use ensue_core::engine::{DeadLetterFilter, Start, Subscription};
+use ensue_core::error::Error;
 
 async fn join_from(lab: &Lab, group: &str, start: Start) -> Verdict<Hand> {
     let subscription = Subscription {
@@ -42,8 +42,8 @@ pub(super) async fn start_is_where_a_new_group_wants_it(lab: &mut Lab) -> Verdic
         ("latest", Start::Latest, 5),
         ("position", position, 3),
         ("time", time, 3),
-        ("epoch", Start::Time(crate::Timestamp::EPOCH), 1),
-        ("zero", Start::Position(crate::Position::ZERO), 1),
+        ("epoch", Start::Time(ensue_core::Timestamp::EPOCH), 1),
+        ("zero", Start::Position(ensue_core::Position::ZERO), 1),
     ] {
         let hand = join_from(lab, group, start).await?;
         if first < 5 {

@@ -6,8 +6,8 @@ use tokio::task::JoinSet;
 
 use super::flaw::{Flaw, Verdict, ensure, equal};
 use super::lab::{Lab, labels, positions, recorded_labels, sorted};
-use crate::engine::{Append, Appended, Expect};
-use crate::error::Error;
+use ensue_core::engine::{Append, Appended, Expect};
+use ensue_core::error::Error;
 
 fn flags(appended: &[Appended]) -> Vec<bool> {
     appended

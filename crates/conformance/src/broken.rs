@@ -9,13 +9,13 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 
 use super::{Storage, Subject, Terms};
-use crate::engine::OnDead;
-use crate::engine::{
+use ensue_core::engine::OnDead;
+use ensue_core::engine::{
     Append, Appended, Commit, Committed, Delivery, Effect, Engine, Member, Position, SharedEngine,
     Subscription, forward_engine,
 };
-use crate::error::Result;
-use crate::time::{Clock, Timestamp};
+use ensue_core::error::Result;
+use ensue_core::time::{Clock, Timestamp};
 
 /// What is broken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

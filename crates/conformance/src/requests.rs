@@ -9,11 +9,12 @@ use tokio::task::JoinSet;
 use super::flaw::{Flaw, Verdict, equal, fails};
 use super::hand::settling;
 use super::lab::Lab;
-use crate::effect::Outgoing;
-use crate::engine::{Commit, Delivery};
-use crate::error::Error;
-use crate::event::{Codec, Envelope, Event};
-use crate::request::{self, Requester};
+use ensue::Outgoing;
+use ensue::Requester;
+use ensue_core::engine::{Commit, Delivery};
+use ensue_core::error::Error;
+use ensue_core::event::{Codec, Envelope, Event};
+use ensue_core::request;
 
 const LONG: Duration = Duration::from_secs(86_400);
 

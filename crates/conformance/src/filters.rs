@@ -4,11 +4,11 @@ use super::dead::{discard, redrive};
 use super::flaw::{Verdict, equal};
 use super::hand::{Hand, delivery_labels, dying};
 use super::lab::Lab;
-use crate::engine::OnDead;
-use crate::engine::{Commit, DeadLetter, DeadLetterFilter};
+use ensue_core::engine::OnDead;
+use ensue_core::engine::{Commit, DeadLetter, DeadLetterFilter};
 
 /// Four dead letters of different keys, types and reasons; returns when the third died.
-async fn four_dead_letters(lab: &Lab, hand: &Hand) -> Verdict<crate::Timestamp> {
+async fn four_dead_letters(lab: &Lab, hand: &Hand) -> Verdict<ensue_core::Timestamp> {
     let mut since = lab.clock.now();
     for (n, (key, kind, reason)) in [
         ("a", "order.created", "no stock"),
@@ -38,7 +38,10 @@ async fn four_dead_letters(lab: &Lab, hand: &Hand) -> Verdict<crate::Timestamp> 
     Ok(since)
 }
 
-fn filters(lab: &Lab, since: crate::Timestamp) -> Vec<(DeadLetterFilter, &'static [&'static str])> {
+fn filters(
+    lab: &Lab,
+    since: ensue_core::Timestamp,
+) -> Vec<(DeadLetterFilter, &'static [&'static str])> {
     let none = DeadLetterFilter::default;
     vec![
         (none(), &["a", "b", "c", "d"]),

@@ -1,15 +1,15 @@
 //! The contract suite on the engines of this crate, and on engines that break it.
 //!
-//! One test per check and engine: `cargo test -p ensue --features contract --test contract`.
+//! One test per check and engine: `cargo test -p ensue-conformance --test contract`.
 //! `ENSUE_SEED` repeats the random choices of a run, `ENSUE_BACKLOG` and `ENSUE_STORM` make it as
 //! long as one likes.
 
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use ensue::contract::{Storage, Subject, Terms};
 use ensue::engine::{Member, SharedEngine, connect_with};
 use ensue::{Clock, Error, Result};
+use ensue_conformance::{Storage, Subject, Terms};
 use futures_util::future::BoxFuture;
 use tempfile::TempDir;
 
@@ -163,28 +163,28 @@ fn io(source: std::io::Error) -> Error {
 }
 
 mod memory {
-    ensue::contract_tests!(super::Memory);
+    ensue_conformance::contract_tests!(super::Memory);
 }
 
 mod memory_in_real_time {
-    ensue::contract_tests!(super::MemoryInRealTime);
+    ensue_conformance::contract_tests!(super::MemoryInRealTime);
 }
 
 mod embedded {
-    ensue::contract_tests!(super::Embedded { options: "" });
+    ensue_conformance::contract_tests!(super::Embedded { options: "" });
 }
 
 /// Small segments, and keys whose backlogs are in the log from their third event on.
 mod embedded_with_little_room {
-    ensue::contract_tests!(super::Embedded {
+    ensue_conformance::contract_tests!(super::Embedded {
         options: "?segment_bytes=1048576&key_events_max=2"
     });
 }
 
 /// An engine that breaks a promise turns the suite red, at the point that it breaks.
 mod broken {
-    use ensue::contract::broken::{Broken, Fault};
-    use ensue::contract::{Outcome, checks};
+    use ensue_conformance::broken::{Broken, Fault};
+    use ensue_conformance::{Outcome, checks};
     use futures_util::future::join_all;
 
     use super::Memory;
@@ -244,7 +244,7 @@ mod broken {
 mod report {
     use std::collections::HashSet;
 
-    use ensue::contract::{checks, run};
+    use ensue_conformance::{checks, run};
 
     use super::Memory;
 

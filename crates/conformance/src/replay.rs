@@ -5,11 +5,11 @@ use std::time::Duration;
 use super::flaw::{Verdict, ensure, equal, fails, some};
 use super::hand::{Hand, burying_first, delivery_labels, retrying_first, settling};
 use super::lab::{Lab, label, labels, sorted};
-use crate::engine::{
+use ensue_core::engine::{
     Commit, Delivery, ReplayEffects, ReplayState, Reset, ResetPlan, Start, StateWrite,
 };
-use crate::error::Error;
-use crate::{Position, Timestamp};
+use ensue_core::error::Error;
+use ensue_core::{Position, Timestamp};
 
 async fn reset(lab: &Lab, reset: Reset) -> Verdict<ResetPlan> {
     Ok(lab.engine()?.reset(&lab.group("g"), reset).await?)
@@ -232,7 +232,7 @@ pub(super) async fn start_and_reset_refuse_what_is_not_there(lab: &mut Lab) -> V
     let tomorrow = lab.clock.now().plus(Duration::from_secs(86_400));
     let later = Start::Time(tomorrow);
     for start in [Start::Position(beyond), later, Start::Time(Timestamp::MAX)] {
-        let subscription = crate::engine::Subscription {
+        let subscription = ensue_core::engine::Subscription {
             start,
             ..lab.subscription("new", "orders")?
         };
@@ -255,7 +255,7 @@ pub(super) async fn start_and_reset_refuse_what_is_not_there(lab: &mut Lab) -> V
         status.group(&new).map(|it| it.lag),
         None,
     )?;
-    let existing = crate::engine::Subscription {
+    let existing = ensue_core::engine::Subscription {
         start: Start::Position(beyond),
         ..lab.subscription("g", "orders")?
     };

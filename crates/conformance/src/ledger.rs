@@ -10,7 +10,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::flaw::{Flaw, Verdict, ensure};
 use super::lab::{label, number};
-use crate::engine::{Delivery, Position};
+use ensue_core::engine::{Delivery, Position};
 
 #[derive(Debug, Default)]
 pub(super) struct Ledger(Mutex<Book>);
@@ -58,7 +58,7 @@ impl Story {
 }
 
 impl Ledger {
-    pub(super) fn expect<'a>(&self, events: impl IntoIterator<Item = &'a crate::Envelope>) {
+    pub(super) fn expect<'a>(&self, events: impl IntoIterator<Item = &'a ensue_core::Envelope>) {
         let mut book = self.book();
         for event in events {
             let story = Story {

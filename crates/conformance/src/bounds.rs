@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use super::flaw::{Verdict, ensure, equal};
 use super::hand::{burying_first, delivery_labels, first, key_labels};
 use super::lab::{Lab, labels};
-use crate::engine::{Append, Subscription};
+use ensue_core::engine::{Append, Subscription};
 
 /// Publishes `count` events over `keys` keys, in large batches.
 async fn publish_backlog(lab: &Lab, count: usize, keys: usize) -> Verdict {
@@ -153,7 +153,7 @@ pub(super) async fn bounds_of_a_blocked_key_do_not_stall_others(lab: &mut Lab) -
         delivery_labels(&others),
         labels("orders", "b", 1..=20),
     )?;
-    let filter = crate::engine::DeadLetterFilter::default();
+    let filter = ensue_core::engine::DeadLetterFilter::default();
     lab.engine()?.discard(&lab.group("g"), filter).await?;
     let rest = hand.drain(2_999).await?;
     equal(

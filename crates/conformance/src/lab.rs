@@ -7,13 +7,13 @@ use std::time::Duration;
 use super::flaw::{Flaw, Verdict, ensure};
 use super::hand::Hand;
 use super::{Storage, Subject, Terms};
-use crate::engine::{
+use ensue_core::engine::{
     Append, Appended, DeadLetter, DeadLetterFilter, EngineStatus, GroupStatus, Member, Position,
     Query, Recorded, SharedEngine, Start, Subscription,
 };
-use crate::error::Error;
-use crate::event::{Codec, Envelope, EnvelopeBuilder, EventId};
-use crate::time::{Clock, Timestamp, VirtualClock};
+use ensue_core::error::Error;
+use ensue_core::event::{Codec, Envelope, EnvelopeBuilder, EventId};
+use ensue_core::time::{Clock, Timestamp, VirtualClock};
 
 /// How many events a member holds where a check does not care.
 pub(super) const IN_FLIGHT_MAX: usize = 1_000;

@@ -5,8 +5,8 @@ use super::hand::{
     Hand, delivery_labels, dying, first, key_labels, retrying, retrying_first, settling,
 };
 use super::lab::{Lab, labels};
-use crate::engine::OnDead;
-use crate::engine::{Commit, DeathCause};
+use ensue_core::engine::OnDead;
+use ensue_core::engine::{Commit, DeathCause};
 
 pub(super) async fn retry_blocks_only_its_key(lab: &mut Lab) -> Verdict {
     let hand = lab.join("g", "orders").await?;
@@ -350,7 +350,7 @@ pub(super) async fn crash_counts_as_an_attempt(lab: &mut Lab) -> Verdict {
     )
 }
 
-async fn bury_the_deadly(lab: &Lab, hand: &Hand, taken: &crate::engine::Delivery) -> Verdict {
+async fn bury_the_deadly(lab: &Lab, hand: &Hand, taken: &ensue_core::engine::Delivery) -> Verdict {
     let mut death = dying(taken, OnDead::Skip);
     death.cause = DeathCause::Crashed;
     let commit = Commit {

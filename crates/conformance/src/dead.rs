@@ -4,9 +4,9 @@
 use super::flaw::{Verdict, ensure, equal, fails};
 use super::hand::{Hand, burying_first, delivery_labels, dying, first, settling};
 use super::lab::{Lab, labels, labels_of};
-use crate::engine::OnDead;
-use crate::engine::{Commit, DeadLetter, DeadLetterFilter, DeathCause, Delivery};
-use crate::error::Error;
+use ensue_core::engine::OnDead;
+use ensue_core::engine::{Commit, DeadLetter, DeadLetterFilter, DeathCause, Delivery};
+use ensue_core::error::Error;
 
 /// Takes an event and gives it up, with what was taken of its key behind it.
 async fn bury_next(hand: &Hand) -> Verdict<Delivery> {
@@ -369,7 +369,7 @@ pub(super) async fn unknown_groups_are_named(lab: &mut Lab) -> Verdict {
     fails(expected, engine.redrive(&nobody, all()).await, is_unknown)?;
     fails(expected, engine.discard(&nobody, all()).await, is_unknown)?;
     fails(expected, engine.delete_group(&nobody).await, is_unknown)?;
-    let start = crate::Start::Earliest;
+    let start = ensue_core::Start::Earliest;
     fails(
         expected,
         engine.reset(&nobody, start.into()).await,

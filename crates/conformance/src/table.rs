@@ -1,10 +1,10 @@
-//! The table of checks: the suite, the report and `ensue::contract_tests!` read it.
+//! The table of checks: the suite, the report and [`contract_tests!`] read it.
 
 use super::{
     Check, Need, append, bounds, commit, dead, dedup, filters, groups, order, patterns, read,
     replay, requests, retries, schedule, start, status, storm,
 };
-use crate::engine::Guarantee;
+use ensue_core::engine::Guarantee;
 
 const RESTART: Need = Need::Restart;
 const REPLAY: Need = Need::Guarantee(Guarantee::Replay);
@@ -26,22 +26,22 @@ macro_rules! table {
         }),*];
 
         /// One `#[test]` for each check of the contract suite, on the engine that the given
-        /// [`Subject`](crate::contract::Subject) makes; with `each`, by a function that gets
+        /// [`Subject`](crate::Subject) makes; with `each`, by a function that gets
         /// the check's name.
         #[macro_export]
         macro_rules! contract_tests {
             (each $dollar run:path) => {$(
                 #[test]
-                fn $name() -> Result<(), ::ensue::contract::Failure> {
+                fn $name() -> Result<(), ::ensue_conformance::Failure> {
                     $dollar run(stringify!($name))
                 }
             )*};
             ($dollar subject:expr) => {$(
                 #[test]
-                fn $name() -> Result<(), ::ensue::contract::Failure> {
+                fn $name() -> Result<(), ::ensue_conformance::Failure> {
                     let subject = $dollar subject;
-                    let outcome = ::ensue::contract::verify(&subject, stringify!($name))?;
-                    if let ::ensue::contract::Outcome::NotPromised(need) = outcome {
+                    let outcome = ::ensue_conformance::verify(&subject, stringify!($name))?;
+                    if let ::ensue_conformance::Outcome::NotPromised(need) = outcome {
                         println!("not promised: {need}");
                     }
                     Ok(())

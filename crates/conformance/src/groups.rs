@@ -4,7 +4,7 @@ use super::crew::{Habits, Storm};
 use super::flaw::{Verdict, ensure, equal};
 use super::hand::{Hand, delivery_labels, drain_all};
 use super::lab::{Lab, labels, sorted};
-use crate::engine::Subscription;
+use ensue_core::engine::Subscription;
 
 /// One event of each of `count` keys.
 async fn publish_keys(lab: &Lab, count: usize, number: u64) -> Verdict<Vec<String>> {

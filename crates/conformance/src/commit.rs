@@ -5,8 +5,8 @@ use futures_util::FutureExt;
 use super::flaw::{Verdict, ensure, equal, fails};
 use super::hand::{delivery_labels, is_fenced, settling};
 use super::lab::{Lab, label, labels, recorded_labels};
-use crate::engine::{Append, Atomicity, Commit, Delivery, Effect, Expect, Start, StateWrite};
-use crate::error::Error;
+use ensue_core::engine::{Append, Atomicity, Commit, Delivery, Effect, Expect, Start, StateWrite};
+use ensue_core::error::Error;
 
 /// A cell of state for the event at hand.
 fn cell(taken: &Delivery, name: &str, value: Option<&'static str>) -> StateWrite {

@@ -3,8 +3,8 @@
 use super::flaw::{Verdict, ensure, equal};
 use super::hand::delivery_labels;
 use super::lab::{Lab, labels, recorded_labels};
-use crate::engine::Append;
-use crate::event::Envelope;
+use ensue_core::engine::Append;
+use ensue_core::event::Envelope;
 
 pub(super) async fn schedule_appends_at_its_time_and_once(lab: &mut Lab) -> Verdict {
     let hand = lab.join("g", "orders").await?;
@@ -40,7 +40,7 @@ pub(super) async fn schedule_appends_at_its_time_and_once(lab: &mut Lab) -> Verd
 
 pub(super) async fn schedule_for_the_past_is_now(lab: &mut Lab) -> Verdict {
     let hand = lab.join("g", "orders").await?;
-    let past = crate::Timestamp::from_micros(lab.clock.now().as_micros() - 1_000_000);
+    let past = ensue_core::Timestamp::from_micros(lab.clock.now().as_micros() - 1_000_000);
     lab.schedule(lab.event("orders", "a", 1)?, past).await?;
     lab.schedule(lab.event("orders", "a", 2)?, lab.clock.now())
         .await?;

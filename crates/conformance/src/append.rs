@@ -6,11 +6,11 @@ use tokio::task::JoinSet;
 
 use super::flaw::{Flaw, Verdict, ensure, equal, fails};
 use super::lab::{Lab, labels, labels_of, positions, recorded_labels};
-use crate::effect::Outgoing;
-use crate::engine::{APPEND_EVENTS_MAX, Append, Expect, Query};
-use crate::error::Error;
-use crate::event::{Codec, Envelope, InvalidEvent, PAYLOAD_BYTES_MAX, TraceContext};
-use crate::publisher::Publisher;
+use ensue::Outgoing;
+use ensue::Publisher;
+use ensue_core::engine::{APPEND_EVENTS_MAX, Append, Expect, Query};
+use ensue_core::error::Error;
+use ensue_core::event::{Codec, Envelope, InvalidEvent, PAYLOAD_BYTES_MAX, TraceContext};
 
 pub(super) async fn append_is_durable_when_it_returns(lab: &mut Lab) -> Verdict {
     lab.publish("orders", "a", 1..=3).await?;

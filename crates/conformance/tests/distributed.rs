@@ -17,9 +17,9 @@ mod service;
 
 use std::time::Duration;
 
-use ensue::contract::{Storage, Subject, Terms};
 use ensue::engine::{SharedEngine, connect_with};
 use ensue::{Clock, Error, Result};
+use ensue_conformance::{Storage, Subject, Terms};
 use futures_util::future::BoxFuture;
 use tempfile::TempDir;
 
@@ -98,7 +98,7 @@ impl Storage for Namespace {
 macro_rules! on {
     ($module:ident) => {
         mod $module {
-            use ensue::contract::{Failure, Outcome, verify};
+            use ensue_conformance::{Failure, Outcome, verify};
 
             fn check(name: &str) -> Result<(), Failure> {
                 let Some(server) = super::Server::find(stringify!($module)) else {
@@ -110,7 +110,7 @@ macro_rules! on {
                 }
             }
 
-            ensue::contract_tests!(each check);
+            ensue_conformance::contract_tests!(each check);
         }
     };
 }

@@ -1,7 +1,7 @@
 //! The contract suite: what every engine passes, run unchanged against each of them.
 //!
 //! Whoever writes an engine implements [`Subject`] (how to get an empty storage) and [`Storage`]
-//! (how to open an engine on it, and how to make it crash), and calls `ensue::contract_tests!`,
+//! (how to open an engine on it, and how to make it crash), and calls [`contract_tests!`],
 //! which becomes one `#[test]` per check, or [`run`], which gives a [`Report`].
 //!
 //! A check that needs a promise which the engine's [`Guarantees`] do not give is reported as
@@ -26,6 +26,10 @@
 //!
 //! The checks assume nothing that the contract does not say: positions may have gaps, a member may
 //! get one event of a key at a time or many, a group may take a while to notice a death.
+
+#![deny(missing_docs)]
+#![forbid(unsafe_code)]
+#![warn(clippy::print_stdout, clippy::print_stderr)]
 
 mod append;
 mod bounds;
@@ -64,9 +68,9 @@ use serde::Serialize;
 
 use self::flaw::{Flaw, Verdict};
 use self::lab::Lab;
-use crate::engine::{Guarantee, Guarantees, Member, SharedEngine};
-use crate::error::Result;
-use crate::time::Clock;
+use ensue_core::engine::{Guarantee, Guarantees, Member, SharedEngine};
+use ensue_core::error::Result;
+use ensue_core::time::Clock;
 
 pub use self::report::{Failure, Outcome, Report, Row};
 pub use self::table::checks;
@@ -245,7 +249,7 @@ pub async fn run(subject: &dyn Subject, filter: &str) -> Report {
     report
 }
 
-/// Runs the check of this name on a runtime of its own; for `ensue::contract_tests!`.
+/// Runs the check of this name on a runtime of its own; for [`contract_tests!`].
 ///
 /// # Errors
 /// The check's [`Failure`].

@@ -3,7 +3,7 @@
 use super::flaw::{Verdict, ensure, equal, some};
 use super::hand::{burying_first, retrying_first};
 use super::lab::{Lab, positions};
-use crate::engine::Start;
+use ensue_core::engine::Start;
 
 pub(super) async fn status_counts_topics(lab: &mut Lab) -> Verdict {
     let orders = positions(&lab.publish("orders", "a", 1..=5).await?);
@@ -64,7 +64,7 @@ pub(super) async fn status_knows_the_lag(lab: &mut Lab) -> Verdict {
     })
     .await?;
     hand.drain(6).await?;
-    let drained = |group: &crate::engine::GroupStatus| group.is_idle() && group.parked == 0;
+    let drained = |group: &ensue_core::engine::GroupStatus| group.is_idle() && group.parked == 0;
     lab.group_is("g", "nothing to do", drained).await?;
     hand.member.leave().await?;
     lab.publish("orders", "a", 11..=13).await?;
