@@ -16,6 +16,15 @@ pub(crate) struct Target {
     url: String,
 }
 
+/// What a command changes, for the case that another process is in the way.
+#[derive(Clone, Copy)]
+pub(crate) struct Change {
+    /// What did not happen then.
+    pub(crate) undone: &'static str,
+    /// What does the same inside the program that owns the log.
+    pub(crate) method: &'static str,
+}
+
 impl Target {
     pub(crate) fn new(url: String) -> Self {
         Self { url }
@@ -38,16 +47,15 @@ impl Target {
         reader.map_err(|error| self.explain(error))
     }
 
-    /// Opens the engine to change what is in it, does `work` and closes it. `undone` says what
-    /// did not happen when another process is in the way.
+    /// Opens the engine to change what is in it, does `work` and closes it.
     pub(crate) async fn write<T>(
         &self,
-        undone: &str,
+        change: Change,
         work: impl AsyncFnOnce(&dyn Engine) -> Result<T, Failure>,
     ) -> Result<T, Failure> {
         // An owner creates what is not there; a reader tells.
         self.reader().await?.close().await?;
-        let engine = self.owner(undone).await?;
+        let engine = self.owner(change).await?;
         let result = work(&*engine).await;
         let closed = engine.close().await;
         let value = result?;
@@ -56,9 +64,13 @@ impl Target {
     }
 
     /// Opens the engine to publish: an embedded log that is not there is created, and that is said.
-    pub(crate) async fn create(&self, undone: &str, out: &Output) -> Result<SharedEngine, Failure> {
+    pub(crate) async fn create(
+        &self,
+        change: Change,
+        out: &Output,
+    ) -> Result<SharedEngine, Failure> {
         let is_new = self.require_directory().is_err();
-        let engine = self.owner(undone).await?;
+        let engine = self.owner(change).await?;
         if let Some(directory) = self.directory()
             && is_new
         {
@@ -67,18 +79,19 @@ impl Target {
         Ok(engine)
     }
 
-    async fn owner(&self, undone: &str) -> Result<SharedEngine, Failure> {
+    async fn owner(&self, change: Change) -> Result<SharedEngine, Failure> {
         match ensue::connect(&self.url).await {
             Ok(engine) if !engine.guarantees().survives_restart => Err(Failure::new(
                 "unsupported",
                 format!(
-                    "`{}` ends with this command: {undone}",
-                    human::printable(&self.url)
+                    "`{}` ends with this command: {}",
+                    human::printable(&self.url),
+                    change.undone
                 ),
                 "name a log that stays with --engine, such as embedded:./data",
             )),
             Ok(engine) => Ok(engine),
-            Err(Error::Locked { directory, pid }) => Err(locked(&directory, pid, undone)),
+            Err(Error::Locked { directory, pid }) => Err(locked(&directory, pid, change)),
             Err(error) => Err(error.into()),
         }
     }
@@ -116,7 +129,8 @@ fn no_log(directory: &Path) -> Failure {
     )
 }
 
-fn locked(directory: &str, pid: u32, undone: &str) -> Failure {
+fn locked(directory: &str, pid: u32, change: Change) -> Failure {
+    let Change { undone, method } = change;
     let owner = match process_name(pid) {
         Some(name) => format!("process {pid} (`{name}`)"),
         None => format!("process {pid}"),
@@ -124,11 +138,10 @@ fn locked(directory: &str, pid: u32, undone: &str) -> Failure {
     Failure::Failed(Problem {
         kind: "locked",
         message: format!("{owner} owns the log in `{directory}`: {undone}"),
-        advice: Some(
-            "do it inside that program, or stop the program and run this command again; commands \
-             that only read work meanwhile"
-                .to_owned(),
-        ),
+        advice: Some(format!(
+            "do it inside that program, with `{method}`, or stop the program and run this command \
+             again; commands that only read work meanwhile"
+        )),
         pid: Some(pid),
     })
 }

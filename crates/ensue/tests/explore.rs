@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use ensue::Error;
 use ensue::prelude::*;
-use ensue::testing::{Fault, TestApp, explore};
+use ensue::testing::{Fault, Scenario, TestApp, explore};
 
 #[derive(Event, Serialize, Deserialize, Debug)]
 #[event(name = "order.created", topic = "orders", key = order_id)]
@@ -28,7 +28,7 @@ struct OrderPaid {
     payments: u32,
 }
 
-#[derive(Event, Serialize, Deserialize, Debug)]
+#[derive(Event, Serialize, Deserialize, Debug, PartialEq)]
 #[event(name = "receipt.sent", topic = "receipts", key = order_id)]
 struct ReceiptSent {
     order_id: String,
@@ -267,4 +267,38 @@ async fn every_fault_is_explored_while_the_clock_moves() {
         .await
         .unwrap();
     assert!(explored.steps >= 5, "{explored:?}");
+}
+
+/// Reminds after an hour.
+struct Reminder;
+
+#[service]
+impl Reminder {
+    #[on]
+    async fn remind(&self, paid: OrderPaid) -> Outgoing {
+        let later = ReceiptSent {
+            order_id: paid.order_id,
+        };
+        Outgoing::new(later).after(Duration::from_secs(3_600))
+    }
+}
+
+#[tokio::test]
+async fn an_event_for_later_does_not_follow_now() {
+    let mut reminder = Scenario::of(Reminder).await.unwrap();
+    let paid = OrderPaid {
+        order_id: "o-1".into(),
+        payments: 1,
+    };
+    let receipt = || ReceiptSent {
+        order_id: "o-1".into(),
+    };
+    let outcome = reminder.when(paid).await.unwrap();
+    outcome
+        .then::<ReceiptSent>([])
+        .then_later([(Duration::from_secs(3_600), receipt())]);
+    let now = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+        outcome.then([receipt()]);
+    }));
+    now.unwrap_err();
 }

@@ -10,7 +10,12 @@ use super::confirm::confirm;
 use crate::failure::Failure;
 use crate::human;
 use crate::output::{Output, Page, Report};
-use crate::target::Target;
+use crate::target::{Change, Target};
+
+const CHANGE: Change = Change {
+    undone: "the group was not deleted",
+    method: "Engine::delete_group",
+};
 
 /// Forget a group: its position, its dead letters, its state
 #[derive(Args, Debug)]
@@ -56,7 +61,7 @@ impl Delete {
                 engine.delete_group(&self.group).await?;
                 Ok(())
             };
-            target.write("the group was not deleted", work).await?;
+            target.write(CHANGE, work).await?;
         }
         out.report(&deleted)
     }

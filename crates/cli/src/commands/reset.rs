@@ -13,7 +13,12 @@ use crate::args::StartArg;
 use crate::failure::Failure;
 use crate::human;
 use crate::output::{Output, Page, Report};
-use crate::target::Target;
+use crate::target::{Change, Target};
+
+const CHANGE: Change = Change {
+    undone: "the group was not moved",
+    method: "Engine::reset",
+};
 
 /// Move a group: let it handle events again, or skip some
 #[derive(Args, Debug)]
@@ -98,7 +103,7 @@ impl Reset {
         // To the place that was shown, whatever was appended meanwhile.
         let wanted = self.wanted(Start::Position(plan.to));
         let work = async |engine: &dyn Engine| Ok(engine.reset(&self.group, wanted).await?);
-        let plan = target.write("the group was not moved", work).await?;
+        let plan = target.write(CHANGE, work).await?;
         out.report(&Moved {
             dry_run: false,
             plan,

@@ -17,6 +17,7 @@ use super::unfired::Unfired;
 use crate::delivery::aside::Bounds;
 use crate::delivery::filter::Filter;
 use crate::delivery::group_session::{Live, Seat};
+use crate::engine::DeathCause;
 use crate::event::EventId;
 use crate::model::group::Group;
 use crate::model::record::{Change, Died, Joined};
@@ -288,11 +289,10 @@ impl Core {
         };
         match change {
             Change::Committed(committed) if epoch == Some(live.epoch) => {
-                for Died {
-                    id, kind, cause, ..
-                } in &committed.dead
-                {
-                    tracing::warn!(group = name, id, kind, ?cause, "a dead letter");
+                // Of the others, those who committed them have told, with their reasons.
+                let crashed = committed.dead.iter();
+                for Died { id, kind, .. } in crashed.filter(|it| it.cause == DeathCause::Crashed) {
+                    tracing::warn!(group = name, id, kind, "dead letter: it ended its process");
                 }
                 live.committed(group, committed, now);
             }

@@ -3,15 +3,18 @@
 use std::collections::HashMap;
 use std::fmt::Debug;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use bytes::Bytes;
+use serde::de::DeserializeOwned;
 
 use crate::dispatch::Routes;
-use crate::effect::{Effects, Said};
+use crate::effect::{Cancel, Effects, Said, When};
 use crate::engine::{Delivery, Position, Run, SharedEngine};
 use crate::error::{Error, Result};
-use crate::event::{Envelope, Event};
+use crate::event::{Codec, Envelope, Event};
 use crate::service::{Context, Failure, PendingState, Service, Surroundings};
+use crate::time::Timestamp;
 
 /// One service under test: what it returned before is its state, what it returns now is the
 /// [`Outcome`].
@@ -143,6 +146,27 @@ impl Scenario {
     }
 }
 
+/// When a scheduled event is due: what [`Outcome::then_later`] compares.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Due {
+    /// So long after its handler has returned it ([`Outgoing::after`](crate::Outgoing::after)).
+    After(Duration),
+    /// At this time ([`Outgoing::at`](crate::Outgoing::at)).
+    At(Timestamp),
+}
+
+impl From<Duration> for Due {
+    fn from(delay: Duration) -> Self {
+        Self::After(delay)
+    }
+}
+
+impl From<Timestamp> for Due {
+    fn from(at: Timestamp) -> Self {
+        Self::At(at)
+    }
+}
+
 /// What a handler said.
 #[derive(Debug)]
 #[must_use = "an outcome that nobody looks at tests nothing"]
@@ -153,7 +177,8 @@ pub struct Outcome {
 /// The assertions of a test panic, as assertions do.
 #[expect(clippy::panic, reason = "assertions for tests")]
 impl Outcome {
-    /// Asserts that exactly these events of one type follow, in this order.
+    /// Asserts that exactly these events of one type follow, now and in this order. Those for later
+    /// are looked at by [`then_later`](Self::then_later).
     ///
     /// # Panics
     /// When they do not.
@@ -163,34 +188,122 @@ impl Outcome {
         expected: impl IntoIterator<Item = E>,
     ) -> &Self {
         let expected: Vec<E> = expected.into_iter().collect();
-        let found: Vec<E> = self
-            .envelopes()
-            .iter()
-            .filter(|envelope| envelope.kind() == E::NAME)
-            .map(|envelope| match envelope.decode() {
-                Ok(event) => event,
-                Err(error) => panic!("`{}` does not decode: {error}", E::NAME),
-            })
+        let found = self.events::<E>().into_iter();
+        let found: Vec<E> = found
+            .filter_map(|(due, event)| due.is_none().then_some(event))
             .collect();
         assert_eq!(found, expected, "the `{}` that follow", E::NAME);
         self
     }
 
-    /// Asserts that no event follows.
+    /// Asserts that exactly these events of one type are scheduled, in this order: after a
+    /// [`Duration`] or at a [`Timestamp`].
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use ensue::prelude::*;
+    /// # use ensue::testing::Scenario;
+    /// # #[derive(Event, Serialize, Deserialize, Debug, PartialEq)]
+    /// # #[event(name = "order.created", topic = "orders", key = 0)]
+    /// # struct OrderCreated(String);
+    /// # #[derive(Event, Serialize, Deserialize, Debug, PartialEq)]
+    /// # #[event(name = "reminder.due", topic = "reminders", key = 0)]
+    /// # struct ReminderDue(String);
+    /// # struct Reminders;
+    /// #[service]
+    /// impl Reminders {
+    ///     #[on]
+    ///     async fn remember(&self, OrderCreated(order): OrderCreated) -> Outgoing {
+    ///         Outgoing::new(ReminderDue(order)).after(Duration::from_secs(60))
+    ///     }
+    /// }
+    /// # tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(async {
+    /// let mut reminders = Scenario::of(Reminders).await?;
+    /// let outcome = reminders.when(OrderCreated("o-1".into())).await?;
+    /// outcome.then_later([(Duration::from_secs(60), ReminderDue("o-1".into()))]);
+    /// # Ok::<(), ensue::Error>(())
+    /// # })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Panics
-    /// When one does.
+    /// When they are not.
+    #[track_caller]
+    pub fn then_later<E: Event + PartialEq + Debug, D: Into<Due>>(
+        &self,
+        expected: impl IntoIterator<Item = (D, E)>,
+    ) -> &Self {
+        let expected = expected.into_iter().map(|(due, event)| (due.into(), event));
+        let expected: Vec<(Due, E)> = expected.collect();
+        let found = self.events::<E>().into_iter();
+        let found: Vec<(Due, E)> = found
+            .filter_map(|(due, event)| Some((due?, event)))
+            .collect();
+        assert_eq!(found, expected, "the `{}` that are scheduled", E::NAME);
+        self
+    }
+
+    /// Asserts that exactly these timers, or scheduled events by their ids, are cancelled, in this
+    /// order.
+    ///
+    /// # Panics
+    /// When they are not.
+    #[track_caller]
+    pub fn then_cancelled<N: AsRef<str>>(&self, names: impl IntoIterator<Item = N>) -> &Self {
+        let expected = names.into_iter().map(|name| name.as_ref().to_owned());
+        let expected: Vec<String> = expected.collect();
+        let said = self.effects().said.iter();
+        let found: Vec<String> = said
+            .filter_map(|said| match said {
+                Said::Cancel(Cancel::Own(name)) => Some(name.clone()),
+                Said::Cancel(Cancel::Of(event)) => Some(event.id().to_owned()),
+                Said::Publish(_) => None,
+            })
+            .collect();
+        assert_eq!(found, expected, "what is cancelled");
+        self
+    }
+
+    /// Asserts that the handler set the cell `name` to this value; `None` is that it cleared it.
+    ///
+    /// # Panics
+    /// When it set it to another value, or did not touch it.
+    #[track_caller]
+    pub fn then_state<T>(&self, name: &str, expected: impl Into<Option<T>>) -> &Self
+    where
+        T: DeserializeOwned + PartialEq + Debug,
+    {
+        let mut changes = self.effects().state.iter();
+        let Some(change) = changes.rfind(|change| &*change.name == name) else {
+            panic!("the handler does not touch the cell `{name}`");
+        };
+        let decode = |bytes: &Bytes| match Codec::MessagePack.decode(bytes) {
+            Ok(value) => value,
+            Err(error) => panic!("the cell `{name}` does not decode: {error}"),
+        };
+        let found: Option<T> = change.value.as_ref().map(decode);
+        assert_eq!(found, expected.into(), "the cell `{name}`");
+        self
+    }
+
+    /// Asserts that nothing at all follows: no event, now or later, no cancellation, and no change
+    /// of state.
+    ///
+    /// # Panics
+    /// When something does.
     #[track_caller]
     pub fn then_nothing(&self) -> &Self {
-        let kinds: Vec<_> = self
-            .envelopes()
-            .iter()
-            .map(|envelope| envelope.kind().to_owned())
-            .collect();
+        let effects = self.effects();
+        let events = self.envelopes().into_iter();
+        let mut found: Vec<String> = events.map(|it| format!("`{}`", it.kind())).collect();
+        let cancelled = effects.said.len() - effects.events();
+        found.extend((cancelled > 0).then(|| format!("{cancelled} cancellations")));
+        let cells = effects.state.iter();
+        found.extend(cells.map(|cell| format!("a change of the cell `{}`", cell.name)));
         assert!(
-            kinds.is_empty(),
+            found.is_empty(),
             "nothing should follow, but {} did",
-            kinds.join(", ")
+            found.join(", ")
         );
         self
     }
@@ -223,23 +336,48 @@ impl Outcome {
     /// When the handler failed, or one of them is not a valid event.
     #[track_caller]
     pub fn envelopes(&self) -> Vec<Envelope> {
-        let effects = match &self.effects {
+        let all = self.outgoing().into_iter();
+        all.map(|(_, envelope)| envelope).collect()
+    }
+
+    /// The events that follow, and when those are due that are for later.
+    #[track_caller]
+    fn outgoing(&self) -> Vec<(Option<Due>, Envelope)> {
+        let outgoing = self.effects().said.iter().filter_map(Said::outgoing);
+        let parts = outgoing.map(|outgoing| outgoing.clone().into_parts());
+        parts
+            .map(|parts| {
+                let due = match parts.when {
+                    When::Now => None,
+                    When::At(at) => Some(Due::At(at)),
+                    When::After(delay) => Some(Due::After(delay)),
+                };
+                match parts.builder.and_then(|builder| builder.build()) {
+                    Ok(envelope) => (due, envelope),
+                    Err(error) => panic!("the handler returned what is not a valid event: {error}"),
+                }
+            })
+            .collect()
+    }
+
+    /// The events of one type that follow.
+    #[track_caller]
+    fn events<E: Event>(&self) -> Vec<(Option<Due>, E)> {
+        let all = self.outgoing().into_iter();
+        all.filter(|(_, envelope)| envelope.kind() == E::NAME)
+            .map(|(due, envelope)| match envelope.decode() {
+                Ok(event) => (due, event),
+                Err(error) => panic!("`{}` does not decode: {error}", E::NAME),
+            })
+            .collect()
+    }
+
+    #[track_caller]
+    fn effects(&self) -> &Effects {
+        match &self.effects {
             Ok(effects) => effects,
             Err(failure) => panic!("the handler failed: {failure}"),
-        };
-        let build = |outgoing: &crate::Outgoing| {
-            let built = outgoing
-                .clone()
-                .into_parts()
-                .builder
-                .and_then(|builder| builder.build());
-            match built {
-                Ok(envelope) => envelope,
-                Err(error) => panic!("the handler returned an event that is none: {error}"),
-            }
-        };
-        let outgoing = effects.said.iter().filter_map(Said::outgoing);
-        outgoing.map(build).collect()
+        }
     }
 
     #[track_caller]
@@ -251,5 +389,74 @@ impl Outcome {
                 effects.events()
             ),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Outgoing;
+
+    fn event() -> Outgoing {
+        Outgoing::raw(Envelope::builder("things", "thing.happened"))
+    }
+
+    fn outcome(effects: Effects) -> Outcome {
+        Outcome {
+            effects: Ok(effects),
+        }
+    }
+
+    /// What an assertion says when it fails; nothing when it holds.
+    fn said(assertion: impl FnOnce()) -> Option<String> {
+        crate::contained::contained(assertion).err()
+    }
+
+    #[test]
+    fn nothing_follows_only_if_nothing_at_all_does() {
+        assert_eq!(
+            said(|| drop(outcome(Effects::none()).then_nothing().envelopes())),
+            None
+        );
+        for (effects, named) in [
+            (Effects::none().publish(event()), "thing.happened"),
+            (
+                Effects::none().publish(event().after(Duration::from_secs(1))),
+                "thing.happened",
+            ),
+            (Effects::none().cancel("alarm"), "1 cancellations"),
+            (Effects::none().set_state("celsius", 20), "`celsius`"),
+            (Effects::none().clear_state("celsius"), "`celsius`"),
+        ] {
+            let said = said(|| {
+                outcome(effects).then_nothing();
+            });
+            assert!(
+                said.as_ref().is_some_and(|it| it.contains(named)),
+                "{said:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn cancellations_and_state_are_compared() {
+        let effects = Effects::none()
+            .cancel("alarm")
+            .cancel_event(crate::EventId::new("/shop", "order-1"))
+            .set_state("celsius", 20)
+            .clear_state("last")
+            .set_state("celsius", 21);
+        let outcome = outcome(effects);
+        outcome
+            .then_cancelled(["alarm", "order-1"])
+            .then_state("celsius", 21)
+            .then_state::<u32>("last", None);
+        let fails = |assertion: &dyn Fn(&Outcome)| said(|| assertion(&outcome)).is_some();
+        assert!(fails(&|it| drop(it.then_cancelled(["alarm"]).envelopes())));
+        assert!(fails(&|it| drop(it.then_state("celsius", 20).envelopes())));
+        assert!(fails(&|it| drop(
+            it.then_state::<u32>("celsius", None).envelopes()
+        )));
+        assert!(fails(&|it| drop(it.then_state("other", 20).envelopes())));
     }
 }

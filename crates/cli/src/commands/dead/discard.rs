@@ -10,7 +10,12 @@ use crate::commands::confirm::confirm;
 use crate::failure::Failure;
 use crate::human;
 use crate::output::Output;
-use crate::target::Target;
+use crate::target::{Change, Target};
+
+const CHANGE: Change = Change {
+    undone: "nothing was discarded",
+    method: "Engine::discard",
+};
 
 /// Give dead letters up for good; what is parked behind them goes on
 #[derive(Args, Debug)]
@@ -51,7 +56,7 @@ impl Discard {
                 true => Ok(0),
                 false => Ok(engine.discard(&selection.group, agreed).await?),
             };
-            (target.write("nothing was discarded", work).await?, None)
+            (target.write(CHANGE, work).await?, None)
         };
         out.report(&Outcome {
             group: selection.group,

@@ -7,7 +7,12 @@ use ensue::engine::Engine;
 use super::selection::{Outcome, Selection};
 use crate::failure::Failure;
 use crate::output::Output;
-use crate::target::Target;
+use crate::target::{Change, Target};
+
+const CHANGE: Change = Change {
+    undone: "nothing was redriven",
+    method: "Engine::redrive",
+};
 
 /// Hand dead letters back to their group, with what is parked behind them
 #[derive(Args, Debug)]
@@ -33,7 +38,7 @@ impl Redrive {
         } else {
             let work =
                 async |engine: &dyn Engine| Ok(engine.redrive(&selection.group, filter).await?);
-            (target.write("nothing was redriven", work).await?, None)
+            (target.write(CHANGE, work).await?, None)
         };
         out.report(&Outcome {
             group: selection.group,

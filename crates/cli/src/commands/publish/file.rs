@@ -13,7 +13,12 @@ use super::Publish;
 use crate::failure::Failure;
 use crate::human;
 use crate::output::{Output, Page, Report};
-use crate::target::Target;
+use crate::target::{Change, Target};
+
+const CHANGE: Change = Change {
+    undone: "nothing was published",
+    method: "Publisher::publish",
+};
 
 /// A batch is one append: this many events, or this many bytes, whichever comes first.
 const BATCH_EVENTS_MAX: usize = 1_000;
@@ -35,7 +40,7 @@ impl Publish {
         out: &Output,
     ) -> Result<(), Failure> {
         let mut lines = Lines::open(path, self.topic.clone())?;
-        let engine = target.create("nothing was published", out).await?;
+        let engine = target.create(CHANGE, out).await?;
         let mut published = Published::default();
         let result = publish(&*engine, &mut lines, &mut published).await;
         let closed = engine.close().await;

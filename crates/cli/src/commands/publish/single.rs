@@ -11,7 +11,12 @@ use super::Publish;
 use crate::failure::Failure;
 use crate::human;
 use crate::output::{Output, Page, Report};
-use crate::target::Target;
+use crate::target::{Change, Target};
+
+const CHANGE: Change = Change {
+    undone: "the event was not published",
+    method: "Publisher::publish",
+};
 
 #[derive(Serialize)]
 struct Published {
@@ -36,7 +41,7 @@ impl Publish {
         if let Some(timer) = &self.timer {
             outgoing = outgoing.timer(timer);
         }
-        let engine = target.create("the event was not published", out).await?;
+        let engine = target.create(CHANGE, out).await?;
         let appended = Publisher::new(engine.clone(), &self.source)
             .publish(outgoing)
             .await;

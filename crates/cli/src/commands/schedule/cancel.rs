@@ -11,7 +11,12 @@ use serde::Serialize;
 use crate::failure::Failure;
 use crate::human;
 use crate::output::{Output, Page, Report};
-use crate::target::Target;
+use crate::target::{Change, Target};
+
+const CHANGE: Change = Change {
+    undone: "nothing was cancelled",
+    method: "Engine::cancel",
+};
 
 /// Cancel events that wait for their time
 #[derive(Args, Debug)]
@@ -40,7 +45,7 @@ impl Cancel {
             let names = self.whole_names(engine).await?;
             Ok(engine.cancel(names).await?)
         };
-        let cancelled = target.write("nothing was cancelled", work).await?;
+        let cancelled = target.write(CHANGE, work).await?;
         out.report(&Cancelled { asked, cancelled })
     }
 
