@@ -20,18 +20,27 @@ struct AlarmRaised {
     rise: f64,
 }
 
+/// What the service remembers of each device: of each topic and key.
+#[derive(State, Serialize, Deserialize)]
+#[state(name = "last-reading")]
+struct LastReading {
+    celsius: f64,
+}
+
 struct Alarms;
 
 #[service]
 impl Alarms {
     #[on]
     async fn watch(&self, read: SensorRead, context: &Context) -> Result<Effects, Failure> {
-        let last: Option<f64> = context.state("celsius").await?;
-        let effects = Effects::none().set_state("celsius", read.celsius);
+        let last: Option<LastReading> = context.state().await?;
+        let effects = Effects::none().set_state(LastReading {
+            celsius: read.celsius,
+        });
         match last {
-            Some(last) if read.celsius - last > 10.0 => Ok(effects.publish(AlarmRaised {
+            Some(last) if read.celsius - last.celsius > 10.0 => Ok(effects.publish(AlarmRaised {
                 device: read.device,
-                rise: read.celsius - last,
+                rise: read.celsius - last.celsius,
             })),
             _ => Ok(effects),
         }

@@ -11,9 +11,10 @@ use serde::Serialize;
 
 use crate::engine::Expect;
 use crate::event::{
-    Codec, Envelope, EnvelopeBuilder, Event, EventId, ExtensionValue, InvalidEvent,
+    Codec, EncodeError, Envelope, EnvelopeBuilder, Event, EventId, ExtensionValue, InvalidEvent,
 };
 use crate::service::Failure;
+use crate::state::{self, State};
 use crate::time::Timestamp;
 
 /// An event on its way out, with what its publisher wants to say about it.
@@ -355,20 +356,36 @@ impl Effects {
         self
     }
 
-    /// Sets the cell `name` of the state that the group keeps for the event's key; read it with
-    /// [`Context::state`](crate::Context::state).
-    pub fn set_state<T: Serialize>(mut self, name: &str, value: T) -> Self {
-        match Codec::MessagePack.encode(&value) {
-            Ok(bytes) => self.change_state(name, Some(Bytes::from(bytes))),
-            // Effects are built without `?`; what cannot be written fails the handler instead.
-            Err(error) => self.failure = Some(Failure::reject(error)),
-        }
+    /// Sets what the service remembers, as a `T`, of the *topic and key* of the event at hand; read it
+    /// with [`Context::state`](crate::Context::state), in a handler of the same topic.
+    pub fn set_state<T: State>(self, state: T) -> Self {
+        let encoded = state::encode(&state);
+        self.set_cell(T::NAME, encoded)
+    }
+
+    /// Forgets what the service remembers, as a `T`, of the topic and key of the event at hand.
+    pub fn clear_state<T: State>(self) -> Self {
+        self.clear_named_state(T::NAME)
+    }
+
+    /// Sets the cell `name`, of any type: for names that are made at run time.
+    pub fn set_named_state<T: Serialize>(self, name: &str, value: T) -> Self {
+        let encoded = Codec::MessagePack.encode(&value);
+        self.set_cell(name, encoded.map(Bytes::from))
+    }
+
+    /// Removes the cell `name`.
+    pub fn clear_named_state(mut self, name: &str) -> Self {
+        self.change_state(name, None);
         self
     }
 
-    /// Removes the cell `name` of the state that the group keeps for the event's key.
-    pub fn clear_state(mut self, name: &str) -> Self {
-        self.change_state(name, None);
+    fn set_cell(mut self, name: &str, encoded: Result<Bytes, EncodeError>) -> Self {
+        match encoded {
+            Ok(bytes) => self.change_state(name, Some(bytes)),
+            // Effects are built without `?`; what cannot be written fails the handler instead.
+            Err(error) => self.failure = self.failure.or_else(|| Some(Failure::reject(error))),
+        }
         self
     }
 
@@ -531,8 +548,8 @@ mod tests {
             (none(), 0, 0),
             (none().publish(event()), 1, 1),
             (none().cancel("later"), 1, 0),
-            (none().set_state("cell", 1), 1, 0),
-            (none().clear_state("cell"), 1, 0),
+            (none().set_named_state("cell", 1), 1, 0),
+            (none().clear_named_state("cell"), 1, 0),
             (none().publish(event()).cancel("later").and(event()), 3, 2),
         ] {
             assert_eq!((effects.len(), effects.events()), (len, events));

@@ -9,6 +9,7 @@ use crate::engine::{self, Appended, Query, SharedEngine};
 use crate::error::Result;
 use crate::publisher::Publisher;
 use crate::request::Requester;
+use crate::state::{self, State, StateError};
 use crate::stream::Events;
 use crate::topic::TopicPattern;
 
@@ -118,6 +119,22 @@ impl Engine {
             ..Query::default()
         };
         Ok(self.read(query).follow())
+    }
+
+    /// What the service `group` remembers, as a `T`, of a topic and key, as of its last commit: a
+    /// question that puts nothing into the log.
+    ///
+    /// # Errors
+    /// [`StateError`] when the cell was written by a type that this program does not know, or the
+    /// engine cannot be asked.
+    pub async fn state<T: State>(
+        &self,
+        group: &str,
+        topic: &str,
+        key: &str,
+    ) -> Result<Option<T>, StateError> {
+        let bytes = self.0.state(group, topic, key, T::NAME).await?;
+        bytes.map(|bytes| state::decode(&bytes)).transpose()
     }
 
     /// The engine behind the handle.

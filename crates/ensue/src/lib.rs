@@ -69,6 +69,7 @@
 //! [`Event`] and [`Envelope`]: what happened. [`Engine`]: where the log lives. [`Publisher`],
 //! [`Requester`]: saying what happened, and asking. [`Service`], [`Context`], [`Failure`],
 //! [`Effects`]: handling. [`App`]: putting services on an engine. [`Events`]: reading.
+//! [`State`]: what a service remembers of a key.
 //! [`middleware`], [`Metrics`]: around them. [`mod@engine`]: the contract that every engine keeps.
 //! [`testing`]: all of it without waiting.
 //!
@@ -101,6 +102,7 @@ mod publisher;
 mod request;
 mod retry;
 mod service;
+mod state;
 mod stream;
 #[cfg(feature = "embedded")]
 pub mod testing;
@@ -126,6 +128,7 @@ pub use crate::metrics::{GroupMetrics, Metrics};
 pub use crate::publisher::Publisher;
 pub use crate::request::{REQUESTS_MAX, Requester};
 pub use crate::service::*;
+pub use crate::state::{State, StateError};
 pub use crate::stream::Events;
 #[doc(inline)]
 pub use ensue_core::{
@@ -134,14 +137,14 @@ pub use ensue_core::{
     InvalidTimestamp, InvalidTopic, KEY_BYTES_MAX, PAYLOAD_BYTES_MAX, Result, TOPIC_BYTES_MAX,
     Timestamp, TopicPattern, TraceContext, VirtualClock,
 };
-pub use ensue_macros::{Event, on, service};
+pub use ensue_macros::{Event, State, on, service};
 
 /// What nearly every file of a program uses: `use ensue::prelude::*;`.
 ///
 /// `Serialize` and `Deserialize` are serde's. What their derives write names the crate `serde`, so
 /// a program that defines events depends on it too.
 pub mod prelude {
-    pub use ensue_macros::{Event, on, service};
+    pub use ensue_macros::{Event, State, on, service};
     pub use serde::{Deserialize, Serialize};
 
     pub use crate::app::App;
@@ -152,4 +155,5 @@ pub mod prelude {
     pub use crate::publisher::Publisher;
     pub use crate::request::Requester;
     pub use crate::service::{Context, Failure, Rejection, ResultExt, Service};
+    pub use crate::state::State;
 }

@@ -29,6 +29,16 @@ pub(crate) fn judge(
         attempt,
         ..
     } = delivery;
+    if failure.waits_for_another_program() {
+        return Verdict::Retry(Retry {
+            envelope,
+            position,
+            // One is left for the program that it waits for.
+            attempt: attempt.min(options.attempts.saturating_sub(1)),
+            due: now.plus(options.backoff.wait(u32::MAX, random)),
+            reason,
+        });
+    }
     let cause = if failure.is_undecodable() {
         DeathCause::Undecodable
     } else if failure.is_refused() {
@@ -114,6 +124,28 @@ mod tests {
                 assert_eq!((death.cause, death.attempts), (DeathCause::Exhausted, 3))
             }
             Verdict::Retry(retry) => panic!("{retry:?}"),
+        }
+    }
+
+    #[test]
+    fn state_that_another_program_can_read_uses_up_no_attempts() {
+        #[derive(serde::Serialize, serde::Deserialize)]
+        struct Cell;
+        impl crate::State for Cell {
+            const NAME: &'static str = "cell";
+        }
+        let unreadable = || crate::state::decode::<Cell>(b"no cell").err().unwrap();
+        let options = HandlerOptions::default().attempts(3);
+        for attempt in [1, 2, 3, 100] {
+            let failure = Failure::from(unreadable());
+            match judge(delivery(attempt), failure, &options, Timestamp::EPOCH, 1.0) {
+                Verdict::Retry(retry) => {
+                    assert_eq!(retry.due.since(Timestamp::EPOCH), options.backoff.max);
+                    assert!(crashed(&delivery(retry.attempt + 1), &options).is_none());
+                    assert!(retry.attempt < options.attempts);
+                }
+                Verdict::Dead(death) => panic!("{death:?}"),
+            }
         }
     }
 

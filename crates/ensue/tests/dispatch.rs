@@ -128,12 +128,16 @@ async fn state_is_read_back_by_the_keys_next_event_and_survives_a_crash() {
             "count",
             HandlerOptions::default(),
             |step: StepTaken, context: Context| async move {
-                let total: u32 = context.state("total").await?.unwrap_or(0) + 1;
+                let total: u32 = context.named_state("total").await?.unwrap_or(0) + 1;
                 let counted = StepCounted {
                     walker: step.walker,
                     total,
                 };
-                Ok::<_, Failure>(Effects::none().set_state("total", total).publish(counted))
+                Ok::<_, Failure>(
+                    Effects::none()
+                        .set_named_state("total", total)
+                        .publish(counted),
+                )
             },
         )
     })
@@ -535,6 +539,77 @@ async fn an_app_whose_service_cannot_go_on_does_not_settle() {
     let (settled, closed) = tokio::join!(app.settled(), engine.close());
     closed.unwrap();
     settled.unwrap_err();
+}
+
+/// A total as an older program kept it.
+#[derive(State, Serialize, Deserialize)]
+#[state(name = "total")]
+struct OldTotal(u32);
+
+#[derive(State, Serialize, Deserialize)]
+#[state(name = "total", version = 2, previous = OldTotal)]
+struct Total {
+    sum: u32,
+    steps: u32,
+}
+
+impl From<OldTotal> for Total {
+    fn from(OldTotal(sum): OldTotal) -> Self {
+        Self { sum, steps: 1 }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn state_is_converted_and_what_a_program_cannot_read_waits_for_one_that_can() {
+    let is_old = Arc::new(AtomicBool::new(true));
+    let program = is_old.clone();
+    let mut app = TestApp::start(move |app| {
+        let is_old = program.load(Ordering::SeqCst);
+        let options = HandlerOptions::default().attempts(2);
+        app.on_with(
+            "watch",
+            options,
+            move |step: StepTaken, context: Context| async move {
+                if is_old {
+                    let OldTotal(sum) = context.state().await?.unwrap_or(OldTotal(0));
+                    let sum = OldTotal(sum + step.number);
+                    return Ok::<_, anyhow::Error>(Effects::none().set_state(sum));
+                }
+                let Total { sum, steps } =
+                    context.state().await?.unwrap_or(Total { sum: 0, steps: 0 });
+                let (sum, steps) = (sum + step.number, steps + 1);
+                Ok(Effects::none().set_state(Total { sum, steps }))
+            },
+        )
+    })
+    .await
+    .unwrap();
+    let mut run = async |app: &mut TestApp, old: bool, number: u32| {
+        is_old.store(old, Ordering::SeqCst);
+        app.crash().await.unwrap();
+        app.publish(step("w", number)).await.unwrap();
+    };
+    let total = async |app: &TestApp| {
+        let total: Option<Total> = app.engine().state("watch", "steps", "w").await.unwrap();
+        total.map(|total| (total.sum, total.steps))
+    };
+    run(&mut app, true, 10).await;
+    app.settle().await.unwrap();
+    run(&mut app, false, 1).await;
+    app.settle().await.unwrap();
+    assert_eq!(total(&app).await, Some((11, 2)));
+
+    // The older program again, for longer than its attempts.
+    run(&mut app, true, 2).await;
+    app.advance(Duration::from_secs(600)).await.unwrap();
+    let status = app.engine().status().await.unwrap();
+    let group = status.group("watch").unwrap();
+    assert_eq!((group.dead, group.retrying), (0, 1), "{group:?}");
+
+    run(&mut app, false, 3).await;
+    app.settle().await.unwrap();
+    assert_eq!(total(&app).await, Some((16, 4)));
+    assert!(app.dead_letters("watch").await.unwrap().is_empty());
 }
 
 /// Counts in the group of its name; a new one begins with what comes from now on.

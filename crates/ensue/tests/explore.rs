@@ -44,13 +44,13 @@ impl Payments {
         if order.order_id == "o-2" && context.attempt() < 3 {
             return Err(Failure::retry("the gateway is down"));
         }
-        let payments = context.state::<u32>("payments").await?.unwrap_or(0) + 1;
+        let payments = context.named_state::<u32>("payments").await?.unwrap_or(0) + 1;
         let paid = OrderPaid {
             order_id: order.order_id,
             payments,
         };
         Ok(Effects::none()
-            .set_state("payments", payments)
+            .set_named_state("payments", payments)
             .publish(paid))
     }
 }

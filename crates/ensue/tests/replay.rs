@@ -54,7 +54,7 @@ impl Counter {
                         };
                         let held_back = u32::from(context.is_held_back());
                         counter.held_back.fetch_add(held_back, Ordering::SeqCst);
-                        let total: u32 = context.state("total").await?.unwrap_or(0) + more;
+                        let total: u32 = context.named_state("total").await?.unwrap_or(0) + more;
                         let counted = StepCounted {
                             walker: step.walker,
                             total,
@@ -63,7 +63,7 @@ impl Counter {
                             Outgoing::new(counted.clone()).after(Duration::from_secs(3600));
                         Ok::<_, Failure>(
                             Effects::none()
-                                .set_state("total", total)
+                                .set_named_state("total", total)
                                 .publish(counted)
                                 .publish(reminder),
                         )

@@ -120,7 +120,7 @@ async fn a_request_whose_outcome_the_engine_refuses_does_not_block_its_key() {
         .on("shop", |request: QuoteRequested| async move {
             let given = Effects::none().reply(QuoteGiven { cents: 3 });
             match request.item.as_str() {
-                "everything" => given.set_state("shelf", "x".repeat(10_000)),
+                "everything" => given.set_named_state("shelf", "x".repeat(10_000)),
                 _ => given,
             }
         })

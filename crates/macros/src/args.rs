@@ -11,7 +11,7 @@ use proc_macro2::{Ident, TokenStream, TokenTree};
 use quote::ToTokens;
 use syn::ext::IdentExt;
 use syn::parse::{Parse, ParseStream, Parser};
-use syn::{LitInt, LitStr, Token};
+use syn::{DeriveInput, LitInt, LitStr, Meta, Token};
 
 use crate::errors::{Errors, did_you_mean, list};
 
@@ -42,6 +42,28 @@ impl Args {
     ) -> Self {
         let mut args = Self(Vec::new());
         args.extend(attribute, tokens, known, errors);
+        args
+    }
+
+    /// Reads the attributes of a type that are called `name`; `example` is one of them.
+    pub(crate) fn of_type(
+        input: &DeriveInput,
+        name: &str,
+        known: &[Known],
+        example: &str,
+        errors: &mut Errors,
+    ) -> Self {
+        let mut args = Self::default();
+        let shown = format!("#[{name}]");
+        for attribute in input.attrs.iter().filter(|it| it.path().is_ident(name)) {
+            match &attribute.meta {
+                Meta::List(list) => args.extend(&shown, list.tokens.clone(), known, errors),
+                meta => errors.at(
+                    meta,
+                    format!("`{shown}` takes its options in parentheses, for instance `{example}`"),
+                ),
+            }
+        }
         args
     }
 

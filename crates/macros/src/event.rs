@@ -3,19 +3,18 @@
 mod key;
 mod shape;
 mod topic;
-mod version;
 
 use proc_macro2::{Ident, TokenStream};
 use quote::quote;
-use syn::{DeriveInput, LitStr, Meta};
+use syn::{DeriveInput, LitStr};
 
 use self::key::Key;
 use self::shape::Shape;
 use self::topic::Topic;
-use self::version::Version;
 use crate::args::{Args, Known};
 use crate::errors::Errors;
 use crate::names;
+use crate::version::Version;
 
 const OPTIONS: &[Known] = &[
     known("name", r#"name = "order.created""#),
@@ -27,6 +26,9 @@ const OPTIONS: &[Known] = &[
     known("codec", r#"codec = "msgpack""#),
 ];
 
+/// A whole attribute.
+const EXAMPLE: &str = r#"#[event(name = "order.created", topic = "orders", key = order_id)]"#;
+
 const fn known(name: &'static str, example: &'static str) -> Known {
     Known { name, example }
 }
@@ -35,11 +37,11 @@ const fn known(name: &'static str, example: &'static str) -> Known {
 pub(crate) fn expand(input: &DeriveInput) -> TokenStream {
     let mut errors = Errors::default();
     let shape = Shape::read(input, &mut errors);
-    let args = read_args(input, &mut errors);
+    let args = Args::of_type(input, "event", OPTIONS, EXAMPLE, &mut errors);
     let name = read_name(input, &args, &mut errors);
     let parts = [
         Topic::read(input, &args, &shape, &mut errors).expand(),
-        Version::read(&args, name.as_ref(), &mut errors).expand(),
+        Version::read(&args, name.as_ref(), &mut errors).expand(&quote!(::ensue::Event)),
         Key::read(&args, &shape, &mut errors).expand(),
         expand_codec(&args, &mut errors),
     ];
@@ -74,24 +76,6 @@ fn implement(event: &Ident, name: &TokenStream, parts: &[TokenStream]) -> TokenS
         #[automatically_derived]
         impl ::ensue::ReturnedEvent for #event {}
     }
-}
-
-fn read_args(input: &DeriveInput, errors: &mut Errors) -> Args {
-    let mut args = Args::read("#[event]", TokenStream::new(), OPTIONS, errors);
-    for attribute in &input.attrs {
-        if !attribute.path().is_ident("event") {
-            continue;
-        }
-        match &attribute.meta {
-            Meta::List(list) => args.extend("#[event]", list.tokens.clone(), OPTIONS, errors),
-            meta => errors.at(
-                meta,
-                "`#[event]` takes its options in parentheses, for instance `#[event(name = \
-                 \"order.created\", topic = \"orders\", key = order_id)]`",
-            ),
-        }
-    }
-    args
 }
 
 fn read_name(input: &DeriveInput, args: &Args, errors: &mut Errors) -> Option<LitStr> {

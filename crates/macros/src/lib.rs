@@ -15,6 +15,8 @@ mod errors;
 mod event;
 mod names;
 mod service;
+mod state;
+mod version;
 
 use proc_macro::TokenStream;
 
@@ -120,6 +122,45 @@ use proc_macro::TokenStream;
 pub fn derive_event(input: TokenStream) -> TokenStream {
     let input = syn::parse_macro_input!(input as syn::DeriveInput);
     event::expand(&input).into()
+}
+
+/// Makes a struct or an enum a cell of a service's state, with a name and a version.
+///
+/// | option | meaning |
+/// | --- | --- |
+/// | `name = "last-reading"` | The name under which it is stored, within the service. Required. |
+/// | `version = 2` | The version of the type, 1 by default. |
+/// | `previous = LastReadingV1` | The type of the version before; [`From`] says what it means today. |
+///
+/// ```
+/// use ensue::prelude::*;
+///
+/// #[derive(Event, Serialize, Deserialize)]
+/// #[event(name = "temperature.measured", topic = "sensors", key = device)]
+/// struct TemperatureMeasured { device: String, celsius: f64 }
+///
+/// #[derive(State, Serialize, Deserialize)]
+/// #[state(name = "hottest")]
+/// struct Hottest { celsius: f64 }
+///
+/// struct Records;
+///
+/// #[service]
+/// impl Records {
+///     #[on]
+///     async fn watch(&self, event: TemperatureMeasured, ctx: &Context) -> Result<Effects, Failure> {
+///         let celsius = match ctx.state::<Hottest>().await? {
+///             Some(before) => before.celsius.max(event.celsius),
+///             None => event.celsius,
+///         };
+///         Ok(Effects::none().set_state(Hottest { celsius }))
+///     }
+/// }
+/// ```
+#[proc_macro_derive(State, attributes(state))]
+pub fn derive_state(input: TokenStream) -> TokenStream {
+    let input = syn::parse_macro_input!(input as syn::DeriveInput);
+    state::expand(&input).into()
 }
 
 /// Makes the methods of an `impl` block that are marked with `#[on]` the handlers of a service.

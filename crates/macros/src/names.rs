@@ -7,8 +7,8 @@
 const TOPIC_BYTES_MAX: usize = 200;
 /// `ensue::ATTRIBUTE_BYTES_MAX`, likewise.
 const NAME_BYTES_MAX: usize = 255;
-/// The longest name of a service. Brokers put it into names of their own, which have limits too.
-const SERVICE_BYTES_MAX: usize = 100;
+/// The longest name of a service or a cell of state. Brokers put the former into names of their own, which have limits too.
+const WORD_BYTES_MAX: usize = 100;
 
 /// What is wrong with the name of an event.
 pub(crate) fn check_event(name: &str) -> Result<(), String> {
@@ -23,9 +23,19 @@ pub(crate) fn check_event(name: &str) -> Result<(), String> {
 
 /// What is wrong with the name of a service.
 pub(crate) fn check_service(name: &str) -> Result<(), String> {
+    check_word(name, "a service")
+}
+
+/// What is wrong with the name of a cell of state.
+pub(crate) fn check_state(name: &str) -> Result<(), String> {
+    check_word(name, "a cell of state")
+}
+
+/// What is wrong with a name that is one word.
+fn check_word(name: &str, what: &str) -> Result<(), String> {
     let reason = if name.is_empty() {
         "it is empty".to_owned()
-    } else if name.len() > SERVICE_BYTES_MAX {
+    } else if name.len() > WORD_BYTES_MAX {
         format!("it has {} bytes", name.len())
     } else if let Some(letter) = name
         .chars()
@@ -36,8 +46,8 @@ pub(crate) fn check_service(name: &str) -> Result<(), String> {
         return Ok(());
     };
     Err(format!(
-        "`{name}` cannot name a service: {reason}; a name is made of a-z, 0-9, `-` and `_`, at \
-         most {SERVICE_BYTES_MAX} bytes"
+        "`{name}` cannot name {what}: {reason}; a name is made of a-z, 0-9, `-` and `_`, at most \
+         {WORD_BYTES_MAX} bytes"
     ))
 }
 

@@ -147,10 +147,10 @@ async fn act(way: Way, context: &Context, timeout: Duration) -> Result<(), Failu
             let _: Filler = asks.request(filler, timeout / 2).await?;
         }
         Act::StateDecodePanics => {
-            context.state::<Unreadable<true>>("cell").await?;
+            context.named_state::<Unreadable<true>>("cell").await?;
         }
         Act::StateDecodeFails => {
-            context.state::<Unreadable<false>>("cell").await?;
+            context.named_state::<Unreadable<false>>("cell").await?;
         }
         _ => {}
     }
@@ -293,18 +293,18 @@ fn effects(way: Way, limits: &Limits) -> Effects {
 fn state(way: Way, limits: &Limits) -> Effects {
     let none = Effects::none();
     match way.act {
-        Act::State => none.set_state("cell", "small"),
+        Act::State => none.set_named_state("cell", "small"),
         Act::LargeState => {
             let bytes = part(limits.state_bytes_max.min(EFFECTS_STATE_BYTES_MAX), way);
-            none.set_state("cell", "x".repeat(bytes))
+            none.set_named_state("cell", "x".repeat(bytes))
         }
         Act::ManyCells => (0..300).fold(none, |effects, n| {
-            effects.set_state(&format!("cell-{n}"), "x".repeat(way.size as usize / 10))
+            effects.set_named_state(&format!("cell-{n}"), "x".repeat(way.size as usize / 10))
         }),
-        Act::LongCellName => none.set_state(&"n".repeat(part(100_000, way)), "small"),
-        Act::ClearState => none.clear_state("cell"),
+        Act::LongCellName => none.set_named_state(&"n".repeat(part(100_000, way)), "small"),
+        Act::ClearState => none.clear_named_state("cell"),
         Act::StateEncodeFails | Act::StateEncodePanics => {
-            none.set_state("cell", Filler::odd(way.act))
+            none.set_named_state("cell", Filler::odd(way.act))
         }
         _ => none,
     }

@@ -190,7 +190,7 @@ impl DecodeError {
         let advice = if found > newest {
             "it was written by a newer program: update this one"
         } else {
-            "declare the older type with `previous = …` in #[event(…)]"
+            "declare the older type with `previous = …`"
         };
         Self {
             reason: format!(

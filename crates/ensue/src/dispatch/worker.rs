@@ -423,6 +423,12 @@ impl Worker {
             }
             Err(failure) => failure,
         };
+        if failure.waits_for_another_program() {
+            tracing::warn!(
+                group = %self.dispatch.group, handler = handler.name(), id = context.id(),
+                key = context.key(), reason = %failure, "an event waits for state to be readable"
+            );
+        }
         let now = self.dispatch.engine.clock().now();
         let random = self.random.f64();
         match retry::judge(delivery.clone(), failure, handler.options(), now, random) {

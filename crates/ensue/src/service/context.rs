@@ -9,6 +9,7 @@ use serde::de::DeserializeOwned;
 use crate::engine::{Delivery, Position, SharedEngine};
 use crate::event::{Codec, Envelope};
 use crate::publisher::Publisher;
+use crate::state::{self, State, StateError};
 use crate::time::{Clock, Timestamp};
 
 /// The event at hand and its surroundings: the optional last parameter of a handler.
@@ -118,25 +119,43 @@ impl Context {
         )
     }
 
-    /// The cell `name` of the state that the group keeps for this event's key, including what
-    /// earlier events of the key returned.
+    /// What the service remembers, as a `T`, of the event's topic and key, including what earlier
+    /// events returned ([`Effects::set_state`](crate::Effects::set_state)).
+    ///
+    /// State belongs to the group, and within it to the *topic and key* of the event at hand: what a
+    /// handler of `orders` sets for the key `o-1`, a handler of `payments` does not see, although its
+    /// event has the same key.
+    ///
+    /// # Errors
+    /// [`StateError`] when the cell was written by a type that this program does not know, or the
+    /// engine cannot be asked. With `?`, both mean another attempt; see [`State`].
+    pub async fn state<T: State>(&self) -> Result<Option<T>, StateError> {
+        let bytes = self.cell(T::NAME).await?;
+        bytes.map(|bytes| state::decode(&bytes)).transpose()
+    }
+
+    /// The cell `name`, of any type: for names that are made at run time. It belongs to topic and
+    /// key, as [`state`](Self::state) does, and has no versions.
     ///
     /// # Errors
     /// [`Error::Decode`](crate::Error::Decode) when the cell is not a `T`, which trying again cannot
     /// help, and what the engine reports.
-    pub async fn state<T: DeserializeOwned>(&self, name: &str) -> crate::Result<Option<T>> {
+    pub async fn named_state<T: DeserializeOwned>(&self, name: &str) -> crate::Result<Option<T>> {
+        let decode = |bytes: Bytes| Codec::MessagePack.decode(&bytes);
+        Ok(self.cell(name).await?.map(decode).transpose()?)
+    }
+
+    async fn cell(&self, name: &str) -> crate::Result<Option<Bytes>> {
         let (topic, key) = (self.envelope().topic(), self.key());
         let Surroundings {
             group,
             engine,
             pending,
         } = &*self.0.surroundings;
-        let bytes = match pending.pending(topic, key, name) {
-            Some(value) => value,
-            None => engine.state(group, topic, key, name).await?,
-        };
-        let decode = |bytes: Bytes| Codec::MessagePack.decode(&bytes);
-        Ok(bytes.map(decode).transpose()?)
+        match pending.pending(topic, key, name) {
+            Some(value) => Ok(value),
+            None => engine.state(group, topic, key, name).await,
+        }
     }
 
     pub(crate) fn delivery(&self) -> &Delivery {

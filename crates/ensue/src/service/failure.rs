@@ -5,6 +5,7 @@ use std::fmt;
 
 use crate::contained::{Contained, describe, has_cause, shorten};
 use crate::event::DecodeError;
+use crate::state::Unreadable;
 
 /// Any error: what `anyhow::Error`, a `String` and every [`std::error::Error`] turn into.
 type BoxError = Box<dyn StdError + Send + Sync>;
@@ -84,6 +85,8 @@ enum Origin {
     Undecodable,
     /// What the handler returned cannot be committed.
     Refused,
+    /// State that this program cannot read, and another one can.
+    UnreadableState,
     /// The app stopped before the handler's turn came: no attempt was made.
     NotBegun,
 }
@@ -152,6 +155,11 @@ impl Failure {
         self.origin == Origin::Refused
     }
 
+    /// Whether no attempt of this program helps, but one of another may: it is no dead letter.
+    pub(crate) fn waits_for_another_program(&self) -> bool {
+        self.origin == Origin::UnreadableState
+    }
+
     pub(crate) fn has_not_begun(&self) -> bool {
         self.origin == Origin::NotBegun
     }
@@ -177,14 +185,22 @@ impl<E: Into<BoxError>> From<E> for Failure {
     /// A retry, unless a [`Rejection`] or a [`DecodeError`] is among the causes.
     fn from(error: E) -> Self {
         let error = Contained::new(error.into());
-        let is_final = error.get().is_some_and(|error| {
-            has_cause(&**error, |it| it.is::<Final>() || it.is::<DecodeError>())
-        });
-        let kind = match is_final {
-            true => FailureKind::Reject,
-            false => FailureKind::Retry,
+        let has = |is: fn(&(dyn StdError + 'static)) -> bool| {
+            error.get().is_some_and(|error| has_cause(&**error, is))
         };
-        Self::new(kind, Reason::Error(error))
+        let (kind, origin) = if has(|it| it.is::<Final>()) {
+            (FailureKind::Reject, Origin::Handler)
+        } else if has(|it| it.is::<Unreadable>()) {
+            (FailureKind::Retry, Origin::UnreadableState)
+        } else if has(|it| it.is::<DecodeError>()) {
+            (FailureKind::Reject, Origin::Handler)
+        } else {
+            (FailureKind::Retry, Origin::Handler)
+        };
+        Self {
+            origin,
+            ..Self::new(kind, Reason::Error(error))
+        }
     }
 }
 

@@ -6,14 +6,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use serde::de::DeserializeOwned;
 
 use crate::dispatch::Routes;
 use crate::effect::{Cancel, Effects, Said, When};
 use crate::engine::{Delivery, Position, Run, SharedEngine};
 use crate::error::{Error, Result};
-use crate::event::{Codec, Envelope, Event};
+use crate::event::{Envelope, Event};
 use crate::service::{Context, Failure, PendingState, Service, Surroundings};
+use crate::state::State;
 use crate::time::Timestamp;
 
 /// One service under test: what it returned before is its state, what it returns now is the
@@ -48,14 +48,14 @@ pub struct Scenario {
     group: Arc<str>,
     routes: Routes,
     engine: SharedEngine,
-    state: Arc<State>,
+    state: Arc<Cells>,
     position: u64,
 }
 
 #[derive(Debug, Default)]
-struct State(Mutex<HashMap<[String; 3], Option<Bytes>>>);
+struct Cells(Mutex<HashMap<[String; 3], Option<Bytes>>>);
 
-impl PendingState for State {
+impl PendingState for Cells {
     fn pending(&self, topic: &str, key: &str, name: &str) -> Option<Option<Bytes>> {
         let cells = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         Some(
@@ -264,26 +264,38 @@ impl Outcome {
         self
     }
 
-    /// Asserts that the handler set the cell `name` to this value; `None` is that it cleared it.
+    /// Asserts that the handler set what its service remembers as a `T` to this.
     ///
     /// # Panics
-    /// When it set it to another value, or did not touch it.
+    /// When it did not, or to something else.
     #[track_caller]
-    pub fn then_state<T>(&self, name: &str, expected: impl Into<Option<T>>) -> &Self
-    where
-        T: DeserializeOwned + PartialEq + Debug,
-    {
-        let mut changes = self.effects().state.iter();
-        let Some(change) = changes.rfind(|change| &*change.name == name) else {
-            panic!("the handler does not touch the cell `{name}`");
-        };
-        let decode = |bytes: &Bytes| match Codec::MessagePack.decode(bytes) {
-            Ok(value) => value,
-            Err(error) => panic!("the cell `{name}` does not decode: {error}"),
-        };
-        let found: Option<T> = change.value.as_ref().map(decode);
-        assert_eq!(found, expected.into(), "the cell `{name}`");
+    pub fn then_state<T: State + PartialEq + Debug>(&self, expected: T) -> &Self {
+        let found = self.change_of::<T>();
+        assert_eq!(found, Some(Some(expected)), "the state `{}`", T::NAME);
         self
+    }
+
+    /// Asserts that the handler cleared what its service remembers as a `T`.
+    ///
+    /// # Panics
+    /// When it did not.
+    #[track_caller]
+    pub fn then_state_cleared<T: State + PartialEq + Debug>(&self) -> &Self {
+        let found = self.change_of::<T>();
+        assert_eq!(found, Some(None), "the state `{}`", T::NAME);
+        self
+    }
+
+    /// What a cell becomes, if it changes.
+    #[track_caller]
+    fn change_of<T: State>(&self) -> Option<Option<T>> {
+        let mut changes = self.effects().state.iter();
+        let change = changes.rfind(|change| &*change.name == T::NAME)?;
+        let decode = |bytes: &Bytes| match crate::state::decode(bytes) {
+            Ok(state) => state,
+            Err(error) => panic!("the state `{}` does not decode: {error}", T::NAME),
+        };
+        Some(change.value.as_ref().map(decode))
     }
 
     /// Asserts that nothing at all follows: no event, now or later, no cancellation, and no change
@@ -407,6 +419,20 @@ mod tests {
         }
     }
 
+    #[derive(Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+    struct Celsius(i32);
+
+    impl State for Celsius {
+        const NAME: &'static str = "celsius";
+    }
+
+    #[derive(Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+    struct Last(i32);
+
+    impl State for Last {
+        const NAME: &'static str = "last";
+    }
+
     /// What an assertion says when it fails; nothing when it holds.
     fn said(assertion: impl FnOnce()) -> Option<String> {
         crate::contained::contained(assertion).err()
@@ -425,8 +451,8 @@ mod tests {
                 "thing.happened",
             ),
             (Effects::none().cancel("alarm"), "1 cancellations"),
-            (Effects::none().set_state("celsius", 20), "`celsius`"),
-            (Effects::none().clear_state("celsius"), "`celsius`"),
+            (Effects::none().set_named_state("celsius", 20), "`celsius`"),
+            (Effects::none().clear_named_state("celsius"), "`celsius`"),
         ] {
             let said = said(|| {
                 outcome(effects).then_nothing();
@@ -443,20 +469,20 @@ mod tests {
         let effects = Effects::none()
             .cancel("alarm")
             .cancel_event(crate::EventId::new("/shop", "order-1"))
-            .set_state("celsius", 20)
-            .clear_state("last")
-            .set_state("celsius", 21);
+            .set_state(Celsius(20))
+            .clear_state::<Last>()
+            .set_state(Celsius(21));
         let outcome = outcome(effects);
         outcome
             .then_cancelled(["alarm", "order-1"])
-            .then_state("celsius", 21)
-            .then_state::<u32>("last", None);
+            .then_state(Celsius(21))
+            .then_state_cleared::<Last>();
         let fails = |assertion: &dyn Fn(&Outcome)| said(|| assertion(&outcome)).is_some();
         assert!(fails(&|it| drop(it.then_cancelled(["alarm"]).envelopes())));
-        assert!(fails(&|it| drop(it.then_state("celsius", 20).envelopes())));
+        assert!(fails(&|it| drop(it.then_state(Celsius(20)).envelopes())));
         assert!(fails(&|it| drop(
-            it.then_state::<u32>("celsius", None).envelopes()
+            it.then_state_cleared::<Celsius>().envelopes()
         )));
-        assert!(fails(&|it| drop(it.then_state("other", 20).envelopes())));
+        assert!(fails(&|it| drop(it.then_state(Last(1)).envelopes())));
     }
 }

@@ -117,7 +117,7 @@ impl Middleware for Layer {
                 tokio::task::yield_now().await;
                 panic!("a layer, later")
             }
-            "layer keeps a failure" => Ok(Effects::none().set_state("x", Refused)),
+            "layer keeps a failure" => Ok(Effects::none().set_named_state("x", Refused)),
             _ => next.run(context).await,
         }
     }

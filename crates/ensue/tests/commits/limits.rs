@@ -39,7 +39,7 @@ async fn together(count: usize, effects: fn(&Thing) -> Effects) -> SharedEngine 
 #[tokio::test(flavor = "multi_thread")]
 async fn states_that_are_too_large_only_together_are_committed_in_turn() {
     let engine = together(20, |_| {
-        Effects::none().set_state("doc", "x".repeat(4 * MIB))
+        Effects::none().set_named_state("doc", "x".repeat(4 * MIB))
     })
     .await;
     for key in 0..20 {
@@ -71,9 +71,9 @@ async fn what_does_not_fit_into_a_commit_alone_is_its_own_dead_letter() {
                     let large = followed(&thing, &"x".repeat(2 * MIB));
                     (0..40).fold(Effects::none(), |it, _| it.publish(large.clone()))
                 }
-                "cell" => Effects::none().set_state("doc", "x".repeat(17 * MIB)),
+                "cell" => Effects::none().set_named_state("doc", "x".repeat(17 * MIB)),
                 "cells" => (0..10).fold(Effects::none(), |it, n| {
-                    it.set_state(&format!("doc{n}"), "x".repeat(2 * MIB))
+                    it.set_named_state(&format!("doc{n}"), "x".repeat(2 * MIB))
                 }),
                 "cancels" => {
                     (0..60_000).fold(Effects::none(), |it, n| it.cancel(format!("{n:0200}")))
@@ -161,8 +161,8 @@ async fn at_state_bytes_max_only_what_wants_more_stops_and_smaller_values_pass()
     let app = App::new(engine.clone())
         .on(GROUP, |thing: Thing| async move {
             match thing.number {
-                0 => Effects::none().clear_state("doc"),
-                bytes => Effects::none().set_state("doc", "x".repeat(bytes as usize)),
+                0 => Effects::none().clear_named_state("doc"),
+                bytes => Effects::none().set_named_state("doc", "x".repeat(bytes as usize)),
             }
         })
         .start()
@@ -209,14 +209,14 @@ async fn refused_in_the_middle(on_dead: OnDead) -> SharedEngine {
             GROUP,
             options,
             |thing: Thing, context: Context| async move {
-                let last: Option<u32> = context.state("last").await?;
+                let last: Option<u32> = context.named_state("last").await?;
                 let last = last.map_or("none".to_owned(), |last| last.to_string());
                 if thing.number == 9 {
                     tokio::task::yield_now().await;
                 }
-                let mut effects = Effects::none().set_state("last", thing.number);
+                let mut effects = Effects::none().set_named_state("last", thing.number);
                 if (thing.key.as_str(), thing.number) == ("b", 7) {
-                    effects = effects.set_state("doc", "x".repeat(20_000));
+                    effects = effects.set_named_state("doc", "x".repeat(20_000));
                 }
                 Ok::<_, Failure>(effects.publish(followed(&thing, &last)))
             },

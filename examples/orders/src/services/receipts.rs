@@ -10,27 +10,29 @@ use crate::events::{OrderPayment, OrderSigned, OrderSignedReceived};
 /// position: no crash can come between the two.
 pub struct Receipts;
 
-/// The cell that holds an order's charge.
-const CHARGE: &str = "charge";
+/// What an order was charged, as its payment told.
+#[derive(State, Serialize, Deserialize)]
+#[state(name = "charge")]
+struct Charge(String);
 
 #[service]
 impl Receipts {
     #[on]
     async fn remember(&self, order: OrderPayment) -> Effects {
-        Effects::none().set_state(CHARGE, order.charge)
+        Effects::none().set_state(Charge(order.charge))
     }
 
     #[on(publishes = [OrderSignedReceived])]
     async fn file(&self, order: OrderSigned, ctx: &Context) -> Result<Effects, Failure> {
-        let charge: Option<String> = ctx.state(CHARGE).await?;
+        let charge: Option<Charge> = ctx.state().await?;
         let receipt = OrderSignedReceived {
             order_id: order.order_id,
-            charge: charge.ok_or("signed for, but never paid").or_reject()?,
+            charge: charge.ok_or("signed for, but never paid").or_reject()?.0,
             signed_at: ctx.time(),
         };
         Ok(Effects::none()
             .publish(Outgoing::new(receipt).time(ctx.time()))
-            .clear_state(CHARGE))
+            .clear_state::<Charge>())
     }
 }
 

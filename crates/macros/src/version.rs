@@ -1,4 +1,4 @@
-//! The version of an event's schema, and how older ones are read.
+//! The version of a type that is stored, and how older ones are read.
 
 use proc_macro2::{Span, TokenStream};
 use quote::{ToTokens, quote, quote_spanned};
@@ -38,7 +38,7 @@ impl Version {
         let version = number.unwrap_or(1);
         if version < 2 && args.get("version").is_none_or(|_| number.is_some()) {
             errors.add(
-                arg.error("an event with a previous version has `version = 2` or higher itself"),
+                arg.error("a type with a previous version has `version = 2` or higher itself"),
             );
         }
         let previous = path.zip(name).map(|(path, name)| Previous {
@@ -49,20 +49,20 @@ impl Version {
         Self { number, previous }
     }
 
-    /// `VERSION`, and `decode` where there is a version before.
-    pub(crate) fn expand(&self) -> TokenStream {
+    /// `VERSION`, and `decode` where there is a version before, for an implementation of `of`.
+    pub(crate) fn expand(&self, of: &TokenStream) -> TokenStream {
         let constant = self
             .number
             .map(|number| quote!(const VERSION: u16 = #number;));
-        let decode = self.previous.as_ref().map(Previous::expand);
+        let decode = self.previous.as_ref().map(|previous| previous.expand(of));
         quote!(#constant #decode)
     }
 }
 
 impl Previous {
-    fn expand(&self) -> TokenStream {
+    fn expand(&self, of: &TokenStream) -> TokenStream {
         let Self { path, .. } = self;
-        let checks = self.checks();
+        let checks = self.checks(of);
         let span = path.span().resolved_at(Span::mixed_site());
         // All in one place, so that a conversion that is missing is reported once.
         let convert = quote_spanned!(span=> |older| ::core::convert::From::from(older));
@@ -73,22 +73,22 @@ impl Previous {
                 payload: &[u8],
             ) -> ::core::result::Result<Self, ::ensue::DecodeError> {
                 #checks
-                if version == <Self as ::ensue::Event>::VERSION {
+                if version == <Self as #of>::VERSION {
                     codec.decode(payload)
-                } else if version <= <#path as ::ensue::Event>::VERSION {
-                    <#path as ::ensue::Event>::decode(version, codec, payload).map(#convert)
+                } else if version <= <#path as #of>::VERSION {
+                    <#path as #of>::decode(version, codec, payload).map(#convert)
                 } else {
                     ::core::result::Result::Err(::ensue::DecodeError::unknown_version(
-                        <Self as ::ensue::Event>::NAME,
+                        <Self as #of>::NAME,
                         version,
-                        <Self as ::ensue::Event>::VERSION,
+                        <Self as #of>::VERSION,
                     ))
                 }
             }
         }
     }
 
-    fn checks(&self) -> TokenStream {
+    fn checks(&self, of: &TokenStream) -> TokenStream {
         let Self {
             path,
             name,
@@ -97,7 +97,7 @@ impl Previous {
         let older = path.to_token_stream().to_string().replace(' ', "");
         let wrong_name = format!(
             "`previous = {older}` is not an older `{name}`: both types need the same `name`, \
-             because that is how stored events find their type"
+             because that is how what is stored finds its type"
         );
         let wrong_version = format!(
             "`previous = {older}` is not older than version {version} of `{name}`: give it a \
@@ -107,10 +107,10 @@ impl Previous {
         quote_spanned! {span=>
             const _: () = {
                 ::core::assert!(
-                    ::ensue::__private::is_same(<#path as ::ensue::Event>::NAME, #name),
+                    ::ensue::__private::is_same(<#path as #of>::NAME, #name),
                     #wrong_name
                 );
-                ::core::assert!(<#path as ::ensue::Event>::VERSION < #version, #wrong_version);
+                ::core::assert!(<#path as #of>::VERSION < #version, #wrong_version);
             };
         }
     }
