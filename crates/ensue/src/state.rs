@@ -213,7 +213,7 @@ mod tests {
                     "{failure}"
                 );
                 assert_eq!(
-                    failure.to_string().matches("`cell`").count(),
+                    failure.to_string().matches("is not of the type").count(),
                     1,
                     "{failure}"
                 );
