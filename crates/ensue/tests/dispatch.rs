@@ -584,7 +584,7 @@ async fn state_is_converted_and_what_a_program_cannot_read_waits_for_one_that_ca
     })
     .await
     .unwrap();
-    let mut run = async |app: &mut TestApp, old: bool, number: u32| {
+    let run = async |app: &mut TestApp, old: bool, number: u32| {
         is_old.store(old, Ordering::SeqCst);
         app.crash().await.unwrap();
         app.publish(step("w", number)).await.unwrap();
