@@ -14,9 +14,10 @@ use crate::view::View;
 
 /// A directory that changes this often while it is read is not read.
 const ATTEMPTS_MAX: usize = 1000;
-/// What is still wrong after so many looks at a directory that did not change is wrong.
-const UNCHANGED_MAX: usize = 50;
-/// How long to wait before the next of these tries: an owner may be held up between two steps.
+/// What is still wrong after waits of so long in a directory that did not change is wrong: an owner
+/// may be held up between two steps.
+const UNCHANGED_MAX: Duration = Duration::from_millis(500);
+/// How long to wait at first; then each time twice as long, because a look may read a whole segment.
 const LOOK_AGAIN: Duration = Duration::from_millis(10);
 
 /// Reads a log that another process writes. Takes no lock and writes nothing.
@@ -74,7 +75,7 @@ impl Follower {
     ///
     /// [`Error::Corrupt`] when a segment is missing or damaged, [`Error::Io`].
     pub fn refresh(&mut self) -> Result<Position> {
-        let mut unchanged = 0;
+        let mut waited = Duration::ZERO;
         let mut seen = None;
         for _ in 0..ATTEMPTS_MAX {
             // A roll or trim between two steps shows as a missing or a shorter file: look again.
@@ -82,18 +83,17 @@ impl Follower {
             match self.look() {
                 Err(error) if is_passing(&error) => {
                     let found = self.fingerprint()?;
-                    if seen.as_ref() == Some(&found) {
-                        unchanged += 1;
-                    } else {
-                        unchanged = 0;
+                    if seen.as_ref() != Some(&found) {
+                        waited = Duration::ZERO;
                         seen = Some(found);
+                        continue;
                     }
-                    if unchanged >= UNCHANGED_MAX {
+                    if waited >= UNCHANGED_MAX {
                         return Err(error);
                     }
-                    if unchanged > 0 {
-                        std::thread::sleep(LOOK_AGAIN);
-                    }
+                    let wait = waited.max(LOOK_AGAIN).min(UNCHANGED_MAX - waited);
+                    std::thread::sleep(wait);
+                    waited += wait;
                 }
                 outcome => return outcome,
             }

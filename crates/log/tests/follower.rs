@@ -9,11 +9,13 @@
 
 mod support;
 
+use std::path::Path;
 use std::sync::Arc;
 
 use ensue_log::storage::{Fault, File, Op};
 use ensue_log::{Error, Follower, Log, Options, Position, Query, Retention};
 use support::{batch, options, verify};
+use tempfile::TempDir;
 
 #[test]
 fn sees_appends_rolls_and_trims() {
@@ -119,40 +121,64 @@ fn damage_in_the_last_segment_is_not_its_end() {
     for is_closed in [true, false] {
         let directory = tempfile::tempdir().unwrap();
         let storage = Arc::new(File::new(directory.path()));
-        let options = Options {
-            segment_bytes: 64 * 1024,
-            ..Options::default()
-        };
-        let log = Log::open(storage.clone(), options).unwrap();
+        let log = Log::open(storage, options()).unwrap();
         for _ in 0..3 {
             log.append(batch(log.end().get(), 5)).unwrap();
         }
-        let file = directory.path().join("log").join(format!("{:020}.seg", 0));
-        let good = std::fs::read(&file).unwrap();
-        let used = good.iter().rposition(|byte| *byte != 0).unwrap();
         if is_closed {
             log.close().unwrap();
         }
-        let mut last_frame_noticed = 0;
-        for at in (128..used).step_by(used / 40) {
-            let mut bad = good.clone();
-            bad[at] ^= 1;
-            std::fs::write(&file, &bad).unwrap();
-            match Follower::open(storage.clone()) {
-                Err(Error::Corrupt { .. }) => {}
-                // A damaged last frame is like a torn one, unless the log was closed after it.
-                Ok(mut follower) => {
-                    assert!(!is_closed, "byte {at}");
-                    assert!(
-                        follower.refresh().unwrap() >= Position::new(10),
-                        "byte {at}"
-                    );
-                    last_frame_noticed += 1;
+        let segment = format!("log/{:020}.seg", 0);
+        let good = std::fs::read(directory.path().join(&segment)).unwrap();
+        let used = good.iter().rposition(|byte| *byte != 0).unwrap();
+        let places: Vec<usize> = (128..used).step_by(used / 40).collect();
+        // A follower looks several times before it takes anything for damage: all of them wait at
+        // the same time, each for a copy of its own.
+        let last_frame_noticed = std::thread::scope(|scope| {
+            let look = |at: usize| {
+                let copy = copy_of(directory.path());
+                let file = copy.path().join(&segment);
+                let mut bad = good.clone();
+                bad[at] ^= 1;
+                std::fs::write(file, bad).unwrap();
+                move || match Follower::open(Arc::new(File::new(copy.path()))) {
+                    Err(Error::Corrupt { .. }) => false,
+                    // A damaged last frame is like a torn one, unless the log was closed after it.
+                    Ok(mut follower) => {
+                        assert!(!is_closed, "byte {at}");
+                        let seen = follower.refresh().unwrap();
+                        assert!(seen >= Position::new(10), "byte {at}");
+                        true
+                    }
+                    Err(error) => panic!("byte {at}: {error}"),
                 }
-                Err(error) => panic!("byte {at}: {error}"),
-            }
-        }
+            };
+            let looks: Vec<_> = places.iter().map(|at| scope.spawn(look(*at))).collect();
+            let looked = looks.into_iter().map(|look| look.join().unwrap());
+            looked.filter(|is_noticed| *is_noticed).count()
+        });
+        assert!(places.len() >= 40);
         assert_eq!(last_frame_noticed > 0, !is_closed);
+    }
+}
+
+/// The files of a log, as they are.
+fn copy_of(directory: &Path) -> TempDir {
+    let copy = tempfile::tempdir().unwrap();
+    copy_files(directory, copy.path());
+    copy
+}
+
+fn copy_files(from: &Path, to: &Path) {
+    for entry in std::fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let to = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            std::fs::create_dir(&to).unwrap();
+            copy_files(&entry.path(), &to);
+        } else {
+            std::fs::copy(entry.path(), to).unwrap();
+        }
     }
 }
 
