@@ -1,16 +1,20 @@
 //! The keeper: makes spare segments and index files, in the background.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
 
 use crate::codec::lock;
-use crate::error::Error;
+use crate::error::{Error, Result};
 use crate::files;
 use crate::index::Sealed;
 use crate::log::Shared;
 use crate::segment::Segment;
 use crate::space::{Space, create};
-use crate::sync::{Condvar, Mutex};
+use crate::sync::{Condvar, Mutex, MutexGuard};
+
+/// How long to wait before what the disk refused is tried again.
+const REFUSED_WAIT: Duration = Duration::from_secs(1);
 
 /// What waits to be done beside appending: a spare segment, the index files of sealed segments, the
 /// manifest.
@@ -25,6 +29,7 @@ struct Chores {
     seal: VecDeque<Arc<Segment>>,
     /// Whether the manifest may not know the newest segment.
     is_unnoted: bool,
+    refused: Refused,
     /// The size of the spare that is ready.
     spare: Option<u64>,
     /// How the next one is to be made and how large, when one is wanted.
@@ -35,12 +40,43 @@ struct Chores {
     random: fastrand::Rng,
 }
 
+/// What the disk refused, and is to be tried again.
+#[derive(Debug, Default)]
+struct Refused {
+    seal: Vec<Arc<Segment>>,
+    note: bool,
+    /// Whether that was said since it last took everything.
+    is_told: bool,
+}
+
+impl Refused {
+    fn is_empty(&self) -> bool {
+        self.seal.is_empty() && !self.note
+    }
+
+    /// Says it once.
+    fn tell(&mut self, error: &Error, what: &str) {
+        if !std::mem::replace(&mut self.is_told, true) {
+            tracing::warn!(%error, "{what} could not be written, trying again");
+        }
+    }
+}
+
+impl Chores {
+    /// Takes up again what was refused.
+    fn try_again(&mut self) {
+        self.seal.extend(self.refused.seal.drain(..));
+        self.is_unnoted |= std::mem::take(&mut self.refused.note);
+    }
+}
+
 impl Keeper {
     pub(crate) fn new(spare: Option<u64>) -> Self {
         let chores = Chores {
             seal: VecDeque::new(),
             // The process before may have died before it noted it.
             is_unnoted: true,
+            refused: Refused::default(),
             spare,
             want_spare: None,
             stop: false,
@@ -78,18 +114,23 @@ impl Keeper {
 impl Shared {
     /// After a roll: the sealed segment needs its index file.
     pub(crate) fn kept(&self, sealed: Option<Arc<Segment>>) {
-        if !self.options.background {
-            if let Some(segment) = sealed {
-                self.seal(&segment);
-            }
-            self.note_newest();
-            return;
-        }
         let mut chores = lock(&self.keeper.chores);
         chores.is_unnoted = true;
         chores.seal.extend(sealed);
-        drop(chores);
-        self.keeper.wake.notify_one();
+        if self.options.background {
+            drop(chores);
+            self.keeper.wake.notify_one();
+            return;
+        }
+        // What was refused before is due with it.
+        chores.try_again();
+        loop {
+            let (rest, did) = self.do_chore(chores);
+            chores = rest;
+            if !did {
+                return;
+            }
+        }
     }
 
     /// The next roll will need a spare.
@@ -115,19 +156,52 @@ impl Shared {
                 let made = self.make_spare(space, bytes);
                 chores = lock(&self.keeper.chores);
                 chores.spare = made;
-            } else if let Some(segment) = chores.seal.pop_front() {
-                drop(chores);
-                self.seal(&segment);
-                chores = lock(&self.keeper.chores);
-            } else if std::mem::take(&mut chores.is_unnoted) {
-                drop(chores);
-                self.note_newest();
-                chores = lock(&self.keeper.chores);
+                continue;
+            }
+            let (rest, did) = self.do_chore(chores);
+            chores = rest;
+            if did {
+                continue;
+            }
+            let wake = &self.keeper.wake;
+            if chores.refused.is_empty() {
+                chores.refused.is_told = false;
+                let waited = wake.wait(chores);
+                chores = waited.unwrap_or_else(PoisonError::into_inner);
             } else {
-                let waited = self.keeper.wake.wait(chores);
-                chores = waited.unwrap_or_else(std::sync::PoisonError::into_inner);
+                let waited = wake.wait_timeout(chores, REFUSED_WAIT);
+                chores = waited.unwrap_or_else(PoisonError::into_inner).0;
+                chores.try_again();
             }
         }
+    }
+
+    /// Writes an index file or the manifest, if one is due; whether one was.
+    fn do_chore<'a>(
+        &'a self,
+        mut chores: MutexGuard<'a, Chores>,
+    ) -> (MutexGuard<'a, Chores>, bool) {
+        if let Some(segment) = chores.seal.pop_front() {
+            drop(chores);
+            let sealed = self.seal(&segment);
+            chores = lock(&self.keeper.chores);
+            if let Err(error) = sealed {
+                // It stays in memory, and is rebuilt from the segment after a restart.
+                chores.refused.tell(&error, "an index file");
+                chores.refused.seal.push(segment);
+            }
+        } else if std::mem::take(&mut chores.is_unnoted) {
+            drop(chores);
+            let noted = self.note_newest();
+            chores = lock(&self.keeper.chores);
+            if let Err(error) = noted {
+                chores.refused.tell(&error, "the manifest");
+                chores.refused.note = true;
+            }
+        } else {
+            return (chores, false);
+        }
+        (chores, true)
     }
 
     fn make_spare(&self, space: Space, bytes: u64) -> Option<u64> {
@@ -148,19 +222,20 @@ impl Shared {
     }
 
     /// Writes the index of a sealed segment, then lets go of the one in memory.
-    pub(crate) fn seal(&self, segment: &Arc<Segment>) {
+    pub(crate) fn seal(&self, segment: &Arc<Segment>) -> Result<()> {
         let memory = lock(&segment.memory).clone();
-        let Some(memory) = memory else { return };
-        if let Err(error) = Sealed::write(&self.store, segment, &memory) {
-            // It stays in memory, and is rebuilt from the segment after a restart.
-            tracing::warn!(%error, segment = %segment.name, "no index file could be written");
-            return;
+        let Some(memory) = memory else { return Ok(()) };
+        if !self.store.list().iter().any(|it| Arc::ptr_eq(it, segment)) {
+            // Trimmed meanwhile.
+            return Ok(());
         }
+        Sealed::save(&self.store, segment, &memory)?;
         *lock(&segment.memory) = None;
+        Ok(())
     }
 
     /// The manifest learns of the newest segment, so that its loss would be noticed.
-    fn note_newest(&self) {
+    fn note_newest(&self) -> Result<()> {
         let newest = self
             .store
             .list()
@@ -168,15 +243,14 @@ impl Shared {
             .map_or(u64::MAX, |segment| segment.first);
         let mut manifest = lock(&self.manifest);
         if manifest.newest == newest {
-            return;
+            return Ok(());
         }
         let changed = files::Manifest {
             newest,
             ..*manifest
         };
-        match changed.write(&*self.store.storage) {
-            Ok(()) => *manifest = changed,
-            Err(error) => tracing::warn!(%error, "the manifest could not be written"),
-        }
+        changed.write(&*self.store.storage)?;
+        *manifest = changed;
+        Ok(())
     }
 }

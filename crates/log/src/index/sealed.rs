@@ -130,16 +130,28 @@ impl Sealed {
         Self::write(store, segment, &active)
     }
 
-    /// Writes the index of a segment and opens it.
-    pub(crate) fn write(store: &Store, segment: &Arc<Segment>, active: &Active) -> Result<Self> {
+    /// Writes the index file of a segment, unless the store must not.
+    pub(crate) fn save(store: &Store, segment: &Arc<Segment>, active: &Active) -> Result<()> {
+        let bytes = Self::bytes(store, segment, active)?;
+        Self::put(store, segment, &bytes).unwrap_or(Ok(()))
+    }
+
+    fn bytes(store: &Store, segment: &Arc<Segment>, active: &Active) -> Result<Vec<u8>> {
         let opened = store.opened(segment)?;
-        let bytes = encode(store.uuid, opened.header.salt, active);
+        Ok(encode(store.uuid, opened.header.salt, active))
+    }
+
+    fn put(store: &Store, segment: &Segment, bytes: &[u8]) -> Option<Result<()>> {
         let name = files::index(segment.first);
-        let shown = store.storage.describe(&name);
-        let written = store
-            .writers
-            .run(|| storage::replace(&*store.storage, "idx", &name, &bytes));
-        match written {
+        let write = || storage::replace(&*store.storage, "idx", &name, bytes);
+        store.writers.run(write)
+    }
+
+    /// Writes the index of a segment and opens it.
+    fn write(store: &Store, segment: &Arc<Segment>, active: &Active) -> Result<Self> {
+        let bytes = Self::bytes(store, segment, active)?;
+        let shown = store.storage.describe(&files::index(segment.first));
+        match Self::put(store, segment, &bytes) {
             Some(Ok(())) => {
                 if let Some(sealed) = Self::open(store, segment)? {
                     return Ok(sealed);
