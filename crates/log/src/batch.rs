@@ -105,6 +105,20 @@ impl Batch {
         Ok(())
     }
 
+    /// Keeps the first `len` records. What the batch [expects](Batch::expect) stays.
+    pub fn truncate(&mut self, len: usize) {
+        if len >= self.slots.len() {
+            return;
+        }
+        let gone = self.slots.drain(len..);
+        let bytes: usize = gone.map(|slot| slot.bytes as usize).sum();
+        self.bytes.truncate(self.bytes.len().saturating_sub(bytes));
+        let lengths = self.slots.iter().map(|slot| slot.bytes as usize);
+        self.largest = lengths.max().unwrap_or(0);
+        let ids = self.records().any(|(_, layout, _)| layout.id.is_some());
+        self.ids = ids;
+    }
+
     /// Makes the batch conditional: it is appended only when, at that moment, every expectation
     /// holds. Looking at the key may read an index file. A batch whose every record is a
     /// duplicate succeeds without looking, so that a retry does not conflict with itself.
@@ -168,5 +182,38 @@ impl Batch {
             rest = after;
             Some((slot, Layout::read(bytes)?, bytes))
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(bodies: &[(&str, Option<u128>)]) -> Batch {
+        let mut batch = Batch::new();
+        for (body, id) in bodies {
+            let (id, body) = (*id, body.as_bytes());
+            let record = Record {
+                kind: 1,
+                id,
+                topic: "t",
+                key: b"k",
+                body,
+            };
+            batch.push(&record).unwrap();
+        }
+        batch
+    }
+
+    #[test]
+    fn what_is_cut_off_leaves_no_trace() {
+        let all = [("small", None), ("a larger one", Some(7)), ("x", None)];
+        for len in 0..=4 {
+            let mut cut = of(&all);
+            cut.truncate(len);
+            let wanted = of(&all[..len.min(all.len())]);
+            assert_eq!((cut.len(), &cut.bytes), (wanted.len(), &wanted.bytes));
+            assert_eq!((cut.largest, cut.ids), (wanted.largest, wanted.ids));
+        }
     }
 }

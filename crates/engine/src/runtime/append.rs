@@ -25,6 +25,8 @@ const RECORD_BYTES: usize = 40;
 pub(crate) struct Outgoing {
     /// The events to append now.
     pub(crate) batch: log::Batch,
+    /// How many they are; what is decided about the schedules comes behind them.
+    events: usize,
     /// What concerns the schedules, in the order in which it was said.
     steps: Vec<Step>,
     /// Whether submitting may have to look something up on disk.
@@ -170,7 +172,9 @@ impl Outgoing {
             self.steps.push(Step::Append { id: id(), record });
         }
         self.places.push(Place::Record(record));
-        record::push_event(&mut self.batch, envelope)
+        record::push_event(&mut self.batch, envelope)?;
+        self.events = self.batch.len();
+        Ok(())
     }
 
     /// Whether nothing of it concerns the schedules.
@@ -178,21 +182,19 @@ impl Outgoing {
         self.steps.is_empty()
     }
 
-    /// Decides what becomes of the schedules: gives control records, in order. Under the lock.
-    pub(crate) fn schedule(
-        &mut self,
-        core: &Core,
-        log: &log::Log,
-        schedules_max: usize,
-    ) -> Result<Vec<Change>> {
-        let mut plan = Plan::new(core, log, self.batch.len());
-        for step in std::mem::take(&mut self.steps) {
+    /// Decides what becomes of the schedules, and adds the control records that say so to the batch,
+    /// in order: behind the events, instead of what was decided before. Under the lock, for each
+    /// submit: a batch that had no room may find them changed.
+    pub(crate) fn decide(&mut self, core: &Core, shared: &Shared) -> Result<Vec<Change>> {
+        self.batch.truncate(self.events);
+        let mut plan = Plan::new(core, &shared.log, self.events);
+        for step in &self.steps {
             match step {
                 Step::Append { id, record } => {
-                    plan.appended.entry(id).or_insert(record);
+                    plan.appended.entry(*id).or_insert(*record);
                 }
                 Step::Replace { id, timer } => {
-                    if plan.known(id).is_none() {
+                    if plan.known(*id).is_none() {
                         plan.cancel(timer);
                     }
                 }
@@ -202,26 +204,34 @@ impl Outgoing {
                     place,
                     scheduled,
                 } => {
-                    let found = plan.schedule(id, scheduled);
-                    if let Some(place) = self.places.get_mut(place) {
+                    let found = plan.schedule(*id, scheduled);
+                    if let Some(place) = self.places.get_mut(*place) {
                         *place = found;
                     }
                 }
             }
         }
-        plan.check(schedules_max)?;
-        Ok(plan.changes)
+        plan.check(shared.settings.schedules_max)?;
+        for change in &plan.changes {
+            change.push_to(&mut self.batch)?;
+        }
+        // Memory keeps them without the events, which are in the log.
+        Ok(plan.changes.iter().map(Change::light).collect())
     }
 
     /// The events that were not appended because their ids were known, and where those are.
-    pub(crate) fn duplicates(&self, receipt: &log::Receipt) -> Vec<(usize, u64)> {
+    pub(crate) async fn duplicates(&self, receipt: &log::Receipt) -> Vec<(usize, u64)> {
         let mut duplicates = Vec::new();
         for (index, place) in self.places.iter().enumerate() {
             let at = match place {
                 Place::Record(record) if receipt.is_duplicate(*record) => receipt.position(*record),
                 Place::Twin(record) => receipt.position(*record),
                 Place::Known(position) => Some(log::Position::new(*position)),
-                Place::Record(_) | Place::Coming(..) | Place::Later => None,
+                Place::Coming(record, submitted) => {
+                    let durable = Submission::clone(submitted).await.ok();
+                    durable.and_then(|receipt| receipt.position(*record))
+                }
+                Place::Record(_) | Place::Later => None,
             };
             duplicates.extend(at.map(|at| (index, at.get())));
         }
@@ -296,7 +306,7 @@ impl<'a> Plan<'a> {
         }
     }
 
-    fn schedule(&mut self, id: u128, scheduled: Scheduled) -> Place {
+    fn schedule(&mut self, id: u128, scheduled: &Scheduled) -> Place {
         // A duplicate would never be appended, and nobody would be told.
         if let Some(known) = self.known(id) {
             return known;
@@ -308,15 +318,16 @@ impl<'a> Plan<'a> {
         }
         let record = self.before + self.changes.len();
         self.names.insert(scheduled.name.clone(), Some(record));
-        self.changes.push(Change::Scheduled(scheduled));
+        self.changes.push(Change::Scheduled(scheduled.clone()));
         Place::Record(record)
     }
 
-    fn cancel(&mut self, name: EventId) {
+    fn cancel(&mut self, name: &EventId) {
         // Also when nothing is known to be pending: where several processes share the log, another
         // one may have scheduled it.
-        self.growth -= isize::from(self.pending(&name).is_some());
+        self.growth -= isize::from(self.pending(name).is_some());
         self.names.insert(name.clone(), None);
+        let name = name.clone();
         match self.changes.last_mut() {
             Some(Change::Cancelled(cancelled)) => cancelled.names.push(name),
             _ => self
@@ -389,18 +400,18 @@ impl Shared {
 
     /// Submits events of which some concern the schedules.
     async fn submit_later(self: &Arc<Self>, outgoing: &mut Outgoing) -> Result<Submission> {
-        let mut changes = None;
+        let mut is_counted = false;
         loop {
             let room = self.room();
             let outcome = {
                 let mut core = self.core();
                 core.advance();
-                let changes = match &changes {
-                    Some(changes) => changes,
-                    None => changes.insert(self.decide(&core, outgoing)?),
-                };
+                let changes = outgoing.decide(&core, self)?;
+                if !std::mem::replace(&mut is_counted, true) {
+                    self.grew(outgoing.batch.bytes());
+                }
                 let batch = std::mem::take(&mut outgoing.batch);
-                core.submit(&self.log, batch, changes.clone(), Terms::default())
+                core.submit(&self.log, batch, changes, Terms::default())
             };
             match outcome {
                 Ok(submitted) => return Ok(submitted),
@@ -410,19 +421,4 @@ impl Shared {
             room.wait().await;
         }
     }
-
-    /// Adds the control records about schedules to the batch; gives them as memory keeps them.
-    fn decide(&self, core: &Core, outgoing: &mut Outgoing) -> Result<Vec<Change>> {
-        let changes = outgoing.schedule(core, &self.log, self.settings.schedules_max)?;
-        for change in &changes {
-            change.push_to(&mut outgoing.batch)?;
-        }
-        self.grew(outgoing.batch.bytes());
-        Ok(light(&changes))
-    }
-}
-
-/// The changes as memory keeps them: the events are in the log.
-pub(crate) fn light(changes: &[Change]) -> Vec<Change> {
-    changes.iter().map(Change::light).collect()
 }

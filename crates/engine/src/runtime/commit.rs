@@ -9,7 +9,7 @@ use crate::engine::{Commit, Committed};
 use crate::error::{Error, Result};
 use crate::model::record;
 use crate::model::record::{Cell, Change};
-use crate::runtime::append::{Outgoing, Said, light};
+use crate::runtime::append::{Outgoing, Said};
 use crate::runtime::engine_inner::{Refusal, Shared};
 use crate::runtime::locked_state::{Core, Terms};
 use crate::runtime::lookup::blocking;
@@ -24,9 +24,8 @@ pub(crate) struct Claim {
     is_conditional: bool,
     outgoing: Outgoing,
     commit: Commit,
-    /// The control records beside the commit's own, once they are decided and all are in the
-    /// batch.
-    changes: Option<Vec<Change>>,
+    /// Whether its bytes were added to those of the log.
+    is_counted: bool,
     at: Timestamp,
     generation: Arc<AtomicU64>,
 }
@@ -48,7 +47,7 @@ impl Claim {
             is_conditional: outgoing.is_conditional,
             outgoing,
             commit,
-            changes: None,
+            is_counted: false,
             at,
             generation: Arc::default(),
         })
@@ -81,7 +80,7 @@ impl Claim {
         };
         let receipt = submitted.await?;
         shared.core().advance();
-        let duplicates = self.outgoing.duplicates(&receipt);
+        let duplicates = self.outgoing.duplicates(&receipt).await;
         let dropped = match duplicates.is_empty() {
             true => 0,
             false => shared.count_dropped(&self.commit.effects, duplicates).await,
@@ -125,20 +124,13 @@ impl Claim {
     ) -> Result<Submission, Refusal> {
         let cell_bytes = self.check_cells(core, &committed.cells)?;
         let committed = Change::Committed(Box::new(committed.clone()));
-        let mut changes = match self.changes.take() {
-            Some(changes) => changes,
-            None => {
-                let (log, max) = (&self.shared.log, self.shared.settings.schedules_max);
-                let others = self.outgoing.schedule(core, log, max)?;
-                for change in others.iter().chain([&committed]) {
-                    change.push_to(&mut self.outgoing.batch)?;
-                }
-                self.shared.grew(self.outgoing.batch.bytes());
-                light(&others)
-            }
-        };
-        let others = changes.len();
+        // Again for each try: what is decided about the schedules may be another thing by now.
+        let mut changes = self.outgoing.decide(core, &self.shared)?;
+        committed.push_to(&mut self.outgoing.batch)?;
         changes.push(committed);
+        if !std::mem::replace(&mut self.is_counted, true) {
+            self.shared.grew(self.outgoing.batch.bytes());
+        }
         let generation = Some(self.generation.clone());
         let terms = Terms {
             epoch,
@@ -146,13 +138,10 @@ impl Claim {
             generation,
         };
         let batch = std::mem::take(&mut self.outgoing.batch);
-        let outcome = core.submit(&self.shared.log, batch, changes.clone(), terms);
+        let outcome = core.submit(&self.shared.log, batch, changes, terms);
         outcome.map_err(|error| match error {
             log::SubmitError::Full(batch) => {
-                // The very same batch again: nothing can happen to what its member holds.
                 self.outgoing.batch = batch;
-                changes.truncate(others);
-                self.changes = Some(changes);
                 Refusal::Log(log::SubmitError::Full(log::Batch::new()))
             }
             other => Refusal::Log(other),

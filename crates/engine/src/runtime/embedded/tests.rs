@@ -10,7 +10,9 @@ mod machine;
 mod needed;
 mod owning;
 mod random;
+mod room;
 mod schedules;
+mod slow;
 mod storing;
 mod unfired;
 
