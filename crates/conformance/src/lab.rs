@@ -426,11 +426,9 @@ impl Lab {
     pub(super) async fn scheduled(&self) -> Verdict<Vec<String>> {
         let scheduled = self.engine()?.scheduled(usize::MAX).await?;
         let own = format!("{}/", self.prefix);
-        Ok(scheduled
-            .iter()
-            .filter(|scheduled| scheduled.envelope.id().starts_with(&own))
-            .map(|scheduled| label(&scheduled.envelope))
-            .collect())
+        let events = scheduled.iter().filter_map(|it| it.envelope.as_ref().ok());
+        let own = events.filter(|event| event.id().starts_with(&own));
+        Ok(own.map(label).collect())
     }
 }
 

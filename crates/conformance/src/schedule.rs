@@ -161,7 +161,7 @@ pub(super) async fn schedule_tells_sources_apart(lab: &mut Lab) -> Verdict {
     let one = events.iter().map(Envelope::event_id).take(1).collect();
     equal("how many were pending", lab.engine()?.cancel(one).await?, 1)?;
     let left = lab.engine()?.scheduled(usize::MAX).await?;
-    let left: Vec<_> = left.iter().map(|it| it.envelope.source()).collect();
+    let left: Vec<_> = left.iter().map(|it| it.name.source()).collect();
     equal("the source of what is left", left, ["/two"])
 }
 
@@ -186,7 +186,7 @@ pub(super) async fn schedule_of_a_known_id_changes_nothing(lab: &mut Lab) -> Ver
     let id = lab.id("orders", "a", 1);
     let times: Vec<_> = scheduled
         .iter()
-        .filter(|scheduled| scheduled.envelope.id() == id)
+        .filter(|scheduled| scheduled.name.id() == id)
         .map(|scheduled| scheduled.at)
         .collect();
     equal("when it is due", times, [first])?;

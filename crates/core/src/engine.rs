@@ -380,8 +380,8 @@ pub struct Scheduled {
     pub name: EventId,
     /// When it will be appended.
     pub at: Timestamp,
-    /// The event.
-    pub envelope: Envelope,
+    /// The event, or why it cannot be read, and so will not be appended: its record is damaged.
+    pub envelope: std::result::Result<Envelope, String>,
 }
 
 /// Where the log lives: append, join, read, and what operators need.

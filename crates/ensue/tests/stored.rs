@@ -88,7 +88,7 @@ async fn cancel_means_the_services_own_event_and_cancel_event_any() {
     app.settle().await.unwrap();
     let left = engine.scheduled(9).await.unwrap();
     assert_eq!(left.len(), 1);
-    assert_ne!(left[0].envelope.source(), "/services/remind");
+    assert_ne!(left[0].name.source(), "/services/remind");
     assert!(app.publisher().cancel("r").await.unwrap());
 }
 

@@ -65,7 +65,7 @@ async fn doors() -> TestApp {
 async fn pending(app: &TestApp) -> Vec<String> {
     let scheduled = app.engine().scheduled(100).await.unwrap();
     let because = |it: &ensue::engine::Scheduled| {
-        let alarm: AlarmRaised = it.envelope.decode().unwrap();
+        let alarm: AlarmRaised = it.envelope.as_ref().unwrap().decode().unwrap();
         alarm.because
     };
     scheduled.iter().map(because).collect()

@@ -60,7 +60,7 @@ async fn describe(url: &str) -> Vec<String> {
         ));
     }
     for it in engine.scheduled(1_000).await.unwrap() {
-        said.push(format!("at {} {}", it.at, it.envelope.id()));
+        said.push(format!("at {} {}", it.at, it.name));
     }
     for key in ["o-1", "o-4"] {
         let cell = engine.state("payments", "orders", key, "total").await;

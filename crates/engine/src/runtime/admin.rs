@@ -261,31 +261,36 @@ pub(crate) async fn dead_letters(view: &log::View, found: Vec<Found>) -> Result<
     Ok(letters)
 }
 
-/// The next up to `limit` scheduled events: when, and the positions of their records.
-pub(crate) fn find_scheduled(state: &State, limit: usize) -> Vec<Due> {
-    let first = state.schedules.iter().take(limit.min(READ_EVENTS_MAX));
-    first.map(|(due, _)| due).collect()
+/// A scheduled event without the event.
+pub(crate) struct Waiting {
+    name: Arc<EventId>,
+    at: Timestamp,
+    position: u64,
 }
 
-/// Adds their events to schedules.
-pub(crate) async fn scheduled(view: &log::View, due: Vec<Due>) -> Result<Vec<Scheduled>> {
-    let mut found = hashbrown::HashMap::<u64, _>::new();
-    let mut missing: Vec<u64> = due.iter().map(|(_, position)| *position).collect();
-    while !missing.is_empty() {
-        found.extend(lookup::scheduled(view, missing.clone()).await?);
-        missing.retain(|position| !found.contains_key(position));
-    }
-    let mut all = Vec::with_capacity(due.len());
-    for (at, position) in due {
-        if let Some(scheduled) = found.remove(&position) {
-            all.push(Scheduled {
-                name: scheduled.name.clone(),
-                at,
-                envelope: scheduled.envelope()?,
-            });
-        }
-    }
-    Ok(all)
+/// The next up to `limit` scheduled events.
+pub(crate) fn find_scheduled(state: &State, limit: usize) -> Vec<Waiting> {
+    let first = state.schedules.iter().take(limit.min(READ_EVENTS_MAX));
+    let waiting = |((at, position), name): (Due, &Arc<EventId>)| Waiting {
+        name: name.clone(),
+        at,
+        position,
+    };
+    first.map(waiting).collect()
+}
+
+/// Adds their events to schedules, or why those cannot be read.
+pub(crate) async fn scheduled(view: &log::View, waiting: Vec<Waiting>) -> Result<Vec<Scheduled>> {
+    let positions = waiting.iter().map(|it| it.position).collect();
+    let mut found = lookup::readable_scheduled(view, positions).await?;
+    let scheduled = |it: Waiting| {
+        Some(Scheduled {
+            envelope: found.remove(&it.position)?,
+            name: EventId::clone(&it.name),
+            at: it.at,
+        })
+    };
+    Ok(waiting.into_iter().filter_map(scheduled).collect())
 }
 
 impl Core {

@@ -1,9 +1,14 @@
 //! Reading single records by position, from memory where they still are.
 
 use ensue_log as log;
+use hashbrown::HashMap;
+use hashbrown::HashMap;
+#[cfg(feature = "distributed")]
 use tokio::runtime::{Handle, RuntimeFlavor};
 
-use crate::error::{Error, Result};
+use super::failure;
+use super::record::{self, Change, Scheduled};
+use crate::error::{Error, Outlook, Result};
 use crate::event::Envelope;
 use crate::log_error;
 use crate::model::record;
@@ -46,6 +51,40 @@ pub(crate) async fn scheduled(
         Ok(events)
     })
     .await
+}
+
+/// What the records at `positions` schedule, or why that cannot be read.
+pub(crate) async fn readable_scheduled(
+    view: &log::View,
+    mut positions: Vec<u64>,
+) -> Result<HashMap<u64, Result<Envelope, String>>> {
+    let mut found = HashMap::new();
+    while !positions.is_empty() {
+        let some = match scheduled(view, positions.clone()).await {
+            Ok(some) => {
+                let event = |(at, scheduled): (u64, Scheduled)| (at, scheduled.envelope());
+                some.into_iter().map(event).collect()
+            }
+            // It is not said of which, and the others may be good.
+            Err(error) if is_damage(&error) => each_scheduled(view, positions.clone()).await?,
+            Err(error) => return Err(error),
+        };
+        for (at, event) in some {
+            let readable = match event {
+                Ok(event) => Ok(event),
+                Err(error) if is_damage(&error) => Err(error.to_string()),
+                Err(error) => return Err(error),
+            };
+            found.insert(at, readable);
+        }
+        positions.retain(|at| !found.contains_key(at));
+    }
+    Ok(found)
+}
+
+/// Whether a record is not what it was, rather than out of reach.
+pub(crate) fn is_damage(error: &Error) -> bool {
+    matches!(error, Error::Corrupt(_)) || error.outlook() == Outlook::Content
 }
 
 /// Up to about [`FETCH_BYTES_MAX`] of the events that the records at `positions` schedule, each with

@@ -165,10 +165,9 @@ fn is_final(outcome: &Result<()>) -> bool {
     error.is_some_and(|error| error.outlook() == Outlook::Content)
 }
 
-/// Whether a record is not what it was, rather than out of reach.
+/// Whether a record is not what it was, or gone, rather than out of reach.
 fn is_of_record(error: &Error) -> bool {
-    matches!(error, Error::Corrupt(_) | Error::Trimmed { .. })
-        || error.outlook() == Outlook::Content
+    matches!(error, Error::Trimmed { .. }) || fetch::is_damage(error)
 }
 
 fn overtaken() -> Error {

@@ -4,7 +4,7 @@ use std::io;
 
 use clap::Args;
 use ensue::engine::Scheduled;
-use ensue::{CloudEvent, Timestamp};
+use ensue::{CloudEvent, Envelope, Timestamp};
 use serde::{Serialize, Serializer};
 
 use crate::failure::Failure;
@@ -34,13 +34,20 @@ impl Serialize for Row {
         #[derive(Serialize)]
         struct Whole<'a> {
             name: &'a str,
+            source: &'a str,
             at: Timestamp,
-            event: CloudEvent<'a>,
+            /// `null` for one that cannot be read.
+            event: Option<CloudEvent<'a>>,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            problem: Option<&'a str>,
         }
+        let (name, event) = (&self.0.name, self.0.envelope.as_ref());
         let whole = Whole {
-            name: self.0.name.id(),
+            name: name.id(),
+            source: name.source(),
             at: self.0.at,
-            event: self.0.envelope.to_cloudevent(),
+            event: event.ok().map(Envelope::to_cloudevent),
+            problem: event.err().map(String::as_str),
         };
         whole.serialize(serializer)
     }
@@ -61,6 +68,14 @@ impl List {
                     self.limit
                 ));
             }
+        }
+        let damaged = scheduled.iter().filter(|it| it.envelope.is_err()).count();
+        if damaged > 0 {
+            out.note(format_args!(
+                "{} cannot be read and will not be appended; `ensue schedule cancel NAME --source \
+                 SOURCE` gives one up",
+                human::counted(damaged, "scheduled event")
+            ));
         }
         out.report(&Listed(scheduled.into_iter().map(Row).collect()))
     }
@@ -84,15 +99,27 @@ impl Report for Listed {
             Text("PAYLOAD"),
         ]);
         for Row(scheduled) in &self.0 {
-            let event = &scheduled.envelope;
+            let [topic, kind, key, payload] = match &scheduled.envelope {
+                Ok(event) => [
+                    event.topic().into(),
+                    event.kind().into(),
+                    event.key().into(),
+                    payload::on_one_line(event, PAYLOAD_CHARS_MAX).into(),
+                ],
+                Err(problem) => {
+                    let why = format!("of {}: {problem}", scheduled.name.source());
+                    let why = Cell::toned(Tone::Bad, why);
+                    ["?".into(), "?".into(), "?".into(), why]
+                }
+            };
             table.row([
                 human::relative(scheduled.at, now).into(),
                 human::time(scheduled.at).into(),
                 Cell::toned(Tone::Strong, scheduled.name.id()),
-                event.topic().into(),
-                event.kind().into(),
-                event.key().into(),
-                payload::on_one_line(event, PAYLOAD_CHARS_MAX).into(),
+                topic,
+                kind,
+                key,
+                payload,
             ]);
         }
         page.table(table)
