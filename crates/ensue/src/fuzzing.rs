@@ -45,9 +45,13 @@ fn read(envelope: &Envelope) {
     let _ = envelope.to_builder().build();
 }
 
-/// A CloudEvent in JSON.
+/// A CloudEvent in JSON, or a batch of them.
 #[must_use]
 pub fn cloudevent(bytes: &[u8]) -> bool {
+    if let Ok(batch) = Envelope::from_cloudevent_batch(bytes, Some("topic")) {
+        batch.iter().for_each(read);
+        return true;
+    }
     let envelope = Envelope::from_cloudevent(bytes, Some("topic"));
     envelope.is_ok_and(|envelope| {
         read(&envelope);

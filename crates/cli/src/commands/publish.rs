@@ -76,7 +76,7 @@ pub(crate) struct Publish {
     /// A file that is the payload; `-` is stdin
     #[arg(long, value_name = "FILE")]
     file: Option<PathBuf>,
-    /// A file with one CloudEvent (JSON) a line; `-` is stdin
+    /// A file with one CloudEvent (JSON) a line, or with a JSON array of them; `-` is stdin
     #[arg(long, value_name = "FILE")]
     cloudevents: Option<PathBuf>,
 }

@@ -108,6 +108,39 @@ async fn a_log_can_be_copied_through_a_pipe() {
 }
 
 #[tokio::test]
+async fn a_batch_of_cloudevents_is_published_as_a_whole_or_not_at_all() {
+    let shop = Shop::empty();
+    let event = |n: usize, topic: &str| {
+        json!({"specversion": "1.0", "id": n.to_string(), "source": "/s", "type": "e",
+            "topic": topic, "data": n})
+    };
+    let args = ["--json", "publish", "--cloudevents", "-"];
+    let batch = |topics: &[&str]| {
+        let events = topics.iter().enumerate().map(|(n, topic)| event(n, topic));
+        format!("\n{:#}\n", serde_json::Value::from_iter(events))
+    };
+    for (bad, why) in [
+        (
+            batch(&["numbers", "_numbers"]),
+            "event 2: the topic `_numbers` is reserved",
+        ),
+        (batch(&["numbers", "not a topic"]), "event 2 of the batch"),
+        (batch(&["numbers"]) + "x", "trailing characters"),
+    ] {
+        let run = shop.run_with(&args, bad.as_bytes()).fails(1);
+        let message = run.error()["message"].as_str().unwrap().to_owned();
+        assert!(message.contains(why), "{message}");
+    }
+    let many = batch(&["numbers"; 1_500]);
+    let published = shop.run_with(&args, many.as_bytes()).succeeds().json();
+    assert_eq!(published, json!({"published": 1_500, "duplicates": 0}));
+    let empty = shop.run_with(&args, b" [ ] ").succeeds().json();
+    assert_eq!(empty, json!({"published": 0, "duplicates": 0}));
+    let last = shop.run(&["--json", "tail", "--last", "1"]).succeeds();
+    assert!(last.out.contains(r#""data":1499"#), "{}", last.out);
+}
+
+#[tokio::test]
 async fn payloads_and_attributes_are_copied_byte_by_byte() {
     let shop = Shop::empty();
     let payloads: [(&str, &[u8]); 8] = [

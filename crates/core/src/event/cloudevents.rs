@@ -15,9 +15,11 @@
 //! The topic travels as the extension `topic`. Where an event was read from a log, the extensions
 //! `ensueposition` and `ensueappended` say where and when; they are ignored on the way in.
 
+mod batch;
 mod read;
 mod write;
 
+pub use self::batch::CloudEventBatch;
 pub use self::write::CloudEvent;
 
 use super::InvalidEvent;

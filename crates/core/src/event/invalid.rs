@@ -24,6 +24,14 @@ pub enum InvalidEvent {
         /// What is wrong, and where.
         problem: String,
     },
+    /// An event of a batch is not one.
+    #[error("event {number} of the batch: {why}")]
+    OfBatch {
+        /// Which one; the first is 1.
+        number: usize,
+        /// What is wrong with it.
+        why: Box<InvalidEvent>,
+    },
     /// An attribute of a CloudEvent is not what it has to be.
     #[error("the attribute `{name}` {problem}")]
     Attribute {

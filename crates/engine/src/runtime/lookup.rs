@@ -2,12 +2,8 @@
 
 use ensue_log as log;
 use hashbrown::HashMap;
-use hashbrown::HashMap;
-#[cfg(feature = "distributed")]
 use tokio::runtime::{Handle, RuntimeFlavor};
 
-use super::failure;
-use super::record::{self, Change, Scheduled};
 use crate::error::{Error, Outlook, Result};
 use crate::event::Envelope;
 use crate::log_error;

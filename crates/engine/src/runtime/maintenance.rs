@@ -167,7 +167,7 @@ fn is_final(outcome: &Result<()>) -> bool {
 
 /// Whether a record is not what it was, or gone, rather than out of reach.
 fn is_of_record(error: &Error) -> bool {
-    matches!(error, Error::Trimmed { .. }) || fetch::is_damage(error)
+    matches!(error, Error::Trimmed { .. }) || lookup::is_damage(error)
 }
 
 fn overtaken() -> Error {
