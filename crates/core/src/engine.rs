@@ -21,6 +21,8 @@ mod forward;
 mod guarantees;
 mod letters;
 mod limits;
+#[doc(hidden)]
+pub mod options;
 mod replay;
 mod schemes;
 mod status;

@@ -16,8 +16,10 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 pub use self::builder::EnvelopeBuilder;
-pub(crate) use self::builder::{Defaults, check_name, check_source};
-pub(crate) use self::cloudevents::is_in_uri;
+#[doc(hidden)]
+pub use self::builder::{Defaults, check_name, check_source};
+#[doc(hidden)]
+pub use self::cloudevents::is_in_uri;
 pub use self::cloudevents::{CloudEvent, CloudEventBatch};
 pub use self::codec::{Codec, DecodeError, EncodeError};
 pub(crate) use self::envelope::PayloadForm;

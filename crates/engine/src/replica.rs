@@ -59,7 +59,7 @@ use tokio::sync::{Notify, watch};
 
 use crate::background;
 use crate::engine::Url;
-use crate::engine::{Atomicity, DedupWindow, Engine as _, Guarantees, SharedEngine, duration};
+use crate::engine::{Atomicity, DedupWindow, Engine as _, Guarantees, SharedEngine, duration, options};
 use crate::error::{Error, Result};
 use crate::model::processes::{Process, Writer};
 use crate::model::record::{Change, Gone, Left};
@@ -102,22 +102,10 @@ pub const OPTIONS: &[(&str, &str)] = &[
         "segment_bytes",
         "size of a segment file of the copy; default 8388608",
     ),
-    (
-        "parked_max",
-        "events of a group put aside one by one, and keys that may wait before it pauses; default 1000000",
-    ),
-    (
-        "key_events_max",
-        "events of one key put aside one by one, or read ahead; the rest waits in the log; default 1024",
-    ),
-    (
-        "state_bytes_max",
-        "bytes of state over all groups; default 268435456",
-    ),
-    (
-        "schedules_max",
-        "events that wait for their time; default 100000",
-    ),
+    options::PARKED_MAX,
+    options::KEY_EVENTS_MAX,
+    options::STATE_BYTES_MAX,
+    options::SCHEDULES_MAX,
 ];
 
 /// How long a silent process keeps its keys, unless the URL says otherwise.

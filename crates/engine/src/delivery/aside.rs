@@ -12,6 +12,7 @@ use hashbrown::HashMap;
 
 use super::window::Status;
 use crate::delivery::group_session::Live;
+use crate::delivery::key_slots::LaneHash;
 use crate::event::Envelope;
 use crate::model::group::Group;
 use crate::model::position_set::Settled;
@@ -26,15 +27,19 @@ use crate::time::Timestamp;
 const RECORD_BYTES_MAX: usize = 1024 * 1024;
 /// Names of fields and positions take so many bytes of a record, for each event and each backlog.
 const ENTRY_BYTES: usize = 128;
-/// A page has at least so many events, even without room for them in the group: one event a read
+/// A page has at least so many events, also when the group keeps as many as it may: one event a read
 /// would make no progress worth its cost.
 const PAGE_EVENTS_MIN: usize = 16;
+/// With more than one in so many beyond what it may keep, it is one event a read all the same.
+const OVER_SHARE: usize = 4;
 
 /// How much of a group is put aside, and of a key.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Bounds {
-    /// Events of a group that are kept one by one: with more, lanes keep nothing further. So many
-    /// keys may wait: with more, the group reads nothing further.
+    /// Events of a group that are kept one by one: with more, lanes put nothing further aside, and
+    /// take up from their backlogs what they need to go on. That is a quarter more at the most, and
+    /// beyond it one event for each key that waits. So many keys may wait: with more, the group reads
+    /// nothing further.
     pub(crate) parked_max: usize,
     /// Events that a lane keeps one by one.
     pub(crate) lane_max: usize,
@@ -60,14 +65,20 @@ impl Bounds {
 
     /// How many events a lane takes up from its backlog in one go.
     pub(crate) fn page(self, kept: usize) -> usize {
-        self.of_lane(kept)
-            .max(PAGE_EVENTS_MIN.min(self.lane_max))
-            .max(1)
+        let most = self.parked_max.saturating_add(self.parked_max / OVER_SHARE);
+        let min = match kept.saturating_add(PAGE_EVENTS_MIN) <= most {
+            true => PAGE_EVENTS_MIN.min(self.lane_max),
+            false => 1,
+        };
+        self.of_lane(kept).max(min).max(1)
     }
 
     /// A lane with a backlog and no more events than this takes up the next ones.
-    pub(crate) fn few(self) -> usize {
-        self.lane_max / 4
+    pub(crate) fn few(self, kept: usize) -> usize {
+        match kept < self.parked_max {
+            true => self.lane_max / 4,
+            false => 0,
+        }
     }
 }
 
@@ -544,8 +555,8 @@ impl Deferred {
 
 impl Live {
     /// An event of a blocked key waits behind the others.
-    pub(crate) fn set_aside(&mut self, position: u64, envelope: &Envelope) {
-        self.returned.remove(&position);
+    pub(crate) fn set_aside(&mut self, position: u64, hash: LaneHash, envelope: &Envelope) {
+        self.returned.remove(hash, position);
         let Some(entry) = self.window.get(position) else {
             return;
         };

@@ -4,7 +4,7 @@
 use hashbrown::HashSet;
 
 use super::window::Status;
-use crate::delivery::group_session::{Live, Ready};
+use crate::delivery::group_session::Live;
 use crate::engine::OnDead;
 use crate::engine::{Commit, Death, Position, Retry, StateWrite};
 use crate::event::Envelope;
@@ -244,10 +244,11 @@ impl Live {
         }
     }
 
-    /// How many events were read for nobody yet.
-    pub(crate) fn ready(&self) -> impl Iterator<Item = &Ready> {
+    /// The positions of the events that were read for nobody yet.
+    pub(crate) fn ready(&self) -> impl Iterator<Item = u64> {
         let ready = self.seats.iter().flat_map(|seat| &seat.ready);
-        ready.chain(self.turns.iter())
+        let ready = ready.map(|ready| ready.position);
+        ready.chain(self.turns.iter().map(|lined| lined.position))
     }
 }
 

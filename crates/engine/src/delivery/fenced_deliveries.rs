@@ -9,12 +9,12 @@ use super::window::Status;
 use crate::delivery::group_session::Live;
 use crate::delivery::key_slots::LaneHash;
 
-/// Positions of such events, by their lanes' hashes. Two lanes with the same hash wait for each
-/// other's events for a moment, for nothing.
+/// Positions of events, by their lanes' hashes. Two lanes with the same hash wait for each other's
+/// events for a moment, for nothing.
 #[derive(Debug, Default)]
-pub(crate) struct Stale(HashMap<LaneHash, BTreeSet<u64>, foldhash::fast::RandomState>);
+pub(crate) struct Positions(HashMap<LaneHash, BTreeSet<u64>, foldhash::fast::RandomState>);
 
-impl Stale {
+impl Positions {
     /// Whether the lane has any.
     pub(crate) fn has(&self, lane: LaneHash) -> bool {
         !self.0.is_empty() && self.0.contains_key(&lane)
@@ -25,18 +25,25 @@ impl Stale {
         self.0.get(&lane)?.first().copied()
     }
 
-    fn insert(&mut self, lane: LaneHash, position: u64) {
+    pub(crate) fn insert(&mut self, lane: LaneHash, position: u64) {
         self.0.entry(lane).or_default().insert(position);
     }
 
-    /// The event is in nobody's hands any more.
     pub(crate) fn remove(&mut self, lane: LaneHash, position: u64) {
+        if self.0.is_empty() {
+            return;
+        }
         if let Some(positions) = self.0.get_mut(&lane) {
             positions.remove(&position);
             if positions.is_empty() {
                 self.0.remove(&lane);
             }
         }
+    }
+
+    /// Only these lanes matter.
+    pub(crate) fn retain(&mut self, is_meant: impl Fn(LaneHash) -> bool) {
+        self.0.retain(|lane, _| is_meant(*lane));
     }
 }
 

@@ -14,10 +14,10 @@ use tokio::sync::Notify;
 use super::aside::{Aside, Bounds};
 use super::filter::Filter;
 use super::page::Pages;
-use super::turns::Turns;
+use super::turns::{Lined, Turns};
 use super::window::{Status, Window};
 use crate::delivery::crash_guard::Careful;
-use crate::delivery::fenced_deliveries::Stale;
+use crate::delivery::fenced_deliveries::Positions;
 use crate::delivery::key_slots::{Hasher, LaneHash, Slots};
 use crate::delivery::next_step::{READY_BYTES_MAX, READY_EVENTS_MAX};
 use crate::delivery::slot_transfer::Mine;
@@ -66,10 +66,10 @@ pub(crate) struct Live {
     /// Which backlogs of keys are being taken up.
     pub(crate) pages: Pages,
     pub(crate) bounds: Bounds,
-    /// Events that came back from a member that is gone, and their lanes: nobody has looked at
-    /// them again. They may belong before others of their key that were put aside meanwhile.
-    pub(crate) returned: BTreeMap<u64, LaneHash>,
-    pub(crate) stale: Stale,
+    /// Events that came back from a member that is gone and were not looked at since. They may belong
+    /// before others of their key that were put aside meanwhile.
+    pub(crate) returned: Positions,
+    pub(crate) stale: Positions,
     pub(crate) careful: Option<Careful>,
     /// Why nothing more is read.
     pub(crate) paused: Option<String>,
@@ -174,8 +174,8 @@ impl Live {
             aside: Aside::default(),
             pages: Pages::default(),
             bounds,
-            returned: BTreeMap::new(),
-            stale: Stale::default(),
+            returned: Positions::default(),
+            stale: Positions::default(),
             careful: (caution.events || caution.retries).then(|| Careful {
                 until: end,
                 events_left: if caution.events { in_flight_max } else { 0 },
@@ -259,7 +259,9 @@ impl Live {
             !held(out)
         });
         let count = taken.len();
-        self.returned.extend(back.iter().copied());
+        for (position, lane) in &back {
+            self.returned.insert(*lane, *position);
+        }
         for (lane, bytes) in &taken {
             self.slots.take_back(lane.slot());
             self.turns.take_back(*lane, *bytes);
@@ -311,8 +313,8 @@ impl Live {
         }
         for ready in self.turns.clear() {
             // Others of its key may have been put aside while it waited in its line.
-            self.returned.insert(ready.position, ready.lane);
-            all.push(ready);
+            self.returned.insert(ready.lane, ready.position);
+            all.push(ready.into());
         }
         all.sort_by_key(|ready| ready.position);
         for ready in all {
@@ -323,7 +325,7 @@ impl Live {
         if let Mine::Some(_) = self.mine {
             let mine = &self.mine;
             self.window.forget_ready(|lane| !mine.has(lane.slot()));
-            self.returned.retain(|_, lane| mine.has(lane.slot()));
+            self.returned.retain(|lane| mine.has(lane.slot()));
         }
         let slots = &self.slots;
         self.seats
@@ -383,7 +385,8 @@ impl Live {
                 return;
             }
         }
-        if group.lanes.wants_more(lane, self.bounds.few()) {
+        let few = self.bounds.few(group.lanes.len());
+        if group.lanes.wants_more(lane, few) {
             self.index.hungry.insert(lane.clone());
         } else if !self.index.hungry.is_empty() {
             self.index.hungry.remove(lane);
@@ -451,6 +454,16 @@ impl Seat {
             fetched: HashMap::default(),
             waiting: None,
             is_gone: false,
+        }
+    }
+}
+
+impl From<Lined> for Ready {
+    fn from(lined: Lined) -> Self {
+        Self {
+            position: lined.position,
+            lane: lined.lane,
+            envelope: Some(lined.envelope),
         }
     }
 }

@@ -245,9 +245,8 @@ impl Live {
     /// overtake it.
     fn first_coming(&self, lane: &LaneKey, hash: LaneHash) -> Option<u64> {
         let coming = self.aside.first(lane);
-        let lined_up = self.turns.first(hash).map(|ready| ready.position);
-        let mut returned = self.returned.iter().filter(|(_, of)| **of == hash);
-        let returned = returned.next().map(|(position, _)| *position);
+        let lined_up = self.turns.first(hash).map(|lined| lined.position);
+        let returned = self.returned.first(hash);
         let stale = self.stale.first(hash);
         let unread = (self.cursor < self.replayed).then_some(self.cursor);
         let all = [coming, lined_up, returned, stale, unread];

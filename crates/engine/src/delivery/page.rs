@@ -8,7 +8,6 @@ use ensue_log as log;
 
 use super::filter::Filter;
 use crate::delivery::group_session::Live;
-use crate::delivery::key_slots::LaneHash;
 use crate::delivery::next_step::Ask;
 use crate::error::Result;
 use crate::event::Envelope;
@@ -240,14 +239,18 @@ impl Live {
     fn page_of(&self, group: &Group, ask: Ask, lane: &LaneKey) -> Option<Paging> {
         let hash = self.hasher.hash_of(lane.topic(), lane.key());
         let owner = self.slots.owner(hash.slot());
-        let is_here = |at: &LaneHash| *at == hash;
         // Everything of the key that was read before comes first.
         if owner != ask.member
             || self.turns.has_line(hash)
             || self.stale.has(hash)
-            || self.returned.values().any(is_here)
+            || self.returned.has(hash)
             || self.aside.is_moving(lane.as_ref())
         {
+            return None;
+        }
+        let kept = group.lanes.len();
+        // There may be less room than when it was found hungry.
+        if !group.lanes.wants_more(lane, self.bounds.few(kept)) {
             return None;
         }
         let from = group.lanes.backlog(lane.as_ref())?.from;
@@ -258,7 +261,6 @@ impl Live {
         let to = to.unwrap_or(self.cursor).min(self.cursor);
         let is_more = to > from;
         let is_over = to == from && to == self.cursor && self.is_all(lane, to);
-        let kept = group.lanes.len();
         (is_more || is_over).then(|| Paging {
             epoch: self.epoch,
             rewinds: self.rewinds,

@@ -90,7 +90,7 @@ impl Live {
                 continue;
             }
             if is_old {
-                self.returned.insert(position, lane);
+                self.returned.insert(lane, position);
             }
             self.enqueue(Ready {
                 position,

@@ -1,11 +1,10 @@
 //! Taking what was read: event by event, or line by line where a key has one (`turns`).
 
-use super::turns::{Held, Room};
+use super::turns::{Held, Lined, Room};
 use super::window::{Status, Window};
-use crate::delivery::group_session::{Live, Outs, Ready, Seat};
+use crate::delivery::group_session::{Live, Outs, Seat};
 use crate::delivery::key_slots::LaneHash;
 use crate::delivery::next_step::{Ask, Taken};
-use crate::event::Envelope;
 use crate::model::group::Group;
 use crate::model::set_aside::LaneRef;
 use crate::time::Timestamp;
@@ -49,21 +48,18 @@ impl Live {
                 return false;
             };
             let key = LaneRef(envelope.topic(), envelope.key());
-            if self.is_blocked(group, key, lane, position) {
-                if let Some(envelope) = self.pop_ready(member) {
-                    self.set_aside(position, &envelope);
-                }
-            } else if taken.is_none() || self.has_to_line_up(room, lane) {
-                let envelope = self.pop_ready(member);
-                let ready = Ready {
-                    position,
-                    lane,
-                    envelope,
-                };
-                let (window, out) = (&self.window, &self.out);
-                self.turns.line_up(ready, || held_of(window, out, lane));
-            } else {
+            let is_blocked = self.is_blocked(group, key, lane, position);
+            if !is_blocked && taken.is_some() && !self.has_to_line_up(room, lane) {
                 return true;
+            }
+            let Some(lined) = self.pop_ready(member) else {
+                return false;
+            };
+            if is_blocked {
+                self.set_aside(position, lane, &lined.envelope);
+            } else {
+                let (window, out) = (&self.window, &self.out);
+                self.turns.line_up(lined, || held_of(window, out, lane));
             }
         }
     }
@@ -93,19 +89,9 @@ impl Live {
         let Some(lane) = self.turns.next(room, is_mine) else {
             return false;
         };
-        while let Some(ready) = self.turns.first(lane) {
-            let position = ready.position;
-            let Some(seat) = self.seats.iter().find(|seat| seat.member == ask.member) else {
-                return false;
-            };
-            let known = ready.envelope.as_ref();
-            let Some(envelope) = known.or_else(|| seat.fetched.get(&position)) else {
-                if let Some(line) = self.turns.line(lane) {
-                    taken.want(line);
-                }
-                return true;
-            };
-            let key = LaneRef(envelope.topic(), envelope.key());
+        while let Some(lined) = self.turns.first(lane) {
+            let position = lined.position;
+            let key = LaneRef(lined.envelope.topic(), lined.envelope.key());
             let is_blocked = self.is_blocked(group, key, lane, position);
             if !is_blocked
                 && self.careful.is_some()
@@ -114,17 +100,14 @@ impl Live {
                 taken.stop = Some(stop);
                 return true;
             }
-            let ready = self.turns.pop(lane);
-            let fetched = |live: &mut Self| live.seat(ask.member)?.fetched.remove(&position);
-            let envelope = ready.and_then(|it| it.envelope).or_else(|| fetched(self));
-            let Some(envelope) = envelope else {
+            let Some(lined) = self.turns.pop(lane) else {
                 return true;
             };
             if !is_blocked {
-                self.hold(group, ask, taken, (position, lane), envelope);
+                self.hold(group, ask, taken, lined);
                 return true;
             }
-            self.set_aside(position, &envelope);
+            self.set_aside(position, lane, &lined.envelope);
         }
         true
     }
@@ -135,38 +118,44 @@ impl Live {
         let Some(ready) = seat.and_then(|seat| seat.ready.front()) else {
             return;
         };
-        let (position, lane) = (ready.position, ready.lane);
+        let position = ready.position;
         if self.careful.is_some()
             && let Some(stop) = self.is_held_up(group, ask.member, position, false, taken)
         {
             taken.stop = Some(stop);
             return;
         }
-        if let Some(envelope) = self.pop_ready(ask.member) {
-            self.hold(group, ask, taken, (position, lane), envelope);
+        if let Some(lined) = self.pop_ready(ask.member) {
+            self.hold(group, ask, taken, lined);
         }
     }
 
-    fn pop_ready(&mut self, member: u64) -> Option<Envelope> {
+    /// Takes the first event that was read for a member; one that has to be fetched stays.
+    fn pop_ready(&mut self, member: u64) -> Option<Lined> {
         let seat = self.seat(member)?;
-        let ready = seat.ready.pop_front()?;
-        seat.ready_bytes -= ready.bytes();
-        let Ready {
-            position, envelope, ..
-        } = ready;
-        envelope.or_else(|| seat.fetched.remove(&position))
+        let ready = seat.ready.front_mut()?;
+        let (position, lane, bytes) = (ready.position, ready.lane, ready.bytes());
+        let envelope = match ready.envelope.take() {
+            Some(envelope) => envelope,
+            None => seat.fetched.remove(&position)?,
+        };
+        seat.ready.pop_front();
+        seat.ready_bytes -= bytes;
+        Some(Lined {
+            position,
+            lane,
+            envelope,
+        })
     }
 
     /// An event that was read goes into a member's hands.
-    fn hold(
-        &mut self,
-        group: &Group,
-        ask: Ask,
-        taken: &mut Taken,
-        (position, lane): (u64, LaneHash),
-        envelope: Envelope,
-    ) {
-        self.returned.remove(&position);
+    fn hold(&mut self, group: &Group, ask: Ask, taken: &mut Taken, lined: Lined) {
+        let Lined {
+            position,
+            lane,
+            envelope,
+        } = lined;
+        self.returned.remove(lane, position);
         let bytes = envelope.content().len() as u32;
         let Some(entry) = self.window.find(position, &mut taken.next) else {
             return;
@@ -198,13 +187,11 @@ impl Live {
         }
         let (lanes, keep) = self.turns.to_shed();
         for lane in lanes {
-            for ready in self.turns.split_off(lane, keep) {
-                let Some(envelope) = ready.envelope else {
-                    continue;
-                };
+            for lined in self.turns.split_off(lane, keep) {
+                let envelope = &lined.envelope;
                 let key = LaneRef(envelope.topic(), envelope.key());
-                self.aside.start(&group.lanes, key, ready.position);
-                self.set_aside(ready.position, &envelope);
+                self.aside.start(&group.lanes, key, lined.position);
+                self.set_aside(lined.position, lane, envelope);
             }
         }
         !self.seats.iter().any(Seat::is_full) && self.turns.has_room()

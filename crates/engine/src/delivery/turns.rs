@@ -10,9 +10,10 @@ use std::time::Duration;
 
 use hashbrown::{HashMap, HashSet};
 
-use crate::delivery::group_session::{Ready, Seat};
+use crate::delivery::group_session::Seat;
 use crate::delivery::key_slots::LaneHash;
 use crate::delivery::next_step::{HELD_BYTES_MAX, READY_BYTES_MAX, READY_EVENTS_MAX};
+use crate::event::Envelope;
 use crate::time::Timestamp;
 
 /// Of one in so many of the events that a member may hold, and of at most so many, it is not asked
@@ -54,8 +55,22 @@ pub(crate) struct Turns {
 /// Events of a key that wait because many of it are in hands.
 #[derive(Debug, Default)]
 struct Line {
-    ready: VecDeque<Ready>,
+    events: VecDeque<Lined>,
     bytes: usize,
+}
+
+/// An event in a line.
+#[derive(Debug)]
+pub(crate) struct Lined {
+    pub(crate) position: u64,
+    pub(crate) lane: LaneHash,
+    pub(crate) envelope: Envelope,
+}
+
+impl Lined {
+    fn bytes(&self) -> usize {
+        self.envelope.content().len()
+    }
 }
 
 /// How many events of a lane are in members' hands, and their bytes.
@@ -198,15 +213,15 @@ impl Turns {
     }
 
     /// Adds an event to its lane's line; `count` counts what of the lane is in hands.
-    pub(crate) fn line_up(&mut self, ready: Ready, count: impl FnOnce() -> Held) {
-        let (lane, bytes) = (ready.lane, ready.bytes());
+    pub(crate) fn line_up(&mut self, lined: Lined, count: impl FnOnce() -> Held) {
+        let (lane, bytes) = (lined.lane, lined.bytes());
         if !self.lines.contains_key(&lane) {
             let held = self.held(lane, count);
             self.counted.insert(lane, held);
             self.order.push_back(lane);
         }
         let line = self.lines.entry(lane).or_default();
-        line.ready.push_back(ready);
+        line.events.push_back(lined);
         line.bytes += bytes;
         self.events += 1;
         self.bytes += bytes;
@@ -237,47 +252,39 @@ impl Turns {
     }
 
     /// The first event of a line.
-    pub(crate) fn first(&self, lane: LaneHash) -> Option<&Ready> {
-        self.lines.get(&lane)?.ready.front()
+    pub(crate) fn first(&self, lane: LaneHash) -> Option<&Lined> {
+        self.lines.get(&lane)?.events.front()
     }
 
     fn is_long(&self, line: &Line) -> bool {
-        line.ready.len() > 1 && (line.ready.len() > self.line_max || line.bytes > LINE_BYTES_MAX)
-    }
-
-    /// The events of a line.
-    pub(crate) fn line(&self, lane: LaneHash) -> Option<&VecDeque<Ready>> {
-        self.lines.get(&lane).map(|line| &line.ready)
+        line.events.len() > 1 && (line.events.len() > self.line_max || line.bytes > LINE_BYTES_MAX)
     }
 
     /// Takes the first event of a line.
-    pub(crate) fn pop(&mut self, lane: LaneHash) -> Option<Ready> {
+    pub(crate) fn pop(&mut self, lane: LaneHash) -> Option<Lined> {
         let line = self.lines.get_mut(&lane)?;
-        let ready = line.ready.pop_front()?;
-        line.bytes -= ready.bytes();
+        let lined = line.events.pop_front()?;
+        line.bytes -= lined.bytes();
         self.events -= 1;
-        self.bytes -= ready.bytes();
+        self.bytes -= lined.bytes();
         self.shrunk(lane);
-        Some(ready)
+        Some(lined)
     }
 
     /// Takes what a line has beyond `keep` events, and beyond a quarter of the bytes that it may
     /// have; one event stays.
-    pub(crate) fn split_off(&mut self, lane: LaneHash, keep: usize) -> VecDeque<Ready> {
+    pub(crate) fn split_off(&mut self, lane: LaneHash, keep: usize) -> VecDeque<Lined> {
         let Some(line) = self.lines.get_mut(&lane) else {
             return VecDeque::new();
         };
         let mut bytes = 0;
-        let within = line.ready.iter().take_while(|ready| {
-            bytes += ready.bytes();
+        let within = line.events.iter().take_while(|lined| {
+            bytes += lined.bytes();
             bytes <= LINE_BYTES_MAX / 4
         });
         let keep = keep.min(within.count()).max(1);
-        // What has to be fetched again is not looked at here.
-        let missing = line.ready.iter().rposition(|it| it.envelope.is_none());
-        let keep = keep.max(missing.map_or(0, |at| at + 1));
-        let rest = line.ready.split_off(keep.min(line.ready.len()));
-        let bytes: usize = rest.iter().map(Ready::bytes).sum();
+        let rest = line.events.split_off(keep.min(line.events.len()));
+        let bytes: usize = rest.iter().map(Lined::bytes).sum();
         line.bytes -= bytes;
         self.events -= rest.len();
         self.bytes -= bytes;
@@ -292,7 +299,7 @@ impl Turns {
         if !self.long.is_empty() && !self.is_long(line) {
             self.long.remove(&lane);
         }
-        if line.ready.is_empty() {
+        if line.events.is_empty() {
             self.lines.remove(&lane);
             self.forget_counted(lane);
             // One that just had its turn is the last.
@@ -305,13 +312,13 @@ impl Turns {
     }
 
     /// Takes everything out of all lines.
-    pub(crate) fn clear(&mut self) -> Vec<Ready> {
+    pub(crate) fn clear(&mut self) -> Vec<Lined> {
         let lines = std::mem::take(&mut self.lines);
         self.counted.retain(|_, held| held.events > 0);
         self.order.clear();
         self.long.clear();
         (self.events, self.bytes) = (0, 0);
-        lines.into_values().flat_map(|line| line.ready).collect()
+        lines.into_values().flat_map(|line| line.events).collect()
     }
 
     fn is_full(&self) -> bool {
@@ -358,8 +365,8 @@ impl Turns {
     }
 
     /// The events in all lines.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = &Ready> {
-        self.lines.values().flat_map(|line| &line.ready)
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Lined> {
+        self.lines.values().flat_map(|line| &line.events)
     }
 }
 
@@ -400,6 +407,7 @@ mod tests {
             .collect();
         let mut random = fastrand::Rng::with_seed(7);
         let (mut turns, mut hands) = (Turns::new(8), Hands::default());
+        let envelope = Envelope::builder("t", "thing.happened").build().unwrap();
         for position in 0..20_000 {
             let lane = lanes[random.usize(..lanes.len())];
             match random.u8(..5) {
@@ -413,12 +421,12 @@ mod tests {
                     turns.take_back(lane, bytes);
                 }
                 3 => {
-                    let ready = Ready {
+                    let lined = Lined {
                         position,
                         lane,
-                        envelope: None,
+                        envelope: envelope.clone(),
                     };
-                    turns.line_up(ready, || hands.of(lane));
+                    turns.line_up(lined, || hands.of(lane));
                 }
                 _ => {
                     turns.pop(lane);

@@ -5,7 +5,9 @@
 //! ahead of a key that is slow. Its events count as settled for the group's low-water mark, and
 //! retention stops before them. When the lane has run empty it takes up the next ones.
 
-use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::item::{ByLane, by_lane};
 use super::record::Deferred;
@@ -20,61 +22,129 @@ pub(crate) struct Backlog {
     pub(crate) events: u64,
 }
 
-/// The backlogs of a group's keys.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub(crate) struct Backlogs(#[serde(with = "by_lane")] ByLane<Backlog>);
+/// The backlogs of a group's keys. There may be very many: what concerns all of them is counted as they
+/// change.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Backlogs {
+    lanes: ByLane<Backlog>,
+    /// How many start at a position.
+    starts: BTreeMap<u64, u32>,
+    events: u64,
+}
 
 impl Backlogs {
     pub(crate) fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.lanes.is_empty()
     }
 
     /// How many keys have one.
     pub(crate) fn len(&self) -> usize {
-        self.0.len()
+        self.lanes.len()
     }
 
     pub(crate) fn get(&self, lane: LaneRef<'_>) -> Option<Backlog> {
-        self.0.get(&lane).copied()
+        self.lanes.get(&lane).copied()
     }
 
     pub(crate) fn key(&self, lane: LaneRef<'_>) -> Option<&LaneKey> {
-        self.0.get_key_value(&lane).map(|(key, _)| key)
+        self.lanes.get_key_value(&lane).map(|(key, _)| key)
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&LaneKey, Backlog)> {
-        self.0.iter().map(|(key, backlog)| (key, *backlog))
+        self.lanes.iter().map(|(key, backlog)| (key, *backlog))
     }
 
     pub(crate) fn set(&mut self, lane: LaneKey, backlog: Backlog) {
-        self.0.insert(lane, backlog);
+        self.remove(&lane);
+        self.events += backlog.events;
+        *self.starts.entry(backlog.from).or_default() += 1;
+        self.lanes.insert(lane, backlog);
+    }
+
+    fn remove(&mut self, lane: &LaneKey) {
+        let Some(backlog) = self.lanes.remove(lane) else {
+            return;
+        };
+        self.events -= backlog.events;
+        if let Some(count) = self.starts.get_mut(&backlog.from) {
+            *count -= 1;
+            if *count == 0 {
+                self.starts.remove(&backlog.from);
+            }
+        }
     }
 
     /// The oldest event that waits.
     pub(crate) fn first(&self) -> Option<u64> {
-        self.0.values().map(|backlog| backlog.from).min()
+        self.starts.first_key_value().map(|(from, _)| *from)
     }
 
     /// How many events wait.
     pub(crate) fn events(&self) -> u64 {
-        self.0.values().map(|backlog| backlog.events).sum()
+        self.events
     }
 
     pub(crate) fn apply(&mut self, lane: &LaneKey, deferred: &Deferred) {
         if deferred.is_over {
-            self.0.remove(lane);
+            self.remove(lane);
             return;
         }
-        let backlog = match (self.0.get_mut(lane), deferred.start) {
+        let mut backlog = match (self.get(lane.as_ref()), deferred.start) {
             (Some(backlog), _) => backlog,
-            (None, Some(from)) => {
-                let backlog = Backlog { from, events: 0 };
-                self.0.entry(lane.clone()).or_insert(backlog)
-            }
+            (None, Some(from)) => Backlog { from, events: 0 },
             (None, None) => return,
         };
         let taken = deferred.taken.len() as u64;
         backlog.events = (backlog.events + deferred.added).saturating_sub(taken);
         backlog.from = backlog.from.max(deferred.next.unwrap_or_default());
+        let known = self.lanes.get_key_value(lane).map(|(key, _)| key.clone());
+        self.set(known.unwrap_or_else(|| lane.clone()), backlog);
+    }
+}
+
+impl Serialize for Backlogs {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        by_lane::serialize(&self.lanes, to)
+    }
+}
+
+impl<'de> Deserialize<'de> for Backlogs {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let mut backlogs = Self::default();
+        for (lane, backlog) in by_lane::deserialize(from)? {
+            backlogs.set(lane, backlog);
+        }
+        Ok(backlogs)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_counted_of_all_backlogs_is_what_they_come_to() {
+        let mut random = fastrand::Rng::with_seed(3);
+        let mut backlogs = Backlogs::default();
+        for position in 0..5_000 {
+            let lane = LaneKey::new("t", &random.u8(..20).to_string());
+            let start = random.bool().then_some(position);
+            let deferred = Deferred {
+                start,
+                added: random.u64(..4),
+                taken: vec![0; random.usize(..4)],
+                // Several may start at one place.
+                next: random.bool().then_some(position / 8 * 8),
+                is_over: random.u8(..10) == 0,
+                ..Deferred::default()
+            };
+            backlogs.apply(&lane, &deferred);
+            let all = || backlogs.iter().map(|(_, backlog)| backlog);
+            assert_eq!(backlogs.first(), all().map(|it| it.from).min());
+            assert_eq!(backlogs.events(), all().map(|it| it.events).sum::<u64>());
+        }
+        let stored = rmp_serde::to_vec_named(&backlogs).unwrap();
+        let read: Backlogs = rmp_serde::from_slice(&stored).unwrap();
+        assert_eq!(read, backlogs);
     }
 }

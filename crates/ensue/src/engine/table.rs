@@ -1,6 +1,7 @@
 //! The table of engines: one line each. The URL parser, the help, the documentation and the
 //! contract suite read it.
 
+use ensue_core::engine::options;
 use std::fmt;
 use std::time::Duration;
 
@@ -234,22 +235,10 @@ const EMBEDDED_OPTIONS: &[(&str, &str)] = &[
         "retention_bytes",
         "whole segments beyond this many bytes go; default: keep all",
     ),
-    (
-        "parked_max",
-        "events of a group put aside one by one, and keys that may wait before it pauses; default 1000000",
-    ),
-    (
-        "key_events_max",
-        "events of one key put aside one by one, or read ahead; the rest waits in the log; default 1024",
-    ),
-    (
-        "state_bytes_max",
-        "bytes of state over all groups; default 268435456",
-    ),
-    (
-        "schedules_max",
-        "events that wait for their time; default 100000",
-    ),
+    options::PARKED_MAX,
+    options::KEY_EVENTS_MAX,
+    options::STATE_BYTES_MAX,
+    options::SCHEDULES_MAX,
 ];
 
 /// Every kind of engine there is, compiled in or not.

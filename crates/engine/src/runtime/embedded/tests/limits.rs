@@ -44,6 +44,68 @@ async fn a_group_pauses_when_too_many_keys_wait() {
 }
 
 #[tokio::test]
+async fn keys_that_fail_again_and_again_keep_no_more_than_a_quarter_over_the_limit_and_one_event_each()
+ {
+    const KEYS: usize = 30;
+    const EVENTS: usize = 20;
+    const HELD: usize = 10;
+    let mut bed = Bed::new();
+    bed.settings.parked_max = 40;
+    let engine = bed.open().await;
+    for number in 0..EVENTS {
+        let events: Vec<_> = (0..KEYS)
+            .map(|key| format!("{key}:{key}.{number}"))
+            .collect();
+        publish(
+            &engine,
+            &events.iter().map(String::as_str).collect::<Vec<_>>(),
+        )
+        .await;
+    }
+    let wanted = Subscription {
+        in_flight_max: HELD,
+        ..subscription("g")
+    };
+    let member = engine.join(wanted).await.unwrap();
+    let kept = || engine.shared.core().state.groups["g"].lanes.len();
+    let (mut handled, mut most, mut rounds) = (vec![0; KEYS], 0, 0);
+    while handled.iter().sum::<usize>() < KEYS * EVENTS {
+        let taken = poll(&*member).await;
+        if taken.is_empty() {
+            rounds += 1;
+            bed.hands.advance(Duration::from_secs(3_600));
+        }
+        for delivery in taken {
+            if delivery.generation < engine.shared.core().state.groups["g"].generation {
+                // It may be behind one that failed meanwhile.
+                let parked = vec![delivery];
+                let back = Commit {
+                    parked,
+                    ..Commit::default()
+                };
+                member.commit(back).await.unwrap();
+            } else if delivery.attempt == 1 && rounds < 3 {
+                let due = bed.in_seconds(3_600);
+                member.commit(retry(&delivery, due)).await.unwrap();
+            } else {
+                let key: usize = delivery.envelope.key().parse().unwrap();
+                let due = format!("{key}.{}", handled[key]);
+                assert_eq!(delivery.envelope.id(), due);
+                handled[key] += 1;
+                member.commit(settle(&[delivery])).await.unwrap();
+            }
+            most = most.max(kept());
+        }
+    }
+    assert!(
+        most > bed.settings.parked_max / 2,
+        "the limit is far away: {most}"
+    );
+    let bound = bed.settings.parked_max * 5 / 4 + KEYS + HELD;
+    assert!(most <= bound, "{most} were kept, {bound} may be");
+}
+
+#[tokio::test]
 async fn state_is_bounded_and_durable() {
     let mut bed = Bed::new();
     bed.settings.state_bytes_max = 200;
