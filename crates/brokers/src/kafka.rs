@@ -470,6 +470,16 @@ impl SharedLog for Kafka {
         Box::pin(self.asked(async move |connection| self.find_one(connection, sequence).await))
     }
 
+    fn check_whole(&self, until: u64) -> BoxFuture<'_, Result<()>> {
+        // Nothing is ever removed but from the start, as long as the topic is not compacted.
+        Box::pin(self.asked(
+            async move |connection| match self.offset(connection, At::Start).await? {
+                0 => Ok(()),
+                start => Err(self.lost(&format!("it begins at {start}, and {until} was read"))),
+            },
+        ))
+    }
+
     fn end(&self) -> BoxFuture<'_, Result<u64>> {
         Box::pin(self.asked(async |connection| self.offset(connection, At::End).await))
     }

@@ -397,6 +397,13 @@ impl SharedLog for Nats {
         }))
     }
 
+    fn check_whole(&self, until: u64) -> BoxFuture<'_, Result<()>> {
+        Box::pin(self.answered(async move {
+            let link = self.link().await?;
+            self.check_all(&self.info(&link).await?.state, until)
+        }))
+    }
+
     fn end(&self) -> BoxFuture<'_, Result<u64>> {
         Box::pin(self.answered(async {
             let link = self.link().await?;

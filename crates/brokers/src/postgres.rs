@@ -12,7 +12,7 @@ mod pooler;
 mod tests;
 
 use std::fmt;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -55,6 +55,8 @@ const APPEND_MESSAGES_MAX: usize = 4096;
 /// What one statement reads.
 const FETCH_BYTES_MAX: usize = 4 * 1024 * 1024;
 const FETCH_MESSAGES_MAX: usize = 4096;
+/// How many messages are counted in one look at whether all are there.
+const COUNTED_MAX: u64 = 4_096;
 /// The least that a message is thought to have, to not look at more than will be taken.
 const MESSAGE_BYTES_MIN: usize = 64;
 
@@ -91,6 +93,7 @@ pub(crate) async fn connect(url: Url) -> Result<Arc<dyn SharedLog>> {
         newest: AtomicU64::new(0),
         writer: Standing::new(link),
         reading: tokio::sync::Mutex::new(Reading::default()),
+        counted: Counted::default(),
         place,
     }))
 }
@@ -117,6 +120,16 @@ struct Postgres {
     /// For everything but reading; requests follow each other without waiting for answers.
     writer: Standing<Link>,
     reading: tokio::sync::Mutex<Reading>,
+    counted: Counted,
+}
+
+/// How far it was looked whether messages that were read are still there.
+#[derive(Default)]
+struct Counted {
+    /// Everything up to this number was, in this round.
+    until: AtomicU64,
+    /// How many rows were deleted, as the server counts them, when all were there.
+    deleted: AtomicI64,
 }
 
 #[derive(Default)]
@@ -297,6 +310,54 @@ impl Postgres {
         reading.cursor.add(messages)
     }
 
+    async fn check_all(&self, until: u64) -> Result<()> {
+        let link = self.writer().await?;
+        let looked = self.count_on(&link, until).await;
+        if looked.is_err() {
+            self.writer.give_up(&link).await;
+        }
+        looked
+    }
+
+    /// Counts some of the messages up to `until`, by turns; all of them when the server says that
+    /// rows were deleted since they were all there. Where it does not count that, the turns find it.
+    async fn count_on(&self, link: &Link, until: u64) -> Result<()> {
+        let (server, log) = (&self.place.server, &self.place.log);
+        let text = "SELECT n_tup_del FROM pg_stat_all_tables WHERE relid = to_regclass($1)";
+        let name: [&(dyn ToSql + Sync); 1] = [log];
+        let rows = link.query(server, text, &name).await?;
+        let deleted = rows.first().map(|row| column::<i64>(server, row, 0));
+        let deleted = deleted.transpose()?.unwrap_or(0);
+        let before = self.counted.deleted.load(Ordering::Relaxed);
+        let (first, last) = match deleted == before {
+            false => (1, until),
+            true => {
+                let first = match self.counted.until.load(Ordering::Relaxed) {
+                    counted if counted >= until => 1,
+                    counted => counted + 1,
+                };
+                (first, until.min(first.saturating_add(COUNTED_MAX - 1)))
+            }
+        };
+        let text = format!("SELECT count(*) FROM {log} WHERE sequence BETWEEN $1 AND $2");
+        let range: [&(dyn ToSql + Sync); 2] = [&signed(first), &signed(last)];
+        let rows = link.query(server, &text, &range).await?;
+        let count = rows.first().map(|row| column::<i64>(server, row, 0));
+        let count = unsigned(count.transpose()?.unwrap_or(0));
+        let due = (last + 1).saturating_sub(first);
+        if count < due {
+            return Err(Error::Corrupt(format!(
+                "the table {log} at {} lost messages: {} of those from {first} to {last} were \
+                 removed; restore them, or restart with another namespace",
+                server.shown,
+                due - count
+            )));
+        }
+        self.counted.deleted.store(deleted, Ordering::Relaxed);
+        self.counted.until.store(last, Ordering::Relaxed);
+        Ok(())
+    }
+
     async fn ends(&self) -> Result<u64> {
         let server = &self.place.server;
         let link = self.writer().await?;
@@ -375,6 +436,10 @@ impl SharedLog for Postgres {
 
     fn find(&self, sequence: u64) -> BoxFuture<'_, Result<Option<Bytes>>> {
         self.find_one(sequence).boxed()
+    }
+
+    fn check_whole(&self, until: u64) -> BoxFuture<'_, Result<()>> {
+        self.check_all(until).boxed()
     }
 
     fn end(&self) -> BoxFuture<'_, Result<u64>> {

@@ -81,6 +81,12 @@ return redis.call('XADD', KEYS[1], '0-0', 'm', '')";
 /// What is said to that by a server that would have appended.
 const TRIED: &str = "must be greater than 0-0";
 
+/// Whether no entry is missing: the length is the last number.
+const WHOLE: &str = "
+local length = redis.call('XLEN', KEYS[1])
+local beyond = redis.call('XRANGE', KEYS[1], string.format('%.0f', length + 1), '+', 'COUNT', 1)
+return {length, #beyond}";
+
 /// Reads entries from an id on: at least one, and what fits into so many bytes and messages; says
 /// whether there is more. It looks at few entries first, as they may be large.
 const FETCH: &str = "
@@ -373,6 +379,29 @@ impl Redis {
             .collect()
     }
 
+    async fn check_all(&self, until: u64) -> Result<()> {
+        let none: [&str; 0] = [];
+        let answers = self.ask(vec![self.place.script(WHOLE, &none)]).await?;
+        let server = &self.place.server;
+        let (length, beyond) = match answers.first() {
+            Some(Value::Array(answer)) => match answer.as_slice() {
+                [length, beyond] => (number(length), number(beyond)),
+                _ => return Err(strange(server)),
+            },
+            _ => return Err(strange(server)),
+        };
+        match (length, beyond) {
+            (Some(length), Some(0)) if length >= until => Ok(()),
+            (Some(length), Some(_)) => Err(Error::Corrupt(format!(
+                "the stream `{}` at {} lost messages: it has {length}, and more were acknowledged: \
+                 entries were deleted or trimmed; restore it, or restart to go on with what the \
+                 server has",
+                self.place.log, server.shown
+            ))),
+            _ => Err(strange(server)),
+        }
+    }
+
     async fn ends(&self) -> Result<u64> {
         let mut length = redis::cmd("XLEN");
         length.arg(&self.place.log);
@@ -475,6 +504,10 @@ impl SharedLog for Redis {
 
     fn find(&self, sequence: u64) -> BoxFuture<'_, Result<Option<Bytes>>> {
         self.find_one(sequence).boxed()
+    }
+
+    fn check_whole(&self, until: u64) -> BoxFuture<'_, Result<()>> {
+        self.check_all(until).boxed()
     }
 
     fn end(&self) -> BoxFuture<'_, Result<u64>> {

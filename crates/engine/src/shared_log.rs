@@ -112,6 +112,15 @@ pub trait SharedLog: fmt::Debug + Send + Sync + 'static {
     /// when the log was removed.
     fn find(&self, sequence: u64) -> BoxFuture<'_, Result<Option<Bytes>>>;
 
+    /// Looks whether messages up to `until`, which was read, were removed from the server, as far as
+    /// that costs little: it is asked every few seconds. What a server can only count is looked at part
+    /// by part.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`](crate::Error::Corrupt) when some were;
+    /// [`Error::Unavailable`](crate::Error::Unavailable).
+    fn check_whole(&self, until: u64) -> BoxFuture<'_, Result<()>>;
+
     /// The sequence number after the newest message; 0 when there is none.
     fn end(&self) -> BoxFuture<'_, Result<u64>>;
 

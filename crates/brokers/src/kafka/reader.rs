@@ -158,10 +158,14 @@ impl Kafka {
             *at = (*at).min(end);
             return Ok(());
         };
-        Err(Error::Corrupt(format!(
-            "the topic `{}` at {} lost messages: {lost}",
+        Err(self.lost(&lost))
+    }
+
+    pub(super) fn lost(&self, what: &str) -> Error {
+        Error::Corrupt(format!(
+            "the topic `{}` at {} lost messages: {what}",
             self.topic, self.server.shown
-        )))
+        ))
     }
 
     fn unreadable(&self, broken: &Broken) -> Error {

@@ -159,6 +159,19 @@ impl Nats {
         }
     }
 
+    /// Whether the stream has every message up to `until`: numbers are never left out.
+    pub(super) fn check_all(&self, state: &State, until: u64) -> Result<()> {
+        self.check_state(state, until, 1)?;
+        let removed = state.last_sequence.saturating_sub(state.messages);
+        match removed {
+            0 => Ok(()),
+            _ => Err(self.corrupt(format!(
+                "{removed} of the {} that were acknowledged were removed",
+                state.last_sequence
+            ))),
+        }
+    }
+
     fn corrupt(&self, lost: String) -> Error {
         let (stream, server) = (&self.stream, &self.server.shown);
         Error::Corrupt(format!(

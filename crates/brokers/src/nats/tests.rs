@@ -39,6 +39,24 @@ async fn a_stream_can_be_trimmed_and_that_is_no_weakness() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_message_that_is_deleted_from_the_middle_is_missed_by_who_has_read_it() {
+    tests::shared(SERVICE, nats::open, async |bed| {
+        let log = bed.open().await;
+        log.append(vec![Bytes::from_static(b"x"); 5]).await.unwrap();
+        let read = log.read(0, 1_000, Duration::from_secs(5)).await.unwrap();
+        assert!(!read.is_empty());
+        log.check_whole(5).await.unwrap();
+        let stream = format!("ensue-{}", bed.namespace());
+        let stream = administrator(bed).await.get_stream(stream).await.unwrap();
+        assert!(stream.delete_message(3).await.unwrap());
+        let error = log.check_whole(5).await.unwrap_err();
+        assert!(matches!(error, Error::Corrupt(_)), "{error}");
+        assert!(error.to_string().contains("1 of the 5"), "{error}");
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_stream_that_is_edited_so_that_it_forgets_is_found_out() {
     tests::shared(SERVICE, nats::open, async |bed| {
         let log = bed.open().await;

@@ -106,6 +106,34 @@ async fn tables_that_were_emptied_take_nothing_from_who_knew_more() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_row_that_is_deleted_is_missed_by_who_has_read_it() {
+    const ROWS: u64 = 3 * COUNTED_MAX;
+    tests::shared(SERVICE, postgres::open, async |bed| {
+        let log = bed.open().await;
+        let messages = vec![Bytes::from_static(b"x"); ROWS as usize];
+        log.append(messages).await.unwrap();
+        for _ in 0..8 {
+            log.check_whole(ROWS).await.unwrap();
+        }
+        // In the last part of a round.
+        let name = format!("ensue_{}", bed.namespace());
+        let delete = format!("DELETE FROM \"{name}_log\" WHERE sequence = {}", ROWS - 1);
+        tell(bed, &delete).await;
+        let mut looks = 1..;
+        let error = loop {
+            let looked = log.check_whole(ROWS).await;
+            if let Err(error) = looked {
+                break error;
+            }
+            assert!(looks.next().unwrap() < 3, "a round of looks missed it");
+        };
+        assert!(matches!(error, Error::Corrupt(_)), "{error}");
+        assert!(error.to_string().contains("1 of those from"), "{error}");
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_others_did_to_the_tables_is_found_out() {
     tests::shared(SERVICE, postgres::open, async |bed| {
         let log = bed.open().await;

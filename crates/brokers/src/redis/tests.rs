@@ -116,6 +116,25 @@ async fn a_user_without_a_right_is_told_at_once_which_one() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_entry_that_is_deleted_is_missed_by_who_has_read_it() {
+    tests::shared(SERVICE, redis::open, async |bed| {
+        let key = format!("ensue:{{{}}}:log", bed.namespace());
+        for deleted in [1, 3, 5] {
+            let log = bed.open().await;
+            log.append(vec![Bytes::from_static(b"x"); 5]).await.unwrap();
+            assert_eq!(log.read(0, 1_000, PATIENCE).await.unwrap().len(), 5);
+            log.check_whole(5).await.unwrap();
+            let delete = format!("XDEL {key} {deleted}-0");
+            tell(&mut administrator(bed).await, &delete).await;
+            let error = log.check_whole(5).await.unwrap_err();
+            assert!(matches!(error, Error::Corrupt(_)), "{error}");
+            log.remove().await.unwrap();
+        }
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn trimmed_messages_are_missed() {
     tests::shared(SERVICE, redis::open, async |bed| {
         let log = bed.open().await;

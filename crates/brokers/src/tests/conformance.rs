@@ -303,6 +303,7 @@ pub(crate) async fn a_log_that_another_took_the_place_of_is_noticed(bed: &Bed) {
         log.find(last.sequence).await.unwrap(),
         Some(last.body.clone())
     );
+    log.check_whole(last.sequence).await.unwrap();
     let beyond = log.find(last.sequence + 1_000).await.unwrap();
     assert_eq!(beyond, None);
 

@@ -4,7 +4,8 @@
 //! messages, and another may take its place: reading may then wait for ever for what comes next,
 //! and what is appended may be in a log that nobody reads. So the last frame that was folded is
 //! looked up on the server now and then, also while nothing happens. It is a message with a random
-//! writer and a number of its own: no other log has it there.
+//! writer and a number of its own: no other log has it there. And the server is asked whether it
+//! still has those before it: this process has read them, those that come after it would not.
 
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -37,7 +38,11 @@ async fn run(shared: Weak<Shared>) {
         let Some(mark) = mark else {
             continue;
         };
-        let error = match is_there(&*log, mark).await {
+        let looked = match is_there(&*log, mark).await {
+            Ok(Ok(())) => log.check_whole(mark.sequence).await.map(Ok),
+            other => other,
+        };
+        let error = match looked {
             Ok(Ok(())) => continue,
             // Reading and appending say so, and go on when it is back.
             Err(Error::Unavailable { .. }) => continue,

@@ -131,6 +131,26 @@ async fn who_reads_shows_no_members_of_processes_that_were_silent_for_their_leas
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_message_that_is_removed_from_the_middle_is_noticed_by_who_has_read_it() {
+    let bed = Bed::new(12, CALM);
+    let (engine, _) = three(&bed).await;
+    bed.log.lose_from_the_middle();
+    let waiting = async {
+        loop {
+            if let Some(trouble) = engine.status().await.unwrap().trouble {
+                return trouble;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    let trouble = tokio::time::timeout(PATIENCE, waiting).await;
+    let trouble = trouble.expect("the status says it");
+    assert!(trouble.contains("1 messages were removed"), "{trouble}");
+    let error = engine.append(vec![numbered("events", "k", 3).into()]).await;
+    assert!(matches!(error, Err(Error::Corrupt(_))), "{error:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_log_that_is_removed_is_noticed_by_who_only_waits() {
     let bed = Bed::new(11, CALM);
     let (engine, _) = three(&bed).await;

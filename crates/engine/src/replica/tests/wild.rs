@@ -44,6 +44,8 @@ struct Sea {
     random: Rng,
     messages: BTreeMap<u64, Bytes>,
     end: u64,
+    /// How many messages are gone although others behind them are there.
+    holes: usize,
     /// What was sent, was not acknowledged, and comes to be there later.
     late: Vec<Bytes>,
     /// A line from before the last crash is broken.
@@ -63,6 +65,7 @@ impl Wild {
                 random: Rng::with_seed(seed),
                 messages: BTreeMap::new(),
                 end: 1,
+                holes: 0,
                 late: Vec::new(),
                 crashes: 0,
                 held: HashMap::new(),
@@ -112,6 +115,15 @@ impl Wild {
         let mut sea = self.sea();
         sea.messages.clear();
         sea.end = 1;
+    }
+
+    /// Loses a message that others came after, as if somebody had deleted it.
+    pub(super) fn lose_from_the_middle(&self) {
+        let mut sea = self.sea();
+        let middle = sea.messages.len() / 2;
+        let sequence = sea.messages.keys().nth(middle).copied().unwrap();
+        sea.messages.remove(&sequence);
+        sea.holes += 1;
     }
 
     /// Loses the newest messages, which were acknowledged, and whoever reads.
@@ -286,6 +298,16 @@ impl SharedLog for Line {
             match self.log.is_bad(self.log.troubles.reads) {
                 true => Err(self.fail()),
                 false => Ok(self.log.sea().messages.get(&sequence).cloned()),
+            }
+        })
+    }
+
+    fn check_whole(&self, _: u64) -> BoxFuture<'_, Result<()>> {
+        Box::pin(async move {
+            self.wait_until_free().await;
+            match self.log.sea().holes {
+                0 => Ok(()),
+                holes => Err(Error::Corrupt(format!("{holes} messages were removed"))),
             }
         })
     }
