@@ -79,7 +79,8 @@ pub enum Error {
     /// Nothing of the batch was appended.
     #[error(
         "whether the key `{key}` of topic `{topic}` has the expected version is not known: \
-         retention has removed the events before position {first}, and none of the key is left; \
+         retention has removed events before position {first}, or had where this log was copied from, \
+         and none of the key is left; \
          append without an expectation if that does not matter, and keep conditional topics in a \
          log without retention"
     )]

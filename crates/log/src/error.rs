@@ -167,7 +167,7 @@ impl From<Lost> for Error {
     match expected { Expect::Absent => "to be absent".to_owned(), Expect::At(at) => format!("at {at}") },
     match (found, removed) {
         (Some(at), _) => format!("at {at}"),
-        (None, Some(first)) => format!("not known: what was before {first} has been trimmed"),
+        (None, Some(first)) => format!("not known: what was before {first} is gone"),
         (None, None) => "absent".to_owned(),
     }
 )]

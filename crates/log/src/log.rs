@@ -58,6 +58,8 @@ pub(crate) struct Shared {
     /// Why nothing can be appended any more, if the log was not simply closed.
     pub(crate) halt: OnceLock<Halt>,
     is_closed: AtomicBool,
+    /// Whether keys may have had records before the first one: see [`Log::assume_trimmed`].
+    pub(crate) is_trimmed: AtomicBool,
     pub(crate) keeper: Keeper,
     pub(crate) manifest: Mutex<Manifest>,
     /// Copies of fields of `state`, for those who must not take its lock.
@@ -217,6 +219,13 @@ impl Log {
     /// [`SubmitError::TooLarge`], [`SubmitError::Poisoned`], [`SubmitError::Closed`].
     pub fn check(&self, batch: &Batch) -> Result<(), SubmitError> {
         self.shared.check_sizes(batch)
+    }
+
+    /// From now on, and until it is closed, the log answers as if older records had been trimmed: of
+    /// a key without records it is not known whether it had any ([`Expect::Absent`](crate::Expect)).
+    /// For one that was filled with what another log had left.
+    pub fn assume_trimmed(&self) {
+        self.shared.is_trimmed.store(true, Ordering::Release);
     }
 
     /// Resolves when a submit that was refused as full is worth trying again.
@@ -442,6 +451,7 @@ impl Shared {
             wakers: Mutex::default(),
             halt: OnceLock::new(),
             is_closed: AtomicBool::new(false),
+            is_trimmed: AtomicBool::new(false),
             keeper: Keeper::new(found.spare),
             manifest: Mutex::new(found.manifest),
             frames_done: AtomicU64::new(0),

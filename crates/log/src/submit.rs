@@ -310,7 +310,9 @@ impl Shared {
                     continue;
                 }
                 let first = self.store.first();
-                if let Some(conflict) = find_conflict(&batch, &active, &sealed, first) {
+                let is_trimmed = first > 0 || self.is_trimmed.load(Ordering::Acquire);
+                let places = (first, is_trimmed);
+                if let Some(conflict) = find_conflict(&batch, &active, &sealed, places) {
                     let (expectation, found, removed) = conflict;
                     let (topic, key, expected) = (
                         expectation.topic.clone(),
@@ -475,7 +477,7 @@ fn find_conflict<'a>(
     batch: &'a Batch,
     active: &Active,
     sealed: &[(u64, Option<u64>)],
-    first: u64,
+    (first, is_trimmed): (u64, bool),
 ) -> Option<(&'a crate::batch::Expectation, Option<u64>, bool)> {
     batch
         .expects
@@ -484,7 +486,7 @@ fn find_conflict<'a>(
         .find_map(|(expectation, (_, sealed))| {
             let found = active.last_of(expectation.hash).or(*sealed);
             let (holds, may_be_removed) = match expectation.expect {
-                Expect::Absent => (found.is_none() && first == 0, first > 0),
+                Expect::Absent => (found.is_none() && !is_trimmed, is_trimmed),
                 Expect::At(position) => (found == Some(position.get()), position.get() < first),
             };
             (!holds).then_some((expectation, found, found.is_none() && may_be_removed))

@@ -4,8 +4,8 @@ use std::path::Path;
 use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 
-use ensue::engine::{Append, Commit, Query, Retry, StateWrite, Subscription};
-use ensue::{Clock, SharedEngine, Start};
+use ensue::engine::{Append, Appended, Commit, Query, Retry, StateWrite, Subscription};
+use ensue::{Clock, Envelope, Error, Expect, SharedEngine, Start};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -239,6 +239,62 @@ async fn a_directory_is_copied_whole_and_once() {
     let people = shop.run(&["migrate", "--from", &shop.url(), "--to", &to]);
     people.succeeds().says("both sides are the same");
     assert_eq!(describe(&shop.url()).await, describe(&to).await);
+}
+
+/// An append that expects its key to be new.
+async fn expecting_absence(url: &str, key: &str) -> ensue::Result<Vec<Appended>> {
+    let engine = ensue::connect(url).await.unwrap();
+    let event = Envelope::builder("accounts", "account.opened").key(key);
+    let append = Append {
+        expect: Some(Expect::Absent),
+        ..event.build().unwrap().into()
+    };
+    let outcome = engine.append(vec![append]).await;
+    engine.close().await.unwrap();
+    outcome
+}
+
+#[tokio::test]
+async fn a_copy_of_a_log_that_was_trimmed_does_not_take_a_key_for_new() {
+    let (shop, other) = (Shop::empty(), TempDir::new().unwrap());
+    let from = directory(&other, "from");
+    let trimming = format!("{from}?segment_bytes=65536&retention_bytes=1");
+    // The second checkpoint lets go of what lies before the first.
+    for round in 0..3 {
+        let engine = ensue::connect(&trimming).await.unwrap();
+        for number in 0..20 {
+            let event = Envelope::builder("accounts", "account.opened")
+                .key(format!("{round}-{number}"))
+                .payload(ensue::Codec::Json, vec![b'7'; 20_000]);
+            engine
+                .append(vec![event.build().unwrap().into()])
+                .await
+                .unwrap();
+        }
+        engine.close().await.unwrap();
+    }
+    let is_unknown = |outcome: ensue::Result<Vec<Appended>>| {
+        matches!(outcome, Err(Error::VersionRemoved { .. }))
+    };
+    let answer = expecting_absence(&from, "0-0").await;
+    assert!(is_unknown(answer), "the source was not trimmed");
+    let copies = [
+        directory(&other, "copy"),
+        directory(&other, "copy of the copy"),
+    ];
+    for (from, to) in [(&from, &copies[0]), (&copies[0], &copies[1])] {
+        migrated(&shop, from, to);
+        for key in ["0-0", "new"] {
+            let answer = expecting_absence(to, key).await;
+            assert!(is_unknown(answer), "{key} in {to}");
+        }
+    }
+    // What is not a copy of such a log knows.
+    let whole = directory(&other, "whole");
+    expecting_absence(&whole, "0-0").await.unwrap();
+    let copy = directory(&other, "copy of the whole");
+    migrated(&shop, &whole, &copy);
+    expecting_absence(&copy, "new").await.unwrap();
 }
 
 #[tokio::test]

@@ -16,13 +16,13 @@ use crate::model::state::State;
 use crate::runtime::embedded::{Embedded, directory};
 use crate::runtime::lookup::blocking;
 
-pub(super) struct Source {
-    pub(super) url: String,
-    pub(super) view: log::View,
+pub(crate) struct Source {
+    pub(crate) url: String,
+    pub(crate) view: log::View,
     /// What is durable beside the events.
-    pub(super) state: State,
+    pub(crate) state: State,
     /// The position after the last record that is copied.
-    pub(super) end: u64,
+    pub(crate) end: u64,
     hold: Hold,
 }
 
@@ -35,7 +35,7 @@ enum Hold {
 }
 
 impl Source {
-    pub(super) async fn open(place: Place) -> Result<Self> {
+    pub(crate) async fn open(place: Place) -> Result<Self> {
         match place {
             Place::Directory(url) => blocking(move || Self::open_directory(&url)).await,
             Place::Server { url, way } => {
@@ -92,7 +92,7 @@ impl Source {
     }
 
     /// Refuses a log that is itself half a copy.
-    pub(super) fn check_whole(&self) -> Result<()> {
+    pub(crate) fn check_whole(&self) -> Result<()> {
         match self.state.unfinished_migration() {
             Some(migration) => Err(Error::Migration(format!(
                 "`{}`: {}",
@@ -103,11 +103,16 @@ impl Source {
         }
     }
 
+    /// Whether retention has removed events, here or where this log was copied from.
+    pub(crate) fn is_trimmed(&self) -> bool {
+        self.view.first() > log::Position::ZERO || self.state.is_of_trimmed()
+    }
+
     /// How many events it has.
     ///
     /// # Errors
     /// [`Error::Migration`] when there is nothing at all.
-    pub(super) async fn count(&self) -> Result<u64> {
+    pub(crate) async fn count(&self) -> Result<u64> {
         let (view, end) = (self.view.clone(), self.end);
         let count = blocking(move || count(&view, 0, end)).await?;
         match count == 0 && self.state.holds_nothing() {
@@ -117,12 +122,12 @@ impl Source {
     }
 
     /// Its events from `from` on.
-    pub(super) fn events(&self, from: u64) -> Events {
+    pub(crate) fn events(&self, from: u64) -> Events {
         Events::of(&self.view, from, self.end)
     }
 
     /// Whether somebody worked on it while it was copied.
-    pub(super) async fn check_unchanged(&self) -> Result<()> {
+    pub(crate) async fn check_unchanged(&self) -> Result<()> {
         let Hold::Server(engine) = &self.hold else {
             return Ok(());
         };
@@ -141,7 +146,7 @@ impl Source {
         )))
     }
 
-    pub(super) async fn close(self) -> Result<()> {
+    pub(crate) async fn close(self) -> Result<()> {
         match self.hold {
             Hold::Directory(_) => Ok(()),
             Hold::Server(engine) => engine.close().await,
@@ -150,7 +155,7 @@ impl Source {
 }
 
 /// How many events lie in `from..to`. Blocks.
-pub(super) fn count(view: &log::View, from: u64, to: u64) -> Result<u64> {
+pub(crate) fn count(view: &log::View, from: u64, to: u64) -> Result<u64> {
     let all: Arc<dyn Fn(&str) -> bool + Send + Sync> = Arc::new(|_| true);
     let (from, to) = (log::Position::new(from), log::Position::new(to));
     view.count(from, to, record::EVENT, &all)

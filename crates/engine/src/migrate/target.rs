@@ -161,8 +161,13 @@ impl Target {
     pub(super) async fn begin(&self, source: &Source) -> Result<()> {
         let boot = self.shared().core().boot;
         let from = source.url.clone();
-        self.record(Change::Migrating(Migrating { from, boot }))
-            .await
+        let is_trimmed = source.is_trimmed();
+        self.record(Change::Migrating(Migrating {
+            from,
+            boot,
+            is_trimmed,
+        }))
+        .await
     }
 
     async fn record(&self, change: Change) -> Result<()> {

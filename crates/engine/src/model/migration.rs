@@ -14,6 +14,8 @@ pub(crate) struct Migration {
     pub(crate) boot: u64,
     /// Whether everything is there.
     pub(crate) is_complete: bool,
+    /// Whether that log had lost events to retention: what a key had before is then unknown.
+    is_trimmed: bool,
 }
 
 impl Migration {
@@ -22,6 +24,7 @@ impl Migration {
             from: migrating.from.clone(),
             boot: migrating.boot,
             is_complete: false,
+            is_trimmed: migrating.is_trimmed,
         }
     }
 
@@ -39,6 +42,11 @@ impl State {
     /// The migration that is under way, or was interrupted.
     pub(crate) fn unfinished_migration(&self) -> Option<&Migration> {
         self.migration.as_ref().filter(|it| !it.is_complete)
+    }
+
+    /// Whether the log is a copy of one that had lost events to retention.
+    pub(crate) fn is_of_trimmed(&self) -> bool {
+        self.migration.as_ref().is_some_and(|it| it.is_trimmed)
     }
 
     /// Whether there are neither groups nor schedules.

@@ -332,6 +332,8 @@ pub(crate) struct Migrating {
     pub(crate) from: String,
     /// The process that copies: nobody else may write until it is done.
     pub(crate) boot: u64,
+    /// Whether events were removed from the other log by retention, or from one that it is a copy of.
+    pub(crate) is_trimmed: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -17,7 +17,7 @@ use crate::error::{Error, Result};
 use crate::model::processes::Cluster;
 
 /// The version of the checkpoint's layout.
-const VERSION: u32 = 2;
+const VERSION: u32 = 3;
 
 /// What every version of the layout has.
 #[derive(Deserialize)]

@@ -489,6 +489,9 @@ impl Core {
         if let Err(refusal) = self.state.admit_batch(writing.boot, writing.time, &changes) {
             return Ok(Err(refusal));
         }
+        if self.state.is_of_trimmed() {
+            writing.log.assume_trimmed();
+        }
         match writing.append(batch, is_last) {
             Ok(receipt) => Ok(Ok(receipt)),
             Err(log::Error::Conflict(conflict)) => Ok(Err(Refusal::Conflict(conflict))),

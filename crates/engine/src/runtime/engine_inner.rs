@@ -80,6 +80,9 @@ impl Shared {
         }
         let view = log.view();
         let (state, end, checkpoint_bytes) = State::load(&view)?;
+        if state.is_of_trimmed() {
+            log.assume_trimmed();
+        }
         let core = Core::new(state, settings.clock.clone(), end, settings.bounds());
         let shared = Self {
             settings,
