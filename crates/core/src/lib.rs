@@ -25,9 +25,9 @@ pub use futures_util::future::BoxFuture;
 pub use crate::engine::{Engine, Expect, Guarantees, Position, SharedEngine, Start};
 pub use crate::error::{Error, Result};
 pub use crate::event::{
-    ATTRIBUTE_BYTES_MAX, CloudEvent, Codec, DecodeError, EXTENSIONS_BYTES_MAX, EncodeError,
-    Envelope, EnvelopeBuilder, Event, EventId, ExtensionValue, InvalidEvent, KEY_BYTES_MAX,
-    PAYLOAD_BYTES_MAX, TraceContext,
+    ATTRIBUTE_BYTES_MAX, CloudEvent, CloudEventBatch, Codec, DecodeError, EXTENSIONS_BYTES_MAX,
+    EncodeError, Envelope, EnvelopeBuilder, Event, EventId, ExtensionValue, InvalidEvent,
+    KEY_BYTES_MAX, PAYLOAD_BYTES_MAX, TraceContext,
 };
 pub use crate::time::{Clock, InvalidTimestamp, Timestamp, VirtualClock};
 pub use crate::topic::{InvalidTopic, TOPIC_BYTES_MAX, TopicPattern};

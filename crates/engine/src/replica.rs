@@ -59,7 +59,9 @@ use tokio::sync::{Notify, watch};
 
 use crate::background;
 use crate::engine::Url;
-use crate::engine::{Atomicity, DedupWindow, Engine as _, Guarantees, SharedEngine, duration, options};
+use crate::engine::{
+    Atomicity, DedupWindow, Engine as _, Guarantees, SharedEngine, duration, options,
+};
 use crate::error::{Error, Result};
 use crate::model::processes::{Process, Writer};
 use crate::model::record::{Change, Gone, Left};

@@ -2,10 +2,10 @@
 
 use futures_util::future::poll_immediate;
 
-use crate::model::record;
-use crate::runtime::engine_inner::{Handle, Shared};
 use super::slow::{Gate, Slow};
 use super::*;
+use crate::model::record;
+use crate::runtime::engine_inner::{Handle, Shared};
 
 /// An engine whose queue has no room, until the gate is opened.
 struct Crowded {
