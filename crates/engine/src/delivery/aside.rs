@@ -30,16 +30,14 @@ const ENTRY_BYTES: usize = 128;
 /// A page has at least so many events, also when the group keeps as many as it may: one event a read
 /// would make no progress worth its cost.
 const PAGE_EVENTS_MIN: usize = 16;
-/// With more than one in so many beyond what it may keep, it is one event a read all the same.
+/// With more than one in so many beyond that, it is one event a read all the same.
 const OVER_SHARE: usize = 4;
 
 /// How much of a group is put aside, and of a key.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Bounds {
-    /// Events of a group that are kept one by one: with more, lanes put nothing further aside, and
-    /// take up from their backlogs what they need to go on. That is a quarter more at the most, and
-    /// beyond it one event for each key that waits. So many keys may wait: with more, the group reads
-    /// nothing further.
+    /// Events of a group that are kept one by one. With more, lanes only take up what they need to go
+    /// on: a quarter more, and beyond it one for each key. So many keys may wait: then no more is read.
     pub(crate) parked_max: usize,
     /// Events that a lane keeps one by one.
     pub(crate) lane_max: usize,
@@ -66,10 +64,9 @@ impl Bounds {
     /// How many events a lane takes up from its backlog in one go.
     pub(crate) fn page(self, kept: usize) -> usize {
         let most = self.parked_max.saturating_add(self.parked_max / OVER_SHARE);
-        let min = match kept.saturating_add(PAGE_EVENTS_MIN) <= most {
-            true => PAGE_EVENTS_MIN.min(self.lane_max),
-            false => 1,
-        };
+        let has_room = kept.saturating_add(PAGE_EVENTS_MIN) <= most;
+        let min = if has_room { PAGE_EVENTS_MIN } else { 1 };
+        let min = min.min(self.lane_max);
         self.of_lane(kept).max(min).max(1)
     }
 
