@@ -1,6 +1,7 @@
 //! `cargo xtask tidy`: the rules of the architecture, checked over the sources. `cargo test` runs
 //! them too.
 
+mod circles;
 mod dependencies;
 mod source;
 mod text;
@@ -72,6 +73,16 @@ const RULES: &[Rule] = &[
         says: "dependencies point one way: cli → ensue → brokers → engine → core and log; examples use ensue alone",
         remedy: "move the code to the lower crate, or make it part of the lower crate's public face",
         check: Check::Workspace(dependencies::point_one_way),
+    },
+    Rule {
+        says: "rooms of a crate import downwards: no circle",
+        remedy: "move what both need into the lower room, or let the upper one hand it down",
+        check: Check::Sources(circles::rooms_import_downwards),
+    },
+    Rule {
+        says: "the model knows neither tasks nor the time",
+        remedy: "hand the time in, and wait in the runtime",
+        check: Check::Source(circles::the_model_is_pure),
     },
     Rule {
         says: "only the server serves HTTP",

@@ -23,6 +23,7 @@ pub mod fuzzing;
 mod log_error;
 pub mod migrate;
 mod model;
+mod pending_write;
 pub mod replica;
 mod runtime;
 pub mod shared_log;

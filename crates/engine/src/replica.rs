@@ -541,7 +541,7 @@ impl Shared {
             outbox.halt(why.clone());
         }
         while let Some(pending) = core.pop_pending() {
-            if let crate::runtime::pending_write::Submission::Shared(ticket) = &pending.submitted {
+            if let crate::pending_write::Submission::Shared(ticket) = &pending.submitted {
                 ticket.resolve(Err(why.clone()));
             }
             core.conclude(&pending, None);

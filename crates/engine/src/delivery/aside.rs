@@ -18,7 +18,7 @@ use crate::model::group::Group;
 use crate::model::position_set::Settled;
 use crate::model::record::{Committed, Deferred, Parked};
 use crate::model::set_aside::{LaneKey, LaneRef, Lanes};
-use crate::runtime::pending_write::Submission;
+use crate::pending_write::Submission;
 use crate::time::Timestamp;
 
 /// About the most bytes of one record; what is beyond goes into further ones. The log limits its

@@ -14,12 +14,12 @@ use crate::engine::Url;
 use crate::error::{Error, Result};
 use crate::model::group::Group;
 use crate::model::record::{Change, Migrated, Migrating, Scheduled};
+use crate::pending_write::Submission;
 use crate::replica::Way;
 use crate::runtime::embedded::{Embedded, directory};
 use crate::runtime::engine_inner::{Handle, Shared};
 use crate::runtime::lookup;
 use crate::runtime::lookup::blocking;
-use crate::runtime::pending_write::Submission;
 use crate::runtime::settings::Settings;
 use crate::time::Clock;
 

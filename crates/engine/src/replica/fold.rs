@@ -15,10 +15,10 @@ use crate::log_error;
 use crate::model::processes::Writer;
 use crate::model::record::{Change, Framed};
 use crate::model::refusal::Refusal;
+use crate::pending_write::Submission;
 use crate::runtime::engine_inner::Shared;
 use crate::runtime::locked_state::{Core, Pending};
 use crate::runtime::lookup;
-use crate::runtime::pending_write::Submission;
 use crate::shared_log::Message;
 
 /// How much one read asks for.

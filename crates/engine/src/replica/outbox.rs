@@ -19,7 +19,7 @@ use crate::error::{Error, Result};
 use crate::model::processes::{Secret, Writer, seal_of};
 use crate::model::record::Opened;
 use crate::model::refusal::Refusal;
-use crate::runtime::ticket::Ticket;
+use crate::pending_write::ticket::Ticket;
 
 /// How many bytes wait to be sent and read back before a submit is refused.
 const QUEUE_BYTES_MAX: usize = 16 * 1024 * 1024;

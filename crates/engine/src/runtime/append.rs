@@ -11,10 +11,10 @@ use crate::event::{EventId, InvalidEvent};
 use crate::model::binary::Binary;
 use crate::model::record;
 use crate::model::record::{Cancelled, Change, Scheduled};
+use crate::pending_write::Submission;
 use crate::runtime::engine_inner::Shared;
 use crate::runtime::locked_state::{Core, Terms};
 use crate::runtime::pending_schedules::Fate;
-use crate::runtime::pending_write::Submission;
 use crate::time::Timestamp;
 
 /// What a record costs beside its texts and its body, in bytes, at the most.

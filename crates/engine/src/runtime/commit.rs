@@ -9,11 +9,11 @@ use crate::engine::{Commit, Committed};
 use crate::error::{Error, Result};
 use crate::model::record;
 use crate::model::record::{Cell, Change};
+use crate::pending_write::Submission;
 use crate::runtime::append::{Outgoing, Said};
 use crate::runtime::engine_inner::{Refusal, Shared};
 use crate::runtime::locked_state::{Core, Terms};
 use crate::runtime::lookup::blocking;
-use crate::runtime::pending_write::Submission;
 use crate::time::Timestamp;
 
 /// A commit on its way into the log.

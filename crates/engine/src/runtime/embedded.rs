@@ -73,10 +73,10 @@ use crate::engine::{
 use crate::error::{Error, Result};
 use crate::event::EventId;
 use crate::model::record::{Change, Left};
+use crate::pending_write::Submission;
 use crate::runtime::engine_inner::{Handle, Shared};
 use crate::runtime::lookup::blocking;
 use crate::runtime::member::EmbeddedMember;
-use crate::runtime::pending_write::Submission;
 use crate::runtime::settings::Settings;
 use crate::time::Clock;
 

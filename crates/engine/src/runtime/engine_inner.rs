@@ -15,10 +15,10 @@ use crate::error::{Error, Result};
 use crate::log_error;
 use crate::model::record::Change;
 use crate::model::state::State;
+use crate::pending_write::{Room, Submission};
 use crate::replica::{Outbox, Replica};
 use crate::runtime::locked_state::{Core, Terms};
 use crate::runtime::lookup::blocking;
-use crate::runtime::pending_write::{Room, Submission};
 
 /// An open log with everything around it.
 #[derive(Debug)]

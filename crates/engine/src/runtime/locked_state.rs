@@ -23,9 +23,9 @@ use crate::model::group::Group;
 use crate::model::record::{Change, Died, Joined};
 use crate::model::set_aside::LaneKey;
 use crate::model::state::State;
+use crate::pending_write::Submission;
 use crate::replica::Outbox;
 use crate::runtime::pending_schedules::{Ahead, Fate};
-use crate::runtime::pending_write::Submission;
 use crate::time::{Clock, Timestamp};
 
 type Map<K, V> = HashMap<K, V, foldhash::fast::RandomState>;

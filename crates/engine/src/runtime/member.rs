@@ -20,11 +20,11 @@ use crate::error::{Error, Result};
 use crate::log_error;
 use crate::model::record;
 use crate::model::record::{Begin, Begun, Change, Joined, Left};
+use crate::pending_write::Submission;
 use crate::runtime::commit::Claim;
 use crate::runtime::engine_inner::{Handle, Shared};
 use crate::runtime::lookup;
 use crate::runtime::lookup::blocking;
-use crate::runtime::pending_write::Submission;
 use crate::time::Timestamp;
 
 /// How long to wait before something is recorded again that the disk refused.

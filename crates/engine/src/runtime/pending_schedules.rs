@@ -9,7 +9,7 @@ use hashbrown::HashMap;
 use crate::event::EventId;
 use crate::model::record::Change;
 use crate::model::schedule::Schedules;
-use crate::runtime::pending_write::Submission;
+use crate::pending_write::Submission;
 
 /// Names that records on their way are about.
 #[derive(Debug, Default)]

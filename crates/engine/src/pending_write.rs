@@ -1,14 +1,16 @@
 //! A batch on its way: into the log of this process, or there by way of a shared log.
 
+pub(crate) mod ticket;
+
 use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use ensue_log as log;
 
+use self::ticket::Ticket;
 use crate::error::Result;
 use crate::log_error;
-use crate::runtime::ticket::Ticket;
 
 /// Resolves when the batch is durable, or was refused. Dropping it changes nothing; a clone is a
 /// second handle.
