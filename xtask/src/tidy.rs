@@ -85,7 +85,7 @@ const RULES: &[Rule] = &[
         check: Check::Source(circles::the_model_is_pure),
     },
     Rule {
-        says: "only the server serves HTTP",
+        says: "only the server and examples serve HTTP",
         remedy: "serve it in `crates/server`",
         check: Check::Workspace(dependencies::only_the_server_serves),
     },
@@ -100,7 +100,7 @@ const RULES: &[Rule] = &[
         check: Check::Source(text::only_dispatch_commits),
     },
     Rule {
-        says: "only engines, building blocks and the server open sockets",
+        says: "only brokers, building blocks, the server and examples open sockets",
         remedy: "put the connection behind an engine or a building block",
         check: Check::Source(text::sockets_have_their_places),
     },

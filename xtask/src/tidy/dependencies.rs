@@ -102,9 +102,14 @@ pub(super) fn point_one_way(workspace: &Workspace) -> Vec<Breach> {
 }
 
 pub(super) fn only_the_server_serves(workspace: &Workspace) -> Vec<Breach> {
+    // An example is a user's program, which may serve what it likes.
+    let is_example = |package: &Package| {
+        let directory = package.directory.as_deref();
+        directory.is_some_and(|it| it.starts_with("examples/"))
+    };
     let others = workspace
         .members()
-        .filter(|package| package.name != "ensue-server");
+        .filter(|package| package.name != "ensue-server" && !is_example(package));
     let check = |package: &Package| -> Vec<Breach> {
         let directory = package.directory.clone().unwrap_or_default();
         let servers = package
@@ -207,8 +212,9 @@ mod tests {
     fn http_belongs_to_the_server() {
         let server = package(Some("crates/server"), "ensue-server", &["axum"]);
         let ensue = package(Some("crates/ensue"), "ensue", &["axum"]);
+        let shop = package(Some("examples/shop"), "shop", &["axum"]);
         assert_eq!(
-            only_the_server_serves(&workspace(&[server, ensue])).len(),
+            only_the_server_serves(&workspace(&[server, ensue, shop])).len(),
             1
         );
     }

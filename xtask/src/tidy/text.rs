@@ -25,13 +25,14 @@ const IGNORED: &[(&str, &str)] = &[(
 
 /// Where sockets are opened: brokers and databases behind engines and building blocks, HTTP and
 /// gRPC in the server, whoever plays such a part in a test, and what starts real ones for tests.
-const SOCKET_PLACES: [&str; 8] = [
+const SOCKET_PLACES: [&str; 9] = [
     "crates/brokers/",
     "crates/ensue/src/trigger",
     "crates/ensue/src/lock",
     "crates/ensue/src/cache",
     "crates/ensue/src/config",
     "crates/server/",
+    "examples/",
     "bench/",
     "xtask/src/services/",
 ];
