@@ -9,7 +9,7 @@ use ensue_log as log;
 
 use super::frame::{Kind, Part, batches};
 use super::outbox::Outcome;
-use super::{Last, Pause};
+use super::{Last, Pause, guard};
 use crate::error::{Error, Result};
 use crate::log_error;
 use crate::model::processes::Writer;
@@ -113,15 +113,16 @@ async fn run(shared: Weak<Shared>, mut reader: Reader) {
         }) else {
             return;
         };
-        let from = match reader.is_doubtful && messages.is_none() {
-            true => shared.upgrade().map_or(reader.next, |shared| {
-                let mark = shared.core().state.cluster.mark;
-                mark.map_or(reader.next, |mark| mark.sequence.min(reader.next))
-            }),
-            false => reader.after(messages.as_deref().unwrap_or_default()),
-        };
+        let from = reader.after(messages.as_deref().unwrap_or_default());
+        let is_doubtful = reader.is_doubtful;
         let read = async {
-            Ok(match log.read(from, READ_BYTES, patience).await {
+            let read = async {
+                if is_doubtful {
+                    guard::check(&shared).await?;
+                }
+                log.read(from, READ_BYTES, patience).await
+            };
+            Ok(match read.await {
                 Ok(messages) => Ok(messages),
                 Err(Error::Unavailable { reason, .. }) => Err(reason),
                 Err(error) => return Err(error),
@@ -138,6 +139,7 @@ async fn run(shared: Weak<Shared>, mut reader: Reader) {
                 progress.say(reader.next);
                 match read {
                     Ok(messages) => {
+                        reader.is_doubtful = false;
                         pause = Pause::default();
                         engine.was_heard(None);
                         Some(messages)
@@ -194,11 +196,6 @@ impl Reader {
 
     /// Folds what was read. Blocks.
     fn take(&mut self, shared: &Shared, messages: Vec<Message>) -> Result<()> {
-        let mut messages = messages.into_iter().peekable();
-        if self.is_doubtful {
-            self.verify(shared, messages.peek())?;
-            self.is_doubtful = false;
-        }
         let own = shared.core().outbox.as_ref().map(|outbox| outbox.writer);
         for message in messages {
             if message.sequence < self.next {
@@ -216,26 +213,6 @@ impl Reader {
         shared.judge_clocks();
         shared.release_slots()?;
         Ok(())
-    }
-
-    /// After the server was away: whether it still has the last frame that was folded.
-    fn verify(&self, shared: &Shared, first: Option<&Message>) -> Result<()> {
-        let Some(mark) = shared.core().state.cluster.mark else {
-            return Ok(());
-        };
-        let is_there = first.is_some_and(|message| {
-            let part = Part::read(message.sequence, &message.body);
-            message.sequence == mark.sequence && part.is_ok_and(|it| it.checksum == mark.checksum)
-        });
-        match is_there {
-            true => Ok(()),
-            false => Err(Error::Corrupt(format!(
-                "the server came back without message {} of the shared log, which it had \
-                 delivered: it lost what it had acknowledged, see `ensue doctor`; a restart of \
-                 this process goes on from what the server has",
-                mark.sequence
-            ))),
-        }
     }
 
     /// Adds a part to its frame; gives the frame when it is whole.

@@ -27,32 +27,62 @@ pub(super) fn start(shared: &Arc<Shared>) {
 async fn run(shared: Weak<Shared>) {
     loop {
         tokio::time::sleep(INTERVAL).await;
-        let Some((log, server, mark)) = shared.upgrade().and_then(|shared| {
-            let replica = shared.replica.as_ref()?;
-            let mark = shared.core().state.cluster.mark;
-            let log = replica.shared_log.clone();
-            Some((log, replica.server.shown.clone(), mark))
-        }) else {
-            return;
-        };
-        let Some(mark) = mark else {
-            continue;
-        };
-        let looked = match is_there(&*log, mark).await {
-            Ok(Ok(())) => log.check_whole(mark.sequence).await.map(Ok),
-            other => other,
-        };
-        let error = match looked {
-            Ok(Ok(())) => continue,
+        let error = match look(&shared).await {
             // Reading and appending say so, and go on when it is back.
-            Err(Error::Unavailable { .. }) => continue,
-            Ok(Err(found)) => lost(&server, mark, found),
+            Ok(()) | Err(Error::Unavailable { .. }) => continue,
             Err(error) => error,
         };
         if let Some(shared) = shared.upgrade() {
             shared.stop_for(&error);
         }
         return;
+    }
+}
+
+/// Whether the last frame that was folded is there, and every message before it.
+async fn look(shared: &Weak<Shared>) -> Result<()> {
+    let Some(folded) = Folded::of(shared)? else {
+        return Ok(());
+    };
+    folded.check().await?;
+    folded.log.check_whole(folded.mark.sequence).await
+}
+
+/// Looks the last frame that was folded up on the server. It is asked for that message alone: a
+/// server that is slow may have it and send nothing for a while.
+///
+/// # Errors
+/// [`Error::Corrupt`] when it is not there; [`Error::Unavailable`]; [`Error::Closed`].
+pub(super) async fn check(shared: &Weak<Shared>) -> Result<()> {
+    match Folded::of(shared)? {
+        Some(folded) => folded.check().await,
+        None => Ok(()),
+    }
+}
+
+/// The last frame that was folded, and where it came from.
+struct Folded {
+    log: Arc<dyn SharedLog>,
+    server: String,
+    mark: Mark,
+}
+
+impl Folded {
+    fn of(shared: &Weak<Shared>) -> Result<Option<Self>> {
+        let shared = shared.upgrade().ok_or(Error::Closed)?;
+        let replica = shared.replica.as_ref().ok_or(Error::Closed)?;
+        let mark = shared.core().state.cluster.mark;
+        Ok(mark.map(|mark| Self {
+            log: replica.shared_log.clone(),
+            server: replica.server.shown.clone(),
+            mark,
+        }))
+    }
+
+    async fn check(&self) -> Result<()> {
+        is_there(&*self.log, self.mark)
+            .await?
+            .map_err(|found| lost(&self.server, self.mark, found))
     }
 }
 

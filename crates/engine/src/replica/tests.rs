@@ -392,6 +392,17 @@ async fn a_server_that_lost_what_it_had_acknowledged_is_noticed() {
     assert!(error.to_string().contains("lost"), "{error}");
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_comes_back_and_sends_nothing_for_a_while_has_lost_nothing() {
+    let bed = Bed::new(12, CALM);
+    let (engine, _) = three(&bed).await;
+    bed.log.slow_down(20);
+    bed.log.crash(0);
+    publish(&engine, "k", 3..4).await;
+    assert_eq!(numbers(&everything_of(&engine, 4).await), [0, 1, 2, 3]);
+    assert!(!bed.log.is_slow());
+}
+
 const HOUR: Duration = Duration::from_secs(3_600);
 
 /// When the events that were appended to `events` were, by the log's time.

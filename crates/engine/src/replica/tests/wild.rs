@@ -54,6 +54,8 @@ struct Sea {
     held: HashMap<String, Instant>,
     /// Whether a call has met that.
     has_held: bool,
+    /// So many reads bring nothing.
+    slow_reads: usize,
 }
 
 impl Wild {
@@ -70,6 +72,7 @@ impl Wild {
                 crashes: 0,
                 held: HashMap::new(),
                 has_held: false,
+                slow_reads: 0,
             }),
             grown: watch::Sender::new(0),
         });
@@ -124,6 +127,15 @@ impl Wild {
         let sequence = sea.messages.keys().nth(middle).copied().unwrap();
         sea.messages.remove(&sequence);
         sea.holes += 1;
+    }
+
+    /// So many reads that come now bring nothing, whatever is there.
+    pub(super) fn slow_down(&self, reads: usize) {
+        self.sea().slow_reads = reads;
+    }
+
+    pub(super) fn is_slow(&self) -> bool {
+        self.sea().slow_reads > 0
     }
 
     /// Loses the newest messages, which were acknowledged, and whoever reads.
@@ -217,6 +229,10 @@ impl Line {
         let mut sea = self.log.sea();
         if self.crashes.swap(sea.crashes, Ordering::Relaxed) < sea.crashes {
             return Err(self.fail());
+        }
+        if sea.slow_reads > 0 {
+            sea.slow_reads -= 1;
+            return Ok(Vec::new());
         }
         let most = match sea.random.bool() {
             true => sea.random.usize(1..8),
