@@ -104,7 +104,7 @@ fn tests(steps: &mut Steps, may_install: bool) {
             ..Manner::default()
         };
         match binaries::build(test) {
-            Ok(built) => binaries::run_all(&rows(built), &manner),
+            Ok(built) => binaries::run_all(&rows(built, false), &manner),
             Err(failed) => failed,
         }
     });
@@ -126,7 +126,7 @@ fn fast_tests() -> Outcome {
         ..Manner::default()
     };
     match binaries::build(test) {
-        Ok(built) => binaries::run_all(&rows(built), &manner),
+        Ok(built) => binaries::run_all(&rows(built, true), &manner),
         Err(failed) => failed,
     }
 }
