@@ -2,11 +2,11 @@
 //!
 //! A message's sequence number is its offset.
 //!
-//! The protocol is spoken here ([`protocol`]), because the client crates lack what a log needs:
+//! The protocol is spoken here (`protocol`), because the client crates lack what a log needs:
 //! `rskafka` can neither say nor ask how long a topic keeps its messages, and `rdkafka` brings
 //! librdkafka, OpenSSL and threads of its own. Nine requests are enough.
 //!
-//! Appending, reading and all else have a [`Connection`] each, to the partition's leader. Whoever
+//! Appending, reading and all else have a `Connection` each, to the partition's leader. Whoever
 //! uses one takes it away, and puts it back when the answers are read: after an error, or a future
 //! that was dropped half-way, there is none, and the next call makes a new one.
 

@@ -3,7 +3,7 @@
 //! A message's sequence number is the stream's, which has no gaps: one that is missing was removed
 //! from the server, or lost by it.
 //!
-//! What this engine holds on to is a [`Link`], one connection to the server. It is given up at the
+//! What this engine holds on to is a `Link`, one connection to the server. It is given up at the
 //! first sign of trouble, and the next call makes a new one: nothing has to be known of what the
 //! old one still had under way.
 

@@ -68,7 +68,7 @@ pub struct About {
 ///
 /// Appending and reading go on at the same time, each called by one task at a time. Every future
 /// may be dropped at any moment. When the server is away, calls fail soon (within about five
-/// seconds) with [`Error::Unavailable`](crate::error::Error::Unavailable), and the next call connects
+/// seconds) with [`Error::Unavailable`], and the next call connects
 /// anew: the caller waits between them.
 pub trait SharedLog: fmt::Debug + Send + Sync + 'static {
     /// What is known of the server since the last time it was connected to.
@@ -82,7 +82,7 @@ pub trait SharedLog: fmt::Debug + Send + Sync + 'static {
     /// messages, and never begins a new log where one was that has been read or appended to.
     ///
     /// # Errors
-    /// [`Error::Corrupt`](crate::error::Error::Corrupt) when the server has less than was acknowledged, as
+    /// [`Error::Corrupt`] when the server has less than was acknowledged, as
     /// far as it can tell. After any other one, some of the messages may be in the log, or come to be in it a little later; not
     /// necessarily the first ones. The caller appends all of them again: readers recognise what
     /// comes twice.
@@ -94,7 +94,7 @@ pub trait SharedLog: fmt::Debug + Send + Sync + 'static {
     /// message never appears behind one that could be read before.
     ///
     /// # Errors
-    /// [`Error::Unavailable`](crate::error::Error::Unavailable); [`Error::Corrupt`](crate::error::Error::Corrupt)
+    /// [`Error::Unavailable`]; [`Error::Corrupt`]
     /// when messages at or after `from` were removed from the server.
     fn read(
         &self,
@@ -108,7 +108,7 @@ pub trait SharedLog: fmt::Debug + Send + Sync + 'static {
     /// place, and from itself after a loss.
     ///
     /// # Errors
-    /// [`Error::Unavailable`](crate::error::Error::Unavailable); [`Error::Corrupt`](crate::error::Error::Corrupt)
+    /// [`Error::Unavailable`]; [`Error::Corrupt`]
     /// when the log was removed.
     fn find(&self, sequence: u64) -> BoxFuture<'_, Result<Option<Bytes>>>;
 
@@ -117,8 +117,8 @@ pub trait SharedLog: fmt::Debug + Send + Sync + 'static {
     /// by part.
     ///
     /// # Errors
-    /// [`Error::Corrupt`](crate::Error::Corrupt) when some were;
-    /// [`Error::Unavailable`](crate::Error::Unavailable).
+    /// [`Error::Corrupt`] when some were;
+    /// [`Error::Unavailable`].
     fn check_whole(&self, until: u64) -> BoxFuture<'_, Result<()>>;
 
     /// The sequence number after the newest message; 0 when there is none.

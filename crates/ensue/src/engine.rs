@@ -19,6 +19,9 @@ mod doctor;
 mod migration;
 mod table;
 
+pub(crate) use ensue_core::engine::Url;
+#[cfg(feature = "embedded")]
+pub(crate) use ensue_core::engine::forward_engine;
 #[doc(inline)]
 pub use ensue_core::engine::{
     APPEND_EVENTS_MAX, Append, Appended, Atomicity, Commit, Committed, DeadLetter,
@@ -29,7 +32,6 @@ pub use ensue_core::engine::{
     Retry, Run, Scheduled, Scheme, SharedEngine, Start, StateWrite, Subscription, TopicStatus,
     directory_of,
 };
-pub(crate) use ensue_core::engine::{Url, forward_engine};
 
 pub use self::doctor::examine;
 #[cfg(feature = "embedded")]
