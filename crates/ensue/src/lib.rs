@@ -78,6 +78,11 @@
 //! | feature | default | what |
 //! | --- | --- | --- |
 //! | `embedded` | yes | the engines `embedded:` and `memory:`, and [`testing`] |
+//! | `nats` | no | the engine on NATS JetStream, `nats://` |
+//! | `kafka` | no | the engine on Apache Kafka, `kafka://` |
+//! | `rabbitmq` | no | the engine on RabbitMQ streams, `amqp://` |
+//! | `redis` | no | the engine on Redis streams, `redis://` |
+//! | `postgres` | no | the engine on PostgreSQL, `postgres://` |
 
 #![deny(missing_docs)]
 #![forbid(unsafe_code)]
