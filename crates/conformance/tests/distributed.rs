@@ -79,7 +79,7 @@ impl Storage for Namespace {
             loop {
                 let copy = self.copies.path().join(number.to_string());
                 let url = format!(
-                    "{}?namespace={}&lease=1s&replica={}",
+                    "{}?namespace={}&lease=1s&connect_timeout=10m&replica={}",
                     self.url,
                     self.name,
                     copy.display()

@@ -40,7 +40,10 @@ impl Scene {
         let copies = tempfile::tempdir().unwrap();
         let namespace = format!("kills_{:016x}", fastrand::u64(..));
         let separator = if service.url.contains('?') { '&' } else { '?' };
-        let url = format!("{}{separator}namespace={namespace}&lease=2s", service.url);
+        let url = format!(
+            "{}{separator}namespace={namespace}&lease=2s&connect_timeout=10m",
+            service.url
+        );
         let own = format!("{url}&replica={}", copies.path().join("own").display());
         let engine = ensue::connect(&own).await.unwrap();
         Some(Self {

@@ -179,7 +179,7 @@ impl Stage {
     fn start(&self, part: &'static str, name: &str) -> Actor {
         let place = self.directory.path();
         let engine = format!(
-            "{}?namespace={}&lease=2s&replica={}",
+            "{}?namespace={}&lease=2s&connect_timeout=10m&replica={}",
             self.drill.server.url,
             self.namespace,
             place.join("copies").join(name).display()
