@@ -193,13 +193,42 @@ async fn timely<T>(patience: Duration, call: BoxFuture<'_, T>) -> T {
         .expect("a call took longer than it may")
 }
 
+/// What a call that changes nothing gives, as soon as the server answers: a busy machine may need
+/// longer than the log waits.
+async fn answered<'a, T>(call: impl Fn() -> BoxFuture<'a, Result<T, Error>>) -> T {
+    let began = Instant::now();
+    loop {
+        match call().await {
+            Ok(answer) => return answer,
+            Err(Error::Unavailable { .. }) if began.elapsed() < RETURN => pause().await,
+            Err(error) => panic!("{error}"),
+        }
+    }
+}
+
+/// Appends one message, once: one that was not acknowledged may be there.
+pub(crate) async fn append_one(log: &dyn SharedLog, body: bytes::Bytes) {
+    let end = answered(|| log.end()).await;
+    let began = Instant::now();
+    loop {
+        match log.append(vec![body.clone()]).await {
+            Ok(()) => return,
+            Err(Error::Unavailable { .. }) if began.elapsed() < RETURN => pause().await,
+            Err(error) => panic!("{error}"),
+        }
+        if answered(|| log.end()).await > end {
+            return;
+        }
+    }
+}
+
 /// All messages from `from` on, as one who starts now reads them.
 async fn all_from(log: &dyn SharedLog, from: u64) -> Vec<Message> {
-    let end = log.end().await.unwrap();
+    let end = answered(|| log.end()).await;
     let mut all = Vec::new();
     let mut next = from;
     while next < end {
-        let part = log.read(next, READ_BYTES_MAX, CALL).await.unwrap();
+        let part = answered(|| log.read(next, READ_BYTES_MAX, CALL)).await;
         next = take(&mut all, part, next);
     }
     all

@@ -53,7 +53,7 @@ async fn a_server_that_lost_what_was_read_is_found_out() {
         let (proxy, url) = bed.proxy().await;
         let log = bed.open_at(&url).await;
         for text in ["one", "two", "three"] {
-            log.append(body(text)).await.unwrap();
+            tests::append_one(&*log, Bytes::from_static(text.as_bytes())).await;
         }
         assert_eq!(log.read(0, 1_000, PATIENCE).await.unwrap().len(), 3);
 
