@@ -36,6 +36,9 @@ const RETURN: Duration = Duration::from_secs(600);
 const CALL: Duration = Duration::from_secs(40);
 const READ_BYTES_MAX: usize = 1024 * 1024;
 
+/// How long a test lets a log wait for a message.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(5);
+
 pub(crate) type Connect = fn(Url) -> BoxFuture<'static, Result<Arc<dyn SharedLog>>>;
 
 /// Makes one module with all tests of an engine.
@@ -162,14 +165,7 @@ impl Bed {
     }
 
     pub(crate) async fn open_at(&self, url: &str) -> Arc<dyn SharedLog> {
-        let began = Instant::now();
-        loop {
-            match (self.connect)(Url::parse(url).unwrap()).await {
-                Ok(log) => return log,
-                Err(Error::Unavailable { .. }) if began.elapsed() < RETURN => pause().await,
-                Err(error) => panic!("{error}"),
-            }
-        }
+        answered(|| (self.connect)(Url::parse(url).unwrap())).await
     }
 
     /// The server, behind what the test does to its connections.
@@ -191,6 +187,21 @@ async fn timely<T>(patience: Duration, call: BoxFuture<'_, T>) -> T {
     tokio::time::timeout(patience + CALL, call)
         .await
         .expect("a call took longer than it may")
+}
+
+/// Reads on from `from` over connections that are cut until the log finds out that the server has
+/// lost what was read.
+pub(crate) async fn assert_found_out(log: &dyn SharedLog, proxy: &Proxy, from: u64) {
+    proxy.cut();
+    let error = loop {
+        match log.read(from, 1_000, PATIENCE).await {
+            Err(Error::Unavailable { .. }) => {}
+            Err(error) => break error,
+            // It came before the connection was seen to be cut.
+            Ok(_) => proxy.cut(),
+        }
+    };
+    assert!(matches!(error, Error::Corrupt(_)), "{error}");
 }
 
 /// What a call that changes nothing gives, as soon as the server answers: a busy machine may need

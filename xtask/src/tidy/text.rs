@@ -6,16 +6,10 @@ use super::source::Source;
 const LINES_MAX: usize = 600;
 
 /// Files that may be longer, and why. An entry that is not needed any more is a breach itself.
-const LONG_FILES: &[(&str, &str)] = &[
-    (
-        "crates/ensue/tests/dispatch.rs",
-        "what an app may rely on, one scenario each on the same events",
-    ),
-    (
-        "crates/log/src/storage/fault.rs",
-        "one simulated disk: what it remembers and how it fails are told together",
-    ),
-];
+const LONG_FILES: &[(&str, &str)] = &[(
+    "crates/log/src/storage/fault.rs",
+    "one simulated disk: what it remembers and how it fails are told together",
+)];
 
 /// Ignored tests that are no tests, and what they are.
 const IGNORED: &[(&str, &str)] = &[(

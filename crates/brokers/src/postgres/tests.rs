@@ -6,12 +6,11 @@ mod pooler;
 use tokio_postgres::NoTls;
 
 use super::*;
-use crate::tests::{self, Bed, shared_log_tests};
+use crate::tests::{self, Bed, PATIENCE, shared_log_tests};
 
 shared_log_tests!(postgres, connect);
 
 const SERVICE: &str = "postgres";
-const PATIENCE: Duration = Duration::from_secs(5);
 
 async fn tell(bed: &Bed, statements: &str) {
     let connected = tokio_postgres::connect(bed.server(), NoTls).await;
@@ -66,16 +65,7 @@ async fn a_server_that_lost_what_was_read_is_found_out() {
         let other = bed.open().await;
         other.append(body("other")).await.unwrap();
         other.append(body("more")).await.unwrap();
-        proxy.cut();
-        let error = loop {
-            match log.read(4, 1_000, PATIENCE).await {
-                Err(Error::Unavailable { .. }) => {}
-                Err(error) => break error,
-                // It came before the connection was seen to be cut.
-                Ok(_) => proxy.cut(),
-            }
-        };
-        assert!(matches!(error, Error::Corrupt(_)), "{error}");
+        tests::assert_found_out(&*log, &proxy, 4).await;
     })
     .await;
 }

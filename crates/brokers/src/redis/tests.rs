@@ -3,12 +3,11 @@
 use ::redis::aio::MultiplexedConnection;
 
 use super::*;
-use crate::tests::{self, Bed, shared_log_tests};
+use crate::tests::{self, Bed, PATIENCE, shared_log_tests};
 
 shared_log_tests!(redis, connect);
 
 const SERVICE: &str = "redis";
-const PATIENCE: Duration = Duration::from_secs(5);
 
 async fn administrator(bed: &Bed) -> MultiplexedConnection {
     let client = ::redis::Client::open(bed.server()).unwrap();
@@ -50,16 +49,7 @@ async fn a_server_that_lost_what_was_read_is_found_out() {
         for text in ["one", "two", "other", "more"] {
             other.append(body(text)).await.unwrap();
         }
-        proxy.cut();
-        let error = loop {
-            match log.read(4, 1_000, PATIENCE).await {
-                Err(Error::Unavailable { .. }) => {}
-                Err(error) => break error,
-                // It came before the connection was seen to be cut.
-                Ok(_) => proxy.cut(),
-            }
-        };
-        assert!(matches!(error, Error::Corrupt(_)), "{error}");
+        tests::assert_found_out(&*log, &proxy, 4).await;
     })
     .await;
 }
