@@ -15,58 +15,26 @@
 //!
 //! Control records are not copied: what they come to is.
 
+mod compare;
 mod events;
+mod exclusive;
+mod place;
 mod positions;
+mod progress;
 mod restore;
 mod source;
 mod target;
 
 use serde::Serialize;
 
+use self::progress::Tell;
 use self::source::Source;
 use self::target::Target;
-use crate::engine::Url;
 use crate::error::{Error, Result};
 use crate::runtime::inside::is_inside;
 
-/// Where a log is that can be copied, or be a copy.
-#[derive(Clone, Debug)]
-pub enum Place {
-    /// In a directory.
-    Directory(Url),
-    /// On a server.
-    Server {
-        /// Where.
-        url: Url,
-        /// How to get there.
-        way: super::replica::Way,
-    },
-}
-
-/// What a migration does at the moment.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Step {
-    /// Comparing what the target has already.
-    Comparing,
-    /// Copying events.
-    Copying,
-    /// Comparing both sides.
-    Verifying,
-    /// Copying schedules and groups.
-    Restoring,
-}
-
-/// How far a migration is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-pub struct Progress {
-    /// What it does.
-    pub step: Step,
-    /// How many events (when restoring: schedules and groups) of this step are done.
-    pub done: u64,
-    /// How many there are.
-    pub total: u64,
-}
+pub use self::place::Place;
+pub use self::progress::{Progress, Step};
 
 /// What a migration did, after both sides were compared.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -102,9 +70,6 @@ pub struct Migrated {
     /// Whether an earlier run had copied everything, so that this one only compared.
     pub was_complete: bool,
 }
-
-/// Where a progress is told.
-type Tell<'a> = &'a (dyn Fn(Progress) + Send + Sync);
 
 /// Copies the log at `from` to `to`: events with their ids, times and keys, in order, and of each
 /// group its position, retries, parked events, dead letters and state, and the schedules.
@@ -159,14 +124,14 @@ async fn with_source(source: &Source, to: Place, tell: Tell<'_>) -> Result<Migra
 async fn copy(source: &Source, target: &Target, tell: Tell<'_>) -> Result<Migrated> {
     let total = source.count().await?;
     let was_complete = target.check_fit(source).await?;
-    let (there, _) = events::walk(source, target, Step::Comparing, total, tell).await?;
+    let (there, _) = compare::walk(source, target, Step::Comparing, total, tell).await?;
     if !was_complete {
         target.begin(source).await?;
         target.append_rest(source, &there, total, tell).await?;
     } else if there.events != total {
         return Err(target.moved_on());
     }
-    let (both, positions) = events::walk(source, target, Step::Verifying, total, tell).await?;
+    let (both, positions) = compare::walk(source, target, Step::Verifying, total, tell).await?;
     if both.events != total {
         return Err(Error::Migration(format!(
             "the target has {} of {total} events after all were copied; run the migration again",

@@ -1,21 +1,14 @@
-//! The events of two logs, side by side.
+//! The events of a log, as they are copied.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use ensue_log as log;
 
-use super::positions::Positions;
-use super::source::Source;
-use super::target::Target;
-use super::{Progress, Step, Tell};
 use crate::error::{Error, Result};
 use crate::log_error;
 use crate::model::record;
-use crate::runtime::lookup::blocking;
-
-/// How many events are compared before the progress is told.
-const TELL_EVENTS: u64 = 4_096;
 
 /// One event as a log holds it.
 #[derive(Clone, Debug)]
@@ -62,7 +55,7 @@ impl Event {
         batch.push(&record).map_err(log_error::of_log)
     }
 
-    fn is_same(&self, other: &Self) -> bool {
+    pub(super) fn is_same(&self, other: &Self) -> bool {
         (self.topic_bytes, self.key_bytes) == (other.topic_bytes, other.key_bytes)
             && self.content == other.content
     }
@@ -111,7 +104,7 @@ pub(super) struct Both {
 }
 
 impl Both {
-    fn add(&mut self, event: &Event) {
+    pub(super) fn add(&mut self, event: &Event) {
         self.events += 1;
         self.bytes += event.content.len() as u64;
         for length in [event.topic_bytes, event.key_bytes, event.content.len()] {
@@ -122,76 +115,10 @@ impl Both {
     }
 }
 
-/// Compares the events that the target has with as many of the source: what both hold, and which
-/// position became which.
-///
-/// # Errors
-/// [`Error::Migration`] when the target has an event that the source has not in its place.
-pub(super) async fn walk(
-    source: &Source,
-    target: &Target,
-    step: Step,
-    total: u64,
-    tell: Tell<'_>,
-) -> Result<(Both, Positions)> {
-    let end = target.view().durable().get();
-    let mut walk = Walk {
-        source: Events::of(&source.view, 0, source.end),
-        target: Events::of(target.view(), 0, end),
-        source_sum: Both::default(),
-        target_sum: Both::default(),
-        positions: Positions::wanted_by(&source.state),
-    };
-    while {
-        let begun;
-        (walk, begun) = blocking(move || {
-            let is_more = walk.some()?;
-            Ok((walk, is_more))
-        })
-        .await?;
-        begun
-    } {
-        tell(Progress {
-            step,
-            done: walk.source_sum.events,
-            total,
-        });
-    }
-    if walk.source_sum.checksum != walk.target_sum.checksum {
-        return Err(Error::Corrupt(
-            "the checksums of both sides differ, though each event was the same".to_owned(),
-        ));
-    }
-    Ok((walk.source_sum, walk.positions))
-}
-
-struct Walk {
-    source: Events,
-    target: Events,
-    source_sum: Both,
-    target_sum: Both,
-    positions: Positions,
-}
-
-impl Walk {
-    /// Compares some events; whether there may be more.
-    fn some(&mut self) -> Result<bool> {
-        for _ in 0..TELL_EVENTS {
-            let Some(theirs) = self.target.next()? else {
-                return Ok(false);
-            };
-            let ours = self.source.next()?.filter(|ours| ours.is_same(&theirs));
-            let Some(ours) = ours else {
-                return Err(Error::Migration(format!(
-                    "the target holds something else: its event at position {} is not the \
-                     source's; name an empty target",
-                    theirs.position
-                )));
-            };
-            self.positions.met(ours.position, theirs.position);
-            self.source_sum.add(&ours);
-            self.target_sum.add(&theirs);
-        }
-        Ok(true)
-    }
+/// How many events lie in `from..to`. Blocks.
+pub(super) fn count(view: &log::View, from: u64, to: u64) -> Result<u64> {
+    let all: Arc<dyn Fn(&str) -> bool + Send + Sync> = Arc::new(|_| true);
+    let (from, to) = (log::Position::new(from), log::Position::new(to));
+    view.count(from, to, record::EVENT, &all)
+        .map_err(log_error::of_log)
 }

@@ -5,13 +5,14 @@ use std::sync::Arc;
 
 use ensue_log as log;
 
-use super::Place;
-use super::events::Events;
+use super::events::{Events, count};
+use super::exclusive;
+use super::place::Place;
+use super::restore;
 use crate::engine::Engine as _;
 use crate::engine::Url;
 use crate::error::{Error, Result};
 use crate::log_error;
-use crate::model::record;
 use crate::model::state::State;
 use crate::runtime::embedded::{Embedded, directory};
 use crate::runtime::lookup::blocking;
@@ -39,7 +40,7 @@ impl Source {
         match place {
             Place::Directory(url) => blocking(move || Self::open_directory(&url)).await,
             Place::Server { url, way } => {
-                let engine = super::target::open_alone(url, way).await?;
+                let engine = exclusive::open(url, way).await?;
                 Ok(Self::of_engine(engine))
             }
         }
@@ -135,7 +136,7 @@ impl Source {
         let added = blocking(move || count(&view, end, view.durable().get())).await?;
         let core = engine.shared.core();
         let is_alone = core.state.cluster.iter().all(|(boot, _)| boot == core.boot);
-        let groups = super::restore::are_same(&self.state.groups, &core.state.groups);
+        let groups = restore::are_same(&self.state.groups, &core.state.groups);
         if added == 0 && is_alone && groups && core.state.schedules == self.state.schedules {
             return Ok(());
         }
@@ -152,14 +153,6 @@ impl Source {
             Hold::Server(engine) => engine.close().await,
         }
     }
-}
-
-/// How many events lie in `from..to`. Blocks.
-pub(crate) fn count(view: &log::View, from: u64, to: u64) -> Result<u64> {
-    let all: Arc<dyn Fn(&str) -> bool + Send + Sync> = Arc::new(|_| true);
-    let (from, to) = (log::Position::new(from), log::Position::new(to));
-    view.count(from, to, record::EVENT, &all)
-        .map_err(log_error::of_log)
 }
 
 fn nothing(url: &str) -> Error {

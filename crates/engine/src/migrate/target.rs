@@ -6,16 +6,18 @@ use std::sync::atomic::{AtomicI64, Ordering};
 
 use ensue_log as log;
 
-use super::events::{Both, Event};
-use super::source::{Source, count};
-use super::{Place, Progress, Step, Tell, restore};
+use super::events::{Both, Event, Events, count};
+use super::exclusive;
+use super::place::Place;
+use super::progress::{Progress, Step, Tell};
+use super::restore;
+use super::source::Source;
 use crate::engine::Engine as _;
 use crate::engine::Url;
 use crate::error::{Error, Result};
 use crate::model::group::Group;
 use crate::model::record::{Change, Migrated, Migrating, Scheduled};
 use crate::pending_write::Submission;
-use crate::replica::Way;
 use crate::runtime::embedded::{Embedded, directory};
 use crate::runtime::engine_inner::{Handle, Shared};
 use crate::runtime::lookup;
@@ -45,7 +47,7 @@ impl Target {
         match place {
             Place::Directory(url) => Self::open_directory(url, source).await,
             Place::Server { url, way } => Ok(Self {
-                engine: open_alone(url, way).await?,
+                engine: exclusive::open(url, way).await?,
                 time: None,
             }),
         }
@@ -317,7 +319,7 @@ impl Target {
 
 /// The next batch: in a log that is told the time, of events of one time. Blocks.
 fn fill(
-    events: &mut super::events::Events,
+    events: &mut Events,
     recent: &mut Recent,
     pending: &mut Option<Event>,
     next: u64,
@@ -436,64 +438,5 @@ impl Schedules {
             ))),
             false => Ok(scheduled),
         }
-    }
-}
-
-/// Opens a log on a server, on which no other process works.
-///
-/// # Errors
-/// See [`wait_alone`], and what opening reports.
-pub(super) async fn open_alone(url: Url, way: Way) -> Result<Embedded> {
-    let engine = crate::replica::open_quietly(url, way, Clock::system()).await?;
-    match wait_alone(&engine).await {
-        Ok(()) => Ok(engine),
-        Err(error) => {
-            engine.close().await?;
-            Err(error)
-        }
-    }
-}
-
-/// Waits until no other process works on the log: one that was killed is known to be gone when
-/// its lease is over.
-///
-/// # Errors
-/// [`Error::Migration`] as soon as another is heard of.
-async fn wait_alone(engine: &Embedded) -> Result<()> {
-    use std::time::{Duration, Instant};
-
-    /// How long it may take beyond some leases that the others are known to be gone: on a busy
-    /// machine that takes longer than it should.
-    const PATIENCE: Duration = Duration::from_secs(30);
-
-    let shared = &engine.shared;
-    let Some(replica) = &shared.replica else {
-        return Ok(());
-    };
-    let lease = replica.lease();
-    let begin = Instant::now();
-    loop {
-        let others: Vec<_> = {
-            let core = shared.core();
-            let others = core.state.cluster.iter();
-            let others = others.filter(|(boot, _)| *boot != core.boot);
-            others.map(|(_, it)| (it.writer, it.name.clone())).collect()
-        };
-        if others.is_empty() {
-            return Ok(());
-        }
-        // What one that was killed has said is read by then; one that lives speaks more often.
-        let since = begin + lease / 2;
-        let lives = others.iter().any(|it| replica.has_heard(it.0, since));
-        if lives || begin.elapsed() > lease * 3 + PATIENCE {
-            let names: Vec<String> = others.into_iter().map(|(_, name)| name).collect();
-            return Err(Error::Migration(format!(
-                "somebody works on `{}`: {}; stop the programs that use it, and run the migration \
-                 again",
-                engine.url(),
-                names.join(", ")
-            )));
-        }
-        tokio::time::sleep(lease / 8).await;
     }
 }

@@ -3,7 +3,6 @@
 use serde::{Deserialize, Serialize};
 
 use crate::model::record::Migrating;
-use crate::model::state::State;
 
 /// Where a log came from.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -15,7 +14,7 @@ pub(crate) struct Migration {
     /// Whether everything is there.
     pub(crate) is_complete: bool,
     /// Whether that log had lost events to retention: what a key had before is then unknown.
-    is_trimmed: bool,
+    pub(super) is_trimmed: bool,
 }
 
 impl Migration {
@@ -35,22 +34,5 @@ impl Migration {
              on where it was",
             self.from
         )
-    }
-}
-
-impl State {
-    /// The migration that is under way, or was interrupted.
-    pub(crate) fn unfinished_migration(&self) -> Option<&Migration> {
-        self.migration.as_ref().filter(|it| !it.is_complete)
-    }
-
-    /// Whether the log is a copy of one that had lost events to retention.
-    pub(crate) fn is_of_trimmed(&self) -> bool {
-        self.migration.as_ref().is_some_and(|it| it.is_trimmed)
-    }
-
-    /// Whether there are neither groups nor schedules.
-    pub(crate) fn holds_nothing(&self) -> bool {
-        self.groups.is_empty() && self.schedules.len() == 0
     }
 }

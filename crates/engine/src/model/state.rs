@@ -98,6 +98,21 @@ impl State {
         groups.for_each(|group| group.share(&self.cluster));
     }
 
+    /// The migration that is under way, or was interrupted.
+    pub(crate) fn unfinished_migration(&self) -> Option<&Migration> {
+        self.migration.as_ref().filter(|it| !it.is_complete)
+    }
+
+    /// Whether the log is a copy of one that had lost events to retention.
+    pub(crate) fn is_of_trimmed(&self) -> bool {
+        self.migration.as_ref().is_some_and(|it| it.is_trimmed)
+    }
+
+    /// Whether there are neither groups nor schedules.
+    pub(crate) fn holds_nothing(&self) -> bool {
+        self.groups.is_empty() && self.schedules.len() == 0
+    }
+
     /// The bytes of state cells over all groups.
     pub(crate) fn cell_bytes(&self) -> usize {
         self.groups.values().map(|group| group.cells.bytes()).sum()

@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
 
-use super::frame::Part;
+use super::frame::{Part, Stamp};
 use crate::engine::Finding;
 use crate::error::Result;
 use crate::model::fencing::SKEW_MAX;
@@ -31,15 +31,6 @@ const LASTS: u64 = 2;
 const MESSAGES: u64 = 256;
 const READ_BYTES: usize = 1024 * 1024;
 const READ_WAIT: Duration = Duration::from_millis(500);
-
-/// What a message says of time, in microseconds since the Unix epoch.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Stamp {
-    /// The time that its writer goes by.
-    pub(super) time: i64,
-    /// What its writer's clock shows.
-    pub(super) clock: i64,
-}
 
 /// The clocks of the processes, as far as they were heard.
 #[derive(Debug)]

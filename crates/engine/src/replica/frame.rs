@@ -20,7 +20,6 @@
 use bytes::{BufMut, Bytes, BytesMut};
 use ensue_log as log;
 
-use super::clocks::Stamp;
 use crate::error::{Error, Result};
 use crate::model::processes::Writer;
 
@@ -35,6 +34,15 @@ const CHECKSUM: std::ops::Range<usize> = 12..16;
 pub(super) enum Kind {
     Frame,
     Beat,
+}
+
+/// What a message says of time, in microseconds since the Unix epoch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Stamp {
+    /// The time that its writer goes by.
+    pub(super) time: i64,
+    /// What its writer's clock shows.
+    pub(super) clock: i64,
 }
 
 /// One message, taken apart.

@@ -12,8 +12,7 @@ use bytes::Bytes;
 use ensue_log as log;
 use tokio::sync::{Notify, watch};
 
-use super::clocks::Stamp;
-use super::frame::Head;
+use super::frame::{Head, Stamp};
 use super::succession::Succession;
 use crate::error::{Error, Result};
 use crate::model::processes::{Secret, Writer, seal_of};

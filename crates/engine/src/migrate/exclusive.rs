@@ -1,0 +1,66 @@
+//! A log on a server, opened while no other process works on it.
+
+use std::time::{Duration, Instant};
+
+use crate::engine::{Engine as _, Url};
+use crate::error::{Error, Result};
+use crate::replica::{Way, open_quietly};
+use crate::runtime::embedded::Embedded;
+use crate::time::Clock;
+
+/// How long it may take beyond some leases that the others are known to be gone: on a busy
+/// machine that takes longer than it should.
+const WAIT_MAX: Duration = Duration::from_secs(30);
+
+/// Opens a log on a server, on which no other process works.
+///
+/// # Errors
+/// See [`wait_alone`], and what opening reports.
+pub(super) async fn open(url: Url, way: Way) -> Result<Embedded> {
+    let engine = open_quietly(url, way, Clock::system()).await?;
+    match wait_alone(&engine).await {
+        Ok(()) => Ok(engine),
+        Err(error) => {
+            engine.close().await?;
+            Err(error)
+        }
+    }
+}
+
+/// Waits until no other process works on the log: one that was killed is known to be gone when
+/// its lease is over.
+///
+/// # Errors
+/// [`Error::Migration`] as soon as another is heard of.
+async fn wait_alone(engine: &Embedded) -> Result<()> {
+    let shared = &engine.shared;
+    let Some(replica) = &shared.replica else {
+        return Ok(());
+    };
+    let lease = replica.lease();
+    let begin = Instant::now();
+    loop {
+        let others: Vec<_> = {
+            let core = shared.core();
+            let others = core.state.cluster.iter();
+            let others = others.filter(|(boot, _)| *boot != core.boot);
+            others.map(|(_, it)| (it.writer, it.name.clone())).collect()
+        };
+        if others.is_empty() {
+            return Ok(());
+        }
+        // What one that was killed has said is read by then; one that lives speaks more often.
+        let since = begin + lease / 2;
+        let lives = others.iter().any(|it| replica.has_heard(it.0, since));
+        if lives || begin.elapsed() > lease * 3 + WAIT_MAX {
+            let names: Vec<String> = others.into_iter().map(|(_, name)| name).collect();
+            return Err(Error::Migration(format!(
+                "somebody works on `{}`: {}; stop the programs that use it, and run the migration \
+                 again",
+                engine.url(),
+                names.join(", ")
+            )));
+        }
+        tokio::time::sleep(lease / 8).await;
+    }
+}
