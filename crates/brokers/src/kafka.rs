@@ -34,7 +34,7 @@ use self::connection::{ANSWER, Connection, Mechanism, refused};
 use self::protocol::{At, Code, Metadata};
 use self::reader::Ahead;
 use crate::engine::Url;
-use crate::error::{Error, Result};
+use crate::error::{EngineError, Error, Result};
 use crate::shared_log::{About, Address, Finding, Message, Server, SharedLog, check_sizes};
 use crate::time::Timestamp;
 use ensue_engine::replica::Way;
@@ -84,7 +84,8 @@ const SETTINGS: &[(&str, &str)] = &[
 /// Connects once, and creates the log when there is none.
 ///
 /// # Errors
-/// [`Error::Unavailable`] when the server is away, [`Error::Unfit`] when it cannot be used as it is.
+/// [`EngineError::Unavailable`] when the server is away,
+/// [`OpenError::Unfit`](crate::error::OpenError::Unfit) when it cannot be used as it is.
 pub(crate) async fn connect(url: Url) -> Result<Arc<dyn SharedLog>> {
     let server = Server::of(&url, PORT)?;
     server.check_pathless(&url)?;
@@ -235,7 +236,7 @@ impl Kafka {
         let mut last = None;
         for address in &self.server.addresses {
             match self.open(address).await {
-                Err(error @ Error::Unavailable { .. }) => last = Some(error),
+                Err(error @ Error::Engine(EngineError::Unavailable { .. })) => last = Some(error),
                 opened => return opened,
             }
         }
@@ -391,10 +392,10 @@ impl Kafka {
 
     /// The error of a topic that was there, and is not any more.
     fn gone(&self) -> Error {
-        Error::Corrupt(format!(
+        Error::Engine(EngineError::Corrupt(format!(
             "the topic `{}` was deleted from {}; restore it, or restart to begin a new log",
             self.topic, self.server.shown
-        ))
+        )))
     }
 
     async fn produced(&self, connection: &mut Connection, sent: Sent) -> Result<()> {
@@ -408,13 +409,13 @@ impl Kafka {
             None => {
                 let offset = u64::try_from(offset).unwrap_or(0);
                 if offset < sent.after {
-                    return Err(Error::Corrupt(format!(
+                    return Err(Error::Engine(EngineError::Corrupt(format!(
                         "the topic `{}` at {} took a message at {offset}, where others were \
                          acknowledged or read before, up to {}: it was deleted and made again, or \
                          put back from an older copy; restore it, or restart to go on with what \
                          the server has",
                         self.topic, self.server.shown, sent.after
-                    )));
+                    ))));
                 }
                 self.note(offset.saturating_add(sent.count as u64));
                 Ok(())

@@ -5,7 +5,7 @@ use std::hash::BuildHasher as _;
 
 use bytes::Bytes;
 
-use crate::error::{Error, Result};
+use crate::error::{EngineError, Error, Result};
 use crate::shared_log::Message;
 
 /// The last message that was read. A server that comes back without it, or with another one in its
@@ -28,7 +28,7 @@ impl Witness {
     /// Compares it to what the server has there now.
     ///
     /// # Errors
-    /// [`Error::Corrupt`].
+    /// [`EngineError::Corrupt`].
     pub(crate) fn check(&self, found: Option<Bytes>) -> Result<()> {
         let sequence = self.sequence;
         let found = found.map(|body| Self::of(&Message { sequence, body }));
@@ -76,7 +76,7 @@ impl Cursor {
     /// Adds what was fetched from [`Self::due`] on.
     ///
     /// # Errors
-    /// [`Error::Corrupt`] when some are missing.
+    /// [`EngineError::Corrupt`] when some are missing.
     pub(crate) fn add(&mut self, fetched: impl IntoIterator<Item = Message>) -> Result<()> {
         for message in fetched {
             let due = self.due();
@@ -127,10 +127,10 @@ pub(crate) fn parts(messages: &[Bytes], count_max: usize, bytes_max: usize) -> V
 }
 
 fn lost(what: String) -> Error {
-    Error::Corrupt(format!(
+    Error::Engine(EngineError::Corrupt(format!(
         "the server lost messages that it had acknowledged: {what}; restore them, or start with \
          another namespace"
-    ))
+    )))
 }
 
 #[cfg(test)]
@@ -165,7 +165,10 @@ mod tests {
         let mut cursor = Cursor::default();
         cursor.seek(5);
         let error = cursor.add([message(5, "a"), message(7, "b")]).unwrap_err();
-        assert!(matches!(error, Error::Corrupt(_)), "{error}");
+        assert!(
+            matches!(error, Error::Engine(EngineError::Corrupt(_))),
+            "{error}"
+        );
     }
 
     #[test]

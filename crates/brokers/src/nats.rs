@@ -32,7 +32,7 @@ use tokio::time::timeout;
 use self::link::Link;
 use self::reader::Cursor;
 use crate::engine::Url;
-use crate::error::{Error, Result};
+use crate::error::{EngineError, Error, Result};
 use crate::shared_log::{About, Finding, Message, Server, SharedLog, check_sizes};
 use crate::time::Timestamp;
 use ensue_engine::replica::Way;
@@ -64,7 +64,8 @@ const SEQUENCE_NEVER: u64 = 1 << 60;
 /// Connects once, and creates the log when there is none.
 ///
 /// # Errors
-/// [`Error::Unavailable`] when the server is away, [`Error::Unfit`] when it cannot be used as it is.
+/// [`EngineError::Unavailable`] when the server is away,
+/// [`OpenError::Unfit`](crate::error::OpenError::Unfit) when it cannot be used as it is.
 pub(crate) async fn connect(url: Url) -> Result<Arc<dyn SharedLog>> {
     let server = Server::of(&url, PORT)?;
     server.check_pathless(&url)?;
@@ -212,18 +213,18 @@ impl Nats {
         let identity = info.created.unix_timestamp_nanos();
         match *self.identity.get_or_init(|| identity) == identity {
             true => Ok(()),
-            false => Err(Error::Corrupt(format!(
+            false => Err(Error::Engine(EngineError::Corrupt(format!(
                 "the stream `{}` at {} was removed and created anew; what it held is gone",
                 self.stream, self.server.shown
-            ))),
+            )))),
         }
     }
 
     fn removed(&self) -> Error {
-        Error::Corrupt(format!(
+        Error::Engine(EngineError::Corrupt(format!(
             "the stream `{}` was removed from {}; restore it, or restart to begin a new log",
             self.stream, self.server.shown
-        ))
+        )))
     }
 
     fn config(&self) -> Config {
@@ -318,12 +319,12 @@ impl Nats {
         let answer = answer.await.map_err(|error| self.unpublished(&error))?;
         if answer.sequence <= after {
             let at = answer.sequence;
-            return Err(Error::Corrupt(format!(
+            return Err(Error::Engine(EngineError::Corrupt(format!(
                 "the stream `{}` at {} took a message at {at}, where others were acknowledged or \
                  read before, up to {after}: it was removed and created anew, or put back from an \
                  older copy; restore it, or restart to go on with what the server has",
                 self.stream, self.server.shown
-            )));
+            ))));
         }
         self.note(answer.sequence);
         Ok(())

@@ -26,7 +26,7 @@ use tokio_postgres::types::{FromSql, ToSql};
 use self::facts::Facts;
 use self::link::{Link, failure};
 use crate::engine::Url;
-use crate::error::{Error, Result};
+use crate::error::{EngineError, Error, Result};
 use crate::last_seen::{Cursor, parts};
 use crate::reconnecting::Standing;
 use crate::shared_log::{About, Finding, Message, Server, SharedLog, check_sizes};
@@ -63,8 +63,10 @@ const MESSAGE_BYTES_MIN: usize = 64;
 /// Connects once.
 ///
 /// # Errors
-/// [`Error::Unavailable`] when the server is away, [`Error::Unfit`] when it cannot be used as it
-/// is, [`Error::Url`] and [`Error::Io`] when the URL or its files are wrong.
+/// [`EngineError::Unavailable`] when the server is away,
+/// [`OpenError::Unfit`](crate::error::OpenError::Unfit) when it cannot be used as it is,
+/// [`OpenError::Url`](crate::error::OpenError::Url) and [`EngineError::Io`] when the URL or its
+/// files are wrong.
 pub(crate) async fn connect(url: Url) -> Result<Arc<dyn SharedLog>> {
     let server = Server::of(&url, PORT)?;
     if server.login.is_none() {
@@ -201,12 +203,12 @@ impl Postgres {
                 self.note(unsigned(last));
                 Ok(())
             }
-            _ => Err(Error::Corrupt(format!(
+            _ => Err(Error::Engine(EngineError::Corrupt(format!(
                 "the table {} counts fewer messages than the {known} that were acknowledged, or \
                  none: it was emptied, removed or put back from an older backup; restore the \
                  tables, or restart to go on with what the server has",
                 self.place.end
-            ))),
+            )))),
         }
     }
 
@@ -346,12 +348,12 @@ impl Postgres {
         let count = unsigned(count.transpose()?.unwrap_or(0));
         let due = (last + 1).saturating_sub(first);
         if count < due {
-            return Err(Error::Corrupt(format!(
+            return Err(Error::Engine(EngineError::Corrupt(format!(
                 "the table {log} at {} lost messages: {} of those from {first} to {last} were \
                  removed; restore them, or restart with another namespace",
                 server.shown,
                 due - count
-            )));
+            ))));
         }
         self.counted.deleted.store(deleted, Ordering::Relaxed);
         self.counted.until.store(last, Ordering::Relaxed);

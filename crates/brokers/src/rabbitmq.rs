@@ -37,7 +37,7 @@ use self::greeting::Greeting;
 use self::reader::Reader;
 use self::session::{Session, answered, soon};
 use crate::engine::Url;
-use crate::error::{Error, Result};
+use crate::error::{EngineError, Error, Result};
 use crate::shared_log::{About, Finding, Message, Server, SharedLog, check_sizes};
 use ensue_engine::replica::Way;
 
@@ -66,8 +66,9 @@ const PERSISTENT: u8 = 2;
 /// Connects, and makes the log if it is not there.
 ///
 /// # Errors
-/// [`Error::Unavailable`] when the server is away, [`Error::Unfit`] when it is too old, does not
-/// let the user in or lacks rights.
+/// [`EngineError::Unavailable`] when the server is away,
+/// [`OpenError::Unfit`](crate::error::OpenError::Unfit) when it is too old, does not let the user
+/// in or lacks rights.
 pub(crate) async fn connect(url: Url) -> Result<Arc<dyn SharedLog>> {
     let port = match url.option("tls") {
         Some("true") => PORT_TLS,
@@ -195,7 +196,7 @@ impl Log {
         let mut closing = self.closing.subscribe();
         tokio::select! {
             biased;
-            _ = closing.wait_for(|is_closing| *is_closing) => Err(Error::Closed),
+            _ = closing.wait_for(|is_closing| *is_closing) => Err(Error::Engine(EngineError::Closed)),
             done = work => done,
         }
     }

@@ -27,7 +27,7 @@ use redis::{Cmd, Value};
 use self::facts::Facts;
 use self::link::{Link, failure, number, strange};
 use crate::engine::Url;
-use crate::error::{Error, Result};
+use crate::error::{EngineError, Error, Result};
 use crate::last_seen::{Cursor, parts};
 use crate::reconnecting::Standing;
 use crate::shared_log::{About, Finding, Message, Server, SharedLog, check_sizes};
@@ -111,8 +111,10 @@ end";
 /// Connects once.
 ///
 /// # Errors
-/// [`Error::Unavailable`] when the server is away, [`Error::Unfit`] when it cannot be used as it
-/// is, [`Error::Url`] and [`Error::Io`] when the URL or its files are wrong.
+/// [`EngineError::Unavailable`] when the server is away,
+/// [`OpenError::Unfit`](crate::error::OpenError::Unfit) when it cannot be used as it is,
+/// [`OpenError::Url`](crate::error::OpenError::Url) and [`EngineError::Io`] when the URL or its
+/// files are wrong.
 pub(crate) async fn connect(url: Url) -> Result<Arc<dyn SharedLog>> {
     let server = Server::of(&url, PORT)?;
     let replicas = match url.option("replicas").map(str::parse::<u32>) {
@@ -370,10 +372,10 @@ impl Redis {
             .map(|entry| {
                 message(entry).ok_or_else(|| {
                     let log = &self.place.log;
-                    Error::Corrupt(format!(
+                    Error::Engine(EngineError::Corrupt(format!(
                         "the stream `{log}` holds what nobody of Ensue appended; use another \
                          namespace, and leave its stream alone"
-                    ))
+                    )))
                 })
             })
             .collect()
@@ -392,12 +394,12 @@ impl Redis {
         };
         match (length, beyond) {
             (Some(length), Some(0)) if length >= until => Ok(()),
-            (Some(length), Some(_)) => Err(Error::Corrupt(format!(
+            (Some(length), Some(_)) => Err(Error::Engine(EngineError::Corrupt(format!(
                 "the stream `{}` at {} lost messages: it has {length}, and more were acknowledged: \
                  entries were deleted or trimmed; restore it, or restart to go on with what the \
                  server has",
                 self.place.log, server.shown
-            ))),
+            )))),
             _ => Err(strange(server)),
         }
     }

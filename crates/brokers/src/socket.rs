@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-use crate::error::{Error, Result};
+use crate::error::{EngineError, Error, OpenError, Result};
 use crate::shared_log::{Address, Server, Tls};
 
 /// How long a server may take for one answer, connecting included.
@@ -57,7 +57,7 @@ pub(crate) fn soon() -> Instant {
 /// Connects. Nothing is encrypted yet.
 ///
 /// # Errors
-/// [`Error::Unavailable`]; it takes as long as the system tries, so limit it.
+/// [`EngineError::Unavailable`]; it takes as long as the system tries, so limit it.
 pub(crate) async fn open(server: &Server, address: &Address) -> Result<TcpStream> {
     let stream = TcpStream::connect((address.host.as_str(), address.port)).await;
     let stream = stream.and_then(|stream| stream.set_nodelay(true).map(|()| stream));
@@ -67,12 +67,14 @@ pub(crate) async fn open(server: &Server, address: &Address) -> Result<TcpStream
 /// How to encrypt, and whom to trust.
 ///
 /// # Errors
-/// [`Error::Io`] when a file cannot be read or holds something else.
+/// [`EngineError::Io`] when a file cannot be read or holds something else.
 pub(crate) fn encryption(tls: &Tls) -> Result<Arc<ClientConfig>> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let versions =
         ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
-    let builder = versions.map_err(|error| Error::Configuration(format!("TLS: {error}")))?;
+    let builder = versions.map_err(|error| OpenError::Tls {
+        reason: error.to_string(),
+    })?;
     let builder = builder.with_root_certificates(trusted(tls)?);
     let Some((certificate, key)) = &tls.client else {
         return Ok(Arc::new(builder.with_no_client_auth()));
@@ -150,8 +152,8 @@ fn certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>> {
 }
 
 fn unreadable(what: &str, file: &Path, reason: &str) -> Error {
-    Error::Io {
+    Error::Engine(EngineError::Io {
         what: format!("could not read the {what} in {}", file.display()),
-        source: io::Error::new(io::ErrorKind::InvalidData, reason.to_owned()),
-    }
+        reason: io::Error::new(io::ErrorKind::InvalidData, reason.to_owned()),
+    })
 }

@@ -26,7 +26,7 @@ pub(crate) use self::proxy::Proxy;
 use self::service::Service;
 pub(crate) use self::{conformance::*, encrypted::*, faults::*};
 use crate::engine::Url;
-use crate::error::{Error, Result};
+use crate::error::{EngineError, Error, Result};
 use crate::shared_log::{Message, SharedLog};
 
 /// How long a server may take to come back.
@@ -195,13 +195,16 @@ pub(crate) async fn assert_found_out(log: &dyn SharedLog, proxy: &Proxy, from: u
     proxy.cut();
     let error = loop {
         match log.read(from, 1_000, PATIENCE).await {
-            Err(Error::Unavailable { .. }) => {}
+            Err(Error::Engine(EngineError::Unavailable { .. })) => {}
             Err(error) => break error,
             // It came before the connection was seen to be cut.
             Ok(_) => proxy.cut(),
         }
     };
-    assert!(matches!(error, Error::Corrupt(_)), "{error}");
+    assert!(
+        matches!(error, Error::Engine(EngineError::Corrupt(_))),
+        "{error}"
+    );
 }
 
 /// What a call that changes nothing gives, as soon as the server answers: a busy machine may need
@@ -211,7 +214,9 @@ async fn answered<'a, T>(call: impl Fn() -> BoxFuture<'a, Result<T, Error>>) -> 
     loop {
         match call().await {
             Ok(answer) => return answer,
-            Err(Error::Unavailable { .. }) if began.elapsed() < RETURN => pause().await,
+            Err(Error::Engine(EngineError::Unavailable { .. })) if began.elapsed() < RETURN => {
+                pause().await
+            }
             Err(error) => panic!("{error}"),
         }
     }
@@ -224,7 +229,9 @@ pub(crate) async fn append_one(log: &dyn SharedLog, body: bytes::Bytes) {
     loop {
         match log.append(vec![body.clone()]).await {
             Ok(()) => return,
-            Err(Error::Unavailable { .. }) if began.elapsed() < RETURN => pause().await,
+            Err(Error::Engine(EngineError::Unavailable { .. })) if began.elapsed() < RETURN => {
+                pause().await
+            }
             Err(error) => panic!("{error}"),
         }
         if answered(|| log.end()).await > end {

@@ -1,9 +1,13 @@
 //! How a command fails: what is said on stderr, and the exit code.
 
+use std::error::Error as _;
 use std::io::{self, Write as _};
 use std::process::ExitCode;
 
 use ensue::Error;
+use ensue::error::{
+    AppError, AppendError, EngineError, GroupError, OpenError, ReadError, RequestError,
+};
 use serde_json::{Map, Value, json};
 
 use crate::human;
@@ -115,49 +119,92 @@ impl From<Error> for Failure {
         Self::Failed(Problem {
             kind: kind(&error),
             pid: match &error {
-                Error::Locked { pid, .. } => Some(*pid),
+                Error::Open(OpenError::Locked { pid, .. }) => Some(*pid),
                 _ => None,
             },
-            message: error.to_string(),
+            message: with_causes(&error),
             // The framework's errors carry their advice in their text.
             advice: None,
         })
     }
 }
 
-/// The stable name of an engine's error.
+/// An error and its causes, which say nothing twice.
+fn with_causes(error: &Error) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        text = format!("{text}: {cause}");
+        next = cause.source();
+    }
+    text
+}
+
+/// The stable name of an error.
 fn kind(error: &Error) -> &'static str {
     match error {
-        Error::Url { .. } => "url",
-        Error::FeatureMissing { .. } => "feature_missing",
-        Error::Locked { .. } => "locked",
-        Error::ReadOnly { .. } => "read_only",
-        Error::Invalid(_) => "invalid_event",
-        Error::Topic(_) => "invalid_topic",
-        Error::Decode(_) => "decode",
-        Error::Conflict { .. } => "conflict",
-        Error::VersionRemoved { .. } => "version_removed",
-        Error::Limit { .. } => "limit",
-        Error::DiskFull(_) => "disk_full",
-        Error::Corrupt(_) => "corrupt",
-        Error::Stopped(_) => "stopped",
-        Error::OwnershipLost { .. } => "ownership_lost",
-        Error::Trimmed { .. } => "trimmed",
-        Error::Closed => "closed",
-        Error::Fenced { .. } => "fenced",
-        Error::UnknownGroup(_) => "unknown_group",
-        Error::BeyondEnd { .. } => "beyond_end",
-        Error::InTheFuture { .. } => "in_the_future",
-        Error::GroupBeyondEnd { .. } => "group_beyond_end",
-        Error::Overtaken { .. } => "overtaken",
-        Error::Unsupported { .. } => "unsupported",
-        Error::Unavailable { .. } => "unavailable",
-        Error::Unfit { .. } => "unfit",
-        Error::Migration(_) => "migration",
-        Error::Configuration(_) => "configuration",
-        Error::Deadline { .. } => "deadline",
-        Error::RequestFailed(_) => "request_failed",
-        Error::Io { .. } => "io",
+        Error::Open(error) => kind_of_open(error),
+        Error::Append(AppendError::Invalid(_)) => "invalid_event",
+        Error::Append(AppendError::Conflict { .. }) => "conflict",
+        Error::Append(AppendError::VersionRemoved { .. }) => "version_removed",
+        Error::Read(ReadError::Topic(_)) => "invalid_topic",
+        Error::Read(ReadError::Decode(_)) => "decode",
+        Error::Read(ReadError::Trimmed { .. }) => "trimmed",
+        Error::Read(ReadError::BeyondEnd { .. }) => "beyond_end",
+        Error::Read(ReadError::InTheFuture { .. }) => "in_the_future",
+        Error::Group(error) => kind_of_group(error),
+        Error::Request(RequestError::Deadline { .. }) => "deadline",
+        Error::Request(RequestError::Failed(_)) => "request_failed",
+        Error::App(AppError::Unsupported { .. }) => "unsupported",
+        Error::App(_) => "app",
+        Error::Migrate(_) => "migration",
+        Error::Limit(_) => "limit",
+        Error::Engine(error) => kind_of_engine(error),
+        _ => "other",
+    }
+}
+
+fn kind_of_open(error: &OpenError) -> &'static str {
+    match error {
+        OpenError::Url { .. } => "url",
+        OpenError::Option { .. } => "option",
+        OpenError::FeatureMissing { .. } => "feature_missing",
+        OpenError::Locked { .. } => "locked",
+        OpenError::NotACopy { .. } => "not_a_copy",
+        OpenError::InsideSource { .. } => "inside_source",
+        OpenError::Tls { .. } => "tls",
+        OpenError::Unfit { .. } => "unfit",
+        OpenError::NoServer { .. } => "no_server",
+        _ => "other",
+    }
+}
+
+fn kind_of_group(error: &GroupError) -> &'static str {
+    match error {
+        GroupError::Fenced { .. } => "fenced",
+        GroupError::Unknown(_) => "unknown_group",
+        GroupError::Deleted(_) => "deleted_group",
+        GroupError::Subscription { .. } => "subscription",
+        GroupError::BeyondEnd { .. } => "group_beyond_end",
+        GroupError::HasMembers { .. } => "has_members",
+        GroupError::StateUndecided { .. } => "undecided_state",
+        _ => "other",
+    }
+}
+
+fn kind_of_engine(error: &EngineError) -> &'static str {
+    match error {
+        EngineError::Closed => "closed",
+        EngineError::Stopped(_) => "stopped",
+        EngineError::Unavailable { .. } => "unavailable",
+        EngineError::Corrupt(_) => "corrupt",
+        EngineError::OwnershipLost { .. } => "ownership_lost",
+        EngineError::ReadOnly { .. } => "read_only",
+        EngineError::DiskFull(_) => "disk_full",
+        EngineError::Overtaken { .. } => "overtaken",
+        EngineError::Encode { .. } => "encode",
+        EngineError::Threads { .. } => "threads",
+        EngineError::Io { .. } => "io",
         _ => "other",
     }
 }

@@ -4,6 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use ensue::engine::Engine;
+use ensue::error::{EngineError, OpenError};
 use ensue::{Error, SharedEngine};
 
 use crate::failure::{Failure, Problem};
@@ -91,7 +92,9 @@ impl Target {
                 "name a log that stays with --engine, such as embedded:./data",
             )),
             Ok(engine) => Ok(engine),
-            Err(Error::Locked { directory, pid }) => Err(locked(&directory, pid, change)),
+            Err(Error::Open(OpenError::Locked { directory, pid })) => {
+                Err(locked(&directory, pid, change))
+            }
             Err(error) => Err(error.into()),
         }
     }
@@ -107,7 +110,7 @@ impl Target {
     /// The failure of opening a log to read.
     pub(crate) fn explain(&self, error: Error) -> Failure {
         match (&error, self.directory()) {
-            (Error::Io { source, .. }, Some(directory))
+            (Error::Engine(EngineError::Io { reason: source, .. }), Some(directory))
                 if source.kind() == io::ErrorKind::NotFound =>
             {
                 no_log(&directory)

@@ -9,7 +9,7 @@ use super::lab::{Lab, labels, labels_of, positions, recorded_labels};
 use ensue::Outgoing;
 use ensue::Publisher;
 use ensue_core::engine::{APPEND_EVENTS_MAX, Append, Expect, Query};
-use ensue_core::error::Error;
+use ensue_core::error::{AppendError, EngineError, Error};
 use ensue_core::event::{Codec, Envelope, InvalidEvent, PAYLOAD_BYTES_MAX, TraceContext};
 
 pub(super) async fn append_is_durable_when_it_returns(lab: &mut Lab) -> Verdict {
@@ -137,7 +137,7 @@ fn expecting(event: Envelope, expect: Expect) -> Append {
 }
 
 fn is_conflict(error: &Error) -> bool {
-    matches!(error, Error::Conflict { .. })
+    matches!(error, Error::Append(AppendError::Conflict { .. }))
 }
 
 pub(super) async fn append_holds_a_keys_version_to_its_expectation(lab: &mut Lab) -> Verdict {
@@ -153,7 +153,7 @@ pub(super) async fn append_holds_a_keys_version_to_its_expectation(lab: &mut Lab
         "a conflict that names the key and its version",
         engine.append(vec![again]).await,
         |error| {
-            matches!(error, Error::Conflict { key: found_key, expected: None, found, .. }
+            matches!(error, Error::Append(AppendError::Conflict { key: found_key, expected: None, found, .. })
                 if found_key == key && *found == Some(*first))
         },
     )?;
@@ -238,7 +238,7 @@ pub(super) async fn append_race_has_one_winner(lab: &mut Lab) -> Verdict {
 pub(super) async fn append_beyond_the_limit_is_refused(lab: &mut Lab) -> Verdict {
     let event = lab.event("orders", "a", 1)?;
     let batch: Vec<Append> = vec![event.into(); APPEND_EVENTS_MAX + 1];
-    let is_limit = |error: &Error| matches!(error, Error::Limit { .. });
+    let is_limit = |error: &Error| matches!(error, Error::Limit(_));
     let refused = lab.engine()?.append(batch).await;
     fails(
         "an append of too many events to report `Limit`",
@@ -271,7 +271,7 @@ pub(super) async fn append_of_the_largest_payload_is_whole_or_refused(lab: &mut 
             format_args!("{:?}", labels_of(&stored)),
         ),
         // Some backends have a smaller limit; they have to say so, and keep nothing.
-        Err(Error::Limit { .. }) => equal("how many events are there", stored.len(), 0),
+        Err(Error::Limit(_)) => equal("how many events are there", stored.len(), 0),
         Err(error) => Err(error.into()),
     }
 }
@@ -282,13 +282,19 @@ pub(super) async fn append_refuses_bad_topics(lab: &mut Lab) -> Verdict {
         let event = Envelope::builder(topic, "contract.tested");
         let refused = publisher.publish(Outgoing::raw(event)).await;
         fails("a topic that is none to be invalid", refused, |error| {
-            matches!(error, Error::Invalid(InvalidEvent::Topic(_)))
+            matches!(
+                error,
+                Error::Append(AppendError::Invalid(InvalidEvent::Topic(_)))
+            )
         })?;
     }
     let reserved = Envelope::builder("_reply.contract", "contract.tested");
     let refused = publisher.publish(Outgoing::raw(reserved)).await;
     fails("a reserved topic to be invalid", refused, |error| {
-        matches!(error, Error::Invalid(InvalidEvent::ReservedTopic(_)))
+        matches!(
+            error,
+            Error::Append(AppendError::Invalid(InvalidEvent::ReservedTopic(_)))
+        )
     })
 }
 
@@ -332,7 +338,7 @@ pub(super) async fn close_is_final_and_idempotent(lab: &mut Lab) -> Verdict {
     lab.publish("orders", "a", 1..=1).await?;
     engine.close().await?;
     engine.close().await?;
-    let is_closed = |error: &Error| matches!(error, Error::Closed);
+    let is_closed = |error: &Error| matches!(error, Error::Engine(EngineError::Closed));
     let event = lab.event("orders", "a", 2)?;
     fails(
         "an append to a closed engine to report `Closed`",

@@ -6,7 +6,7 @@ use super::flaw::{Verdict, ensure, equal, fails};
 use super::hand::{delivery_labels, is_fenced, settling};
 use super::lab::{Lab, label, labels, recorded_labels};
 use ensue_core::engine::{Append, Atomicity, Commit, Delivery, Effect, Expect, Start, StateWrite};
-use ensue_core::error::Error;
+use ensue_core::error::{AppendError, Error};
 
 /// A cell of state for the event at hand.
 fn cell(taken: &Delivery, name: &str, value: Option<&'static str>) -> StateWrite {
@@ -295,7 +295,7 @@ pub(super) async fn commit_of_an_unmet_expectation_has_no_effect(lab: &mut Lab) 
     commit.effects.push(bill.into());
     let refused = hand.member.commit(commit).await;
     fails("a conflict", refused, |error| {
-        matches!(error, Error::Conflict { .. })
+        matches!(error, Error::Append(AppendError::Conflict { .. }))
     })?;
     no_effects(lab, "of a commit that was refused").await?;
     equal("bills", lab.stored("bills").await?.len(), 1)?;

@@ -19,7 +19,7 @@ use ensue_core::engine::{
     Append, Commit, Committed, DeadLetterFilter, Delivery, Member, Position, SharedEngine,
     Subscription,
 };
-use ensue_core::error::Error;
+use ensue_core::error::{Error, GroupError};
 use ensue_core::event::Envelope;
 use ensue_core::time::Clock;
 
@@ -305,7 +305,7 @@ async fn operate(engine: SharedEngine, shared: Arc<Shared>, mut random: fastrand
         let dead = match dead {
             Ok(dead) => dead,
             // Nobody has joined yet.
-            Err(Error::UnknownGroup(_)) => continue,
+            Err(Error::Group(GroupError::Unknown(_))) => continue,
             Err(error) => return Err(error.into()),
         };
         let Some(letter) = random.choice(&dead) else {

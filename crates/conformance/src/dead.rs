@@ -6,7 +6,7 @@ use super::hand::{Hand, burying_first, delivery_labels, dying, first, settling};
 use super::lab::{Lab, labels, labels_of};
 use ensue_core::engine::OnDead;
 use ensue_core::engine::{Commit, DeadLetter, DeadLetterFilter, DeathCause, Delivery};
-use ensue_core::error::Error;
+use ensue_core::error::{Error, GroupError};
 
 /// Takes an event and gives it up, with what was taken of its key behind it.
 async fn bury_next(hand: &Hand) -> Verdict<Delivery> {
@@ -362,8 +362,7 @@ pub(super) async fn dead_letters_of_all_groups_are_listed_oldest_first(lab: &mut
 pub(super) async fn unknown_groups_are_named(lab: &mut Lab) -> Verdict {
     let engine = lab.engine()?;
     let nobody = lab.group("nobody");
-    let is_unknown =
-        |error: &Error| matches!(error, Error::UnknownGroup(group) if *group == nobody);
+    let is_unknown = |error: &Error| matches!(error, Error::Group(GroupError::Unknown(group)) if *group == nobody);
     let expected = "an unknown group to be reported";
     let all = DeadLetterFilter::default;
     fails(expected, engine.redrive(&nobody, all()).await, is_unknown)?;

@@ -8,7 +8,7 @@ use super::flaw::{Flaw, Verdict, ensure, fails};
 use super::lab::{label, labels_of};
 use ensue_core::engine::OnDead;
 use ensue_core::engine::{Commit, Committed, Death, DeathCause, Delivery, Member, Retry};
-use ensue_core::error::Error;
+use ensue_core::error::{Error, GroupError};
 use ensue_core::time::Timestamp;
 
 #[derive(Debug)]
@@ -172,7 +172,7 @@ pub(super) async fn drain_all(hands: &[&Hand], count: usize) -> Verdict<Vec<Deli
 }
 
 pub(super) fn is_fenced(error: &Error) -> bool {
-    matches!(error, Error::Fenced { .. })
+    matches!(error, Error::Group(GroupError::Fenced { .. }))
 }
 
 pub(super) fn settling(taken: &[Delivery]) -> Commit {

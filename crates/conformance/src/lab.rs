@@ -11,7 +11,7 @@ use ensue_core::engine::{
     Append, Appended, DeadLetter, DeadLetterFilter, EngineStatus, GroupStatus, Member, Position,
     Query, Recorded, SharedEngine, Start, Subscription,
 };
-use ensue_core::error::Error;
+use ensue_core::error::{Error, OpenError};
 use ensue_core::event::{Codec, Envelope, EnvelopeBuilder, EventId};
 use ensue_core::time::{Clock, Timestamp, VirtualClock};
 
@@ -124,7 +124,9 @@ impl Lab {
                     return Ok(());
                 }
                 // The threads of a dropped engine may take a moment to let go.
-                Err(Error::Locked { .. }) if tokio::time::Instant::now() < deadline => {
+                Err(Error::Open(OpenError::Locked { .. }))
+                    if tokio::time::Instant::now() < deadline =>
+                {
                     tokio::time::sleep(POLL).await;
                 }
                 Err(error) => return Err(error.into()),

@@ -5,7 +5,7 @@ use futures_util::future::join;
 use super::flaw::{Flaw, Verdict, ensure, equal, fails};
 use super::lab::{Lab, labels, recorded_labels};
 use ensue_core::engine::{Position, Query, READ_EVENTS_MAX, Recorded};
-use ensue_core::error::Error;
+use ensue_core::error::{Error, ReadError};
 
 /// Nine events in three topics, of two keys and two types, each appended at a time of its own.
 async fn nine(lab: &Lab) -> Verdict<Vec<Recorded>> {
@@ -245,7 +245,7 @@ pub(super) async fn read_of_nothing_is_empty(lab: &mut Lab) -> Verdict {
     fails(
         "a read that begins beyond the end to be refused",
         lab.engine()?.read(beyond).await,
-        |error| matches!(error, Error::BeyondEnd { .. }),
+        |error| matches!(error, Error::Read(ReadError::BeyondEnd { .. })),
     )
 }
 

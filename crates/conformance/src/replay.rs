@@ -8,7 +8,7 @@ use super::lab::{Lab, label, labels, sorted};
 use ensue_core::engine::{
     Commit, Delivery, ReplayEffects, ReplayState, Reset, ResetPlan, Start, StateWrite,
 };
-use ensue_core::error::Error;
+use ensue_core::error::{Error, GroupError, ReadError};
 use ensue_core::{Position, Timestamp};
 
 async fn reset(lab: &Lab, reset: Reset) -> Verdict<ResetPlan> {
@@ -190,7 +190,7 @@ pub(super) async fn reset_asks_what_becomes_of_state(lab: &mut Lab) -> Verdict {
     fails(
         "a reset that does not say what becomes of state to be refused",
         lab.engine()?.reset(&group, back).await,
-        |error| matches!(error, Error::Configuration(_)),
+        |error| matches!(error, Error::Group(GroupError::StateUndecided { .. })),
     )?;
     // Nothing happened.
     lab.publish("orders", "a", 2..=2).await?;
@@ -225,8 +225,10 @@ pub(super) async fn start_and_reset_refuse_what_is_not_there(lab: &mut Lab) -> V
     hand.drain(2).await?;
     let (engine, group) = (lab.engine()?.clone(), lab.group("g"));
     let is_refused = |error: &Error| {
-        matches!(error, Error::BeyondEnd { .. } | Error::InTheFuture { .. })
-            && error.to_string().contains("latest")
+        matches!(
+            error,
+            Error::Read(ReadError::BeyondEnd { .. }) | Error::Read(ReadError::InTheFuture { .. })
+        ) && error.to_string().contains("latest")
     };
     let beyond = Position::new(u64::MAX);
     let tomorrow = lab.clock.now().plus(Duration::from_secs(86_400));

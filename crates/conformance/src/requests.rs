@@ -12,7 +12,7 @@ use super::lab::Lab;
 use ensue::Outgoing;
 use ensue::Requester;
 use ensue_core::engine::{Commit, Delivery};
-use ensue_core::error::Error;
+use ensue_core::error::{Error, RequestError};
 use ensue_core::event::{Codec, Envelope, Event};
 use ensue_core::request;
 
@@ -138,7 +138,7 @@ pub(super) async fn request_failure_reaches_the_requester(lab: &mut Lab) -> Verd
     fails(
         "the failure and its reason",
         reply,
-        |error| matches!(error, Error::RequestFailed(reason) if reason == "no idea"),
+        |error| matches!(error, Error::Request(RequestError::Failed(reason)) if reason == "no idea"),
     )
 }
 
@@ -153,7 +153,7 @@ pub(super) async fn request_ends_at_its_deadline(lab: &mut Lab) -> Verdict {
     })
     .await;
     fails("the deadline", reply, |error| {
-        matches!(error, Error::Deadline { .. })
+        matches!(error, Error::Request(RequestError::Deadline { .. }))
     })?;
     // A reply that comes too late bothers nobody, and the next request is answered.
     hand.commit(replying(&taken?)?).await?;

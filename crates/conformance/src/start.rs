@@ -4,7 +4,7 @@ use super::flaw::{Flaw, Verdict, equal, fails};
 use super::hand::{Hand, burying_first, delivery_labels, is_fenced, retrying_first};
 use super::lab::{Lab, labels, recorded_labels};
 use ensue_core::engine::{DeadLetterFilter, Start, Subscription};
-use ensue_core::error::Error;
+use ensue_core::error::{Error, GroupError};
 
 async fn join_from(lab: &Lab, group: &str, start: Start) -> Verdict<Hand> {
     let subscription = Subscription {
@@ -239,7 +239,7 @@ pub(super) async fn delete_forgets_a_group(lab: &mut Lab) -> Verdict {
     fails(
         "a group with members to be kept",
         engine.delete_group(&group).await,
-        |error| matches!(error, Error::Configuration(_)),
+        |error| matches!(error, Error::Group(GroupError::HasMembers { .. })),
     )?;
     equal("dead letters", lab.dead_letters("g").await?.len(), 1)?;
     hand.member.leave().await?;
@@ -253,7 +253,7 @@ pub(super) async fn delete_forgets_a_group(lab: &mut Lab) -> Verdict {
     fails(
         "the group to be unknown",
         engine.delete_group(&group).await,
-        |error| matches!(error, Error::UnknownGroup(_)),
+        |error| matches!(error, Error::Group(GroupError::Unknown(_))),
     )?;
     drop(engine);
     let hand = lab.join("g", "orders").await?;

@@ -8,6 +8,7 @@ use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use ensue::engine::{Member, SharedEngine, connect_with};
+use ensue::error::EngineError;
 use ensue::{Clock, Error, Result};
 use ensue_conformance::{Storage, Subject, Terms};
 use futures_util::future::BoxFuture;
@@ -156,10 +157,10 @@ fn copy(from: &Path, to: &Path) -> std::io::Result<()> {
 }
 
 fn io(source: std::io::Error) -> Error {
-    Error::Io {
+    Error::Engine(EngineError::Io {
         what: "a directory for the test".into(),
-        source,
-    }
+        reason: source,
+    })
 }
 
 mod memory {

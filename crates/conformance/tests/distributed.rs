@@ -18,6 +18,7 @@ mod service;
 use std::time::Duration;
 
 use ensue::engine::{SharedEngine, connect_with};
+use ensue::error::OpenError;
 use ensue::{Clock, Error, Result};
 use ensue_conformance::{Storage, Subject, Terms};
 use futures_util::future::BoxFuture;
@@ -86,7 +87,7 @@ impl Storage for Namespace {
                 );
                 match connect_with(&url, clock.clone()).await {
                     // Another engine of this test has it.
-                    Err(Error::Locked { .. }) => number += 1,
+                    Err(Error::Open(OpenError::Locked { .. })) => number += 1,
                     outcome => return outcome,
                 }
             }

@@ -11,7 +11,7 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::task::JoinHandle;
 
-use crate::error::{Error, Result};
+use crate::error::{EngineError, Error, Result};
 
 /// Few: hardly anything here computes.
 const THREADS: usize = 2;
@@ -28,12 +28,7 @@ fn handle() -> Result<&'static Handle> {
     if let Some(runtime) = RUNTIME.get() {
         return Ok(runtime.handle());
     }
-    let runtime = make().map_err(|error| {
-        Error::Configuration(format!(
-            "the threads for the engine's own work could not be started: {error}; is there a limit \
-             on threads?"
-        ))
-    })?;
+    let runtime = make().map_err(|error| Error::Engine(EngineError::Threads { reason: error }))?;
     Ok(RUNTIME.get_or_init(|| runtime).handle())
 }
 
@@ -48,7 +43,7 @@ fn make() -> io::Result<Runtime> {
 /// Starts a task that outlives the caller's runtime.
 ///
 /// # Errors
-/// [`Error::Configuration`] when there can be no threads for it.
+/// [`EngineError::Threads`] when there can be no threads for it.
 #[doc(hidden)]
 pub fn spawn<T: Send + 'static>(
     task: impl Future<Output = T> + Send + 'static,
@@ -78,7 +73,7 @@ pub async fn run<T: Send + 'static>(
         Err(ended) => match ended.try_into_panic() {
             Ok(panic) => std::panic::resume_unwind(panic),
             // Nobody else cancels it.
-            Err(_) => Err(Error::Closed),
+            Err(_) => Err(Error::Engine(EngineError::Closed)),
         },
     }
 }

@@ -53,43 +53,7 @@ pub use self::status::{EngineStatus, GroupStatus, KeyBacklog, MemberStatus, Need
 #[doc(hidden)]
 pub use self::url::Url;
 pub use self::url::directory_of;
-
-/// Where an event stands in its engine's log.
-///
-/// Positions of one topic and key increase in append order. On an engine with one log (embedded)
-/// all positions do. They say nothing across engines.
-#[derive(
-    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
-)]
-#[serde(transparent)]
-pub struct Position(u64);
-
-impl Position {
-    /// The first position there can be.
-    pub const ZERO: Self = Self(0);
-
-    /// The position with this number.
-    pub const fn new(number: u64) -> Self {
-        Self(number)
-    }
-
-    /// The position's number.
-    pub const fn get(self) -> u64 {
-        self.0
-    }
-
-    /// The position after this one.
-    #[must_use]
-    pub const fn next(self) -> Self {
-        Self(self.0.saturating_add(1))
-    }
-}
-
-impl fmt::Display for Position {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(&self.0, f)
-    }
-}
+pub use crate::position::Position;
 
 /// What a conditional append expects of its event's key (optimistic concurrency).
 ///
@@ -98,7 +62,7 @@ impl fmt::Display for Position {
 pub enum Expect {
     /// The key has no event in the topic, and never had one: once retention has removed anything,
     /// a key of which nothing is left cannot be told from a new one, and
-    /// [`Error::VersionRemoved`](crate::Error::VersionRemoved) says so.
+    /// [`AppendError::VersionRemoved`](crate::error::AppendError::VersionRemoved) says so.
     Absent,
     /// The key's last event in the topic is at this position, which retention has not removed.
     At(Position),
@@ -409,36 +373,38 @@ pub trait Engine: fmt::Debug + Send + Sync + 'static {
     /// Waits while the engine's queue is full.
     ///
     /// # Errors
-    /// [`Error::Conflict`](crate::Error::Conflict) when an expectation does not hold,
-    /// [`Error::VersionRemoved`](crate::Error::VersionRemoved) when that is not known any more,
-    /// [`Error::Limit`](crate::Error::Limit) when the batch is larger than [`APPEND_EVENTS_MAX`]
-    /// events or the engine's bytes; nothing was appended then. Any other error may leave the batch
-    /// in doubt: append it again.
+    /// [`AppendError::Conflict`](crate::error::AppendError::Conflict) when an expectation does not
+    /// hold, [`AppendError::VersionRemoved`](crate::error::AppendError::VersionRemoved) when that
+    /// is not known any more, [`LimitError`](crate::error::LimitError) when the batch is larger
+    /// than [`APPEND_EVENTS_MAX`] events or the engine's bytes; nothing was appended then. Any
+    /// other error may leave the batch in doubt: append it again.
     fn append(&self, batch: Vec<Append>) -> BoxFuture<'_, Result<Vec<Appended>>>;
 
     /// Joins a group, which is created at its start if it is new.
     ///
     /// # Errors
-    /// [`Error::Limit`](crate::Error::Limit) and what the backend reports. For a new group
-    /// [`Error::BeyondEnd`](crate::Error::BeyondEnd), [`Error::InTheFuture`](crate::Error::InTheFuture)
-    /// and [`Error::Trimmed`](crate::Error::Trimmed), when there is no such start;
-    /// [`Error::GroupBeyondEnd`](crate::Error::GroupBeyondEnd) when the log has lost what the group
-    /// has handled.
+    /// [`LimitError`](crate::error::LimitError) and what the backend reports. For a new group
+    /// [`ReadError::BeyondEnd`](crate::error::ReadError::BeyondEnd),
+    /// [`ReadError::InTheFuture`](crate::error::ReadError::InTheFuture) and
+    /// [`ReadError::Trimmed`](crate::error::ReadError::Trimmed), when there is no such start;
+    /// [`GroupError::BeyondEnd`](crate::error::GroupError::BeyondEnd) when the log has lost what
+    /// the group has handled.
     fn join(&self, subscription: Subscription) -> BoxFuture<'_, Result<Box<dyn Member>>>;
 
     /// Reads durable events, without a group.
     ///
     /// # Errors
-    /// [`Error::Corrupt`](crate::Error::Corrupt) instead of anything that is not what was written,
-    /// [`Error::BeyondEnd`](crate::Error::BeyondEnd) and [`Error::Trimmed`](crate::Error::Trimmed)
-    /// when it would begin where the log has nothing yet or nothing any more.
+    /// [`EngineError::Corrupt`](crate::error::EngineError::Corrupt) instead of anything that is not
+    /// what was written, [`ReadError::BeyondEnd`](crate::error::ReadError::BeyondEnd) and
+    /// [`ReadError::Trimmed`](crate::error::ReadError::Trimmed) when it would begin where the log
+    /// has nothing yet or nothing any more.
     fn read(&self, query: Query) -> BoxFuture<'_, Result<Page>>;
 
     /// Completes when there may be something at or after `position`.
     ///
     /// # Errors
-    /// [`Error::Closed`](crate::Error::Closed) and [`Error::Stopped`](crate::Error::Stopped): there
-    /// will not be.
+    /// [`EngineError::Closed`](crate::error::EngineError::Closed) and
+    /// [`EngineError::Stopped`](crate::error::EngineError::Stopped): there will not be.
     fn wait(&self, position: Position) -> BoxFuture<'_, Result<()>>;
 
     /// Cancels what is scheduled under these names ([`Scheduled::name`]); returns how many were still
@@ -480,7 +446,7 @@ pub trait Engine: fmt::Debug + Send + Sync + 'static {
     /// attempts start anew. Returns how many.
     ///
     /// # Errors
-    /// [`Error::UnknownGroup`](crate::Error::UnknownGroup) and what the backend reports.
+    /// [`GroupError::Unknown`](crate::error::GroupError::Unknown) and what the backend reports.
     fn redrive<'a>(
         &'a self,
         group: &'a str,
@@ -490,7 +456,7 @@ pub trait Engine: fmt::Debug + Send + Sync + 'static {
     /// Gives dead letters up for good; what is parked behind them goes on. Returns how many.
     ///
     /// # Errors
-    /// [`Error::UnknownGroup`](crate::Error::UnknownGroup) and what the backend reports.
+    /// [`GroupError::Unknown`](crate::error::GroupError::Unknown) and what the backend reports.
     fn discard<'a>(
         &'a self,
         group: &'a str,
@@ -504,12 +470,12 @@ pub trait Engine: fmt::Debug + Send + Sync + 'static {
     /// letters stay and block nothing. Schedules stay.
     ///
     /// # Errors
-    /// [`Error::UnknownGroup`](crate::Error::UnknownGroup),
-    /// [`Error::BeyondEnd`](crate::Error::BeyondEnd),
-    /// [`Error::InTheFuture`](crate::Error::InTheFuture) and
-    /// [`Error::Trimmed`](crate::Error::Trimmed) when there is no such position,
-    /// [`Error::Configuration`](crate::Error::Configuration) when the fate of the group's state
-    /// matters and was not said, and what the backend reports.
+    /// [`GroupError::Unknown`](crate::error::GroupError::Unknown),
+    /// [`ReadError::BeyondEnd`](crate::error::ReadError::BeyondEnd),
+    /// [`ReadError::InTheFuture`](crate::error::ReadError::InTheFuture) and
+    /// [`ReadError::Trimmed`](crate::error::ReadError::Trimmed) when there is no such position,
+    /// [`GroupError::StateUndecided`](crate::error::GroupError::StateUndecided) when the fate of
+    /// the group's state matters and was not said, and what the backend reports.
     fn reset<'a>(&'a self, group: &'a str, reset: Reset) -> BoxFuture<'a, Result<ResetPlan>>;
 
     /// What [`Engine::reset`] would do now.
@@ -521,8 +487,8 @@ pub trait Engine: fmt::Debug + Send + Sync + 'static {
     /// Forgets a group: its position, its dead letters, its state.
     ///
     /// # Errors
-    /// [`Error::UnknownGroup`](crate::Error::UnknownGroup), and
-    /// [`Error::Configuration`](crate::Error::Configuration) while it has members.
+    /// [`GroupError::Unknown`](crate::error::GroupError::Unknown), and
+    /// [`GroupError::HasMembers`](crate::error::GroupError::HasMembers) while it has members.
     fn delete_group<'a>(&'a self, group: &'a str) -> BoxFuture<'a, Result<()>>;
 
     /// What is going on: topics, groups, members, lag, dead letters, schedules.
@@ -547,18 +513,19 @@ pub trait Member: fmt::Debug + Send + Sync {
     /// way at a time.
     ///
     /// # Errors
-    /// [`Error::Fenced`](crate::Error::Fenced) after a reset: join again.
+    /// [`GroupError::Fenced`](crate::error::GroupError::Fenced) after a reset: join again.
     fn next(&self, events_max: usize) -> BoxFuture<'_, Result<Vec<Delivery>>>;
 
     /// Commits: durable and as atomic as the engine's [`Guarantees`] say, when it returns.
     ///
     /// # Errors
-    /// [`Error::Fenced`](crate::Error::Fenced) when an event in it is no longer this member's.
-    /// Nothing happened then, nor when something in it is refused, as beyond a limit.
+    /// [`GroupError::Fenced`](crate::error::GroupError::Fenced) when an event in it is no longer
+    /// this member's. Nothing happened then, nor when something in it is refused, as beyond a
+    /// limit.
     fn commit(&self, commit: Commit) -> BoxFuture<'_, Result<Committed>>;
 
     /// Leaves the group: what the member holds goes to others at once. Afterwards `next` and
-    /// `commit` report [`Error::Fenced`](crate::Error::Fenced). Idempotent.
+    /// `commit` report [`GroupError::Fenced`](crate::error::GroupError::Fenced). Idempotent.
     ///
     /// # Errors
     /// What the backend reports.

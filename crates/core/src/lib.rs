@@ -12,6 +12,7 @@ pub mod background;
 pub mod engine;
 pub mod error;
 pub mod event;
+mod position;
 #[doc(hidden)]
 pub mod request;
 pub mod time;

@@ -3,7 +3,7 @@
 use ensue_log as log;
 
 use crate::engine::Position;
-use crate::error::Error;
+use crate::error::{AppendError, EngineError, Error, LimitError, OpenError, ReadError};
 
 /// The typed error of what the log reports.
 pub(crate) fn of_log(error: log::Error) -> Error {
@@ -11,35 +11,49 @@ pub(crate) fn of_log(error: log::Error) -> Error {
         log::Error::Io {
             action,
             file,
-            source,
-        } => Error::Io {
+            reason,
+        } => Error::Engine(EngineError::Io {
             what: format!("could not {action} {file}"),
-            source,
-        },
+            reason,
+        }),
         log::Error::Corrupt { .. } | log::Error::Version { .. } => {
-            Error::Corrupt(error.to_string())
+            Error::Engine(EngineError::Corrupt(error.to_string()))
         }
-        log::Error::Trimmed { position, first } => Error::Trimmed {
+        log::Error::Trimmed { position, first } => Error::Read(ReadError::Trimmed {
             position: Position::new(position.get()),
             first: Position::new(first.get()),
-        },
-        log::Error::OwnershipLost { directory, what } => Error::OwnershipLost { directory, what },
-        log::Error::Locked { pid } => Error::Locked {
+        }),
+        log::Error::OwnershipLost { directory, what } => {
+            Error::Engine(EngineError::OwnershipLost { directory, what })
+        }
+        log::Error::Locked { pid } => Error::Open(OpenError::Locked {
             directory: String::new(),
             pid: pid.unwrap_or_default(),
-        },
+        }),
         log::Error::Poisoned { reason } | log::Error::Indeterminate { reason } => {
-            Error::Stopped(reason)
+            Error::Engine(EngineError::Stopped(reason))
         }
-        log::Error::DiskFull { bytes } => Error::DiskFull(format!("{bytes} bytes are needed")),
-        log::Error::Closed => Error::Closed,
+        log::Error::DiskFull { bytes } => {
+            Error::Engine(EngineError::DiskFull(format!("{bytes} bytes are needed")))
+        }
+        log::Error::Closed => Error::Engine(EngineError::Closed),
         log::Error::TooLarge {
             what,
             bytes,
             bytes_max,
         } => too_large(what, bytes, bytes_max),
         log::Error::Conflict(conflict) => of_conflict(*conflict),
-        other => Error::Configuration(other.to_string()),
+        log::Error::Option {
+            name,
+            value,
+            min,
+            max,
+        } => Error::Open(OpenError::Option {
+            name,
+            value,
+            min,
+            max,
+        }),
     }
 }
 
@@ -52,13 +66,13 @@ fn of_conflict(conflict: log::Conflict) -> Error {
     let position = |at: log::Position| Position::new(at.get());
     let key = String::from_utf8_lossy(&conflict.key).into_owned();
     if let Some(first) = conflict.removed {
-        return Error::VersionRemoved {
+        return Error::Append(AppendError::VersionRemoved {
             topic: conflict.topic,
             key,
             first: position(first),
-        };
+        });
     }
-    Error::Conflict {
+    Error::Append(AppendError::Conflict {
         topic: conflict.topic,
         key,
         expected: match conflict.expected {
@@ -66,7 +80,7 @@ fn of_conflict(conflict: log::Conflict) -> Error {
             log::Expect::At(at) => Some(position(at)),
         },
         found: conflict.found.map(position),
-    }
+    })
 }
 
 fn too_large(what: &str, bytes: usize, bytes_max: usize) -> Error {
@@ -75,11 +89,11 @@ fn too_large(what: &str, bytes: usize, bytes_max: usize) -> Error {
         "a record" => "record_bytes_max",
         _ => "bytes_max",
     };
-    Error::Limit {
+    Error::Limit(LimitError {
         what: format!("the size of {what} in bytes"),
         value: bytes as u64,
         limit,
         max: bytes_max as u64,
         advice: "append less at a time",
-    }
+    })
 }

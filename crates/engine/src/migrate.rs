@@ -30,7 +30,7 @@ use serde::Serialize;
 use self::progress::Tell;
 use self::source::Source;
 use self::target::Target;
-use crate::error::{Error, Result};
+use crate::error::{Error, MigrateError, Result};
 use crate::runtime::inside::is_inside;
 
 pub use self::place::Place;
@@ -82,9 +82,10 @@ pub struct Migrated {
 /// `tell` is called often.
 ///
 /// # Errors
-/// [`Error::Migration`] when somebody works on one side, when the target holds something else, or
-/// when both sides are not the same at the end; [`Error::Locked`] when a directory is owned,
-/// [`Error::Limit`] when the target may not hold as much, and what the engines report.
+/// [`MigrateError`] when a program works on one side, when the target holds something else, or when
+/// both sides are not the same at the end; [`OpenError::Locked`](crate::error::OpenError::Locked)
+/// when a directory is owned, [`LimitError`](crate::error::LimitError) when the target may not hold
+/// as much, and what the engines report.
 pub async fn migrate(
     from: Place,
     to: Place,
@@ -104,9 +105,9 @@ fn check_apart(from: &Place, to: &Place) -> Result<()> {
         (Place::Directory(from), Place::Directory(to))
             if is_inside(&to.directory()?, &from.directory()?) =>
         {
-            Err(Error::Migration(format!(
+            Err(Error::Migrate(MigrateError::Unfit(format!(
                 "`{to}` lies in the directory of `{from}`, or is the same; name another directory"
-            )))
+            ))))
         }
         _ => Ok(()),
     }
@@ -133,10 +134,10 @@ async fn copy(source: &Source, target: &Target, tell: Tell<'_>) -> Result<Migrat
     }
     let (both, positions) = compare::walk(source, target, Step::Verifying, total, tell).await?;
     if both.events != total {
-        return Err(Error::Migration(format!(
+        return Err(Error::Migrate(MigrateError::Unfinished(format!(
             "the target has {} of {total} events after all were copied; run the migration again",
             both.events
-        )));
+        ))));
     }
     let groups = positions.of_groups(&source.state)?;
     if !was_complete {
@@ -145,11 +146,11 @@ async fn copy(source: &Source, target: &Target, tell: Tell<'_>) -> Result<Migrat
     if !target.has_groups(&groups) || !target.has_schedules(source).await? {
         return Err(match was_complete {
             true => target.moved_on(),
-            false => Error::Migration(
+            false => Error::Migrate(MigrateError::Unfinished(
                 "the groups or schedules of the target are not those of the source; run the \
                  migration again"
                     .to_owned(),
-            ),
+            )),
         });
     }
     source.check_unchanged().await?;

@@ -62,7 +62,7 @@ use crate::engine::Url;
 use crate::engine::{
     Atomicity, DedupWindow, Engine as _, Guarantees, SharedEngine, duration, options,
 };
-use crate::error::{Error, Result};
+use crate::error::{EngineError, Error, Result};
 use crate::model::processes::{Process, Writer};
 use crate::model::record::{Change, Gone, Left};
 use crate::model::refusal::Refusal;
@@ -235,7 +235,7 @@ impl Replica {
                 return why.clone().into();
             }
             if drained.changed().await.is_err() {
-                return Error::Closed;
+                return Error::Engine(EngineError::Closed);
             }
         }
     }
@@ -254,8 +254,9 @@ impl Replica {
 /// Opens a replica of the shared log that `url` names; completes when it is up to date.
 ///
 /// # Errors
-/// [`Error::Url`], [`Error::Unavailable`] when the server is away for `connect_timeout`,
-/// [`Error::Unfit`] when it cannot be used.
+/// [`OpenError::Url`](crate::error::OpenError::Url), [`EngineError::Unavailable`] when the server
+/// is away for `connect_timeout`, [`OpenError::Unfit`](crate::error::OpenError::Unfit) when it
+/// cannot be used.
 pub async fn open(url: Url, way: Way, clock: Clock) -> Result<SharedEngine> {
     background::run(async move {
         let shared = open_shared(url, way, clock, Shared::start).await?;
@@ -329,7 +330,10 @@ async fn open_shared(
     let time = replica.time.clone();
     let shared = directory::open(&url, settings, replica, outbox).await?;
     time.store(shared.core().state.cluster.time(), Ordering::Release);
-    let opened = shared.core().introduce().ok_or(Error::Closed)?;
+    let opened = shared
+        .core()
+        .introduce()
+        .ok_or(Error::Engine(EngineError::Closed))?;
     start(&shared);
     fold::start(&shared);
     send::start(&shared);
@@ -382,18 +386,18 @@ async fn patiently<'a, T>(
     let mut pause = Pause::default();
     loop {
         match ask().await {
-            Err(Error::Unavailable { server: at, reason })
+            Err(Error::Engine(EngineError::Unavailable { server: at, reason }))
                 if begin.elapsed() < server.connect_timeout =>
             {
                 tracing::warn!(server = at, reason, "the server is away, trying again");
                 pause.wait().await;
             }
-            Err(Error::Unavailable { server: at, reason }) => {
+            Err(Error::Engine(EngineError::Unavailable { server: at, reason })) => {
                 let tried = server.connect_timeout;
-                return Err(Error::Unavailable {
+                return Err(Error::Engine(EngineError::Unavailable {
                     server: at,
                     reason: format!("{reason}; it was tried for {tried:?} (`connect_timeout`)"),
-                });
+                }));
             }
             outcome => return outcome,
         }
@@ -475,7 +479,9 @@ impl Shared {
 
     /// The replica that this engine works on, if it does.
     fn replica(&self) -> Result<&Replica> {
-        self.replica.as_ref().ok_or(Error::Closed)
+        self.replica
+            .as_ref()
+            .ok_or(Error::Engine(EngineError::Closed))
     }
 
     /// Says goodbye, closes the copy, lets go of the server: within a time that does not depend on

@@ -18,7 +18,7 @@ use bytes::Bytes;
 use futures_util::future::BoxFuture;
 
 pub use crate::engine::Finding;
-use crate::error::{Error, Result};
+use crate::error::{Error, LimitError, Result};
 use crate::time::Timestamp;
 
 pub use self::server::{Address, Login, Server, Tls};
@@ -68,8 +68,8 @@ pub struct About {
 ///
 /// Appending and reading go on at the same time, each called by one task at a time. Every future
 /// may be dropped at any moment. When the server is away, calls fail soon (within about five
-/// seconds) with [`Error::Unavailable`], and the next call connects
-/// anew: the caller waits between them.
+/// seconds) with [`EngineError::Unavailable`](crate::error::EngineError::Unavailable), and the next
+/// call connects anew: the caller waits between them.
 pub trait SharedLog: fmt::Debug + Send + Sync + 'static {
     /// What is known of the server since the last time it was connected to.
     fn about(&self) -> About;
@@ -82,10 +82,10 @@ pub trait SharedLog: fmt::Debug + Send + Sync + 'static {
     /// messages, and never begins a new log where one was that has been read or appended to.
     ///
     /// # Errors
-    /// [`Error::Corrupt`] when the server has less than was acknowledged, as
-    /// far as it can tell. After any other one, some of the messages may be in the log, or come to be in it a little later; not
-    /// necessarily the first ones. The caller appends all of them again: readers recognise what
-    /// comes twice.
+    /// [`EngineError::Corrupt`](crate::error::EngineError::Corrupt) when the server has less than
+    /// was acknowledged, as far as it can tell. After any other one, some of the messages may be in
+    /// the log, or come to be in it a little later; not necessarily the first ones. The caller
+    /// appends all of them again: readers recognise what comes twice.
     fn append(&self, messages: Vec<Bytes>) -> BoxFuture<'_, Result<()>>;
 
     /// Reads messages at or after the sequence number `from`, in order: at least one, and more as
@@ -94,8 +94,9 @@ pub trait SharedLog: fmt::Debug + Send + Sync + 'static {
     /// message never appears behind one that could be read before.
     ///
     /// # Errors
-    /// [`Error::Unavailable`]; [`Error::Corrupt`]
-    /// when messages at or after `from` were removed from the server.
+    /// [`EngineError::Unavailable`](crate::error::EngineError::Unavailable);
+    /// [`EngineError::Corrupt`](crate::error::EngineError::Corrupt) when messages at or after
+    /// `from` were removed from the server.
     fn read(
         &self,
         from: u64,
@@ -108,8 +109,8 @@ pub trait SharedLog: fmt::Debug + Send + Sync + 'static {
     /// place, and from itself after a loss.
     ///
     /// # Errors
-    /// [`Error::Unavailable`]; [`Error::Corrupt`]
-    /// when the log was removed.
+    /// [`EngineError::Unavailable`](crate::error::EngineError::Unavailable);
+    /// [`EngineError::Corrupt`](crate::error::EngineError::Corrupt) when the log was removed.
     fn find(&self, sequence: u64) -> BoxFuture<'_, Result<Option<Bytes>>>;
 
     /// Looks whether messages up to `until`, which was read, were removed from the server, as far as
@@ -117,8 +118,8 @@ pub trait SharedLog: fmt::Debug + Send + Sync + 'static {
     /// by part.
     ///
     /// # Errors
-    /// [`Error::Corrupt`] when some were;
-    /// [`Error::Unavailable`].
+    /// [`EngineError::Corrupt`](crate::error::EngineError::Corrupt) when some were;
+    /// [`EngineError::Unavailable`](crate::error::EngineError::Unavailable).
     fn check_whole(&self, until: u64) -> BoxFuture<'_, Result<()>>;
 
     /// The sequence number after the newest message; 0 when there is none.
@@ -143,7 +144,7 @@ pub trait SharedLog: fmt::Debug + Send + Sync + 'static {
 /// limits them.
 ///
 /// # Errors
-/// [`Error::Limit`].
+/// [`LimitError`].
 pub fn check_sizes(
     messages: &[Bytes],
     max: usize,
@@ -151,13 +152,13 @@ pub fn check_sizes(
     advice: &'static str,
 ) -> Result<()> {
     match messages.iter().map(Bytes::len).max() {
-        Some(longest) if longest > max => Err(Error::Limit {
+        Some(longest) if longest > max => Err(Error::Limit(LimitError {
             what: "the size of a message in bytes".to_owned(),
             value: longest as u64,
             limit,
             max: max as u64,
             advice,
-        }),
+        })),
         _ => Ok(()),
     }
 }

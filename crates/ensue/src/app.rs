@@ -24,7 +24,7 @@ pub use self::signals::asked_to_stop;
 use crate::dispatch::{Dispatch, Order, Routes};
 use crate::effect::IntoEffects;
 use crate::engine::Start;
-use crate::error::{Error, Result};
+use crate::error::{AppError, Error, Result};
 use crate::event::Event;
 use crate::handle::Engine;
 use crate::metrics::Metrics;
@@ -221,9 +221,8 @@ impl App {
     /// Starts every service and returns.
     ///
     /// # Errors
-    /// [`Error::Configuration`] when services or settings contradict themselves,
-    /// [`Error::Unsupported`] when a handler needs what the engine does not promise, and what
-    /// joining reports. Nothing runs then.
+    /// [`AppError`] when services or settings contradict themselves or a handler needs what the
+    /// engine does not promise, and what joining reports. Nothing runs then.
     pub async fn start(self) -> Result<Running> {
         let settings = self.settings.checked("the app")?;
         let seed = settings.seed.unwrap_or_else(|| fastrand::u64(..));
@@ -312,10 +311,9 @@ impl App {
 /// Whether `group` has handlers: options alone are a name that was mistaken.
 fn check_exists(group: &str, service: &Registered) -> Result<()> {
     if service.handlers.is_empty() {
-        return Err(Error::Configuration(format!(
-            "the app has options for the service `{group}`, which has no handler: add the service, or \
-             give its name as `App::describe` shows it"
-        )));
+        return Err(Error::App(AppError::UnknownService {
+            service: group.to_owned(),
+        }));
     }
     Ok(())
 }
@@ -324,11 +322,11 @@ fn check_needs(engine: &Engine, group: &str, handlers: &[Handler]) -> Result<()>
     for handler in handlers {
         for need in &handler.options().needs {
             if !engine.guarantees().gives(*need) {
-                return Err(Error::Unsupported {
+                return Err(Error::App(AppError::Unsupported {
                     engine: engine.url().to_owned(),
                     what: need.describe().to_owned(),
-                    handler: Some(format!("{group}.{}", handler.name())),
-                });
+                    handler: format!("{group}.{}", handler.name()),
+                }));
             }
         }
     }

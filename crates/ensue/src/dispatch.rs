@@ -44,7 +44,7 @@ use self::refused::Refused;
 pub(crate) use self::routes::Routes;
 use self::session::Session;
 use crate::engine::{Member, SharedEngine, Start, Subscription};
-use crate::error::{Error, Result};
+use crate::error::{Error, GroupError, Result};
 use crate::metrics::GroupCounters;
 use crate::middleware::Layer;
 
@@ -93,7 +93,7 @@ impl Dispatch {
             };
             let ended = Session::new(&this, joined.as_ref()).run(&mut order).await;
             match ended {
-                Err(Error::Fenced { group }) => {
+                Err(Error::Group(GroupError::Fenced { group })) => {
                     tracing::info!(group, "replaced or reset: joining again");
                     GroupCounters::add(&this.counters.rejoined, 1);
                 }

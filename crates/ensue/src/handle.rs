@@ -50,9 +50,10 @@ impl Engine {
     /// Opens the engine that `url` names: `embedded:./data`, `memory:`, or a server's.
     ///
     /// # Errors
-    /// [`Error::Url`](crate::Error::Url) when the URL or one of its options is unknown,
-    /// [`Error::FeatureMissing`](crate::Error::FeatureMissing) when the engine is not compiled in,
-    /// [`Error::Locked`](crate::Error::Locked) when another process owns the directory.
+    /// [`OpenError::Url`](crate::error::OpenError::Url) when the URL or one of its options is
+    /// unknown, [`OpenError::FeatureMissing`](crate::error::OpenError::FeatureMissing) when the
+    /// engine is not compiled in, [`OpenError::Locked`](crate::error::OpenError::Locked) when
+    /// another process owns the directory.
     pub async fn open(url: &str) -> Result<Self> {
         Ok(Self(engine::connect(url).await?))
     }
@@ -60,9 +61,10 @@ impl Engine {
     /// Opens what `url` names for reading only, also while another process owns it.
     ///
     /// # Errors
-    /// As for [`Engine::open`], and [`Error::Io`](crate::Error::Io) when there is no log. What
-    /// would write is refused with [`Error::Locked`](crate::Error::Locked) or
-    /// [`Error::ReadOnly`](crate::Error::ReadOnly).
+    /// As for [`Engine::open`], and [`EngineError::Io`](crate::error::EngineError::Io) when there
+    /// is no log. What would write is refused with
+    /// [`OpenError::Locked`](crate::error::OpenError::Locked) or
+    /// [`EngineError::ReadOnly`](crate::error::EngineError::ReadOnly).
     pub async fn open_reader(url: &str) -> Result<Self> {
         Ok(Self(engine::connect_reader(url).await?))
     }
@@ -110,8 +112,8 @@ impl Engine {
     /// The events of the topics that match `pattern` (`orders`, `sensors.*`, `>`), from now on.
     ///
     /// # Errors
-    /// [`Error::Topic`](crate::Error::Topic) when the pattern is not one, and what asking for the
-    /// end of the log reports.
+    /// [`ReadError::Topic`](crate::error::ReadError::Topic) when the pattern is not one, and what
+    /// asking for the end of the log reports.
     pub async fn tail(&self, pattern: &str) -> Result<Events> {
         let query = Query {
             topics: Some(pattern.parse::<TopicPattern>()?),

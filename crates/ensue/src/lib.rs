@@ -116,7 +116,8 @@ pub mod testing;
 #[path = "private.rs"]
 pub mod __private;
 
-pub(crate) use ensue_core::{background, error, event, time, topic};
+pub use ensue_core::error;
+pub(crate) use ensue_core::{background, event, time, topic};
 
 pub use crate::app::{
     App, Description, HandlerDescription, IN_FLIGHT_MAX, Running, ServiceDescription, WORKERS_MAX,

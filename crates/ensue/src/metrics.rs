@@ -192,14 +192,23 @@ impl Metrics {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::EngineError;
 
     #[test]
     fn what_a_group_waits_for_is_told_until_it_goes_on() {
         let metrics = Metrics::default();
         let group = metrics.group("payments");
         let second = Timestamp::from_micros(1_000_000);
-        group.waits("commit", &Error::DiskFull("1".into()), Timestamp::EPOCH);
-        group.waits("commit", &Error::DiskFull("2".into()), second);
+        group.waits(
+            "commit",
+            &Error::Engine(EngineError::DiskFull("1".into())),
+            Timestamp::EPOCH,
+        );
+        group.waits(
+            "commit",
+            &Error::Engine(EngineError::DiskFull("2".into())),
+            second,
+        );
         let waiting = metrics.waiting()["payments"].clone();
         assert!(waiting.contains("since 1970-01-01T00:00:00Z"), "{waiting}");
         assert!(waiting.contains("disk is full: 2"), "{waiting}");

@@ -62,7 +62,10 @@ impl Publisher {
         let append = self.prepare(event)?;
         let appended = self.engine.append(vec![append]).await?;
         // One result per event is the engine's contract.
-        appended.into_iter().next().ok_or(crate::Error::Closed)
+        appended
+            .into_iter()
+            .next()
+            .ok_or(crate::Error::Engine(crate::error::EngineError::Closed))
     }
 
     /// Appends events together: all of them or none; durable when it returns.
@@ -130,14 +133,14 @@ pub(crate) fn check_source_of(group: &str) -> Result<()> {
     if bytes <= ATTRIBUTE_BYTES_MAX {
         return Ok(());
     }
-    Err(crate::Error::Limit {
+    Err(crate::Error::Limit(crate::error::LimitError {
         what: "the length of a service's name in what it publishes (`/services/NAME`) in bytes"
             .to_owned(),
         value: bytes as u64,
         limit: "ATTRIBUTE_BYTES_MAX",
         max: ATTRIBUTE_BYTES_MAX as u64,
         advice: "choose a shorter name, of letters, digits and dashes",
-    })
+    }))
 }
 
 /// What an event inherits from the one that it follows.

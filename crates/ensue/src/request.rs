@@ -23,7 +23,7 @@ pub(crate) use ensue_core::request::{answer, deadline, failure_reply, is_expired
 use crate::background;
 use crate::effect::Outgoing;
 use crate::engine::{Append, Position, Query, SharedEngine};
-use crate::error::{Error, Result};
+use crate::error::{EngineError, Error, LimitError, ReadError, RequestError, Result};
 use crate::event::{Codec, Envelope, Event, EventId};
 use crate::handle::Engine;
 use crate::publisher::Publisher;
@@ -124,9 +124,11 @@ impl Waiters {
         self.count = 0;
         for (_, waiting) in self.by_id.drain().flat_map(|(_, same)| same) {
             let error = match reason {
-                Error::Closed => Error::Closed,
-                Error::Stopped(reason) => Error::Stopped(reason.clone()),
-                other => Error::Stopped(other.to_string()),
+                Error::Engine(EngineError::Closed) => Error::Engine(EngineError::Closed),
+                Error::Engine(EngineError::Stopped(reason)) => {
+                    Error::Engine(EngineError::Stopped(reason.clone()))
+                }
+                other => Error::Engine(EngineError::Stopped(other.to_string())),
             };
             let _ = waiting.send(Err(error));
         }
@@ -153,10 +155,10 @@ impl Requester {
     /// other unless their events say so with a key.
     ///
     /// # Errors
-    /// [`Error::Deadline`] when nobody replied in time, [`Error::RequestFailed`] when the handler
-    /// rejected the request or used up its attempts, [`Error::Decode`] when the reply is not an
-    /// `R`, [`Error::Limit`] beyond [`REQUESTS_MAX`], [`Error::Closed`] and [`Error::Stopped`] when
-    /// its engine ends meanwhile, and what publishing reports.
+    /// [`RequestError::Deadline`] when nobody replied in time, [`RequestError::Failed`] when the
+    /// handler rejected the request or used up its attempts, [`ReadError::Decode`] when the reply
+    /// is not an `R`, [`LimitError`] beyond [`REQUESTS_MAX`], [`EngineError::Closed`] and
+    /// [`EngineError::Stopped`] when its engine ends meanwhile, and what publishing reports.
     pub async fn request<R: Event>(
         &self,
         request: impl Into<Outgoing>,
@@ -165,7 +167,7 @@ impl Requester {
         let reply = self.request_raw(request.into(), deadline).await?;
         if reply.kind() == FAILED {
             let failed: RequestFailed = Codec::Json.decode(reply.payload())?;
-            return Err(Error::RequestFailed(failed.reason));
+            return Err(Error::Request(RequestError::Failed(failed.reason)));
         }
         Ok(reply.decode()?)
     }
@@ -198,7 +200,10 @@ impl Requester {
         let engine = self.0.publisher.engine().shared();
         let appended = engine.append(vec![append]).await?;
         // One result per event is the engine's contract.
-        let appended = appended.first().copied().ok_or(Error::Closed)?;
+        let appended = appended
+            .first()
+            .copied()
+            .ok_or(Error::Engine(EngineError::Closed))?;
         if appended.is_duplicate {
             return earlier_reply(engine, appended.position, id).await;
         }
@@ -209,13 +214,13 @@ impl Requester {
     fn register(&self, id: EventId, reply: oneshot::Sender<Answer>) -> Result<Waiting> {
         let mut waiting = self.0.waiting();
         if waiting.count >= REQUESTS_MAX {
-            return Err(Error::Limit {
+            return Err(Error::Limit(LimitError {
                 what: "the number of open requests".into(),
                 value: waiting.count as u64,
                 limit: "REQUESTS_MAX",
                 max: REQUESTS_MAX as u64,
                 advice: "wait for replies before asking more",
-            });
+            }));
         }
         let number = waiting.add(&id, reply);
         Ok(Waiting {
@@ -239,7 +244,7 @@ impl Requester {
 
 fn too_late(kind: String, deadline: Duration) -> Error {
     let waited_ms = u64::try_from(deadline.as_millis()).unwrap_or(u64::MAX);
-    Error::Deadline { kind, waited_ms }
+    Error::Request(RequestError::Deadline { kind, waited_ms })
 }
 
 /// The reply to a request that was made before, by this requester or another one, at `position`:
@@ -258,11 +263,11 @@ async fn earlier_reply(
     let request = request.await?.events.pop();
     let topic = request.as_ref().and_then(|it| reply_topic(&it.envelope));
     let Some(topic) = topic.and_then(|topic| topic.parse::<TopicPattern>().ok()) else {
-        return Err(Error::RequestFailed(format!(
+        return Err(Error::Request(RequestError::Failed(format!(
             "an event with the id `{}` was published before, and it asks for no reply; give the \
              request an id of its own",
             id.id()
-        )));
+        ))));
     };
     let mut query = Query {
         topics: Some(topic),
@@ -341,11 +346,15 @@ async fn hand_over_replies(requester: &Weak<Inner>, from: Position) -> Result<()
     loop {
         let page = match engine.read(query.clone()).await {
             Ok(page) => page,
-            Err(error @ (Error::Closed | Error::Stopped(_) | Error::OwnershipLost { .. })) => {
+            Err(
+                error @ (Error::Engine(EngineError::Closed)
+                | Error::Engine(EngineError::Stopped(_))
+                | Error::Engine(EngineError::OwnershipLost { .. })),
+            ) => {
                 return Err(error);
             }
             // Retention was faster: those replies are gone, later ones are not.
-            Err(Error::Trimmed { first, .. }) => {
+            Err(Error::Read(ReadError::Trimmed { first, .. })) => {
                 query.from = first;
                 continue;
             }

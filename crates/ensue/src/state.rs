@@ -58,8 +58,8 @@ pub trait State: Serialize + DeserializeOwned + Send + Sync + 'static {
     /// Reads what was written as `version` of this cell.
     ///
     /// # Errors
-    /// [`DecodeError`] when the bytes are not what the type expects, or when the version is one that
-    /// this program does not know.
+    /// [`DecodeError`] when the bytes are not what the type expects, or when the version is one
+    /// that this program does not know.
     fn decode(version: u16, codec: Codec, bytes: &[u8]) -> Result<Self, DecodeError> {
         if version == Self::VERSION {
             codec.decode(bytes)
@@ -161,6 +161,7 @@ impl StdError for Unreadable {}
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::EngineError;
     use crate::service::Failure;
 
     #[derive(Debug, PartialEq, Serialize, serde::Deserialize)]
@@ -219,7 +220,7 @@ mod tests {
                 );
             }
         }
-        let closed = Failure::from(StateError::from(Error::Closed));
+        let closed = Failure::from(StateError::from(Error::Engine(EngineError::Closed)));
         assert!(!closed.waits_for_another_program());
     }
 }

@@ -9,7 +9,7 @@ use futures_util::future::{BoxFuture, FutureExt};
 use futures_util::stream::Stream;
 
 use crate::engine::{Page, Position, Query, READ_EVENTS_MAX, Recorded, SharedEngine};
-use crate::error::{Error, Result};
+use crate::error::{EngineError, Error, Result};
 
 /// How many events are read ahead: a page of the engine's.
 const PAGE_EVENTS_MAX: usize = if READ_EVENTS_MAX < 1_000 {
@@ -132,7 +132,7 @@ impl Stream for Events {
             };
             this.step = Step::End;
             return Poll::Ready(match failed {
-                Error::Closed => None,
+                Error::Engine(EngineError::Closed) => None,
                 error => Some(Err(error)),
             });
         }
@@ -154,6 +154,7 @@ mod tests {
     use super::*;
     use crate::Engine;
     use crate::effect::Outgoing;
+    use crate::error::ReadError;
     use crate::event::Envelope;
 
     async fn engine_with(events: usize) -> Engine {
@@ -233,7 +234,10 @@ mod tests {
         };
         let mut events = engine.read(beyond).follow();
         let error = events.next().await.unwrap().unwrap_err();
-        assert!(matches!(error, Error::BeyondEnd { .. }), "{error}");
+        assert!(
+            matches!(error, Error::Read(ReadError::BeyondEnd { .. })),
+            "{error}"
+        );
         assert!(events.next().await.is_none());
     }
 }

@@ -11,6 +11,7 @@
 use std::time::Duration;
 
 use ensue::engine::{DeadLetterFilter, DeathCause, Query};
+use ensue::error::{AppendError, EngineError, GroupError, OpenError};
 use ensue::prelude::*;
 use ensue::testing::TestApp;
 use ensue::{Codec, Envelope, Error, HandlerOptions};
@@ -128,7 +129,10 @@ async fn a_bad_url_says_what_is_known() {
         ("memory:?segment_bytes=12", "segment_bytes"),
     ] {
         let error = ensue::connect(url).await.unwrap_err();
-        assert!(matches!(error, Error::Url { .. }), "{url}: {error:?}");
+        assert!(
+            matches!(error, Error::Open(OpenError::Url { .. })),
+            "{url}: {error:?}"
+        );
         assert!(error.to_string().contains(part), "{url}: {error}");
     }
 }
@@ -138,7 +142,7 @@ async fn a_second_owner_of_a_directory_is_told_who_owns_it() {
     let (_directory, url) = directory();
     let owner = ensue::connect(&url).await.unwrap();
     match ensue::connect(&url).await.unwrap_err() {
-        Error::Locked { pid, directory } => {
+        Error::Open(OpenError::Locked { pid, directory }) => {
             assert_eq!(pid, std::process::id());
             assert!(url.ends_with(&directory), "{directory}");
         }
@@ -176,7 +180,10 @@ async fn an_oversized_event_and_a_bad_topic_are_refused_with_the_limit() {
             .publish(Outgoing::new(order("o")).topic(topic))
             .await
             .unwrap_err();
-        assert!(matches!(error, Error::Invalid(_)), "{topic}: {error:?}");
+        assert!(
+            matches!(error, Error::Append(AppendError::Invalid(_))),
+            "{topic}: {error:?}"
+        );
     }
     assert!(
         engine
@@ -224,7 +231,7 @@ async fn a_corrupt_segment_is_refused_with_file_and_offset() {
         Err(error) => error,
         Ok(engine) => engine.read(Query::default()).await.unwrap_err(),
     };
-    let Error::Corrupt(message) = &corrupt else {
+    let Error::Engine(EngineError::Corrupt(message)) = &corrupt else {
         panic!("{corrupt:?}")
     };
     assert!(
@@ -250,7 +257,10 @@ async fn discarding_what_does_not_exist_and_asking_for_unknown_groups_is_said() 
             .unwrap_err(),
         engine.delete_group("nobody").await.unwrap_err(),
     ] {
-        assert!(matches!(error, Error::UnknownGroup(_)), "{error:?}");
+        assert!(
+            matches!(error, Error::Group(GroupError::Unknown(_))),
+            "{error:?}"
+        );
         assert!(error.to_string().contains("ensue groups"), "{error}");
     }
 }

@@ -11,7 +11,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use ensue::Error;
+use ensue::error::TestError;
 use ensue::prelude::*;
 use ensue::testing::{Fault, Scenario, TestApp, explore};
 
@@ -98,7 +98,7 @@ async fn each_once(app: &TestApp) -> ensue::Result<()> {
         return Ok(());
     }
     let found = format!("paid {paid_counts:?} {o1:?}, receipts {receipt_counts:?}");
-    Err(Error::Configuration(found))
+    Err(TestError::Expectation(found).into())
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -257,7 +257,7 @@ async fn a_cascade_that_waits_for_the_clock_does_not_settle_and_says_what_to_do(
 async fn has_receipts(app: &TestApp) -> ensue::Result<()> {
     match app.events::<ReceiptSent>().await?.is_empty() {
         false => Ok(()),
-        true => Err(Error::Configuration("no receipt was sent".into())),
+        true => Err(TestError::Expectation("no receipt was sent".into()).into()),
     }
 }
 

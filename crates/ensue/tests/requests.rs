@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ensue::engine::{DeathCause, Query};
+use ensue::error::{EngineError, RequestError};
 use ensue::prelude::*;
 use ensue::testing::TestApp;
 use ensue::{Error, HandlerOptions};
@@ -62,7 +63,7 @@ async fn a_refused_request_is_settled_and_its_key_goes_on() {
         let answer = tokio::time::timeout(Duration::from_secs(20), asked).await;
         match answer.expect("an answer") {
             Ok(given) => assert!(is_sold && given.cents == 3, "{item}"),
-            Err(Error::RequestFailed(reason)) => {
+            Err(Error::Request(RequestError::Failed(reason))) => {
                 assert!(
                     !is_sold && reason == "we do not sell gold",
                     "{item}: {reason}"
@@ -242,5 +243,8 @@ async fn a_request_ends_with_its_engine() {
     engine.close().await.unwrap();
     let ended = tokio::time::timeout(Duration::from_secs(20), waiting).await;
     let error = ended.expect("an end").unwrap();
-    assert!(matches!(error, Error::Closed), "{error}");
+    assert!(
+        matches!(error, Error::Engine(EngineError::Closed)),
+        "{error}"
+    );
 }

@@ -194,11 +194,11 @@ async fn at_the_limit_a_pending_id_can_be_scheduled_again() {
     assert!(
         matches!(
             third,
-            Err(ensue::Error::Limit {
+            Err(ensue::Error::Limit(ensue::error::LimitError {
                 limit: "schedules_max",
                 value: 3,
                 ..
-            })
+            }))
         ),
         "{third:?}"
     );

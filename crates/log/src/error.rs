@@ -8,19 +8,21 @@ use crate::storage::Lost;
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// What can go wrong, and what the caller may still do.
+///
+/// Those who use the log say of each what it means to them: a new one is theirs to decide about.
 #[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
+#[allow(clippy::exhaustive_enums, reason = "see above")]
 pub enum Error {
     /// The operating system refused an operation. Reading may go on; for appends see
     /// [`Error::Poisoned`].
-    #[error("could not {action} {file}: {source}")]
+    #[error("could not {action} {file}: {reason}")]
     Io {
         /// What was tried, as an imperative: "read", "sync".
         action: &'static str,
         /// The file.
         file: String,
         /// What the operating system said.
-        source: io::Error,
+        reason: io::Error,
     },
     /// Bytes on disk are not what was written. Nothing of them was served.
     #[error(
@@ -135,12 +137,12 @@ impl Error {
         file: impl Into<String>,
     ) -> impl FnOnce(io::Error) -> Self {
         let file = file.into();
-        move |source: io::Error| match source.get_ref().and_then(|it| it.downcast_ref::<Lost>()) {
+        move |reason: io::Error| match reason.get_ref().and_then(|it| it.downcast_ref::<Lost>()) {
             Some(lost) => lost.clone().into(),
             None => Self::Io {
                 action,
                 file,
-                source,
+                reason,
             },
         }
     }
@@ -258,5 +260,23 @@ impl From<SubmitError> for Error {
             SubmitError::Closed => Self::Closed,
             SubmitError::Read(error) => *error,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::error::Error as _;
+
+    use super::*;
+
+    #[test]
+    fn what_the_system_answered_is_said_once_and_can_be_asked_for() {
+        let error = Error::io("open", "`x`")(io::ErrorKind::NotFound.into());
+        assert_eq!(error.to_string(), "could not open `x`: entity not found");
+        assert!(error.source().is_none());
+        let Error::Io { reason, .. } = error else {
+            panic!("{error:?}");
+        };
+        assert_eq!(reason.kind(), io::ErrorKind::NotFound);
     }
 }

@@ -202,7 +202,7 @@ impl Follower {
 fn is_passing(error: &Error) -> bool {
     match error {
         Error::Corrupt { .. } | Error::Trimmed { .. } => true,
-        Error::Io { source, .. } => source.kind() == std::io::ErrorKind::NotFound,
+        Error::Io { reason, .. } => reason.kind() == std::io::ErrorKind::NotFound,
         _ => false,
     }
 }

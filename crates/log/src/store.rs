@@ -156,10 +156,10 @@ impl Store {
     /// The file of a segment is missing because it was trimmed meanwhile, here or by the process
     /// that owns the log: then that is what is said.
     fn or_trimmed(&self, segment: &Segment, error: Error) -> Error {
-        let Error::Io { source, .. } = &error else {
+        let Error::Io { reason, .. } = &error else {
             return error;
         };
-        if source.kind() != std::io::ErrorKind::NotFound {
+        if reason.kind() != std::io::ErrorKind::NotFound {
             return error;
         }
         let manifest = Manifest::read(&*self.storage).ok().flatten();

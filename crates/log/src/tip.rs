@@ -375,11 +375,11 @@ fn not_full(error: Error) -> Error {
         Error::Io {
             action,
             file,
-            source,
+            reason,
         } => Error::Io {
             action,
             file,
-            source: std::io::Error::other(source),
+            reason: std::io::Error::other(reason),
         },
         other => other,
     }

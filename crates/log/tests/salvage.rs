@@ -156,7 +156,7 @@ fn what_is_in_use_or_holds_a_log_is_refused() {
     let error = refused(&disk, &filled());
     let exists = std::io::ErrorKind::AlreadyExists;
     assert!(
-        matches!(&error, Error::Io { source, .. } if source.kind() == exists),
+        matches!(&error, Error::Io { reason, .. } if reason.kind() == exists),
         "{error}"
     );
     assert!(matches!(

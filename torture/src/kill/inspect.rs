@@ -5,6 +5,7 @@ use std::path::Path;
 
 use ensue::engine::embedded::check;
 use ensue::engine::{DeadLetter, DeadLetterFilter, Query};
+use ensue::error::EngineError;
 use ensue::{Error, Position, SharedEngine, connect_reader};
 
 use super::checker::{Checker, FoundLetter, Kind};
@@ -23,12 +24,12 @@ pub(crate) fn look(log: &Path, checker: &mut Checker, is_review: bool) {
     match outcome {
         Ok(()) => {}
         // The process was killed before there was a log.
-        Err(Error::Io { source, .. })
+        Err(Error::Engine(EngineError::Io { reason: source, .. }))
             if source.kind() == std::io::ErrorKind::NotFound && checker.cursor() == 0 =>
         {
             checker.looked();
         }
-        Err(Error::Corrupt(damage)) => checker.accuse(Kind::Altered, damage),
+        Err(Error::Engine(EngineError::Corrupt(damage))) => checker.accuse(Kind::Altered, damage),
         Err(error) => checker.accuse(Kind::Failed, format_args!("cannot be read: {error}")),
     }
 }

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use ensue::engine::{DeadLetterFilter, EngineStatus, GroupStatus, SharedEngine, connect_with};
+use ensue::error::{GroupError, OpenError};
 use ensue::{
     App, Clock, Error, EventId, Outgoing, Publisher, Requester, Running, Timestamp, VirtualClock,
 };
@@ -246,7 +247,7 @@ impl<'a> World<'a> {
     /// What an operator wants of a group: one that was deleted may not be there yet again.
     fn unless_deleted<T>(&self, done: Result<T, Error>) -> Result<(), String> {
         match done {
-            Err(Error::UnknownGroup(_)) if self.has_deleted => Ok(()),
+            Err(Error::Group(GroupError::Unknown(_))) if self.has_deleted => Ok(()),
             done => done.map(|_| ()).map_err(said),
         }
     }
@@ -451,7 +452,7 @@ async fn connect(url: &str, hands: Option<&VirtualClock>) -> Result<SharedEngine
         let clock = hands.cloned().map_or_else(Clock::system, Clock::from);
         match connect_with(url, clock).await {
             Ok(engine) => return Ok(engine),
-            Err(Error::Locked { .. }) if begun.elapsed() < PATIENCE => {
+            Err(Error::Open(OpenError::Locked { .. })) if begun.elapsed() < PATIENCE => {
                 tokio::time::sleep(Duration::from_millis(1)).await;
             }
             Err(error) => return Err(format!("cannot open `{url}`: {error}")),

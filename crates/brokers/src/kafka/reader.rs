@@ -11,7 +11,7 @@ use super::batch::{self, Broken, Fetched};
 use super::connection::{ANSWER, Connection, refused};
 use super::protocol::{self, At, Code};
 use super::{Kafka, examine};
-use crate::error::{Error, Result};
+use crate::error::{EngineError, Error, Result};
 use crate::shared_log::Message;
 
 /// How many bytes of batches are fetched at once, at least and at most: a fetch brings whole
@@ -162,19 +162,19 @@ impl Kafka {
     }
 
     pub(super) fn lost(&self, what: &str) -> Error {
-        Error::Corrupt(format!(
+        Error::Engine(EngineError::Corrupt(format!(
             "the topic `{}` at {} lost messages: {what}",
             self.topic, self.server.shown
-        ))
+        )))
     }
 
     fn unreadable(&self, broken: &Broken) -> Error {
         match broken {
             Broken::Garbled(_) => self.server.unavailable(broken),
-            Broken::Checksum(_) => Error::Corrupt(format!(
+            Broken::Checksum(_) => Error::Engine(EngineError::Corrupt(format!(
                 "the topic `{}` at {}: {broken}",
                 self.topic, self.server.shown
-            )),
+            ))),
             Broken::Compressed(_) => self.server.unfit(broken, examine::COMPRESSION_ADVICE),
         }
     }

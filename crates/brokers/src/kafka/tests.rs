@@ -1,6 +1,7 @@
 //! The suite of shared logs on a real broker, and what needs none.
 
 use super::*;
+use crate::error::OpenError;
 use crate::tests::shared_log_tests;
 
 shared_log_tests!(kafka, connect);
@@ -32,7 +33,7 @@ fn options_are_checked() {
     assert_eq!(of("mechanism=plain").unwrap(), Mechanism::Plain);
     assert_eq!(of("replication=3").unwrap(), Mechanism::ALL[0]);
     for options in ["replication=0", "replication=x", "mechanism=none"] {
-        let Err(Error::Url { reason, .. }) = of(options) else {
+        let Err(Error::Open(OpenError::Url { reason, .. })) = of(options) else {
             panic!("{options} is taken");
         };
         assert!(reason.contains("must be"), "{reason}");

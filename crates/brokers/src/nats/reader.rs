@@ -12,7 +12,7 @@ use tokio::time::Instant;
 
 use super::Nats;
 use super::link::Link;
-use crate::error::{Error, Result};
+use crate::error::{EngineError, Error, Result};
 use crate::shared_log::Message;
 
 /// How many messages are asked for at once.
@@ -174,9 +174,9 @@ impl Nats {
 
     fn corrupt(&self, lost: String) -> Error {
         let (stream, server) = (&self.stream, &self.server.shown);
-        Error::Corrupt(format!(
+        Error::Engine(EngineError::Corrupt(format!(
             "the stream `{stream}` at {server} lost messages: {lost}"
-        ))
+        )))
     }
 }
 

@@ -4,6 +4,7 @@
 use async_nats::jetstream;
 
 use super::*;
+use crate::error::{EngineError, OpenError};
 use crate::tests::{self, Bed, shared_log_tests};
 
 shared_log_tests!(nats, connect);
@@ -50,7 +51,10 @@ async fn a_message_that_is_deleted_from_the_middle_is_missed_by_who_has_read_it(
         let stream = administrator(bed).await.get_stream(stream).await.unwrap();
         assert!(stream.delete_message(3).await.unwrap());
         let error = log.check_whole(5).await.unwrap_err();
-        assert!(matches!(error, Error::Corrupt(_)), "{error}");
+        assert!(
+            matches!(error, Error::Engine(EngineError::Corrupt(_))),
+            "{error}"
+        );
         assert!(error.to_string().contains("1 of the 5"), "{error}");
     })
     .await;
@@ -72,7 +76,10 @@ async fn a_stream_that_is_edited_so_that_it_forgets_is_found_out() {
         };
         context.update_stream(forgetful).await.unwrap();
         let error = log.find(3).await.unwrap_err();
-        assert!(matches!(error, Error::Unfit { .. }), "{error}");
+        assert!(
+            matches!(error, Error::Open(OpenError::Unfit { .. })),
+            "{error}"
+        );
         assert!(
             error.to_string().contains("removes old messages"),
             "{error}"

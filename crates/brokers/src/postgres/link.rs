@@ -19,7 +19,7 @@ use tokio_postgres::{
 use super::encrypted::Encryption;
 use super::facts::Facts;
 use super::{Place, Server, pooler};
-use crate::error::{Error, Result};
+use crate::error::{EngineError, Error, Result};
 use crate::shared_log::Address;
 use crate::socket::{self, ANSWER};
 
@@ -300,21 +300,23 @@ pub(super) fn failure(server: &Server, error: &tokio_postgres::Error) -> Error {
 
 /// The error of tables that were there, and are not any more.
 fn gone(server: &Server, text: String) -> Error {
-    Error::Corrupt(format!(
+    Error::Engine(EngineError::Corrupt(format!(
         "the tables of the log were removed from the server at `{}`: {text}; restore them, or \
          restart to begin a new log",
         server.shown
-    ))
+    )))
 }
 
 fn refused(server: &Server, code: &SqlState, text: String) -> Error {
     match *code {
-        SqlState::DISK_FULL => Error::DiskFull(text),
-        SqlState::UNIQUE_VIOLATION => Error::Corrupt(format!(
+        SqlState::DISK_FULL => Error::Engine(EngineError::DiskFull(text)),
+        SqlState::UNIQUE_VIOLATION => Error::Engine(EngineError::Corrupt(format!(
             "the table and its counter contradict each other: {text}; restore them, or start with \
              another namespace"
-        )),
-        SqlState::DATA_CORRUPTED | SqlState::INDEX_CORRUPTED => Error::Corrupt(text),
+        ))),
+        SqlState::DATA_CORRUPTED | SqlState::INDEX_CORRUPTED => {
+            Error::Engine(EngineError::Corrupt(text))
+        }
         SqlState::INVALID_CATALOG_NAME => {
             server.unfit(text, "make the database with `CREATE DATABASE`")
         }

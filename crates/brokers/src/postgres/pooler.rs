@@ -19,7 +19,7 @@ const SETTING: &str = "ensue.session";
 /// Refuses a connection whose sessions are shared.
 ///
 /// # Errors
-/// [`Error::Unfit`].
+/// [`OpenError::Unfit`](crate::error::OpenError::Unfit).
 pub(super) async fn refuse(place: &Place, address: &Address, ours: &Session) -> Result<()> {
     let server = &place.server;
     let seen = ask(&ours.client, server, "SELECT inet_client_port()").await?;

@@ -6,6 +6,7 @@ mod pooler;
 use tokio_postgres::NoTls;
 
 use super::*;
+use crate::error::{EngineError, OpenError};
 use crate::tests::{self, Bed, PATIENCE, shared_log_tests};
 
 shared_log_tests!(postgres, connect);
@@ -23,7 +24,7 @@ async fn tell(bed: &Bed, statements: &str) {
 
 async fn refusal(url: &str) -> String {
     match connect(Url::parse(url).unwrap()).await {
-        Err(error @ Error::Unfit { .. }) => error.to_string(),
+        Err(error @ Error::Open(OpenError::Unfit { .. })) => error.to_string(),
         other => panic!("{other:?}"),
     }
 }
@@ -82,14 +83,20 @@ async fn tables_that_were_emptied_take_nothing_from_who_knew_more() {
         let empty = format!("TRUNCATE \"{name}_log\"; UPDATE \"{name}_end\" SET last = 0");
         tell(bed, &empty).await;
         let error = log.append(body("late")).await.unwrap_err();
-        assert!(matches!(error, Error::Corrupt(_)), "{error}");
+        assert!(
+            matches!(error, Error::Engine(EngineError::Corrupt(_))),
+            "{error}"
+        );
         assert_eq!(log.end().await.unwrap(), 0, "nothing was added");
         assert_eq!(log.find(10).await.unwrap(), None);
 
         tell(bed, &format!("DROP TABLE \"{name}_log\", \"{name}_end\"")).await;
         for _ in 0..2 {
             let error = log.append(body("later")).await.unwrap_err();
-            assert!(matches!(error, Error::Corrupt(_)), "{error}");
+            assert!(
+                matches!(error, Error::Engine(EngineError::Corrupt(_))),
+                "{error}"
+            );
         }
     })
     .await;
@@ -117,7 +124,10 @@ async fn a_row_that_is_deleted_is_missed_by_who_has_read_it() {
             }
             assert!(looks.next().unwrap() < 3, "a round of looks missed it");
         };
-        assert!(matches!(error, Error::Corrupt(_)), "{error}");
+        assert!(
+            matches!(error, Error::Engine(EngineError::Corrupt(_))),
+            "{error}"
+        );
         assert!(error.to_string().contains("1 of those from"), "{error}");
     })
     .await;
@@ -137,15 +147,24 @@ async fn what_others_did_to_the_tables_is_found_out() {
         )
         .await;
         let error = log.read(3, 1_000, PATIENCE).await.unwrap_err();
-        assert!(matches!(error, Error::Corrupt(_)), "{error}");
+        assert!(
+            matches!(error, Error::Engine(EngineError::Corrupt(_))),
+            "{error}"
+        );
 
         tell(bed, &format!("UPDATE \"{name}_end\" SET last = 7")).await;
         let error = log.append(body("again")).await.unwrap_err();
-        assert!(matches!(error, Error::Corrupt(_)), "{error}");
+        assert!(
+            matches!(error, Error::Engine(EngineError::Corrupt(_))),
+            "{error}"
+        );
 
         tell(bed, &format!("DELETE FROM \"{name}_end\"")).await;
         let error = log.append(body("nowhere")).await.unwrap_err();
-        assert!(matches!(error, Error::Corrupt(_)), "{error}");
+        assert!(
+            matches!(error, Error::Engine(EngineError::Corrupt(_))),
+            "{error}"
+        );
     })
     .await;
 }

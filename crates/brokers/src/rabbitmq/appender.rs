@@ -10,7 +10,7 @@ use lapin::{BasicProperties, Channel, Confirmation, PublisherConfirm};
 use tokio::time::Instant;
 
 use super::session::{Session, answered, refused, soon};
-use crate::error::{Error, Result};
+use crate::error::{EngineError, Error, Result};
 use crate::shared_log::Server;
 
 /// How much is on its way at the most, in bytes and in messages; one message may be larger. The
@@ -103,9 +103,8 @@ impl Appender {
             Err(error) => error,
         };
         match self.session.blocked() {
-            Some(reason) if reason.contains("disk") => Err(Error::DiskFull(format!(
-                "the server at `{}` takes nothing: {reason}",
-                server.shown
+            Some(reason) if reason.contains("disk") => Err(Error::Engine(EngineError::DiskFull(
+                format!("the server at `{}` takes nothing: {reason}", server.shown),
             ))),
             Some(reason) => Err(server.unavailable(format!("it takes nothing: {reason}"))),
             None => Err(error),

@@ -14,7 +14,7 @@ use tokio::time::Instant;
 
 use super::delivery::{From, Subscription};
 use super::session::{Session, answered};
-use crate::error::{Error, Result};
+use crate::error::{EngineError, Error, Result};
 use crate::shared_log::Server;
 
 /// How long a log is given to show that it is not empty. Being wrong costs one message more.
@@ -75,21 +75,21 @@ impl Birth {
         }
         match now.offset > from {
             false => Ok(()),
-            true => Err(Error::Corrupt(format!(
+            true => Err(Error::Engine(EngineError::Corrupt(format!(
                 "the server at `{}` has removed messages from the log: it begins at {}, and {from} \
                  was to be read; remove the policy that limits its age or its size",
                 server.shown, now.offset
-            ))),
+            )))),
         }
     }
 }
 
 /// The error of a log that is not the one that was opened.
 pub(super) fn gone(server: &Server) -> Error {
-    Error::Corrupt(format!(
+    Error::Engine(EngineError::Corrupt(format!(
         "the log was removed from the server at `{}`; restart to begin a new one",
         server.shown
-    ))
+    )))
 }
 
 /// The id of a log's beginning, if that is what a message is.

@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use super::birth::{Birth, gone};
 use super::delivery::{Delivered, From, Subscription};
 use super::session::{Session, soon};
-use crate::error::{Error, Result};
+use crate::error::{EngineError, Error, Result};
 use crate::shared_log::{Message, Server};
 
 /// How many messages the server sends ahead of their being read, plus a chunk of the stream. More
@@ -211,10 +211,10 @@ async fn testify(
         if delivered.offset == sequence && delivered.body == witness.body {
             return Ok(());
         }
-        return Err(Error::Corrupt(format!(
+        return Err(Error::Engine(EngineError::Corrupt(format!(
             "the server at `{}` has lost what it acknowledged: message {sequence} is another one \
              than was read before; a stream is not synced, so power cuts do that",
             server.shown
-        )));
+        ))));
     }
 }

@@ -2,6 +2,7 @@ use tokio::io::AsyncReadExt as _;
 use tokio::net::TcpListener;
 
 use super::*;
+use crate::error::{EngineError, OpenError};
 use crate::tests::{shared, shared_log_tests};
 
 shared_log_tests!(rabbitmq, connect);
@@ -26,7 +27,10 @@ async fn who_may_not_log_in_is_told_why() {
             (bed.url().replace('?', "/nowhere?"), "virtual host"),
         ] {
             let error = refusal(&url).await;
-            assert!(matches!(error, Error::Unfit { .. }), "{error:?}");
+            assert!(
+                matches!(error, Error::Open(OpenError::Unfit { .. })),
+                "{error:?}"
+            );
             let said = format!("{error} {error:?}");
             assert!(said.contains(part) && !said.contains("hunter2"), "{said}");
         }
@@ -49,7 +53,10 @@ async fn another_kind_of_queue_is_refused() {
         declaring.await.unwrap();
 
         let error = refusal(&format!("{}-classic", bed.url())).await;
-        assert!(matches!(error, Error::Unfit { .. }), "{error:?}");
+        assert!(
+            matches!(error, Error::Open(OpenError::Unfit { .. })),
+            "{error:?}"
+        );
         let deleting = channel.queue_delete(queue.as_str().into(), QueueDeleteOptions::default());
         deleting.await.unwrap();
         session.close().await;
@@ -71,19 +78,28 @@ async fn a_log_that_was_removed_is_not_taken_for_its_successor() {
         let removed = loop {
             match old.read(next, MUCH, session::FAREWELL).await {
                 // It may be told at once, or find out when it connects again.
-                Ok(_) | Err(Error::Unavailable { .. }) => {}
+                Ok(_) | Err(Error::Engine(EngineError::Unavailable { .. })) => {}
                 Err(error) => break error,
             }
         };
-        assert!(matches!(removed, Error::Corrupt(_)), "{removed:?}");
-        assert!(matches!(old.end().await, Err(Error::Corrupt(_))));
+        assert!(
+            matches!(removed, Error::Engine(EngineError::Corrupt(_))),
+            "{removed:?}"
+        );
+        assert!(matches!(
+            old.end().await,
+            Err(Error::Engine(EngineError::Corrupt(_)))
+        ));
 
         let new = open().await;
         new.append(vec![Bytes::from_static(b"new"); 3])
             .await
             .unwrap();
         let replaced = old.read(next, MUCH, session::FAREWELL).await.unwrap_err();
-        assert!(matches!(replaced, Error::Corrupt(_)), "{replaced:?}");
+        assert!(
+            matches!(replaced, Error::Engine(EngineError::Corrupt(_))),
+            "{replaced:?}"
+        );
     })
     .await;
 }
@@ -136,7 +152,10 @@ async fn a_silent_server_keeps_no_connection() {
     let url = format!("amqp://{address}");
     let (refused, (mut accepted, _)) =
         tokio::join!(refusal(&url), async { listener.accept().await.unwrap() });
-    assert!(matches!(refused, Error::Unavailable { .. }), "{refused:?}");
+    assert!(
+        matches!(refused, Error::Engine(EngineError::Unavailable { .. })),
+        "{refused:?}"
+    );
     let mut heard = Vec::new();
     let ended = accepted.read_to_end(&mut heard);
     tokio::time::timeout(session::ANSWER, ended)

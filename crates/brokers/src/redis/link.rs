@@ -9,7 +9,7 @@ use tokio::task::JoinHandle;
 
 use super::facts::Facts;
 use super::{ANSWER, Place, Server, TRIED, TRY, socket};
-use crate::error::{Error, Result};
+use crate::error::{EngineError, Error, Result};
 use crate::shared_log::Address;
 
 /// Ends when it is dropped, with all that is under way.
@@ -173,7 +173,7 @@ pub(super) fn failure(server: &Server, error: RedisError) -> Error {
             text,
             "name the address of the cluster's node that owns the namespace's slot",
         ),
-        "MISCONF" if is_full(&text) => Error::DiskFull(text),
+        "MISCONF" if is_full(&text) => Error::Engine(EngineError::DiskFull(text)),
         // What a script may not do is not said with a code of its own.
         _ if FORBIDDEN.iter().any(|it| text.contains(it)) => server.unfit(text, RIGHTS),
         _ if MISPLACED.iter().any(|it| text.contains(it)) => server.unfit(
@@ -181,15 +181,17 @@ pub(super) fn failure(server: &Server, error: RedisError) -> Error {
             "check the number of the database in the URL, and that the server is Redis 6 or later \
              with streams and scripts",
         ),
-        _ if text.contains(LOST) => Error::Corrupt(format!(
+        _ if text.contains(LOST) => Error::Engine(EngineError::Corrupt(format!(
             "the server's stream is shorter than what it had acknowledged: it was removed, emptied \
              or put back from an older copy ({text}); restore it, or restart to go on with what \
              the server has"
-        )),
+        ))),
         // Some were removed, or somebody else has added to the stream.
-        _ if text.contains("equal or smaller than the target") => Error::Corrupt(format!(
-            "the server's stream does not have as many entries as were numbered: {text}"
-        )),
+        _ if text.contains("equal or smaller than the target") => {
+            Error::Engine(EngineError::Corrupt(format!(
+                "the server's stream does not have as many entries as were numbered: {text}"
+            )))
+        }
         // Out of memory, loading, a replica since a moment ago, connections that broke.
         _ => server.unavailable(text),
     }

@@ -3,6 +3,7 @@
 use ::redis::aio::MultiplexedConnection;
 
 use super::*;
+use crate::error::{EngineError, OpenError};
 use crate::tests::{self, Bed, PATIENCE, shared_log_tests};
 
 shared_log_tests!(redis, connect);
@@ -24,7 +25,7 @@ async fn tell(administrator: &mut MultiplexedConnection, words: &str) {
 
 async fn refusal(url: &str) -> String {
     match connect(Url::parse(url).unwrap()).await {
-        Err(error @ Error::Unfit { .. }) => error.to_string(),
+        Err(error @ Error::Open(OpenError::Unfit { .. })) => error.to_string(),
         other => panic!("{other:?}"),
     }
 }
@@ -64,7 +65,10 @@ async fn a_stream_that_was_removed_is_not_begun_again_by_who_knew_it() {
         let key = format!("ensue:{{{}}}:log", bed.namespace());
         tell(&mut administrator(bed).await, &format!("DEL {key}")).await;
         let error = log.append(body("late")).await.unwrap_err();
-        assert!(matches!(error, Error::Corrupt(_)), "{error}");
+        assert!(
+            matches!(error, Error::Engine(EngineError::Corrupt(_))),
+            "{error}"
+        );
         assert_eq!(log.end().await.unwrap(), 0, "nothing was added");
     })
     .await;
@@ -117,7 +121,10 @@ async fn an_entry_that_is_deleted_is_missed_by_who_has_read_it() {
             let delete = format!("XDEL {key} {deleted}-0");
             tell(&mut administrator(bed).await, &delete).await;
             let error = log.check_whole(5).await.unwrap_err();
-            assert!(matches!(error, Error::Corrupt(_)), "{error}");
+            assert!(
+                matches!(error, Error::Engine(EngineError::Corrupt(_))),
+                "{error}"
+            );
             log.remove().await.unwrap();
         }
     })
@@ -138,7 +145,10 @@ async fn trimmed_messages_are_missed() {
         )
         .await;
         let error = log.read(3, 1_000, PATIENCE).await.unwrap_err();
-        assert!(matches!(error, Error::Corrupt(_)), "{error}");
+        assert!(
+            matches!(error, Error::Engine(EngineError::Corrupt(_))),
+            "{error}"
+        );
         assert_eq!(log.read(6, 1_000, PATIENCE).await.unwrap().len(), 5);
     })
     .await;
@@ -209,7 +219,10 @@ async fn a_server_that_is_unfit_is_refused() {
         tell(&mut administrator, "CONFIG SET maxmemory 1000").await;
         let full = log.append(body("full")).await;
         tell(&mut administrator, "CONFIG SET maxmemory 0").await;
-        assert!(matches!(full, Err(Error::Unavailable { .. })), "{full:?}");
+        assert!(
+            matches!(full, Err(Error::Engine(EngineError::Unavailable { .. }))),
+            "{full:?}"
+        );
         log.append(body("free")).await.unwrap();
 
         tell(&mut administrator, "CONFIG SET appendfsync everysec").await;
@@ -228,7 +241,10 @@ async fn a_server_that_is_unfit_is_refused() {
         let read_only = log.append(body("lost")).await;
         tell(&mut administrator, "REPLICAOF NO ONE").await;
         assert!(replica.contains("replica"), "{replica}");
-        assert!(matches!(read_only, Err(Error::Unavailable { .. })));
+        assert!(matches!(
+            read_only,
+            Err(Error::Engine(EngineError::Unavailable { .. }))
+        ));
         log.append(body("back")).await.unwrap();
     })
     .await;

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 
 use super::{Message, RETURN, SharedLog, pause, timely};
-use crate::error::Error;
+use crate::error::{EngineError, Error};
 
 /// Appends numbered messages and remembers which ones were acknowledged.
 pub(super) struct Appender {
@@ -49,7 +49,9 @@ impl Appender {
         loop {
             match timely(Duration::ZERO, log.append(messages.clone())).await {
                 Ok(()) => break self.acknowledged.extend(messages),
-                Err(Error::Unavailable { .. }) if began.elapsed() < RETURN => pause().await,
+                Err(Error::Engine(EngineError::Unavailable { .. })) if began.elapsed() < RETURN => {
+                    pause().await
+                }
                 Err(error) => panic!("{}: {error}", self.name),
             }
             self.has_repeated = true;

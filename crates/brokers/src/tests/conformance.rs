@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 
 use super::*;
+use crate::error::{EngineError, LimitError};
 
 const SOON: Duration = Duration::from_millis(200);
 
@@ -86,7 +87,7 @@ pub(crate) async fn a_message_over_the_limit_is_refused_before_it_is_sent(bed: &
     let log = bed.open().await;
     let over = Bytes::from(vec![7; log.message_bytes_max() + 1]);
     let refused = log.append(vec![Bytes::from_static(b"small"), over]).await;
-    let Err(Error::Limit { value, max, .. }) = refused else {
+    let Err(Error::Limit(LimitError { value, max, .. })) = refused else {
         panic!("{refused:?}");
     };
     assert_eq!(value, max + 1);
@@ -327,9 +328,9 @@ async fn expect_gone(log: &dyn SharedLog, last: &Message) {
     loop {
         match timely(Duration::ZERO, log.find(last.sequence)).await {
             Ok(found) if found.as_ref() != Some(&last.body) => return,
-            Err(Error::Corrupt(_)) => return,
+            Err(Error::Engine(EngineError::Corrupt(_))) => return,
             // Some servers take a moment to remove what they have, and to say so.
-            Ok(_) | Err(Error::Unavailable { .. }) => {
+            Ok(_) | Err(Error::Engine(EngineError::Unavailable { .. })) => {
                 assert!(began.elapsed() < RETURN, "it is not noticed");
                 pause().await;
             }

@@ -17,6 +17,7 @@ use tokio::task::JoinHandle;
 use tokio_rustls::TlsAcceptor;
 
 use super::*;
+use crate::error::OpenError;
 
 /// Who signs certificates; keys and certificates are files in a directory.
 struct Authority {
@@ -237,7 +238,10 @@ pub(crate) async fn encrypted_connections_are_checked(bed: &Bed) {
         elsewhere.url(bed, &ca),
     ] {
         let error = refusal(bed, url).await;
-        assert!(matches!(error, Error::Unfit { .. }), "{error}");
+        assert!(
+            matches!(error, Error::Open(OpenError::Unfit { .. })),
+            "{error}"
+        );
         assert!(error.to_string().contains("`ca=`"), "{error}");
     }
 

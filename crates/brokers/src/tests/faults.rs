@@ -8,6 +8,7 @@ use tokio::sync::watch;
 
 use super::proxy::Weather;
 use super::*;
+use crate::error::EngineError;
 
 const KILLS: usize = 20;
 const APPENDERS: usize = 4;
@@ -122,7 +123,7 @@ async fn follow(log: Arc<dyn SharedLog>, end: watch::Receiver<u64>) -> Vec<Messa
                 away = None;
                 next = take(&mut all, part, next);
             }
-            Err(Error::Unavailable { .. }) => {
+            Err(Error::Engine(EngineError::Unavailable { .. })) => {
                 let since = *away.get_or_insert_with(Instant::now);
                 assert!(since.elapsed() < RETURN, "nothing is read any more");
                 pause().await;
@@ -189,7 +190,9 @@ pub(crate) async fn a_server_that_says_nothing(bed: &Bed) {
         timely(PATIENCE, log.read(next, READ_BYTES_MAX, PATIENCE)),
         timely(Duration::ZERO, log.end()),
     );
-    let is_away = |error: Option<Error>| matches!(error, Some(Error::Unavailable { .. }));
+    let is_away = |error: Option<Error>| {
+        matches!(error, Some(Error::Engine(EngineError::Unavailable { .. })))
+    };
     assert!(is_away(connected.err()));
     assert!(is_away(appended.err()));
     assert!(is_away(end.err()));

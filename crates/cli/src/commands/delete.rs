@@ -4,6 +4,7 @@ use std::io;
 
 use clap::Args;
 use ensue::Error;
+use ensue::error::GroupError;
 use serde::Serialize;
 
 use super::confirm::confirm;
@@ -47,7 +48,7 @@ impl Delete {
         let status = target.reader().await?.status().await?;
         let group = status
             .group(&self.group)
-            .ok_or_else(|| Error::UnknownGroup(self.group.clone()))?;
+            .ok_or_else(|| Error::Group(GroupError::Unknown(self.group.clone())))?;
         let deleted = Deleted {
             group: self.group.clone(),
             dry_run: self.dry_run,

@@ -79,14 +79,18 @@ impl Salvage {
 
     fn explain(&self, target: &Target, error: ensue::Error) -> Failure {
         match &error {
-            ensue::Error::Io { source, .. } if source.kind() == io::ErrorKind::AlreadyExists => {
+            ensue::Error::Engine(ensue::error::EngineError::Io { reason: source, .. })
+                if source.kind() == io::ErrorKind::AlreadyExists =>
+            {
                 Failure::new(
                     "exists",
                     format!("there is a log in `{}` already", self.to.display()),
                     "name a new directory with --to",
                 )
             }
-            ensue::Error::Io { source, .. } if source.kind() == io::ErrorKind::NotADirectory => {
+            ensue::Error::Engine(ensue::error::EngineError::Io { reason: source, .. })
+                if source.kind() == io::ErrorKind::NotADirectory =>
+            {
                 Failure::new(
                     "not_a_directory",
                     format!("`{}` is not a directory", self.to.display()),

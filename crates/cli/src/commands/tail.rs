@@ -6,6 +6,7 @@ mod lines;
 use clap::Args;
 use ensue::engine::Engine;
 use ensue::engine::Query;
+use ensue::error::ReadError;
 use ensue::{Error, Position, Start, Timestamp, TopicPattern};
 
 use self::lines::Lines;
@@ -72,7 +73,9 @@ impl Tail {
             query.limit = PAGE_EVENTS.min(left);
             let page = match reader.read(query.clone()).await {
                 // Retention was faster than this command; a position that was asked for is told.
-                Err(Error::Trimmed { first, .. }) if self.from.is_none() || shown > 0 => {
+                Err(Error::Read(ReadError::Trimmed { first, .. }))
+                    if self.from.is_none() || shown > 0 =>
+                {
                     out.note(format_args!(
                         "retention removed events before position {first} that were not shown yet"
                     ));

@@ -137,7 +137,7 @@ async fn nothing_is_salvaged_into_the_damaged_log_itself() {
     for inner in [shop.path(), shop.path().join("inner")] {
         let to = inner.to_str().unwrap();
         let run = shop.run(&["--json", "salvage", "--to", to]).fails(1);
-        assert_eq!(run.error()["kind"], "configuration", "{to}");
+        assert_eq!(run.error()["kind"], "inside_source", "{to}");
     }
     assert!(before == crate::shop::contents(&shop.path()));
 }

@@ -5,6 +5,7 @@ use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 
 use ensue::engine::{Append, Appended, Commit, Query, Retry, StateWrite, Subscription};
+use ensue::error::AppendError;
 use ensue::{Clock, Envelope, Error, Expect, SharedEngine, Start};
 use serde_json::Value;
 use tempfile::TempDir;
@@ -274,7 +275,10 @@ async fn a_copy_of_a_log_that_was_trimmed_does_not_take_a_key_for_new() {
         engine.close().await.unwrap();
     }
     let is_unknown = |outcome: ensue::Result<Vec<Appended>>| {
-        matches!(outcome, Err(Error::VersionRemoved { .. }))
+        matches!(
+            outcome,
+            Err(Error::Append(AppendError::VersionRemoved { .. }))
+        )
     };
     let answer = expecting_absence(&from, "0-0").await;
     assert!(is_unknown(answer), "the source was not trimmed");
@@ -411,7 +415,7 @@ async fn there_and_back(server: &str) {
         error["message"]
             .as_str()
             .unwrap()
-            .contains("somebody works on"),
+            .contains("other programs work on"),
         "{error}"
     );
     living.close().await.unwrap();

@@ -4,7 +4,7 @@ use std::fmt;
 use std::path::{Component, Path, PathBuf};
 
 use super::schemes::known_schemes;
-use crate::error::{Error, Result};
+use crate::error::{Error, OpenError, Result};
 
 /// An engine's URL, taken apart: `scheme:rest?name=value&…`.
 #[derive(Clone, Debug)]
@@ -18,10 +18,12 @@ pub struct Url {
 impl Url {
     #[doc(hidden)]
     pub fn parse(text: &str) -> Result<Self> {
-        let bad = |reason: &str| Error::Url {
-            url: redact(text),
-            reason: reason.to_owned(),
-            known: known_schemes(),
+        let bad = |reason: &str| {
+            Error::Open(OpenError::Url {
+                url: redact(text),
+                reason: reason.to_owned(),
+                known: known_schemes(),
+            })
         };
         if text.trim() != text {
             return Err(bad("there are blanks around it"));
@@ -49,11 +51,11 @@ impl Url {
 
     #[doc(hidden)]
     pub fn invalid(&self, reason: String) -> Error {
-        Error::Url {
+        Error::Open(OpenError::Url {
             url: self.to_string(),
             reason,
             known: known_schemes(),
-        }
+        })
     }
 
     #[doc(hidden)]
@@ -193,7 +195,7 @@ fn names_anything(path: &Path) -> bool {
 /// The directory that an embedded log's URL names; `None` for every other engine.
 ///
 /// # Errors
-/// [`Error::Url`] when the URL names none, or one that is most likely a slip.
+/// [`OpenError::Url`] when the URL names none, or one that is most likely a slip.
 pub fn directory_of(url: &str) -> Result<Option<PathBuf>> {
     let url = Url::parse(url)?;
     match url.scheme.as_str() {

@@ -5,7 +5,7 @@ use super::positions::Positions;
 use super::progress::{Progress, Step, Tell};
 use super::source::Source;
 use super::target::Target;
-use crate::error::{Error, Result};
+use crate::error::{EngineError, Error, MigrateError, Result};
 use crate::runtime::lookup::blocking;
 
 /// How many events are compared before the progress is told.
@@ -15,7 +15,7 @@ const TELL_EVENTS: u64 = 4_096;
 /// position became which.
 ///
 /// # Errors
-/// [`Error::Migration`] when the target has an event that the source has not in its place.
+/// [`MigrateError::Differs`] when the target has an event that the source has not in its place.
 pub(super) async fn walk(
     source: &Source,
     target: &Target,
@@ -47,9 +47,9 @@ pub(super) async fn walk(
         });
     }
     if walk.source_sum.checksum != walk.target_sum.checksum {
-        return Err(Error::Corrupt(
+        return Err(Error::Engine(EngineError::Corrupt(
             "the checksums of both sides differ, though each event was the same".to_owned(),
-        ));
+        )));
     }
     Ok((walk.source_sum, walk.positions))
 }
@@ -71,11 +71,11 @@ impl Walk {
             };
             let ours = self.source.next()?.filter(|ours| ours.is_same(&theirs));
             let Some(ours) = ours else {
-                return Err(Error::Migration(format!(
+                return Err(Error::Migrate(MigrateError::Differs(format!(
                     "the target holds something else: its event at position {} is not the \
                      source's; name an empty target",
                     theirs.position
-                )));
+                ))));
             };
             self.positions.met(ours.position, theirs.position);
             self.source_sum.add(&ours);

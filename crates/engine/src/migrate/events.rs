@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use ensue_log as log;
 
-use crate::error::{Error, Result};
+use crate::error::{EngineError, Error, Result};
 use crate::log_error;
 use crate::model::record;
 
@@ -40,10 +40,10 @@ impl Event {
         let (topic, rest) = self.content.split_at(self.topic_bytes);
         let (key, body) = rest.split_at(self.key_bytes);
         let topic = std::str::from_utf8(topic).map_err(|_| {
-            Error::Corrupt(format!(
+            Error::Engine(EngineError::Corrupt(format!(
                 "the topic at position {} is not UTF-8",
                 self.position
-            ))
+            )))
         })?;
         let record = log::Record {
             kind: record::EVENT,

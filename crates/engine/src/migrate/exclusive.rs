@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use crate::engine::{Engine as _, Url};
-use crate::error::{Error, Result};
+use crate::error::{Error, MigrateError, Result};
 use crate::replica::{Way, open_quietly};
 use crate::runtime::embedded::Embedded;
 use crate::time::Clock;
@@ -31,7 +31,7 @@ pub(super) async fn open(url: Url, way: Way) -> Result<Embedded> {
 /// its lease is over.
 ///
 /// # Errors
-/// [`Error::Migration`] as soon as another is heard of.
+/// [`MigrateError::InUse`] as soon as another is heard of.
 async fn wait_alone(engine: &Embedded) -> Result<()> {
     let shared = &engine.shared;
     let Some(replica) = &shared.replica else {
@@ -54,12 +54,12 @@ async fn wait_alone(engine: &Embedded) -> Result<()> {
         let lives = others.iter().any(|it| replica.has_heard(it.0, since));
         if lives || begin.elapsed() > lease * 3 + WAIT_MAX {
             let names: Vec<String> = others.into_iter().map(|(_, name)| name).collect();
-            return Err(Error::Migration(format!(
-                "somebody works on `{}`: {}; stop the programs that use it, and run the migration \
+            return Err(Error::Migrate(MigrateError::InUse(format!(
+                "other programs work on `{}`: {}; stop the programs that use it, and run the migration \
                  again",
                 engine.url(),
                 names.join(", ")
-            )));
+            ))));
         }
         tokio::time::sleep(lease / 8).await;
     }

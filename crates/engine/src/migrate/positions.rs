@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::error::{Error, Result};
+use crate::error::{EngineError, Error, Result};
 use crate::model::backlog::Backlog;
 use crate::model::group::{Attempt, Group, Session};
 use crate::model::position_set::Ranges;
@@ -74,10 +74,10 @@ impl Positions {
     fn exactly(&self, name: &str, position: u64) -> Result<u64> {
         match self.find(position) {
             (target, true) => Ok(target),
-            _ => Err(Error::Corrupt(format!(
+            _ => Err(Error::Engine(EngineError::Corrupt(format!(
                 "the group `{name}` has put the event at position {position} aside, which is not \
                  there"
-            ))),
+            )))),
         }
     }
 

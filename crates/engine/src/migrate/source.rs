@@ -11,7 +11,7 @@ use super::place::Place;
 use super::restore;
 use crate::engine::Engine as _;
 use crate::engine::Url;
-use crate::error::{Error, Result};
+use crate::error::{EngineError, Error, MigrateError, OpenError, Result};
 use crate::log_error;
 use crate::model::state::State;
 use crate::runtime::embedded::{Embedded, directory};
@@ -58,11 +58,14 @@ impl Source {
             Ok(log::storage::Locking::Acquired(lock)) => lock,
             Ok(log::storage::Locking::Held { pid }) => {
                 let pid = pid.unwrap_or_default();
-                return Err(Error::Locked { directory, pid });
+                return Err(Error::Open(OpenError::Locked { directory, pid }));
             }
             Err(source) => {
                 let what = format!("could not lock {directory}");
-                return Err(Error::Io { what, source });
+                return Err(Error::Engine(EngineError::Io {
+                    what,
+                    reason: source,
+                }));
             }
         };
         let view = log::Follower::open(storage)
@@ -95,11 +98,11 @@ impl Source {
     /// Refuses a log that is itself half a copy.
     pub(crate) fn check_whole(&self) -> Result<()> {
         match self.state.unfinished_migration() {
-            Some(migration) => Err(Error::Migration(format!(
+            Some(migration) => Err(Error::Migrate(MigrateError::Unfinished(format!(
                 "`{}`: {}",
                 self.url,
                 migration.unfinished()
-            ))),
+            )))),
             None => Ok(()),
         }
     }
@@ -112,7 +115,7 @@ impl Source {
     /// How many events it has.
     ///
     /// # Errors
-    /// [`Error::Migration`] when there is nothing at all.
+    /// [`MigrateError::Nothing`] when there is nothing at all.
     pub(crate) async fn count(&self) -> Result<u64> {
         let (view, end) = (self.view.clone(), self.end);
         let count = blocking(move || count(&view, 0, end)).await?;
@@ -140,11 +143,11 @@ impl Source {
         if added == 0 && is_alone && groups && core.state.schedules == self.state.schedules {
             return Ok(());
         }
-        Err(Error::Migration(format!(
-            "somebody worked on `{}` while it was copied: stop the programs that use it and run \
+        Err(Error::Migrate(MigrateError::InUse(format!(
+            "another program worked on `{}` while it was copied: stop the programs that use it and run \
              the migration again, it goes on where it was",
             self.url
-        )))
+        ))))
     }
 
     pub(crate) async fn close(self) -> Result<()> {
@@ -156,7 +159,7 @@ impl Source {
 }
 
 fn nothing(url: &str) -> Error {
-    Error::Migration(format!(
-        "there is nothing in `{url}` to copy; is the URL right?"
-    ))
+    Error::Migrate(MigrateError::Nothing {
+        url: url.to_owned(),
+    })
 }

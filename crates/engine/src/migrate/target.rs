@@ -14,7 +14,7 @@ use super::restore;
 use super::source::Source;
 use crate::engine::Engine as _;
 use crate::engine::Url;
-use crate::error::{Error, Result};
+use crate::error::{EngineError, Error, LimitError, MigrateError, OpenError, Result};
 use crate::model::group::Group;
 use crate::model::record::{Change, Migrated, Migrating, Scheduled};
 use crate::pending_write::Submission;
@@ -76,7 +76,9 @@ impl Target {
         let storage = Arc::new(log::storage::File::new(&directory));
         let opened = blocking(move || Shared::open_with(storage, settings, options)).await;
         let shared = opened.map_err(|error| match error {
-            Error::Locked { pid, .. } => Error::Locked { directory, pid },
+            Error::Open(OpenError::Locked { pid, .. }) => {
+                Error::Open(OpenError::Locked { directory, pid })
+            }
             other => Settings::refused(&url, other),
         })?;
         Ok(Self {
@@ -123,13 +125,13 @@ impl Target {
         ];
         for (what, value, limit, max) in limits {
             if value > max {
-                return Err(Error::Limit {
+                return Err(Error::Limit(LimitError {
                     what: what.to_owned(),
                     value: value as u64,
                     limit,
                     max: max as u64,
                     advice: "raise the limit in the target's URL",
-                });
+                }));
             }
         }
         let (migration, holds_nothing) = {
@@ -144,19 +146,19 @@ impl Target {
         if events == 0 && holds_nothing {
             return Ok(false);
         }
-        Err(Error::Migration(format!(
+        Err(Error::Migrate(MigrateError::Differs(format!(
             "`{}` is not empty and no copy: name an empty target",
             self.url()
-        )))
+        ))))
     }
 
     /// The error of a target that was completed and is not as it was then.
     pub(super) fn moved_on(&self) -> Error {
-        Error::Migration(format!(
+        Error::Migrate(MigrateError::Differs(format!(
             "the migration to `{}` was completed before, and one of both sides has gone on since: \
              there is nothing left to copy",
             self.url()
-        ))
+        )))
     }
 
     /// Says that a copy is made. Groups and schedules of an earlier try are gone then.
@@ -433,9 +435,9 @@ impl Schedules {
         }
         self.at += scheduled.len();
         match scheduled.is_empty() {
-            true => Err(Error::Corrupt(format!(
+            true => Err(Error::Engine(EngineError::Corrupt(format!(
                 "the record at position {first} holds no scheduled event"
-            ))),
+            )))),
             false => Ok(scheduled),
         }
     }

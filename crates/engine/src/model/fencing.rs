@@ -47,8 +47,10 @@ impl State {
         if named == boot && is_alone && (is_empty || self.unfinished_migration().is_some()) {
             return Ok(());
         }
-        Err(Refusal::Impossible(
-            "another process works on the log, or it holds something else".to_owned(),
+        Err(Refusal::NotAlone(
+            "another process works on the log, or it holds something else; stop that process, or \
+             name an empty target"
+                .to_owned(),
         ))
     }
 
@@ -78,9 +80,9 @@ impl State {
             Change::Deleted(deleted) => self.admit_deletion(&deleted.group),
             Change::Redriven(it) => self.admit_dead(&it.group, &it.positions),
             Change::Discarded(it) => self.admit_dead(&it.group, &it.positions),
-            Change::Reset(reset) if !self.groups.contains_key(&reset.group) => Err(
-                Refusal::Impossible(format!("the group `{}` was deleted", reset.group)),
-            ),
+            Change::Reset(reset) if !self.groups.contains_key(&reset.group) => {
+                Err(Refusal::Deleted(reset.group.clone()))
+            }
             Change::Fired(fired) => self.admit_firings(&fired.events, time),
             Change::Gone(gone) => {
                 let process = self.cluster.get(gone.boot);
@@ -96,7 +98,9 @@ impl State {
                 Some(_) => Ok(()),
                 None => Err(Refusal::Overtaken("the migration is over")),
             },
-            Change::Framed(_) => Err(Refusal::Impossible("only the fold writes this".to_owned())),
+            Change::Framed(_) => Err(Refusal::Corrupt(
+                "a process sent a record that only the fold writes".to_owned(),
+            )),
             Change::Left(_)
             | Change::Reset(_)
             | Change::Scheduled(_)
@@ -126,9 +130,7 @@ impl State {
             sessions.any(|session| self.cluster.is_alive(session.boot))
         });
         match is_used {
-            true => Err(Refusal::Impossible(format!(
-                "the group `{name}` has members; stop them before it is deleted"
-            ))),
+            true => Err(Refusal::HasMembers(name.to_owned())),
             false => Ok(()),
         }
     }

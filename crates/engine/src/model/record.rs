@@ -37,7 +37,7 @@ use serde::{Deserialize, Serialize};
 use super::binary::Binary;
 use super::group::Group;
 use crate::engine::{DeathCause, ReplayEffects, ReplayState};
-use crate::error::{Error, Result};
+use crate::error::{EngineError, Error, Result};
 use crate::event::{Envelope, EventId};
 use crate::model::position_set::Settled;
 use crate::model::processes::{Seal, Secret, Writer};
@@ -414,9 +414,10 @@ impl Change {
 
     /// Adds the record to `batch`.
     pub(crate) fn push_to(&self, batch: &mut log::Batch) -> Result<()> {
-        let (kind, body) = self
-            .encode()
-            .map_err(|error| Error::Configuration(format!("a control record: {error}")))?;
+        let (kind, body) = self.encode().map_err(|error| EngineError::Encode {
+            record: "a control record",
+            reason: error.to_string(),
+        })?;
         let (topic, key) = match self {
             Self::Scheduled(scheduled) => (SCHEDULES, scheduled.name.id()),
             Self::Fired(_) | Self::Cancelled(_) => (SCHEDULES, ""),
@@ -460,16 +461,16 @@ impl Change {
             17 => from(body).map(Self::Restored),
             18 => from(body).map(Self::Migrated),
             unknown => {
-                return Err(Error::Corrupt(format!(
+                return Err(Error::Engine(EngineError::Corrupt(format!(
                     "the record at position {position} has the kind {unknown}, which this version \
                      does not know; was it written by a newer Ensue?"
-                )));
+                ))));
             }
         };
         change.map(Some).map_err(|error| {
-            Error::Corrupt(format!(
+            Error::Engine(EngineError::Corrupt(format!(
                 "the control record at position {position}: {error}"
-            ))
+            )))
         })
     }
 }
@@ -489,7 +490,10 @@ pub(crate) fn push_event(batch: &mut log::Batch, envelope: &Envelope) -> Result<
 /// The event of an entry, sharing the entry's memory.
 pub(crate) fn envelope_of(entry: &log::Entry<'_>) -> Result<Envelope> {
     Envelope::from_content(entry.content(), entry.topic_len(), entry.key_len()).map_err(|error| {
-        Error::Corrupt(format!("the event at position {}: {error}", entry.position))
+        Error::Engine(EngineError::Corrupt(format!(
+            "the event at position {}: {error}",
+            entry.position
+        )))
     })
 }
 

@@ -2,7 +2,7 @@
 
 use ensue_log as log;
 
-use crate::error::Error;
+use crate::error::{EngineError, Error, GroupError, MigrateError, OpenError};
 use crate::log_error;
 
 /// Why the fold did not take a batch. Nothing of it happened.
@@ -13,8 +13,12 @@ pub(crate) enum Refusal {
     Fenced(String),
     /// Another process did it first.
     Overtaken(&'static str),
-    /// It cannot be, and why.
-    Impossible(String),
+    /// A log cannot be copied to where another process works, and what was found.
+    NotAlone(String),
+    /// The group was deleted.
+    Deleted(String),
+    /// The group cannot be deleted while it has members.
+    HasMembers(String),
     /// The server has something else than it had.
     Corrupt(String),
     /// The server does not let this process do what it needs.
@@ -34,18 +38,18 @@ impl Refusal {
     /// What an engine refuses that stopped for `error`: everything, with the same kind of error.
     pub(crate) fn of(error: &Error) -> Self {
         match error {
-            Error::Corrupt(why) => Self::Corrupt(why.clone()),
-            Error::Unfit {
+            Error::Engine(EngineError::Corrupt(why)) => Self::Corrupt(why.clone()),
+            Error::Open(OpenError::Unfit {
                 server,
                 reason,
                 advice,
-            } => Self::Unfit {
+            }) => Self::Unfit {
                 server: server.clone(),
                 reason: reason.clone(),
                 advice: advice.clone(),
             },
-            Error::Closed => Self::Closed,
-            Error::Stopped(why) => Self::Stopped(why.clone()),
+            Error::Engine(EngineError::Closed) => Self::Closed,
+            Error::Engine(EngineError::Stopped(why)) => Self::Stopped(why.clone()),
             other => Self::Stopped(other.to_string()),
         }
     }
@@ -55,22 +59,25 @@ impl From<Refusal> for Error {
     fn from(refusal: Refusal) -> Self {
         match refusal {
             Refusal::Conflict(conflict) => log_error::of_log(log::Error::Conflict(conflict)),
-            Refusal::Fenced(group) => Self::Fenced { group },
-            Refusal::Overtaken(what) => Self::Overtaken { what },
-            Refusal::Impossible(why) => Self::Configuration(why),
-            Refusal::Corrupt(why) => Self::Corrupt(why),
+            Refusal::Fenced(group) => GroupError::Fenced { group }.into(),
+            Refusal::Overtaken(what) => EngineError::Overtaken { what }.into(),
+            Refusal::NotAlone(why) => MigrateError::InUse(why).into(),
+            Refusal::Deleted(group) => GroupError::Deleted(group).into(),
+            Refusal::HasMembers(group) => GroupError::HasMembers { group }.into(),
+            Refusal::Corrupt(why) => EngineError::Corrupt(why).into(),
             Refusal::Unfit {
                 server,
                 reason,
                 advice,
-            } => Self::Unfit {
+            } => OpenError::Unfit {
                 server,
                 reason,
                 advice,
-            },
-            Refusal::Migrating(why) => Self::Migration(why),
-            Refusal::Stopped(why) => Self::Stopped(why),
-            Refusal::Closed => Self::Closed,
+            }
+            .into(),
+            Refusal::Migrating(why) => MigrateError::Unfinished(why).into(),
+            Refusal::Stopped(why) => EngineError::Stopped(why).into(),
+            Refusal::Closed => EngineError::Closed.into(),
         }
     }
 }

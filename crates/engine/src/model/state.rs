@@ -13,7 +13,7 @@ use super::migration::Migration;
 use super::record::{CONTROL, Change};
 use super::schedule::Schedules;
 use crate::engine::{Needed, Position};
-use crate::error::{Error, Result};
+use crate::error::{EngineError, Error, Result};
 use crate::model::processes::Cluster;
 
 /// The version of the checkpoint's layout.
@@ -158,7 +158,10 @@ impl State {
         };
         stored
             .serialize(&mut serializer)
-            .map_err(|error| Error::Configuration(format!("the checkpoint: {error}")))?;
+            .map_err(|error| EngineError::Encode {
+                record: "the checkpoint",
+                reason: error.to_string(),
+            })?;
         Ok(bytes)
     }
 
@@ -170,13 +173,16 @@ impl State {
             Err(_) => rmp_serde::from_slice(bytes).map_or(None, |it: Versioned| Some(it.version)),
         };
         if let Some(version) = version.filter(|version| *version != VERSION) {
-            return Err(Error::Corrupt(format!(
+            return Err(Error::Engine(EngineError::Corrupt(format!(
                 "the checkpoint has version {version}, this build reads {VERSION}: it was written by \
                  another version of Ensue; use that one"
-            )));
+            ))));
         }
-        let state = state
-            .map_err(|error| Error::Corrupt(format!("the checkpoint cannot be read: {error}")))?;
+        let state = state.map_err(|error| {
+            Error::Engine(EngineError::Corrupt(format!(
+                "the checkpoint cannot be read: {error}"
+            )))
+        })?;
         Ok(Self {
             version: 0,
             ..state

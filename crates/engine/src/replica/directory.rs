@@ -11,7 +11,7 @@ use super::frame::{Kind, Part};
 use super::succession::{self, Succession};
 use super::{Outbox, Replica, patiently};
 use crate::engine::Url;
-use crate::error::{Error, Result};
+use crate::error::{EngineError, Error, OpenError, Result};
 use crate::log_error;
 use crate::runtime::engine_inner::Shared;
 use crate::runtime::lookup;
@@ -62,15 +62,15 @@ pub(super) async fn open(
                 tracing::debug!(directory, "opened this process's copy of the log");
                 return Ok(shared);
             }
-            Err(Error::Locked { pid, .. }) => owner = pid,
+            Err(Error::Open(OpenError::Locked { pid, .. })) => owner = pid,
             Err(error) => return Err(error),
         }
     }
     let directory = url.option("replica").unwrap_or("the user's cache");
-    Err(Error::Locked {
+    Err(Error::Open(OpenError::Locked {
         directory: directory.to_owned(),
         pid: owner,
-    })
+    }))
 }
 
 /// The copy, and the time of the last frame in it.
@@ -100,11 +100,11 @@ async fn open_at(place: &Path, settings: &Settings, replica: &Replica) -> Result
                     closing.map(|()| why)?
                 }
             },
-            Err(Error::Corrupt(why)) => why,
+            Err(Error::Engine(EngineError::Corrupt(why))) => why,
             Err(error) => return Err(error),
         };
         if is_second {
-            return Err(Error::Corrupt(why));
+            return Err(Error::Engine(EngineError::Corrupt(why)));
         }
         tracing::warn!(
             directory = %shown.display(),
@@ -113,15 +113,17 @@ async fn open_at(place: &Path, settings: &Settings, replica: &Replica) -> Result
         );
         lookup::blocking(move || clear(&shown)).await?;
     }
-    Err(Error::Closed)
+    Err(Error::Engine(EngineError::Closed))
 }
 
 /// Says that the directory is a copy's, which may be made anew at any time: never one that holds
 /// something else.
 fn claim(place: &Path) -> Result<()> {
-    let failed = |source| Error::Io {
-        what: format!("could not use {} for a copy", place.display()),
-        source,
+    let failed = |source| {
+        Error::Engine(EngineError::Io {
+            what: format!("could not use {} for a copy", place.display()),
+            reason: source,
+        })
     };
     std::fs::create_dir_all(place).map_err(failed)?;
     let sign = place.join(SIGN);
@@ -129,19 +131,17 @@ fn claim(place: &Path) -> Result<()> {
         return Ok(());
     }
     if std::fs::read_dir(place).map_err(failed)?.next().is_some() {
-        return Err(Error::Configuration(format!(
-            "the directory {} holds something that is not the copy of a shared log; `replica` \
-             needs an empty one",
-            place.display()
-        )));
+        return Err(Error::Open(OpenError::NotACopy {
+            directory: place.display().to_string(),
+        }));
     }
-    std::fs::write(sign, "The copy of a shared log, made anew when needed.\n").map_err(failed)
+    std::fs::write(sign, "The copy of a shared log, made again when needed.\n").map_err(failed)
 }
 
 /// Whether what was opened is a whole copy of what the server has; if not, why.
 ///
 /// # Errors
-/// [`Error::Corrupt`] when the server has another log, or none any more.
+/// [`EngineError::Corrupt`] when the server has another log, or none any more.
 async fn is_copy(shared: &Shared, replica: &Replica, place: &Path) -> Result<Result<(), String>> {
     let (mark, end) = {
         let core = shared.core();
@@ -187,7 +187,7 @@ async fn is_copy(shared: &Shared, replica: &Replica, place: &Path) -> Result<Res
     let is_first = |part: &Part| part.kind == Kind::Frame && part.counter == 1;
     match begin {
         Some(begin) if is_first(&begin) && Some(begin.writer.0) == seed => Ok(Err(why.to_owned())),
-        _ => Err(Error::Corrupt(format!(
+        _ => Err(Error::Engine(EngineError::Corrupt(format!(
             "the log `{}` at `{}` is not the one that this process's copy in {} is of: {}, and \
              message {} was expected to be there. Restore the log; or, if it was removed on \
              purpose, remove that directory and start again",
@@ -199,7 +199,7 @@ async fn is_copy(shared: &Shared, replica: &Replica, place: &Path) -> Result<Res
                 None => "it is empty, or begins with something else",
             },
             mark.sequence
-        ))),
+        )))),
     }
 }
 
@@ -215,9 +215,11 @@ fn time_of_last(shared: &Shared) -> Result<i64> {
 
 /// Removes what a log consists of, and nothing else that may be in the directory.
 fn clear(place: &Path) -> Result<()> {
-    let failed = |source| Error::Io {
-        what: format!("could not remove the copy in {}", place.display()),
-        source,
+    let failed = |source| {
+        Error::Engine(EngineError::Io {
+            what: format!("could not remove the copy in {}", place.display()),
+            reason: source,
+        })
     };
     for entry in std::fs::read_dir(place).map_err(failed)? {
         let path = entry.map_err(failed)?.path();
@@ -244,9 +246,11 @@ fn cache(replica: &Replica) -> Result<PathBuf> {
     let place = base
         .join("ensue")
         .join(format!("{}-{id}", server.namespace));
-    std::fs::create_dir_all(&place).map_err(|source| Error::Io {
-        what: format!("could not create {}", place.display()),
-        source,
+    std::fs::create_dir_all(&place).map_err(|source| {
+        Error::Engine(EngineError::Io {
+            what: format!("could not create {}", place.display()),
+            reason: source,
+        })
     })?;
     Ok(place)
 }

@@ -10,7 +10,7 @@ use ensue_log as log;
 use super::frame::{Kind, Part, batches};
 use super::outbox::Outcome;
 use super::{Last, Pause, guard};
-use crate::error::{Error, Result};
+use crate::error::{EngineError, Error, Result};
 use crate::log_error;
 use crate::model::processes::Writer;
 use crate::model::record::{Change, Framed};
@@ -124,7 +124,7 @@ async fn run(shared: Weak<Shared>, mut reader: Reader) {
             };
             Ok(match read.await {
                 Ok(messages) => Ok(messages),
-                Err(Error::Unavailable { reason, .. }) => Err(reason),
+                Err(Error::Engine(EngineError::Unavailable { reason, .. })) => Err(reason),
                 Err(error) => return Err(error),
             })
         };
@@ -154,7 +154,7 @@ async fn run(shared: Weak<Shared>, mut reader: Reader) {
                     }
                 }
             }
-            Err(Error::Closed) => return,
+            Err(Error::Engine(EngineError::Closed)) => return,
             Err(error) => {
                 engine.stop_for(&error);
                 return;
@@ -173,7 +173,7 @@ async fn fold(
         return Ok(reader);
     };
     let Some(engine) = shared.upgrade() else {
-        return Err(Error::Closed);
+        return Err(Error::Engine(EngineError::Closed));
     };
     let bytes: usize = messages.iter().map(|message| message.body.len()).sum();
     let take = move || {
@@ -256,10 +256,10 @@ impl Reader {
 
     fn fold(&mut self, shared: &Shared, frame: Frame) -> Result<()> {
         let Some(batches) = batches(&frame.body) else {
-            return Err(Error::Corrupt(format!(
+            return Err(Error::Engine(EngineError::Corrupt(format!(
                 "the frame at message {} of the shared log cannot be read",
                 frame.sequence
-            )));
+            ))));
         };
         let resume = self.partial.values().map(|partial| partial.first).min();
         let resume = resume.map_or(frame.sequence + 1, |first| first.min(frame.sequence + 1));
@@ -435,7 +435,9 @@ impl Core {
         for (number, batch) in batches.into_iter().enumerate() {
             // There is one for each batch of a frame that was sent: both are dropped together.
             let Some(pending) = self.pop_pending() else {
-                return Err(Error::Stopped("a frame has more than was sent".to_owned()));
+                return Err(Error::Engine(EngineError::Stopped(
+                    "a frame has more than was sent".to_owned(),
+                )));
             };
             let these = pending.changes.iter().map(|(_, it)| it);
             let outcome = self.take_in(writing, batch, number == last, these)?;

@@ -20,7 +20,7 @@
 use bytes::{BufMut, Bytes, BytesMut};
 use ensue_log as log;
 
-use crate::error::{Error, Result};
+use crate::error::{EngineError, Error, LimitError, Result};
 use crate::model::processes::Writer;
 
 /// The bytes before the body.
@@ -72,13 +72,13 @@ impl Head {
         let room = bytes_max.saturating_sub(HEADER_BYTES).max(1);
         let parts = body.len().div_ceil(room).max(1);
         let Ok(count) = u16::try_from(parts) else {
-            return Err(Error::Limit {
+            return Err(Error::Limit(LimitError {
                 what: "the size of the batch in bytes".into(),
                 value: body.len() as u64,
                 limit: "the server's largest message, 65,535 times",
                 max: (room * usize::from(u16::MAX)) as u64,
                 advice: "append less at a time",
-            });
+            }));
         };
         let mut messages = Vec::with_capacity(parts);
         for part in 0..count {
@@ -122,10 +122,13 @@ impl Part {
     /// Takes a message apart.
     ///
     /// # Errors
-    /// [`Error::Corrupt`] when it is no message of this version, or not what was written.
+    /// [`EngineError::Corrupt`] when it is no message of this version, or not what was written.
     pub(super) fn read(sequence: u64, message: &Bytes) -> Result<Self> {
-        let corrupt =
-            |what: &str| Error::Corrupt(format!("message {sequence} of the shared log {what}"));
+        let corrupt = |what: &str| {
+            Error::Engine(EngineError::Corrupt(format!(
+                "message {sequence} of the shared log {what}"
+            )))
+        };
         let Some((header, _)) = message.split_first_chunk::<HEADER_BYTES>() else {
             return Err(corrupt("is too short to be one of Ensue's"));
         };

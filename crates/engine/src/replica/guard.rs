@@ -11,7 +11,7 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use super::frame::Part;
-use crate::error::{Error, Result};
+use crate::error::{EngineError, Error, Result};
 use crate::model::processes::Mark;
 use crate::runtime::engine_inner::Shared;
 use crate::shared_log::SharedLog;
@@ -29,7 +29,7 @@ async fn run(shared: Weak<Shared>) {
         tokio::time::sleep(INTERVAL).await;
         let error = match look(&shared).await {
             // Reading and appending say so, and go on when it is back.
-            Ok(()) | Err(Error::Unavailable { .. }) => continue,
+            Ok(()) | Err(Error::Engine(EngineError::Unavailable { .. })) => continue,
             Err(error) => error,
         };
         if let Some(shared) = shared.upgrade() {
@@ -52,7 +52,8 @@ async fn look(shared: &Weak<Shared>) -> Result<()> {
 /// server that is slow may have it and send nothing for a while.
 ///
 /// # Errors
-/// [`Error::Corrupt`] when it is not there; [`Error::Unavailable`]; [`Error::Closed`].
+/// [`EngineError::Corrupt`] when it is not there; [`EngineError::Unavailable`];
+/// [`EngineError::Closed`].
 pub(super) async fn check(shared: &Weak<Shared>) -> Result<()> {
     match Folded::of(shared)? {
         Some(folded) => folded.check().await,
@@ -69,8 +70,11 @@ struct Folded {
 
 impl Folded {
     fn of(shared: &Weak<Shared>) -> Result<Option<Self>> {
-        let shared = shared.upgrade().ok_or(Error::Closed)?;
-        let replica = shared.replica.as_ref().ok_or(Error::Closed)?;
+        let shared = shared.upgrade().ok_or(Error::Engine(EngineError::Closed))?;
+        let replica = shared
+            .replica
+            .as_ref()
+            .ok_or(Error::Engine(EngineError::Closed))?;
         let mark = shared.core().state.cluster.mark;
         Ok(mark.map(|mark| Self {
             log: replica.shared_log.clone(),
@@ -98,10 +102,10 @@ async fn is_there(log: &dyn SharedLog, mark: Mark) -> Result<Result<(), &'static
 
 /// The error of a log that is not what it was.
 pub(super) fn lost(server: &str, mark: Mark, found: &str) -> Error {
-    Error::Corrupt(format!(
+    Error::Engine(EngineError::Corrupt(format!(
         "the log at `{server}` is not the one that was read, or lost what it had acknowledged: \
          message {}, which was read, was expected, and {found}. Stop all processes of this \
          namespace and restore the log; or start again, with what the server has now",
         mark.sequence
-    ))
+    )))
 }

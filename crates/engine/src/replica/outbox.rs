@@ -14,7 +14,7 @@ use tokio::sync::{Notify, watch};
 
 use super::frame::{Head, Stamp};
 use super::succession::Succession;
-use crate::error::{Error, Result};
+use crate::error::{EngineError, Error, Result};
 use crate::model::processes::{Secret, Writer, seal_of};
 use crate::model::record::Opened;
 use crate::model::refusal::Refusal;
@@ -276,10 +276,10 @@ impl Outbox {
         let is_this = seal.is_some() && shown.iter().any(|it| Some(seal_of(*it)) == seal);
         match is_this {
             false => Ok(()),
-            true => Err(Error::Stopped(format!(
+            true => Err(Error::Engine(EngineError::Stopped(format!(
                 "`{name}` works in a copy of this process's directory {} and took it for dead:                  give each process a `replica` directory of its own, never a copy of another's",
                 succession.directory().display()
-            ))),
+            )))),
         }
     }
 

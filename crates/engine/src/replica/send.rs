@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use super::Pause;
 use super::outbox::Parcel;
-use crate::error::{Error, Result};
+use crate::error::{EngineError, Error, Result};
 use crate::runtime::engine_inner::Shared;
 
 /// Starts the task that sends; it holds the engine only while it works.
@@ -50,13 +50,13 @@ async fn run(shared: Weak<Shared>) {
                 again = false;
                 pause = Pause::default();
             }
-            Err(Error::Unavailable { reason, .. }) => {
+            Err(Error::Engine(EngineError::Unavailable { reason, .. })) => {
                 tracing::warn!(reason, "cannot write to the shared log, trying again");
                 again = true;
                 drop(engine);
                 pause.wait().await;
             }
-            Err(error @ Error::DiskFull(_)) => {
+            Err(error @ Error::Engine(EngineError::DiskFull(_))) => {
                 tracing::warn!(%error, "the server has no room, trying again");
                 again = true;
                 drop(engine);

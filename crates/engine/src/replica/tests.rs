@@ -16,6 +16,7 @@ use self::wild::{Troubles, WAY, Wild};
 use super::frame::{HEADER_BYTES, Kind, Part};
 use super::*;
 use crate::engine::{Append, Commit, Delivery, Member, Position, Query, Subscription};
+use crate::error::{EngineError, GroupError};
 use crate::event::{Codec, Envelope};
 use crate::time::Timestamp;
 
@@ -140,7 +141,7 @@ fn work(engine: &SharedEngine) -> JoinHandle<()> {
                 }
             };
             match outcome.await {
-                Ok(()) | Err(Error::Fenced { .. }) => {}
+                Ok(()) | Err(Error::Group(GroupError::Fenced { .. })) => {}
                 Err(error) => panic!("{error}"),
             }
         }
@@ -364,7 +365,10 @@ async fn who_was_cut_off_for_longer_than_its_lease_commits_nothing() {
     other.commit(handled(&again)).await.unwrap();
     let late = tokio::time::timeout(PATIENCE, member.commit(handled(&taken))).await;
     let late = late.expect("it is told");
-    assert!(matches!(late, Err(Error::Fenced { .. })), "{late:?}");
+    assert!(
+        matches!(late, Err(Error::Group(GroupError::Fenced { .. }))),
+        "{late:?}"
+    );
     publish(&slow, "k", 1..2).await;
     for engine in [&slow, &quick] {
         assert_eq!(numbers(&everything_of(engine, 3).await), [0, 0, 1]);
@@ -388,7 +392,10 @@ async fn a_server_that_lost_what_it_had_acknowledged_is_noticed() {
         }
     };
     let error = tokio::time::timeout(PATIENCE, waiting).await.unwrap();
-    assert!(matches!(error, Error::Corrupt(_)), "{error:?}");
+    assert!(
+        matches!(error, Error::Engine(EngineError::Corrupt(_))),
+        "{error:?}"
+    );
     assert!(error.to_string().contains("lost"), "{error}");
 }
 

@@ -6,7 +6,7 @@ use ensue_log as log;
 use hashbrown::HashSet;
 
 use crate::engine::{DeadLetter, DeadLetterFilter, Position, READ_EVENTS_MAX, Scheduled};
-use crate::error::{Error, Result};
+use crate::error::{EngineError, Error, GroupError, Result};
 use crate::event::EventId;
 use crate::model::group::{Group, Session};
 use crate::model::record::{Cancelled, Change, Deleted, Discarded, Firing, Redriven};
@@ -79,7 +79,7 @@ impl Shared {
             let now = self.settings.clock.now();
             let change = change(name.to_owned(), positions, now);
             match self.record(vec![change]).await {
-                Err(Error::Overtaken { .. }) => {}
+                Err(Error::Engine(EngineError::Overtaken { .. })) => {}
                 outcome => return outcome.map(|()| count),
             }
         }
@@ -104,10 +104,9 @@ impl Shared {
             let is_joined = |session: &Session| cluster.is_alive(session.boot);
             let is_elsewhere = cluster.is_shared() && sessions.any(is_joined);
             if core.lives.contains_key(name) || is_elsewhere {
-                return Err(Error::Configuration(format!(
-                    "the group `{name}` has members; stop them before it is deleted (those of a \
-                     process that was killed count until its lease ends)"
-                )));
+                return Err(Error::Group(GroupError::HasMembers {
+                    group: name.to_owned(),
+                }));
             }
         }
         let at = self.settings.clock.now();
@@ -162,7 +161,7 @@ pub(crate) fn existing<'a>(state: &'a State, name: &str) -> Result<&'a Group> {
     state
         .groups
         .get(name)
-        .ok_or_else(|| Error::UnknownGroup(name.to_owned()))
+        .ok_or_else(|| Error::Group(GroupError::Unknown(name.to_owned())))
 }
 
 /// The dead letters of a group that pass `filter`, the oldest first.

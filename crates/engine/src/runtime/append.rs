@@ -6,7 +6,7 @@ use ensue_log as log;
 use hashbrown::HashMap;
 
 use crate::engine::{APPEND_EVENTS_MAX, Append, Appended, Effect, Expect, Position};
-use crate::error::{Error, Result};
+use crate::error::{Error, LimitError, Result};
 use crate::event::{EventId, InvalidEvent};
 use crate::model::binary::Binary;
 use crate::model::record;
@@ -93,13 +93,13 @@ impl Outgoing {
         now: Timestamp,
     ) -> Result<Self> {
         if said.len() > APPEND_EVENTS_MAX {
-            return Err(Error::Limit {
+            return Err(Error::Limit(LimitError {
                 what: "the number of events in one append".into(),
                 value: said.len() as u64,
                 limit: "APPEND_EVENTS_MAX",
                 max: APPEND_EVENTS_MAX as u64,
                 advice: "append them in several batches",
-            });
+            }));
         }
         let (mut bytes, mut events, mut schedules) = (0, 0, false);
         for one in said.clone() {
@@ -345,13 +345,13 @@ impl<'a> Plan<'a> {
         {
             return Ok(());
         }
-        Err(Error::Limit {
+        Err(Error::Limit(LimitError {
             what: "the number of scheduled events".into(),
             value: with(ahead.len(durable)) as u64,
             limit: "schedules_max",
             max: schedules_max as u64,
             advice: "raise the limit in the engine's URL, or schedule less",
-        })
+        }))
     }
 }
 

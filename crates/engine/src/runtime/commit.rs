@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use ensue_log as log;
 
 use crate::engine::{Commit, Committed};
-use crate::error::{Error, Result};
+use crate::error::{Error, GroupError, LimitError, Result};
 use crate::model::record;
 use crate::model::record::{Cell, Change};
 use crate::pending_write::Submission;
@@ -99,8 +99,10 @@ impl Claim {
         shared.check_open()?;
         let mut core = shared.core();
         core.advance();
-        let fenced = || Error::Fenced {
-            group: self.group.clone(),
+        let fenced = || {
+            Error::Group(GroupError::Fenced {
+                group: self.group.clone(),
+            })
         };
         let (live, durable) = core.member(&self.group, self.member).ok_or_else(fenced)?;
         let group = (self.group.as_str(), durable);
@@ -170,12 +172,12 @@ impl Claim {
         if more == 0 || there + more <= max {
             return Ok(more);
         }
-        Err(Error::Limit {
+        Err(Error::Limit(LimitError {
             what: "the size of all groups' state in bytes".into(),
             value: (there + more) as u64,
             limit: "state_bytes_max",
             max: max as u64,
             advice: "clear cells that are no longer needed, or raise the limit in the engine's URL",
-        })
+        }))
     }
 }

@@ -70,7 +70,7 @@ use crate::engine::{
     Append, Appended, DeadLetter, DeadLetterFilter, Engine, EngineStatus, Guarantees, Member, Page,
     Position, Query, Reset, ResetPlan, Scheduled, SharedEngine, Subscription,
 };
-use crate::error::{Error, Result};
+use crate::error::{EngineError, Error, OpenError, Result};
 use crate::event::EventId;
 use crate::model::record::{Change, Left};
 use crate::pending_write::Submission;
@@ -90,7 +90,9 @@ pub async fn open_directory(url: Url, clock: Clock) -> Result<SharedEngine> {
     let storage = Arc::new(log::storage::File::new(&directory));
     match Embedded::open(storage, settings).await {
         Ok(engine) => Ok(Arc::new(engine)),
-        Err(Error::Locked { pid, .. }) => Err(Error::Locked { directory, pid }),
+        Err(Error::Open(OpenError::Locked { pid, .. })) => {
+            Err(Error::Open(OpenError::Locked { directory, pid }))
+        }
         Err(error) => Err(Settings::refused(&url, error)),
     }
 }
@@ -125,7 +127,8 @@ pub(crate) fn directory(url: &Url) -> Result<String> {
 /// another process owns the directory.
 ///
 /// # Errors
-/// [`Error::Io`] when the files cannot be read. Damage is not an error but a line of the report.
+/// [`EngineError::Io`] when the files cannot be read. Damage is not an error but a line of the
+/// report.
 pub fn check(directory: &Path, progress: &mut dyn FnMut(Progress)) -> Result<Report> {
     let storage = Arc::new(log::storage::File::new(directory));
     match log::Follower::open(storage) {
@@ -148,24 +151,22 @@ pub fn check(directory: &Path, progress: &mut dyn FnMut(Progress)) -> Result<Rep
 /// a dead letter whose record is lost is as it was recorded before.
 ///
 /// # Errors
-/// [`Error::Locked`] when a process has one of them open, [`Error::Io`] with `NotFound` when there
-/// is nothing to copy, with `AlreadyExists` when `to` holds a log already,
-/// [`Error::Configuration`] when `to` lies in `from`.
+/// [`OpenError::Locked`] when a process has one of them open, [`EngineError::Io`] with `NotFound`
+/// when there is nothing to copy, with `AlreadyExists` when `to` holds a log already,
+/// [`OpenError::InsideSource`] when `to` lies in `from`.
 pub fn salvage(from: &Path, to: &Path) -> Result<Salvaged> {
     if inside::is_inside(to, from) {
-        return Err(Error::Configuration(format!(
-            "`{}` lies in the damaged log's own directory, which is left as it is; name a directory \
-             beside it",
-            to.display()
-        )));
+        return Err(Error::Open(OpenError::InsideSource {
+            directory: to.display().to_string(),
+        }));
     }
     let target = Arc::new(log::storage::File::new(to));
     let salvaged = log::salvage(&log::storage::File::new(from), target);
     salvaged.map_err(|error| match log_error::of_log(error) {
-        Error::Locked { pid, .. } => Error::Locked {
+        Error::Open(OpenError::Locked { pid, .. }) => Error::Open(OpenError::Locked {
             directory: from.display().to_string(),
             pid,
-        },
+        }),
         error => error,
     })
 }
@@ -181,7 +182,8 @@ impl Embedded {
     /// Opens the log in `storage`, or creates it.
     ///
     /// # Errors
-    /// [`Error::Locked`] when somebody else owns it, [`Error::Corrupt`] when it is damaged.
+    /// [`OpenError::Locked`] when somebody else owns it, [`EngineError::Corrupt`] when it is
+    /// damaged.
     pub async fn open(storage: Arc<dyn log::Storage>, settings: Settings) -> Result<Self> {
         background::run(async move {
             let shared = Arc::new(blocking(move || Shared::open(storage, settings)).await?);
@@ -245,7 +247,12 @@ impl Shared {
         self.core().advance();
         match checkpoint {
             // The log says better what happened.
-            Err(Error::Closed | Error::Stopped(_) | Error::OwnershipLost { .. }) | Ok(()) => closed,
+            Err(
+                Error::Engine(EngineError::Closed)
+                | Error::Engine(EngineError::Stopped(_))
+                | Error::Engine(EngineError::OwnershipLost { .. }),
+            )
+            | Ok(()) => closed,
             Err(error) => closed.and(Err(error)),
         }
     }

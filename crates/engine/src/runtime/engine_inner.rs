@@ -11,7 +11,7 @@ use tokio::task::JoinHandle;
 use super::refusals::Refusals;
 use super::settings::Settings;
 use crate::engine::Guarantees;
-use crate::error::{Error, Result};
+use crate::error::{EngineError, Error, MigrateError, Result};
 use crate::log_error;
 use crate::model::record::Change;
 use crate::model::state::State;
@@ -110,7 +110,7 @@ impl Shared {
 
     pub(crate) fn check_open(&self) -> Result<()> {
         if self.is_closed.load(Ordering::Acquire) {
-            Err(Error::Closed)
+            Err(Error::Engine(EngineError::Closed))
         } else {
             Ok(())
         }
@@ -119,7 +119,9 @@ impl Shared {
     /// Refuses a log that another one was copied into in part.
     pub(crate) fn check_whole(&self) -> Result<()> {
         match self.core().state.unfinished_migration() {
-            Some(migration) => Err(Error::Migration(migration.unfinished())),
+            Some(migration) => Err(Error::Migrate(MigrateError::Unfinished(
+                migration.unfinished(),
+            ))),
             None => Ok(()),
         }
     }

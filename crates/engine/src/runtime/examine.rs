@@ -12,7 +12,7 @@ use rustix::fs::{Access, access, statvfs};
 use super::settings::Settings;
 use crate::engine::Finding;
 use crate::engine::Url;
-use crate::error::{Error, Result};
+use crate::error::{EngineError, Error, Result};
 use crate::runtime::lookup::blocking;
 use crate::time::{Clock, Timestamp};
 
@@ -128,9 +128,11 @@ fn permissions(place: &Path) -> Finding {
 }
 
 fn space(place: &Path) -> Result<Finding> {
-    let system = statvfs(place).map_err(|error| Error::Io {
-        what: format!("could not ask for the free space of {}", place.display()),
-        source: error.into(),
+    let system = statvfs(place).map_err(|error| {
+        Error::Engine(EngineError::Io {
+            what: format!("could not ask for the free space of {}", place.display()),
+            reason: error.into(),
+        })
     })?;
     let free = system.f_bavail.saturating_mul(system.f_frsize);
     let found = format!("{} MiB are free", free / (1024 * 1024));

@@ -4,7 +4,7 @@ use ensue_log as log;
 use hashbrown::HashMap;
 use tokio::runtime::{Handle, RuntimeFlavor};
 
-use crate::error::{Error, Outlook, Result};
+use crate::error::{EngineError, Error, Outlook, Result};
 use crate::event::Envelope;
 use crate::log_error;
 use crate::model::record;
@@ -80,7 +80,7 @@ pub(crate) async fn readable_scheduled(
 
 /// Whether a record is not what it was, rather than out of reach.
 pub(crate) fn is_damage(error: &Error) -> bool {
-    matches!(error, Error::Corrupt(_)) || error.outlook() == Outlook::Content
+    matches!(error, Error::Engine(EngineError::Corrupt(_))) || error.outlook() == Outlook::Content
 }
 
 /// Up to about [`FETCH_BYTES_MAX`] of the events that the records at `positions` schedule, each with
@@ -124,9 +124,9 @@ fn scheduled_in(entry: &log::Entry<'_>) -> Result<Scheduled> {
 }
 
 fn schedules_none(position: u64) -> Error {
-    Error::Corrupt(format!(
+    Error::Engine(EngineError::Corrupt(format!(
         "the record at position {position} schedules no event"
-    ))
+    )))
 }
 
 /// Runs `read` here when everything is in memory, else where it may block.
@@ -171,9 +171,9 @@ fn each(
             }
         }
         if wanted.next_if_eq(&first).is_some() {
-            return Err(Error::Corrupt(format!(
+            return Err(Error::Engine(EngineError::Corrupt(format!(
                 "there is no record at position {first}"
-            )));
+            ))));
         }
     }
     Ok(())
@@ -188,7 +188,7 @@ pub(crate) async fn blocking<T: Send + 'static>(
         Err(stopped) => match stopped.try_into_panic() {
             Ok(panic) => std::panic::resume_unwind(panic),
             // The runtime is shutting down, and everything on it.
-            Err(_) => Err(Error::Closed),
+            Err(_) => Err(Error::Engine(EngineError::Closed)),
         },
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use ensue_log as log;
 use hashbrown::HashMap;
 
-use crate::error::{Error, Outlook, Result};
+use crate::error::{EngineError, Error, Outlook, ReadError, Result};
 use crate::event::Envelope;
 use crate::model::record;
 use crate::model::record::{Change, Fired, Firing, Scheduled};
@@ -167,13 +167,13 @@ fn is_final(outcome: &Result<()>) -> bool {
 
 /// Whether a record is not what it was, or gone, rather than out of reach.
 fn is_of_record(error: &Error) -> bool {
-    matches!(error, Error::Trimmed { .. }) || lookup::is_damage(error)
+    matches!(error, Error::Read(ReadError::Trimmed { .. })) || lookup::is_damage(error)
 }
 
 fn overtaken() -> Error {
-    Error::Overtaken {
+    Error::Engine(EngineError::Overtaken {
         what: "scheduled events were moved or cancelled",
-    }
+    })
 }
 
 async fn fire_schedules(shared: Weak<Shared>) {
@@ -206,8 +206,12 @@ async fn fire_schedules(shared: Weak<Shared>) {
             Ok(true) => continue,
             Ok(false) => {}
             // Whoever led before has appended them, or they were moved or cancelled.
-            Err(Error::Overtaken { .. }) => continue,
-            Err(Error::Closed | Error::Stopped(_) | Error::OwnershipLost { .. }) => return,
+            Err(Error::Engine(EngineError::Overtaken { .. })) => continue,
+            Err(
+                Error::Engine(EngineError::Closed)
+                | Error::Engine(EngineError::Stopped(_))
+                | Error::Engine(EngineError::OwnershipLost { .. }),
+            ) => return,
             Err(_) if shared.upgrade().is_none_or(|shared| shared.is_halted()) => return,
             Err(error) => {
                 let Some(engine) = shared.upgrade() else {
@@ -262,7 +266,11 @@ async fn write_checkpoints(shared: Weak<Shared>) {
         };
         match blocking(move || engine.write_checkpoint()).await {
             Ok(()) => {}
-            Err(Error::Closed | Error::Stopped(_) | Error::OwnershipLost { .. }) => return,
+            Err(
+                Error::Engine(EngineError::Closed)
+                | Error::Engine(EngineError::Stopped(_))
+                | Error::Engine(EngineError::OwnershipLost { .. }),
+            ) => return,
             Err(error) => {
                 tracing::warn!(%error, "could not write a checkpoint, trying again");
                 clock.pause(REFUSED_WAIT).await;

@@ -16,7 +16,7 @@ use crate::delivery::page::Paging;
 use crate::delivery::read_ahead;
 use crate::delivery::read_ahead::Staged;
 use crate::engine::{Commit, Committed, Delivery, Member, Subscription};
-use crate::error::{Error, Result};
+use crate::error::{EngineError, Error, GroupError, LimitError, Result};
 use crate::log_error;
 use crate::model::record;
 use crate::model::record::{Begin, Begun, Change, Joined, Left};
@@ -88,7 +88,10 @@ impl EmbeddedMember {
                 Ok(()) => break member,
                 // Somebody in another process has this number, or this process was taken for dead
                 // meanwhile and has another name now.
-                Err(Error::Overtaken { .. } | Error::Fenced { .. }) => {
+                Err(
+                    Error::Engine(EngineError::Overtaken { .. })
+                    | Error::Group(GroupError::Fenced { .. }),
+                ) => {
                     member.has_left.store(true, Ordering::Release);
                     shared.check_open()?;
                 }
@@ -121,9 +124,9 @@ impl EmbeddedMember {
     fn fenced(&self) -> Error {
         match self.shared.check_open() {
             Err(closed) => closed,
-            Ok(()) => Error::Fenced {
+            Ok(()) => Error::Group(GroupError::Fenced {
                 group: self.group.clone(),
-            },
+            }),
         }
     }
 
@@ -187,7 +190,7 @@ impl EmbeddedMember {
             Some(()) = OptionFuture::from(due) => {}
             Some(outcome) = OptionFuture::from(coming) => match outcome {
                 Ok(_) => {}
-                Err(Error::DiskFull(_)) => settings.clock.pause(REFUSED_WAIT).await,
+                Err(Error::Engine(EngineError::DiskFull(_))) => settings.clock.pause(REFUSED_WAIT).await,
                 Err(error) => return Err(error),
             },
             Some(()) = OptionFuture::from(room) => {}
@@ -384,7 +387,7 @@ impl EmbeddedMember {
         });
         match self.shared.record_timely(vec![left]).await {
             // Closing the engine has made it leave already.
-            Err(Error::Closed) => Ok(()),
+            Err(Error::Engine(EngineError::Closed)) => Ok(()),
             outcome => outcome,
         }
     }
@@ -511,19 +514,18 @@ impl Member for EmbeddedMember {
 
 fn check(wanted: &Subscription) -> Result<()> {
     if wanted.group.is_empty() || wanted.topics.is_empty() {
-        return Err(Error::Configuration(format!(
-            "the group `{}` needs a name and at least one topic",
-            wanted.group
-        )));
+        return Err(Error::Group(GroupError::Subscription {
+            group: wanted.group.clone(),
+        }));
     }
     if wanted.group.len() > GROUP_BYTES_MAX {
-        return Err(Error::Limit {
+        return Err(Error::Limit(LimitError {
             what: "the length of a group's name in bytes".into(),
             value: wanted.group.len() as u64,
             limit: "GROUP_BYTES_MAX",
             max: GROUP_BYTES_MAX as u64,
             advice: "choose a shorter name",
-        });
+        }));
     }
     Ok(())
 }

@@ -15,7 +15,7 @@ use crate::engine::{
     Append, Appended, DeadLetter, DeadLetterFilter, Engine, EngineStatus, Guarantees, Member, Page,
     Position, Query, Reset, ResetPlan, Scheduled, Subscription,
 };
-use crate::error::{Error, Result};
+use crate::error::{EngineError, Error, OpenError, ReadError, Result};
 use crate::event::EventId;
 use crate::log_error;
 use crate::model::state::State;
@@ -115,11 +115,11 @@ impl Reader {
                 _ => Ok(None),
             });
             Err(match owner.await? {
-                Some(pid) => Error::Locked {
+                Some(pid) => Error::Open(OpenError::Locked {
                     directory: shown,
                     pid,
-                },
-                None => Error::ReadOnly { directory: shown },
+                }),
+                None => Error::Engine(EngineError::ReadOnly { directory: shown }),
             })
         })
     }
@@ -129,7 +129,7 @@ impl Reader {
 fn again<T>(mut read: impl FnMut() -> Result<T>) -> Result<T> {
     for _ in 1..TRIMMED_MAX {
         match read() {
-            Err(Error::Trimmed { .. }) => {}
+            Err(Error::Read(ReadError::Trimmed { .. })) => {}
             outcome => return outcome,
         }
     }
@@ -140,7 +140,7 @@ fn again<T>(mut read: impl FnMut() -> Result<T>) -> Result<T> {
 async fn again_async<T, F: Future<Output = Result<T>>>(read: impl Fn() -> F) -> Result<T> {
     for _ in 1..TRIMMED_MAX {
         match read().await {
-            Err(Error::Trimmed { .. }) => {}
+            Err(Error::Read(ReadError::Trimmed { .. })) => {}
             outcome => return outcome,
         }
     }

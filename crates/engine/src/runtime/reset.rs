@@ -7,7 +7,7 @@ use ensue_log as log;
 use super::status;
 use crate::delivery::filter::Filter;
 use crate::engine::{Position, ReplayState, Reset, ResetPlan, Start};
-use crate::error::{Error, Result};
+use crate::error::{Error, GroupError, ReadError, Result};
 use crate::log_error;
 use crate::model::group::Group;
 use crate::model::position_set::Ranges;
@@ -38,7 +38,7 @@ pub(crate) fn resolve(view: &log::View, now: Timestamp, start: Start) -> Result<
                 .map_err(log_error::of_log)?;
             // Another process's clock may be ahead of this one: what is there counts.
             if found.get() >= end && at > now {
-                return Err(Error::InTheFuture { at, now });
+                return Err(Error::Read(ReadError::InTheFuture { at, now }));
             }
             Ok(found.get())
         }
@@ -50,10 +50,10 @@ pub(crate) fn check(view: &log::View, position: Position) -> Result<()> {
     let first = Position::new(view.first().get());
     let end = Position::new(view.durable().get());
     if position > end {
-        return Err(Error::BeyondEnd { position, end });
+        return Err(Error::Read(ReadError::BeyondEnd { position, end }));
     }
     if position < first {
-        return Err(Error::Trimmed { position, first });
+        return Err(Error::Read(ReadError::Trimmed { position, first }));
     }
     Ok(())
 }
@@ -166,12 +166,12 @@ impl Shared {
         let _turn = self.turn.lock().await;
         let plan = self.plan_reset(name, reset).await?;
         let Some(state) = plan.state else {
-            return Err(Error::Configuration(format!(
-                "the group `{name}` keeps state (cells: {}) and would handle events again ({}): \
-                 say whether its state is kept, so that they change it a second time, or starts \
-                 afresh, so that it knows only what follows position {}",
-                plan.cells, plan.again, plan.to
-            )));
+            return Err(Error::Group(GroupError::StateUndecided {
+                group: name.to_owned(),
+                cells: plan.cells,
+                again: plan.again,
+                to: plan.to,
+            }));
         };
         // Nothing that is committed from here on may undo the move.
         self.core().fence(name);
@@ -195,10 +195,10 @@ impl Shared {
 pub(crate) fn check_reachable(name: &str, group: &Group, end: u64) -> Result<()> {
     match group.is_beyond(end) {
         false => Ok(()),
-        true => Err(Error::GroupBeyondEnd {
+        true => Err(Error::Group(GroupError::BeyondEnd {
             group: name.to_owned(),
             position: Position::new(group.low),
             end: Position::new(end),
-        }),
+        })),
     }
 }

@@ -8,7 +8,7 @@ use ensue_log as log;
 use crate::delivery::aside::Bounds;
 use crate::engine::Url;
 use crate::engine::{Atomicity, DedupWindow, Guarantees, duration};
-use crate::error::{Error, Result};
+use crate::error::{Error, OpenError, Result};
 use crate::time::Clock;
 
 /// How an embedded engine works; the options of its URL.
@@ -144,7 +144,7 @@ impl Settings {
     /// The error of an option of the log that is out of range.
     pub(crate) fn refused(url: &Url, error: Error) -> Error {
         match error {
-            Error::Configuration(reason) => url.invalid(reason),
+            Error::Open(error @ OpenError::Option { .. }) => url.invalid(error.to_string()),
             other => other,
         }
     }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use ensue_log as log;
 
-use crate::error::Error;
+use crate::error::{EngineError, Error};
 use crate::model::record::Firing;
 use crate::model::schedule::Schedules;
 use crate::runtime::lookup;
@@ -29,7 +29,9 @@ impl Unfired {
         let mut unfired = Self::default();
         let due = schedules.iter().take_while(|((at, _), _)| *at <= now);
         for ((_, position), name) in due.take(LOOKED_AT_MAX) {
-            if let Err(error @ Error::Corrupt(_)) = lookup::scheduled_at(view, position) {
+            if let Err(error @ Error::Engine(EngineError::Corrupt(_))) =
+                lookup::scheduled_at(view, position)
+            {
                 let name = (**name).clone();
                 unfired.set_aside(Firing { name, position }, &error, schedules);
             }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::engine::Url;
-use crate::error::{Error, Result};
+use crate::error::{EngineError, Error, OpenError, Result};
 
 /// How long a server that is away is tried at the start, unless the URL says otherwise.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
@@ -62,7 +62,7 @@ impl Server {
     /// Takes `url` apart; `port` is the usual one.
     ///
     /// # Errors
-    /// [`Error::Url`] says what is wrong, [`Error::Io`] which file cannot be read.
+    /// [`OpenError::Url`] says what is wrong, [`EngineError::Io`] which file cannot be read.
     pub fn of(url: &Url, port: u16) -> Result<Self> {
         let Some(rest) = url.rest.strip_prefix("//") else {
             let advice = format!("write `{}://host:{port}`", url.scheme);
@@ -88,7 +88,7 @@ impl Server {
     /// For servers that have no databases, which a path would name.
     ///
     /// # Errors
-    /// [`Error::Url`] when there is a path.
+    /// [`OpenError::Url`] when there is a path.
     pub fn check_pathless(&self, url: &Url) -> Result<()> {
         match self.path.as_str() {
             "" => Ok(()),
@@ -101,19 +101,19 @@ impl Server {
 
     /// The error of a server that is away.
     pub fn unavailable(&self, reason: impl fmt::Display) -> Error {
-        Error::Unavailable {
+        Error::Engine(EngineError::Unavailable {
             server: self.shown.clone(),
             reason: reason.to_string(),
-        }
+        })
     }
 
     /// The error of a server that cannot be used as it is: too old, read-only, without rights.
     pub fn unfit(&self, reason: impl fmt::Display, advice: impl fmt::Display) -> Error {
-        Error::Unfit {
+        Error::Open(OpenError::Unfit {
             server: self.shown.clone(),
             reason: reason.to_string(),
             advice: advice.to_string(),
-        }
+        })
     }
 }
 
@@ -166,9 +166,11 @@ fn login_of(url: &Url, text: Option<&str>) -> Result<Option<Login>> {
     let password = match file {
         None => decoded(url, password)?,
         Some(file) => {
-            let password = std::fs::read_to_string(file).map_err(|source| Error::Io {
-                what: format!("could not read the password file {file}"),
-                source,
+            let password = std::fs::read_to_string(file).map_err(|source| {
+                Error::Engine(EngineError::Io {
+                    what: format!("could not read the password file {file}"),
+                    reason: source,
+                })
             })?;
             password.trim_end_matches(['\r', '\n']).to_owned()
         }

@@ -11,7 +11,7 @@ use tokio::time::{Instant, timeout_at};
 use super::settling;
 use crate::contained::message_of;
 use crate::dispatch::Order;
-use crate::error::{Error, Result};
+use crate::error::{AppError, Error, Result};
 use crate::handle::Engine;
 use crate::metrics::Metrics;
 use crate::publisher::Publisher;
@@ -181,10 +181,10 @@ fn outcome(ended: Result<Ended, JoinError>) -> (String, Result<()>) {
                 Err(ended) => ended.to_string(),
             };
             let group = "(unknown)".to_owned();
-            let stopped = Error::ServiceStopped {
+            let stopped = Error::App(AppError::ServiceStopped {
                 group: group.clone(),
                 reason,
-            };
+            });
             (group, Err(stopped))
         }
     }

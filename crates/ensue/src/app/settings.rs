@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::engine::Start;
-use crate::error::{Error, Result};
+use crate::error::{AppError, Error, Result};
 use crate::service::{CONCURRENCY_MAX, ServiceOptions};
 
 /// The most events that a service may hold unsettled.
@@ -52,9 +52,12 @@ impl Settings {
             if (1..=max).contains(&value) {
                 return Ok(());
             }
-            Err(Error::Configuration(format!(
-                "`{name}` of {whose} is {value}; allowed are 1 to {max}"
-            )))
+            Err(Error::App(AppError::Setting {
+                name,
+                of: whose.to_owned(),
+                value,
+                max,
+            }))
         };
         within("workers", self.workers, WORKERS_MAX)?;
         within("in_flight_max", self.in_flight_max, IN_FLIGHT_MAX)?;

@@ -13,7 +13,7 @@ use crate::engine::{
     Append, Delivery, EFFECTS_BYTES_MAX, EFFECTS_MAX, EFFECTS_NAMES_BYTES_MAX,
     EFFECTS_STATE_BYTES_MAX, Run, StateWrite,
 };
-use crate::error::Error;
+use crate::error::{Error, LimitError};
 use crate::event::{Envelope, InvalidEvent};
 use crate::metrics::GroupCounters;
 use crate::publisher::{Cause, complete, source_of};
@@ -219,12 +219,12 @@ fn within(what: &str, value: usize, limit: &'static str, max: usize) -> Result<(
     if value <= max {
         return Ok(());
     }
-    Err(Error::Limit {
+    Err(Error::Limit(LimitError {
         what: what.to_owned(),
         value: value as u64,
         limit,
         max: max as u64,
         advice: "return less from one event: spread it over several, or keep what is large \
                  elsewhere and its address here",
-    })
+    }))
 }

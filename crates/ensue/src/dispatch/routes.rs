@@ -5,7 +5,7 @@ use std::sync::Arc;
 use hashbrown::HashMap;
 use tokio::sync::Semaphore;
 
-use crate::error::{Error, Result};
+use crate::error::{AppError, Error, Result};
 use crate::service::{ATTEMPTS_MAX, CONCURRENCY_MAX, Handler};
 use crate::topic::TopicPattern;
 
@@ -28,12 +28,12 @@ impl Routes {
     /// Checks the handlers of a service and sorts them.
     ///
     /// # Errors
-    /// [`Error::Configuration`] names the handler and what is wrong with it.
+    /// [`AppError`] names the handler and what is wrong with it.
     pub(crate) fn new(group: &str, handlers: Vec<Handler>) -> Result<Self> {
         if handlers.is_empty() {
-            return Err(Error::Configuration(format!(
-                "the service `{group}` has no handlers; mark its methods with #[on]"
-            )));
+            return Err(Error::App(AppError::NoHandlers {
+                service: group.to_owned(),
+            }));
         }
         let all: Vec<_> = handlers.into_iter().map(Arc::new).collect();
         let mut routes = Self {
@@ -49,14 +49,13 @@ impl Routes {
             };
             let overlaps = |other: &&Route| other.handler.topics().overlaps(handler.topics());
             if let Some(Route { handler: twin, .. }) = others.iter().find(overlaps) {
-                return Err(Error::Configuration(format!(
-                    "`{group}.{}` and `{group}.{}` take the same events ({} from `{}`); an event \
-                     goes to one handler of a service: make two services of them",
-                    twin.name(),
-                    handler.name(),
-                    handler.event().unwrap_or("every type"),
-                    handler.topics(),
-                )));
+                return Err(Error::App(AppError::SameEvents {
+                    service: group.to_owned(),
+                    first: twin.name().to_owned(),
+                    second: handler.name().to_owned(),
+                    events: handler.event().unwrap_or("every type").to_owned(),
+                    topics: handler.topics().to_string(),
+                }));
             }
             let limit = handler
                 .options()
@@ -111,7 +110,13 @@ impl Routes {
 fn check(group: &str, handler: &Handler) -> Result<()> {
     let name = handler.name();
     let options = handler.options();
-    let wrong = |what: String| Err(Error::Configuration(format!("`{group}.{name}`: {what}")));
+    let wrong = |problem: String| {
+        Err(Error::App(AppError::Handler {
+            service: group.to_owned(),
+            handler: name.to_owned(),
+            problem,
+        }))
+    };
     if let Err(error) = handler.topics().as_str().parse::<TopicPattern>() {
         return wrong(error.to_string());
     }

@@ -18,7 +18,7 @@ use super::worker::{ToWorker, Worker};
 use super::{Dispatch, Order};
 use crate::contained::message_of;
 use crate::engine::{Committed, Delivery, Member, Position, Query, Run};
-use crate::error::{Error, Outlook, Result};
+use crate::error::{AppError, Error, Outlook, Result};
 use crate::metrics::GroupCounters;
 use crate::time::{Rest, WaitsFor};
 
@@ -166,10 +166,10 @@ impl<'a> Session<'a> {
             Err(Ok(panic)) => format!("it panicked: {}", message_of(panic)),
             Err(Err(ended)) => ended.to_string(),
         };
-        Error::ServiceStopped {
+        Error::App(AppError::ServiceStopped {
             group: self.dispatch.group.to_string(),
             reason: format!("a worker ended ({reason})"),
-        }
+        })
     }
 
     /// Takes what a worker has finished, and what others have meanwhile.
@@ -412,10 +412,10 @@ async fn read(dispatch: &Dispatch, position: Position, attempt: u32) -> Result<D
                         run: Run::default(),
                     });
                 }
-                None => Error::ServiceStopped {
+                None => Error::App(AppError::ServiceStopped {
                     group: dispatch.group.to_string(),
                     reason: format!("the event at position {position} cannot be read again"),
-                },
+                }),
             },
             Err(error) => error,
         };

@@ -11,7 +11,7 @@ use crate::engine::{
     Append, Appended, Commit, Committed, Delivery, Engine, EngineStatus, Member, SharedEngine,
     Subscription, forward_engine,
 };
-use crate::error::{Error, Result};
+use crate::error::{AppError, EngineError, Error, GroupError, Result, TestError};
 use crate::event::{Codec, Envelope};
 use crate::service::{Context, Failure, Handler, HandlerOptions};
 use crate::{Effects, Outgoing};
@@ -148,13 +148,13 @@ async fn whatever_the_engine_refuses_for_good_is_its_own_dead_letter() {
         let engine = odd(move |commit| {
             let is_refused = keys_of(commit).iter().any(|key| key.starts_with("odd"));
             is_refused.then(|| match why {
-                0 => Error::Configuration("not like this".into()),
-                1 => Error::Unsupported {
+                0 => Error::Test(TestError::Expectation("not like this".into())),
+                1 => Error::App(AppError::Unsupported {
                     engine: "odd".into(),
                     what: "this".into(),
-                    handler: None,
-                },
-                _ => Error::UnknownGroup("this".into()),
+                    handler: "g.odd".into(),
+                }),
+                _ => Error::Group(GroupError::Unknown("this".into())),
             })
         })
         .await;
@@ -176,7 +176,7 @@ async fn a_request_whose_requester_cannot_be_told_is_a_dead_letter_all_the_same(
     let engine = odd(|commit| {
         let mut appends = commit.effects.iter().filter_map(|it| it.append());
         let is_reply = appends.any(|it| it.envelope.topic().starts_with("_reply."));
-        is_reply.then(|| Error::Configuration("no replies".into()))
+        is_reply.then(|| Error::Test(TestError::Expectation("no replies".into())))
     })
     .await;
     let request = Envelope::builder("things", "thing.happened").key("bad");
@@ -196,7 +196,7 @@ async fn a_request_whose_requester_cannot_be_told_is_a_dead_letter_all_the_same(
 async fn a_key_whose_failure_cannot_be_committed_either_stops_alone_and_is_counted() {
     let engine = odd(|commit| {
         let is_bad = commit.dead.iter().any(|it| it.envelope.key() == "bad");
-        is_bad.then(|| Error::Configuration("not that either".into()))
+        is_bad.then(|| Error::Test(TestError::Expectation("not that either".into())))
     })
     .await;
     publish(&engine, &["a", "bad", "b", "bad", "c"]).await;
@@ -217,7 +217,9 @@ async fn a_commit_that_waits_is_shown_until_it_goes_on() {
     let left = Arc::new(AtomicUsize::new(2));
     let engine = odd(move |_| {
         let refused = left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |it| it.checked_sub(1));
-        refused.is_ok().then(|| Error::DiskFull("1 byte".into()))
+        refused
+            .is_ok()
+            .then(|| Error::Engine(EngineError::DiskFull("1 byte".into())))
     })
     .await;
     publish(&engine, &["a"]).await;
@@ -247,7 +249,7 @@ async fn no_handler_begins_while_too_much_of_what_others_returned_is_not_committ
     let engine = odd(move |commit| {
         let refused = left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |it| it.checked_sub(1));
         if refused.is_ok() {
-            return Some(Error::DiskFull("1 byte".into()));
+            return Some(Error::Engine(EngineError::DiskFull("1 byte".into())));
         }
         count.fetch_add(commit.effects.len(), Ordering::SeqCst);
         None
@@ -335,7 +337,10 @@ async fn a_worker_that_ends_ends_the_app_with_the_reason() {
     let patience = Duration::from_secs(60);
     let failed = tokio::time::timeout(patience, app.failed()).await;
     let failed = failed.expect("nothing is said");
-    assert!(matches!(failed, Error::ServiceStopped { .. }), "{failed}");
+    assert!(
+        matches!(failed, Error::App(AppError::ServiceStopped { .. })),
+        "{failed}"
+    );
     assert!(failed.to_string().contains("a subscriber that panics"));
     app.stop().await.unwrap();
 
@@ -348,5 +353,8 @@ async fn a_worker_that_ends_ends_the_app_with_the_reason() {
     .await;
     let stopped = tokio::time::timeout(patience, app.stop()).await;
     let stopped = stopped.expect("it waits").unwrap_err();
-    assert!(matches!(stopped, Error::ServiceStopped { .. }), "{stopped}");
+    assert!(
+        matches!(stopped, Error::App(AppError::ServiceStopped { .. })),
+        "{stopped}"
+    );
 }

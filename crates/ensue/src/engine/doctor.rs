@@ -2,15 +2,16 @@
 
 use super::table::entry_of;
 use super::{Finding, Url};
-use crate::error::{Error, Result};
+use crate::error::{Error, OpenError, Result};
 
 /// Looks at the engine that `url` names, once and without waiting for a server that is away. An
 /// embedded log is not opened, so this works while an app owns it; on a server, the log is made if
 /// it is not there, as [`connect`](crate::connect) does.
 ///
 /// # Errors
-/// [`Error::Url`], [`Error::FeatureMissing`], and what keeps it from looking:
-/// [`Error::Unavailable`], [`Error::Unfit`], [`Error::Io`].
+/// [`OpenError::Url`], [`OpenError::FeatureMissing`], and what keeps it from looking:
+/// [`EngineError::Unavailable`](crate::error::EngineError::Unavailable), [`OpenError::Unfit`],
+/// [`EngineError::Io`](crate::error::EngineError::Io).
 pub async fn examine(url: &str) -> Result<Vec<Finding>> {
     let url = Url::parse(url)?;
     let entry = entry_of(&url)?;
@@ -33,10 +34,10 @@ pub async fn examine(url: &str) -> Result<Vec<Finding>> {
     if matches!(entry.scheme, "embedded" | "memory") {
         return ensue_engine::examine(url).await;
     }
-    Err(Error::FeatureMissing {
+    Err(Error::Open(OpenError::FeatureMissing {
         scheme: entry.scheme,
         feature: entry.feature,
-    })
+    }))
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use ensue_engine::migrate::{Migrated, Progress};
 
 use super::table::place_of;
-use crate::error::{Error, Result};
+use crate::error::{Error, MigrateError, Result};
 
 /// Copies the log at `from` to `to`: events with their ids, times and keys, in order, and of each
 /// group its position, retries, parked events, dead letters and state, and the schedules.
@@ -16,18 +16,19 @@ use crate::error::{Error, Result};
 /// `tell` is called often.
 ///
 /// # Errors
-/// [`Error::Migration`] when somebody works on one side, when the target holds something else, or
-/// when both sides are not the same at the end; [`Error::Locked`] when a directory is owned,
-/// [`Error::Limit`] when the target may not hold as much, and what the engines report.
+/// [`MigrateError`] when somebody works on one side, when the target holds something else, or when
+/// both sides are not the same at the end; [`OpenError::Locked`](crate::error::OpenError::Locked)
+/// when a directory is owned, [`LimitError`](crate::error::LimitError) when the target may not hold
+/// as much, and what the engines report.
 pub async fn migrate(
     from: &str,
     to: &str,
     tell: &(dyn Fn(Progress) + Send + Sync),
 ) -> Result<Migrated> {
     if from == to {
-        return Err(Error::Migration(
+        return Err(Error::Migrate(MigrateError::Unfit(
             "the source and the target are the same".to_owned(),
-        ));
+        )));
     }
     ensue_engine::migrate::migrate(place_of(from)?, place_of(to)?, tell).await
 }

@@ -6,7 +6,7 @@ use std::fmt;
 use std::time::Duration;
 
 use super::{Atomicity, DedupWindow, Guarantees, Scheme, SharedEngine, Url};
-use crate::error::{Error, Result};
+use crate::error::{Error, MigrateError, OpenError, Result};
 use crate::time::Clock;
 #[cfg(feature = "embedded")]
 use ensue_engine::migrate::Place;
@@ -53,10 +53,10 @@ impl EngineEntry {
     }
 
     fn home(&self) -> Result<Home> {
-        self.home.ok_or(Error::FeatureMissing {
+        self.home.ok_or(Error::Open(OpenError::FeatureMissing {
             scheme: self.scheme,
             feature: self.feature,
-        })
+        }))
     }
 
     /// The way to its server, if it has one.
@@ -259,8 +259,9 @@ pub fn engines() -> &'static [EngineEntry] {
 /// ```
 ///
 /// # Errors
-/// [`Error::Url`] when the URL or one of its options is unknown, [`Error::FeatureMissing`] when the
-/// engine is not compiled in, [`Error::Locked`] when another process owns the directory.
+/// [`OpenError::Url`] when the URL or one of its options is unknown, [`OpenError::FeatureMissing`]
+/// when the engine is not compiled in, [`OpenError::Locked`] when another process owns the
+/// directory.
 pub async fn connect(url: &str) -> Result<SharedEngine> {
     connect_with(url, Clock::system()).await
 }
@@ -298,17 +299,15 @@ pub async fn connect_with(url: &str, clock: Clock) -> Result<SharedEngine> {
 /// anew, and for tests.
 ///
 /// # Errors
-/// As for [`connect`]; [`Error::Unsupported`] for an engine without a server: remove its directory.
+/// As for [`connect`]; [`OpenError::NoServer`] for an engine without a server.
 #[cfg(feature = "distributed")]
 pub async fn remove(url: &str) -> Result<()> {
     let url = Url::parse(url)?;
     let entry = entry_of(&url)?;
     let Some(way) = entry.way() else {
-        return Err(Error::Unsupported {
+        return Err(Error::Open(OpenError::NoServer {
             engine: entry.scheme.to_owned(),
-            what: "removing a log from a server".to_owned(),
-            handler: None,
-        });
+        }));
     };
     entry.check_options(&url)?;
     let log = (way.dial)(url).await?;
@@ -319,12 +318,13 @@ pub async fn remove(url: &str) -> Result<()> {
 
 /// Opens what `url` names for reading only, also while another process owns it: events, status,
 /// dead letters, schedules and state can be read, everything else is refused with
-/// [`Error::Locked`], which names the owner, or [`Error::ReadOnly`].
+/// [`OpenError::Locked`], which names the owner, or
+/// [`EngineError::ReadOnly`](crate::error::EngineError::ReadOnly).
 ///
 /// An engine whose log is a server's is connected to as by [`connect`].
 ///
 /// # Errors
-/// As for [`connect`], and [`Error::Io`] when there is no log.
+/// As for [`connect`], and [`EngineError::Io`](crate::error::EngineError::Io) when there is no log.
 pub async fn connect_reader(url: &str) -> Result<SharedEngine> {
     #[cfg(feature = "embedded")]
     {
@@ -346,9 +346,9 @@ pub(super) fn place_of(url: &str) -> Result<Place> {
     entry.check_options(&url)?;
     match home {
         Home::Directory => Ok(Place::Directory(url)),
-        Home::Memory => Err(Error::Migration(format!(
+        Home::Memory => Err(Error::Migrate(MigrateError::Unfit(format!(
             "`{url}` ends with its process: there is nothing to copy from or to"
-        ))),
+        )))),
         #[cfg(feature = "distributed")]
         Home::Server(way) => Ok(Place::Server { url, way }),
     }

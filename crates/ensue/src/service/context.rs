@@ -138,8 +138,8 @@ impl Context {
     /// key, as [`state`](Self::state) does, and has no versions.
     ///
     /// # Errors
-    /// [`Error::Decode`](crate::Error::Decode) when the cell is not a `T`, which trying again cannot
-    /// help, and what the engine reports.
+    /// [`ReadError::Decode`](crate::error::ReadError::Decode) when the cell is not a `T`, which
+    /// trying again cannot help, and what the engine reports.
     pub async fn named_state<T: DeserializeOwned>(&self, name: &str) -> crate::Result<Option<T>> {
         let decode = |bytes: Bytes| Codec::MessagePack.decode(&bytes);
         Ok(self.cell(name).await?.map(decode).transpose()?)

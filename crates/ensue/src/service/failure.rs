@@ -27,9 +27,9 @@ pub enum FailureKind {
 /// Every error turns into one, so `?` works on anything, and a handler may return a `Result` with
 /// any error: its own type, `anyhow::Error`, a boxed error, a `String`. All of them mean *retry*.
 /// Where trying again is pointless, say so with [`Failure::reject`], or, in functions with another
-/// type of error, with [`or_reject`](ResultExt::or_reject) and [`Rejection`]. A [`DecodeError`] among
-/// the causes is a rejection as well: the bytes will not change. An error type that
-/// knows by itself which of the two it is implements `From<MyError> for Failure` and not
+/// type of error, with [`or_reject`](ResultExt::or_reject) and [`Rejection`]. A [`DecodeError`]
+/// among the causes is a rejection as well: the bytes will not change. An error type that knows by
+/// itself which of the two it is implements `From<MyError> for Failure` and not
 /// `std::error::Error`.
 ///
 /// ```
@@ -365,10 +365,10 @@ mod tests {
             crate::Error::from(crate::InvalidEvent::from(
                 "no topic".parse::<crate::TopicPattern>().unwrap_err(),
             )),
-            crate::Error::Io {
+            crate::Error::Engine(crate::error::EngineError::Io {
                 what: "cannot open `x`".into(),
-                source: std::io::ErrorKind::NotFound.into(),
-            },
+                reason: std::io::ErrorKind::NotFound.into(),
+            }),
         ];
         let texts = errors.map(|error| Failure::from(error).to_string());
         let [decode, missing, topic, io] = texts.each_ref().map(String::as_str);

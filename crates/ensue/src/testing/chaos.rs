@@ -10,7 +10,7 @@ use crate::engine::{
     Append, Appended, Commit, Committed, Delivery, Engine, Member, SharedEngine, Subscription,
     forward_engine,
 };
-use crate::error::{Error, Result};
+use crate::error::{EngineError, Error, Result};
 
 /// What goes wrong.
 ///
@@ -144,7 +144,9 @@ impl Shared {
 }
 
 fn died() -> Error {
-    Error::Stopped("the process died, as the test asked".into())
+    Error::Engine(EngineError::Stopped(
+        "the process died, as the test asked".into(),
+    ))
 }
 
 impl fmt::Debug for Chaos {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::chaos::Fault;
 use super::test_app::TestApp;
 use crate::app::App;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, TestError};
 
 /// How many orders of arrival are tried.
 const REORDERS: u64 = 8;
@@ -72,7 +72,11 @@ pub async fn explore(
         let seen = explore_one(&build, fault, &act, &check)
             .await
             .map_err(|error| {
-                Error::Configuration(format!("with {fault:?}, after {runs} good runs: {error}"))
+                Error::Test(TestError::Run {
+                    fault: format!("{fault:?}"),
+                    good_runs: runs,
+                    error: Box::new(error),
+                })
             })?;
         runs += 1;
         if fault == Fault::None {

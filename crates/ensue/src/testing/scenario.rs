@@ -10,7 +10,7 @@ use bytes::Bytes;
 use crate::dispatch::Routes;
 use crate::effect::{Cancel, Effects, Said, When};
 use crate::engine::{Delivery, Position, Run, SharedEngine};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, TestError};
 use crate::event::{Envelope, Event};
 use crate::service::{Context, Failure, PendingState, Service, Surroundings};
 use crate::state::State;
@@ -71,7 +71,7 @@ impl Scenario {
     /// A scenario of one service.
     ///
     /// # Errors
-    /// [`Error::Configuration`] when the service's handlers contradict themselves.
+    /// [`AppError`](crate::error::AppError) when the service's handlers contradict themselves.
     pub async fn of<S: Service>(service: S) -> Result<Self> {
         Ok(Self {
             group: S::NAME.into(),
@@ -85,23 +85,25 @@ impl Scenario {
     /// Has the service handle an earlier event: its state stays, its events are of no interest.
     ///
     /// # Errors
-    /// [`Error::Configuration`] when the handler fails or the service has none for it.
+    /// [`TestError`] when the handler fails or the service has none for
+    /// it.
     pub async fn given<E: Event>(&mut self, event: E) -> Result<&mut Self> {
         let outcome = self.when(event).await?;
         match outcome.effects {
             Ok(_) => Ok(self),
-            Err(failure) => Err(Error::Configuration(format!(
-                "the given `{}` could not be handled: {failure}",
-                E::NAME
-            ))),
+            Err(failure) => Err(Error::Test(TestError::Given {
+                event: E::NAME.to_owned(),
+                reason: failure.to_string(),
+            })),
         }
     }
 
     /// Has the service handle an event, as its first attempt.
     ///
     /// # Errors
-    /// [`Error::Configuration`] when the service has no handler for it, [`Error::Invalid`] when it
-    /// is not a valid event.
+    /// [`TestError::NoHandler`] when the service has no handler
+    /// for it, [`AppendError::Invalid`](crate::error::AppendError::Invalid) when it is not a valid
+    /// event.
     pub async fn when<E: Event>(&mut self, event: E) -> Result<Outcome> {
         self.when_envelope(Envelope::of(&event)?.build()?).await
     }
@@ -112,12 +114,11 @@ impl Scenario {
     /// As for [`Scenario::when`].
     pub async fn when_envelope(&mut self, envelope: Envelope) -> Result<Outcome> {
         let Some(route) = self.routes.find(envelope.topic(), envelope.kind()) else {
-            return Err(Error::Configuration(format!(
-                "`{}` has no handler for `{}` from `{}`",
-                self.group,
-                envelope.kind(),
-                envelope.topic()
-            )));
+            return Err(Error::Test(TestError::NoHandler {
+                service: self.group.to_string(),
+                event: envelope.kind().to_owned(),
+                topic: envelope.topic().to_owned(),
+            }));
         };
         let position = Position::new(self.position);
         self.position += 1;

@@ -14,7 +14,7 @@ use crate::engine::{
     Appended, DeadLetter, DeadLetterFilter, Engine as _, EngineStatus, GroupStatus, Position,
     Query, SharedEngine,
 };
-use crate::error::{Error, Result};
+use crate::error::{EngineError, Error, Result};
 use crate::event::{Envelope, Event};
 use crate::handle::Engine;
 use crate::publisher::Publisher;
@@ -153,9 +153,9 @@ impl TestApp {
     /// are.
     ///
     /// # Errors
-    /// [`Error::Stopped`] as soon as the app has died or failed, when all that is left are handlers
-    /// that sleep, when nothing changes for 60 s of real time, and when the cascade has appended a
-    /// million records; it says which group is still at work.
+    /// [`EngineError::Stopped`] as soon as the app has died or failed, when all that is left are
+    /// handlers that sleep, when nothing changes for 60 s of real time, and when the cascade has
+    /// appended a million records; it says which group is still at work.
     pub async fn settle(&self) -> Result<()> {
         let mut patience = Patience::default();
         let mut wakes = 0;
@@ -182,12 +182,12 @@ impl TestApp {
                     continue;
                 }
                 _ if motion == Motion::Still || is_over || wakes >= WAKES_MAX => {
-                    return Err(Error::Stopped(format!(
+                    return Err(Error::Engine(EngineError::Stopped(format!(
                         "the cascade did not settle: group `{}` has a lag of {}, {} in flight, {} \
                          waiting for another attempt; a handler that sleeps needs \
                          `TestApp::advance`",
                         busy.name, busy.lag, busy.in_flight, busy.retrying
-                    )));
+                    ))));
                 }
                 _ => self.something(&status).await,
             }
@@ -198,8 +198,8 @@ impl TestApp {
     /// attempts, timeouts, schedules, handlers that sleep.
     ///
     /// # Errors
-    /// [`Error::Stopped`] as soon as the app has died or failed, and when it does not come to rest:
-    /// as for [`TestApp::settle`].
+    /// [`EngineError::Stopped`] as soon as the app has died or failed, and when it does not come to
+    /// rest: as for [`TestApp::settle`].
     pub async fn advance(&self, duration: Duration) -> Result<()> {
         let until = self.clock.now().plus(duration);
         let mut status = self.quiet().await?;
@@ -235,7 +235,8 @@ impl TestApp {
     /// The events of type `E` so far, in the order of their positions.
     ///
     /// # Errors
-    /// As for [`Engine::read`](crate::engine::Engine::read), and [`Error::Decode`].
+    /// As for [`Engine::read`](crate::engine::Engine::read), and
+    /// [`ReadError::Decode`](crate::error::ReadError::Decode).
     pub async fn events<E: Event>(&self) -> Result<Vec<E>> {
         let envelopes = self.envelopes().await?;
         let of_type = envelopes
@@ -275,10 +276,14 @@ impl TestApp {
     /// an error.
     async fn look(&self) -> Result<(EngineStatus, Motion)> {
         if self.chaos.is_dead() {
-            return Err(Error::Stopped("the process died, as the test asked".into()));
+            return Err(Error::Engine(EngineError::Stopped(
+                "the process died, as the test asked".into(),
+            )));
         }
         if let Some(failed) = self.life().failed() {
-            return Err(Error::Stopped(format!("the app failed: {failed}")));
+            return Err(Error::Engine(EngineError::Stopped(format!(
+                "the app failed: {failed}"
+            ))));
         }
         let resting = || self.engine.clock().resting().map(Resting::now);
         // In this order: what is woken stops resting before it has noticed, and is no longer in
@@ -330,10 +335,10 @@ impl TestApp {
                 Motion::Still => return Ok(status),
                 Motion::Outside if patience.unchanged() > STILL => return Ok(status),
                 _ if is_over => {
-                    return Err(Error::Stopped(format!(
+                    return Err(Error::Engine(EngineError::Stopped(format!(
                         "the app did not come to rest: {:?}",
                         status.groups
-                    )));
+                    ))));
                 }
                 _ => self.something(&status).await,
             }

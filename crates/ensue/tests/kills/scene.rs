@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use ensue::engine::{Query, SharedEngine, Subscription};
 
+use ensue::error::GroupError;
 use ensue::{Codec, Envelope, Error};
 use tempfile::TempDir;
 use tokio::sync::watch;
@@ -203,5 +204,5 @@ pub(super) fn subscription(in_flight_max: usize) -> Subscription {
 }
 
 pub(super) fn is_fenced(error: &Error) -> bool {
-    matches!(error, Error::Fenced { .. })
+    matches!(error, Error::Group(GroupError::Fenced { .. }))
 }

@@ -321,8 +321,8 @@ pub(crate) fn remove(storage: &dyn Storage, name: &str) -> Result<()> {
 
 /// Whether an error means that there is no room.
 pub(crate) fn is_full(error: &Error) -> bool {
-    matches!(error, Error::Io { source, .. } if matches!(
-        source.kind(),
+    matches!(error, Error::Io { reason, .. } if matches!(
+        reason.kind(),
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
     ))
 }

@@ -3,6 +3,7 @@
 use std::io;
 
 use clap::Args;
+use ensue::error::GroupError;
 use ensue::{Error, Timestamp};
 use serde::Serialize;
 
@@ -37,7 +38,7 @@ impl List {
         if let Some(group) = group
             && reader.status().await?.group(group).is_none()
         {
-            return Err(Error::UnknownGroup(group.to_owned()).into());
+            return Err(Error::Group(GroupError::Unknown(group.to_owned())).into());
         }
         let is_filtered = !self.filter.is_empty();
         let filter = self.filter.resolve(reader.clock().now());

@@ -6,6 +6,7 @@ use std::io;
 use clap::Args;
 use ensue::engine::DeadLetterFilter;
 use ensue::engine::Engine;
+use ensue::error::GroupError;
 use ensue::{Error, Timestamp};
 use serde::Serialize;
 
@@ -51,7 +52,7 @@ impl Selection {
         filter: DeadLetterFilter,
     ) -> Result<Vec<Letter>, Failure> {
         if engine.status().await?.group(&self.group).is_none() {
-            return Err(Error::UnknownGroup(self.group.clone()).into());
+            return Err(Error::Group(GroupError::Unknown(self.group.clone())).into());
         }
         let letters = engine.dead_letters(Some(&self.group), filter).await?;
         Ok(letters.iter().map(Letter::of).collect())

@@ -7,6 +7,7 @@ use std::collections::VecDeque;
 
 use ensue::engine::Engine;
 use ensue::engine::Query;
+use ensue::error::ReadError;
 use ensue::{Error, Position};
 
 use crate::failure::Failure;
@@ -34,7 +35,7 @@ pub(super) async fn start_of_last(
         let from = Position::new(end.get().saturating_sub(window)).max(status.first);
         let newest = match last_positions(engine, query, from, end, count).await {
             // Retention was faster: the log begins later than the status said.
-            Err(Error::Trimmed { .. }) => {
+            Err(Error::Read(ReadError::Trimmed { .. })) => {
                 status = engine.status().await?;
                 continue;
             }

@@ -1,6 +1,7 @@
 //! How processes and logs end, and what those who stay or come after make of it.
 
 use super::*;
+use crate::error::{EngineError, OpenError};
 
 /// Far longer than a test waits for anything.
 const LONG_LEASE: &str = "1h";
@@ -11,7 +12,7 @@ impl Bed {
         let opening = async {
             loop {
                 match self.try_open(process, copy, LONG_LEASE).await {
-                    Err(Error::Locked { .. }) => tokio::task::yield_now().await,
+                    Err(Error::Open(OpenError::Locked { .. })) => tokio::task::yield_now().await,
                     outcome => return outcome.unwrap(),
                 }
             }
@@ -101,7 +102,10 @@ async fn who_is_taken_for_dead_with_its_own_secret_stops_and_says_why() {
         }
     };
     let error = tokio::time::timeout(PATIENCE, waiting).await.unwrap();
-    assert!(matches!(error, Error::Stopped(_)), "{error:?}");
+    assert!(
+        matches!(error, Error::Engine(EngineError::Stopped(_))),
+        "{error:?}"
+    );
     assert!(error.to_string().contains("directory"), "{error}");
     let trouble = engine.status().await.unwrap().trouble;
     assert!(trouble.is_some_and(|it| it.contains("directory")));
@@ -147,7 +151,10 @@ async fn a_message_that_is_removed_from_the_middle_is_noticed_by_who_has_read_it
     let trouble = trouble.expect("the status says it");
     assert!(trouble.contains("1 messages were removed"), "{trouble}");
     let error = engine.append(vec![numbered("events", "k", 3).into()]).await;
-    assert!(matches!(error, Err(Error::Corrupt(_))), "{error:?}");
+    assert!(
+        matches!(error, Err(Error::Engine(EngineError::Corrupt(_)))),
+        "{error:?}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -168,24 +175,33 @@ async fn a_log_that_is_removed_is_noticed_by_who_only_waits() {
     let noticed = tokio::time::timeout(PATIENCE, waiting).await;
     noticed.expect("the status says it");
     let error = engine.append(vec![numbered("events", "k", 3).into()]).await;
-    assert!(matches!(error, Err(Error::Corrupt(_))), "{error:?}");
+    assert!(
+        matches!(error, Err(Error::Engine(EngineError::Corrupt(_)))),
+        "{error:?}"
+    );
     let followed = tokio::time::timeout(PATIENCE, following).await.unwrap();
     let followed = followed.unwrap();
-    assert!(matches!(followed, Err(Error::Corrupt(_))), "{followed:?}");
+    assert!(
+        matches!(followed, Err(Error::Engine(EngineError::Corrupt(_)))),
+        "{followed:?}"
+    );
     // Nor is an empty one begun in its place, where a copy tells that there was one.
     engine.abandon();
     drop(engine);
     let opening = async {
         loop {
             match bed.try_open("a", "a", LONG_LEASE).await {
-                Err(Error::Locked { .. }) => tokio::task::yield_now().await,
+                Err(Error::Open(OpenError::Locked { .. })) => tokio::task::yield_now().await,
                 outcome => return outcome,
             }
         }
     };
     let error = tokio::time::timeout(PATIENCE, opening).await.unwrap();
     let error = error.err().unwrap();
-    assert!(matches!(error, Error::Corrupt(_)), "{error:?}");
+    assert!(
+        matches!(error, Error::Engine(EngineError::Corrupt(_))),
+        "{error:?}"
+    );
     assert!(
         error.to_string().contains("remove that directory"),
         "{error}"
@@ -218,9 +234,15 @@ async fn leaving_and_closing_end_also_when_the_server_says_nothing() {
     let closed = tokio::time::timeout(PATIENCE, engine.close()).await;
     closed.expect("it ends").unwrap();
     let joined = tokio::time::timeout(PATIENCE, joining).await.unwrap();
-    assert!(matches!(joined.unwrap(), Err(Error::Closed)));
+    assert!(matches!(
+        joined.unwrap(),
+        Err(Error::Engine(EngineError::Closed))
+    ));
     let appended = tokio::time::timeout(PATIENCE, appending).await.unwrap();
-    assert!(matches!(appended.unwrap(), Err(Error::Closed)));
+    assert!(matches!(
+        appended.unwrap(),
+        Err(Error::Engine(EngineError::Closed))
+    ));
 }
 
 /// A process that is killed has whole frames in its copy, and the next one goes on from there.

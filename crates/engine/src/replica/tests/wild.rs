@@ -11,7 +11,7 @@ use futures_util::future::BoxFuture;
 use tokio::sync::watch;
 
 use crate::engine::Url;
-use crate::error::{Error, Result};
+use crate::error::{EngineError, Error, Result};
 use crate::replica::Way;
 use crate::shared_log::{About, Finding, Message, Server, SharedLog};
 
@@ -323,7 +323,9 @@ impl SharedLog for Line {
             self.wait_until_free().await;
             match self.log.sea().holes {
                 0 => Ok(()),
-                holes => Err(Error::Corrupt(format!("{holes} messages were removed"))),
+                holes => Err(Error::Engine(EngineError::Corrupt(format!(
+                    "{holes} messages were removed"
+                )))),
             }
         })
     }

@@ -1,6 +1,7 @@
 //! Events that end their process.
 
 use super::*;
+use crate::error::EngineError;
 
 fn crash(engine: Embedded, member: Box<dyn Member>) {
     engine.crash(vec![member]);
@@ -80,7 +81,10 @@ async fn a_clean_close_without_progress_is_not_suspected() {
         let taken = take_all(&*member, 2).await;
         assert_eq!(taken[0].attempt, 1);
         engine.close().await.unwrap();
-        assert!(matches!(member.next(1).await, Err(Error::Closed)));
+        assert!(matches!(
+            member.next(1).await,
+            Err(Error::Engine(EngineError::Closed))
+        ));
     }
 }
 

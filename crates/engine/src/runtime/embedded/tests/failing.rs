@@ -1,6 +1,7 @@
 //! Retries, parking, dead letters.
 
 use super::*;
+use crate::error::GroupError;
 
 #[tokio::test]
 async fn a_retry_blocks_its_key_only_and_keeps_order_across_a_restart() {
@@ -198,7 +199,7 @@ async fn dead_letters_are_listed_redriven_and_discarded() {
     assert!(group_of(&engine).await.is_idle());
     assert!(matches!(
         engine.redrive("nobody", DeadLetterFilter::default()).await,
-        Err(Error::UnknownGroup(_))
+        Err(Error::Group(GroupError::Unknown(_)))
     ));
 }
 

@@ -6,6 +6,7 @@ use futures_util::FutureExt;
 
 use super::*;
 use crate::engine::{ReplayEffects, ReplayState};
+use crate::error::GroupError;
 use crate::model::record;
 use crate::model::record::Change;
 
@@ -216,14 +217,14 @@ async fn what_is_not_a_members_cannot_be_committed() {
     twice.settled.push(taken[0].position);
     assert!(matches!(
         member.commit(twice).await,
-        Err(Error::Fenced { .. })
+        Err(Error::Group(GroupError::Fenced { .. }))
     ));
     let mut effect = settle(&taken);
     effect.settled.push(Position::new(4711));
     effect.effects.push(event("out", "k", "effect").into());
     assert!(matches!(
         member.commit(effect).await,
-        Err(Error::Fenced { .. })
+        Err(Error::Group(GroupError::Fenced { .. }))
     ));
     let out = Query {
         topics: Some("out".parse().unwrap()),
@@ -237,14 +238,17 @@ async fn what_is_not_a_members_cannot_be_committed() {
     member.commit(settle(&taken)).await.unwrap();
     assert!(matches!(
         member.commit(settle(&taken)).await,
-        Err(Error::Fenced { .. })
+        Err(Error::Group(GroupError::Fenced { .. }))
     ));
     member.leave().await.unwrap();
     member.leave().await.unwrap();
-    assert!(matches!(member.next(1).await, Err(Error::Fenced { .. })));
+    assert!(matches!(
+        member.next(1).await,
+        Err(Error::Group(GroupError::Fenced { .. }))
+    ));
     assert!(matches!(
         member.commit(Commit::default()).await,
-        Err(Error::Fenced { .. })
+        Err(Error::Group(GroupError::Fenced { .. }))
     ));
 }
 
@@ -265,10 +269,13 @@ async fn a_reset_fences_and_moves() {
     tokio::time::sleep(Duration::from_millis(20)).await;
     engine.reset("g", Start::Earliest.into()).await.unwrap();
     let (member, outcome) = waiting.await.unwrap();
-    assert!(matches!(outcome, Err(Error::Fenced { .. })));
+    assert!(matches!(
+        outcome,
+        Err(Error::Group(GroupError::Fenced { .. }))
+    ));
     assert!(matches!(
         member.commit(settle(&taken)).await,
-        Err(Error::Fenced { .. })
+        Err(Error::Group(GroupError::Fenced { .. }))
     ));
 
     let member = join(&engine).await;
@@ -281,7 +288,7 @@ async fn a_reset_fences_and_moves() {
     );
     assert!(matches!(
         engine.reset("nobody", Start::Latest.into()).await,
-        Err(Error::UnknownGroup(name)) if name == "nobody"
+        Err(Error::Group(GroupError::Unknown(name))) if name == "nobody"
     ));
 }
 
@@ -307,7 +314,7 @@ async fn a_group_beyond_the_end_of_its_log_takes_nothing_and_says_so() {
     );
     let refused = engine.join(subscription("g")).await.unwrap_err();
     assert!(
-        matches!(&refused, Error::GroupBeyondEnd { group, .. } if group == "g"),
+        matches!(&refused, Error::Group(GroupError::BeyondEnd { group, .. }) if group == "g"),
         "{refused}"
     );
     engine.reset("g", Start::Latest.into()).await.unwrap();
@@ -326,13 +333,13 @@ async fn a_deleted_group_starts_anew() {
     member.commit(settle(&take(&*member).await)).await.unwrap();
     assert!(matches!(
         engine.delete_group("g").await,
-        Err(Error::Configuration(_))
+        Err(Error::Group(GroupError::HasMembers { .. }))
     ));
     member.leave().await.unwrap();
     engine.delete_group("g").await.unwrap();
     assert!(matches!(
         engine.delete_group("g").await,
-        Err(Error::UnknownGroup(_))
+        Err(Error::Group(GroupError::Unknown(_)))
     ));
     let member = join(&engine).await;
     assert_eq!(ids(&take(&*member).await), ["1"]);

@@ -2,10 +2,11 @@
 
 use super::*;
 use crate::engine::{APPEND_EVENTS_MAX, Expect, StateWrite};
+use crate::error::{AppendError, GroupError, LimitError};
 
 fn limit_of(error: Error) -> &'static str {
     match error {
-        Error::Limit { limit, .. } => limit,
+        Error::Limit(LimitError { limit, .. }) => limit,
         other => panic!("{other}"),
     }
 }
@@ -175,7 +176,7 @@ async fn appends_are_bounded() {
     let control = Envelope::builder("_ensue.groups", "e").build().unwrap();
     assert!(matches!(
         engine.append(vec![control.into()]).await,
-        Err(Error::Invalid(_))
+        Err(Error::Append(AppendError::Invalid(_)))
     ));
     let read = engine.read(Query::default()).await.unwrap();
     assert!(read.events.is_empty() && read.is_end);
@@ -186,14 +187,17 @@ async fn a_group_needs_a_name_and_topics() {
     let bed = Bed::new();
     let engine = bed.open().await;
     let nameless = engine.join(subscription("")).await;
-    assert!(matches!(nameless, Err(Error::Configuration(_))));
+    assert!(matches!(
+        nameless,
+        Err(Error::Group(GroupError::Subscription { .. }))
+    ));
     let aimless = Subscription {
         topics: Vec::new(),
         ..subscription("g")
     };
     assert!(matches!(
         engine.join(aimless).await,
-        Err(Error::Configuration(_))
+        Err(Error::Group(GroupError::Subscription { .. }))
     ));
     let long = engine.join(subscription(&"x".repeat(300))).await;
     assert_eq!(limit_of(long.unwrap_err()), "GROUP_BYTES_MAX");
@@ -237,12 +241,12 @@ async fn an_expectation_that_does_not_hold_appends_nothing() {
         conditional("3", Expect::Absent),
     ];
     match engine.append(batch).await {
-        Err(Error::Conflict {
+        Err(Error::Append(AppendError::Conflict {
             topic,
             key,
             expected,
             found,
-        }) => {
+        })) => {
             assert_eq!((topic.as_str(), key.as_str()), ("t", "k"));
             assert_eq!((expected, found), (None, Some(first)));
         }
@@ -264,7 +268,7 @@ async fn an_expectation_that_does_not_hold_appends_nothing() {
     };
     assert!(matches!(
         member.commit(commit).await,
-        Err(Error::Conflict { .. })
+        Err(Error::Append(AppendError::Conflict { .. }))
     ));
     member.commit(settle(&taken)).await.unwrap();
 }

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use super::*;
+use crate::error::EngineError;
 
 async fn open(directory: &Path) -> Result<Embedded> {
     let storage = Arc::new(log::storage::File::new(directory));
@@ -61,14 +62,20 @@ async fn an_engine_whose_directory_is_gone_says_so() {
     }
     let refused = engine.append(vec![event("t", "a", "2").into()]).await;
     assert!(
-        matches!(refused, Err(Error::OwnershipLost { .. })),
+        matches!(
+            refused,
+            Err(Error::Engine(EngineError::OwnershipLost { .. }))
+        ),
         "{refused:?}"
     );
     let trouble = engine.status().await.unwrap().trouble;
     assert!(trouble.unwrap().contains("removed"));
     let closed = engine.close().await;
     assert!(
-        matches!(closed, Err(Error::OwnershipLost { .. })),
+        matches!(
+            closed,
+            Err(Error::Engine(EngineError::OwnershipLost { .. }))
+        ),
         "{closed:?}"
     );
     assert!(!directory.exists());
@@ -135,7 +142,10 @@ async fn a_salvaged_log_goes_on() {
         .unwrap();
     bytes[at + content.len() - 1] ^= 1;
     std::fs::write(&file, bytes).unwrap();
-    assert!(matches!(open(&damaged).await, Err(Error::Corrupt(_))));
+    assert!(matches!(
+        open(&damaged).await,
+        Err(Error::Engine(EngineError::Corrupt(_)))
+    ));
 
     let report = crate::runtime::embedded::salvage(&damaged, &salvaged).unwrap();
     assert_eq!(report.lost.len(), 1, "{:?}", report.lost);

@@ -4,6 +4,7 @@ use futures_util::future::poll_immediate;
 
 use super::slow::{Gate, Slow};
 use super::*;
+use crate::error::LimitError;
 use crate::model::record;
 use crate::runtime::engine_inner::{Handle, Shared};
 
@@ -123,6 +124,7 @@ async fn what_waits_for_room_counts_against_schedules_max_when_it_gets_it() {
     }
     assert_eq!(scheduled.len(), 1);
     let error = refused.pop().unwrap();
-    let is_limit = matches!(&error, Error::Limit { limit, .. } if *limit == "schedules_max");
+    let is_limit =
+        matches!(&error, Error::Limit(LimitError { limit, .. }) if *limit == "schedules_max");
     assert!(is_limit, "{error}");
 }

@@ -1,6 +1,7 @@
 //! Events that are appended later.
 
 use super::*;
+use crate::error::LimitError;
 
 fn later(bed: &Bed, id: &str, seconds: u64) -> Append {
     Append {
@@ -150,12 +151,12 @@ async fn schedules_are_bounded() {
         .await
         .unwrap();
     match engine.append(vec![later(&bed, "3", 10)]).await {
-        Err(Error::Limit {
+        Err(Error::Limit(LimitError {
             limit: "schedules_max",
             value: 3,
             max: 2,
             ..
-        }) => {}
+        })) => {}
         other => panic!("{other:?}"),
     }
     bed.hands.advance(Duration::from_secs(10));
@@ -253,7 +254,7 @@ async fn at_the_limit_what_makes_room_and_what_needs_none_goes_through() {
     assert!(!moved.unwrap()[0].is_duplicate);
     let refused = engine.append(vec![later(&bed, "4", 10)]).await;
     assert!(
-        matches!(refused, Err(Error::Limit { value: 3, .. })),
+        matches!(refused, Err(Error::Limit(LimitError { value: 3, .. }))),
         "{refused:?}"
     );
 

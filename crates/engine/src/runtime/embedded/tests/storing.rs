@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::engine::{Expect, StateWrite};
+use crate::error::{AppendError, EngineError, OpenError, ReadError};
 
 fn rich_commit(bed: &Bed, taken: &[Delivery]) -> Commit {
     let state = StateWrite {
@@ -123,7 +124,10 @@ async fn a_full_disk_takes_a_commit_back_and_its_member_can_commit_again() {
         ..settle(&taken)
     };
     let refused = member.commit(commit.clone()).await;
-    assert!(matches!(refused, Err(Error::DiskFull(_))), "{refused:?}");
+    assert!(
+        matches!(refused, Err(Error::Engine(EngineError::DiskFull(_)))),
+        "{refused:?}"
+    );
     let group = group_of(&engine).await;
     assert_eq!((group.in_flight, group.position), (2, taken[0].position));
     let why = group.refused.expect("the status says so");
@@ -296,20 +300,20 @@ async fn what_retention_removed_is_not_taken_for_what_never_was() {
     ] {
         let refused = engine.append(vec![expecting(key, expect)]).await;
         assert!(
-            matches!(&refused, Err(Error::VersionRemoved { first, .. }) if *first == kept),
+            matches!(&refused, Err(Error::Append(AppendError::VersionRemoved { first, .. })) if *first == kept),
             "{key} {expect:?}: {refused:?}"
         );
     }
     for (key, expect) in [("new", Expect::Absent), ("old", Expect::At(kept.next()))] {
         let refused = engine.append(vec![expecting(key, expect)]).await;
         assert!(
-            matches!(refused, Err(Error::Conflict { .. })),
+            matches!(refused, Err(Error::Append(AppendError::Conflict { .. }))),
             "{key} {expect:?}: {refused:?}"
         );
     }
 
     let from = first.next();
-    let is_removed = |error: Error| matches!(error, Error::Trimmed { first, position } if first == kept && position == from);
+    let is_removed = |error: Error| matches!(error, Error::Read(ReadError::Trimmed { first, position }) if first == kept && position == from);
     let query = Query {
         from,
         ..Query::default()
@@ -345,10 +349,10 @@ async fn another_process_reads_what_it_may_not_write() {
         .unwrap();
     let second = crate::connect(&url).await;
     match second {
-        Err(Error::Locked {
+        Err(Error::Open(OpenError::Locked {
             directory: found,
             pid,
-        }) => {
+        })) => {
             assert_eq!(
                 (found.as_str(), pid),
                 (directory.path().to_str().unwrap(), std::process::id())
@@ -374,11 +378,14 @@ async fn another_process_reads_what_it_may_not_write() {
         (1, 1)
     );
     let refused = reader.append(vec![event("t", "k", "2").into()]).await;
-    assert!(matches!(refused, Err(Error::Locked { .. })), "{refused:?}");
+    assert!(
+        matches!(refused, Err(Error::Open(OpenError::Locked { .. }))),
+        "{refused:?}"
+    );
     engine.close().await.unwrap();
     let refused = reader.cancel(vec![EventId::new("/", "x")]).await;
     assert!(
-        matches!(refused, Err(Error::ReadOnly { .. })),
+        matches!(refused, Err(Error::Engine(EngineError::ReadOnly { .. }))),
         "{refused:?}"
     );
     let report = check(directory.path(), &mut |_| {}).unwrap();
@@ -395,14 +402,17 @@ async fn a_closed_engine_says_so() {
     let (waited, closed) = tokio::join!(engine.wait(Position::new(1000)), engine.close());
     closed.unwrap();
     engine.close().await.unwrap();
-    assert!(matches!(waited, Err(Error::Closed)), "{waited:?}");
+    assert!(
+        matches!(waited, Err(Error::Engine(EngineError::Closed))),
+        "{waited:?}"
+    );
     assert!(matches!(
         member.commit(settle(&taken)).await,
-        Err(Error::Closed)
+        Err(Error::Engine(EngineError::Closed))
     ));
     assert!(matches!(
         engine.append(vec![event("t", "k", "2").into()]).await,
-        Err(Error::Closed)
+        Err(Error::Engine(EngineError::Closed))
     ));
     let conditional = Append {
         expect: Some(Expect::Absent),
@@ -410,12 +420,15 @@ async fn a_closed_engine_says_so() {
     };
     assert!(matches!(
         engine.append(vec![conditional]).await,
-        Err(Error::Closed)
+        Err(Error::Engine(EngineError::Closed))
     ));
-    assert!(matches!(engine.status().await, Err(Error::Closed)));
+    assert!(matches!(
+        engine.status().await,
+        Err(Error::Engine(EngineError::Closed))
+    ));
     assert!(matches!(
         engine.join(subscription("g")).await,
-        Err(Error::Closed)
+        Err(Error::Engine(EngineError::Closed))
     ));
     member.leave().await.unwrap();
 }
@@ -433,11 +446,17 @@ async fn a_failed_sync_stops_the_engine_and_a_restart_recovers() {
     // No segment in reserve is made so early: the next sync is the commit's.
     disk.fail(log::storage::Op::SyncData, 1, log::storage::Failure::Eio);
     let refused = member.commit(settle(&taken)).await;
-    assert!(matches!(refused, Err(Error::Stopped(_))), "{refused:?}");
-    assert!(matches!(member.next(1).await, Err(Error::Stopped(_))));
+    assert!(
+        matches!(refused, Err(Error::Engine(EngineError::Stopped(_)))),
+        "{refused:?}"
+    );
+    assert!(matches!(
+        member.next(1).await,
+        Err(Error::Engine(EngineError::Stopped(_)))
+    ));
     assert!(matches!(
         engine.wait(Position::new(99)).await,
-        Err(Error::Stopped(_))
+        Err(Error::Engine(EngineError::Stopped(_)))
     ));
     assert!(engine.status().await.unwrap().trouble.is_some());
     drop(member);

@@ -1,0 +1,81 @@
+//! Why something could not be done with a group.
+
+use super::Outlook;
+use crate::position::Position;
+
+/// Why a group could not be joined, committed for, or changed. Nothing of it happened.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum GroupError {
+    /// The member no longer owns what it wanted to commit: it left, or was replaced.
+    #[error("this member of group `{group}` was replaced or has left; its events went to another")]
+    Fenced {
+        /// The group.
+        group: String,
+    },
+    /// The group does not exist.
+    #[error("there is no group `{0}`; `ensue groups` lists those there are")]
+    Unknown(String),
+    /// The group was deleted while something was done with it.
+    #[error("the group `{0}` was deleted at the same time; `ensue groups` lists those there are")]
+    Deleted(String),
+    /// A subscription has no name, or no topic.
+    #[error("the group `{group}` needs a name and at least one topic")]
+    Subscription {
+        /// The group.
+        group: String,
+    },
+    /// A group has handled what the log does not hold: the log was cut, or is an older copy.
+    #[error(
+        "group `{group}` is at position {position}, beyond the end of the log, which is {end}: the \
+         log was cut or restored from an older backup; reset the group to `latest`, or to where it \
+         is to go on"
+    )]
+    BeyondEnd {
+        /// The group.
+        group: String,
+        /// Its position.
+        position: Position,
+        /// The position of the next event.
+        end: Position,
+    },
+    /// A group that is worked for cannot be deleted.
+    #[error(
+        "the group `{group}` has members; stop them before it is deleted (those of a process that \
+         was killed count until its lease ends)"
+    )]
+    HasMembers {
+        /// The group.
+        group: String,
+    },
+    /// A reset that has events handled again must say what becomes of the group's state.
+    #[error(
+        "the group `{group}` keeps state (cells: {cells}) and would handle events again ({again}): \
+         say whether its state is kept, so that they change it a second time, or cleared, so that \
+         it knows only what follows position {to}"
+    )]
+    StateUndecided {
+        /// The group.
+        group: String,
+        /// How many cells it has.
+        cells: usize,
+        /// How many events it would handle again.
+        again: u64,
+        /// Where it would go on.
+        to: Position,
+    },
+}
+
+impl GroupError {
+    pub(super) fn outlook(&self) -> Outlook {
+        match self {
+            Self::Fenced { .. } => Outlook::Member,
+            Self::BeyondEnd { .. } => Outlook::Engine,
+            Self::Unknown(_)
+            | Self::Deleted(_)
+            | Self::Subscription { .. }
+            | Self::HasMembers { .. }
+            | Self::StateUndecided { .. } => Outlook::Content,
+        }
+    }
+}

@@ -1,0 +1,29 @@
+//! Why a request has no reply.
+
+use super::Outlook;
+
+/// Why a request has no reply.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RequestError {
+    /// No reply came in time. The request may still be handled.
+    #[error("no reply to `{kind}` within {waited_ms} ms")]
+    Deadline {
+        /// The request's type.
+        kind: String,
+        /// How long the requester waited, in milliseconds.
+        waited_ms: u64,
+    },
+    /// Its handler gave up on it.
+    #[error("the request failed: {0}")]
+    Failed(String),
+}
+
+impl RequestError {
+    pub(super) fn outlook(&self) -> Outlook {
+        match self {
+            Self::Deadline { .. } => Outlook::Passes,
+            Self::Failed(_) => Outlook::Content,
+        }
+    }
+}
