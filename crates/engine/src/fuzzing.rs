@@ -3,11 +3,11 @@
 use bytes::Bytes;
 
 use crate::event::Envelope;
+use crate::ids::{MemberId, ProcessId};
 use crate::model::binary::Binary;
+use crate::model::change::Change;
 use crate::model::position_set::Settled;
-use crate::model::record::{
-    Begin, Begun, Cell, Change, Committed, Left, Parked, Retried, Scheduled,
-};
+use crate::model::record::{Begin, Begun, CellWrite, Committed, Left, Parked, Retried, Scheduled};
 use crate::time::Timestamp;
 
 /// Reads a control record, and the event in it.
@@ -39,7 +39,7 @@ pub fn seeds(envelope: &Envelope) -> Vec<Vec<u8>> {
         due: at,
         reason: "because".into(),
     };
-    let cell = Cell {
+    let cell = CellWrite {
         topic: "orders".into(),
         key: "k".into(),
         name: "n".into(),
@@ -48,11 +48,11 @@ pub fn seeds(envelope: &Envelope) -> Vec<Vec<u8>> {
     let changes = [
         Change::Left(Left {
             group: group(),
-            member: 7,
+            member: MemberId::FIRST,
         }),
         Change::Committed(Box::new(Committed {
             group: group(),
-            member: 1,
+            member: Some(MemberId::FIRST),
             at,
             settled: Settled(vec![(3, 5), (9, 10)]),
             done: vec![1, 2],
@@ -67,7 +67,7 @@ pub fn seeds(envelope: &Envelope) -> Vec<Vec<u8>> {
                 position: 9,
                 attempt: 1,
             }],
-            boot: 2,
+            boot: ProcessId::new(2),
         }),
         Change::Scheduled(Scheduled {
             name: envelope.event_id(),

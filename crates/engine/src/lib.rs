@@ -6,6 +6,7 @@
 //!
 //! | room | holds | knows |
 //! | --- | --- | --- |
+//! | `ids` | the numbers that mean something | nothing |
 //! | `model` | the fold of the records | no task, no clock |
 //! | `delivery` | one process's view of a group | the model |
 //! | `runtime` | locks, tasks, the log; the engine itself | both |
@@ -20,6 +21,7 @@ mod delivery;
 #[cfg(feature = "fuzzing")]
 #[doc(hidden)]
 pub mod fuzzing;
+mod ids;
 mod log_error;
 pub mod migrate;
 mod model;

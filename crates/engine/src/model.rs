@@ -3,6 +3,7 @@
 
 pub(crate) mod backlog;
 pub(crate) mod binary;
+pub(crate) mod change;
 pub(crate) mod fencing;
 pub(crate) mod group;
 pub(crate) mod item;
@@ -18,3 +19,4 @@ pub(crate) mod set_aside;
 pub(crate) mod slot_allotment;
 pub(crate) mod slot_owners;
 pub(crate) mod state;
+pub(crate) mod topic_key;

@@ -63,8 +63,10 @@ use crate::engine::{
     Atomicity, DedupWindow, Engine as _, Guarantees, SharedEngine, duration, options,
 };
 use crate::error::{EngineError, Error, Result};
-use crate::model::processes::{Process, Writer};
-use crate::model::record::{Change, Gone, Left};
+use crate::ids::{ProcessId, WriterId};
+use crate::model::change::Change;
+use crate::model::processes::Process;
+use crate::model::record::{Gone, Left};
 use crate::model::refusal::Refusal;
 use crate::runtime::embedded::Embedded;
 use crate::runtime::engine_inner::{Handle, Shared};
@@ -151,7 +153,7 @@ fn since(time: i64, now: i64) -> Duration {
 #[derive(Debug)]
 struct Heard {
     /// When each process was last heard of.
-    writers: HashMap<Writer, Last>,
+    writers: HashMap<WriterId, Last>,
     /// When this process had read everything that was there when it opened.
     up_to_date: Option<Instant>,
     /// Since when everything there was has been read, without a pause.
@@ -184,7 +186,7 @@ impl Replica {
     }
 
     /// Whether the process was heard of after `since`.
-    pub(crate) fn has_heard(&self, writer: Writer, since: Instant) -> bool {
+    pub(crate) fn has_heard(&self, writer: WriterId, since: Instant) -> bool {
         let heard = self.heard().writers.get(&writer).copied();
         heard.is_some_and(|last| last.at > since)
     }
@@ -329,7 +331,7 @@ async fn open_shared(
     };
     let time = replica.time.clone();
     let shared = directory::open(&url, settings, replica, outbox).await?;
-    time.store(shared.core().state.cluster.time(), Ordering::Release);
+    time.store(shared.core().state.processes.time(), Ordering::Release);
     let opened = shared
         .core()
         .introduce()
@@ -430,7 +432,7 @@ impl Shared {
             let mut core = self.core();
             core.outbox = Some(outbox);
             // Given when its introduction is read back.
-            core.boot = u64::MAX;
+            core.boot = ProcessId::UNKNOWN;
         }
         self.replica = Some(replica);
         self
@@ -439,11 +441,14 @@ impl Shared {
     /// Gives away the slots that are to go and of which nothing is in anybody's hands.
     fn release_slots(&self) -> Result<()> {
         let mut core = self.core();
-        let names: Vec<String> = core.lives.keys().cloned().collect();
+        let names: Vec<String> = core.sessions.keys().cloned().collect();
         for name in names {
             self.record_own(&mut core, &name)?;
-            let Core { lives, state, .. } = &mut *core;
-            let (Some(live), Some(group)) = (lives.get_mut(&name), state.groups.get(&name)) else {
+            let Core {
+                sessions, state, ..
+            } = &mut *core;
+            let (Some(live), Some(group)) = (sessions.get_mut(&name), state.groups.get(&name))
+            else {
                 continue;
             };
             let Some(released) = live.release_slots(&name, group) else {
@@ -454,7 +459,7 @@ impl Shared {
             change.push_to(&mut batch)?;
             let said = core.submit(&self.log, batch, vec![change], Terms::default());
             if said.is_err()
-                && let Some(live) = core.lives.get_mut(&name)
+                && let Some(live) = core.sessions.get_mut(&name)
             {
                 live.keep_slots(&released);
             }

@@ -11,13 +11,14 @@ use std::collections::{BTreeSet, VecDeque};
 use hashbrown::HashMap;
 
 use super::window::Status;
-use crate::delivery::group_session::Live;
-use crate::delivery::key_slots::LaneHash;
+use crate::delivery::group_session::GroupSession;
+use crate::delivery::key_slots::KeyHash;
 use crate::event::Envelope;
 use crate::model::group::Group;
 use crate::model::position_set::Settled;
 use crate::model::record::{Committed, Deferred, Parked};
-use crate::model::set_aside::{LaneKey, LaneRef, Lanes};
+use crate::model::set_aside::SetAside;
+use crate::model::topic_key::{KeyRef, TopicKey};
 use crate::pending_write::Submission;
 use crate::time::Timestamp;
 
@@ -35,7 +36,7 @@ const OVER_SHARE: usize = 4;
 
 /// How much of a group is put aside, and of a key.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Bounds {
+pub(crate) struct AsideLimits {
     /// Events of a group that are kept one by one. With more, lanes only take up what they need to go
     /// on: a quarter more, and beyond it one for each key. So many keys may wait: then no more is read.
     pub(crate) parked_max: usize,
@@ -45,7 +46,7 @@ pub(crate) struct Bounds {
     pub(crate) line_max: usize,
 }
 
-impl Default for Bounds {
+impl Default for AsideLimits {
     fn default() -> Self {
         Self {
             parked_max: 1_000_000,
@@ -55,7 +56,7 @@ impl Default for Bounds {
     }
 }
 
-impl Bounds {
+impl AsideLimits {
     /// How many events a lane keeps when the group keeps `kept`: less as its room fills.
     fn of_lane(self, kept: usize) -> usize {
         (self.parked_max.saturating_sub(kept) / 8).min(self.lane_max)
@@ -82,7 +83,7 @@ impl Bounds {
 /// What is put aside and not durable yet.
 #[derive(Debug, Default)]
 pub(crate) struct Aside {
-    lanes: HashMap<LaneKey, Coming, foldhash::fast::RandomState>,
+    lanes: HashMap<TopicKey, Coming, foldhash::fast::RandomState>,
     /// How many events are coming.
     events: usize,
     /// Events that the next record can say something of.
@@ -98,7 +99,7 @@ pub(crate) struct Aside {
     /// The last of them.
     own: Option<Submission>,
     /// After the last event that was added to a key's backlog since reading began.
-    ends: HashMap<LaneKey, u64, foldhash::fast::RandomState>,
+    ends: HashMap<TopicKey, u64, foldhash::fast::RandomState>,
 }
 
 /// What of a key is on its way.
@@ -138,7 +139,7 @@ enum Moving {
 struct Met {
     from: u64,
     position: u64,
-    lane: LaneKey,
+    lane: TopicKey,
     is_parked: bool,
 }
 
@@ -146,7 +147,7 @@ struct Met {
 #[derive(Debug, Default)]
 struct Said {
     met: Vec<Met>,
-    moves: Vec<LaneKey>,
+    moves: Vec<TopicKey>,
     passed: Vec<(u64, u64)>,
 }
 
@@ -163,7 +164,7 @@ impl Aside {
     }
 
     /// How many events are coming whose keys are free meanwhile, and how many of blocked keys.
-    pub(crate) fn coming(&self, lanes: &Lanes) -> (usize, usize) {
+    pub(crate) fn coming(&self, lanes: &SetAside) -> (usize, usize) {
         let (mut free, mut blocked) = (0, 0);
         for (lane, coming) in &self.lanes {
             match lanes.is_free(lane) {
@@ -180,7 +181,7 @@ impl Aside {
     }
 
     /// Whether an event of this key before `position` is coming.
-    pub(crate) fn is_before(&self, lane: LaneRef<'_>, position: u64) -> bool {
+    pub(crate) fn is_before(&self, lane: KeyRef<'_>, position: u64) -> bool {
         if self.lanes.is_empty() {
             return false;
         }
@@ -191,17 +192,17 @@ impl Aside {
     }
 
     /// The first event of a key that is coming.
-    pub(crate) fn first(&self, lane: &LaneKey) -> Option<u64> {
+    pub(crate) fn first(&self, lane: &TopicKey) -> Option<u64> {
         self.lanes.get(lane)?.positions.first().copied()
     }
 
     /// Whether a record on its way changes where the key's backlog is.
-    pub(crate) fn is_moving(&self, lane: LaneRef<'_>) -> bool {
+    pub(crate) fn is_moving(&self, lane: KeyRef<'_>) -> bool {
         !self.lanes.is_empty() && self.lanes.get(&lane).is_some_and(|it| it.moving.is_some())
     }
 
     /// After the last event that is known to be in a key's backlog.
-    pub(crate) fn end_of(&self, lane: &LaneKey) -> Option<u64> {
+    pub(crate) fn end_of(&self, lane: &TopicKey) -> Option<u64> {
         self.ends.get(lane).copied()
     }
 
@@ -211,7 +212,7 @@ impl Aside {
     }
 
     /// Only these keys are this process's.
-    pub(crate) fn retain(&mut self, is_mine: impl Fn(&LaneKey) -> bool) {
+    pub(crate) fn retain(&mut self, is_mine: impl Fn(&TopicKey) -> bool) {
         self.ends.retain(|lane, _| is_mine(lane));
     }
 
@@ -222,8 +223,8 @@ impl Aside {
 
     /// The key's events from `position` on become its backlog, however few its lane has, unless
     /// something of it that comes later is in the lane.
-    pub(crate) fn start(&mut self, lanes: &Lanes, lane: LaneRef<'_>, position: u64) {
-        let lane = LaneKey::new(lane.0, lane.1);
+    pub(crate) fn start(&mut self, lanes: &SetAside, lane: KeyRef<'_>, position: u64) {
+        let lane = TopicKey::new(lane.0, lane.1);
         if lanes.backlog(lane.as_ref()).is_some()
             || lanes.last_of(&lane).is_some_and(|last| last > position)
         {
@@ -245,7 +246,7 @@ impl Aside {
 
     /// A key's lane takes up the first events of its backlog, which then starts at `next` or is
     /// over.
-    pub(crate) fn take_up(&mut self, lane: &LaneKey, taken: Vec<u64>, next: u64, is_over: bool) {
+    pub(crate) fn take_up(&mut self, lane: &TopicKey, taken: Vec<u64>, next: u64, is_over: bool) {
         let coming = self.lanes.entry(lane.clone()).or_default();
         coming.moving = Some(match is_over {
             true => Moving::Ends,
@@ -260,9 +261,9 @@ impl Aside {
         coming.moved(deferred, &mut self.moves);
     }
 
-    fn meet(&mut self, lane: LaneRef<'_>, from: u64, position: u64) {
+    fn meet(&mut self, lane: KeyRef<'_>, from: u64, position: u64) {
         let known = self.lanes.get_key_value(&lane).map(|(key, _)| key.clone());
-        let lane = known.unwrap_or_else(|| LaneKey::new(lane.0, lane.1));
+        let lane = known.unwrap_or_else(|| TopicKey::new(lane.0, lane.1));
         let coming = self.lanes.entry(lane.clone()).or_default();
         self.events += usize::from(coming.positions.insert(position));
         let met = Met {
@@ -278,7 +279,7 @@ impl Aside {
     }
 
     /// Where the event at `position` goes.
-    fn place(&mut self, lanes: &Lanes, met: &Met, bounds: Bounds) -> Place {
+    fn place(&mut self, lanes: &SetAside, met: &Met, bounds: AsideLimits) -> Place {
         let kept = lanes.len() + self.events;
         let Some(coming) = self.lanes.get_mut(&met.lane) else {
             return Place::Lane;
@@ -335,7 +336,7 @@ impl Aside {
 
     /// What had no room in the record waits, if it is of a key that the record says something of.
     fn hold_back(&mut self) {
-        let is_said = |lane: &LaneKey| self.lanes.get(lane).is_some_and(|it| it.is_said);
+        let is_said = |lane: &TopicKey| self.lanes.get(lane).is_some_and(|it| it.is_said);
         let met: Vec<Met> = self.unsaid.extract_if(.., |it| is_said(&it.lane)).collect();
         let moved = self.moves.extract_if(.., |it| is_said(&it.lane()));
         let moved: Vec<Deferred> = moved.collect();
@@ -363,11 +364,11 @@ impl Aside {
     }
 
     /// Adds what is unsaid to `record`, as far as there is room in it.
-    fn say(&mut self, lanes: &Lanes, bounds: Bounds, record: &mut Committed) {
+    fn say(&mut self, lanes: &SetAside, bounds: AsideLimits, record: &mut Committed) {
         let (mut said, moves) = self.next_part();
         record.settled.0.extend(&said.passed);
         record.deferred = moves;
-        let mut added: HashMap<LaneKey, usize> = HashMap::default();
+        let mut added: HashMap<TopicKey, usize> = HashMap::default();
         for met in &mut said.met {
             record.settled.push(met.from, met.position + 1);
             match self.place(lanes, met, bounds) {
@@ -407,7 +408,7 @@ impl Aside {
 
     /// The first of the records on their way is durable, and `group` has it. The lanes that it
     /// changed.
-    pub(crate) fn committed(&mut self) -> Vec<LaneKey> {
+    pub(crate) fn committed(&mut self) -> Vec<TopicKey> {
         let Some(said) = self.said.pop_front() else {
             return Vec::new();
         };
@@ -476,14 +477,14 @@ impl Aside {
         }
     }
 
-    fn moved(&mut self, lane: &LaneKey) {
+    fn moved(&mut self, lane: &TopicKey) {
         if let Some(coming) = self.lanes.get_mut(lane) {
             coming.moving = None;
         }
         self.forget(lane);
     }
 
-    fn forget(&mut self, lane: &LaneKey) {
+    fn forget(&mut self, lane: &TopicKey) {
         let is_over = |it: &Coming| it.positions.is_empty() && it.moving.is_none();
         if self.lanes.get(lane).is_some_and(is_over) {
             self.lanes.remove(lane);
@@ -518,7 +519,7 @@ impl Coming {
 
 impl Said {
     /// The keys that it says something of, some more than once.
-    fn lanes(&self) -> impl Iterator<Item = &LaneKey> {
+    fn lanes(&self) -> impl Iterator<Item = &TopicKey> {
         self.met.iter().map(|met| &met.lane).chain(&self.moves)
     }
 }
@@ -537,11 +538,11 @@ impl Deferred {
         ENTRY_BYTES + self.topic.len() + self.key.len() + taken
     }
 
-    fn lane(&self) -> LaneKey {
-        LaneKey::new(&self.topic, &self.key)
+    fn lane(&self) -> TopicKey {
+        TopicKey::new(&self.topic, &self.key)
     }
 
-    fn of(lane: &LaneKey) -> Self {
+    fn of(lane: &TopicKey) -> Self {
         Self {
             topic: lane.topic().to_owned(),
             key: lane.key().to_owned(),
@@ -550,22 +551,22 @@ impl Deferred {
     }
 }
 
-impl Live {
+impl GroupSession {
     /// An event of a blocked key waits behind the others.
-    pub(crate) fn set_aside(&mut self, position: u64, hash: LaneHash, envelope: &Envelope) {
+    pub(crate) fn set_aside(&mut self, position: u64, hash: KeyHash, envelope: &Envelope) {
         self.returned.remove(hash, position);
         let Some(entry) = self.window.get(position) else {
             return;
         };
         entry.status = Status::Parking;
-        let lane = LaneRef(envelope.topic(), envelope.key());
+        let lane = KeyRef(envelope.topic(), envelope.key());
         self.aside.meet(lane, entry.from, position);
     }
 
     /// Whether more keys may come to wait; if not, the group reads nothing further until some go on:
     /// each that waits takes memory.
     pub(crate) fn has_room_for_keys(&mut self, group: &Group) -> bool {
-        let (keys, most) = (group.lanes.keys_waiting(), self.bounds.parked_max);
+        let (keys, most) = (group.set_aside.keys_waiting(), self.bounds.parked_max);
         if keys <= most {
             self.paused = None;
         } else if self.paused.is_none() {
@@ -590,7 +591,7 @@ impl Live {
             settled: Settled::default(),
             ..Committed::default()
         };
-        self.aside.say(&group.lanes, self.bounds, &mut record);
+        self.aside.say(&group.set_aside, self.bounds, &mut record);
         Some(record)
     }
 }

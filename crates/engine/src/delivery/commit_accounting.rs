@@ -4,16 +4,18 @@
 use hashbrown::HashSet;
 
 use super::window::Status;
-use crate::delivery::group_session::Live;
+use crate::delivery::group_session::GroupSession;
 use crate::engine::OnDead;
 use crate::engine::{Commit, Death, Position, Retry, StateWrite};
 use crate::event::Envelope;
+use crate::ids::MemberId;
 use crate::model::binary::Binary;
 use crate::model::group::Group;
 use crate::model::position_set::Settled;
 use crate::model::record;
-use crate::model::record::{Cell, Committed, Died, Parked, Retried};
-use crate::model::set_aside::{LaneKey, Lanes};
+use crate::model::record::{CellWrite, Committed, Died, Parked, Retried};
+use crate::model::set_aside::SetAside;
+use crate::model::topic_key::TopicKey;
 use crate::time::Timestamp;
 
 /// The events that a commit has claimed so far.
@@ -28,12 +30,12 @@ struct Claimed {
 #[derive(Debug)]
 pub(crate) struct NotHeld;
 
-impl Live {
+impl GroupSession {
     /// Claims the events of `commit` for a record, all or none.
     pub(crate) fn claim(
         &mut self,
         (group, durable): (&str, &Group),
-        member: u64,
+        member: MemberId,
         commit: &Commit,
         now: Timestamp,
     ) -> Result<Committed, NotHeld> {
@@ -60,7 +62,7 @@ impl Live {
         }
         Ok(Committed {
             group: group.to_owned(),
-            member,
+            member: Some(member),
             at: now,
             settled: claimed.settled,
             done,
@@ -70,15 +72,15 @@ impl Live {
                 .iter()
                 .map(|it| Parked::of(&it.envelope, it.position))
                 .collect(),
-            dead: self.died(&durable.lanes, commit),
-            cells: commit.state.iter().map(Cell::from).collect(),
+            dead: self.died(&durable.set_aside, commit),
+            cells: commit.state.iter().map(CellWrite::from).collect(),
             deferred: Vec::new(),
         })
     }
 
     /// The dead letters of a commit. When as many events are put aside as may be, those that were
     /// to be skipped hold up their keys, so that a key adds one and no more.
-    fn died(&self, lanes: &Lanes, commit: &Commit) -> Vec<Died> {
+    fn died(&self, lanes: &SetAside, commit: &Commit) -> Vec<Died> {
         let mut died: Vec<Died> = commit.dead.iter().map(Died::from).collect();
         for (count, died) in died.iter_mut().enumerate() {
             let is_full = lanes.len() + count >= self.bounds.parked_max;
@@ -91,13 +93,13 @@ impl Live {
     /// Claims one event; whether it was put aside before.
     fn claim_one(
         &mut self,
-        member: u64,
+        member: MemberId,
         position: Position,
         claimed: &mut Claimed,
     ) -> Result<bool, NotHeld> {
         let position = position.get();
         if let Some(entry) = self.window.find(position, &mut claimed.next)
-            && entry.owner == member
+            && entry.owner == Some(member)
             && entry.status == Status::Held
         {
             entry.status = Status::Committing;
@@ -136,8 +138,8 @@ impl Live {
 
     /// A commit is durable, and `group` has it.
     pub(crate) fn committed(&mut self, group: &Group, committed: &Committed, now: Timestamp) {
-        let mut lanes: HashSet<LaneKey> = HashSet::default();
-        if committed.member == 0 {
+        let mut lanes: HashSet<TopicKey> = HashSet::default();
+        if committed.member.is_none() {
             lanes.extend(self.aside.committed());
         }
         let mut moved = self.settle(&committed.settled);
@@ -149,8 +151,8 @@ impl Live {
             }
         }
         for parked in &committed.parked {
-            if committed.member != 0 {
-                lanes.insert(LaneKey::new(&parked.topic, &parked.key));
+            if committed.member.is_some() {
+                lanes.insert(TopicKey::new(&parked.topic, &parked.key));
             }
         }
         let retried = committed.retries.iter();
@@ -162,7 +164,7 @@ impl Live {
             if blocks {
                 blocked.insert(self.hasher.hash_of(topic, key));
             }
-            lanes.insert(LaneKey::new(topic, key));
+            lanes.insert(TopicKey::new(topic, key));
         }
         self.are_blocked(&blocked);
         for lane in lanes {
@@ -187,7 +189,7 @@ impl Live {
         let mut moved = false;
         let mut count = 0;
         // One member at a time is the rule: its counters are touched once.
-        let (mut owner, mut held, mut bytes) = (0, 0, 0);
+        let (mut owner, mut held, mut bytes) = (None, 0, 0);
         let (window, slots, seats) = (&mut self.window, &mut self.slots, &mut self.seats);
         let (stale, turns) = (&mut self.stale, &mut self.turns);
         for entry in window.within(settled) {
@@ -207,7 +209,7 @@ impl Live {
             count += 1;
         }
         window.settle(count);
-        if let Some(seat) = seats.iter_mut().find(|seat| seat.member == owner) {
+        if let Some(seat) = seats.iter_mut().find(|seat| Some(seat.member) == owner) {
             seat.held -= held;
             seat.held_bytes -= bytes;
         }
@@ -216,20 +218,20 @@ impl Live {
 
     /// A commit has failed: its member holds its events as before, unless it is gone.
     pub(crate) fn failed(&mut self, group: &Group, committed: &Committed, now: Timestamp) {
-        if committed.member == 0 {
+        let Some(member) = committed.member else {
             self.aside.failed();
             self.wake_all();
             return;
-        }
+        };
         self.unclaim(committed);
-        if !self.is_member(committed.member) {
-            self.stand_up(group, committed.member, now);
+        if !self.is_member(member) {
+            self.stand_up(group, member, now);
         }
         self.wake_all();
     }
 
     /// Lanes were changed by an operator.
-    pub(crate) fn changed(&mut self, group: &Group, lanes: Vec<LaneKey>, now: Timestamp) {
+    pub(crate) fn changed(&mut self, group: &Group, lanes: Vec<TopicKey>, now: Timestamp) {
         for lane in lanes {
             self.refresh(group, &lane, now);
         }
@@ -237,7 +239,7 @@ impl Live {
     }
 
     /// Puts fetched events where their member finds them.
-    pub(crate) fn fetched(&mut self, member: u64, events: Vec<(u64, Envelope)>) {
+    pub(crate) fn fetched(&mut self, member: MemberId, events: Vec<(u64, Envelope)>) {
         if let Some(seat) = self.seat(member) {
             seat.fetched.clear();
             seat.fetched.extend(events);
@@ -302,7 +304,7 @@ impl From<&Death> for Died {
     }
 }
 
-impl From<&StateWrite> for Cell {
+impl From<&StateWrite> for CellWrite {
     fn from(write: &StateWrite) -> Self {
         Self {
             topic: write.topic.clone(),

@@ -1,8 +1,9 @@
 //! Care after a process ended without a word and without progress: which events may have ended it,
 //! and what is recorded before they are delivered again.
 
-use crate::delivery::group_session::Live;
+use crate::delivery::group_session::GroupSession;
 use crate::delivery::next_step::{Stop, Taken};
+use crate::ids::MemberId;
 use crate::model::group::Group;
 use crate::model::record::Begin;
 
@@ -13,7 +14,7 @@ const BEGIN_EVENTS_MAX: usize = 64;
 /// After a process ended without a word and without progress: a few events at a time, later one,
 /// and a record before each, until those that may have ended it are done.
 #[derive(Debug)]
-pub(crate) struct Careful {
+pub(crate) struct CrashGuard {
     /// Events at or after this position cannot have ended it.
     pub(crate) until: u64,
     pub(crate) events_left: usize,
@@ -24,7 +25,7 @@ pub(crate) struct Careful {
     pub(crate) held: Option<u64>,
 }
 
-impl Careful {
+impl CrashGuard {
     fn covers(&self, position: u64, is_aside: bool) -> bool {
         if is_aside {
             self.retries_left > 0
@@ -47,12 +48,12 @@ impl Careful {
     }
 }
 
-impl Live {
+impl GroupSession {
     /// After a crash: whether the event at `position` has to wait, or its attempt to be recorded.
     pub(crate) fn is_held_up(
         &mut self,
         group: &Group,
-        member: u64,
+        member: MemberId,
         position: u64,
         is_aside: bool,
         taken: &Taken,
@@ -88,7 +89,7 @@ impl Live {
     fn begins(
         &self,
         group: &Group,
-        member: u64,
+        member: MemberId,
         position: u64,
         is_aside: bool,
         events_left: usize,

@@ -6,30 +6,30 @@ use std::collections::BTreeSet;
 use hashbrown::{HashMap, HashSet};
 
 use super::window::Status;
-use crate::delivery::group_session::Live;
-use crate::delivery::key_slots::LaneHash;
+use crate::delivery::group_session::GroupSession;
+use crate::delivery::key_slots::KeyHash;
 
 /// Positions of events, by their lanes' hashes. Two lanes with the same hash wait for each other's
 /// events for a moment, for nothing.
 #[derive(Debug, Default)]
-pub(crate) struct Positions(HashMap<LaneHash, BTreeSet<u64>, foldhash::fast::RandomState>);
+pub(crate) struct PositionsByKey(HashMap<KeyHash, BTreeSet<u64>, foldhash::fast::RandomState>);
 
-impl Positions {
+impl PositionsByKey {
     /// Whether the lane has any.
-    pub(crate) fn has(&self, lane: LaneHash) -> bool {
+    pub(crate) fn has(&self, lane: KeyHash) -> bool {
         !self.0.is_empty() && self.0.contains_key(&lane)
     }
 
     /// The first of the lane.
-    pub(crate) fn first(&self, lane: LaneHash) -> Option<u64> {
+    pub(crate) fn first(&self, lane: KeyHash) -> Option<u64> {
         self.0.get(&lane)?.first().copied()
     }
 
-    pub(crate) fn insert(&mut self, lane: LaneHash, position: u64) {
+    pub(crate) fn insert(&mut self, lane: KeyHash, position: u64) {
         self.0.entry(lane).or_default().insert(position);
     }
 
-    pub(crate) fn remove(&mut self, lane: LaneHash, position: u64) {
+    pub(crate) fn remove(&mut self, lane: KeyHash, position: u64) {
         if self.0.is_empty() {
             return;
         }
@@ -42,14 +42,14 @@ impl Positions {
     }
 
     /// Only these lanes matter.
-    pub(crate) fn retain(&mut self, is_meant: impl Fn(LaneHash) -> bool) {
+    pub(crate) fn retain(&mut self, is_meant: impl Fn(KeyHash) -> bool) {
         self.0.retain(|lane, _| is_meant(*lane));
     }
 }
 
-impl Live {
+impl GroupSession {
     /// These lanes are blocked from now on: what of them is in members' hands is stale.
-    pub(crate) fn are_blocked(&mut self, lanes: &HashSet<LaneHash>) {
+    pub(crate) fn are_blocked(&mut self, lanes: &HashSet<KeyHash>) {
         if lanes.is_empty() {
             return;
         }

@@ -11,31 +11,32 @@ use ensue_log as log;
 use hashbrown::{HashMap, HashSet};
 use tokio::sync::Notify;
 
-use super::aside::{Aside, Bounds};
+use super::aside::{Aside, AsideLimits};
 use super::filter::Filter;
 use super::page::Pages;
 use super::turns::{Lined, Turns};
 use super::window::{Status, Window};
-use crate::delivery::crash_guard::Careful;
-use crate::delivery::fenced_deliveries::Positions;
-use crate::delivery::key_slots::{Hasher, LaneHash, Slots};
+use crate::delivery::crash_guard::CrashGuard;
+use crate::delivery::fenced_deliveries::PositionsByKey;
+use crate::delivery::key_slots::{KeyHash, KeyHasher, KeySlots};
 use crate::delivery::next_step::{READY_BYTES_MAX, READY_EVENTS_MAX};
-use crate::delivery::slot_transfer::Mine;
+use crate::delivery::slot_transfer::SlotOwnership;
 use crate::event::Envelope;
+use crate::ids::{Epoch, MemberId, ProcessId, Slot, Turn};
 use crate::model::group::Group;
-use crate::model::processes::Cluster;
-use crate::model::set_aside::LaneKey;
+use crate::model::processes::Processes;
+use crate::model::topic_key::TopicKey;
 use crate::time::Timestamp;
 
 /// The members of one group in this process.
 #[derive(Debug)]
-pub(crate) struct Live {
+pub(crate) struct GroupSession {
     /// Tells this one from an earlier one of the same group.
-    pub(crate) epoch: u64,
-    pub(crate) boot: u64,
+    pub(crate) epoch: Epoch,
+    pub(crate) boot: ProcessId,
     pub(crate) filter: Arc<Filter>,
-    pub(crate) seats: Vec<Seat>,
-    pub(crate) slots: Slots,
+    pub(crate) seats: Vec<LocalMember>,
+    pub(crate) slots: KeySlots,
     pub(crate) window: Window,
     /// The next position to read.
     pub(crate) cursor: u64,
@@ -45,9 +46,9 @@ pub(crate) struct Live {
     /// before what was put aside since.
     pub(crate) replayed: u64,
     /// Which slots are this process's.
-    pub(crate) mine: Mine,
+    pub(crate) mine: SlotOwnership,
     /// The slots that this process has said it gives away, and in which turn.
-    pub(crate) released: (u64, BTreeSet<u8>),
+    pub(crate) released: (Turn, BTreeSet<Slot>),
     /// Counts how often reading began anew: what was read before that is out of date.
     pub(crate) rewinds: u64,
     /// Whether a member is reading, outside of the lock.
@@ -65,21 +66,21 @@ pub(crate) struct Live {
     pub(crate) aside: Aside,
     /// Which backlogs of keys are being taken up.
     pub(crate) pages: Pages,
-    pub(crate) bounds: Bounds,
+    pub(crate) bounds: AsideLimits,
     /// Events that came back from a member that is gone and were not looked at since. They may belong
     /// before others of their key that were put aside meanwhile.
-    pub(crate) returned: Positions,
-    pub(crate) stale: Positions,
-    pub(crate) careful: Option<Careful>,
+    pub(crate) returned: PositionsByKey,
+    pub(crate) stale: PositionsByKey,
+    pub(crate) careful: Option<CrashGuard>,
     /// Why nothing more is read.
     pub(crate) paused: Option<String>,
-    pub(crate) hasher: Hasher,
+    pub(crate) hasher: KeyHasher,
 }
 
 /// A member.
 #[derive(Debug)]
-pub(crate) struct Seat {
-    pub(crate) member: u64,
+pub(crate) struct LocalMember {
+    pub(crate) member: MemberId,
     pub(crate) notify: Arc<Notify>,
     pub(crate) in_flight_max: usize,
     /// Events in its hands, and their bytes.
@@ -109,7 +110,7 @@ pub(crate) struct Waiting {
 #[derive(Debug)]
 pub(crate) struct Ready {
     pub(crate) position: u64,
-    pub(crate) lane: LaneHash,
+    pub(crate) lane: KeyHash,
     /// `None` when it has to be fetched.
     pub(crate) envelope: Option<Envelope>,
 }
@@ -117,9 +118,9 @@ pub(crate) struct Ready {
 /// A put-aside event in a member's hands.
 #[derive(Debug)]
 pub(crate) struct Out {
-    pub(crate) owner: u64,
-    pub(crate) lane: LaneKey,
-    pub(crate) hash: LaneHash,
+    pub(crate) owner: MemberId,
+    pub(crate) lane: TopicKey,
+    pub(crate) hash: KeyHash,
     pub(crate) bytes: u32,
     pub(crate) is_committing: bool,
 }
@@ -131,39 +132,39 @@ pub(crate) type Outs = HashMap<u64, Out, foldhash::fast::RandomState>;
 #[derive(Debug, Default)]
 pub(crate) struct Index {
     /// Lanes with an event that may go now, by its position.
-    pub(crate) runnable: BTreeMap<u64, LaneKey>,
+    pub(crate) runnable: BTreeMap<u64, TopicKey>,
     /// Lanes that wait for a time.
-    pub(crate) due: BTreeSet<(Timestamp, LaneKey)>,
+    pub(crate) due: BTreeSet<(Timestamp, TopicKey)>,
     /// Lanes that are to take up the next events of their backlogs.
-    pub(crate) hungry: BTreeSet<LaneKey>,
+    pub(crate) hungry: BTreeSet<TopicKey>,
     /// What the two above say of a lane.
-    known: HashMap<LaneKey, (Option<u64>, Option<Timestamp>), foldhash::fast::RandomState>,
+    known: HashMap<TopicKey, (Option<u64>, Option<Timestamp>), foldhash::fast::RandomState>,
 }
 
-impl Live {
+impl GroupSession {
     /// The group as its first member finds it. `end` is the durable end of the log.
     pub(crate) fn new(
         group: &Group,
-        first: &Seat,
+        first: &LocalMember,
         filter: Arc<Filter>,
-        (epoch, boot, end): (u64, u64, u64),
-        cluster: &Cluster,
-        (now, bounds): (Timestamp, Bounds),
+        (epoch, boot, end): (Epoch, ProcessId, u64),
+        processes: &Processes,
+        (now, bounds): (Timestamp, AsideLimits),
     ) -> Self {
-        let caution = group.caution(boot, cluster);
+        let caution = group.caution(boot, processes);
         let in_flight_max = first.in_flight_max;
         let mut live = Self {
             epoch,
             boot,
             filter,
             seats: Vec::new(),
-            slots: Slots::new(first.member),
+            slots: KeySlots::new(first.member),
             window: Window::default(),
             cursor: group.low,
             from: group.low,
             replayed: group.settled_end(),
-            mine: Mine::All,
-            released: (0, BTreeSet::new()),
+            mine: SlotOwnership::All,
+            released: <(Turn, BTreeSet<Slot>)>::default(),
             rewinds: 0,
             is_reading: false,
             rest: None,
@@ -174,13 +175,13 @@ impl Live {
             aside: Aside::default(),
             pages: Pages::default(),
             bounds,
-            returned: Positions::default(),
-            stale: Positions::default(),
-            careful: (caution.events || caution.retries).then(|| Careful {
+            returned: PositionsByKey::default(),
+            stale: PositionsByKey::default(),
+            careful: (caution.events || caution.retries).then(|| CrashGuard {
                 until: end,
                 events_left: if caution.events { in_flight_max } else { 0 },
                 retries_left: if caution.retries {
-                    group.lanes.len()
+                    group.set_aside.len()
                 } else {
                     0
                 },
@@ -188,21 +189,23 @@ impl Live {
                 held: None,
             }),
             paused: None,
-            hasher: cluster.seed().map_or_else(Hasher::default, Hasher::Seeded),
+            hasher: processes
+                .seed()
+                .map_or_else(KeyHasher::default, KeyHasher::Seeded),
         };
-        let lanes: Vec<LaneKey> = group.lanes.keys().cloned().collect();
+        let lanes: Vec<TopicKey> = group.set_aside.keys().cloned().collect();
         for lane in lanes {
             live.refresh(group, &lane, now);
         }
         live
     }
 
-    pub(crate) fn seat(&mut self, member: u64) -> Option<&mut Seat> {
+    pub(crate) fn seat(&mut self, member: MemberId) -> Option<&mut LocalMember> {
         self.seats.iter_mut().find(|seat| seat.member == member)
     }
 
     /// Whether `member` is one and has not left.
-    pub(crate) fn is_member(&self, member: u64) -> bool {
+    pub(crate) fn is_member(&self, member: MemberId) -> bool {
         self.seats
             .iter()
             .any(|seat| seat.member == member && !seat.is_gone)
@@ -214,13 +217,13 @@ impl Live {
     }
 
     /// Adds a member and gives it its share of the slots.
-    pub(crate) fn sit_down(&mut self, seat: Seat) {
+    pub(crate) fn sit_down(&mut self, seat: LocalMember) {
         self.seats.push(seat);
         self.rebalance();
     }
 
     /// Takes a member's seat: what it holds goes to the others. Whether anybody is left.
-    pub(crate) fn stand_up(&mut self, group: &Group, member: u64, now: Timestamp) -> bool {
+    pub(crate) fn stand_up(&mut self, group: &Group, member: MemberId, now: Timestamp) -> bool {
         if let Some(seat) = self.seat(member) {
             seat.is_gone = true;
             seat.fetched.clear();
@@ -234,11 +237,11 @@ impl Live {
     }
 
     /// Gives what a member holds, and is not committing, back to its slots.
-    fn release(&mut self, group: &Group, member: u64, now: Timestamp) {
+    fn release(&mut self, group: &Group, member: MemberId, now: Timestamp) {
         let (mut back, mut taken) = (Vec::new(), Vec::new());
         let mut bytes = 0;
         for entry in self.window.iter_mut() {
-            if entry.owner == member && entry.status == Status::Held {
+            if entry.owner == Some(member) && entry.status == Status::Held {
                 entry.status = Status::Ready;
                 bytes += entry.bytes as usize;
                 self.stale.remove(entry.lane, entry.position);
@@ -247,7 +250,7 @@ impl Live {
             }
         }
         let held = |out: &Out| out.owner == member && !out.is_committing;
-        let mut lanes: HashSet<LaneKey> = HashSet::default();
+        let mut lanes: HashSet<TopicKey> = HashSet::default();
         let stale = &mut self.stale;
         self.out.retain(|position, out| {
             if held(out) {
@@ -290,7 +293,7 @@ impl Live {
 
     /// Shares the slots among the members that are left, and what was read with them.
     pub(crate) fn rebalance(&mut self) {
-        let here: Vec<u64> = self
+        let here: Vec<MemberId> = self
             .seats
             .iter()
             .filter(|seat| !seat.is_gone)
@@ -322,7 +325,7 @@ impl Live {
                 self.enqueue(ready);
             }
         }
-        if let Mine::Some(_) = self.mine {
+        if let SlotOwnership::Some(_) = self.mine {
             let mine = &self.mine;
             self.window.forget_ready(|lane| !mine.has(lane.slot()));
             self.returned.retain(|lane| mine.has(lane.slot()));
@@ -335,14 +338,14 @@ impl Live {
 
     pub(crate) fn enqueue(&mut self, ready: Ready) {
         let owner = self.slots.owner(ready.lane.slot());
-        if let Some(seat) = self.seat(owner) {
+        if let Some(seat) = owner.and_then(|owner| self.seat(owner)) {
             seat.ready_bytes += ready.bytes();
             seat.ready.push_back(ready);
         }
     }
 
     /// An event is no longer in a member's hands.
-    pub(crate) fn take_back(&mut self, owner: u64, lane: LaneHash, bytes: u32) -> bool {
+    pub(crate) fn take_back(&mut self, owner: MemberId, lane: KeyHash, bytes: u32) -> bool {
         if let Some(seat) = self.seat(owner) {
             seat.held -= 1;
             seat.held_bytes -= bytes as usize;
@@ -363,7 +366,7 @@ impl Live {
     /// Whether no member will do anything before the clock moves, a record comes or an event in its
     /// hands ends. `end` is the durable end of the log.
     pub(crate) fn is_at_rest(&self, end: u64, now: Timestamp) -> bool {
-        let is_at_rest = |seat: &Seat| {
+        let is_at_rest = |seat: &LocalMember| {
             // With as much in its hands as it may have, it does not even ask.
             seat.held >= seat.in_flight_max
                 || seat.waiting.is_some_and(|waiting| {
@@ -376,8 +379,8 @@ impl Live {
     }
 
     /// Looks again at what of a lane may go.
-    pub(crate) fn refresh(&mut self, group: &Group, lane: &LaneKey, now: Timestamp) {
-        if let Mine::Some(_) = self.mine {
+    pub(crate) fn refresh(&mut self, group: &Group, lane: &TopicKey, now: Timestamp) {
+        if let SlotOwnership::Some(_) = self.mine {
             let hash = self.hasher.hash_of(lane.topic(), lane.key());
             if !self.mine.has(hash.slot()) {
                 self.index.set(lane, None, None);
@@ -385,15 +388,15 @@ impl Live {
                 return;
             }
         }
-        let few = self.bounds.few(group.lanes.len());
-        if group.lanes.wants_more(lane, few) {
+        let few = self.bounds.few(group.set_aside.len());
+        if group.set_aside.wants_more(lane, few) {
             self.index.hungry.insert(lane.clone());
         } else if !self.index.hungry.is_empty() {
             self.index.hungry.remove(lane);
         }
         let out = &self.out;
         let found = group
-            .lanes
+            .set_aside
             .deliverable(lane, now, 1, |position| out.contains_key(&position));
         self.index.set(lane, found.now.first().copied(), found.due);
     }
@@ -403,7 +406,7 @@ impl Live {
     pub(crate) fn refresh_due(&mut self, group: &Group, now: Timestamp) {
         if now.is_set_back(std::mem::replace(&mut self.looked, now)) {
             let waiting = self.index.due.iter();
-            let waiting: Vec<LaneKey> = waiting.map(|(_, lane)| lane.clone()).collect();
+            let waiting: Vec<TopicKey> = waiting.map(|(_, lane)| lane.clone()).collect();
             for lane in waiting {
                 self.refresh(group, &lane, now);
             }
@@ -417,7 +420,7 @@ impl Live {
 }
 
 impl Index {
-    fn set(&mut self, lane: &LaneKey, runnable: Option<u64>, due: Option<Timestamp>) {
+    fn set(&mut self, lane: &TopicKey, runnable: Option<u64>, due: Option<Timestamp>) {
         if let Some((runnable, due)) = self.known.remove(lane) {
             runnable.map(|position| self.runnable.remove(&position));
             due.map(|due| self.due.remove(&(due, lane.clone())));
@@ -436,13 +439,13 @@ impl Index {
     }
 }
 
-impl Seat {
+impl LocalMember {
     /// Whether no more is read ahead for it.
     pub(crate) fn is_full(&self) -> bool {
         self.ready.len() >= READY_EVENTS_MAX || self.ready_bytes >= READY_BYTES_MAX
     }
 
-    pub(crate) fn new(member: u64, in_flight_max: usize, notify: Arc<Notify>) -> Self {
+    pub(crate) fn new(member: MemberId, in_flight_max: usize, notify: Arc<Notify>) -> Self {
         Self {
             member,
             notify,

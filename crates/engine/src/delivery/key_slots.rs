@@ -6,36 +6,34 @@
 
 use std::hash::BuildHasher;
 
-use crate::model::set_aside::LaneRef;
-use crate::model::slot_allotment::{SLOTS, allot};
+use crate::ids::{MemberId, Slot};
+use crate::model::slot_allotment::allot;
+use crate::model::topic_key::KeyRef;
 
 /// What a topic and a key hash to. Random, so that nobody can choose keys that all fall into one
 /// slot, and where processes share a log the same in all of them.
 #[derive(Clone, Debug)]
-pub(crate) enum Hasher {
+pub(crate) enum KeyHasher {
     /// For this process alone.
     Random(foldhash::fast::RandomState),
     /// For every process of whatever version that knows the seed.
     Seeded(u64),
 }
 
-impl Default for Hasher {
+impl Default for KeyHasher {
     fn default() -> Self {
         Self::Random(foldhash::fast::RandomState::default())
     }
 }
 
-/// A slot that no member of this process has.
-pub(crate) const NOBODY: u64 = 0;
-
 /// The hash of a topic and a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct LaneHash(u32);
+pub(crate) struct KeyHash(u32);
 
-impl Hasher {
-    pub(crate) fn hash_of(&self, topic: &str, key: &str) -> LaneHash {
-        LaneHash(match self {
-            Self::Random(state) => state.hash_one(LaneRef(topic, key)) as u32,
+impl KeyHasher {
+    pub(crate) fn hash_of(&self, topic: &str, key: &str) -> KeyHash {
+        KeyHash(match self {
+            Self::Random(state) => state.hash_one(KeyRef(topic, key)) as u32,
             Self::Seeded(seed) => seeded(*seed, topic, key),
         })
     }
@@ -55,11 +53,11 @@ fn seeded(seed: u64, topic: &str, key: &str) -> u32 {
     ((hash ^ (hash >> 33)) >> 32) as u32
 }
 
-impl LaneHash {
+impl KeyHash {
     /// The slot that the lane belongs to.
-    pub(crate) fn slot(self) -> u8 {
+    pub(crate) fn slot(self) -> Slot {
         // 256 slots: the low byte is one.
-        self.0 as u8
+        Slot::new(self.0 as u8)
     }
 
     /// What the slot does not say of it.
@@ -69,52 +67,53 @@ impl LaneHash {
 }
 
 #[derive(Clone, Copy, Debug, Default)]
-struct Slot {
-    owner: u64,
+struct KeySlot {
+    /// `None` for one that no member of this process has.
+    owner: Option<MemberId>,
     /// Who is to own it once it is free.
-    heir: u64,
+    heir: Option<MemberId>,
     /// How many of its events are in the owner's hands.
     out: usize,
 }
 
 /// The slots of one group.
 #[derive(Debug)]
-pub(crate) struct Slots(Box<[Slot; SLOTS]>);
+pub(crate) struct KeySlots(Box<[KeySlot; Slot::COUNT]>);
 
-impl Slots {
+impl KeySlots {
     /// All of them belong to `owner`.
-    pub(crate) fn new(owner: u64) -> Self {
+    pub(crate) fn new(owner: MemberId) -> Self {
         Self(Box::new(
-            [Slot {
-                owner,
-                heir: owner,
+            [KeySlot {
+                owner: Some(owner),
+                heir: Some(owner),
                 out: 0,
-            }; SLOTS],
+            }; Slot::COUNT],
         ))
     }
 
-    fn slot(&mut self, slot: u8) -> &mut Slot {
+    fn slot(&mut self, slot: Slot) -> &mut KeySlot {
         // In range: there are 256 slots and a byte to count them.
         #[allow(clippy::indexing_slicing)]
-        &mut self.0[usize::from(slot)]
+        &mut self.0[slot.index()]
     }
 
-    pub(crate) fn owner(&self, slot: u8) -> u64 {
-        self.0.get(usize::from(slot)).map_or(0, |slot| slot.owner)
+    pub(crate) fn owner(&self, slot: Slot) -> Option<MemberId> {
+        self.0.get(slot.index()).and_then(|slot| slot.owner)
     }
 
     /// Whether `member` owns any.
-    pub(crate) fn has(&self, member: u64) -> bool {
-        self.0.iter().any(|slot| slot.owner == member)
+    pub(crate) fn has(&self, member: MemberId) -> bool {
+        self.0.iter().any(|slot| slot.owner == Some(member))
     }
 
     /// An event of the slot goes into its owner's hands.
-    pub(crate) fn hand_out(&mut self, slot: u8) {
+    pub(crate) fn hand_out(&mut self, slot: Slot) {
         self.slot(slot).out += 1;
     }
 
     /// An event of the slot is no longer in its owner's hands; whether the slot changes hands now.
-    pub(crate) fn take_back(&mut self, slot: u8) -> bool {
+    pub(crate) fn take_back(&mut self, slot: Slot) -> bool {
         let slot = self.slot(slot);
         slot.out -= 1;
         let moves = slot.out == 0 && slot.owner != slot.heir;
@@ -125,23 +124,23 @@ impl Slots {
     }
 
     /// How many of the slot's events are in its owner's hands.
-    pub(crate) fn out(&self, slot: u8) -> usize {
-        self.0.get(usize::from(slot)).map_or(0, |slot| slot.out)
+    pub(crate) fn out(&self, slot: Slot) -> usize {
+        self.0.get(slot.index()).map_or(0, |slot| slot.out)
     }
 
     /// Shares the slots for which `is_here` holds among `members`, moving as few as can be; the
-    /// others go to [`NOBODY`]. How many changed hands at once.
-    pub(crate) fn share(&mut self, members: &[u64], is_here: impl Fn(u8) -> bool) -> usize {
+    /// others become free. How many changed hands at once.
+    pub(crate) fn share(&mut self, members: &[MemberId], is_here: impl Fn(Slot) -> bool) -> usize {
         if members.is_empty() {
             return 0;
         }
-        let members: Vec<(u64, usize)> = members.iter().map(|member| (*member, 1)).collect();
-        let mut here = Vec::with_capacity(SLOTS);
-        for (number, slot) in (0..=u8::MAX).zip(self.0.iter_mut()) {
+        let members: Vec<(MemberId, usize)> = members.iter().map(|member| (*member, 1)).collect();
+        let mut here = Vec::with_capacity(Slot::COUNT);
+        for (number, slot) in Slot::all().zip(self.0.iter_mut()) {
             if is_here(number) {
                 here.push(&mut slot.heir);
             } else {
-                slot.heir = NOBODY;
+                slot.heir = None;
             }
         }
         allot(here.into_iter(), &members);
@@ -162,30 +161,39 @@ impl Slots {
 mod tests {
     use super::*;
 
-    fn all(_: u8) -> bool {
+    fn all(_: Slot) -> bool {
         true
     }
 
+    fn member(number: u64) -> MemberId {
+        MemberId::new(number).unwrap()
+    }
+
+    fn members<const N: usize>(numbers: [u64; N]) -> [MemberId; N] {
+        numbers.map(member)
+    }
+
     #[test]
-    fn what_is_not_here_belongs_to_nobody() {
-        let mut slots = Slots::new(1);
-        slots.hand_out(3);
-        slots.share(&[1, 2], |slot| slot >= 128);
-        assert_eq!((owned(&slots, NOBODY), owned(&slots, 2)), (127, 64));
-        assert!(slots.take_back(3), "it goes when it is back");
-        assert_eq!(slots.owner(3), NOBODY);
+    fn what_is_not_here_belongs_to_no_member() {
+        let mut slots = KeySlots::new(member(1));
+        slots.hand_out(Slot::new(3));
+        slots.share(&members([1, 2]), |slot| slot.index() >= 128);
+        let free = slots.0.iter().filter(|slot| slot.owner.is_none()).count();
+        assert_eq!((free, owned(&slots, 2)), (127, 64));
+        assert!(slots.take_back(Slot::new(3)), "it goes when it is back");
+        assert_eq!(slots.owner(Slot::new(3)), None);
     }
 
     #[test]
     fn a_seeded_hash_never_changes() {
-        let hash = |seed, topic, key| Hasher::Seeded(seed).hash_of(topic, key).0;
+        let hash = |seed, topic, key| KeyHasher::Seeded(seed).hash_of(topic, key).0;
         assert_eq!(hash(7, "orders", "o-1"), 3_881_980_325);
         assert_ne!(hash(7, "orders", "o-1"), hash(8, "orders", "o-1"));
         assert_ne!(hash(7, "a", "bc"), hash(7, "ab", "c"));
-        let mut slots = [0; SLOTS];
+        let mut slots = [0; Slot::COUNT];
         for key in 0..25_600 {
-            let hash = Hasher::Seeded(7).hash_of("orders", &format!("o-{key}"));
-            slots[usize::from(hash.slot())] += 1;
+            let hash = KeyHasher::Seeded(7).hash_of("orders", &format!("o-{key}"));
+            slots[hash.slot().index()] += 1;
         }
         assert!(
             slots.iter().all(|count| (50..160).contains(count)),
@@ -193,18 +201,19 @@ mod tests {
         );
     }
 
-    fn owned(slots: &Slots, member: u64) -> usize {
-        slots.0.iter().filter(|slot| slot.owner == member).count()
+    fn owned(slots: &KeySlots, number: u64) -> usize {
+        let owner = Some(member(number));
+        slots.0.iter().filter(|slot| slot.owner == owner).count()
     }
 
     #[test]
     fn slots_are_shared_evenly_and_stay_where_they_can() {
-        let mut slots = Slots::new(1);
-        assert_eq!(slots.share(&[1, 2], all), 128);
-        let before: Vec<u64> = slots.0.iter().map(|slot| slot.owner).collect();
-        slots.share(&[1, 2, 3], all);
-        for member in [1, 2, 3] {
-            assert!((85..=86).contains(&owned(&slots, member)));
+        let mut slots = KeySlots::new(member(1));
+        assert_eq!(slots.share(&members([1, 2]), all), 128);
+        let before: Vec<Option<MemberId>> = slots.0.iter().map(|slot| slot.owner).collect();
+        slots.share(&members([1, 2, 3]), all);
+        for number in [1, 2, 3] {
+            assert!((85..=86).contains(&owned(&slots, number)));
         }
         let moved = slots
             .0
@@ -212,10 +221,10 @@ mod tests {
             .zip(&before)
             .filter(|(slot, owner)| slot.owner != **owner);
         assert!(
-            moved.clone().all(|(slot, _)| slot.owner == 3),
+            moved.clone().all(|(slot, _)| slot.owner == Some(member(3))),
             "only the new one gets slots"
         );
-        slots.share(&[2, 3], all);
+        slots.share(&members([2, 3]), all);
         assert_eq!(
             (owned(&slots, 1), owned(&slots, 2), owned(&slots, 3)),
             (0, 128, 128)
@@ -224,12 +233,12 @@ mod tests {
 
     #[test]
     fn a_slot_with_an_event_out_moves_when_it_is_back() {
-        let mut slots = Slots::new(1);
-        (0..=255).for_each(|slot| slots.hand_out(slot));
-        assert_eq!(slots.share(&[2], all), 0);
-        assert_eq!(slots.owner(7), 1);
-        assert!(slots.take_back(7));
-        assert_eq!(slots.owner(7), 2);
-        assert!(slots.has(1) && slots.has(2));
+        let mut slots = KeySlots::new(member(1));
+        Slot::all().for_each(|slot| slots.hand_out(slot));
+        assert_eq!(slots.share(&members([2]), all), 0);
+        assert_eq!(slots.owner(Slot::new(7)), Some(member(1)));
+        assert!(slots.take_back(Slot::new(7)));
+        assert_eq!(slots.owner(Slot::new(7)), Some(member(2)));
+        assert!(slots.has(member(1)) && slots.has(member(2)));
     }
 }

@@ -5,13 +5,14 @@ use std::collections::VecDeque;
 use ensue_log as log;
 
 use super::page::Paging;
-use crate::delivery::group_session::{Live, Out, Ready, Seat, Waiting};
-use crate::delivery::key_slots::LaneHash;
+use crate::delivery::group_session::{GroupSession, LocalMember, Out, Ready, Waiting};
+use crate::delivery::key_slots::KeyHash;
 use crate::engine::{Delivery, Position};
 use crate::event::Envelope;
+use crate::ids::{Epoch, MemberId};
 use crate::model::group::Group;
 use crate::model::record::Begin;
-use crate::model::set_aside::{LaneKey, LaneRef};
+use crate::model::topic_key::{KeyRef, TopicKey};
 use crate::time::Timestamp;
 
 /// How many bytes of events a member holds at the most; one event is always possible.
@@ -45,7 +46,7 @@ pub(crate) enum Step {
 /// A read under way: what it starts from.
 #[derive(Debug)]
 pub(crate) struct Reading {
-    pub(crate) epoch: u64,
+    pub(crate) epoch: Epoch,
     pub(crate) rewinds: u64,
     pub(crate) cursor: u64,
     pub(crate) rest: Option<(log::Chunk, log::Place)>,
@@ -54,7 +55,7 @@ pub(crate) struct Reading {
 /// Who asks, and for how much.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Ask {
-    pub(crate) member: u64,
+    pub(crate) member: MemberId,
     pub(crate) events_max: usize,
     pub(crate) now: Timestamp,
     /// The durable end of the log.
@@ -99,7 +100,7 @@ impl Taken {
     }
 }
 
-impl Live {
+impl GroupSession {
     /// What `ask.member`, which is a member, is to do next.
     pub(crate) fn take(&mut self, group: &Group, ask: Ask) -> Step {
         let step = self.next(group, ask);
@@ -199,7 +200,7 @@ impl Live {
         if self.cursor >= self.replayed && !self.has_room_for_keys(group) {
             return None;
         }
-        let is_full = self.seats.iter().any(Seat::is_full);
+        let is_full = self.seats.iter().any(LocalMember::is_full);
         if self.turns.is_in_the_way(is_full, ask.now) && !self.shed(group, ask.now) {
             return None;
         }
@@ -219,7 +220,7 @@ impl Live {
             let lane = lane.clone();
             from = at + 1;
             let hash = self.hasher.hash_of(lane.topic(), lane.key());
-            if self.slots.owner(hash.slot()) != ask.member {
+            if self.slots.owner(hash.slot()) != Some(ask.member) {
                 continue;
             }
             let max = taken
@@ -230,7 +231,7 @@ impl Live {
             }
             let out = &self.out;
             let is_out = |position| out.contains_key(&position);
-            let mut positions = group.lanes.deliverable(&lane, ask.now, max, is_out).now;
+            let mut positions = group.set_aside.deliverable(&lane, ask.now, max, is_out).now;
             let first = self.first_coming(&lane, hash);
             positions.retain(|position| first.is_none_or(|first| *position < first));
             self.take_lane(group, ask, taken, &lane, hash, positions);
@@ -243,7 +244,7 @@ impl Live {
 
     /// The first event that may belong into a lane and is not there yet: nothing of the lane may
     /// overtake it.
-    fn first_coming(&self, lane: &LaneKey, hash: LaneHash) -> Option<u64> {
+    fn first_coming(&self, lane: &TopicKey, hash: KeyHash) -> Option<u64> {
         let coming = self.aside.first(lane);
         let lined_up = self.turns.first(hash).map(|lined| lined.position);
         let returned = self.returned.first(hash);
@@ -258,8 +259,8 @@ impl Live {
         group: &Group,
         ask: Ask,
         taken: &mut Taken,
-        lane: &LaneKey,
-        hash: LaneHash,
+        lane: &TopicKey,
+        hash: KeyHash,
         positions: Vec<u64>,
     ) {
         let mut is_fetching = false;
@@ -313,11 +314,11 @@ impl Live {
     pub(crate) fn is_blocked(
         &self,
         group: &Group,
-        lane: LaneRef<'_>,
-        hash: LaneHash,
+        lane: KeyRef<'_>,
+        hash: KeyHash,
         position: u64,
     ) -> bool {
-        (!group.lanes.is_empty() && group.lanes.is_occupied(lane, position))
+        (!group.set_aside.is_empty() && group.set_aside.is_occupied(lane, position))
             || self.aside.is_before(lane, position)
             || self.stale.has(hash)
     }
@@ -341,7 +342,7 @@ impl Live {
         let generation = group.generation;
         let run = group
             .runs
-            .of(position, LaneRef(envelope.topic(), envelope.key()));
+            .of(position, KeyRef(envelope.topic(), envelope.key()));
         let position = Position::new(position);
         taken.deliveries.push(Delivery {
             envelope,

@@ -7,14 +7,15 @@ use std::sync::Arc;
 use ensue_log as log;
 
 use super::filter::Filter;
-use crate::delivery::group_session::Live;
+use crate::delivery::group_session::GroupSession;
 use crate::delivery::next_step::Ask;
 use crate::error::Result;
 use crate::event::Envelope;
+use crate::ids::Epoch;
 use crate::log_error;
 use crate::model::group::Group;
 use crate::model::record;
-use crate::model::set_aside::LaneKey;
+use crate::model::topic_key::TopicKey;
 
 /// How many bytes of events are taken up in one go, unless one is larger.
 const PAGE_BYTES_MAX: usize = 1024 * 1024;
@@ -30,9 +31,9 @@ const PAGED_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// A read of a key's backlog.
 #[derive(Clone, Debug)]
 pub(crate) struct Paging {
-    pub(crate) epoch: u64,
+    pub(crate) epoch: Epoch,
     pub(crate) rewinds: u64,
-    pub(crate) lane: LaneKey,
+    pub(crate) lane: TopicKey,
     pub(crate) from: u64,
     /// Up to here the key's events are in its backlog, and nowhere else.
     pub(crate) to: u64,
@@ -54,7 +55,7 @@ pub(crate) struct Pages {
     /// Whether the last step was such a read: the next one is something else.
     is_last: bool,
     /// The key that had its turn last.
-    last: Option<LaneKey>,
+    last: Option<TopicKey>,
     /// Events that were taken up.
     events: hashbrown::HashMap<u64, Envelope, foldhash::fast::RandomState>,
     bytes: usize,
@@ -199,7 +200,7 @@ impl Reading<'_> {
     }
 }
 
-impl Live {
+impl GroupSession {
     /// The backlog whose next events `ask.member` is to read, if it is time for that.
     pub(crate) fn page(&mut self, group: &Group, ask: Ask) -> Option<Paging> {
         if self.index.hungry.is_empty() || self.pages.is_reading {
@@ -236,9 +237,9 @@ impl Live {
     }
 
     /// What is to be read of one key's backlog, if anything can be.
-    fn page_of(&self, group: &Group, ask: Ask, lane: &LaneKey) -> Option<Paging> {
+    fn page_of(&self, group: &Group, ask: Ask, lane: &TopicKey) -> Option<Paging> {
         let hash = self.hasher.hash_of(lane.topic(), lane.key());
-        let owner = self.slots.owner(hash.slot());
+        let owner = self.slots.owner(hash.slot())?;
         // Everything of the key that was read before comes first.
         if owner != ask.member
             || self.turns.has_line(hash)
@@ -248,12 +249,12 @@ impl Live {
         {
             return None;
         }
-        let kept = group.lanes.len();
+        let kept = group.set_aside.len();
         // There may be less room than when it was found hungry.
-        if !group.lanes.wants_more(lane, self.bounds.few(kept)) {
+        if !group.set_aside.wants_more(lane, self.bounds.few(kept)) {
             return None;
         }
-        let from = group.lanes.backlog(lane.as_ref())?.from;
+        let from = group.set_aside.backlog(lane.as_ref())?.from;
         let seat = self.seats.iter().find(|seat| seat.member == owner)?;
         let ready = seat.ready.front().map(|ready| ready.position);
         let coming = self.aside.first(lane);
@@ -272,7 +273,7 @@ impl Live {
     }
 
     /// Whether nothing of a key's backlog lies at or after `position`.
-    fn is_all(&self, lane: &LaneKey, position: u64) -> bool {
+    fn is_all(&self, lane: &TopicKey, position: u64) -> bool {
         let end = self.aside.end_of(lane).unwrap_or(self.replayed);
         position >= end && self.aside.first(lane).is_none()
     }
@@ -282,7 +283,7 @@ impl Live {
         self.pages.read_ended();
         let lane = &paging.lane;
         let hash = self.hasher.hash_of(lane.topic(), lane.key());
-        let backlog = group.lanes.backlog(lane.as_ref());
+        let backlog = group.set_aside.backlog(lane.as_ref());
         let is_same = backlog.is_some_and(|backlog| backlog.from == paging.from);
         if !is_same || !self.mine.has(hash.slot()) || self.aside.is_moving(lane.as_ref()) {
             return;

@@ -3,10 +3,11 @@
 use ensue_log as log;
 
 use super::filter::Memo;
-use crate::delivery::group_session::{Live, Ready};
-use crate::delivery::key_slots::{Hasher, LaneHash};
+use crate::delivery::group_session::{GroupSession, Ready};
+use crate::delivery::key_slots::{KeyHash, KeyHasher};
 use crate::error::Result;
 use crate::event::Envelope;
+use crate::ids::Slot;
 use crate::model::group::Group;
 use crate::model::record;
 
@@ -17,8 +18,8 @@ const STAGE_EVENTS_MAX: usize = 2_048;
 
 /// What a read found.
 #[derive(Debug, Default)]
-pub(crate) struct Staged {
-    pub(crate) events: Vec<(u64, LaneHash, Envelope)>,
+pub(crate) struct EventsRead {
+    pub(crate) events: Vec<(u64, KeyHash, Envelope)>,
     pub(crate) cursor: u64,
     pub(crate) rest: Option<(log::Chunk, log::Place)>,
 }
@@ -29,11 +30,11 @@ pub(crate) fn stage(
     place: Option<log::Place>,
     from: u64,
     memo: &mut Memo,
-    hasher: &Hasher,
-) -> Result<Staged> {
-    let mut staged = Staged {
+    hasher: &KeyHasher,
+) -> Result<EventsRead> {
+    let mut staged = EventsRead {
         cursor: from,
-        ..Staged::default()
+        ..EventsRead::default()
     };
     let mut entries = match place {
         Some(place) => chunk.resume(place),
@@ -61,7 +62,7 @@ pub(crate) fn stage(
     Ok(staged)
 }
 
-impl Staged {
+impl EventsRead {
     /// Copies the events: few of many records must not keep all of them in memory.
     pub(crate) fn detach(&mut self) {
         for (_, _, envelope) in &mut self.events {
@@ -70,9 +71,9 @@ impl Staged {
     }
 }
 
-impl Live {
+impl GroupSession {
     /// Takes in what a read of this very epoch found.
-    pub(crate) fn staged(&mut self, group: &Group, staged: Staged) {
+    pub(crate) fn staged(&mut self, group: &Group, staged: EventsRead) {
         self.is_reading = false;
         self.cursor = staged.cursor;
         self.rest = staged.rest;
@@ -106,7 +107,7 @@ impl Live {
     /// Notes that nothing of this group lies before the cursor, if that is worth a record.
     pub(crate) fn pass(&mut self, low: u64, records_min: u64) {
         if self.window.is_empty()
-            && self.mine.has(0)
+            && self.mine.has(Slot::new(0))
             && self.cursor.saturating_sub(self.from.max(low)) >= records_min
         {
             self.aside.pass(self.from, self.cursor);

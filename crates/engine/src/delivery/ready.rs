@@ -2,14 +2,15 @@
 
 use super::turns::{Held, Lined, Room};
 use super::window::{Status, Window};
-use crate::delivery::group_session::{Live, Outs, Seat};
-use crate::delivery::key_slots::LaneHash;
+use crate::delivery::group_session::{GroupSession, LocalMember, Outs};
+use crate::delivery::key_slots::KeyHash;
 use crate::delivery::next_step::{Ask, Taken};
+use crate::ids::MemberId;
 use crate::model::group::Group;
-use crate::model::set_aside::LaneRef;
+use crate::model::topic_key::KeyRef;
 use crate::time::Timestamp;
 
-impl Live {
+impl GroupSession {
     /// Takes what was read: what has no line and the lines by turns.
     pub(crate) fn take_ready(&mut self, group: &Group, ask: Ask, taken: &mut Taken) {
         let mut has_lines = true;
@@ -30,7 +31,7 @@ impl Live {
 
     /// Takes away from the front of what was read for a member what is blocked and what has to
     /// wait in a line; whether there is something else.
-    fn line_up(&mut self, group: &Group, member: u64, mut taken: Option<&mut Taken>) -> bool {
+    fn line_up(&mut self, group: &Group, member: MemberId, mut taken: Option<&mut Taken>) -> bool {
         loop {
             let Some(seat) = self.seats.iter().find(|seat| seat.member == member) else {
                 return false;
@@ -47,7 +48,7 @@ impl Live {
                 }
                 return false;
             };
-            let key = LaneRef(envelope.topic(), envelope.key());
+            let key = KeyRef(envelope.topic(), envelope.key());
             let is_blocked = self.is_blocked(group, key, lane, position);
             if !is_blocked && taken.is_some() && !self.has_to_line_up(room, lane) {
                 return true;
@@ -64,7 +65,7 @@ impl Live {
         }
     }
 
-    fn has_to_line_up(&mut self, room: Room, lane: LaneHash) -> bool {
+    fn has_to_line_up(&mut self, room: Room, lane: KeyHash) -> bool {
         if self.turns.has_line(lane) {
             return true;
         }
@@ -85,13 +86,13 @@ impl Live {
             return false;
         };
         let (room, slots) = (Room::of(seat), &self.slots);
-        let is_mine = |lane: LaneHash| slots.owner(lane.slot()) == ask.member;
+        let is_mine = |lane: KeyHash| slots.owner(lane.slot()) == Some(ask.member);
         let Some(lane) = self.turns.next(room, is_mine) else {
             return false;
         };
         while let Some(lined) = self.turns.first(lane) {
             let position = lined.position;
-            let key = LaneRef(lined.envelope.topic(), lined.envelope.key());
+            let key = KeyRef(lined.envelope.topic(), lined.envelope.key());
             let is_blocked = self.is_blocked(group, key, lane, position);
             if !is_blocked
                 && self.careful.is_some()
@@ -131,7 +132,7 @@ impl Live {
     }
 
     /// Takes the first event that was read for a member; one that has to be fetched stays.
-    fn pop_ready(&mut self, member: u64) -> Option<Lined> {
+    fn pop_ready(&mut self, member: MemberId) -> Option<Lined> {
         let seat = self.seat(member)?;
         let ready = seat.ready.front_mut()?;
         let (position, lane, bytes) = (ready.position, ready.lane, ready.bytes());
@@ -160,7 +161,7 @@ impl Live {
         let Some(entry) = self.window.find(position, &mut taken.next) else {
             return;
         };
-        (entry.status, entry.owner, entry.bytes) = (Status::Held, ask.member, bytes);
+        (entry.status, entry.owner, entry.bytes) = (Status::Held, Some(ask.member), bytes);
         if let Some(seat) = self.seat(ask.member) {
             seat.held += 1;
             seat.held_bytes += bytes as usize;
@@ -176,7 +177,7 @@ impl Live {
         if self.turns.full_until(now).is_some() {
             return false;
         }
-        let full: Vec<u64> = self
+        let full: Vec<MemberId> = self
             .seats
             .iter()
             .filter(|seat| seat.is_full())
@@ -189,17 +190,17 @@ impl Live {
         for lane in lanes {
             for lined in self.turns.split_off(lane, keep) {
                 let envelope = &lined.envelope;
-                let key = LaneRef(envelope.topic(), envelope.key());
-                self.aside.start(&group.lanes, key, lined.position);
+                let key = KeyRef(envelope.topic(), envelope.key());
+                self.aside.start(&group.set_aside, key, lined.position);
                 self.set_aside(lined.position, lane, envelope);
             }
         }
-        !self.seats.iter().any(Seat::is_full) && self.turns.has_room()
+        !self.seats.iter().any(LocalMember::is_full) && self.turns.has_room()
     }
 }
 
 /// How much of a lane is in members' hands.
-fn held_of(window: &Window, out: &Outs, lane: LaneHash) -> Held {
+fn held_of(window: &Window, out: &Outs, lane: KeyHash) -> Held {
     let (mut events, mut bytes) = window.held_of(lane);
     for out in out.values().filter(|out| out.hash == lane) {
         events += 1;

@@ -5,53 +5,53 @@
 //! have events that its last owner read and did not settle: reading begins anew at the low-water
 //! mark.
 
-use crate::delivery::group_session::Live;
+use crate::delivery::group_session::GroupSession;
+use crate::ids::Slot;
 use crate::model::group::Group;
 use crate::model::record::Released;
-use crate::model::set_aside::LaneKey;
-use crate::model::slot_allotment::SLOTS;
-use crate::model::slot_owners::Role;
+use crate::model::slot_owners::SlotRole;
+use crate::model::topic_key::TopicKey;
 use crate::time::Timestamp;
 
 /// Which slots of a group are this process's.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Mine {
+pub(crate) enum SlotOwnership {
     /// All: nobody shares the log.
     All,
-    Some(Box<[bool; SLOTS]>),
+    Some(Box<[bool; Slot::COUNT]>),
 }
 
-impl Mine {
-    pub(crate) fn has(&self, slot: u8) -> bool {
+impl SlotOwnership {
+    pub(crate) fn has(&self, slot: Slot) -> bool {
         match self {
             Self::All => true,
-            Self::Some(slots) => slots.get(usize::from(slot)).copied().unwrap_or(false),
+            Self::Some(slots) => slots.get(slot.index()).copied().unwrap_or(false),
         }
     }
 }
 
-impl Live {
-    /// Goes by the group's shares from now on.
+impl GroupSession {
+    /// Goes by the group's slot owners from now on.
     pub(crate) fn follow(&mut self, group: &Group, now: Timestamp) {
-        let roles = group.shares.roles(self.boot);
-        let mut mine = Box::new([false; SLOTS]);
+        let roles = group.slot_owners.roles(self.boot);
+        let mut mine = Box::new([false; Slot::COUNT]);
         for (mine, role) in mine.iter_mut().zip(roles) {
-            *mine = role == Role::Keeps;
+            *mine = role == SlotRole::Keeps;
         }
-        let mine = Mine::Some(mine);
+        let mine = SlotOwnership::Some(mine);
         if self.mine == mine {
             return;
         }
         let had = std::mem::replace(&mut self.mine, mine);
-        if (0..=u8::MAX).any(|slot| self.mine.has(slot) && !had.has(slot)) {
+        if Slot::all().any(|slot| self.mine.has(slot) && !had.has(slot)) {
             self.rewind(group);
         }
-        let lanes: Vec<_> = group.lanes.keys().cloned().collect();
+        let lanes: Vec<_> = group.set_aside.keys().cloned().collect();
         for lane in lanes {
             self.refresh(group, &lane, now);
         }
         let (mine, hasher) = (&self.mine, &self.hasher);
-        let slot = |lane: &LaneKey| hasher.hash_of(lane.topic(), lane.key()).slot();
+        let slot = |lane: &TopicKey| hasher.hash_of(lane.topic(), lane.key()).slot();
         self.aside.retain(|lane| mine.has(slot(lane)));
         self.rebalance();
     }
@@ -75,22 +75,22 @@ impl Live {
     }
 }
 
-impl Live {
+impl GroupSession {
     /// The record that gives slots away of which nothing is in anybody's hands, if there are any
     /// that no record says so of.
     pub(crate) fn release_slots(&mut self, name: &str, group: &Group) -> Option<Released> {
-        if self.mine == Mine::All || self.aside.has_unsaid() {
+        if self.mine == SlotOwnership::All || self.aside.has_unsaid() {
             return None;
         }
-        let turn = group.shares.turn();
+        let turn = group.slot_owners.turn();
         if self.released.0 != turn {
             self.released = (turn, Default::default());
         }
-        let roles = group.shares.roles(self.boot);
-        let leaving = (0..=u8::MAX).zip(roles);
-        let leaving = leaving.filter(|(_, role)| *role == Role::Leaves);
+        let roles = group.slot_owners.roles(self.boot);
+        let leaving = Slot::all().zip(roles);
+        let leaving = leaving.filter(|(_, role)| *role == SlotRole::Leaves);
         let said = &self.released.1;
-        let slots: Vec<u8> = leaving
+        let slots: Vec<Slot> = leaving
             .map(|(slot, _)| slot)
             .filter(|slot| self.slots.out(*slot) == 0 && !said.contains(slot))
             .collect();

@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use hashbrown::{HashMap, HashSet};
 
-use crate::delivery::group_session::Seat;
-use crate::delivery::key_slots::LaneHash;
+use crate::delivery::group_session::LocalMember;
+use crate::delivery::key_slots::KeyHash;
 use crate::delivery::next_step::{HELD_BYTES_MAX, READY_BYTES_MAX, READY_EVENTS_MAX};
 use crate::event::Envelope;
 use crate::time::Timestamp;
@@ -35,15 +35,15 @@ pub(crate) struct Turns {
     /// At least how many each lane has: lanes share counters.
     counts: Box<[u32; COUNTERS]>,
     /// Exactly how many, of those with lines and of those that were counted since none was there.
-    counted: HashMap<LaneHash, Held, foldhash::fast::RandomState>,
-    lines: HashMap<LaneHash, Line, foldhash::fast::RandomState>,
+    counted: HashMap<KeyHash, Held, foldhash::fast::RandomState>,
+    lines: HashMap<KeyHash, Line, foldhash::fast::RandomState>,
     /// The lines, the next to have its turn first.
-    order: VecDeque<LaneHash>,
+    order: VecDeque<KeyHash>,
     /// Whether a line is next, or what has none.
     is_lines_turn: bool,
     /// How long a line may be, and those that are longer.
     line_max: usize,
-    long: HashSet<LaneHash, foldhash::fast::RandomState>,
+    long: HashSet<KeyHash, foldhash::fast::RandomState>,
     events: usize,
     bytes: usize,
     /// Whether the last step was to read on although lines could go on.
@@ -63,7 +63,7 @@ struct Line {
 #[derive(Debug)]
 pub(crate) struct Lined {
     pub(crate) position: u64,
-    pub(crate) lane: LaneHash,
+    pub(crate) lane: KeyHash,
     pub(crate) envelope: Envelope,
 }
 
@@ -92,7 +92,7 @@ pub(crate) struct Room {
 }
 
 impl Room {
-    pub(crate) fn of(seat: &Seat) -> Self {
+    pub(crate) fn of(seat: &LocalMember) -> Self {
         Self {
             held: seat.held,
             events: seat.in_flight_max.saturating_sub(seat.held),
@@ -148,21 +148,21 @@ impl Turns {
     }
 
     /// Whether so many of a lane may be in hands that it is worth counting them.
-    pub(crate) fn may_be_many(&self, lane: LaneHash, room: Room) -> bool {
+    pub(crate) fn may_be_many(&self, lane: KeyHash, room: Room) -> bool {
         let count = self.count(lane);
         let is_large = room.bytes < HELD_BYTES_MAX / 2
             && (count >= HELD_FREE_MAX || room.held < COUNTERS / 16);
         count >= room.events.max(room.floor) || is_large
     }
 
-    fn counter(&mut self, lane: LaneHash) -> &mut u32 {
+    fn counter(&mut self, lane: KeyHash) -> &mut u32 {
         // In range: the remainder of a division by its length.
         #[allow(clippy::indexing_slicing)]
         &mut self.counts[lane.number() % COUNTERS]
     }
 
     /// An event of the lane goes into a member's hands.
-    pub(crate) fn hand_out(&mut self, lane: LaneHash, bytes: u32) {
+    pub(crate) fn hand_out(&mut self, lane: KeyHash, bytes: u32) {
         *self.counter(lane) += 1;
         if !self.counted.is_empty()
             && let Some(held) = self.counted.get_mut(&lane)
@@ -173,7 +173,7 @@ impl Turns {
     }
 
     /// An event of the lane is no longer in a member's hands.
-    pub(crate) fn take_back(&mut self, lane: LaneHash, bytes: u32) {
+    pub(crate) fn take_back(&mut self, lane: KeyHash, bytes: u32) {
         *self.counter(lane) -= 1;
         if !self.counted.is_empty()
             && let Some(held) = self.counted.get_mut(&lane)
@@ -187,7 +187,7 @@ impl Turns {
     }
 
     /// How much of the lane is in members' hands; `count` counts it, which is a scan of all that is.
-    pub(crate) fn held(&mut self, lane: LaneHash, count: impl FnOnce() -> Held) -> Held {
+    pub(crate) fn held(&mut self, lane: KeyHash, count: impl FnOnce() -> Held) -> Held {
         match self.count(lane) {
             0 => Held::default(),
             _ => *self.counted.entry(lane).or_insert_with(count),
@@ -195,20 +195,20 @@ impl Turns {
     }
 
     /// Nothing has to be known of a lane that has neither a line nor anything in hands.
-    fn forget_counted(&mut self, lane: LaneHash) {
+    fn forget_counted(&mut self, lane: KeyHash) {
         let is_none = |held: &Held| held.events == 0;
         if self.counted.get(&lane).is_some_and(is_none) && !self.lines.contains_key(&lane) {
             self.counted.remove(&lane);
         }
     }
 
-    fn count(&self, lane: LaneHash) -> usize {
+    fn count(&self, lane: KeyHash) -> usize {
         let count = self.counts.get(lane.number() % COUNTERS);
         count.copied().unwrap_or_default() as usize
     }
 
     /// Whether the lane has a line.
-    pub(crate) fn has_line(&self, lane: LaneHash) -> bool {
+    pub(crate) fn has_line(&self, lane: KeyHash) -> bool {
         !self.lines.is_empty() && self.lines.contains_key(&lane)
     }
 
@@ -234,8 +234,8 @@ impl Turns {
     pub(crate) fn next(
         &mut self,
         room: Room,
-        is_mine: impl Fn(LaneHash) -> bool,
-    ) -> Option<LaneHash> {
+        is_mine: impl Fn(KeyHash) -> bool,
+    ) -> Option<KeyHash> {
         for _ in 0..self.order.len() {
             let lane = self.order.pop_front()?;
             if !self.lines.contains_key(&lane) {
@@ -252,7 +252,7 @@ impl Turns {
     }
 
     /// The first event of a line.
-    pub(crate) fn first(&self, lane: LaneHash) -> Option<&Lined> {
+    pub(crate) fn first(&self, lane: KeyHash) -> Option<&Lined> {
         self.lines.get(&lane)?.events.front()
     }
 
@@ -261,7 +261,7 @@ impl Turns {
     }
 
     /// Takes the first event of a line.
-    pub(crate) fn pop(&mut self, lane: LaneHash) -> Option<Lined> {
+    pub(crate) fn pop(&mut self, lane: KeyHash) -> Option<Lined> {
         let line = self.lines.get_mut(&lane)?;
         let lined = line.events.pop_front()?;
         line.bytes -= lined.bytes();
@@ -273,7 +273,7 @@ impl Turns {
 
     /// Takes what a line has beyond `keep` events, and beyond a quarter of the bytes that it may
     /// have; one event stays.
-    pub(crate) fn split_off(&mut self, lane: LaneHash, keep: usize) -> VecDeque<Lined> {
+    pub(crate) fn split_off(&mut self, lane: KeyHash, keep: usize) -> VecDeque<Lined> {
         let Some(line) = self.lines.get_mut(&lane) else {
             return VecDeque::new();
         };
@@ -292,7 +292,7 @@ impl Turns {
         rest
     }
 
-    fn shrunk(&mut self, lane: LaneHash) {
+    fn shrunk(&mut self, lane: KeyHash) {
         let Some(line) = self.lines.get(&lane) else {
             return;
         };
@@ -354,7 +354,7 @@ impl Turns {
     }
 
     /// The lines that are to become backlogs, and how many events of each are not.
-    pub(crate) fn to_shed(&self) -> (Vec<LaneHash>, usize) {
+    pub(crate) fn to_shed(&self) -> (Vec<KeyHash>, usize) {
         match self.is_full() {
             true => (self.lines.keys().copied().collect(), 1),
             false => (
@@ -373,14 +373,14 @@ impl Turns {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::delivery::key_slots::Hasher;
+    use crate::delivery::key_slots::KeyHasher;
 
     /// What is in hands of each of a few lanes, as it is.
     #[derive(Default)]
-    struct Hands(Vec<(LaneHash, u32)>);
+    struct Hands(Vec<(KeyHash, u32)>);
 
     impl Hands {
-        fn of(&self, lane: LaneHash) -> Held {
+        fn of(&self, lane: KeyHash) -> Held {
             let all = self.0.iter().filter(|(of, _)| *of == lane);
             all.fold(Held::default(), |held, (_, bytes)| Held {
                 events: held.events + 1,
@@ -401,8 +401,8 @@ mod tests {
 
     #[test]
     fn what_is_counted_of_a_lane_stays_right_and_is_forgotten_with_it() {
-        let hasher = Hasher::default();
-        let lanes: Vec<LaneHash> = (0..4)
+        let hasher = KeyHasher::default();
+        let lanes: Vec<KeyHash> = (0..4)
             .map(|key| hasher.hash_of("t", &key.to_string()))
             .collect();
         let mut random = fastrand::Rng::with_seed(7);

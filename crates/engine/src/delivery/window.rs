@@ -2,7 +2,8 @@
 
 use std::collections::VecDeque;
 
-use crate::delivery::key_slots::LaneHash;
+use crate::delivery::key_slots::KeyHash;
+use crate::ids::MemberId;
 use crate::model::position_set::Settled;
 
 /// A window with more settled entries than this, and more than others, is packed.
@@ -30,10 +31,10 @@ pub(crate) struct Entry {
     pub(crate) from: u64,
     pub(crate) position: u64,
     /// The member that holds it.
-    pub(crate) owner: u64,
+    pub(crate) owner: Option<MemberId>,
     /// The bytes of the event.
     pub(crate) bytes: u32,
-    pub(crate) lane: LaneHash,
+    pub(crate) lane: KeyHash,
     pub(crate) status: Status,
 }
 
@@ -47,11 +48,11 @@ pub(crate) struct Window {
 impl Window {
     /// Adds an event that was read: mostly it follows all others, but not when reading began anew.
     /// Whether it was not there yet.
-    pub(crate) fn add(&mut self, from: u64, position: u64, bytes: u32, lane: LaneHash) -> bool {
+    pub(crate) fn add(&mut self, from: u64, position: u64, bytes: u32, lane: KeyHash) -> bool {
         let entry = Entry {
             from,
             position,
-            owner: 0,
+            owner: None,
             bytes,
             lane,
             status: Status::Ready,
@@ -77,7 +78,7 @@ impl Window {
     }
 
     /// Forgets what was read for nobody yet, where `is_meant` says so.
-    pub(crate) fn forget_ready(&mut self, is_meant: impl Fn(LaneHash) -> bool) {
+    pub(crate) fn forget_ready(&mut self, is_meant: impl Fn(KeyHash) -> bool) {
         self.entries
             .retain(|entry| entry.status != Status::Ready || !is_meant(entry.lane));
         self.settle(0);
@@ -144,7 +145,7 @@ impl Window {
     }
 
     /// How many events of a lane are in members' hands, and their bytes.
-    pub(crate) fn held_of(&self, lane: LaneHash) -> (usize, usize) {
+    pub(crate) fn held_of(&self, lane: KeyHash) -> (usize, usize) {
         let is_held =
             |it: &&Entry| it.lane == lane && matches!(it.status, Status::Held | Status::Committing);
         let held = self.entries.iter().filter(is_held);

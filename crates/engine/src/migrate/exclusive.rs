@@ -42,7 +42,7 @@ async fn wait_alone(engine: &Embedded) -> Result<()> {
     loop {
         let others: Vec<_> = {
             let core = shared.core();
-            let others = core.state.cluster.iter();
+            let others = core.state.processes.iter();
             let others = others.filter(|(boot, _)| *boot != core.boot);
             others.map(|(_, it)| (it.writer, it.name.clone())).collect()
         };

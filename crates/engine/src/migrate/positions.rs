@@ -3,11 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::error::{EngineError, Error, Result};
+use crate::ids::ProcessId;
 use crate::model::backlog::Backlog;
-use crate::model::group::{Attempt, Group, Session};
-use crate::model::position_set::Ranges;
-use crate::model::set_aside::Lanes;
-use crate::model::slot_owners::Shares;
+use crate::model::group::{Attempt, Group, JoinedMember};
+use crate::model::position_set::PositionSet;
+use crate::model::set_aside::SetAside;
+use crate::model::slot_owners::SlotOwners;
 use crate::model::state::State;
 
 /// Set in the number of every process of the source: no process of the target has it, and those
@@ -35,12 +36,12 @@ impl Positions {
         for group in state.groups.values() {
             wanted.insert(group.low);
             wanted.extend(group.settled.iter().flat_map(|(start, end)| [start, end]));
-            wanted.extend(group.lanes.items().map(|(position, _)| position));
-            wanted.extend(group.lanes.backlogs().iter().map(|(_, it)| it.from));
+            wanted.extend(group.set_aside.items().map(|(position, _)| position));
+            wanted.extend(group.set_aside.backlogs().iter().map(|(_, it)| it.from));
             wanted.extend(group.begun.keys());
             wanted.extend(group.runs.positions());
-            wanted.extend(group.sessions.iter().map(|session| session.low));
-            wanted.extend(group.sessions.iter().filter_map(|it| it.retrying));
+            wanted.extend(group.members.iter().map(|member| member.low));
+            wanted.extend(group.members.iter().filter_map(|it| it.retrying));
         }
         Self {
             wanted: wanted.into_iter().collect(),
@@ -90,37 +91,37 @@ impl Positions {
     }
 
     fn of_group(&self, name: &str, group: &Group) -> Result<Group> {
-        let mut settled = Ranges::default();
+        let mut settled = PositionSet::default();
         for (start, end) in group.settled.iter() {
             settled.insert(self.at_or_after(start), self.at_or_after(end));
         }
         let low = settled.absorb(self.at_or_after(group.low));
-        let mut lanes = Lanes::default();
-        for (position, item) in group.lanes.items() {
+        let mut lanes = SetAside::default();
+        for (position, item) in group.set_aside.items() {
             lanes.insert(self.exactly(name, position)?, item.clone());
         }
-        for (lane, backlog) in group.lanes.backlogs().iter() {
+        for (lane, backlog) in group.set_aside.backlogs().iter() {
             let from = self.at_or_after(backlog.from);
             lanes.set_backlog(lane.clone(), Backlog { from, ..backlog });
         }
         let begun = group.begun.iter().filter_map(|(position, attempt)| {
             let (position, is_there) = self.find(*position);
             let attempt = Attempt {
-                boot: attempt.boot | ELSEWHERE,
+                boot: elsewhere(attempt.boot),
                 ..*attempt
             };
             is_there.then_some((position, attempt))
         });
-        let retrying = (group.lanes.first_waiting(), lanes.first_waiting());
-        let session = |session: &Session| Session {
-            boot: session.boot | ELSEWHERE,
+        let retrying = (group.set_aside.first_waiting(), lanes.first_waiting());
+        let member = |member: &JoinedMember| JoinedMember {
+            boot: elsewhere(member.boot),
             // All that counts is whether the group has moved since.
-            low: is_still(session.low == group.low, low),
-            retrying: session.retrying.map(|position| {
+            low: is_still(member.low == group.low, low),
+            retrying: member.retrying.map(|position| {
                 let is_same = Some(position) == retrying.0;
                 is_still(is_same, retrying.1.unwrap_or(NOWHERE))
             }),
-            ..session.clone()
+            ..member.clone()
         };
         Ok(Group {
             topics: group.topics.clone(),
@@ -128,15 +129,20 @@ impl Positions {
             low,
             settled,
             begun: begun.collect(),
-            sessions: group.sessions.iter().map(session).collect(),
-            lanes,
+            members: group.members.iter().map(member).collect(),
+            set_aside: lanes,
             cells: group.cells.clone(),
             generation: group.generation,
-            member: group.member,
-            shares: Shares::default(),
+            last_member: group.last_member,
+            slot_owners: SlotOwners::default(),
             runs: group.runs.moved(|position| self.at_or_after(position)),
         })
     }
+}
+
+/// A process of the log that is copied: none of this one has its number.
+fn elsewhere(process: ProcessId) -> ProcessId {
+    ProcessId::new(process.get() | ELSEWHERE)
 }
 
 fn is_still(is_same: bool, position: u64) -> u64 {
@@ -149,22 +155,26 @@ fn is_still(is_same: bool, position: u64) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::record::Cell;
-    use crate::model::set_aside::{Item, LaneKey, State as Aside};
+    use crate::ids::MemberId;
+    use crate::model::item::{Item, State as Aside};
+    use crate::model::record::CellWrite;
+    use crate::model::topic_key::TopicKey;
 
     fn group() -> Group {
         let mut group = Group::new(4, 0);
         group.settled.insert(8, 10);
         let item = Item {
-            lane: LaneKey::new("t", "k"),
+            lane: TopicKey::new("t", "k"),
             attempts: 3,
             redriven: 1,
             state: Aside::Parked,
         };
-        group.lanes.insert(3, item);
+        group.set_aside.insert(3, item);
         let backlog = Backlog { from: 6, events: 2 };
-        group.lanes.set_backlog(LaneKey::new("t", "k"), backlog);
-        group.cells.write(&Cell {
+        group
+            .set_aside
+            .set_backlog(TopicKey::new("t", "k"), backlog);
+        group.cells.write(&CellWrite {
             topic: "t".into(),
             key: "k".into(),
             name: "n".into(),
@@ -172,18 +182,18 @@ mod tests {
         });
         let attempt = Attempt {
             number: 2,
-            boot: 7,
+            boot: ProcessId::new(7),
             is_together: false,
         };
         group.begun.insert(5, attempt);
-        let session = |member, low| Session {
-            member,
-            boot: 7,
+        let member = |member, low| JoinedMember {
+            id: MemberId::new(member).unwrap(),
+            boot: ProcessId::new(7),
             low,
             retrying: None,
             is_proven: false,
         };
-        group.sessions = vec![session(1, 4), session(2, 3)];
+        group.members = vec![member(1, 4), member(2, 3)];
         group
     }
 
@@ -204,13 +214,17 @@ mod tests {
         let group = mapped(&[(3, 0), (5, 1), (8, 3), (9, 4), (12, 6)]).unwrap();
         assert_eq!(group.low, 1, "before the event that was at 5");
         assert_eq!(group.settled.iter().collect::<Vec<_>>(), [(3, 6)]);
-        let aside: Vec<u64> = group.lanes.items().map(|(position, _)| position).collect();
+        let aside: Vec<u64> = group
+            .set_aside
+            .items()
+            .map(|(position, _)| position)
+            .collect();
         assert_eq!(aside, [0]);
-        let backlog = group.lanes.backlog(LaneKey::new("t", "k").as_ref());
+        let backlog = group.set_aside.backlog(TopicKey::new("t", "k").as_ref());
         assert_eq!(backlog, Some(Backlog { from: 3, events: 2 }));
         assert_eq!(group.begun[&1].number, 2);
-        assert!(group.begun[&1].boot >= ELSEWHERE);
-        let lows: Vec<u64> = group.sessions.iter().map(|it| it.low).collect();
+        assert!(group.begun[&1].boot.get() >= ELSEWHERE);
+        let lows: Vec<u64> = group.members.iter().map(|it| it.low).collect();
         assert_eq!(lows, [1, NOWHERE], "one of both has seen the group move");
     }
 

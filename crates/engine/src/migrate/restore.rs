@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use crate::model::change::{Change, Restored};
 use crate::model::group::Group;
-use crate::model::keyed_state::{Cells, cell_bytes};
-use crate::model::record::{Change, Restored};
-use crate::model::set_aside::Lanes;
+use crate::model::keyed_state::{KeyedState, cell_bytes};
+use crate::model::set_aside::SetAside;
 
 /// How many events that were put aside one record has, about a kilobyte each at the most.
 const ITEMS_MAX: usize = 1_024;
@@ -15,21 +15,21 @@ const CELL_BYTES_MAX: usize = 1024 * 1024;
 /// The records that make the group what it is.
 pub(super) fn records(name: &str, group: &Group) -> Vec<Change> {
     let mut head = group.clone();
-    head.lanes = Lanes::default();
-    head.cells = Cells::default();
+    head.set_aside = SetAside::default();
+    head.cells = KeyedState::default();
     let mut records = vec![record(name, head, true)];
     let mut part = Group::default();
-    for (position, item) in group.lanes.items() {
-        part.lanes.insert(position, item.clone());
-        if part.lanes.len() >= ITEMS_MAX {
+    for (position, item) in group.set_aside.items() {
+        part.set_aside.insert(position, item.clone());
+        if part.set_aside.len() >= ITEMS_MAX {
             records.push(record(name, std::mem::take(&mut part), false));
         }
     }
-    for (number, (lane, backlog)) in group.lanes.backlogs().iter().enumerate() {
+    for (number, (lane, backlog)) in group.set_aside.backlogs().iter().enumerate() {
         if number % ITEMS_MAX == ITEMS_MAX - 1 {
             records.push(record(name, std::mem::take(&mut part), false));
         }
-        part.lanes.set_backlog(lane.clone(), backlog);
+        part.set_aside.set_backlog(lane.clone(), backlog);
     }
     let mut bytes = 0;
     for cell in group.cells.iter() {
@@ -62,7 +62,7 @@ pub(super) fn are_same(
     let is_same = |(name, found): (&String, &Group)| {
         expected.get(name).is_some_and(|expected| {
             let mut found = found.clone();
-            found.shares.clone_from(&expected.shares);
+            found.slot_owners.clone_from(&expected.slot_owners);
             found == *expected
         })
     };

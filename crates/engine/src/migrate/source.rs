@@ -138,7 +138,11 @@ impl Source {
         let (view, end) = (self.view.clone(), self.end);
         let added = blocking(move || count(&view, end, view.durable().get())).await?;
         let core = engine.shared.core();
-        let is_alone = core.state.cluster.iter().all(|(boot, _)| boot == core.boot);
+        let is_alone = core
+            .state
+            .processes
+            .iter()
+            .all(|(boot, _)| boot == core.boot);
         let groups = restore::are_same(&self.state.groups, &core.state.groups);
         if added == 0 && is_alone && groups && core.state.schedules == self.state.schedules {
             return Ok(());

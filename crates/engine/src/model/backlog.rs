@@ -9,9 +9,9 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::item::{ByLane, by_lane};
 use super::record::Deferred;
-use crate::model::set_aside::{LaneKey, LaneRef};
+use super::topic_key::{ByKey, by_key};
+use crate::model::topic_key::{KeyRef, TopicKey};
 
 /// The backlog of one key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -26,7 +26,7 @@ pub(crate) struct Backlog {
 /// change.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Backlogs {
-    lanes: ByLane<Backlog>,
+    lanes: ByKey<Backlog>,
     /// How many start at a position.
     starts: BTreeMap<u64, u32>,
     events: u64,
@@ -42,26 +42,26 @@ impl Backlogs {
         self.lanes.len()
     }
 
-    pub(crate) fn get(&self, lane: LaneRef<'_>) -> Option<Backlog> {
+    pub(crate) fn get(&self, lane: KeyRef<'_>) -> Option<Backlog> {
         self.lanes.get(&lane).copied()
     }
 
-    pub(crate) fn key(&self, lane: LaneRef<'_>) -> Option<&LaneKey> {
+    pub(crate) fn key(&self, lane: KeyRef<'_>) -> Option<&TopicKey> {
         self.lanes.get_key_value(&lane).map(|(key, _)| key)
     }
 
-    pub(crate) fn iter(&self) -> impl Iterator<Item = (&LaneKey, Backlog)> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&TopicKey, Backlog)> {
         self.lanes.iter().map(|(key, backlog)| (key, *backlog))
     }
 
-    pub(crate) fn set(&mut self, lane: LaneKey, backlog: Backlog) {
+    pub(crate) fn set(&mut self, lane: TopicKey, backlog: Backlog) {
         self.remove(&lane);
         self.events += backlog.events;
         *self.starts.entry(backlog.from).or_default() += 1;
         self.lanes.insert(lane, backlog);
     }
 
-    fn remove(&mut self, lane: &LaneKey) {
+    fn remove(&mut self, lane: &TopicKey) {
         let Some(backlog) = self.lanes.remove(lane) else {
             return;
         };
@@ -84,7 +84,7 @@ impl Backlogs {
         self.events
     }
 
-    pub(crate) fn apply(&mut self, lane: &LaneKey, deferred: &Deferred) {
+    pub(crate) fn apply(&mut self, lane: &TopicKey, deferred: &Deferred) {
         if deferred.is_over {
             self.remove(lane);
             return;
@@ -104,14 +104,14 @@ impl Backlogs {
 
 impl Serialize for Backlogs {
     fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
-        by_lane::serialize(&self.lanes, to)
+        by_key::serialize(&self.lanes, to)
     }
 }
 
 impl<'de> Deserialize<'de> for Backlogs {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
         let mut backlogs = Self::default();
-        for (lane, backlog) in by_lane::deserialize(from)? {
+        for (lane, backlog) in by_key::deserialize(from)? {
             backlogs.set(lane, backlog);
         }
         Ok(backlogs)
@@ -127,7 +127,7 @@ mod tests {
         let mut random = fastrand::Rng::with_seed(3);
         let mut backlogs = Backlogs::default();
         for position in 0..5_000 {
-            let lane = LaneKey::new("t", &random.u8(..20).to_string());
+            let lane = TopicKey::new("t", &random.u8(..20).to_string());
             let start = random.bool().then_some(position);
             let deferred = Deferred {
                 start,

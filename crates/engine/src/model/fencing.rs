@@ -2,178 +2,184 @@
 //!
 //! Every process decides the same, because a decision depends on nothing but the records before.
 
-use super::record::{Change, Firing};
+use super::change::Change;
+use super::record::Firing;
 use super::refusal::Refusal;
 use super::state::State;
-use crate::model::processes::Writer;
+use crate::ids::{FrameNumber, MemberId, ProcessId, WriterId};
 use crate::time::Timestamp;
 
 /// Clocks that differ by less are equal, in microseconds: what is compared was written a while
 /// apart.
 pub(crate) const SKEW_MAX: i64 = 5_000_000;
 
-impl State {
-    /// Whether a batch of the process `boot` with these control records, written at `time`, may
-    /// happen now.
-    pub(crate) fn admit_batch(
-        &self,
-        boot: u64,
-        time: i64,
-        changes: &[&Change],
-    ) -> Result<(), Refusal> {
-        // A batch of events alone has nothing else that would say so.
-        if changes.is_empty() {
-            self.admit_beside_migration(boot)?;
-        }
-        changes
-            .iter()
-            .try_for_each(|change| self.admit(boot, time, change))
+/// Whether a batch of the process `boot` with these control records, written at `time`, may
+/// happen now.
+pub(crate) fn admit_batch(
+    state: &State,
+    boot: ProcessId,
+    time: i64,
+    changes: &[&Change],
+) -> Result<(), Refusal> {
+    // A batch of events alone has nothing else that would say so.
+    if changes.is_empty() {
+        admit_beside_migration(state, boot)?;
     }
+    changes
+        .iter()
+        .try_for_each(|change| admit(state, boot, time, change))
+}
 
-    /// While another log is copied into this one, only whoever copies writes.
-    fn admit_beside_migration(&self, boot: u64) -> Result<(), Refusal> {
-        match self.unfinished_migration() {
-            Some(migration) if migration.boot != boot => {
-                Err(Refusal::Migrating(migration.unfinished()))
+/// While another log is copied into this one, only whoever copies writes.
+fn admit_beside_migration(state: &State, boot: ProcessId) -> Result<(), Refusal> {
+    match state.unfinished_migration() {
+        Some(migration) if migration.boot != boot => {
+            Err(Refusal::Migrating(migration.unfinished()))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Whether the process may begin to copy another log into this one: only when it is alone.
+fn admit_migration(state: &State, boot: ProcessId, named: ProcessId) -> Result<(), Refusal> {
+    let is_alone = state.processes.iter().all(|(other, _)| other == boot);
+    let is_empty = state.migration.is_none() && state.holds_nothing();
+    if named == boot && is_alone && (is_empty || state.unfinished_migration().is_some()) {
+        return Ok(());
+    }
+    Err(Refusal::NotAlone(
+        "another process works on the log, or it holds something else; stop that process, or \
+         name an empty target"
+            .to_owned(),
+    ))
+}
+
+/// Whether a record of the process `boot` may happen now.
+fn admit(state: &State, boot: ProcessId, time: i64, change: &Change) -> Result<(), Refusal> {
+    if !matches!(
+        change,
+        Change::Opened(_) | Change::Gone(_) | Change::Migrating(_)
+    ) {
+        admit_beside_migration(state, boot)?;
+    }
+    match change {
+        Change::Joined(joined) => {
+            if joined.boot != boot {
+                return Err(Refusal::Fenced(joined.group.clone()));
             }
-            _ => Ok(()),
-        }
-    }
-
-    /// Whether the process may begin to copy another log into this one: only when it is alone.
-    fn admit_migration(&self, boot: u64, named: u64) -> Result<(), Refusal> {
-        let is_alone = self.cluster.iter().all(|(other, _)| other == boot);
-        let is_empty = self.migration.is_none() && self.holds_nothing();
-        if named == boot && is_alone && (is_empty || self.unfinished_migration().is_some()) {
-            return Ok(());
-        }
-        Err(Refusal::NotAlone(
-            "another process works on the log, or it holds something else; stop that process, or \
-             name an empty target"
-                .to_owned(),
-        ))
-    }
-
-    /// Whether a record of the process `boot` may happen now.
-    fn admit(&self, boot: u64, time: i64, change: &Change) -> Result<(), Refusal> {
-        if !matches!(
-            change,
-            Change::Opened(_) | Change::Gone(_) | Change::Migrating(_)
-        ) {
-            self.admit_beside_migration(boot)?;
-        }
-        match change {
-            Change::Joined(joined) => {
-                if joined.boot != boot {
-                    return Err(Refusal::Fenced(joined.group.clone()));
-                }
-                let last = self.groups.get(&joined.group).map_or(0, |it| it.member);
-                match joined.member > last {
-                    true => Ok(()),
-                    false => Err(Refusal::Overtaken("a member joined the group")),
-                }
+            let last = state
+                .groups
+                .get(&joined.group)
+                .and_then(|it| it.last_member);
+            match Some(joined.member) > last {
+                true => Ok(()),
+                false => Err(Refusal::Overtaken("a member joined the group")),
             }
-            Change::Committed(committed) => {
-                self.admit_member(boot, &committed.group, committed.member)
+        }
+        Change::Committed(committed) => {
+            admit_member(state, boot, &committed.group, committed.member)
+        }
+        Change::Begun(begun) => admit_member(state, boot, &begun.group, None),
+        Change::Deleted(deleted) => admit_deletion(state, &deleted.group),
+        Change::Redriven(it) => admit_dead(state, &it.group, &it.positions),
+        Change::Discarded(it) => admit_dead(state, &it.group, &it.positions),
+        Change::Reset(reset) if !state.groups.contains_key(&reset.group) => {
+            Err(Refusal::Deleted(reset.group.clone()))
+        }
+        Change::Fired(fired) => admit_firings(state, &fired.events, time),
+        Change::Gone(gone) => {
+            let process = state.processes.get(gone.boot);
+            let is_same = |counter: FrameNumber| process.is_some_and(|it| it.counter == counter);
+            match gone.counter {
+                None if gone.boot == boot => Ok(()),
+                Some(counter) if is_same(counter) => Ok(()),
+                _ => Err(Refusal::Overtaken("the process lives, or is gone already")),
             }
-            Change::Begun(begun) => self.admit_member(boot, &begun.group, 0),
-            Change::Deleted(deleted) => self.admit_deletion(&deleted.group),
-            Change::Redriven(it) => self.admit_dead(&it.group, &it.positions),
-            Change::Discarded(it) => self.admit_dead(&it.group, &it.positions),
-            Change::Reset(reset) if !self.groups.contains_key(&reset.group) => {
-                Err(Refusal::Deleted(reset.group.clone()))
-            }
-            Change::Fired(fired) => self.admit_firings(&fired.events, time),
-            Change::Gone(gone) => {
-                let process = self.cluster.get(gone.boot);
-                let is_same = |counter: u64| process.is_some_and(|it| it.counter == counter);
-                match gone.counter {
-                    None if gone.boot == boot => Ok(()),
-                    Some(counter) if is_same(counter) => Ok(()),
-                    _ => Err(Refusal::Overtaken("the process lives, or is gone already")),
-                }
-            }
-            Change::Migrating(migrating) => self.admit_migration(boot, migrating.boot),
-            Change::Restored(_) | Change::Migrated(_) => match self.unfinished_migration() {
-                Some(_) => Ok(()),
-                None => Err(Refusal::Overtaken("the migration is over")),
-            },
-            Change::Framed(_) => Err(Refusal::Corrupt(
-                "a process sent a record that only the fold writes".to_owned(),
-            )),
-            Change::Left(_)
-            | Change::Reset(_)
-            | Change::Scheduled(_)
-            | Change::Cancelled(_)
-            | Change::Opened(_)
-            | Change::Released(_) => Ok(()),
         }
+        Change::Migrating(migrating) => admit_migration(state, boot, migrating.boot),
+        Change::Restored(_) | Change::Migrated(_) => match state.unfinished_migration() {
+            Some(_) => Ok(()),
+            None => Err(Refusal::Overtaken("the migration is over")),
+        },
+        Change::Framed(_) => Err(Refusal::Corrupt(
+            "a process sent a record that only the fold writes".to_owned(),
+        )),
+        Change::Left(_)
+        | Change::Reset(_)
+        | Change::Scheduled(_)
+        | Change::Cancelled(_)
+        | Change::Opened(_)
+        | Change::Released(_) => Ok(()),
     }
+}
 
-    /// Whether the process has this member in the group; 0 is any.
-    fn admit_member(&self, boot: u64, group: &str, member: u64) -> Result<(), Refusal> {
-        let sessions = self.groups.get(group).map(|group| &group.sessions);
-        let is_in = sessions.is_some_and(|sessions| {
-            let mut sessions = sessions.iter();
-            sessions.any(|it| it.boot == boot && (member == 0 || it.member == member))
-        });
-        match is_in {
-            true => Ok(()),
-            false => Err(Refusal::Fenced(group.to_owned())),
-        }
+/// Whether the process has this member in the group, or any.
+fn admit_member(
+    state: &State,
+    boot: ProcessId,
+    group: &str,
+    member: Option<MemberId>,
+) -> Result<(), Refusal> {
+    let members = state.groups.get(group).map(|group| &group.members);
+    let is_in = members.is_some_and(|members| {
+        let mut members = members.iter();
+        members.any(|it| it.boot == boot && member.is_none_or(|member| it.id == member))
+    });
+    match is_in {
+        true => Ok(()),
+        false => Err(Refusal::Fenced(group.to_owned())),
     }
+}
 
-    fn admit_deletion(&self, name: &str) -> Result<(), Refusal> {
-        let sessions = self.groups.get(name).map(|group| &group.sessions);
-        let is_used = sessions.is_some_and(|sessions| {
-            let mut sessions = sessions.iter();
-            sessions.any(|session| self.cluster.is_alive(session.boot))
-        });
-        match is_used {
-            true => Err(Refusal::HasMembers(name.to_owned())),
-            false => Ok(()),
-        }
+fn admit_deletion(state: &State, name: &str) -> Result<(), Refusal> {
+    let members = state.groups.get(name).map(|group| &group.members);
+    let is_used = members.is_some_and(|members| {
+        let mut members = members.iter();
+        members.any(|member| state.processes.is_alive(member.boot))
+    });
+    match is_used {
+        true => Err(Refusal::HasMembers(name.to_owned())),
+        false => Ok(()),
     }
+}
 
-    fn admit_dead(&self, name: &str, positions: &[u64]) -> Result<(), Refusal> {
-        let lanes = self.groups.get(name).map(|group| &group.lanes);
-        let is_dead = |position: &u64| lanes.is_some_and(|lanes| lanes.is_dead(*position));
-        match positions.iter().all(is_dead) {
-            true => Ok(()),
-            false => Err(Refusal::Overtaken(
-                "dead letters were redriven or discarded",
-            )),
-        }
+fn admit_dead(state: &State, name: &str, positions: &[u64]) -> Result<(), Refusal> {
+    let lanes = state.groups.get(name).map(|group| &group.set_aside);
+    let is_dead = |position: &u64| lanes.is_some_and(|lanes| lanes.is_dead(*position));
+    match positions.iter().all(is_dead) {
+        true => Ok(()),
+        false => Err(Refusal::Overtaken(
+            "dead letters were redriven or discarded",
+        )),
     }
+}
 
-    /// Whether scheduled events may be appended: those that are pending, and not before their time.
-    fn admit_firings(&self, events: &[Firing], time: i64) -> Result<(), Refusal> {
-        let latest = Timestamp::from_micros(time.saturating_add(SKEW_MAX));
-        match events.iter().all(|it| self.schedules.may_fire(it, latest)) {
-            true => Ok(()),
-            false => Err(Refusal::Overtaken(
-                "scheduled events were appended, moved or cancelled",
-            )),
-        }
+/// Whether scheduled events may be appended: those that are pending, and not before their time.
+fn admit_firings(state: &State, events: &[Firing], time: i64) -> Result<(), Refusal> {
+    let latest = Timestamp::from_micros(time.saturating_add(SKEW_MAX));
+    match events.iter().all(|it| state.schedules.may_fire(it, latest)) {
+        true => Ok(()),
+        false => Err(Refusal::Overtaken(
+            "scheduled events were appended, moved or cancelled",
+        )),
     }
+}
 
-    /// The process that wrote a frame, if the frame counts: not when it came twice, when one
-    /// before it is missing (both will be sent again), or when its process is gone.
-    pub(crate) fn admit_frame(
-        &self,
-        writer: Writer,
-        counter: u64,
-        first: Option<&Change>,
-        position: u64,
-    ) -> Option<u64> {
-        match self.cluster.of_writer(writer) {
-            Some((boot, process)) => (counter == process.counter + 1).then_some(boot),
-            None => {
-                let opens =
-                    matches!(first, Some(Change::Opened(opened)) if opened.writer == writer);
-                // The record will be the next one.
-                (counter == 1 && opens).then_some(position)
-            }
+/// The process that wrote a frame, if the frame counts: not when it came twice, when one
+/// before it is missing (both will be sent again), or when its process is gone.
+pub(crate) fn admit_frame(
+    state: &State,
+    writer: WriterId,
+    counter: FrameNumber,
+    first: Option<&Change>,
+    position: u64,
+) -> Option<ProcessId> {
+    match state.processes.of_writer(writer) {
+        Some((boot, process)) => (counter == process.counter.next()).then_some(boot),
+        None => {
+            let opens = matches!(first, Some(Change::Opened(opened)) if opened.writer == writer);
+            // The record will be the next one.
+            (counter == FrameNumber::FIRST && opens).then_some(ProcessId::new(position))
         }
     }
 }
@@ -188,7 +194,7 @@ mod tests {
     #[test]
     fn nothing_goes_off_before_its_time_and_nothing_that_was_moved() {
         let mut state = State::default();
-        let writer = (1, 2);
+        let writer = WriterId::new(1, 2);
         let name = "process".to_owned();
         let opened = Opened {
             writer,
@@ -215,7 +221,7 @@ mod tests {
                     position,
                 }],
             });
-            state.admit_batch(0, time, &[&fired]).is_ok()
+            admit_batch(state, ProcessId::new(0), time, &[&fired]).is_ok()
         };
         assert!(!admits(&state, 1, 0));
         assert!(!admits(&state, 1, due - SKEW_MAX - 1));

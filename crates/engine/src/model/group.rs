@@ -5,18 +5,21 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use super::record::{Begin, Begun, Change, Committed, Joined, Reset, Restored};
+use super::record::{Begin, Committed, Joined, Reset};
 use super::runs::Runs;
 use crate::engine::ReplayState;
-use crate::model::keyed_state::Cells;
-use crate::model::position_set::Ranges;
-use crate::model::processes::Cluster;
-use crate::model::set_aside::{Lanes, State};
-use crate::model::slot_owners::Shares;
+use crate::ids::{MemberId, ProcessId, Slot, Turn, member_or_zero};
+use crate::model::item::State;
+use crate::model::keyed_state::KeyedState;
+use crate::model::position_set::PositionSet;
+use crate::model::processes::Processes;
+use crate::model::set_aside::SetAside;
+use crate::model::slot_owners::SlotOwners;
+use crate::time::Timestamp;
 use crate::topic::TopicPattern;
 
-/// How many sessions that ended without a word are remembered: enough to see a crash loop.
-const SESSIONS_MAX: usize = 64;
+/// How many members that ended without a word are remembered: enough to see a crash loop.
+const MEMBERS_MAX: usize = 64;
 
 /// One group.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -26,20 +29,23 @@ pub(crate) struct Group {
     /// The low-water mark: everything before it is settled or put aside.
     pub(crate) low: u64,
     /// What is settled or put aside after it.
-    pub(crate) settled: Ranges,
-    pub(crate) lanes: Lanes,
-    pub(crate) cells: Cells,
+    pub(crate) settled: PositionSet,
+    #[serde(rename = "lanes")]
+    pub(crate) set_aside: SetAside,
+    pub(crate) cells: KeyedState,
     /// How many blocking outcomes were committed.
     pub(crate) generation: u64,
-    /// The last member's number.
-    pub(crate) member: u64,
+    /// The last one that joined.
+    #[serde(rename = "member", with = "member_or_zero")]
+    pub(crate) last_member: Option<MemberId>,
     /// Members that joined and did not leave.
-    pub(crate) sessions: Vec<Session>,
+    #[serde(rename = "sessions")]
+    pub(crate) members: Vec<JoinedMember>,
     /// Attempts that began and have no outcome yet, by position.
     pub(crate) begun: BTreeMap<u64, Attempt>,
     /// Which process has which slots, where several share the log.
-    #[serde(default)]
-    pub(crate) shares: Shares,
+    #[serde(default, rename = "shares")]
+    pub(crate) slot_owners: SlotOwners,
     /// How often it was reset, and what it had done before.
     #[serde(default)]
     pub(crate) runs: Runs,
@@ -47,10 +53,11 @@ pub(crate) struct Group {
 
 /// A member that joined and did not leave (yet).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub(crate) struct Session {
-    pub(crate) member: u64,
+pub(crate) struct JoinedMember {
+    #[serde(rename = "member")]
+    pub(crate) id: MemberId,
     /// Which opening of the log it lived in.
-    pub(crate) boot: u64,
+    pub(crate) boot: ProcessId,
     /// The group's low-water mark when it joined.
     pub(crate) low: u64,
     /// The oldest event that waited for an attempt when it joined.
@@ -63,7 +70,7 @@ pub(crate) struct Session {
 pub(crate) struct Attempt {
     /// How many attempts began alone, this one included.
     pub(crate) number: u32,
-    pub(crate) boot: u64,
+    pub(crate) boot: ProcessId,
     /// Whether others began with it: if the process ended then, it is not blamed for it.
     pub(crate) is_together: bool,
 }
@@ -78,166 +85,157 @@ impl Group {
         }
     }
 
-    /// Applies the control record of this group at `position`, other than its deletion.
-    pub(crate) fn apply(&mut self, position: u64, change: &Change, cluster: &Cluster) {
-        match change {
-            Change::Joined(joined) => self.join(joined, cluster),
-            Change::Left(left) => self
-                .sessions
-                .retain(|session| session.member != left.member),
-            Change::Committed(committed) => self.commit(committed),
-            Change::Begun(Begun { begins, boot, .. }) => {
-                let is_together = begins.len() > 1;
-                let begun = |it: &Begin| {
-                    let attempt = Attempt {
-                        number: it.attempt.saturating_sub(u32::from(is_together)),
-                        boot: *boot,
-                        is_together,
-                    };
-                    (it.position, attempt)
-                };
-                self.begun.extend(begins.iter().map(begun));
-            }
-            Change::Redriven(redriven) => {
-                for position in &redriven.positions {
-                    self.begun.remove(position);
-                    self.lanes.redrive(*position, redriven.at);
-                }
-            }
-            Change::Discarded(discarded) => {
-                discarded
-                    .positions
-                    .iter()
-                    .for_each(|position| self.lanes.discard(*position));
-            }
-            Change::Reset(reset) => self.reset(position, reset),
-            Change::Released(it) => self.shares.release(it.boot, it.turn, &it.slots),
-            Change::Deleted(_)
-            | Change::Scheduled(_)
-            | Change::Fired(_)
-            | Change::Cancelled(_)
-            | Change::Opened(_)
-            | Change::Gone(_)
-            | Change::Framed(_)
-            | Change::Migrating(_)
-            | Change::Restored(_)
-            | Change::Migrated(_) => {}
+    /// A member has left.
+    pub(crate) fn leave(&mut self, member: MemberId) {
+        self.members.retain(|it| it.id != member);
+    }
+
+    /// Attempts begin, in the process `boot`.
+    pub(crate) fn begin(&mut self, begins: &[Begin], boot: ProcessId) {
+        let is_together = begins.len() > 1;
+        let begun = |it: &Begin| {
+            let attempt = Attempt {
+                number: it.attempt.saturating_sub(u32::from(is_together)),
+                boot,
+                is_together,
+            };
+            (it.position, attempt)
+        };
+        self.begun.extend(begins.iter().map(begun));
+    }
+
+    /// Dead letters get another life.
+    pub(crate) fn redrive(&mut self, positions: &[u64], at: Timestamp) {
+        for position in positions {
+            self.begun.remove(position);
+            self.set_aside.redrive(*position, at);
         }
+    }
+
+    /// Dead letters are forgotten.
+    pub(crate) fn discard(&mut self, positions: &[u64]) {
+        let mut positions = positions.iter();
+        positions.for_each(|position| self.set_aside.discard(*position));
+    }
+
+    /// A process gives slots away.
+    pub(crate) fn release(&mut self, boot: ProcessId, turn: Turn, slots: &[Slot]) {
+        self.slot_owners.release(boot, turn, slots);
     }
 
     /// Moves it. Going back, what was put aside before the new place stays as it is: it will not
     /// be read again. Going forward, what waits there is given up with the rest.
-    fn reset(&mut self, position: u64, reset: &Reset) {
+    pub(crate) fn reset(&mut self, position: u64, reset: &Reset) {
         let is_back = reset.to <= self.low;
         let done = self.done();
-        let done = (&done, self.lanes.backlogs());
+        let done = (&done, self.set_aside.backlogs());
         self.runs.begin(position, done, reset.effects);
         self.low = reset.to;
         self.settled.clear();
-        self.lanes.reset(reset.to, is_back);
+        self.set_aside.reset(reset.to, is_back);
         self.begun.retain(|at, _| is_back && *at < reset.to);
-        self.sessions.clear();
+        self.members.clear();
         if reset.state == ReplayState::Afresh {
-            self.cells = Cells::default();
+            self.cells = KeyedState::default();
         }
     }
 
     /// What it has settled and not put aside.
-    pub(crate) fn done(&self) -> Ranges {
+    pub(crate) fn done(&self) -> PositionSet {
         let mut done = self.settled.clone();
         done.insert(0, self.low);
-        for (position, _) in self.lanes.items() {
+        for (position, _) in self.set_aside.items() {
             done.remove(position);
         }
         done
     }
 
     /// Takes what a migration brings of it.
-    pub(crate) fn restore(&mut self, restored: &Restored) {
-        match restored.is_first {
-            true => self.clone_from(&restored.part),
-            false => {
-                self.lanes.extend(&restored.part.lanes);
-                for cell in restored.part.cells.iter() {
-                    self.cells.write(&cell);
-                }
-            }
+    pub(crate) fn restore(&mut self, part: &Self, is_first: bool) {
+        if is_first {
+            self.clone_from(part);
+            return;
+        }
+        self.set_aside.extend(&part.set_aside);
+        for cell in part.cells.iter() {
+            self.cells.write(&cell);
         }
     }
 
     /// Shares the slots among the processes that have members.
-    pub(crate) fn share(&mut self, cluster: &Cluster) {
-        let mut processes: BTreeMap<u64, usize> = BTreeMap::new();
-        let alive = |session: &&Session| cluster.is_alive(session.boot);
-        for session in self.sessions.iter().filter(alive) {
-            *processes.entry(session.boot).or_default() += 1;
+    pub(crate) fn share(&mut self, processes: &Processes) {
+        let mut weights: BTreeMap<ProcessId, usize> = BTreeMap::new();
+        let alive = |member: &&JoinedMember| processes.is_alive(member.boot);
+        for member in self.members.iter().filter(alive) {
+            *weights.entry(member.boot).or_default() += 1;
         }
-        let processes: Vec<(u64, usize)> = processes.into_iter().collect();
-        self.shares.assign(&processes);
+        let weights: Vec<(ProcessId, usize)> = weights.into_iter().collect();
+        self.slot_owners.assign(&weights);
     }
 
-    fn join(&mut self, joined: &Joined, cluster: &Cluster) {
+    /// A member joins.
+    pub(crate) fn join(&mut self, joined: &Joined, processes: &Processes) {
         self.topics.clone_from(&joined.topics);
         self.types.clone_from(&joined.types);
-        self.member = self.member.max(joined.member);
-        let (low, retrying) = (self.low, self.lanes.first_waiting());
-        // A session that ended badly but moved the group on says nothing about a crash loop.
-        self.sessions.retain(|session| {
-            session.boot == joined.boot
-                || cluster.is_alive(session.boot)
-                || session.low == low
-                || (session.retrying.is_some() && session.retrying == retrying)
+        self.last_member = self.last_member.max(Some(joined.member));
+        let (low, retrying) = (self.low, self.set_aside.first_waiting());
+        // A member that ended badly but moved the group on says nothing about a crash loop.
+        self.members.retain(|member| {
+            member.boot == joined.boot
+                || processes.is_alive(member.boot)
+                || member.low == low
+                || (member.retrying.is_some() && member.retrying == retrying)
         });
         let is_over =
-            |session: &Session| session.boot != joined.boot && !cluster.is_alive(session.boot);
-        if self.sessions.len() >= SESSIONS_MAX
-            && let Some(oldest) = self.sessions.iter().position(is_over)
+            |member: &JoinedMember| member.boot != joined.boot && !processes.is_alive(member.boot);
+        if self.members.len() >= MEMBERS_MAX
+            && let Some(oldest) = self.members.iter().position(is_over)
         {
-            self.sessions.remove(oldest);
+            self.members.remove(oldest);
         }
-        let (member, boot) = (joined.member, joined.boot);
-        self.sessions.push(Session {
-            member,
-            boot,
+        self.members.push(JoinedMember {
+            id: joined.member,
+            boot: joined.boot,
             low,
             retrying,
             is_proven: false,
         });
     }
 
-    fn commit(&mut self, committed: &Committed) {
+    /// A member, or the engine itself, commits.
+    pub(crate) fn commit(&mut self, committed: &Committed) {
         for (start, end) in &committed.settled.0 {
             self.settle(*start, *end);
         }
         for position in &committed.done {
             self.begun.remove(position);
-            self.lanes.remove(*position);
+            self.set_aside.remove(*position);
         }
         for retried in &committed.retries {
             self.begun.remove(&retried.position);
-            self.lanes.retry(retried, committed.at);
+            self.set_aside.retry(retried, committed.at);
         }
         for died in &committed.dead {
             self.begun.remove(&died.position);
-            self.lanes.die(died, committed.at);
+            self.set_aside.die(died, committed.at);
         }
         for parked in &committed.parked {
-            self.lanes.park(parked);
+            self.set_aside.park(parked);
         }
         for deferred in &committed.deferred {
-            self.lanes.defer(deferred);
+            self.set_aside.defer(deferred);
         }
         for cell in &committed.cells {
             self.cells.write(cell);
         }
-        self.runs.passed(self.low, || self.lanes.first());
+        self.runs.passed(self.low, || self.set_aside.first());
         self.generation += (committed.retries.len() + committed.dead.len()) as u64;
-        let session = self
-            .sessions
+        let member = self
+            .members
             .iter_mut()
-            .find(|session| session.member == committed.member);
-        if let Some(session) = session {
-            session.is_proven = true;
+            .find(|member| Some(member.id) == committed.member);
+        if let Some(member) = member {
+            member.is_proven = true;
         }
     }
 
@@ -275,8 +273,11 @@ impl Group {
     }
 
     /// The number of the next attempt at the event at `position`.
-    pub(crate) fn next_attempt(&self, position: u64, boot: u64) -> u32 {
-        let failed = self.lanes.item(position).map_or(0, |item| item.attempts);
+    pub(crate) fn next_attempt(&self, position: u64, boot: ProcessId) -> u32 {
+        let failed = self
+            .set_aside
+            .item(position)
+            .map_or(0, |item| item.attempts);
         let begun = self.begun.get(&position).map_or(0, |attempt| {
             // One that began in this very process has not ended it.
             let is_this = attempt.boot == boot && !attempt.is_together;
@@ -287,7 +288,7 @@ impl Group {
 
     /// The oldest position that must stay in the log.
     pub(crate) fn floor(&self) -> u64 {
-        self.lanes
+        self.set_aside
             .first()
             .map_or(self.low, |first| first.min(self.low))
     }
@@ -295,7 +296,7 @@ impl Group {
     /// What the event at [`floor`](Self::floor) is needed for.
     pub(crate) fn need(&self) -> &'static str {
         let floor = self.floor();
-        match self.lanes.item(floor).map(|item| &item.state) {
+        match self.set_aside.item(floor).map(|item| &item.state) {
             Some(State::Dead(_)) => "a dead letter",
             Some(State::Retrying { .. }) => "an event that waits for another attempt",
             Some(State::Parked) => "an event that is parked behind another",
@@ -309,19 +310,20 @@ impl Group {
     ///
     /// A process that is killed leaves the same trace as one that an event has killed. Once is no
     /// reason for caution if it committed anything; twice at the same place is.
-    pub(crate) fn caution(&self, boot: u64, cluster: &Cluster) -> Caution {
-        let is_over = |session: &&Session| session.boot != boot && !cluster.is_alive(session.boot);
-        let ended = || self.sessions.iter().filter(is_over);
-        let boots = |is_stuck: &dyn Fn(&&Session) -> bool| {
+    pub(crate) fn caution(&self, boot: ProcessId, processes: &Processes) -> Caution {
+        let is_over =
+            |member: &&JoinedMember| member.boot != boot && !processes.is_alive(member.boot);
+        let ended = || self.members.iter().filter(is_over);
+        let boots = |is_stuck: &dyn Fn(&&JoinedMember) -> bool| {
             ended()
                 .filter(is_stuck)
-                .map(|session| session.boot)
-                .collect::<BTreeSet<u64>>()
+                .map(|member| member.boot)
+                .collect::<BTreeSet<ProcessId>>()
         };
-        let stuck = boots(&|session| session.low == self.low);
-        let has_proven = |boot: &u64| ended().any(|it| it.boot == *boot && it.is_proven);
-        let retrying = self.lanes.first_waiting();
-        let retries = boots(&|session| retrying.is_some() && session.retrying == retrying);
+        let stuck = boots(&|member| member.low == self.low);
+        let has_proven = |boot: &ProcessId| ended().any(|it| it.boot == *boot && it.is_proven);
+        let retrying = self.set_aside.first_waiting();
+        let retries = boots(&|member| retrying.is_some() && member.retrying == retrying);
         Caution {
             events: stuck.len() >= 2 || stuck.iter().any(|boot| !has_proven(boot)),
             retries: retries.len() >= 2,

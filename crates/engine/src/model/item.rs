@@ -1,94 +1,19 @@
-//! One event that was put aside, and the key that it belongs to.
+//! One event that was put aside.
 
 use std::collections::VecDeque;
-use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
-use hashbrown::{Equivalent, HashMap};
 use serde::{Deserialize, Serialize};
 
 use super::record::Died;
+use super::topic_key::TopicKey;
 use crate::engine::DeathCause;
 use crate::time::Timestamp;
-
-/// A topic and a key.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct LaneKey(Arc<(Box<str>, Box<str>)>);
-
-impl LaneKey {
-    pub(crate) fn new(topic: &str, key: &str) -> Self {
-        Self(Arc::new((topic.into(), key.into())))
-    }
-
-    pub(crate) fn topic(&self) -> &str {
-        &self.0.0
-    }
-
-    pub(crate) fn key(&self) -> &str {
-        &self.0.1
-    }
-
-    pub(crate) fn as_ref(&self) -> LaneRef<'_> {
-        LaneRef(self.topic(), self.key())
-    }
-}
-
-impl Hash for LaneKey {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        self.as_ref().hash(state);
-    }
-}
-
-/// A borrowed topic and key.
-#[derive(Clone, Copy, Hash)]
-pub(crate) struct LaneRef<'a>(pub(crate) &'a str, pub(crate) &'a str);
-
-impl Equivalent<LaneKey> for LaneRef<'_> {
-    fn equivalent(&self, key: &LaneKey) -> bool {
-        self.0 == key.topic() && self.1 == key.key()
-    }
-}
-
-/// Something for each of some keys.
-pub(crate) type ByLane<T> = HashMap<LaneKey, T, foldhash::fast::RandomState>;
-
-/// That, as a checkpoint holds it: a list.
-pub(crate) mod by_lane {
-    use serde::{Deserialize, Deserializer, Serialize, Serializer};
-
-    use crate::model::item::{ByLane, LaneKey};
-
-    #[derive(Serialize, Deserialize)]
-    struct Stored<T> {
-        topic: String,
-        key: String,
-        value: T,
-    }
-
-    pub(crate) fn serialize<T: Serialize, S: Serializer>(
-        all: &ByLane<T>,
-        to: S,
-    ) -> Result<S::Ok, S::Error> {
-        to.collect_seq(all.iter().map(|(lane, value)| Stored {
-            topic: lane.topic().to_owned(),
-            key: lane.key().to_owned(),
-            value,
-        }))
-    }
-
-    pub(crate) fn deserialize<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
-        from: D,
-    ) -> Result<ByLane<T>, D::Error> {
-        let stored = Vec::<Stored<T>>::deserialize(from)?;
-        let entry = |it: Stored<T>| (LaneKey::new(&it.topic, &it.key), it.value);
-        Ok(stored.into_iter().map(entry).collect())
-    }
-}
 
 /// One event that was put aside.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Item {
-    pub(crate) lane: LaneKey,
+    pub(crate) lane: TopicKey,
     /// How many attempts have failed.
     pub(crate) attempts: u32,
     /// How often it was redriven.

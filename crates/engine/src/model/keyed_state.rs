@@ -8,7 +8,7 @@ use hashbrown::{HashMap, HashSet};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::binary::Binary;
-use super::record::Cell;
+use super::record::CellWrite;
 
 /// What a cell costs beside its texts and its value, in bytes, for `state_bytes_max`.
 const CELL_BYTES: usize = 64;
@@ -32,25 +32,25 @@ type Piece = HashMap<Name, Bytes, foldhash::fast::RandomState>;
 
 /// All cells of a group. Cloning copies [`PIECES`] pointers.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Cells {
+pub(crate) struct KeyedState {
     pieces: Vec<Arc<Piece>>,
     bytes: usize,
 }
 
-impl Default for Cells {
+impl Default for KeyedState {
     fn default() -> Self {
         let pieces = vec![Arc::default(); PIECES];
         Self { pieces, bytes: 0 }
     }
 }
 
-impl Cells {
+impl KeyedState {
     pub(crate) fn get(&self, topic: &str, key: &str, name: &str) -> Option<&Bytes> {
         let name = NameRef(topic, key, name);
         self.pieces.get(name.piece())?.get(&name)
     }
 
-    pub(crate) fn write(&mut self, cell: &Cell) {
+    pub(crate) fn write(&mut self, cell: &CellWrite) {
         let name = NameRef(&cell.topic, &cell.key, &cell.name);
         let Some(piece) = self.pieces.get_mut(name.piece()) else {
             return; // Not reached: there are PIECES pieces.
@@ -72,7 +72,7 @@ impl Cells {
 
     /// How many bytes more there are when `cells` are written in this order; 0 when there are as
     /// many or fewer.
-    pub(crate) fn growth(&self, cells: &[Cell]) -> usize {
+    pub(crate) fn growth(&self, cells: &[CellWrite]) -> usize {
         let mut seen = HashSet::<_, foldhash::fast::RandomState>::default();
         let (mut more, mut less) = (0, 0);
         // The last write of a cell is what is there in the end.
@@ -90,9 +90,9 @@ impl Cells {
     }
 
     /// All of them, in no order.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = Cell> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = CellWrite> {
         let cells = self.pieces.iter().flat_map(|piece| piece.iter());
-        cells.map(|((topic, key, name), value)| Cell {
+        cells.map(|((topic, key, name), value)| CellWrite {
             topic: topic.to_string(),
             key: key.to_string(),
             name: name.to_string(),
@@ -120,7 +120,7 @@ impl NameRef<'_> {
 }
 
 /// What a cell takes once it is written.
-pub(crate) fn cell_bytes(cell: &Cell) -> usize {
+pub(crate) fn cell_bytes(cell: &CellWrite) -> usize {
     let value = cell.value.as_ref().map(|value| &value.0);
     value.map_or(0, |value| {
         size(cell.topic.len() + cell.key.len() + cell.name.len(), value)
@@ -131,16 +131,16 @@ fn size(texts: usize, value: &Bytes) -> usize {
     CELL_BYTES + texts + value.len()
 }
 
-impl Serialize for Cells {
+impl Serialize for KeyedState {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_seq(self.iter())
     }
 }
 
-impl<'de> Deserialize<'de> for Cells {
+impl<'de> Deserialize<'de> for KeyedState {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let mut cells = Self::default();
-        for cell in Vec::<Cell>::deserialize(deserializer)? {
+        for cell in Vec::<CellWrite>::deserialize(deserializer)? {
             cells.write(&cell);
         }
         Ok(cells)

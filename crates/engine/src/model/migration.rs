@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::ids::ProcessId;
 use crate::model::record::Migrating;
 
 /// Where a log came from.
@@ -10,7 +11,7 @@ pub(crate) struct Migration {
     /// The URL of the log that is copied, without secrets.
     pub(crate) from: String,
     /// The process that copies.
-    pub(crate) boot: u64,
+    pub(crate) boot: ProcessId,
     /// Whether everything is there.
     pub(crate) is_complete: bool,
     /// Whether that log had lost events to retention: what a key had before is then unknown.

@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-/// Ranges of positions, each with an inclusive start and an exclusive end: sorted, disjoint, with
+/// PositionSet of positions, each with an inclusive start and an exclusive end: sorted, disjoint, with
 /// a gap between any two.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Ranges(BTreeMap<u64, u64>);
+pub(crate) struct PositionSet(BTreeMap<u64, u64>);
 
-impl Ranges {
+impl PositionSet {
     /// Adds `start..end`, merging it with what it touches.
     pub(crate) fn insert(&mut self, start: u64, end: u64) {
         if start >= end {
@@ -104,13 +104,13 @@ impl Ranges {
     }
 }
 
-impl Serialize for Ranges {
+impl Serialize for PositionSet {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         Settled(self.iter().collect()).serialize(serializer)
     }
 }
 
-impl<'de> Deserialize<'de> for Ranges {
+impl<'de> Deserialize<'de> for PositionSet {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let mut ranges = Self::default();
         for (start, end) in Settled::deserialize(deserializer)?.0 {
@@ -196,7 +196,7 @@ mod tests {
             pieces in proptest::collection::vec((0_u64..64, 0_u64..8), 0..32),
             removed in proptest::collection::vec(0_u64..64, 0..8),
         ) {
-            let mut ranges = Ranges::default();
+            let mut ranges = PositionSet::default();
             let mut set = BTreeSet::new();
             for (start, length) in pieces {
                 ranges.insert(start, start + length);
@@ -223,7 +223,7 @@ mod tests {
             end in 0_u64..80,
         ) {
             let ranges = |pieces: Vec<(u64, u64)>| {
-                let mut ranges = Ranges::default();
+                let mut ranges = PositionSet::default();
                 pieces.iter().for_each(|(start, length)| ranges.insert(*start, start + length));
                 ranges
             };

@@ -6,12 +6,13 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::record::{Framed, Opened};
+use crate::ids::{FrameNumber, ProcessId, Seal, Secret, WriterId};
 
 /// The fold of what processes say of themselves.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub(crate) struct Cluster {
+pub(crate) struct Processes {
     /// By the positions of the records that they opened with.
-    processes: BTreeMap<u64, Process>,
+    processes: BTreeMap<ProcessId, Process>,
     /// What keys are hashed with, so that all processes agree who has which.
     seed: Option<u64>,
     /// The last frame that was folded.
@@ -22,9 +23,9 @@ pub(crate) struct Cluster {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Process {
     /// What its frames say they are from.
-    pub(crate) writer: Writer,
+    pub(crate) writer: WriterId,
     /// The number of its last frame.
-    pub(crate) counter: u64,
+    pub(crate) counter: FrameNumber,
     /// The time of its last frame that counts, as it says, in microseconds since the Unix epoch.
     #[serde(default)]
     pub(crate) time: i64,
@@ -38,21 +39,15 @@ pub(crate) struct Process {
     seal: Option<Seal>,
 }
 
-/// Who wrote a frame: the two halves of a random number of 128 bits.
-pub(crate) type Writer = (u64, u64);
-
-/// What only the directory of a process's copy holds: the two halves of a random number.
-pub(crate) type Secret = (u64, u64);
-
-/// What the log holds of a secret.
-pub(crate) type Seal = (u64, u64);
-
 /// The seal of a secret, from which the secret cannot be told: the UUID of version 5 (SHA-1).
 pub(crate) fn seal_of(secret: Secret) -> Seal {
     /// Random, never to be changed: what processes write depends on it.
     const SEALS: uuid::Uuid = uuid::uuid!("5d0c3a6e-9a43-4a57-8f0b-6a2f1b7d9e14");
-    let secret = uuid::Uuid::from_u64_pair(secret.0, secret.1);
-    uuid::Uuid::new_v5(&SEALS, secret.as_bytes()).as_u64_pair()
+    let (high, low) = secret.halves();
+    let secret = uuid::Uuid::from_u64_pair(high, low);
+    uuid::Uuid::new_v5(&SEALS, secret.as_bytes())
+        .as_u64_pair()
+        .into()
 }
 
 /// The last frame of the shared log that is in this one.
@@ -71,7 +66,7 @@ pub(crate) struct Mark {
     pub(crate) time: i64,
 }
 
-impl Cluster {
+impl Processes {
     /// Whether the log is the replica of a shared one.
     pub(crate) fn is_shared(&self) -> bool {
         self.seed.is_some()
@@ -83,7 +78,7 @@ impl Cluster {
 
     /// A process opens; those whose secrets it shows are gone. Whether there were any.
     pub(crate) fn open(&mut self, position: u64, opened: &Opened) -> bool {
-        self.seed.get_or_insert(opened.writer.0);
+        self.seed.get_or_insert(opened.writer.halves().0);
         let before = self.processes.len();
         if !opened.follows.is_empty() {
             let seals: Vec<Seal> = opened.follows.iter().copied().map(seal_of).collect();
@@ -93,17 +88,17 @@ impl Cluster {
         let has_followed = self.processes.len() < before;
         let process = Process {
             writer: opened.writer,
-            counter: 0,
+            counter: FrameNumber::START,
             time: 0,
             name: opened.name.clone(),
             lease_micros: opened.lease_micros,
             seal: opened.seal,
         };
-        self.processes.insert(position, process);
+        self.processes.insert(ProcessId::new(position), process);
         has_followed
     }
 
-    pub(crate) fn remove(&mut self, boot: u64) {
+    pub(crate) fn remove(&mut self, boot: ProcessId) {
         self.processes.remove(&boot);
     }
 
@@ -123,15 +118,15 @@ impl Cluster {
     }
 
     /// Whether the process that opened with the record at `boot` lives.
-    pub(crate) fn is_alive(&self, boot: u64) -> bool {
+    pub(crate) fn is_alive(&self, boot: ProcessId) -> bool {
         self.processes.contains_key(&boot)
     }
 
-    pub(crate) fn get(&self, boot: u64) -> Option<&Process> {
+    pub(crate) fn get(&self, boot: ProcessId) -> Option<&Process> {
         self.processes.get(&boot)
     }
 
-    pub(crate) fn iter(&self) -> impl Iterator<Item = (u64, &Process)> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (ProcessId, &Process)> {
         self.processes
             .iter()
             .map(|(boot, process)| (*boot, process))
@@ -139,8 +134,8 @@ impl Cluster {
 }
 
 /// What the shared log's fold asks.
-impl Cluster {
-    pub(crate) fn of_writer(&self, writer: Writer) -> Option<(u64, &Process)> {
+impl Processes {
+    pub(crate) fn of_writer(&self, writer: WriterId) -> Option<(ProcessId, &Process)> {
         self.iter().find(|(_, process)| process.writer == writer)
     }
 
@@ -156,7 +151,7 @@ impl Cluster {
     /// The log's time never goes back. Where it is later than a process says, because one that was
     /// ahead was alone, it goes on at half the pace until they have caught up: it does not stand
     /// still.
-    pub(crate) fn time_at(&self, writer: Writer, claimed: i64) -> (i64, Option<i64>) {
+    pub(crate) fn time_at(&self, writer: WriterId, claimed: i64) -> (i64, Option<i64>) {
         /// How far one frame moves the log's time when that is late, in microseconds.
         const PROGRESS_MAX: i64 = 60_000_000;
         let time = self.time();
@@ -179,7 +174,7 @@ impl Cluster {
     }
 
     /// The process that does what only one has to do.
-    pub(crate) fn leader(&self) -> Option<u64> {
+    pub(crate) fn leader(&self) -> Option<ProcessId> {
         self.processes.keys().next().copied()
     }
 }

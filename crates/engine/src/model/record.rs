@@ -1,9 +1,9 @@
-//! What the embedded engine writes into the log.
+//! What the embedded engine writes into the log: events, and the bodies of the control records.
 //!
 //! Users' events are records of kind [`EVENT`]: topic and key as they are, the body as in
 //! [`Envelope::body`], and for dedup an id of 128 bits made from the event's source and id.
 //! Everything else is a *control record*: its topic starts with `_ensue.`, its kind is one of
-//! [`Change`]'s, its body a MessagePack map with the fields of that variant under their names, so
+//! [`Change`](super::change::Change)'s, its body a MessagePack map with the fields of that variant under their names, so
 //! that later versions can add some. Unknown fields are ignored, an unknown kind is not.
 //!
 //! | kind | topic | key | what happened |
@@ -35,12 +35,13 @@ use ensue_log as log;
 use serde::{Deserialize, Serialize};
 
 use super::binary::Binary;
-use super::group::Group;
 use crate::engine::{DeathCause, ReplayEffects, ReplayState};
 use crate::error::{EngineError, Error, Result};
 use crate::event::{Envelope, EventId};
+use crate::ids::{
+    FrameNumber, MemberId, ProcessId, Seal, Secret, Slot, Turn, WriterId, member_or_zero,
+};
 use crate::model::position_set::Settled;
-use crate::model::processes::{Seal, Secret, Writer};
 use crate::time::Timestamp;
 use crate::topic::TopicPattern;
 
@@ -48,42 +49,15 @@ use crate::topic::TopicPattern;
 pub(crate) const EVENT: u8 = 0;
 /// What the topics of control records start with; no user's event may go there.
 pub(crate) const CONTROL: &str = "_ensue.";
-const GROUPS: &str = "_ensue.groups";
-const SCHEDULES: &str = "_ensue.schedules";
-const PROCESSES: &str = "_ensue.processes";
-const MIGRATION: &str = "_ensue.migration";
 /// The longest reason that is kept, in bytes; what is longer is cut.
 pub(crate) const REASON_BYTES_MAX: usize = 1024;
-
-/// One thing that happened to a group or to the schedules. The engine's state is the fold of them.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) enum Change {
-    Joined(Joined),
-    Left(Left),
-    Committed(Box<Committed>),
-    Begun(Begun),
-    Redriven(Redriven),
-    Discarded(Discarded),
-    Reset(Reset),
-    Deleted(Deleted),
-    Scheduled(Scheduled),
-    Fired(Fired),
-    Cancelled(Cancelled),
-    Opened(Opened),
-    Gone(Gone),
-    Released(Released),
-    Framed(Framed),
-    Migrating(Migrating),
-    Restored(Restored),
-    Migrated(Migrated),
-}
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Joined {
     pub(crate) group: String,
-    pub(crate) member: u64,
+    pub(crate) member: MemberId,
     /// Which opening of the log the member lives in.
-    pub(crate) boot: u64,
+    pub(crate) boot: ProcessId,
     pub(crate) topics: Vec<TopicPattern>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) types: Option<Vec<String>>,
@@ -94,14 +68,16 @@ pub(crate) struct Joined {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Left {
     pub(crate) group: String,
-    pub(crate) member: u64,
+    pub(crate) member: MemberId,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Committed {
     pub(crate) group: String,
-    /// 0 is the engine itself, which parks events and moves past those that match nothing.
-    pub(crate) member: u64,
+    /// Without one it is the engine itself, which parks events and moves past those that match
+    /// nothing.
+    #[serde(with = "member_or_zero")]
+    pub(crate) member: Option<MemberId>,
     /// When.
     pub(crate) at: Timestamp,
     /// What the group need not read again, whatever became of it.
@@ -117,7 +93,7 @@ pub(crate) struct Committed {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) dead: Vec<Died>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub(crate) cells: Vec<Cell>,
+    pub(crate) cells: Vec<CellWrite>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) deferred: Vec<Deferred>,
 }
@@ -180,7 +156,7 @@ pub(crate) struct Died {
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub(crate) struct Cell {
+pub(crate) struct CellWrite {
     pub(crate) topic: String,
     pub(crate) key: String,
     pub(crate) name: String,
@@ -192,7 +168,7 @@ pub(crate) struct Cell {
 pub(crate) struct Begun {
     pub(crate) group: String,
     pub(crate) begins: Vec<Begin>,
-    pub(crate) boot: u64,
+    pub(crate) boot: ProcessId,
 }
 
 /// An attempt that begins.
@@ -280,7 +256,7 @@ pub(crate) struct Cancelled {
 /// The position of this record is the process's number.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Opened {
-    pub(crate) writer: Writer,
+    pub(crate) writer: WriterId,
     /// For people.
     pub(crate) name: String,
     /// How long it may be silent, in microseconds.
@@ -296,24 +272,24 @@ pub(crate) struct Opened {
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Gone {
-    pub(crate) boot: u64,
+    pub(crate) boot: ProcessId,
     /// Its last frame, as whoever took it for dead knew it: if it has written since, it lives.
-    pub(crate) counter: Option<u64>,
+    pub(crate) counter: Option<FrameNumber>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Released {
     pub(crate) group: String,
-    pub(crate) boot: u64,
+    pub(crate) boot: ProcessId,
     /// Which assignment of slots it answers.
-    pub(crate) turn: u64,
-    pub(crate) slots: Vec<u8>,
+    pub(crate) turn: Turn,
+    pub(crate) slots: Vec<Slot>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Framed {
-    pub(crate) writer: Writer,
-    pub(crate) counter: u64,
+    pub(crate) writer: WriterId,
+    pub(crate) counter: FrameNumber,
     /// Where the frame ended in the shared log, and the checksum of its last message.
     pub(crate) sequence: u64,
     pub(crate) checksum: u32,
@@ -331,148 +307,15 @@ pub(crate) struct Migrating {
     /// The URL of the other log, without secrets: for people.
     pub(crate) from: String,
     /// The process that copies: nobody else may write until it is done.
-    pub(crate) boot: u64,
+    pub(crate) boot: ProcessId,
     /// Whether events were removed from the other log by retention, or from one that it is a copy of.
     pub(crate) is_trimmed: bool,
-}
-
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub(crate) struct Restored {
-    pub(crate) group: String,
-    /// Whether it replaces what is there of the group; otherwise it adds to it.
-    pub(crate) is_first: bool,
-    /// The group; of what is large (what it put aside, its state), a part.
-    pub(crate) part: Box<Group>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Migrated {
     /// How many events were copied.
     pub(crate) events: u64,
-}
-
-impl Change {
-    /// The group that it concerns, if it concerns one.
-    pub(crate) fn group(&self) -> Option<&str> {
-        match self {
-            Self::Joined(Joined { group, .. })
-            | Self::Left(Left { group, .. })
-            | Self::Begun(Begun { group, .. })
-            | Self::Redriven(Redriven { group, .. })
-            | Self::Discarded(Discarded { group, .. })
-            | Self::Reset(Reset { group, .. })
-            | Self::Deleted(Deleted { group, .. })
-            | Self::Released(Released { group, .. })
-            | Self::Restored(Restored { group, .. }) => Some(group),
-            Self::Committed(committed) => Some(&committed.group),
-            Self::Scheduled(_)
-            | Self::Fired(_)
-            | Self::Cancelled(_)
-            | Self::Opened(_)
-            | Self::Gone(_)
-            | Self::Framed(_)
-            | Self::Migrating(_)
-            | Self::Migrated(_) => None,
-        }
-    }
-
-    /// The change as memory keeps it: its event is in the log.
-    pub(crate) fn light(&self) -> Self {
-        match self {
-            Self::Scheduled(scheduled) => Self::Scheduled(Scheduled {
-                name: scheduled.name.clone(),
-                content: Binary::default(),
-                ..*scheduled
-            }),
-            other => other.clone(),
-        }
-    }
-
-    pub(crate) fn encode(&self) -> Result<(u8, Vec<u8>), rmp_serde::encode::Error> {
-        use rmp_serde::to_vec_named as to;
-        Ok(match self {
-            Self::Joined(body) => (1, to(body)?),
-            Self::Left(body) => (2, to(body)?),
-            Self::Committed(body) => (3, to(body)?),
-            Self::Begun(body) => (4, to(body)?),
-            Self::Redriven(body) => (5, to(body)?),
-            Self::Discarded(body) => (6, to(body)?),
-            Self::Reset(body) => (7, to(body)?),
-            Self::Deleted(body) => (8, to(body)?),
-            Self::Scheduled(body) => (9, to(body)?),
-            Self::Fired(body) => (10, to(body)?),
-            Self::Cancelled(body) => (11, to(body)?),
-            Self::Opened(body) => (12, to(body)?),
-            Self::Gone(body) => (13, to(body)?),
-            Self::Released(body) => (14, to(body)?),
-            Self::Framed(body) => (15, to(body)?),
-            Self::Migrating(body) => (16, to(body)?),
-            Self::Restored(body) => (17, to(body)?),
-            Self::Migrated(body) => (18, to(body)?),
-        })
-    }
-
-    /// Adds the record to `batch`.
-    pub(crate) fn push_to(&self, batch: &mut log::Batch) -> Result<()> {
-        let (kind, body) = self.encode().map_err(|error| EngineError::Encode {
-            record: "a control record",
-            reason: error.to_string(),
-        })?;
-        let (topic, key) = match self {
-            Self::Scheduled(scheduled) => (SCHEDULES, scheduled.name.id()),
-            Self::Fired(_) | Self::Cancelled(_) => (SCHEDULES, ""),
-            Self::Opened(_) | Self::Gone(_) | Self::Framed(_) => (PROCESSES, ""),
-            Self::Migrating(_) | Self::Migrated(_) => (MIGRATION, ""),
-            _ => (GROUPS, self.group().unwrap_or_default()),
-        };
-        let (key, body) = (key.as_bytes(), body.as_slice());
-        batch
-            .push(&log::Record {
-                kind,
-                id: None,
-                topic,
-                key,
-                body,
-            })
-            .map_err(crate::log_error::of_log)
-    }
-
-    /// Reads a control record; `None` for an event.
-    pub(crate) fn read(kind: u8, position: u64, body: &[u8]) -> Result<Option<Self>> {
-        use rmp_serde::from_slice as from;
-        let change = match kind {
-            EVENT => return Ok(None),
-            1 => from(body).map(Self::Joined),
-            2 => from(body).map(Self::Left),
-            3 => from(body).map(|body| Self::Committed(Box::new(body))),
-            4 => from(body).map(Self::Begun),
-            5 => from(body).map(Self::Redriven),
-            6 => from(body).map(Self::Discarded),
-            7 => from(body).map(Self::Reset),
-            8 => from(body).map(Self::Deleted),
-            9 => from(body).map(Self::Scheduled),
-            10 => from(body).map(Self::Fired),
-            11 => from(body).map(Self::Cancelled),
-            12 => from(body).map(Self::Opened),
-            13 => from(body).map(Self::Gone),
-            14 => from(body).map(Self::Released),
-            15 => from(body).map(Self::Framed),
-            16 => from(body).map(Self::Migrating),
-            17 => from(body).map(Self::Restored),
-            18 => from(body).map(Self::Migrated),
-            unknown => {
-                return Err(Error::Engine(EngineError::Corrupt(format!(
-                    "the record at position {position} has the kind {unknown}, which this version \
-                     does not know; was it written by a newer Ensue?"
-                ))));
-            }
-        };
-        change.map(Some).map_err(|error| {
-            Error::Engine(EngineError::Corrupt(format!(
-                "the control record at position {position}: {error}"
-            )))
-        })
-    }
 }
 
 /// Adds an event to `batch`.
@@ -512,34 +355,5 @@ pub(crate) fn shorten(reason: &str) -> String {
 impl From<&Envelope> for Binary {
     fn from(envelope: &Envelope) -> Self {
         Self(Bytes::clone(envelope.content()))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn control_records_are_read_as_written() {
-        let change = Change::Committed(Box::new(Committed {
-            group: "g".into(),
-            member: 1,
-            settled: Settled(vec![(3, 5), (9, 10)]),
-            cells: vec![Cell {
-                topic: "t".into(),
-                key: "k".into(),
-                name: "n".into(),
-                value: Some(Binary(Bytes::from_static(b"\xff\x00"))),
-            }],
-            ..Committed::default()
-        }));
-        let (kind, body) = change.encode().unwrap();
-        assert_eq!(Change::read(kind, 0, &body).unwrap(), Some(change));
-        let error = Change::read(99, 7, &body).unwrap_err().to_string();
-        assert!(
-            error.contains("position 7") && error.contains("99"),
-            "{error}"
-        );
-        assert!(Change::read(1, 7, b"\xc1").is_err());
     }
 }

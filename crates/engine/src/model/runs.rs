@@ -4,17 +4,17 @@
 use serde::{Deserialize, Serialize};
 
 use super::backlog::Backlogs;
-use super::item::{ByLane, by_lane};
+use super::topic_key::{ByKey, by_key};
 use crate::engine::{Position, ReplayEffects, Run};
-use crate::model::position_set::Ranges;
-use crate::model::set_aside::LaneRef;
+use crate::model::position_set::PositionSet;
+use crate::model::topic_key::KeyRef;
 
 /// The run that a group is in.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Runs {
     number: u64,
     /// What earlier runs have settled for good. Nothing before the group's floor counts.
-    done: Ranges,
+    done: PositionSet,
     /// What of it none of them has handled.
     waiting: Waiting,
     holds_back: bool,
@@ -22,7 +22,7 @@ pub(crate) struct Runs {
 
 /// What counted as settled because it waited in the backlogs of keys: of each key, where.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-struct Waiting(#[serde(with = "by_lane")] ByLane<Ranges>);
+struct Waiting(#[serde(with = "by_key")] ByKey<PositionSet>);
 
 impl Runs {
     /// The first run, which the record at `position` begins.
@@ -38,7 +38,7 @@ impl Runs {
     pub(crate) fn begin(
         &mut self,
         position: u64,
-        (done, backlogs): (&Ranges, &Backlogs),
+        (done, backlogs): (&PositionSet, &Backlogs),
         effects: ReplayEffects,
     ) {
         self.waiting.add(&self.done, done, backlogs);
@@ -51,7 +51,7 @@ impl Runs {
     }
 
     /// What to know of the event at `position`, which is of this key.
-    pub(crate) fn of(&self, position: u64, lane: LaneRef<'_>) -> Run {
+    pub(crate) fn of(&self, position: u64, lane: KeyRef<'_>) -> Run {
         let is_done = || self.done.contains(position) && !self.waiting.has(position, lane);
         Run {
             number: self.number,
@@ -85,8 +85,8 @@ impl Runs {
 
     /// The same in another log, where `at_or_after` says what a position became.
     pub(crate) fn moved(&self, at_or_after: impl Fn(u64) -> u64) -> Self {
-        let moved = |ranges: &Ranges| {
-            let mut moved = Ranges::default();
+        let moved = |ranges: &PositionSet| {
+            let mut moved = PositionSet::default();
             for (start, end) in ranges.iter() {
                 moved.insert(at_or_after(start), at_or_after(end));
             }
@@ -103,13 +103,13 @@ impl Runs {
 }
 
 impl Waiting {
-    fn has(&self, position: u64, lane: LaneRef<'_>) -> bool {
+    fn has(&self, position: u64, lane: KeyRef<'_>) -> bool {
         !self.0.is_empty() && (self.0.get(&lane)).is_some_and(|it| it.contains(position))
     }
 
     /// Takes in a run that settled `done`, but for what waits in `backlogs`; those before it settled
     /// `before`.
-    fn add(&mut self, before: &Ranges, done: &Ranges, backlogs: &Backlogs) {
+    fn add(&mut self, before: &PositionSet, done: &PositionSet, backlogs: &Backlogs) {
         self.0.retain(|lane, waiting| {
             *waiting = match backlogs.get(lane.as_ref()) {
                 Some(backlog) => waiting.without(&done.before(backlog.from)),
@@ -118,7 +118,7 @@ impl Waiting {
             !waiting.is_empty()
         });
         for (lane, backlog) in backlogs.iter() {
-            let mut all = Ranges::default();
+            let mut all = PositionSet::default();
             all.insert(backlog.from, done.end().unwrap_or_default());
             let waiting = self.0.entry(lane.clone()).or_default();
             for (start, end) in all.without(before).iter() {
@@ -134,20 +134,20 @@ mod tests {
 
     use super::*;
     use crate::model::backlog::Backlog;
-    use crate::model::set_aside::LaneKey;
+    use crate::model::topic_key::TopicKey;
 
-    const LANE: LaneRef<'_> = LaneRef("t", "k");
+    const LANE: KeyRef<'_> = KeyRef("t", "k");
 
     fn of(runs: &Runs, position: u64) -> Run {
         runs.of(position, LANE)
     }
 
-    fn begin(runs: &mut Runs, position: u64, done: &Ranges, effects: ReplayEffects) {
+    fn begin(runs: &mut Runs, position: u64, done: &PositionSet, effects: ReplayEffects) {
         runs.begin(position, (done, &Backlogs::default()), effects);
     }
 
-    fn done(ranges: &[(u64, u64)]) -> Ranges {
-        let mut done = Ranges::default();
+    fn done(ranges: &[(u64, u64)]) -> PositionSet {
+        let mut done = PositionSet::default();
         for (start, end) in ranges {
             done.insert(*start, *end);
         }
@@ -191,17 +191,27 @@ mod tests {
     #[test]
     fn no_two_runs_have_one_number() {
         let mut runs = Runs::first(500);
-        begin(&mut runs, 40, &Ranges::default(), ReplayEffects::Publish);
+        begin(
+            &mut runs,
+            40,
+            &PositionSet::default(),
+            ReplayEffects::Publish,
+        );
         assert_eq!(of(&runs, 0).number, 501);
-        begin(&mut runs, 900, &Ranges::default(), ReplayEffects::Publish);
+        begin(
+            &mut runs,
+            900,
+            &PositionSet::default(),
+            ReplayEffects::Publish,
+        );
         assert_eq!(of(&runs, 0).number, 900);
     }
 
     /// What a run settled, and where the backlogs of two keys begin, if they have one.
     type Done = (Vec<(u64, u64)>, [Option<u64>; 2]);
 
-    fn lane(position: u64) -> LaneKey {
-        LaneKey::new("t", ["even", "odd"][position as usize % 2])
+    fn lane(position: u64) -> TopicKey {
+        TopicKey::new("t", ["even", "odd"][position as usize % 2])
     }
 
     fn run() -> impl Strategy<Value = Done> {
@@ -221,7 +231,7 @@ mod tests {
             let mut runs = Runs::default();
             let mut handled = [false; 80];
             for (pieces, begins) in &all {
-                let (mut done, mut backlogs) = (Ranges::default(), Backlogs::default());
+                let (mut done, mut backlogs) = (PositionSet::default(), Backlogs::default());
                 pieces.iter().for_each(|(start, length)| done.insert(*start, start + length));
                 for (key, from) in begins.iter().enumerate() {
                     if let Some(from) = *from {

@@ -11,9 +11,10 @@ use hashbrown::HashMap;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::backlog::{Backlog, Backlogs};
-pub(crate) use super::item::{Dead, Item, LaneKey, LaneRef, State};
+use super::item::{Dead, Item, State};
 use super::item::{Stored, Texts};
 use super::record::{Deferred, Died, Parked, Retried};
+use super::topic_key::{KeyRef, TopicKey};
 use crate::time::Timestamp;
 
 /// The events of one key that wait, or are waited for: not dead letters that were skipped.
@@ -26,9 +27,9 @@ struct Lane {
 
 /// Everything a group has put aside.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub(crate) struct Lanes {
+pub(crate) struct SetAside {
     items: BTreeMap<u64, Item>,
-    lanes: HashMap<LaneKey, Lane, foldhash::fast::RandomState>,
+    lanes: HashMap<TopicKey, Lane, foldhash::fast::RandomState>,
     backlogs: Backlogs,
     retrying: usize,
     dead: usize,
@@ -45,7 +46,7 @@ pub(crate) struct Deliverable {
     pub(crate) due: Option<Timestamp>,
 }
 
-impl Lanes {
+impl SetAside {
     pub(crate) fn len(&self) -> usize {
         self.items.len()
     }
@@ -59,12 +60,12 @@ impl Lanes {
     }
 
     /// What of the key waits in the log alone.
-    pub(crate) fn backlog(&self, lane: LaneRef<'_>) -> Option<Backlog> {
+    pub(crate) fn backlog(&self, lane: KeyRef<'_>) -> Option<Backlog> {
         self.backlogs.get(lane)
     }
 
     /// Gives a key a backlog as it had one elsewhere.
-    pub(crate) fn set_backlog(&mut self, lane: LaneKey, backlog: Backlog) {
+    pub(crate) fn set_backlog(&mut self, lane: TopicKey, backlog: Backlog) {
         self.backlogs.set(lane, backlog);
     }
 
@@ -112,24 +113,24 @@ impl Lanes {
     }
 
     /// Whether an event of this key at `position` that was read must go behind others.
-    pub(crate) fn is_occupied(&self, lane: LaneRef<'_>, position: u64) -> bool {
+    pub(crate) fn is_occupied(&self, lane: KeyRef<'_>, position: u64) -> bool {
         self.lanes.contains_key(&lane)
             || (!self.backlogs.is_empty()
                 && self.backlog(lane).is_some_and(|it| it.from <= position))
     }
 
     /// How many events of a lane wait, or are waited for.
-    pub(crate) fn count_of(&self, lane: &LaneKey) -> usize {
+    pub(crate) fn count_of(&self, lane: &TopicKey) -> usize {
         self.lanes.get(lane).map_or(0, |lane| lane.positions.len())
     }
 
     /// The last event that a lane keeps.
-    pub(crate) fn last_of(&self, lane: &LaneKey) -> Option<u64> {
+    pub(crate) fn last_of(&self, lane: &TopicKey) -> Option<u64> {
         self.lanes.get(lane)?.positions.last().copied()
     }
 
     /// Whether a lane has a backlog, nothing that holds it up and at most `few` events left.
-    pub(crate) fn wants_more(&self, lane: &LaneKey, few: usize) -> bool {
+    pub(crate) fn wants_more(&self, lane: &TopicKey, few: usize) -> bool {
         !self.backlogs.is_empty()
             && self.backlog(lane.as_ref()).is_some()
             && (self.lanes.get(lane))
@@ -137,7 +138,7 @@ impl Lanes {
     }
 
     /// Whether nothing holds up the key.
-    pub(crate) fn is_free(&self, lane: &LaneKey) -> bool {
+    pub(crate) fn is_free(&self, lane: &TopicKey) -> bool {
         self.lanes.get(lane).is_none_or(|lane| lane.holding_up == 0)
     }
 
@@ -147,7 +148,7 @@ impl Lanes {
     }
 
     /// The keys of everything that is kept and of all backlogs.
-    pub(crate) fn keys(&self) -> impl Iterator<Item = &LaneKey> {
+    pub(crate) fn keys(&self) -> impl Iterator<Item = &TopicKey> {
         let backlogs = self.backlogs.iter().map(|(lane, _)| lane);
         let alone = backlogs.filter(|lane| !self.lanes.contains_key(*lane));
         self.lanes.keys().chain(alone)
@@ -164,7 +165,7 @@ impl Lanes {
         if self.items.len() == self.dead {
             return None;
         }
-        let is_free = |lane: &LaneKey| self.lanes.get(lane).is_some_and(|it| it.holding_up == 0);
+        let is_free = |lane: &TopicKey| self.lanes.get(lane).is_some_and(|it| it.holding_up == 0);
         let is_waiting = |item: &Item| match item.state {
             State::Retrying { .. } => true,
             State::Parked => is_free(&item.lane),
@@ -212,7 +213,7 @@ impl Lanes {
     }
 
     /// How many events are parked behind `position` in its lane.
-    pub(crate) fn parked_behind(&self, position: u64, lane: &LaneKey) -> usize {
+    pub(crate) fn parked_behind(&self, position: u64, lane: &TopicKey) -> usize {
         let backlog = self.backlog(lane.as_ref());
         let backlog = backlog.map_or(0, |backlog| backlog.events as usize);
         let Some(lane) = self.lanes.get(lane) else {
@@ -238,7 +239,7 @@ impl Lanes {
             free.filter(|(at, item)| item.state == State::Parked && !is_out(*at))
                 .count()
         };
-        let is_free = |lane: &LaneKey| self.wants_more(lane, usize::MAX);
+        let is_free = |lane: &TopicKey| self.wants_more(lane, usize::MAX);
         let backlogs = self.backlogs.iter().filter(|(lane, _)| is_free(lane));
         let backlogs: u64 = backlogs.map(|(_, backlog)| backlog.events).sum();
         self.lanes.values().map(of_lane).sum::<usize>() + backlogs as usize
@@ -249,7 +250,7 @@ impl Lanes {
     /// that somebody is at (`is_out`) are passed over.
     pub(crate) fn deliverable(
         &self,
-        lane: &LaneKey,
+        lane: &TopicKey,
         now: Timestamp,
         max: usize,
         is_out: impl Fn(u64) -> bool,
@@ -392,11 +393,11 @@ impl Lanes {
     }
 
     /// The key, in the memory that it has already, if it has some.
-    fn lane_key(&self, topic: &str, key: &str) -> LaneKey {
-        let lane = LaneRef(topic, key);
+    fn lane_key(&self, topic: &str, key: &str) -> TopicKey {
+        let lane = KeyRef(topic, key);
         let known = self.lanes.get_key_value(&lane).map(|(key, _)| key);
         let known = known.or_else(|| self.backlogs.key(lane));
-        known.map_or_else(|| LaneKey::new(topic, key), LaneKey::clone)
+        known.map_or_else(|| TopicKey::new(topic, key), TopicKey::clone)
     }
 
     fn put(&mut self, position: u64, item: Item) {
@@ -425,12 +426,12 @@ impl Lanes {
 
 /// All of them.
 #[derive(Serialize, Deserialize)]
-struct StoredLanes {
+struct StoredSetAside {
     items: Vec<Stored>,
     backlogs: Backlogs,
 }
 
-impl Serialize for Lanes {
+impl Serialize for SetAside {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let items = self.items.iter().map(|(position, item)| Stored {
             position: *position,
@@ -441,13 +442,13 @@ impl Serialize for Lanes {
             state: item.state.clone(),
         });
         let (items, backlogs) = (items.collect(), self.backlogs.clone());
-        StoredLanes { items, backlogs }.serialize(serializer)
+        StoredSetAside { items, backlogs }.serialize(serializer)
     }
 }
 
-impl<'de> Deserialize<'de> for Lanes {
+impl<'de> Deserialize<'de> for SetAside {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let StoredLanes { items, backlogs } = StoredLanes::deserialize(deserializer)?;
+        let StoredSetAside { items, backlogs } = StoredSetAside::deserialize(deserializer)?;
         let mut lanes = Self {
             backlogs,
             ..Self::default()
@@ -492,12 +493,12 @@ mod tests {
 
     #[test]
     fn parked_events_wait_for_the_retry_before_them() {
-        let mut lanes = Lanes::default();
-        let key = LaneKey::new("t", "k");
+        let mut lanes = SetAside::default();
+        let key = TopicKey::new("t", "k");
         lanes.retry(&retried(5, 100), Timestamp::from_micros(90));
         lanes.park(&parked(7));
         lanes.park(&parked(8));
-        let at = |lanes: &Lanes, now, out: &[u64]| {
+        let at = |lanes: &SetAside, now, out: &[u64]| {
             lanes.deliverable(&key, Timestamp::from_micros(now), 10, |p| out.contains(&p))
         };
         let due = Some(Timestamp::from_micros(100));
@@ -513,16 +514,16 @@ mod tests {
         lanes.remove(5);
         assert_eq!(at(&lanes, 100, &[]).now, [7, 8]);
         assert_eq!(at(&lanes, 100, &[7]).now, [8]);
-        assert!(lanes.is_occupied(LaneRef("t", "k"), 9));
+        assert!(lanes.is_occupied(KeyRef("t", "k"), 9));
         lanes.remove(7);
         lanes.remove(8);
-        assert!(!lanes.is_occupied(LaneRef("t", "k"), 9) && lanes.is_empty());
+        assert!(!lanes.is_occupied(KeyRef("t", "k"), 9) && lanes.is_empty());
     }
 
     #[test]
     fn a_dead_letter_blocks_until_it_is_redriven_or_discarded() {
-        let mut lanes = Lanes::default();
-        let key = LaneKey::new("t", "k");
+        let mut lanes = SetAside::default();
+        let key = TopicKey::new("t", "k");
         let died = Died {
             position: 5,
             topic: "t".into(),
@@ -538,7 +539,7 @@ mod tests {
         };
         lanes.die(&died, Timestamp::EPOCH);
         lanes.park(&parked(6));
-        let now = |lanes: &Lanes| lanes.deliverable(&key, Timestamp::EPOCH, 10, |_| false).now;
+        let now = |lanes: &SetAside| lanes.deliverable(&key, Timestamp::EPOCH, 10, |_| false).now;
         assert_eq!(now(&lanes), [0; 0]);
         assert_eq!(lanes.parked_behind(5, &key), 1);
         assert_eq!((lanes.dead(), lanes.parked(), lanes.retrying()), (1, 1, 0));
@@ -561,8 +562,8 @@ mod tests {
         );
         assert_eq!(now(&lanes), [6], "a skipped dead letter blocks nothing");
         lanes.remove(6);
-        assert!(!lanes.is_occupied(LaneRef("t", "k"), 9));
+        assert!(!lanes.is_occupied(KeyRef("t", "k"), 9));
         let bytes = rmp_serde::to_vec_named(&lanes).unwrap();
-        assert_eq!(rmp_serde::from_slice::<Lanes>(&bytes).unwrap(), lanes);
+        assert_eq!(rmp_serde::from_slice::<SetAside>(&bytes).unwrap(), lanes);
     }
 }

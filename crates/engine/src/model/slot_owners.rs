@@ -7,28 +7,28 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::slot_allotment::{SLOTS, allot};
-
-/// Nobody: no log has a record there.
-const NOBODY: u64 = u64::MAX;
+use super::slot_allotment::allot;
+use crate::ids::{ProcessId, Slot, Turn, process_or_max};
 
 /// The slots of one group; none when nobody shares the log.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub(crate) struct Shares {
+pub(crate) struct SlotOwners {
     /// Counts assignments: a release says which one it means.
-    turn: u64,
-    slots: Vec<Share>,
+    turn: Turn,
+    slots: Vec<Assignment>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-struct Share {
-    owner: u64,
-    heir: u64,
+struct Assignment {
+    #[serde(with = "process_or_max")]
+    owner: Option<ProcessId>,
+    #[serde(with = "process_or_max")]
+    heir: Option<ProcessId>,
 }
 
 /// What a process is to a slot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Role {
+pub(crate) enum SlotRole {
     /// It has it and keeps it.
     Keeps,
     /// It has it and is to give it away.
@@ -37,41 +37,41 @@ pub(crate) enum Role {
     None,
 }
 
-impl Shares {
-    pub(crate) fn turn(&self) -> u64 {
+impl SlotOwners {
+    pub(crate) fn turn(&self) -> Turn {
         self.turn
     }
 
     /// Shares the slots among processes, each with its number of members, moving as few as can be.
-    pub(crate) fn assign(&mut self, processes: &[(u64, usize)]) {
-        self.turn += 1;
+    pub(crate) fn assign(&mut self, processes: &[(ProcessId, usize)]) {
+        self.turn = self.turn.next();
         if processes.is_empty() {
             self.slots.clear();
             return;
         }
         if self.slots.is_empty() {
-            let nobody = Share {
-                owner: NOBODY,
-                heir: NOBODY,
+            let free = Assignment {
+                owner: None,
+                heir: None,
             };
-            self.slots = vec![nobody; SLOTS];
+            self.slots = vec![free; Slot::COUNT];
         }
         allot(self.slots.iter_mut().map(|it| &mut it.heir), processes);
         for share in &mut self.slots {
-            if !processes.iter().any(|(boot, _)| *boot == share.owner) {
+            if !processes.iter().any(|(boot, _)| Some(*boot) == share.owner) {
                 share.owner = share.heir;
             }
         }
     }
 
     /// A process gives slots away, as assigned in this very turn.
-    pub(crate) fn release(&mut self, boot: u64, turn: u64, slots: &[u8]) {
+    pub(crate) fn release(&mut self, boot: ProcessId, turn: Turn, slots: &[Slot]) {
         if turn != self.turn {
             return;
         }
         for slot in slots {
-            if let Some(share) = self.slots.get_mut(usize::from(*slot))
-                && share.owner == boot
+            if let Some(share) = self.slots.get_mut(slot.index())
+                && share.owner == Some(boot)
             {
                 share.owner = share.heir;
             }
@@ -79,13 +79,13 @@ impl Shares {
     }
 
     /// What the process is to each slot.
-    pub(crate) fn roles(&self, boot: u64) -> [Role; SLOTS] {
-        let mut roles = [Role::None; SLOTS];
+    pub(crate) fn roles(&self, boot: ProcessId) -> [SlotRole; Slot::COUNT] {
+        let mut roles = [SlotRole::None; Slot::COUNT];
         for (role, share) in roles.iter_mut().zip(&self.slots) {
-            if share.owner == boot {
-                *role = match share.heir == boot {
-                    true => Role::Keeps,
-                    false => Role::Leaves,
+            if share.owner == Some(boot) {
+                *role = match share.heir == Some(boot) {
+                    true => SlotRole::Keeps,
+                    false => SlotRole::Leaves,
                 };
             }
         }
@@ -97,40 +97,48 @@ impl Shares {
 mod tests {
     use super::*;
 
-    fn count(shares: &Shares, boot: u64, role: Role) -> usize {
-        shares.roles(boot).iter().filter(|it| **it == role).count()
+    fn count(slot_owners: &SlotOwners, boot: u64, role: SlotRole) -> usize {
+        slot_owners
+            .roles(ProcessId::new(boot))
+            .iter()
+            .filter(|it| **it == role)
+            .count()
     }
 
     #[test]
     fn a_slot_moves_when_its_owner_gives_it_away() {
-        let mut shares = Shares::default();
-        shares.assign(&[(7, 1)]);
-        assert_eq!(count(&shares, 7, Role::Keeps), SLOTS);
-        shares.assign(&[(7, 1), (9, 3)]);
-        assert_eq!(count(&shares, 7, Role::Keeps), SLOTS / 4);
-        assert_eq!(count(&shares, 9, Role::Keeps), 0);
-        let leaves: Vec<u8> = (0..=255)
-            .filter(|slot| shares.roles(7)[usize::from(*slot)] == Role::Leaves)
+        let mut slot_owners = SlotOwners::default();
+        slot_owners.assign(&[(ProcessId::new(7), 1)]);
+        assert_eq!(count(&slot_owners, 7, SlotRole::Keeps), Slot::COUNT);
+        slot_owners.assign(&[(ProcessId::new(7), 1), (ProcessId::new(9), 3)]);
+        assert_eq!(count(&slot_owners, 7, SlotRole::Keeps), Slot::COUNT / 4);
+        assert_eq!(count(&slot_owners, 9, SlotRole::Keeps), 0);
+        let leaves: Vec<Slot> = Slot::all()
+            .filter(|slot| slot_owners.roles(ProcessId::new(7))[slot.index()] == SlotRole::Leaves)
             .collect();
-        shares.release(7, shares.turn() - 1, &leaves);
+        slot_owners.release(ProcessId::new(7), Turn::default().next(), &leaves);
         assert_eq!(
-            count(&shares, 9, Role::Keeps),
+            count(&slot_owners, 9, SlotRole::Keeps),
             0,
             "an old turn counts no more"
         );
-        shares.release(9, shares.turn(), &leaves);
-        assert_eq!(count(&shares, 9, Role::Keeps), 0, "not its own to give");
-        shares.release(7, shares.turn(), &leaves);
-        assert_eq!(count(&shares, 9, Role::Keeps), SLOTS * 3 / 4);
+        slot_owners.release(ProcessId::new(9), slot_owners.turn(), &leaves);
+        assert_eq!(
+            count(&slot_owners, 9, SlotRole::Keeps),
+            0,
+            "not its own to give"
+        );
+        slot_owners.release(ProcessId::new(7), slot_owners.turn(), &leaves);
+        assert_eq!(count(&slot_owners, 9, SlotRole::Keeps), Slot::COUNT * 3 / 4);
     }
 
     #[test]
     fn what_the_dead_had_moves_at_once() {
-        let mut shares = Shares::default();
-        shares.assign(&[(7, 1), (9, 1)]);
-        shares.assign(&[(9, 1)]);
-        assert_eq!(count(&shares, 9, Role::Keeps), SLOTS);
-        shares.assign(&[]);
-        assert_eq!(count(&shares, 9, Role::Keeps), 0);
+        let mut slot_owners = SlotOwners::default();
+        slot_owners.assign(&[(ProcessId::new(7), 1), (ProcessId::new(9), 1)]);
+        slot_owners.assign(&[(ProcessId::new(9), 1)]);
+        assert_eq!(count(&slot_owners, 9, SlotRole::Keeps), Slot::COUNT);
+        slot_owners.assign(&[]);
+        assert_eq!(count(&slot_owners, 9, SlotRole::Keeps), 0);
     }
 }

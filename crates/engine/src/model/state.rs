@@ -8,13 +8,14 @@ use std::collections::BTreeMap;
 use ensue_log as log;
 use serde::{Deserialize, Serialize};
 
+use super::change::Change;
 use super::group::Group;
 use super::migration::Migration;
-use super::record::{CONTROL, Change};
+use super::record::CONTROL;
 use super::schedule::Schedules;
 use crate::engine::{Needed, Position};
 use crate::error::{EngineError, Error, Result};
-use crate::model::processes::Cluster;
+use crate::model::processes::Processes;
 
 /// The version of the checkpoint's layout.
 const VERSION: u32 = 3;
@@ -31,8 +32,8 @@ pub(crate) struct State {
     version: u32,
     pub(crate) groups: BTreeMap<String, Group>,
     pub(crate) schedules: Schedules,
-    #[serde(default)]
-    pub(crate) cluster: Cluster,
+    #[serde(default, rename = "cluster")]
+    pub(crate) processes: Processes,
     /// Where the log came from, if it is the copy of another engine's.
     #[serde(default)]
     pub(crate) migration: Option<Migration>,
@@ -56,14 +57,14 @@ impl State {
             Change::Fired(fired) => self.schedules.fire(&fired.events),
             Change::Cancelled(cancelled) => self.schedules.cancel(&cancelled.names),
             Change::Opened(opened) => {
-                let has_followed = self.cluster.open(position, opened);
+                let has_followed = self.processes.open(position, opened);
                 self.share_if(has_followed);
             }
             Change::Gone(gone) => {
-                self.cluster.remove(gone.boot);
+                self.processes.remove(gone.boot);
                 self.share_if(true);
             }
-            Change::Framed(framed) => self.cluster.framed(position, framed),
+            Change::Framed(framed) => self.processes.framed(position, framed),
             Change::Migrating(migrating) => {
                 self.groups.clear();
                 self.schedules = Schedules::default();
@@ -71,7 +72,7 @@ impl State {
             }
             Change::Restored(restored) => {
                 let group = self.groups.entry(restored.group.clone()).or_default();
-                group.restore(restored);
+                group.restore(&restored.part, restored.is_first);
             }
             Change::Migrated(_) => {
                 if let Some(migration) = &mut self.migration {
@@ -81,13 +82,13 @@ impl State {
             _ => {}
         }
         if let Some(group) = change.group().and_then(|name| self.groups.get_mut(name)) {
-            group.apply(position, change, &self.cluster);
+            apply_to(group, position, change, &self.processes);
             let moves = matches!(
                 change,
                 Change::Joined(_) | Change::Left(_) | Change::Reset(_)
             );
-            if moves && self.cluster.is_shared() {
-                group.share(&self.cluster);
+            if moves && self.processes.is_shared() {
+                group.share(&self.processes);
             }
         }
     }
@@ -95,7 +96,7 @@ impl State {
     /// Shares what the processes have that are gone among those that live, if some are.
     fn share_if(&mut self, are_gone: bool) {
         let groups = self.groups.values_mut().filter(|_| are_gone);
-        groups.for_each(|group| group.share(&self.cluster));
+        groups.for_each(|group| group.share(&self.processes));
     }
 
     /// The migration that is under way, or was interrupted.
@@ -153,7 +154,7 @@ impl State {
             version: VERSION,
             groups: &self.groups,
             schedules: &self.schedules,
-            cluster: &self.cluster,
+            processes: &self.processes,
             migration: &self.migration,
         };
         stored
@@ -222,12 +223,37 @@ impl State {
     }
 }
 
+/// What a control record does to its group, other than creating and deleting it.
+pub(crate) fn apply_to(group: &mut Group, position: u64, change: &Change, processes: &Processes) {
+    match change {
+        Change::Joined(joined) => group.join(joined, processes),
+        Change::Left(left) => group.leave(left.member),
+        Change::Committed(committed) => group.commit(committed),
+        Change::Begun(begun) => group.begin(&begun.begins, begun.boot),
+        Change::Redriven(it) => group.redrive(&it.positions, it.at),
+        Change::Discarded(it) => group.discard(&it.positions),
+        Change::Reset(reset) => group.reset(position, reset),
+        Change::Released(it) => group.release(it.boot, it.turn, &it.slots),
+        Change::Deleted(_)
+        | Change::Scheduled(_)
+        | Change::Fired(_)
+        | Change::Cancelled(_)
+        | Change::Opened(_)
+        | Change::Gone(_)
+        | Change::Framed(_)
+        | Change::Migrating(_)
+        | Change::Restored(_)
+        | Change::Migrated(_) => {}
+    }
+}
+
 #[derive(Serialize)]
 struct Stored<'a> {
     version: u32,
     groups: &'a BTreeMap<String, Group>,
     schedules: &'a Schedules,
-    cluster: &'a Cluster,
+    #[serde(rename = "cluster")]
+    processes: &'a Processes,
     migration: &'a Option<Migration>,
 }
 

@@ -21,8 +21,8 @@ use tokio::sync::Notify;
 use super::frame::{Part, Stamp};
 use crate::engine::Finding;
 use crate::error::Result;
+use crate::ids::WriterId;
 use crate::model::fencing::SKEW_MAX;
-use crate::model::processes::Writer;
 use crate::shared_log::SharedLog;
 
 /// A difference counts that has lasted for so many messages of this process.
@@ -44,11 +44,11 @@ pub(super) struct Clocks {
     own: Option<Stamp>,
     read_back: u64,
     /// What each of the others said last since then.
-    said: HashMap<Writer, Stamp>,
+    said: HashMap<WriterId, Stamp>,
     /// How far the clock of each, and the time that it goes by, was ahead of this process's clock.
-    ahead: HashMap<Writer, Stamp>,
+    ahead: HashMap<WriterId, Stamp>,
     /// How far the clocks of those are ahead who go by another time.
-    corrected: HashMap<Writer, i64>,
+    corrected: HashMap<WriterId, i64>,
     /// How far the server's clock is ahead of this process's, if it tells.
     server: Option<i64>,
     /// When this process looked at its clock last, and what it showed.
@@ -146,7 +146,7 @@ impl Clocks {
     }
 
     /// Notes what a message of another process says.
-    pub(super) fn hear(&mut self, writer: Writer, stamp: Stamp) {
+    pub(super) fn hear(&mut self, writer: WriterId, stamp: Stamp) {
         let corrected = stamp.clock.saturating_sub(stamp.time);
         if corrected.saturating_abs() > self.skew_max {
             self.corrected.insert(writer, corrected);
@@ -175,7 +175,7 @@ impl Clocks {
 
     /// Decides what this process goes by. `others` are those that live, the eldest first, of which
     /// `elders` are older than this one.
-    pub(super) fn judge(&mut self, others: &[Writer], elders: usize) {
+    pub(super) fn judge(&mut self, others: &[WriterId], elders: usize) {
         self.ahead.retain(|writer, _| others.contains(writer));
         self.corrected.retain(|writer, _| others.contains(writer));
         let was_sure = self.is_sure;
@@ -250,7 +250,7 @@ impl Clocks {
 pub async fn examine(log: &dyn SharedLog) -> Result<Option<Finding>> {
     let end = log.end().await?;
     let mut from = end.saturating_sub(MESSAGES);
-    let mut corrected: HashMap<Writer, i64> = HashMap::new();
+    let mut corrected: HashMap<WriterId, i64> = HashMap::new();
     while from < end {
         let messages = log.read(from, READ_BYTES, READ_WAIT).await?;
         let Some(last) = messages.last() else { break };
@@ -305,6 +305,10 @@ mod tests {
     const HOUR: i64 = 3_600 * SECOND;
     const LEASE: Duration = Duration::from_secs(1);
 
+    fn writer(number: u64) -> WriterId {
+        WriterId::new(number, 0)
+    }
+
     fn says(clock: i64) -> Stamp {
         Stamp { time: clock, clock }
     }
@@ -319,13 +323,13 @@ mod tests {
     }
 
     /// All write once, and this process before and after; its clock shows `own` all the while.
-    fn round(clocks: &mut Clocks, own: i64, others: &[(Writer, i64)], elders: usize) {
+    fn round(clocks: &mut Clocks, own: i64, others: &[(WriterId, i64)], elders: usize) {
         clocks.read_back(says(own), own);
         for (writer, shown) in others {
             clocks.hear(*writer, says(*shown));
         }
         clocks.read_back(says(own), own);
-        let writers: Vec<Writer> = others.iter().map(|(writer, _)| *writer).collect();
+        let writers: Vec<WriterId> = others.iter().map(|(writer, _)| *writer).collect();
         clocks.judge(&writers, elders);
     }
 
@@ -351,7 +355,7 @@ mod tests {
         let now = Instant::now();
         let (mut clocks, correction) = clocks(2 * HOUR, now);
         let corrected = || correction.load(Ordering::Acquire);
-        let (one, two, three) = ((1, 0), (2, 0), (3, 0));
+        let (one, two, three) = (writer(1), writer(2), writer(3));
         // Nothing was heard of one of them: it may be dead.
         clocks.hear(one, says(0));
         clocks.judge(&[one, two], 2);
@@ -385,7 +389,7 @@ mod tests {
     #[test]
     fn what_comes_late_is_no_clock_that_is_wrong() {
         let (mut clocks, correction) = clocks(0, Instant::now());
-        let one = (1, 0);
+        let one = writer(1);
         round(&mut clocks, 0, &[(one, 0)], 1);
         // Written a minute ago, when the server was away.
         round(&mut clocks, 60 * SECOND, &[(one, 0)], 1);
@@ -404,7 +408,7 @@ mod tests {
     #[test]
     fn a_clock_that_is_behind_is_known_after_two_messages() {
         let (mut clocks, correction) = clocks(0, Instant::now());
-        let one = (1, 0);
+        let one = writer(1);
         clocks.hear(one, says(HOUR));
         clocks.judge(&[one], 1);
         assert_eq!(
@@ -421,7 +425,7 @@ mod tests {
     fn a_clock_that_is_set_counts_only_when_the_others_were_too() {
         let now = Instant::now();
         let (mut clocks, correction) = clocks(0, now);
-        let one = (1, 0);
+        let one = writer(1);
         round(&mut clocks, 0, &[(one, 0)], 1);
         let own = clocks.stamp(HOUR, now + Duration::from_secs(1));
         assert_eq!(own.time, SECOND);
@@ -453,7 +457,7 @@ mod tests {
         // It is the server's that is wrong.
         clocks.hear_server(2 * HOUR);
         for _ in 0..5 {
-            round(&mut clocks, 0, &[((1, 0), 0), ((2, 0), 0)], 1);
+            round(&mut clocks, 0, &[(writer(1), 0), (writer(2), 0)], 1);
         }
         assert_eq!(correction.load(Ordering::Acquire), 0);
     }
@@ -465,7 +469,7 @@ mod tests {
             time: 0,
             clock: 2 * HOUR,
         };
-        clocks.hear((1, 0), fast);
+        clocks.hear(writer(1), fast);
         let trouble = clocks.trouble().unwrap();
         assert!(
             trouble.contains("another process is 7200 s ahead"),

@@ -12,6 +12,7 @@ use super::succession::{self, Succession};
 use super::{Outbox, Replica, patiently};
 use crate::engine::Url;
 use crate::error::{EngineError, Error, OpenError, Result};
+use crate::ids::FrameNumber;
 use crate::log_error;
 use crate::runtime::engine_inner::Shared;
 use crate::runtime::lookup;
@@ -145,7 +146,7 @@ fn claim(place: &Path) -> Result<()> {
 async fn is_copy(shared: &Shared, replica: &Replica, place: &Path) -> Result<Result<(), String>> {
     let (mark, end) = {
         let core = shared.core();
-        (core.state.cluster.mark, shared.log.durable().get())
+        (core.state.processes.mark, shared.log.durable().get())
     };
     let Some(mark) = mark else {
         let is_empty = end == 0;
@@ -176,7 +177,7 @@ async fn is_copy(shared: &Shared, replica: &Replica, place: &Path) -> Result<Res
     };
     // One that lost its end, as a server that does not sync may after a power cut, is gone on with.
     // In place of one that is another one, or is gone, none is begun without a word.
-    let seed = shared.core().state.cluster.seed();
+    let seed = shared.core().state.processes.seed();
     let first = match end {
         0 => None,
         _ => patiently(server, || log.read(0, 1, PATIENCE)).await?.pop(),
@@ -184,9 +185,11 @@ async fn is_copy(shared: &Shared, replica: &Replica, place: &Path) -> Result<Res
     let begin = first.and_then(|message| Part::read(message.sequence, &message.body).ok());
     // It begins with the first frame of the first process. One that was emptied under that very
     // process may have later ones of it.
-    let is_first = |part: &Part| part.kind == Kind::Frame && part.counter == 1;
+    let is_first = |part: &Part| part.kind == Kind::Frame && part.counter == FrameNumber::FIRST;
     match begin {
-        Some(begin) if is_first(&begin) && Some(begin.writer.0) == seed => Ok(Err(why.to_owned())),
+        Some(begin) if is_first(&begin) && Some(begin.writer.halves().0) == seed => {
+            Ok(Err(why.to_owned()))
+        }
         _ => Err(Error::Engine(EngineError::Corrupt(format!(
             "the log `{}` at `{}` is not the one that this process's copy in {} is of: {}, and \
              message {} was expected to be there. Restore the log; or, if it was removed on \
@@ -205,7 +208,7 @@ async fn is_copy(shared: &Shared, replica: &Replica, place: &Path) -> Result<Res
 
 /// When the last frame of a copy was written; 0 when there is none.
 fn time_of_last(shared: &Shared) -> Result<i64> {
-    let Some(mark) = shared.core().state.cluster.mark else {
+    let Some(mark) = shared.core().state.processes.mark else {
         return Ok(0);
     };
     let chunk = shared.view.read(log::Position::new(mark.position), 1);

@@ -11,9 +11,11 @@ use super::frame::{Kind, Part, batches};
 use super::outbox::Outcome;
 use super::{Last, Pause, guard};
 use crate::error::{EngineError, Error, Result};
+use crate::ids::{FrameNumber, ProcessId, WriterId};
 use crate::log_error;
-use crate::model::processes::Writer;
-use crate::model::record::{Change, Framed};
+use crate::model::change::Change;
+use crate::model::fencing;
+use crate::model::record::Framed;
 use crate::model::refusal::Refusal;
 use crate::pending_write::Submission;
 use crate::runtime::engine_inner::Shared;
@@ -39,7 +41,7 @@ struct Reader {
     /// The sequence number to go on from.
     next: u64,
     /// Frames of which some parts are here.
-    partial: HashMap<Writer, Partial>,
+    partial: HashMap<WriterId, Partial>,
     /// Whether the server has to prove that it has what was read, because it was away.
     is_doubtful: bool,
 }
@@ -47,7 +49,7 @@ struct Reader {
 #[derive(Debug)]
 struct Partial {
     first: u64,
-    counter: u64,
+    counter: FrameNumber,
     parts: u16,
     body: Vec<u8>,
 }
@@ -87,7 +89,7 @@ impl Progress {
 
 /// Starts the task that reads; it holds the engine only while it works.
 pub(super) fn start(shared: &Arc<Shared>) {
-    let mark = shared.core().state.cluster.mark;
+    let mark = shared.core().state.processes.mark;
     let reader = Reader {
         next: mark.map_or(0, |mark| mark.resume),
         partial: HashMap::new(),
@@ -272,12 +274,13 @@ impl Reader {
             None => None,
         };
         let state = &core.state;
-        let Some(boot) = state.admit_frame(last.writer, last.counter, first.as_ref(), position)
+        let Some(boot) =
+            fencing::admit_frame(state, last.writer, last.counter, first.as_ref(), position)
         else {
             return Ok(());
         };
         let stamp = last.stamp;
-        let (time, claimed) = state.cluster.time_at(last.writer, stamp.time);
+        let (time, claimed) = state.processes.time_at(last.writer, stamp.time);
         replica.time.store(time, Ordering::Release);
         // One that nobody here waits for any more, because the engine ends, is like any other.
         let expected = match &mut core.outbox {
@@ -332,7 +335,7 @@ struct Writing<'a> {
     log: &'a log::Log,
     /// `None` after there was too much to be held back.
     hold: Option<log::Hold>,
-    boot: u64,
+    boot: ProcessId,
     /// When its writer says that it was written, in microseconds since the Unix epoch.
     time: i64,
     /// Says that the frame was folded whole.
@@ -398,8 +401,8 @@ impl Writing<'_> {
 
 impl Core {
     /// The other processes that live, the eldest first, and how many are older than this one.
-    pub(super) fn others(&self) -> (Vec<Writer>, usize) {
-        let all = self.state.cluster.iter();
+    pub(super) fn others(&self) -> (Vec<WriterId>, usize) {
+        let all = self.state.processes.iter();
         let others: Vec<_> = all.filter(|(boot, _)| *boot != self.boot).collect();
         let elders = others.iter().filter(|(boot, _)| *boot < self.boot).count();
         (others.iter().map(|(_, it)| it.writer).collect(), elders)
@@ -465,7 +468,9 @@ impl Core {
         changes: impl Iterator<Item = &'a Change>,
     ) -> Result<Result<log::Receipt, Refusal>> {
         let changes: Vec<&Change> = changes.collect();
-        if let Err(refusal) = self.state.admit_batch(writing.boot, writing.time, &changes) {
+        if let Err(refusal) =
+            fencing::admit_batch(&self.state, writing.boot, writing.time, &changes)
+        {
             return Ok(Err(refusal));
         }
         if self.state.is_of_trimmed() {
@@ -540,7 +545,7 @@ impl Shared {
             replica.heard().stopped.get_or_insert(error.to_string());
         }
         let mut core = self.core();
-        let names: Vec<String> = core.lives.keys().cloned().collect();
+        let names: Vec<String> = core.sessions.keys().cloned().collect();
         for name in names {
             core.fence(&name);
         }

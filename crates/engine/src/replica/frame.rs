@@ -21,7 +21,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 use ensue_log as log;
 
 use crate::error::{EngineError, Error, LimitError, Result};
-use crate::model::processes::Writer;
+use crate::ids::{FrameNumber, WriterId};
 
 /// The bytes before the body.
 pub(super) const HEADER_BYTES: usize = 56;
@@ -49,8 +49,8 @@ pub(super) struct Stamp {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Part {
     pub(super) kind: Kind,
-    pub(super) writer: Writer,
-    pub(super) counter: u64,
+    pub(super) writer: WriterId,
+    pub(super) counter: FrameNumber,
     pub(super) part: u16,
     pub(super) parts: u16,
     pub(super) stamp: Stamp,
@@ -61,8 +61,8 @@ pub(super) struct Part {
 /// What the messages of one frame have in common.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Head {
-    pub(super) writer: Writer,
-    pub(super) counter: u64,
+    pub(super) writer: WriterId,
+    pub(super) counter: FrameNumber,
     pub(super) stamp: Stamp,
 }
 
@@ -104,9 +104,10 @@ impl Head {
         message.put_u16_le(parts);
         message.put_u16_le(0);
         message.put_u32_le(0);
-        message.put_u64_le(self.writer.0);
-        message.put_u64_le(self.writer.1);
-        message.put_u64_le(self.counter);
+        let (high, low) = self.writer.halves();
+        message.put_u64_le(high);
+        message.put_u64_le(low);
+        message.put_u64_le(self.counter.get());
         message.put_i64_le(self.stamp.time);
         message.put_i64_le(self.stamp.clock);
         message.put_slice(body);
@@ -157,8 +158,8 @@ impl Part {
         };
         Ok(Self {
             kind,
-            writer: (numbers.u64(), numbers.u64()),
-            counter: numbers.u64(),
+            writer: WriterId::new(numbers.u64(), numbers.u64()),
+            counter: FrameNumber::new(numbers.u64()),
             part,
             parts,
             stamp: Stamp {
@@ -223,8 +224,8 @@ mod tests {
     use super::*;
 
     const HEAD: Head = Head {
-        writer: (1, 2),
-        counter: 3,
+        writer: WriterId::new(1, 2),
+        counter: FrameNumber::new(3),
         stamp: Stamp {
             time: -4,
             clock: -5,
@@ -241,7 +242,7 @@ mod tests {
                 let part = Part::read(9, message).unwrap();
                 prop_assert_eq!(usize::from(part.part), index);
                 prop_assert_eq!(usize::from(part.parts), messages.len());
-                prop_assert_eq!((part.writer, part.counter), ((1, 2), 3));
+                prop_assert_eq!((part.writer, part.counter), (WriterId::new(1, 2), FrameNumber::new(3)));
                 prop_assert_eq!(part.stamp, HEAD.stamp);
                 read.extend_from_slice(&part.body);
             }
@@ -268,7 +269,7 @@ mod tests {
         let part = Part::read(9, &HEAD.beat()).unwrap();
         assert_eq!(
             (part.kind, part.counter, part.body.len()),
-            (Kind::Beat, 3, 0)
+            (Kind::Beat, FrameNumber::new(3), 0)
         );
     }
 }

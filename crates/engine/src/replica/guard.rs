@@ -75,7 +75,7 @@ impl Folded {
             .replica
             .as_ref()
             .ok_or(Error::Engine(EngineError::Closed))?;
-        let mark = shared.core().state.cluster.mark;
+        let mark = shared.core().state.processes.mark;
         Ok(mark.map(|mark| Self {
             log: replica.shared_log.clone(),
             server: replica.server.shown.clone(),

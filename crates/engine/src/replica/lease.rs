@@ -12,7 +12,8 @@ use std::time::{Duration, Instant};
 use ensue_log as log;
 
 use super::{Replica, server_ahead};
-use crate::model::record::{Change, Gone};
+use crate::model::change::Change;
+use crate::model::record::Gone;
 use crate::runtime::engine_inner::Shared;
 use crate::runtime::locked_state::Terms;
 
@@ -66,11 +67,11 @@ impl Shared {
             return;
         };
         let mut core = self.core();
-        if !core.state.cluster.is_alive(core.boot) {
+        if !core.state.processes.is_alive(core.boot) {
             return;
         }
         for gone in dead(&core, replica) {
-            tracing::warn!(process = gone.boot, "it is silent and taken for dead");
+            tracing::warn!(process = %gone.boot, "it is silent and taken for dead");
             let change = Change::Gone(gone);
             let mut batch = log::Batch::new();
             if change.push_to(&mut batch).is_ok() {
@@ -84,17 +85,17 @@ impl Shared {
 fn dead(core: &crate::runtime::locked_state::Core, replica: &Replica) -> Vec<Gone> {
     let now = Instant::now();
     let mut heard = replica.heard();
-    let cluster = &core.state.cluster;
+    let processes = &core.state.processes;
     heard
         .writers
-        .retain(|writer, _| cluster.iter().any(|(_, it)| it.writer == *writer));
+        .retain(|writer, _| processes.iter().any(|(_, it)| it.writer == *writer));
     if heard.trouble.is_some() || now - heard.read > replica.lease / 2 {
         return Vec::new();
     }
     let mut gone = Vec::new();
     // How many others would speak first.
     let mut elders = 0;
-    for (boot, process) in cluster.iter().filter(|(boot, _)| *boot != core.boot) {
+    for (boot, process) in processes.iter().filter(|(boot, _)| *boot != core.boot) {
         let last = heard.writers.get(&process.writer);
         let since = last.map_or(heard.current, |last| last.at.max(heard.current));
         let silent = now - since;

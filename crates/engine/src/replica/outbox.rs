@@ -15,7 +15,8 @@ use tokio::sync::{Notify, watch};
 use super::frame::{Head, Stamp};
 use super::succession::Succession;
 use crate::error::{EngineError, Error, Result};
-use crate::model::processes::{Secret, Writer, seal_of};
+use crate::ids::{FrameNumber, Secret, WriterId};
+use crate::model::processes::seal_of;
 use crate::model::record::Opened;
 use crate::model::refusal::Refusal;
 use crate::pending_write::ticket::Ticket;
@@ -29,22 +30,22 @@ const APPEND_BYTES_MAX: usize = 4 * 1024 * 1024;
 
 #[derive(Debug)]
 pub(crate) struct Outbox {
-    pub(crate) writer: Writer,
+    pub(crate) writer: WriterId,
     lease: Duration,
     /// What proves to others that those before this process in its directory are gone.
     succession: Option<Succession>,
     /// The number of the next frame.
-    counter: u64,
+    counter: FrameNumber,
     unsent: VecDeque<log::Batch>,
     sent: VecDeque<Frame>,
     bytes: usize,
     /// Frames that were read back and wait for the server's acknowledgement: what became of their
     /// batches.
-    unacknowledged: VecDeque<(u64, Vec<Outcome>)>,
+    unacknowledged: VecDeque<(FrameNumber, Vec<Outcome>)>,
     /// The number of the last frame that was read back, and of the last one that the server has
     /// acknowledged.
-    folded: u64,
-    acknowledged: u64,
+    folded: FrameNumber,
+    acknowledged: FrameNumber,
     message_bytes_max: usize,
     /// Told when there is something to send.
     pub(super) work: Arc<Notify>,
@@ -59,7 +60,7 @@ pub(super) type Outcome = (Ticket, Result<log::Receipt, Refusal>);
 
 #[derive(Debug)]
 struct Frame {
-    counter: u64,
+    counter: FrameNumber,
     messages: Vec<Bytes>,
     /// To make the frame anew if this process has to open again.
     batches: Vec<log::Batch>,
@@ -71,7 +72,7 @@ struct Frame {
 pub(super) struct Parcel {
     pub(super) messages: Vec<Bytes>,
     /// Frames up to this one are durable once it is acknowledged.
-    pub(super) until: u64,
+    pub(super) until: FrameNumber,
 }
 
 impl Outbox {
@@ -80,13 +81,13 @@ impl Outbox {
             writer: new_writer(),
             lease,
             succession: None,
-            counter: 1,
+            counter: FrameNumber::FIRST,
             unsent: VecDeque::new(),
             sent: VecDeque::new(),
             bytes: 0,
             unacknowledged: VecDeque::new(),
-            folded: 0,
-            acknowledged: 0,
+            folded: FrameNumber::START,
+            acknowledged: FrameNumber::START,
             message_bytes_max,
             work: Arc::default(),
             drained: watch::Sender::new(0),
@@ -165,7 +166,7 @@ impl Outbox {
             stamp,
         };
         let messages = head.frame(&body, self.message_bytes_max)?;
-        self.counter += 1;
+        self.counter = self.counter.next();
         Ok(Frame {
             counter: head.counter,
             messages,
@@ -205,7 +206,7 @@ impl Outbox {
     }
 
     /// The oldest frame was read back: its batches, if it was this process's frame `counter`.
-    pub(super) fn read_back(&mut self, counter: u64) -> usize {
+    pub(super) fn read_back(&mut self, counter: FrameNumber) -> usize {
         if self
             .sent
             .front()
@@ -224,13 +225,13 @@ impl Outbox {
     }
 
     /// What became of the batches of a frame that was read back: said when it is durable.
-    pub(super) fn conclude(&mut self, counter: u64, outcomes: Vec<Outcome>) {
+    pub(super) fn conclude(&mut self, counter: FrameNumber, outcomes: Vec<Outcome>) {
         self.unacknowledged.push_back((counter, outcomes));
         self.acknowledged(self.acknowledged);
     }
 
     /// The server has acknowledged everything up to this frame.
-    pub(super) fn acknowledged(&mut self, until: u64) {
+    pub(super) fn acknowledged(&mut self, until: FrameNumber) {
         self.acknowledged = self.acknowledged.max(until);
         while let Some((counter, _)) = self.unacknowledged.front()
             && *counter <= until
@@ -294,10 +295,11 @@ impl Outbox {
             self.unsent.push_front(batch);
         }
         self.writer = new_writer();
-        (self.counter, self.folded, self.acknowledged) = (1, 0, 0);
+        self.counter = FrameNumber::FIRST;
+        (self.folded, self.acknowledged) = (FrameNumber::START, FrameNumber::START);
         // What was read back under the old name is durable with the first new frame.
         for (counter, _) in &mut self.unacknowledged {
-            *counter = 1;
+            *counter = FrameNumber::FIRST;
         }
     }
 
@@ -334,6 +336,6 @@ impl Outbox {
 }
 
 /// A name that no other process has.
-fn new_writer() -> Writer {
-    uuid::Uuid::now_v7().as_u64_pair()
+fn new_writer() -> WriterId {
+    uuid::Uuid::now_v7().as_u64_pair().into()
 }

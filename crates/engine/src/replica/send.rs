@@ -6,6 +6,7 @@ use std::time::Instant;
 use super::Pause;
 use super::outbox::Parcel;
 use crate::error::{EngineError, Error, Result};
+use crate::ids::{FrameNumber, WriterId};
 use crate::runtime::engine_inner::Shared;
 
 /// Starts the task that sends; it holds the engine only while it works.
@@ -75,7 +76,7 @@ fn stop(shared: &Weak<Shared>, error: &Error) {
 
 impl Shared {
     /// What to send now, and under which name; `None` when nothing goes out any more.
-    fn pack(&self, again: bool) -> Result<Option<(super::Writer, Parcel)>> {
+    fn pack(&self, again: bool) -> Result<Option<(WriterId, Parcel)>> {
         let replica = self.replica()?;
         let mut core = self.core();
         let now = Instant::now();
@@ -96,7 +97,7 @@ impl Shared {
         Ok(Some((outbox.writer, parcel)))
     }
 
-    fn was_acknowledged(&self, writer: super::Writer, until: u64) {
+    fn was_acknowledged(&self, writer: WriterId, until: FrameNumber) {
         if let Some(outbox) = &mut self.core().outbox
             && outbox.writer == writer
         {

@@ -17,7 +17,8 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::model::processes::{Seal, Secret, seal_of};
+use crate::ids::{Seal, Secret};
+use crate::model::processes::seal_of;
 
 /// The file with the secrets, in the directory of a copy.
 pub(super) const FILE: &str = "PROCESS";
@@ -113,7 +114,8 @@ impl Succession {
         let surplus = self.before.len().saturating_sub(SECRETS_MAX);
         self.before.drain(..surplus);
         let mut text = format!("{VERSION}\n{place}\n");
-        for (high, low) in self.before.iter().chain([&self.own]) {
+        for secret in self.before.iter().chain([&self.own]) {
+            let (high, low) = secret.halves();
             // Writing to a string does not fail.
             let _ = writeln!(text, "{high:016x}{low:016x}");
         }
@@ -126,7 +128,7 @@ impl Succession {
 }
 
 fn secret() -> Secret {
-    (fastrand::u64(..), fastrand::u64(..))
+    Secret::new(fastrand::u64(..), fastrand::u64(..))
 }
 
 /// The secrets in the directory, if they were written in this very place.
@@ -141,7 +143,7 @@ fn secrets(directory: &Path, place: &str) -> Vec<Secret> {
     let read = |line: &str| {
         let (high, low) = line.split_at_checked(16)?;
         let number = |digits| u64::from_str_radix(digits, 16).ok();
-        Some((number(high)?, number(low)?))
+        Some(Secret::new(number(high)?, number(low)?))
     };
     lines.take(SECRETS_MAX + 1).filter_map(read).collect()
 }

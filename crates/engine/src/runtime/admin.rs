@@ -8,10 +8,11 @@ use hashbrown::HashSet;
 use crate::engine::{DeadLetter, DeadLetterFilter, Position, READ_EVENTS_MAX, Scheduled};
 use crate::error::{EngineError, Error, GroupError, Result};
 use crate::event::EventId;
-use crate::model::group::{Group, Session};
-use crate::model::record::{Cancelled, Change, Deleted, Discarded, Firing, Redriven};
+use crate::model::change::Change;
+use crate::model::group::{Group, JoinedMember};
+use crate::model::item::{Dead, Item};
+use crate::model::record::{Cancelled, Deleted, Discarded, Firing, Redriven};
 use crate::model::schedule::Due;
-use crate::model::set_aside::{Dead, Item};
 use crate::model::state::State;
 use crate::runtime::engine_inner::Shared;
 use crate::runtime::locked_state::{Core, Terms};
@@ -98,12 +99,12 @@ impl Shared {
         let _turn = self.turn.lock().await;
         {
             let core = self.core();
-            let (group, cluster) = (existing(&core.state, name)?, &core.state.cluster);
+            let (group, processes) = (existing(&core.state, name)?, &core.state.processes);
             // In other processes too: they would make it again at once, from its start.
-            let mut sessions = group.sessions.iter();
-            let is_joined = |session: &Session| cluster.is_alive(session.boot);
-            let is_elsewhere = cluster.is_shared() && sessions.any(is_joined);
-            if core.lives.contains_key(name) || is_elsewhere {
+            let mut members = group.members.iter();
+            let is_joined = |member: &JoinedMember| processes.is_alive(member.boot);
+            let is_elsewhere = processes.is_shared() && members.any(is_joined);
+            if core.sessions.contains_key(name) || is_elsewhere {
                 return Err(Error::Group(GroupError::HasMembers {
                     group: name.to_owned(),
                 }));
@@ -187,7 +188,7 @@ fn find<'a>(
             && filter.since.is_none_or(|since| dead.died >= since)
     };
     let wanted = group
-        .lanes
+        .set_aside
         .dead_letters()
         .filter(move |(position, item, dead)| is_wanted(*position, item, dead));
     let limit = if filter.limit == 0 {
@@ -200,7 +201,7 @@ fn find<'a>(
         position,
         item: item.clone(),
         dead: dead.clone(),
-        parked: group.lanes.parked_behind(position, &item.lane),
+        parked: group.set_aside.parked_behind(position, &item.lane),
     })
 }
 

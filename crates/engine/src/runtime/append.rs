@@ -9,8 +9,9 @@ use crate::engine::{APPEND_EVENTS_MAX, Append, Appended, Effect, Expect, Positio
 use crate::error::{Error, LimitError, Result};
 use crate::event::{EventId, InvalidEvent};
 use crate::model::binary::Binary;
+use crate::model::change::Change;
 use crate::model::record;
-use crate::model::record::{Cancelled, Change, Scheduled};
+use crate::model::record::{Cancelled, Scheduled};
 use crate::pending_write::Submission;
 use crate::runtime::engine_inner::Shared;
 use crate::runtime::locked_state::{Core, Terms};

@@ -7,8 +7,10 @@ use ensue_log as log;
 
 use crate::engine::{Commit, Committed};
 use crate::error::{Error, GroupError, LimitError, Result};
+use crate::ids::{Epoch, MemberId};
+use crate::model::change::Change;
 use crate::model::record;
-use crate::model::record::{Cell, Change};
+use crate::model::record::CellWrite;
 use crate::pending_write::Submission;
 use crate::runtime::append::{Outgoing, Said};
 use crate::runtime::engine_inner::{Refusal, Shared};
@@ -20,7 +22,7 @@ use crate::time::Timestamp;
 pub(crate) struct Claim {
     shared: Arc<Shared>,
     group: String,
-    member: u64,
+    member: MemberId,
     is_conditional: bool,
     outgoing: Outgoing,
     commit: Commit,
@@ -35,7 +37,7 @@ impl Claim {
     pub(crate) fn of(
         shared: &Arc<Shared>,
         group: &str,
-        member: u64,
+        member: MemberId,
         commit: Commit,
     ) -> Result<Self> {
         let at = shared.settings.clock.now();
@@ -122,7 +124,7 @@ impl Claim {
         &mut self,
         core: &mut Core,
         committed: &record::Committed,
-        epoch: Option<u64>,
+        epoch: Option<Epoch>,
     ) -> Result<Submission, Refusal> {
         let cell_bytes = self.check_cells(core, &committed.cells)?;
         let committed = Change::Committed(Box::new(committed.clone()));
@@ -152,7 +154,7 @@ impl Claim {
 
     /// How much more state there will be; refuses what is too much. What makes it less is always
     /// let through.
-    fn check_cells(&self, core: &Core, cells: &[Cell]) -> Result<usize> {
+    fn check_cells(&self, core: &Core, cells: &[CellWrite]) -> Result<usize> {
         if cells.is_empty() {
             return Ok(0);
         }

@@ -72,7 +72,8 @@ use crate::engine::{
 };
 use crate::error::{EngineError, Error, OpenError, Result};
 use crate::event::EventId;
-use crate::model::record::{Change, Left};
+use crate::model::change::Change;
+use crate::model::record::Left;
 use crate::pending_write::Submission;
 use crate::runtime::engine_inner::{Handle, Shared};
 use crate::runtime::lookup::blocking;

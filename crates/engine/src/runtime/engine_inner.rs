@@ -12,8 +12,9 @@ use super::refusals::Refusals;
 use super::settings::Settings;
 use crate::engine::Guarantees;
 use crate::error::{EngineError, Error, MigrateError, Result};
+use crate::ids::ProcessId;
 use crate::log_error;
-use crate::model::record::Change;
+use crate::model::change::Change;
 use crate::model::state::State;
 use crate::pending_write::{Room, Submission};
 use crate::replica::{Outbox, Replica};
@@ -83,7 +84,12 @@ impl Shared {
         if state.is_of_trimmed() {
             log.assume_trimmed();
         }
-        let core = Core::new(state, settings.clock.clone(), end, settings.bounds());
+        let core = Core::new(
+            state,
+            settings.clock.clone(),
+            ProcessId::new(end),
+            settings.bounds(),
+        );
         let shared = Self {
             settings,
             guarantees,
@@ -297,10 +303,10 @@ impl Shared {
 
     /// Records how far groups are that have nothing to settle: otherwise they would pin the log.
     fn pass_all(&self, core: &mut Core) {
-        let names: Vec<String> = core.lives.keys().cloned().collect();
+        let names: Vec<String> = core.sessions.keys().cloned().collect();
         for name in names {
             let group = core.state.groups.get(&name).map(|group| group.low);
-            if let (Some(live), Some(low)) = (core.lives.get_mut(&name), group) {
+            if let (Some(live), Some(low)) = (core.sessions.get_mut(&name), group) {
                 live.pass(low, 1);
             }
             if let Err(error) = self.record_own(core, &name) {
@@ -319,7 +325,7 @@ impl Shared {
     /// Records as much of that as fits into one record; whether there may be more.
     fn record_part(&self, core: &mut Core, name: &str) -> Result<bool> {
         let now = core.clock.now();
-        let (live, group) = (core.lives.get_mut(name), core.state.groups.get(name));
+        let (live, group) = (core.sessions.get_mut(name), core.state.groups.get(name));
         let (Some(live), Some(group)) = (live, group) else {
             return Ok(false);
         };

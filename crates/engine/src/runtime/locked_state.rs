@@ -14,15 +14,17 @@ use hashbrown::HashMap;
 use tokio::sync::Notify;
 
 use super::unfired::Unfired;
-use crate::delivery::aside::Bounds;
+use crate::delivery::aside::AsideLimits;
 use crate::delivery::filter::Filter;
-use crate::delivery::group_session::{Live, Seat};
+use crate::delivery::group_session::{GroupSession, LocalMember};
 use crate::engine::DeathCause;
 use crate::event::EventId;
+use crate::ids::{Epoch, MemberId, ProcessId};
+use crate::model::change::Change;
 use crate::model::group::Group;
-use crate::model::record::{Change, Died, Joined};
-use crate::model::set_aside::LaneKey;
+use crate::model::record::{Died, Joined};
 use crate::model::state::State;
+use crate::model::topic_key::TopicKey;
 use crate::pending_write::Submission;
 use crate::replica::Outbox;
 use crate::runtime::pending_schedules::{Ahead, Fate};
@@ -33,15 +35,15 @@ type Map<K, V> = HashMap<K, V, foldhash::fast::RandomState>;
 #[derive(Debug)]
 pub(crate) struct Core {
     pub(crate) state: State,
-    bounds: Bounds,
-    pub(crate) lives: Map<String, Live>,
+    bounds: AsideLimits,
+    pub(crate) sessions: Map<String, GroupSession>,
     pending: VecDeque<Pending>,
     pub(crate) clock: Clock,
     /// Which opening of the log this is: the log's end when it was opened.
-    pub(crate) boot: u64,
+    pub(crate) boot: ProcessId,
     /// The last member's number of a group, as far as it was given out.
-    members: Map<String, u64>,
-    epochs: u64,
+    members: Map<String, Option<MemberId>>,
+    epoch: Epoch,
     /// Bytes of state in commits that are not durable.
     pub(crate) pending_cell_bytes: usize,
     /// What will have become of the schedules once everything in `pending` is durable.
@@ -63,7 +65,7 @@ pub(crate) struct Pending {
     /// The control records, and which of the batch they are.
     pub(crate) changes: Vec<(usize, Change)>,
     /// The live group that a commit was claimed in.
-    epoch: Option<u64>,
+    epoch: Option<Epoch>,
     cell_bytes: usize,
     generation: Option<Arc<AtomicU64>>,
 }
@@ -71,23 +73,23 @@ pub(crate) struct Pending {
 /// What goes with a batch's control records.
 #[derive(Debug, Default)]
 pub(crate) struct Terms {
-    pub(crate) epoch: Option<u64>,
+    pub(crate) epoch: Option<Epoch>,
     pub(crate) cell_bytes: usize,
     /// Told the group's generation when the records are applied.
     pub(crate) generation: Option<Arc<AtomicU64>>,
 }
 
 impl Core {
-    pub(crate) fn new(state: State, clock: Clock, boot: u64, bounds: Bounds) -> Self {
+    pub(crate) fn new(state: State, clock: Clock, boot: ProcessId, bounds: AsideLimits) -> Self {
         Self {
             state,
             bounds,
-            lives: Map::default(),
+            sessions: Map::default(),
             pending: VecDeque::new(),
             clock,
             boot,
             members: Map::default(),
-            epochs: 0,
+            epoch: Epoch::default(),
             pending_cell_bytes: 0,
             ahead: Ahead::default(),
             unfired: Unfired::default(),
@@ -201,7 +203,7 @@ impl Core {
         if self.outbox.is_none() {
             return;
         }
-        for (name, live) in &mut self.lives {
+        for (name, live) in &mut self.sessions {
             if let Some(group) = self.state.groups.get(name) {
                 live.follow(group, now);
             }
@@ -212,7 +214,7 @@ impl Core {
     /// another name.
     fn open_again(&mut self) {
         tracing::warn!("this process was taken for dead: its members have to join again");
-        let names: Vec<String> = self.lives.keys().cloned().collect();
+        let names: Vec<String> = self.sessions.keys().cloned().collect();
         for name in names {
             self.fence(&name);
         }
@@ -243,7 +245,7 @@ impl Core {
     /// Whether this process does what only one has to do.
     pub(crate) fn is_leader(&self) -> bool {
         if self.outbox.is_some() {
-            return self.state.cluster.leader() == Some(self.boot);
+            return self.state.processes.leader() == Some(self.boot);
         }
         true
     }
@@ -274,7 +276,7 @@ impl Core {
         &mut self,
         position: u64,
         change: &Change,
-        epoch: Option<u64>,
+        epoch: Option<Epoch>,
         now: Timestamp,
     ) {
         let lanes = self.lanes_of(change);
@@ -282,7 +284,7 @@ impl Core {
         self.tell_schedules(change);
         self.follow_shares(change, now);
         let Some(name) = change.group() else { return };
-        let (live, group) = (self.lives.get_mut(name), self.state.groups.get(name));
+        let (live, group) = (self.sessions.get_mut(name), self.state.groups.get(name));
         let (Some(live), Some(group)) = (live, group) else {
             self.fence(name);
             return;
@@ -305,21 +307,21 @@ impl Core {
     }
 
     /// The lanes of the dead letters that an operator changes.
-    fn lanes_of(&self, change: &Change) -> Vec<LaneKey> {
+    fn lanes_of(&self, change: &Change) -> Vec<TopicKey> {
         let positions = match change {
             Change::Redriven(redriven) => &redriven.positions,
             Change::Discarded(discarded) => &discarded.positions,
             _ => return Vec::new(),
         };
         let group = change.group().and_then(|name| self.state.groups.get(name));
-        let lane = |position: &u64| Some(group?.lanes.item(*position)?.lane.clone());
+        let lane = |position: &u64| Some(group?.set_aside.item(*position)?.lane.clone());
         positions.iter().filter_map(lane).collect()
     }
 
-    fn fail(&mut self, change: &Change, epoch: Option<u64>, now: Timestamp) {
+    fn fail(&mut self, change: &Change, epoch: Option<Epoch>, now: Timestamp) {
         self.tell_schedules(change);
         let Some(name) = change.group() else { return };
-        let (live, group) = (self.lives.get_mut(name), self.state.groups.get(name));
+        let (live, group) = (self.sessions.get_mut(name), self.state.groups.get(name));
         let (Some(live), Some(group)) = (live, group) else {
             return;
         };
@@ -345,17 +347,20 @@ impl Core {
     }
 
     /// A number for a new member.
-    pub(crate) fn next_member(&mut self, group: &str) -> u64 {
-        let durable = self.state.groups.get(group).map_or(0, |group| group.member);
+    pub(crate) fn next_member(&mut self, group: &str) -> MemberId {
+        let group_state = self.state.groups.get(group);
+        let durable = group_state.and_then(|group| group.last_member);
         let given = self.members.entry(group.to_owned()).or_default();
-        *given = (*given).max(durable) + 1;
-        *given
+        let last = (*given).max(durable);
+        let next = last.map_or(MemberId::FIRST, MemberId::next);
+        *given = Some(next);
+        next
     }
 
     /// What members that are all gone still have on its way: until it has an outcome, nobody knows
     /// which of the group's events are settled.
     pub(crate) fn left_behind(&self, name: &str) -> Option<Submission> {
-        if self.lives.contains_key(name) {
+        if self.sessions.contains_key(name) {
             return None;
         }
         let concerns = |pending: &&Pending| {
@@ -368,21 +373,21 @@ impl Core {
 
     /// Gives a member its seat, once its record is durable and applied. Whether the group is
     /// there; it may have been deleted meanwhile.
-    pub(crate) fn sit_down(&mut self, name: &str, seat: Seat, end: u64) -> bool {
+    pub(crate) fn sit_down(&mut self, name: &str, seat: LocalMember, end: u64) -> bool {
         let Some(group) = self.state.groups.get(name) else {
             return false;
         };
         let now = self.clock.now();
-        let live = match self.lives.get_mut(name) {
+        let live = match self.sessions.get_mut(name) {
             Some(live) => live,
             None => {
-                self.epochs += 1;
+                self.epoch = self.epoch.next();
                 let filter = Arc::new(Filter::new(group.topics.clone(), group.types.clone()));
-                let numbers = (self.epochs, self.boot, end);
-                let cluster = &self.state.cluster;
+                let numbers = (self.epoch, self.boot, end);
+                let processes = &self.state.processes;
                 let mut live =
-                    Live::new(group, &seat, filter, numbers, cluster, (now, self.bounds));
-                if cluster.is_shared() {
+                    GroupSession::new(group, &seat, filter, numbers, processes, (now, self.bounds));
+                if processes.is_shared() {
                     live.follow(group, now);
                 }
                 if live.careful.is_some() {
@@ -393,7 +398,7 @@ impl Core {
                          which of them end it"
                     );
                 }
-                self.lives.entry(name.to_owned()).or_insert(live)
+                self.sessions.entry(name.to_owned()).or_insert(live)
             }
         };
         live.sit_down(seat);
@@ -401,9 +406,9 @@ impl Core {
     }
 
     /// Takes a member's seat; what it holds goes to the others. Whether it had one.
-    pub(crate) fn stand_up(&mut self, name: &str, member: u64) -> bool {
+    pub(crate) fn stand_up(&mut self, name: &str, member: MemberId) -> bool {
         let now = self.clock.now();
-        let (Some(live), Some(group)) = (self.lives.get_mut(name), self.state.groups.get(name))
+        let (Some(live), Some(group)) = (self.sessions.get_mut(name), self.state.groups.get(name))
         else {
             return false;
         };
@@ -411,14 +416,14 @@ impl Core {
             return false;
         }
         if !live.stand_up(group, member, now) {
-            self.lives.remove(name);
+            self.sessions.remove(name);
         }
         true
     }
 
     /// Takes the seats of all members of a group: they have to join again.
     pub(crate) fn fence(&mut self, name: &str) {
-        if let Some(live) = self.lives.remove(name) {
+        if let Some(live) = self.sessions.remove(name) {
             live.seats.iter().for_each(|seat| seat.notify.notify_one());
         }
     }
@@ -427,33 +432,37 @@ impl Core {
     /// the clock moves, a record comes or one of these ends. `end` is the durable end of the log.
     pub(crate) fn at_rest(&self, end: u64) -> Option<usize> {
         let now = self.clock.now();
-        let mut lives = self.lives.values();
-        let is_at_rest = self.pending.is_empty() && lives.all(|live| live.is_at_rest(end, now));
-        is_at_rest.then(|| self.lives.values().map(Live::held).sum())
+        let mut sessions = self.sessions.values();
+        let is_at_rest = self.pending.is_empty() && sessions.all(|live| live.is_at_rest(end, now));
+        is_at_rest.then(|| self.sessions.values().map(GroupSession::held).sum())
     }
 
     /// The live group and its durable state, if `member` is a member of it.
-    pub(crate) fn member(&mut self, name: &str, member: u64) -> Option<(&mut Live, &Group)> {
+    pub(crate) fn member(
+        &mut self,
+        name: &str,
+        member: MemberId,
+    ) -> Option<(&mut GroupSession, &Group)> {
         let live = self
-            .lives
+            .sessions
             .get_mut(name)
             .filter(|live| live.is_member(member))?;
         Some((live, self.state.groups.get(name)?))
     }
 
     /// The live group of this epoch, and its durable state.
-    pub(crate) fn live(&mut self, name: &str, epoch: u64) -> Option<(&mut Live, &Group)> {
+    pub(crate) fn live(&mut self, name: &str, epoch: Epoch) -> Option<(&mut GroupSession, &Group)> {
         let live = self
-            .lives
+            .sessions
             .get_mut(name)
             .filter(|live| live.epoch == epoch)?;
         Some((live, self.state.groups.get(name)?))
     }
 
     /// The members that joined here and have not left.
-    pub(crate) fn members_here(&self) -> Vec<(String, u64)> {
+    pub(crate) fn members_here(&self) -> Vec<(String, MemberId)> {
         let mut here = Vec::new();
-        for (name, live) in &self.lives {
+        for (name, live) in &self.sessions {
             let members = live.seats.iter().filter(|seat| !seat.is_gone);
             here.extend(members.map(|seat| (name.clone(), seat.member)));
         }
@@ -461,7 +470,7 @@ impl Core {
     }
 }
 
-impl Live {
+impl GroupSession {
     pub(crate) fn begin_is_over(&mut self) {
         if let Some(careful) = &mut self.careful {
             careful.beginning = None;

@@ -7,8 +7,9 @@ use tokio::runtime::{Handle, RuntimeFlavor};
 use crate::error::{EngineError, Error, Outlook, Result};
 use crate::event::Envelope;
 use crate::log_error;
+use crate::model::change::Change;
 use crate::model::record;
-use crate::model::record::{Change, Scheduled};
+use crate::model::record::Scheduled;
 
 /// How much a read of single records asks the disk for at once.
 const READ_BYTES: usize = 64 * 1024;

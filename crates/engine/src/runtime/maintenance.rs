@@ -8,8 +8,9 @@ use hashbrown::HashMap;
 
 use crate::error::{EngineError, Error, Outlook, ReadError, Result};
 use crate::event::Envelope;
+use crate::model::change::Change;
 use crate::model::record;
-use crate::model::record::{Change, Fired, Firing, Scheduled};
+use crate::model::record::{Fired, Firing, Scheduled};
 use crate::runtime::engine_inner::{Refusal, Shared};
 use crate::runtime::locked_state::{Core, Terms};
 use crate::runtime::lookup;

@@ -9,17 +9,19 @@ use futures_util::future::{BoxFuture, OptionFuture};
 use tokio::sync::Notify;
 
 use crate::delivery::filter::{Filter, Memo};
-use crate::delivery::group_session::Seat;
+use crate::delivery::group_session::LocalMember;
 use crate::delivery::next_step::{Ask, Reading, Step};
 use crate::delivery::page;
 use crate::delivery::page::Paging;
 use crate::delivery::read_ahead;
-use crate::delivery::read_ahead::Staged;
+use crate::delivery::read_ahead::EventsRead;
 use crate::engine::{Commit, Committed, Delivery, Member, Subscription};
 use crate::error::{EngineError, Error, GroupError, LimitError, Result};
+use crate::ids::{Epoch, MemberId};
 use crate::log_error;
+use crate::model::change::Change;
 use crate::model::record;
-use crate::model::record::{Begin, Begun, Change, Joined, Left};
+use crate::model::record::{Begin, Begun, Joined, Left};
 use crate::pending_write::Submission;
 use crate::runtime::commit::Claim;
 use crate::runtime::engine_inner::{Handle, Shared};
@@ -44,7 +46,7 @@ const PASSED_RECORDS_MIN: u64 = 65_536;
 pub(crate) struct EmbeddedMember {
     shared: Handle,
     group: String,
-    id: u64,
+    id: MemberId,
     notify: Arc<Notify>,
     memo: Mutex<Memo>,
     /// Whether little of what was read last is for this group.
@@ -98,7 +100,7 @@ impl EmbeddedMember {
                 Err(error) => return Err(error),
             }
         };
-        let seat = Seat::new(member.id, wanted.in_flight_max, notify);
+        let seat = LocalMember::new(member.id, wanted.in_flight_max, notify);
         let is_seated = loop {
             let coming = {
                 let mut core = shared.core();
@@ -117,7 +119,7 @@ impl EmbeddedMember {
         if !is_seated {
             return Err(member.fenced());
         }
-        tracing::debug!(group = member.group, member = member.id, "joined");
+        tracing::debug!(group = member.group, member = %member.id, "joined");
         Ok(member)
     }
 
@@ -268,7 +270,7 @@ impl EmbeddedMember {
         .await
     }
 
-    fn stage(&self, chunk: log::Chunk, place: Option<log::Place>, from: u64) -> Result<Staged> {
+    fn stage(&self, chunk: log::Chunk, place: Option<log::Place>, from: u64) -> Result<EventsRead> {
         let mut memo = self.memo();
         let hasher = {
             let mut core = self.shared.core();
@@ -404,7 +406,7 @@ impl EmbeddedMember {
             }
         }
         if core.stand_up(&self.group, self.id) {
-            tracing::debug!(group = self.group, member = self.id, "left");
+            tracing::debug!(group = self.group, member = %self.id, "left");
         }
     }
 }
@@ -427,8 +429,8 @@ struct Errand<'a> {
 
 enum What {
     /// In the group of this epoch, after so many rewinds.
-    Read(u64, u64),
-    Page(u64, u64),
+    Read(Epoch, u64),
+    Page(Epoch, u64),
     Begin,
 }
 

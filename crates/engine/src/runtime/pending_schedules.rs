@@ -7,7 +7,7 @@
 use hashbrown::HashMap;
 
 use crate::event::EventId;
-use crate::model::record::Change;
+use crate::model::change::Change;
 use crate::model::schedule::Schedules;
 use crate::pending_write::Submission;
 

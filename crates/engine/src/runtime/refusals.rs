@@ -6,10 +6,11 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use hashbrown::HashMap;
 
 use crate::error::{Error, Outlook};
+use crate::ids::MemberId;
 use crate::time::Timestamp;
 
 /// By group and member: since when, and the last refusal.
-type Refused = HashMap<(String, u64), (Timestamp, String), foldhash::fast::RandomState>;
+type Refused = HashMap<(String, MemberId), (Timestamp, String), foldhash::fast::RandomState>;
 
 /// The commits that are refused at present.
 #[derive(Debug, Default)]
@@ -21,7 +22,7 @@ pub(crate) struct Refusals {
 
 impl Refusals {
     /// A commit of a member was refused. Of interest is what may pass, and is tried again.
-    pub(crate) fn refused(&self, group: &str, member: u64, error: &Error, now: Timestamp) {
+    pub(crate) fn refused(&self, group: &str, member: MemberId, error: &Error, now: Timestamp) {
         if error.outlook() != Outlook::Passes {
             return self.clear(group, member);
         }
@@ -34,7 +35,7 @@ impl Refusals {
     }
 
     /// A commit of a member went through, or the member is gone.
-    pub(crate) fn clear(&self, group: &str, member: u64) {
+    pub(crate) fn clear(&self, group: &str, member: MemberId) {
         if self.is_any.load(Ordering::Acquire) {
             let mut refused = self.lock();
             refused.remove(&(group.to_owned(), member));

@@ -9,10 +9,10 @@ use crate::delivery::filter::Filter;
 use crate::engine::{Position, ReplayState, Reset, ResetPlan, Start};
 use crate::error::{Error, GroupError, ReadError, Result};
 use crate::log_error;
+use crate::model::change::Change;
 use crate::model::group::Group;
-use crate::model::position_set::Ranges;
+use crate::model::position_set::PositionSet;
 use crate::model::record;
-use crate::model::record::Change;
 use crate::model::state::State;
 use crate::runtime::admin;
 use crate::runtime::engine_inner::Shared;
@@ -72,13 +72,13 @@ impl Draft {
         let group = admin::existing(state, name)?;
         let is_back = to <= group.low;
         let ahead = |position: u64| position >= to;
-        let dead = group.lanes.dead_letters();
+        let dead = group.set_aside.dead_letters();
         let dead_again = dead.filter(|(position, ..)| ahead(*position)).count();
-        let waiting = group.lanes.waiting();
+        let waiting = group.set_aside.waiting();
         let dropped = match is_back {
             true => 0,
             false => {
-                let backlogs = group.lanes.backlogs().events() as usize;
+                let backlogs = group.set_aside.backlogs().events() as usize;
                 waiting.filter(|position| !ahead(*position)).count() + backlogs
             }
         };
@@ -90,7 +90,7 @@ impl Draft {
             skipped: 0,
             dropped,
             dead_again,
-            dead_kept: group.lanes.dead() - dead_again,
+            dead_kept: group.set_aside.dead() - dead_again,
             cells: group.cells.len(),
             effects: reset.effects,
             state: reset.state,
@@ -117,7 +117,7 @@ impl Draft {
 }
 
 /// What of `ranges` is at `to` and after.
-fn from(ranges: &Ranges, to: u64) -> Vec<(u64, u64)> {
+fn from(ranges: &PositionSet, to: u64) -> Vec<(u64, u64)> {
     let ahead = ranges.iter().map(|(start, end)| (start.max(to), end));
     ahead.filter(|(start, end)| start < end).collect()
 }

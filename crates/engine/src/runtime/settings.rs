@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use ensue_log as log;
 
-use crate::delivery::aside::Bounds;
+use crate::delivery::aside::AsideLimits;
 use crate::engine::Url;
 use crate::engine::{Atomicity, DedupWindow, Guarantees, duration};
 use crate::error::{Error, OpenError, Result};
@@ -44,7 +44,7 @@ pub struct Settings {
 
 impl Default for Settings {
     fn default() -> Self {
-        let (log, bounds) = (log::Options::default(), Bounds::default());
+        let (log, bounds) = (log::Options::default(), AsideLimits::default());
         Self {
             durability: log.durability,
             dedup_window: log.dedup_window,
@@ -102,8 +102,8 @@ impl Settings {
     }
 
     /// How much of a group is put aside one by one, and of a key.
-    pub(crate) fn bounds(&self) -> Bounds {
-        Bounds {
+    pub(crate) fn bounds(&self) -> AsideLimits {
+        AsideLimits {
             parked_max: self.parked_max,
             lane_max: self.key_events_max.max(1),
             line_max: self.key_events_max.max(1),

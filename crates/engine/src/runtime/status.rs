@@ -6,15 +6,15 @@ use ensue_log as log;
 
 use super::reset;
 use crate::delivery::filter::Filter;
-use crate::delivery::group_session::Live;
+use crate::delivery::group_session::GroupSession;
 use crate::engine::{EngineStatus, GroupStatus, KeyBacklog, MemberStatus, Position, TopicStatus};
 use crate::error::Result;
 use crate::log_error;
 use crate::model::group::Group;
-use crate::model::processes::{Cluster, Process};
+use crate::model::processes::{Process, Processes};
 use crate::model::record;
-use crate::model::set_aside::LaneKey;
 use crate::model::state::State;
+use crate::model::topic_key::TopicKey;
 use crate::runtime::engine_inner::Shared;
 use crate::topic;
 
@@ -51,8 +51,8 @@ pub(crate) fn of_engine(shared: &Shared) -> Result<EngineStatus> {
             .groups
             .iter()
             .map(|(name, group)| {
-                let live = core.lives.get(name);
-                let mut counted = count(name, group, live, &core.state.cluster, end, &is_silent);
+                let live = core.sessions.get(name);
+                let mut counted = count(name, group, live, &core.state.processes, end, &is_silent);
                 counted.status.refused = shared.refusals.of(name);
                 counted
             })
@@ -141,7 +141,7 @@ pub(crate) fn of_state(state: &State, view: &log::View) -> Result<Vec<GroupStatu
     let groups = state
         .groups
         .iter()
-        .map(|(name, group)| count(name, group, None, &state.cluster, end, &|_| false))
+        .map(|(name, group)| count(name, group, None, &state.processes, end, &|_| false))
         .collect();
     with_lag(view, groups)
 }
@@ -149,32 +149,32 @@ pub(crate) fn of_state(state: &State, view: &log::View) -> Result<Vec<GroupStatu
 fn count(
     name: &str,
     group: &Group,
-    live: Option<&Live>,
-    cluster: &Cluster,
+    live: Option<&GroupSession>,
+    processes: &Processes,
     end: u64,
     is_silent: &dyn Fn(&Process) -> bool,
 ) -> Counted {
     let seats = live.map(|live| live.seats.as_slice()).unwrap_or_default();
-    let member = |seat: &crate::delivery::group_session::Seat| MemberStatus {
-        id: seat.member,
+    let member = |seat: &crate::delivery::group_session::LocalMember| MemberStatus {
+        id: seat.member.get(),
         in_flight: seat.held,
     };
-    let next_due = group.lanes.next_due();
+    let next_due = group.set_aside.next_due();
     let unreachable = reset::check_reachable(name, group, end).err();
     let unreachable = unreachable.map(|error| error.to_string());
     let is_out = |position| live.is_some_and(|live| live.out.contains_key(&position));
     // Where several share the log, each knows only what it has read for itself.
-    let read = live.filter(|_| !cluster.is_shared());
-    let ready = read.map_or(0, |live| live.ready().count()) + group.lanes.ready(is_out);
+    let read = live.filter(|_| !processes.is_shared());
+    let ready = read.map_or(0, |live| live.ready().count()) + group.set_aside.ready(is_out);
     // What is just being put aside.
-    let (free, blocked) = read.map_or((0, 0), |live| live.aside.coming(&group.lanes));
-    let elsewhere = group.sessions.iter().filter(|session| {
-        let process = cluster.get(session.boot);
+    let (free, blocked) = read.map_or((0, 0), |live| live.aside.coming(&group.set_aside));
+    let elsewhere = group.members.iter().filter(|member| {
+        let process = processes.get(member.boot);
         process.is_some_and(|process| !is_silent(process))
-            && !seats.iter().any(|it| it.member == session.member)
+            && !seats.iter().any(|it| it.member == member.id)
     });
-    let elsewhere = elsewhere.map(|session| MemberStatus {
-        id: session.member,
+    let elsewhere = elsewhere.map(|member| MemberStatus {
+        id: member.id.get(),
         // Only its own process knows.
         in_flight: 0,
     });
@@ -183,10 +183,10 @@ fn count(
         topics: group.topics.iter().map(ToString::to_string).collect(),
         position: Position::new(group.low),
         lag: (ready + free) as u64,
-        in_flight: live.map_or(0, Live::held),
-        retrying: group.lanes.retrying(),
-        parked: group.lanes.parked() + blocked,
-        dead: group.lanes.dead(),
+        in_flight: live.map_or(0, GroupSession::held),
+        retrying: group.set_aside.retrying(),
+        parked: group.set_aside.parked() + blocked,
+        dead: group.set_aside.dead(),
         next_due,
         paused: unreachable.or_else(|| live.and_then(|live| live.paused.clone())),
         trouble: trouble_of(group),
@@ -205,7 +205,7 @@ fn count(
         None => Arc::new(Filter::new(group.topics.clone(), group.types.clone())),
     };
     let ahead = match live {
-        Some(live) if !cluster.is_shared() => vec![(live.cursor, end)],
+        Some(live) if !processes.is_shared() => vec![(live.cursor, end)],
         // Between `from` and the cursor is nothing for this group.
         Some(live) => {
             let mut ahead = ahead(group, live.from.max(group.low));
@@ -225,8 +225,8 @@ fn count(
 /// For how many events the status of a group accounts whose members all live here; those that a
 /// member holds for another attempt twice.
 #[cfg(test)]
-pub(crate) fn accounted(group: &Group, live: Option<&Live>, end: u64) -> u64 {
-    let counted = count("g", group, live, &Cluster::default(), end, &|_| false);
+pub(crate) fn accounted(group: &Group, live: Option<&GroupSession>, end: u64) -> u64 {
+    let counted = count("g", group, live, &Processes::default(), end, &|_| false);
     let GroupStatus {
         lag,
         in_flight,
@@ -241,7 +241,7 @@ pub(crate) fn accounted(group: &Group, live: Option<&Live>, end: u64) -> u64 {
 
 /// What holds up keys of a group beside their own failures.
 fn trouble_of(group: &Group) -> Option<String> {
-    let stopped = group.lanes.stopped();
+    let stopped = group.set_aside.stopped();
     (stopped > 0).then(|| {
         format!(
             "{stopped} keys are stopped: their handlers skip dead letters, but as many events as \
@@ -252,13 +252,13 @@ fn trouble_of(group: &Group) -> Option<String> {
 
 /// The longest backlogs of a group's keys.
 fn backlogs(group: &Group) -> Vec<KeyBacklog> {
-    let all = group.lanes.backlogs().iter();
+    let all = group.set_aside.backlogs().iter();
     let mut all: Vec<_> = all
         .map(|(lane, backlog)| (backlog.events, backlog.from, lane))
         .collect();
     all.sort_unstable_by_key(|(events, from, _)| (std::cmp::Reverse(*events), *from));
     all.truncate(BACKLOGS_SHOWN_MAX);
-    let shown = |(events, from, lane): (u64, u64, &LaneKey)| KeyBacklog {
+    let shown = |(events, from, lane): (u64, u64, &TopicKey)| KeyBacklog {
         topic: lane.topic().to_owned(),
         key: lane.key().to_owned(),
         events,

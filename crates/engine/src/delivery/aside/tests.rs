@@ -5,23 +5,23 @@ use super::*;
 #[test]
 fn what_is_too_much_for_one_record_goes_into_several() {
     let mut aside = Aside::default();
-    let (mut lanes, bounds) = (Lanes::default(), Bounds::default());
+    let (mut lanes, bounds) = (SetAside::default(), AsideLimits::default());
     let lane = |n: u64| (format!("{n:0>255}"), format!("{n:0>1024}"));
     // As it is when the log has no room for a while.
     let mut expected = Vec::new();
     for n in (0..20_000).rev() {
         let (topic, key) = lane(n);
-        aside.meet(LaneRef(&topic, &key), n, n);
+        aside.meet(KeyRef(&topic, &key), n, n);
         expected.push(n);
     }
     for n in 20_000..24_000 {
         let (topic, key) = lane(n);
-        aside.start(&lanes, LaneRef(&topic, &key), n);
-        aside.meet(LaneRef(&topic, &key), n, n);
+        aside.start(&lanes, KeyRef(&topic, &key), n);
+        aside.meet(KeyRef(&topic, &key), n, n);
     }
     aside.pass(30_000, 30_100);
     let (mut parked, mut deferred) = (Vec::new(), Vec::new());
-    let mut settled = crate::model::position_set::Ranges::default();
+    let mut settled = crate::model::position_set::PositionSet::default();
     while aside.has_unsaid() {
         let mut record = Committed::default();
         aside.say(&lanes, bounds, &mut record);
@@ -51,7 +51,7 @@ fn what_is_too_much_for_one_record_goes_into_several() {
 #[test]
 fn what_comes_of_a_key_while_a_record_says_something_of_it_waits_for_that_record() {
     let mut aside = Aside::default();
-    let (lanes, bounds) = (Lanes::default(), Bounds::default());
+    let (lanes, bounds) = (SetAside::default(), AsideLimits::default());
     let say = |aside: &mut Aside| {
         let mut record = Committed::default();
         aside.say(&lanes, bounds, &mut record);
@@ -59,16 +59,16 @@ fn what_comes_of_a_key_while_a_record_says_something_of_it_waits_for_that_record
         let parked = record.parked.iter();
         parked.map(|it| it.position).collect::<Vec<u64>>()
     };
-    aside.meet(LaneRef("t", "a"), 3, 3);
+    aside.meet(KeyRef("t", "a"), 3, 3);
     assert_eq!(say(&mut aside), [3]);
-    aside.meet(LaneRef("t", "a"), 5, 5);
+    aside.meet(KeyRef("t", "a"), 5, 5);
     assert!(!aside.has_unsaid());
-    aside.meet(LaneRef("t", "b"), 6, 6);
+    aside.meet(KeyRef("t", "b"), 6, 6);
     assert_eq!(say(&mut aside), [6], "other keys go on");
     // The disk was full, and has room again.
     aside.failed();
     aside.committed();
-    aside.meet(LaneRef("t", "a"), 7, 7);
+    aside.meet(KeyRef("t", "a"), 7, 7);
     assert_eq!(say(&mut aside), [3, 5, 7]);
     aside.committed();
     assert!(aside.is_empty());

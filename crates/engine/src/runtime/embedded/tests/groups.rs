@@ -7,8 +7,8 @@ use futures_util::FutureExt;
 use super::*;
 use crate::engine::{ReplayEffects, ReplayState};
 use crate::error::GroupError;
+use crate::model::change::Change;
 use crate::model::record;
-use crate::model::record::Change;
 
 #[tokio::test]
 async fn events_are_delivered_once_and_in_order_and_settled_for_good() {

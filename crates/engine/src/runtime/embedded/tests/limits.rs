@@ -68,7 +68,7 @@ async fn keys_that_fail_again_and_again_keep_no_more_than_a_quarter_over_the_lim
         ..subscription("g")
     };
     let member = engine.join(wanted).await.unwrap();
-    let kept = || engine.shared.core().state.groups["g"].lanes.len();
+    let kept = || engine.shared.core().state.groups["g"].set_aside.len();
     let (mut handled, mut most, mut rounds) = (vec![0; KEYS], 0, 0);
     while handled.iter().sum::<usize>() < KEYS * EVENTS {
         let taken = poll(&*member).await;

@@ -11,23 +11,25 @@ use tokio::sync::Notify;
 
 use self::op::{Op, op};
 use super::*;
-use crate::delivery::aside::Bounds;
+use crate::delivery::aside::AsideLimits;
 use crate::delivery::filter::Filter;
-use crate::delivery::group_session::{Live, Seat};
+use crate::delivery::group_session::{GroupSession, LocalMember};
 use crate::delivery::next_step::{Ask, Step};
 use crate::delivery::page::Found;
-use crate::delivery::read_ahead::Staged;
+use crate::delivery::read_ahead::EventsRead;
+use crate::ids::{Epoch, MemberId, ProcessId};
 use crate::model::group::Group;
-use crate::model::processes::Cluster;
+use crate::model::processes::Processes;
 use crate::model::record::{Begun, Joined, Redriven};
+use crate::model::state::apply_to;
 
 /// With the first of these a member takes key by key.
 const IN_FLIGHT_MAX: [usize; 2] = [8, 20];
 
 /// From what an engine has down to what is of use for nothing but finding faults.
-fn bounds() -> impl Strategy<Value = Bounds> {
+fn bounds() -> impl Strategy<Value = AsideLimits> {
     let parked = prop_oneof![Just(0), Just(12), Just(1_000_000)];
-    (parked, 1..6_usize, 1..6_usize).prop_map(|(parked_max, lane_max, line_max)| Bounds {
+    (parked, 1..6_usize, 1..6_usize).prop_map(|(parked_max, lane_max, line_max)| AsideLimits {
         parked_max,
         lane_max,
         line_max,
@@ -36,7 +38,7 @@ fn bounds() -> impl Strategy<Value = Bounds> {
 
 /// A member as dispatch uses it.
 struct Worker {
-    member: u64,
+    member: MemberId,
     held: Vec<Delivery>,
     /// Keys whose failure is in a commit that is not durable.
     failing: BTreeSet<String>,
@@ -45,21 +47,21 @@ struct Worker {
 /// A record on its way.
 struct Coming {
     change: Change,
-    epoch: u64,
+    epoch: Epoch,
     /// Of which member's commit, with what it held of it.
-    commit: Option<(u64, Commit)>,
+    commit: Option<(MemberId, Commit)>,
 }
 
 struct World {
     now: Timestamp,
-    bounds: Bounds,
+    bounds: AsideLimits,
     in_flight_max: usize,
-    boot: u64,
-    epoch: u64,
-    members: u64,
+    boot: ProcessId,
+    epoch: Epoch,
+    last_member: Option<MemberId>,
     events: Vec<Envelope>,
     group: Group,
-    live: Option<Live>,
+    live: Option<GroupSession>,
     workers: Vec<Worker>,
     coming: VecDeque<Coming>,
     /// What was applied, for a replay.
@@ -68,14 +70,14 @@ struct World {
 }
 
 impl World {
-    fn new(bounds: Bounds, in_flight_max: usize) -> Self {
+    fn new(bounds: AsideLimits, in_flight_max: usize) -> Self {
         Self {
             now: Timestamp::EPOCH,
             bounds,
             in_flight_max,
-            boot: 1,
-            epoch: 0,
-            members: 0,
+            boot: ProcessId::new(1),
+            epoch: Epoch::default(),
+            last_member: None,
             events: Vec::new(),
             group: Group::new(0, 0),
             live: None,
@@ -145,8 +147,9 @@ impl World {
         while !self.coming.is_empty() {
             self.durable();
         }
-        self.members += 1;
-        let (member, boot, now) = (self.members, self.boot, self.now);
+        let member = self.last_member.map_or(MemberId::FIRST, MemberId::next);
+        self.last_member = Some(member);
+        let (boot, now) = (self.boot, self.now);
         let joined = Change::Joined(Joined {
             group: "g".into(),
             member,
@@ -155,19 +158,19 @@ impl World {
             types: None,
             start: 0,
         });
-        self.group.apply(0, &joined, &Cluster::default());
+        apply_to(&mut self.group, 0, &joined, &Processes::default());
         self.applied.push(joined);
-        let seat = Seat::new(member, self.in_flight_max, Arc::new(Notify::new()));
+        let seat = LocalMember::new(member, self.in_flight_max, Arc::new(Notify::new()));
         let (group, end) = (&self.group, self.events.len() as u64);
         let live = self.live.get_or_insert_with(|| {
-            self.epoch += 1;
+            self.epoch = self.epoch.next();
             let filter = Arc::new(Filter::new(group.topics.clone(), None));
-            Live::new(
+            GroupSession::new(
                 group,
                 &seat,
                 filter,
                 (self.epoch, boot, end),
-                &Cluster::default(),
+                &Processes::default(),
                 (now, self.bounds),
             )
         });
@@ -200,17 +203,17 @@ impl World {
         self.coming.clear();
         self.workers.clear();
         self.live = None;
-        self.boot += 1;
+        self.boot = ProcessId::new(self.boot.get() + 1);
         let mut replayed = Group::new(0, 0);
         self.applied
             .iter()
-            .for_each(|change| replayed.apply(0, change, &Cluster::default()));
+            .for_each(|change| apply_to(&mut replayed, 0, change, &Processes::default()));
         assert_eq!(replayed, self.group);
         let bytes = rmp_serde::to_vec_named(&self.group).unwrap();
         assert_eq!(rmp_serde::from_slice::<Group>(&bytes).unwrap(), self.group);
     }
 
-    fn submit(&mut self, change: Change, commit: Option<(u64, Commit)>) {
+    fn submit(&mut self, change: Change, commit: Option<(MemberId, Commit)>) {
         self.coming.push_back(Coming {
             change,
             epoch: self.epoch,
@@ -246,7 +249,7 @@ impl World {
     }
 
     /// Does what touches the log.
-    fn serve(&mut self, member: u64, step: Step) {
+    fn serve(&mut self, member: MemberId, step: Step) {
         let Some(live) = &mut self.live else { return };
         match step {
             Step::Read(reading) => {
@@ -257,7 +260,7 @@ impl World {
                 let events = read.map(|(at, it)| (at, hash_of(it), it.clone())).collect();
                 live.staged(
                     &self.group,
-                    Staged {
+                    EventsRead {
                         events,
                         cursor: to as u64,
                         rest: None,
@@ -343,7 +346,7 @@ impl World {
             .retain(|it| !gone.contains(&it.position));
     }
 
-    fn claim(&mut self, member: u64, commit: Commit) {
+    fn claim(&mut self, member: MemberId, commit: Commit) {
         let live = self.live.as_mut().unwrap();
         let group = ("g", &self.group);
         let committed = live.claim(group, member, &commit, self.now).unwrap();
@@ -363,7 +366,7 @@ impl World {
     fn redrive(&mut self) {
         let dead = self
             .group
-            .lanes
+            .set_aside
             .dead_letters()
             .map(|(position, ..)| position);
         let positions: Vec<u64> = dead.collect();
@@ -392,11 +395,11 @@ impl World {
             Change::Redriven(redriven) => redriven
                 .positions
                 .iter()
-                .filter_map(|at| Some(self.group.lanes.item(*at)?.lane.clone()))
+                .filter_map(|at| Some(self.group.set_aside.item(*at)?.lane.clone()))
                 .collect(),
             _ => Vec::new(),
         };
-        self.group.apply(0, &change, &Cluster::default());
+        apply_to(&mut self.group, 0, &change, &Processes::default());
         self.applied.push(change.clone());
         if let Some(live) = &mut self.live {
             match &change {
@@ -414,7 +417,7 @@ impl World {
     }
 
     /// A commit is durable: its settlements count, and what is stale goes back.
-    fn told(&mut self, member: u64, commit: Commit) {
+    fn told(&mut self, member: MemberId, commit: Commit) {
         for position in &commit.settled {
             let envelope = &self.events[position.get() as usize];
             let settled = self.settled.entry(envelope.key().to_owned()).or_default();
@@ -498,7 +501,7 @@ impl World {
         let mut all: Vec<u64> = self.settled.values().flatten().copied().collect();
         all.sort_unstable();
         assert_eq!(all, (0..self.events.len() as u64).collect::<Vec<_>>());
-        assert!(self.group.lanes.is_empty() && self.group.settled.is_empty());
+        assert!(self.group.set_aside.is_empty() && self.group.settled.is_empty());
         let live = self.live.as_mut().unwrap();
         assert_eq!((live.held(), live.ready().count()), (0, 0));
         assert!(live.window.is_empty() && live.out.is_empty() && live.aside.is_empty());
@@ -544,7 +547,7 @@ fn what_comes_back_from_a_member_that_is_gone_is_not_overtaken_by_what_was_parke
     ];
     // Which slots change hands is a matter of luck.
     for _ in 0..50 {
-        let mut world = World::new(Bounds::default(), IN_FLIGHT_MAX[0]);
+        let mut world = World::new(AsideLimits::default(), IN_FLIGHT_MAX[0]);
         world.join();
         ops.iter().for_each(|op| world.run(op));
         world.finish();

@@ -328,7 +328,7 @@ impl World {
             state
                 .groups
                 .values_mut()
-                .for_each(|group| group.sessions.clear());
+                .for_each(|group| group.members.clear());
         }
         assert_eq!(replayed, state);
         self.engine = Some(engine);
@@ -366,7 +366,7 @@ impl World {
             (0, 0, 0, 0)
         );
         let state = self.engine().shared.core().state.groups["g"].clone();
-        assert!(state.settled.is_empty() && state.begun.is_empty() && state.lanes.is_empty());
+        assert!(state.settled.is_empty() && state.begun.is_empty() && state.set_aside.is_empty());
     }
 }
 
