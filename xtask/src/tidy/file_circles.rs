@@ -14,8 +14,6 @@ const ROOMS: &[(&str, &str)] = &[
     ("brokers", "redis"),
     ("conformance", "hand"),
     ("conformance", "lab"),
-    ("core", "engine"),
-    ("core", "error"),
     ("core", "event"),
     ("engine", "delivery"),
     ("engine", "replica"),
