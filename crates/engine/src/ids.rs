@@ -35,7 +35,7 @@ pub(crate) struct MemberId(NonZeroU64);
 impl MemberId {
     pub(crate) const FIRST: Self = Self(NonZeroU64::MIN);
 
-    #[cfg(any(test, feature = "fuzzing"))]
+    #[cfg(test)]
     pub(crate) const fn new(number: u64) -> Option<Self> {
         match NonZeroU64::new(number) {
             Some(number) => Some(Self(number)),
@@ -133,17 +133,6 @@ macro_rules! random_id {
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
         pub(crate) struct $name(u64, u64);
 
-        impl $name {
-            pub(crate) const fn new(high: u64, low: u64) -> Self {
-                Self(high, low)
-            }
-
-            /// Its halves, the higher one first.
-            pub(crate) const fn halves(self) -> (u64, u64) {
-                (self.0, self.1)
-            }
-        }
-
         impl From<(u64, u64)> for $name {
             fn from((high, low): (u64, u64)) -> Self {
                 Self(high, low)
@@ -163,6 +152,28 @@ random_id! {
 random_id! {
     /// What the log holds of a [`Secret`]: the secret cannot be told from it.
     Seal
+}
+
+impl WriterId {
+    pub(crate) const fn new(high: u64, low: u64) -> Self {
+        Self(high, low)
+    }
+
+    /// Its halves, the higher one first.
+    pub(crate) const fn halves(self) -> (u64, u64) {
+        (self.0, self.1)
+    }
+}
+
+impl Secret {
+    pub(crate) const fn new(high: u64, low: u64) -> Self {
+        Self(high, low)
+    }
+
+    /// Its halves, the higher one first.
+    pub(crate) const fn halves(self) -> (u64, u64) {
+        (self.0, self.1)
+    }
 }
 
 impl fmt::Display for ProcessId {

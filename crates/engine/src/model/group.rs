@@ -114,8 +114,9 @@ impl Group {
 
     /// Dead letters are forgotten.
     pub(crate) fn discard(&mut self, positions: &[u64]) {
-        let mut positions = positions.iter();
-        positions.for_each(|position| self.set_aside.discard(*position));
+        for position in positions {
+            self.set_aside.discard(*position);
+        }
     }
 
     /// A process gives slots away.
