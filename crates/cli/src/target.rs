@@ -3,7 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use ensue::engine::Engine;
+use ensue::engine::Driver;
 use ensue::error::{EngineError, OpenError};
 use ensue::{Error, SharedEngine};
 
@@ -52,7 +52,7 @@ impl Target {
     pub(crate) async fn write<T>(
         &self,
         change: Change,
-        work: impl AsyncFnOnce(&dyn Engine) -> Result<T, Failure>,
+        work: impl AsyncFnOnce(&dyn Driver) -> Result<T, Failure>,
     ) -> Result<T, Failure> {
         // An owner creates what is not there; a reader tells.
         self.reader().await?.close().await?;

@@ -11,7 +11,7 @@ use futures_util::future::BoxFuture;
 use super::{Storage, Subject, Terms};
 use ensue_core::engine::OnDead;
 use ensue_core::engine::{
-    Append, Appended, Commit, Committed, Delivery, Effect, Engine, Member, Position, SharedEngine,
+    Append, Appended, Commit, Committed, Delivery, Driver, Effect, Member, Position, SharedEngine,
     Subscription, forward_engine,
 };
 use ensue_core::error::Result;
@@ -139,7 +139,7 @@ fn forget(seen: &Mutex<HashSet<String>>, append: &mut Append) {
     }
 }
 
-impl Engine for BrokenEngine {
+impl Driver for BrokenEngine {
     forward_engine!(inner);
 
     fn append(&self, mut batch: Vec<Append>) -> BoxFuture<'_, Result<Vec<Appended>>> {

@@ -19,7 +19,7 @@ use ensue_core::engine::{
     Append, Commit, Committed, DeadLetterFilter, Delivery, Member, Position, SharedEngine,
     Subscription,
 };
-use ensue_core::error::{Error, GroupError};
+use ensue_core::error::{EngineError, Error, GroupError};
 use ensue_core::event::Envelope;
 use ensue_core::time::Clock;
 
@@ -311,9 +311,11 @@ async fn operate(engine: SharedEngine, shared: Arc<Shared>, mut random: fastrand
         let Some(letter) = random.choice(&dead) else {
             continue;
         };
-        let name = label(&letter.envelope);
+        let envelope = letter.envelope.as_ref();
+        let envelope = envelope.map_err(|why| Error::Engine(EngineError::Corrupt(why.clone())))?;
+        let name = label(envelope);
         let only = DeadLetterFilter {
-            ids: vec![letter.envelope.id().to_owned()],
+            ids: vec![letter.event.id().to_owned()],
             ..DeadLetterFilter::default()
         };
         let count = if random.u8(..) < 200 {

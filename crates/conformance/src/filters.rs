@@ -101,7 +101,7 @@ fn filters(
 }
 
 fn keys(dead: &[DeadLetter]) -> Vec<&str> {
-    dead.iter().map(|dead| dead.envelope.key()).collect()
+    dead.iter().map(|dead| dead.key.as_str()).collect()
 }
 
 pub(super) async fn dead_letters_are_filtered(lab: &mut Lab) -> Verdict {

@@ -6,13 +6,13 @@
 //!
 //! | promise | where |
 //! | --- | --- |
-//! | an append is durable and atomic for the whole batch when it returns | [`Engine::append`] |
-//! | an id that was appended within the dedup window is not appended again | [`Engine::append`] |
-//! | events of a topic and key are handled in order, one at a time, in every group | [`Engine::join`] |
+//! | an append is durable and atomic for the whole batch when it returns | [`Driver::append`] |
+//! | an id that was appended within the dedup window is not appended again | [`Driver::append`] |
+//! | events of a topic and key are handled in order, one at a time, in every group | [`Driver::join`] |
 //! | a failure blocks only its key; nothing is settled before its dead letter is durable | [`Member::commit`] |
 //! | settlements, effects and state of many events are one commit | [`Member::commit`] |
-//! | an event can be appended for later, survives restarts, can be cancelled | [`Append::at`], [`Engine::cancel`] |
-//! | reading needs no group | [`Engine::read`] |
+//! | an event can be appended for later, survives restarts, can be cancelled | [`Append::at`], [`Driver::cancel`] |
+//! | reading needs no group | [`Driver::read`] |
 
 #[doc(hidden)]
 pub mod duration;
@@ -350,11 +350,14 @@ pub struct Scheduled {
     pub envelope: std::result::Result<Envelope, String>,
 }
 
-/// Where the log lives: append, join, read, and what operators need.
+/// What an engine is written as: append, join, read, and what operators need.
 ///
-/// Object-safe and shared as `Arc<dyn Engine>`; dropping a future of it may or may not have had its
+/// A driver, as those of databases are: programs hold an engine (`ensue::Engine`) and do not see which
+/// driver keeps the contract behind it.
+///
+/// Object-safe and shared as `Arc<dyn Driver>`; dropping a future of it may or may not have had its
 /// effect, and repeating an append with the same ids is always safe within the dedup window.
-pub trait Engine: fmt::Debug + Send + Sync + 'static {
+pub trait Driver: fmt::Debug + Send + Sync + 'static {
     /// The engine's URL, without secrets.
     fn url(&self) -> &str;
 
@@ -478,10 +481,10 @@ pub trait Engine: fmt::Debug + Send + Sync + 'static {
     /// the group's state matters and was not said, and what the backend reports.
     fn reset<'a>(&'a self, group: &'a str, reset: Reset) -> BoxFuture<'a, Result<ResetPlan>>;
 
-    /// What [`Engine::reset`] would do now.
+    /// What [`Driver::reset`] would do now.
     ///
     /// # Errors
-    /// As for [`Engine::reset`], but for a state whose fate was not said.
+    /// As for [`Driver::reset`], but for a state whose fate was not said.
     fn plan_reset<'a>(&'a self, group: &'a str, reset: Reset) -> BoxFuture<'a, Result<ResetPlan>>;
 
     /// Forgets a group: its position, its dead letters, its state.
@@ -533,4 +536,4 @@ pub trait Member: fmt::Debug + Send + Sync {
 }
 
 /// An engine, shared.
-pub type SharedEngine = Arc<dyn Engine>;
+pub type SharedEngine = Arc<dyn Driver>;

@@ -23,7 +23,7 @@ pub use bytes::Bytes;
 #[doc(hidden)]
 pub use futures_util::future::BoxFuture;
 
-pub use crate::engine::{Engine, Expect, Guarantees, Position, SharedEngine, Start};
+pub use crate::engine::{Driver, Expect, Guarantees, Position, SharedEngine, Start};
 pub use crate::error::{Error, Result};
 pub use crate::event::{
     ATTRIBUTE_BYTES_MAX, CloudEvent, CloudEventBatch, Codec, DecodeError, EXTENSIONS_BYTES_MAX,

@@ -60,7 +60,7 @@ use tokio::sync::{Notify, watch};
 use crate::background;
 use crate::engine::Url;
 use crate::engine::{
-    Atomicity, DedupWindow, Engine as _, Guarantees, SharedEngine, duration, options,
+    Atomicity, DedupWindow, Driver as _, Guarantees, SharedEngine, duration, options,
 };
 use crate::error::{EngineError, Error, Result};
 use crate::ids::{ProcessId, WriterId};

@@ -60,7 +60,7 @@ async fn main() -> ensue::Result<()> {
     let all = DeadLetterFilter::default();
     app.settled().await?; // a dead letter is an end, if a bad one
     for dead in engine.dead_letters(None, all.clone()).await? {
-        let kind = dead.envelope.kind();
+        let kind = &dead.kind;
         println!(
             "dead after {} attempts: {kind}: {}",
             dead.attempts, dead.reason

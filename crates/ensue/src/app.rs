@@ -3,7 +3,6 @@
 mod describe;
 mod running;
 mod settings;
-mod settling;
 mod signals;
 
 use std::collections::BTreeMap;
@@ -21,7 +20,7 @@ use self::settings::Settings;
 pub use self::settings::{IN_FLIGHT_MAX, WORKERS_MAX};
 use self::signals::Signals;
 pub use self::signals::asked_to_stop;
-use crate::dispatch::{Dispatch, Order, Routes};
+use crate::dispatch::{Dispatch, Order, Routes, StateScope};
 use crate::effect::IntoEffects;
 use crate::engine::Start;
 use crate::error::{AppError, Error, Result};
@@ -252,6 +251,7 @@ impl App {
                 concurrency: settings.concurrency,
                 seed,
                 stopping: stopping.clone(),
+                state_scope: StateScope::default(),
                 group: group.into(),
             };
             let member = dispatch.join().await?;

@@ -29,6 +29,7 @@ mod queue;
 mod refused;
 mod routes;
 mod session;
+mod state_scope;
 #[cfg(test)]
 #[cfg(feature = "embedded")]
 mod tests;
@@ -43,8 +44,10 @@ use tokio::sync::watch;
 use self::refused::Refused;
 pub(crate) use self::routes::Routes;
 use self::session::Session;
+pub(crate) use self::state_scope::StateScope;
 use crate::engine::{Member, SharedEngine, Start, Subscription};
 use crate::error::{Error, GroupError, Result};
+use crate::event::Envelope;
 use crate::metrics::GroupCounters;
 use crate::middleware::Layer;
 
@@ -62,6 +65,7 @@ pub(crate) struct Dispatch {
     pub(crate) seed: u64,
     /// Set before [`Order::Drain`] is given: no handler begins any more.
     pub(crate) stopping: Arc<AtomicBool>,
+    pub(crate) state_scope: StateScope,
 }
 
 /// What a dispatch is asked to do.
@@ -135,6 +139,15 @@ impl Dispatch {
             // The one who gives orders is gone, or wants it to stop.
             _ = order.wait_for(|order| *order != Order::Run) => Ok(None),
             joined = joining => joined,
+        }
+    }
+
+    /// Notes that the handler of `event` uses the cell `name`; warns when handlers of several topics do.
+    fn uses_state(&self, event: &Envelope, name: &str) {
+        let route = self.routes.find(event.topic(), event.kind());
+        let warning = route.and_then(|it| self.state_scope.note(&self.group, &it.handler, name));
+        if let Some(warning) = warning {
+            tracing::warn!("{warning}");
         }
     }
 

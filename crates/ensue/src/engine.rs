@@ -25,8 +25,8 @@ pub(crate) use ensue_core::engine::forward_engine;
 #[doc(inline)]
 pub use ensue_core::engine::{
     APPEND_EVENTS_MAX, Append, Appended, Atomicity, Commit, Committed, DeadLetter,
-    DeadLetterFilter, Death, DeathCause, DedupWindow, Delivery, EFFECTS_BYTES_MAX, EFFECTS_MAX,
-    EFFECTS_NAMES_BYTES_MAX, EFFECTS_STATE_BYTES_MAX, Effect, Engine, EngineStatus, Expect,
+    DeadLetterFilter, Death, DeathCause, DedupWindow, Delivery, Driver, EFFECTS_BYTES_MAX,
+    EFFECTS_MAX, EFFECTS_NAMES_BYTES_MAX, EFFECTS_STATE_BYTES_MAX, Effect, EngineStatus, Expect,
     Finding, GroupStatus, Guarantee, Guarantees, KeyBacklog, Member, MemberStatus, Needed, OnDead,
     Page, Position, Query, READ_EVENTS_MAX, Recorded, ReplayEffects, ReplayState, Reset, ResetPlan,
     Retry, Run, Scheduled, Scheme, SharedEngine, Start, StateWrite, Subscription, TopicStatus,

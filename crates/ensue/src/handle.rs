@@ -9,6 +9,7 @@ use crate::engine::{self, Appended, Query, SharedEngine};
 use crate::error::Result;
 use crate::publisher::Publisher;
 use crate::request::Requester;
+use crate::settling;
 use crate::state::{self, State, StateError};
 use crate::stream::Events;
 use crate::topic::TopicPattern;
@@ -20,7 +21,7 @@ const SOURCE: &str = "/app";
 /// from. Cloning is cheap; all clones are the same engine.
 ///
 /// What operators need (status, dead letters, redrive, reset) are the methods of the contract that
-/// every engine keeps, [`engine::Engine`], which this dereferences to.
+/// every engine keeps, [`engine::Driver`], which this dereferences to.
 ///
 /// ```
 /// use ensue::prelude::*;
@@ -73,7 +74,7 @@ impl Engine {
     /// [`publisher`](Self::publisher) signs with another.
     ///
     /// # Errors
-    /// See [`engine::Engine::append`].
+    /// See [`engine::Driver::append`].
     pub async fn publish(&self, event: impl Publish) -> Result<Appended> {
         self.publisher(SOURCE).publish(event).await
     }
@@ -139,6 +140,17 @@ impl Engine {
         bytes.map(|bytes| state::decode(&bytes)).transpose()
     }
 
+    /// Completes when none of these groups has anything left to do, whichever processes run them: as
+    /// [`Running::settled`](crate::Running::settled) does for the services of an app. A group that does
+    /// not exist yet has everything to do. Cancel-safe.
+    ///
+    /// # Errors
+    /// What the engine reports when it is asked for its status.
+    pub async fn settled<'a>(&self, groups: impl IntoIterator<Item = &'a str>) -> Result<()> {
+        let groups: Vec<&str> = groups.into_iter().collect();
+        settling::settled(&self.0, &groups).await
+    }
+
     /// The engine behind the handle.
     pub fn shared(&self) -> &SharedEngine {
         &self.0
@@ -151,14 +163,14 @@ impl From<SharedEngine> for Engine {
     }
 }
 
-impl<E: engine::Engine> From<Arc<E>> for Engine {
+impl<E: engine::Driver> From<Arc<E>> for Engine {
     fn from(engine: Arc<E>) -> Self {
         Self(engine)
     }
 }
 
 impl Deref for Engine {
-    type Target = dyn engine::Engine;
+    type Target = dyn engine::Driver;
 
     fn deref(&self) -> &Self::Target {
         &*self.0

@@ -107,6 +107,7 @@ mod publisher;
 mod request;
 mod retry;
 mod service;
+mod settling;
 mod state;
 mod stream;
 #[cfg(feature = "embedded")]

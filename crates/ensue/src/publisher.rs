@@ -57,7 +57,7 @@ impl Publisher {
     /// Appends an event; durable when it returns.
     ///
     /// # Errors
-    /// See [`Engine::append`](crate::engine::Engine::append).
+    /// See [`Driver::append`](crate::engine::Driver::append).
     pub async fn publish(&self, event: impl Publish) -> Result<Appended> {
         let append = self.prepare(event)?;
         let appended = self.engine.append(vec![append]).await?;
@@ -71,7 +71,7 @@ impl Publisher {
     /// Appends events together: all of them or none; durable when it returns.
     ///
     /// # Errors
-    /// See [`Engine::append`](crate::engine::Engine::append).
+    /// See [`Driver::append`](crate::engine::Driver::append).
     pub async fn publish_all<P: Publish>(
         &self,
         events: impl IntoIterator<Item = P>,
@@ -83,10 +83,10 @@ impl Publisher {
 
     /// Cancels the timer with this name, or the event with this id, that a publisher of the same
     /// source scheduled; whether it was still pending. For those of other sources there is
-    /// [`Engine::cancel`](crate::engine::Engine::cancel).
+    /// [`Driver::cancel`](crate::engine::Driver::cancel).
     ///
     /// # Errors
-    /// See [`Engine::cancel`](crate::engine::Engine::cancel).
+    /// See [`Driver::cancel`](crate::engine::Driver::cancel).
     pub async fn cancel(&self, name: impl Into<String>) -> Result<bool> {
         let name = EventId::new(self.source.as_ref(), name);
         Ok(self.engine.cancel(vec![name]).await? > 0)

@@ -56,7 +56,10 @@ async fn a_malformed_payload_is_a_dead_letter_at_once_with_the_reason_and_the_by
         "{}",
         dead[0].reason
     );
-    assert_eq!(dead[0].envelope.payload(), b"{\"order_id\": 7");
+    assert_eq!(
+        dead[0].envelope.as_ref().unwrap().payload(),
+        b"{\"order_id\": 7"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -296,7 +296,7 @@ async fn waiting_for_a_turn_is_not_time_that_the_handler_takes() {
         panic!("{dead:?}")
     };
     assert_eq!(
-        (first.envelope.key(), second.envelope.key()),
+        (first.key.as_str(), second.key.as_str()),
         ("hangs", "hangs too")
     );
     let between = second.died.since(first.died);

@@ -106,7 +106,7 @@ async fn an_event_that_ends_its_process_is_a_dead_letter_after_its_attempts() {
         .unwrap();
     assert_eq!(dead.len(), 1);
     assert_eq!(
-        (dead[0].envelope.key(), dead[0].cause),
+        (dead[0].key.as_str(), dead[0].cause),
         ("killer", DeathCause::Crashed)
     );
     let page = engine

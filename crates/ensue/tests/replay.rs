@@ -172,3 +172,63 @@ async fn what_was_not_handled_before_has_its_effects_whatever_lies_around_it() {
     assert_eq!(walkers, ["good", "good", "bad"]);
     assert!(app.dead_letters("count").await.unwrap().is_empty());
 }
+
+#[derive(Clone)]
+struct Before;
+
+#[service(name = "count")]
+impl Before {
+    #[on]
+    async fn counts(&self, step: StepTaken) -> StepCounted {
+        let walker = step.walker;
+        StepCounted { walker, total: 1 }
+    }
+}
+
+#[derive(Clone)]
+struct After;
+
+#[service(name = "count")]
+impl After {
+    #[on]
+    async fn adds_up(&self, step: StepTaken) -> StepCounted {
+        let walker = step.walker;
+        StepCounted { walker, total: 1 }
+    }
+}
+
+#[derive(Clone)]
+struct Elsewhere;
+
+#[service(name = "tally")]
+impl Elsewhere {
+    #[on]
+    async fn counts(&self, step: StepTaken) -> StepCounted {
+        let walker = step.walker;
+        StepCounted { walker, total: 1 }
+    }
+}
+
+/// The id of what follows from one and the same event.
+async fn id_of_effect(service: impl Service + Clone) -> String {
+    let app = TestApp::start(move |app| app.service(service.clone()));
+    let app = app.await.unwrap();
+    let walker = "a".to_owned();
+    let step = Outgoing::new(StepTaken { walker }).id("step-1");
+    app.publish(step).await.unwrap();
+    app.settle().await.unwrap();
+    let counts = ensue::engine::Query {
+        topics: Some("counts".parse().unwrap()),
+        ..ensue::engine::Query::default()
+    };
+    let mut counted = app.engine().read(counts);
+    let first = counted.next().await.unwrap().unwrap();
+    first.envelope.id().to_owned()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn effects_keep_their_ids_when_a_handler_is_renamed_and_get_others_when_its_service_is() {
+    let before = id_of_effect(Before).await;
+    assert_eq!(before, id_of_effect(After).await, "dedup knows them");
+    assert_ne!(before, id_of_effect(Elsewhere).await, "another group");
+}

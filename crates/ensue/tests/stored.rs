@@ -138,7 +138,7 @@ async fn a_number_that_the_codec_cannot_hold_is_refused_before_it_is_stored() {
     assert_eq!(measured[0].values, [1.0, 2.5]);
     let dead = app.dead_letters("levels").await.unwrap();
     assert_eq!(dead.len(), 1);
-    assert_eq!(dead[0].envelope.key(), "bad");
+    assert_eq!(dead[0].key, "bad");
     assert!(dead[0].reason.contains("`values[1]`"), "{}", dead[0].reason);
 }
 

@@ -1,28 +1,23 @@
 //! When a run is over: every order is placed, and no service has anything left to do.
 
+use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
-use ensue::engine::{EngineStatus, GroupStatus};
+use ensue::engine::{EngineStatus, GroupStatus, Query};
+use ensue::error::EngineError;
 use ensue::prelude::*;
 
 use crate::events::{OrderCreated, OrderPlaced};
 use crate::progress::Progress;
 use crate::run::Error;
 use crate::services;
-use crate::storefront;
 use crate::world::World;
 
-/// How often to look whether there is anything left to do.
-const LOOK_EVERY: Duration = Duration::from_millis(50);
+/// How often the progress is shown.
+const SHOW_EVERY: Duration = Duration::from_millis(100);
 
-/// Waits until all orders are placed and no service has anything left to do; says since when.
-///
-/// Both are read from the log, whichever processes place the orders and run the services: what a
-/// service has not settled counts as its work, and what follows from an event is there as soon as
-/// the event is settled. Services of this process hold events that the log does not tell of, and
-/// the groups are not all looked at in the same instant. So two looks in a row must find everyone
-/// idle, with nothing appended between them. A dead letter is an end, if a bad one: it keeps nobody
-/// waiting.
+/// Waits until all orders are placed and no service has anything left to do, whichever processes place
+/// the orders and run the services; says since when. A dead letter is an end, if a bad one.
 ///
 /// # Errors
 /// [`Error::Paused`], and what the engine reports.
@@ -31,36 +26,50 @@ pub(crate) async fn at_rest(
     world: &dyn World,
     progress: &Progress,
 ) -> Result<Instant, Error> {
-    let mut is_placed = false;
-    let mut idle_since = None;
+    let rest = async {
+        all_placed(engine, world).await?;
+        let services = services::ALL.iter().map(|(name, _)| *name);
+        engine.settled(services).await?;
+        Ok(Instant::now())
+    };
+    tokio::select! {
+        rested = rest => rested,
+        paused = watch(engine, progress) => Err(paused),
+    }
+}
+
+/// Waits until the orders of the world are in the log; there may be others.
+async fn all_placed(engine: &Engine, world: &dyn World) -> Result<(), Error> {
+    let mut missing: HashSet<String> = world.orders().map(|order| order.order_id).collect();
+    let query = Query {
+        topics: Some(OrderPlaced::TOPIC.parse().map_err(ensue::Error::from)?),
+        ..Query::default()
+    };
+    let mut placed = engine.read(query).follow();
+    while !missing.is_empty() {
+        let order = placed.next().await;
+        let order = order.ok_or_else(|| ensue::Error::from(EngineError::Closed))??;
+        missing.remove(order.envelope.key());
+    }
+    Ok(())
+}
+
+/// Shows how far the run is; ends when a service takes no further events.
+async fn watch(engine: &Engine, progress: &Progress) -> Error {
     loop {
-        let looked = Instant::now();
-        let status = engine.status().await?;
+        let status = match engine.status().await {
+            Ok(status) => status,
+            Err(error) => return error.into(),
+        };
         if let Some((service, reason)) = paused(&status) {
-            return Err(Error::Paused { service, reason });
+            return Error::Paused { service, reason };
         }
-        let placed = events_of(&status, OrderPlaced::TOPIC);
         progress.show(
-            placed,
+            events_of(&status, OrderPlaced::TOPIC),
             busy_in(&status),
             events_of(&status, OrderCreated::TOPIC),
         );
-        // There may be other orders in the log: enough of them are not yet the right ones.
-        if !is_placed && placed >= world.len() as u64 {
-            let placed = storefront::placed_in(engine).await?;
-            is_placed = world.orders().all(|order| placed.contains(&order.order_id));
-        }
-        let is_idle = services::ALL.iter().all(|(name, _)| {
-            // A service that nobody has started yet has everything to do.
-            status.group(name).is_some_and(GroupStatus::is_idle)
-        });
-        idle_since = match idle_since {
-            Some((end, since)) if is_placed && is_idle && end == status.end => return Ok(since),
-            _ if is_placed && is_idle => Some((status.end, Instant::now())),
-            _ => None,
-        };
-        // Whoever looks takes time from those who work.
-        tokio::time::sleep(LOOK_EVERY.max(looked.elapsed() * 3)).await;
+        tokio::time::sleep(SHOW_EVERY).await;
     }
 }
 

@@ -77,7 +77,7 @@ async fn route(
 async fn dead(Held(engine): Held<Engine>) -> Result<Json<Vec<String>>, Problem> {
     let all = DeadLetterFilter::default();
     let dead = engine.dead_letters(Some(Tracking::NAME), all).await?;
-    let line = |it: &ensue::engine::DeadLetter| format!("{}: {}", it.envelope.key(), it.reason);
+    let line = |it: &ensue::engine::DeadLetter| format!("{}: {}", it.key, it.reason);
     Ok(Json(dead.iter().map(line).collect()))
 }
 

@@ -193,8 +193,8 @@ async fn discard(engine: &SharedEngine, shared: &Shared, wanted: impl Fn(Mark) -
         .dead_letters(Some(group), DeadLetterFilter::default())
         .await?;
     let marked = |letter: &DeadLetter| {
-        let mark = mark_of(&letter.envelope).filter(|mark| wanted(*mark))?;
-        Some((mark, letter.envelope.id().to_owned()))
+        let mark = mark_of(letter.envelope.as_ref().ok()?).filter(|mark| wanted(*mark))?;
+        Some((mark, letter.event.id().to_owned()))
     };
     let (marks, ids): (Vec<Mark>, Vec<String>) = letters.iter().filter_map(marked).unzip();
     if marks.is_empty() {

@@ -110,9 +110,7 @@ impl<'a> Oracle<'a> {
                 {
                     return Err(format!(
                         "{}: {number:?} of `{}` died although its handler was good: {}",
-                        group.name,
-                        letter.envelope.key(),
-                        letter.reason
+                        group.name, letter.key, letter.reason
                     ));
                 }
             }
@@ -124,7 +122,7 @@ impl<'a> Oracle<'a> {
         if letter.reason.is_empty() {
             return Err("a dead letter has no reason".to_owned());
         }
-        let key = letter.envelope.key().to_owned();
+        let key = letter.key.clone();
         let Some(number) = self.number(letter) else {
             return Err(format!("a dead letter of `{key}` was never published"));
         };
@@ -137,8 +135,8 @@ impl<'a> Oracle<'a> {
     }
 
     fn number(&self, letter: &DeadLetter) -> Option<u64> {
-        let envelope = &letter.envelope;
-        let id = (envelope.source().to_owned(), envelope.id().to_owned());
+        let event = &letter.event;
+        let id = (event.source().to_owned(), event.id().to_owned());
         self.numbers.get(&id).copied()
     }
 

@@ -58,7 +58,7 @@ impl Delete {
         };
         if !self.dry_run {
             confirm(&deleted.plan(), self.yes)?;
-            let work = async |engine: &dyn ensue::engine::Engine| {
+            let work = async |engine: &dyn ensue::engine::Driver| {
                 engine.delete_group(&self.group).await?;
                 Ok(())
             };

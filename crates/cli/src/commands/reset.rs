@@ -4,7 +4,7 @@ use std::io;
 
 use clap::{Args, ValueEnum};
 use ensue::Start;
-use ensue::engine::Engine;
+use ensue::engine::Driver;
 use ensue::engine::{ReplayEffects, ReplayState, ResetPlan};
 use serde::Serialize;
 
@@ -102,7 +102,7 @@ impl Reset {
         confirm(&intention, self.yes)?;
         // To the place that was shown, whatever was appended meanwhile.
         let wanted = self.wanted(Start::Position(plan.to));
-        let work = async |engine: &dyn Engine| Ok(engine.reset(&self.group, wanted).await?);
+        let work = async |engine: &dyn Driver| Ok(engine.reset(&self.group, wanted).await?);
         let plan = target.write(CHANGE, work).await?;
         out.report(&Moved {
             dry_run: false,
@@ -147,7 +147,9 @@ fn lines(plan: &ResetPlan) -> Vec<String> {
         lines.push(format!("{} will be handled again", events(plan.again)));
         lines.push(match plan.effects {
             ReplayEffects::HoldBack => "their effects are held back".to_owned(),
-            ReplayEffects::Publish => "their effects are published again, with new ids".to_owned(),
+            ReplayEffects::Publish => "their effects are published again, with new ids; those whose \
+                                       ids the handlers chose are duplicates within the dedup window"
+                .to_owned(),
         });
     }
     if plan.skipped > 0 {
@@ -182,7 +184,13 @@ fn lines(plan: &ResetPlan) -> Vec<String> {
     }
     if plan.scheduled > 0 {
         let scheduled = human::counted(plan.scheduled, "scheduled event");
-        lines.push(format!("{scheduled} of the log stay scheduled"));
+        let more = match (plan.again, plan.effects) {
+            (0, _) | (_, ReplayEffects::HoldBack) => "",
+            (_, ReplayEffects::Publish) => {
+                "; what is handled again schedules again, and moves its timers"
+            }
+        };
+        lines.push(format!("{scheduled} of the log stay scheduled{more}"));
     }
     if plan.from == plan.to {
         lines.push("it stays where it is".to_owned());

@@ -4,7 +4,7 @@ mod last;
 mod lines;
 
 use clap::Args;
-use ensue::engine::Engine;
+use ensue::engine::Driver;
 use ensue::engine::Query;
 use ensue::error::ReadError;
 use ensue::{Error, Position, Start, Timestamp, TopicPattern};
@@ -105,7 +105,7 @@ impl Tail {
     }
 
     /// Which events are meant, and where they begin.
-    async fn query(&self, engine: &dyn Engine, now: Timestamp) -> Result<Query, Failure> {
+    async fn query(&self, engine: &dyn Driver, now: Timestamp) -> Result<Query, Failure> {
         let mut query = Query {
             topics: self.pattern.clone(),
             key: self.key.clone(),

@@ -51,7 +51,7 @@ async fn describe(url: &str) -> Vec<String> {
         said.push(format!(
             "{} {} {:?} {} {} {} {} {}",
             it.group,
-            it.envelope.id(),
+            it.event.id(),
             it.cause,
             it.attempts,
             it.reason,

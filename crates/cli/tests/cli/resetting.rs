@@ -69,7 +69,8 @@ async fn what_a_reset_means_is_told_before_it_happens() {
         "--yes",
     ])
     .succeeds()
-    .says("published again, with new ids");
+    .says("published again, with new ids")
+    .says("duplicates within the dedup window");
 }
 
 #[tokio::test]

@@ -1,6 +1,6 @@
 //! Engines around engines: what a wrapper leaves alone goes straight through.
 
-/// Writes those methods of [`Engine`](super::Engine) that a wrapper leaves to the engine in its
+/// Writes those methods of [`Driver`](super::Driver) that a wrapper leaves to the engine in its
 /// field `$inner`: all but `append` and `join`, which are what wrappers are for.
 #[doc(hidden)]
 #[macro_export]

@@ -1,7 +1,7 @@
 //! Dead letters, and which of them are meant.
 
 use super::{DeathCause, Position};
-use crate::event::Envelope;
+use crate::event::{Envelope, EventId};
 use crate::time::Timestamp;
 
 /// Which dead letters of a group are meant; what is `None` or empty does not restrict.
@@ -30,8 +30,16 @@ pub struct DeadLetterFilter {
 pub struct DeadLetter {
     /// The group that could not handle the event.
     pub group: String,
-    /// The event.
-    pub envelope: Envelope,
+    /// Which event: its source and id.
+    pub event: EventId,
+    /// Its topic.
+    pub topic: String,
+    /// Its type.
+    pub kind: String,
+    /// Its key.
+    pub key: String,
+    /// The event, or why it cannot be read: its record is damaged.
+    pub envelope: std::result::Result<Envelope, String>,
     /// Where it is.
     pub position: Position,
     /// How many attempts were made.

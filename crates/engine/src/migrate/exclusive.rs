@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::engine::{Engine as _, Url};
+use crate::engine::{Driver as _, Url};
 use crate::error::{Error, MigrateError, Result};
 use crate::replica::{Way, open_quietly};
 use crate::runtime::embedded::Embedded;

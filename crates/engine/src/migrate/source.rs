@@ -9,7 +9,7 @@ use super::events::{Events, count};
 use super::exclusive;
 use super::place::Place;
 use super::restore;
-use crate::engine::Engine as _;
+use crate::engine::Driver as _;
 use crate::engine::Url;
 use crate::error::{EngineError, Error, MigrateError, OpenError, Result};
 use crate::log_error;

@@ -12,7 +12,7 @@ use super::place::Place;
 use super::progress::{Progress, Step, Tell};
 use super::restore;
 use super::source::Source;
-use crate::engine::Engine as _;
+use crate::engine::Driver as _;
 use crate::engine::Url;
 use crate::error::{EngineError, Error, LimitError, MigrateError, OpenError, Result};
 use crate::model::change::Change;

@@ -227,26 +227,26 @@ pub(crate) fn find_dead(
     found
 }
 
-/// Adds their events to dead letters.
+/// Adds their events to dead letters, or why those cannot be read.
 pub(crate) async fn dead_letters(view: &log::View, found: Vec<Found>) -> Result<Vec<DeadLetter>> {
     let mut letters = Vec::with_capacity(found.len());
     let mut rest = found.into_iter().peekable();
     while rest.peek().is_some() {
         let some: Vec<Found> = rest.by_ref().take(READ_EVENTS_MAX).collect();
-        let mut events = hashbrown::HashMap::<u64, _>::new();
-        let mut missing: Vec<u64> = some.iter().map(|found| found.position).collect();
-        missing.sort_unstable();
-        missing.dedup();
-        while !missing.is_empty() {
-            events.extend(lookup::events(view, missing.clone()).await?);
-            missing.retain(|position| !events.contains_key(position));
-        }
+        let mut positions: Vec<u64> = some.iter().map(|found| found.position).collect();
+        positions.sort_unstable();
+        positions.dedup();
+        let events = lookup::readable_events(view, positions).await?;
         for found in some {
             let Some(envelope) = events.get(&found.position).cloned() else {
                 continue;
             };
             letters.push(DeadLetter {
                 group: found.group,
+                event: EventId::new(&*found.dead.source, &*found.dead.id),
+                topic: found.item.lane.topic().to_owned(),
+                kind: (*found.dead.kind).to_owned(),
+                key: found.item.lane.key().to_owned(),
                 envelope,
                 position: Position::new(found.position),
                 attempts: found.item.attempts,

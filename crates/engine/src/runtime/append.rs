@@ -357,7 +357,7 @@ impl<'a> Plan<'a> {
 }
 
 impl Shared {
-    /// See [`Engine::append`](crate::engine::Engine::append).
+    /// See [`Driver::append`](crate::engine::Driver::append).
     pub(crate) async fn append(self: Arc<Self>, appends: Vec<Append>) -> Result<Vec<Appended>> {
         self.check_open()?;
         let mut outgoing =

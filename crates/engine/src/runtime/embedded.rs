@@ -67,7 +67,7 @@ use futures_util::future::BoxFuture;
 use crate::background;
 use crate::engine::Url;
 use crate::engine::{
-    Append, Appended, DeadLetter, DeadLetterFilter, Engine, EngineStatus, Guarantees, Member, Page,
+    Append, Appended, DeadLetter, DeadLetterFilter, Driver, EngineStatus, Guarantees, Member, Page,
     Position, Query, Reset, ResetPlan, Scheduled, SharedEngine, Subscription,
 };
 use crate::error::{EngineError, Error, OpenError, Result};
@@ -289,7 +289,7 @@ impl Shared {
     }
 }
 
-impl Engine for Embedded {
+impl Driver for Embedded {
     fn url(&self) -> &str {
         &self.shared.settings.url
     }

@@ -50,12 +50,36 @@ pub(crate) async fn scheduled(
     .await
 }
 
+/// Events by the position of their records, or why they cannot be read.
+pub(crate) type Readable = HashMap<u64, Result<Envelope, String>>;
+
+/// The events at `positions`, or why they cannot be read.
+pub(crate) async fn readable_events(view: &log::View, mut positions: Vec<u64>) -> Result<Readable> {
+    let mut found = Readable::new();
+    while !positions.is_empty() {
+        let some = match events(view, positions.clone()).await {
+            Ok(some) => some
+                .into_iter()
+                .map(|(at, event)| (at, Ok(event)))
+                .collect(),
+            // It is not said of which, and the others may be good.
+            Err(error) if is_damage(&error) => {
+                each_alone(view, positions.clone(), event_at).await?
+            }
+            Err(error) => return Err(error),
+        };
+        note(&mut found, some)?;
+        positions.retain(|at| !found.contains_key(at));
+    }
+    Ok(found)
+}
+
 /// What the records at `positions` schedule, or why that cannot be read.
 pub(crate) async fn readable_scheduled(
     view: &log::View,
     mut positions: Vec<u64>,
-) -> Result<HashMap<u64, Result<Envelope, String>>> {
-    let mut found = HashMap::new();
+) -> Result<Readable> {
+    let mut found = Readable::new();
     while !positions.is_empty() {
         let some = match scheduled(view, positions.clone()).await {
             Ok(some) => {
@@ -66,17 +90,23 @@ pub(crate) async fn readable_scheduled(
             Err(error) if is_damage(&error) => each_scheduled(view, positions.clone()).await?,
             Err(error) => return Err(error),
         };
-        for (at, event) in some {
-            let readable = match event {
-                Ok(event) => Ok(event),
-                Err(error) if is_damage(&error) => Err(error.to_string()),
-                Err(error) => return Err(error),
-            };
-            found.insert(at, readable);
-        }
+        note(&mut found, some)?;
         positions.retain(|at| !found.contains_key(at));
     }
     Ok(found)
+}
+
+/// Notes what was read, and of damage why.
+fn note(found: &mut Readable, some: Vec<(u64, Result<Envelope>)>) -> Result<()> {
+    for (at, event) in some {
+        let readable = match event {
+            Ok(event) => Ok(event),
+            Err(error) if is_damage(&error) => Err(error.to_string()),
+            Err(error) => return Err(error),
+        };
+        found.insert(at, readable);
+    }
+    Ok(())
 }
 
 /// Whether a record is not what it was, rather than out of reach.
@@ -90,11 +120,20 @@ pub(crate) async fn each_scheduled(
     view: &log::View,
     positions: Vec<u64>,
 ) -> Result<Vec<(u64, Result<Envelope>)>> {
+    each_alone(view, positions, scheduled_at).await
+}
+
+/// Reads the records at `positions` one by one, up to about [`FETCH_BYTES_MAX`] of them.
+async fn each_alone(
+    view: &log::View,
+    positions: Vec<u64>,
+    read: fn(&log::View, u64) -> Result<Envelope>,
+) -> Result<Vec<(u64, Result<Envelope>)>> {
     let view = view.clone();
     blocking(move || {
         let (mut events, mut bytes) = (Vec::with_capacity(positions.len()), 0);
         for position in positions {
-            let event = scheduled_at(&view, position);
+            let event = read(&view, position);
             bytes += event.as_ref().map_or(0, |event| event.content().len());
             events.push((position, event));
             if bytes >= FETCH_BYTES_MAX {
@@ -104,6 +143,20 @@ pub(crate) async fn each_scheduled(
         Ok(events)
     })
     .await
+}
+
+/// The event at `position`. Blocks.
+fn event_at(view: &log::View, position: u64) -> Result<Envelope> {
+    let mut event = None;
+    each(view, &[position], |entry| {
+        event = Some(record::envelope_of(entry)?.detached());
+        Ok(false)
+    })?;
+    event.ok_or_else(|| {
+        Error::Engine(EngineError::Corrupt(format!(
+            "there is no event at position {position}"
+        )))
+    })
 }
 
 /// The event that the record at `position` schedules. Blocks.

@@ -12,7 +12,7 @@ use super::settings::Settings;
 use super::unfired::Unfired;
 use super::{query, reset, status};
 use crate::engine::{
-    Append, Appended, DeadLetter, DeadLetterFilter, Engine, EngineStatus, Guarantees, Member, Page,
+    Append, Appended, DeadLetter, DeadLetterFilter, Driver, EngineStatus, Guarantees, Member, Page,
     Position, Query, Reset, ResetPlan, Scheduled, Subscription,
 };
 use crate::error::{EngineError, Error, OpenError, ReadError, Result};
@@ -151,7 +151,7 @@ fn lock(followed: &Mutex<Followed>) -> MutexGuard<'_, Followed> {
     followed.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-impl Engine for Reader {
+impl Driver for Reader {
     fn url(&self) -> &str {
         &self.settings.url
     }

@@ -147,7 +147,7 @@ impl Shared {
         }
     }
 
-    /// See [`Engine::plan_reset`](crate::engine::Engine::plan_reset).
+    /// See [`Driver::plan_reset`](crate::engine::Driver::plan_reset).
     pub(crate) async fn plan_reset(&self, name: &str, reset: Reset) -> Result<ResetPlan> {
         admin::existing(&self.core().state, name)?;
         let to = self.resolve(reset.to).await?;
@@ -160,7 +160,7 @@ impl Shared {
         blocking(move || draft.count(&view)).await
     }
 
-    /// See [`Engine::reset`](crate::engine::Engine::reset).
+    /// See [`Driver::reset`](crate::engine::Driver::reset).
     pub(crate) async fn reset(self: &Arc<Self>, name: &str, reset: Reset) -> Result<ResetPlan> {
         self.check_open()?;
         let _turn = self.turn.lock().await;

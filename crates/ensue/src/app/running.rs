@@ -8,7 +8,6 @@ use tokio::sync::watch;
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, timeout_at};
 
-use super::settling;
 use crate::contained::message_of;
 use crate::dispatch::Order;
 use crate::error::{AppError, Error, Result};
@@ -103,7 +102,7 @@ impl Running {
         let (engine, services) = (self.engine.clone(), self.services.clone());
         tokio::select! {
             failed = self.failed() => Err(failed),
-            settled = settling::settled(engine.shared(), &services) => settled,
+            settled = engine.settled(services.iter().map(|name| &**name)) => settled,
         }
     }
 

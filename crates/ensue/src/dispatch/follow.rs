@@ -101,11 +101,14 @@ impl Follow {
             }
             check_size(outcomes.open_bytes(), names).map_err(refused)?;
         }
-        let writes = effects.state.into_iter().map(|change| StateWrite {
-            topic: cause.topic().to_owned(),
-            key: cause.key().to_owned(),
-            name: change.name.to_string(),
-            value: change.value,
+        let writes = effects.state.into_iter().map(|change| {
+            self.dispatch.uses_state(cause, &change.name);
+            StateWrite {
+                topic: cause.topic().to_owned(),
+                key: cause.key().to_owned(),
+                name: change.name.to_string(),
+                value: change.value,
+            }
         });
         let writes: Vec<StateWrite> = writes.collect();
         check_state(writes.iter().map(cell_bytes).sum()).map_err(refused)?;

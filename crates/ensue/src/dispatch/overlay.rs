@@ -5,12 +5,14 @@
 //! the second.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use hashbrown::HashMap;
 
+use super::Dispatch;
 use crate::engine::StateWrite;
+use crate::event::Envelope;
 use crate::service::PendingState;
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -28,11 +30,11 @@ pub(crate) struct CellVersion(Cell, u64);
 pub(crate) struct Overlay {
     /// Lets the common case, a service without state, pass without the lock.
     size: AtomicUsize,
-    cells: Mutex<Cells>,
+    cells: Mutex<Pending>,
 }
 
 #[derive(Debug, Default)]
-struct Cells {
+struct Pending {
     written: u64,
     values: HashMap<Cell, (u64, Option<Bytes>)>,
 }
@@ -74,8 +76,9 @@ impl Overlay {
     }
 }
 
-impl PendingState for Overlay {
-    fn pending(&self, topic: &str, key: &str, name: &str) -> Option<Option<Bytes>> {
+impl Overlay {
+    /// What is not committed yet of a cell; `Some(None)` is a removal.
+    pub(super) fn pending(&self, topic: &str, key: &str, name: &str) -> Option<Option<Bytes>> {
         if self.size.load(Ordering::Acquire) == 0 {
             return None;
         }
@@ -86,6 +89,25 @@ impl PendingState for Overlay {
         };
         let cells = self.cells.lock().unwrap_or_else(PoisonError::into_inner);
         cells.values.get(&cell).map(|(_, value)| value.clone())
+    }
+}
+
+/// State as the handlers of a worker see it.
+pub(super) struct Cells {
+    dispatch: Arc<Dispatch>,
+    overlay: Arc<Overlay>,
+}
+
+impl Cells {
+    pub(super) fn new(dispatch: Arc<Dispatch>, overlay: Arc<Overlay>) -> Self {
+        Self { dispatch, overlay }
+    }
+}
+
+impl PendingState for Cells {
+    fn pending(&self, event: &Envelope, name: &str) -> Option<Option<Bytes>> {
+        self.dispatch.uses_state(event, name);
+        self.overlay.pending(event.topic(), event.key(), name)
     }
 }
 

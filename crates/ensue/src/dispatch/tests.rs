@@ -8,7 +8,7 @@ use futures_util::future::BoxFuture;
 
 use crate::app::App;
 use crate::engine::{
-    Append, Appended, Commit, Committed, Delivery, Engine, EngineStatus, Member, SharedEngine,
+    Append, Appended, Commit, Committed, Delivery, Driver, EngineStatus, Member, SharedEngine,
     Subscription, forward_engine,
 };
 use crate::error::{AppError, EngineError, Error, GroupError, Result, TestError};
@@ -32,7 +32,7 @@ impl std::fmt::Debug for Odd {
     }
 }
 
-impl Engine for Odd {
+impl Driver for Odd {
     forward_engine!(inner);
 
     fn append(&self, batch: Vec<Append>) -> BoxFuture<'_, Result<Vec<Appended>>> {
@@ -91,7 +91,7 @@ fn event(key: &str) -> Envelope {
 }
 
 /// Publishes an event of each key.
-async fn publish(engine: &dyn Engine, keys: &[&str]) {
+async fn publish(engine: &dyn Driver, keys: &[&str]) {
     let events = keys.iter().map(|key| event(key).into()).collect();
     engine.append(events).await.unwrap();
 }
@@ -111,7 +111,7 @@ fn handler() -> Handler {
     Handler::raw("handle", topics, None, HandlerOptions::default(), handle)
 }
 
-async fn until(engine: &dyn Engine, wanted: impl Fn(&EngineStatus) -> bool) -> EngineStatus {
+async fn until(engine: &dyn Driver, wanted: impl Fn(&EngineStatus) -> bool) -> EngineStatus {
     let begun = Instant::now();
     loop {
         let status = engine.status().await.unwrap();

@@ -18,7 +18,7 @@ use super::attempt::{self, Attempt, Begun};
 use super::follow::Follow;
 use super::lane::{Fate, Lane, LaneKey, LaneRef, Lanes};
 use super::outcome::{Outcomes, Subject};
-use super::overlay::Overlay;
+use super::overlay::{Cells, Overlay};
 use super::routes::Route;
 use super::uncommitted::Uncommitted;
 use crate::effect::Effects;
@@ -95,7 +95,7 @@ impl Worker {
             surroundings: Arc::new(Surroundings {
                 group: dispatch.group.clone(),
                 engine: dispatch.engine.clone(),
-                pending: overlay,
+                pending: Arc::new(Cells::new(dispatch.clone(), overlay)),
             }),
             recent: Vec::new(),
             lanes: Lanes::default(),

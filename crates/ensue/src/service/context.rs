@@ -34,7 +34,7 @@ pub(crate) struct Surroundings {
 /// State that was returned by a handler but is not committed yet.
 pub(crate) trait PendingState: Send + Sync {
     /// `None`: nothing pending; `Some(None)`: pending removal.
-    fn pending(&self, topic: &str, key: &str, name: &str) -> Option<Option<Bytes>>;
+    fn pending(&self, event: &Envelope, name: &str) -> Option<Option<Bytes>>;
 }
 
 impl Context {
@@ -124,7 +124,8 @@ impl Context {
     ///
     /// State belongs to the group, and within it to the *topic and key* of the event at hand: what a
     /// handler of `orders` sets for the key `o-1`, a handler of `payments` does not see, although its
-    /// event has the same key.
+    /// event has the same key. A service whose handlers of several topics use one cell is warned of,
+    /// once for each cell.
     ///
     /// # Errors
     /// [`StateError`] when the cell was written by a type that this program does not know, or the
@@ -152,7 +153,7 @@ impl Context {
             engine,
             pending,
         } = &*self.0.surroundings;
-        match pending.pending(topic, key, name) {
+        match pending.pending(self.envelope(), name) {
             Some(value) => Ok(value),
             None => engine.state(group, topic, key, name).await,
         }

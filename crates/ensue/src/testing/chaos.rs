@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use futures_util::future::{BoxFuture, FutureExt};
 
 use crate::engine::{
-    Append, Appended, Commit, Committed, Delivery, Engine, Member, SharedEngine, Subscription,
+    Append, Appended, Commit, Committed, Delivery, Driver, Member, SharedEngine, Subscription,
     forward_engine,
 };
 use crate::error::{EngineError, Error, Result};
@@ -158,7 +158,7 @@ impl fmt::Debug for Chaos {
     }
 }
 
-impl Engine for Chaos {
+impl Driver for Chaos {
     forward_engine!(inner);
 
     fn append(&self, batch: Vec<Append>) -> BoxFuture<'_, Result<Vec<Appended>>> {

@@ -56,7 +56,8 @@ pub struct Scenario {
 struct Cells(Mutex<HashMap<[String; 3], Option<Bytes>>>);
 
 impl PendingState for Cells {
-    fn pending(&self, topic: &str, key: &str, name: &str) -> Option<Option<Bytes>> {
+    fn pending(&self, event: &Envelope, name: &str) -> Option<Option<Bytes>> {
+        let (topic, key) = (event.topic(), event.key());
         let cells = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         Some(
             cells

@@ -11,7 +11,7 @@ use crate::app::{App, Running};
 use crate::effect::Publish;
 use crate::engine::embedded::{Embedded, Settings};
 use crate::engine::{
-    Appended, DeadLetter, DeadLetterFilter, Engine as _, EngineStatus, GroupStatus, Position,
+    Appended, DeadLetter, DeadLetterFilter, Driver as _, EngineStatus, GroupStatus, Position,
     Query, SharedEngine,
 };
 use crate::error::{EngineError, Error, Result};
@@ -235,7 +235,7 @@ impl TestApp {
     /// The events of type `E` so far, in the order of their positions.
     ///
     /// # Errors
-    /// As for [`Engine::read`](crate::engine::Engine::read), and
+    /// As for [`Driver::read`](crate::engine::Driver::read), and
     /// [`ReadError::Decode`](crate::error::ReadError::Decode).
     pub async fn events<E: Event>(&self) -> Result<Vec<E>> {
         let envelopes = self.envelopes().await?;
@@ -248,7 +248,7 @@ impl TestApp {
     /// All events so far, in the order of their positions.
     ///
     /// # Errors
-    /// As for [`Engine::read`](crate::engine::Engine::read).
+    /// As for [`Driver::read`](crate::engine::Driver::read).
     pub async fn envelopes(&self) -> Result<Vec<Envelope>> {
         let mut events = self.engine().read(Query::default());
         let mut all = Vec::new();
@@ -261,7 +261,7 @@ impl TestApp {
     /// The dead letters of a group.
     ///
     /// # Errors
-    /// As for [`Engine::dead_letters`](crate::engine::Engine::dead_letters).
+    /// As for [`Driver::dead_letters`](crate::engine::Driver::dead_letters).
     pub async fn dead_letters(&self, group: &str) -> Result<Vec<DeadLetter>> {
         self.engine()
             .dead_letters(Some(group), DeadLetterFilter::default())

@@ -207,7 +207,7 @@ async fn whatever_a_users_code_does_is_its_own_attempts_failure() {
         assert!(begun.elapsed() < PATIENCE, "{group:?}");
     }
     let dead = app.dead_letters(GROUP).await.unwrap();
-    let mut keys: Vec<_> = dead.iter().map(|it| it.envelope.key()).collect();
+    let mut keys: Vec<_> = dead.iter().map(|it| it.key.as_str()).collect();
     let mut bad = BAD;
     keys.sort_unstable();
     bad.sort_unstable();

@@ -3,7 +3,7 @@
 use clap::Args;
 use ensue::Timestamp;
 use ensue::engine::DeadLetterFilter;
-use ensue::engine::Engine;
+use ensue::engine::Driver;
 
 use super::selection::{Outcome, Selection};
 use crate::commands::confirm::confirm;
@@ -52,7 +52,7 @@ impl Discard {
                 positions: letters.iter().map(|letter| letter.position).collect(),
                 ..DeadLetterFilter::default()
             };
-            let work = async |engine: &dyn Engine| match agreed.positions.is_empty() {
+            let work = async |engine: &dyn Driver| match agreed.positions.is_empty() {
                 true => Ok(0),
                 false => Ok(engine.discard(&selection.group, agreed).await?),
             };

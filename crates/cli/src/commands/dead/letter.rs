@@ -24,18 +24,20 @@ pub(super) struct Letter {
     pub(super) died: Timestamp,
     pub(super) parked: usize,
     pub(super) redriven: u32,
+    /// Why the event itself cannot be read, if it cannot.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) damaged: Option<String>,
 }
 
 impl Letter {
     pub(super) fn of(letter: &DeadLetter) -> Self {
-        let event = &letter.envelope;
         Self {
             group: letter.group.clone(),
-            id: event.id().to_owned(),
-            source: event.source().to_owned(),
-            topic: event.topic().to_owned(),
-            kind: event.kind().to_owned(),
-            key: event.key().to_owned(),
+            id: letter.event.id().to_owned(),
+            source: letter.event.source().to_owned(),
+            topic: letter.topic.clone(),
+            kind: letter.kind.clone(),
+            key: letter.key.clone(),
             position: letter.position,
             cause: letter.cause,
             reason: letter.reason.clone(),
@@ -43,6 +45,7 @@ impl Letter {
             died: letter.died,
             parked: letter.parked,
             redriven: letter.redriven,
+            damaged: letter.envelope.as_ref().err().cloned(),
         }
     }
 }
@@ -84,7 +87,10 @@ pub(super) fn table(letters: &[Letter], now: Timestamp) -> Table {
             letter.attempts.to_string().into(),
             Cell::count(Tone::Warn, letter.parked),
             cause_in_words(letter.cause).into(),
-            human::shorten(&letter.reason, REASON_CHARS_MAX).into(),
+            match &letter.damaged {
+                None => human::shorten(&letter.reason, REASON_CHARS_MAX).into(),
+                Some(why) => Cell::toned(Tone::Bad, format!("its record is damaged: {why}")),
+            },
         ]);
     }
     table

@@ -10,6 +10,7 @@ use serde::Serialize;
 use super::letter::{self, Letter};
 use crate::args::DeadLetterArgs;
 use crate::failure::Failure;
+use crate::human;
 use crate::output::{Output, Page, Report};
 use crate::target::Target;
 
@@ -47,6 +48,14 @@ impl List {
             (true, false) => out.note("no dead letters: everything that was delivered was handled"),
             (true, true) => out.note("no dead letter matches; `ensue dead list` lists all"),
             (false, _) => {}
+        }
+        let damaged = letters.iter().filter(|it| it.envelope.is_err()).count();
+        if damaged > 0 {
+            out.note(format_args!(
+                "{} cannot be read; `ensue check` says what is damaged, `ensue dead discard GROUP \
+                 --id ID` gives one up",
+                human::counted(damaged, "dead letter")
+            ));
         }
         out.report(&Listed(letters.iter().map(Letter::of).collect()))
     }

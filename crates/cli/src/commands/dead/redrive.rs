@@ -2,7 +2,7 @@
 
 use clap::Args;
 use ensue::Timestamp;
-use ensue::engine::Engine;
+use ensue::engine::Driver;
 
 use super::selection::{Outcome, Selection};
 use crate::failure::Failure;
@@ -37,7 +37,7 @@ impl Redrive {
             (letters.len(), Some(letters))
         } else {
             let work =
-                async |engine: &dyn Engine| Ok(engine.redrive(&selection.group, filter).await?);
+                async |engine: &dyn Driver| Ok(engine.redrive(&selection.group, filter).await?);
             (target.write(CHANGE, work).await?, None)
         };
         out.report(&Outcome {

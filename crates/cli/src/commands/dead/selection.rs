@@ -5,7 +5,7 @@ use std::io;
 
 use clap::Args;
 use ensue::engine::DeadLetterFilter;
-use ensue::engine::Engine;
+use ensue::engine::Driver;
 use ensue::error::GroupError;
 use ensue::{Error, Timestamp};
 use serde::Serialize;
@@ -48,7 +48,7 @@ impl Selection {
     /// The dead letters that are meant, as they are now.
     pub(super) async fn letters(
         &self,
-        engine: &dyn Engine,
+        engine: &dyn Driver,
         filter: DeadLetterFilter,
     ) -> Result<Vec<Letter>, Failure> {
         if engine.status().await?.group(&self.group).is_none() {

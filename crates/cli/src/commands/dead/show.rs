@@ -5,7 +5,7 @@ use std::io;
 
 use clap::Args;
 use ensue::engine::{DeadLetter, DeadLetterFilter};
-use ensue::{CloudEvent, Timestamp};
+use ensue::{CloudEvent, Envelope, Timestamp};
 use serde::{Serialize, Serializer};
 
 use super::letter::{Letter, cause_in_words};
@@ -40,11 +40,12 @@ impl Serialize for Shown {
         struct Whole<'a> {
             #[serde(flatten)]
             letter: Letter,
-            event: CloudEvent<'a>,
+            /// `null` for one that cannot be read.
+            event: Option<CloudEvent<'a>>,
         }
         let whole = Whole {
             letter: Letter::of(&self.0),
-            event: self.0.envelope.to_cloudevent(),
+            event: self.0.envelope.as_ref().ok().map(Envelope::to_cloudevent),
         };
         whole.serialize(serializer)
     }
@@ -76,7 +77,7 @@ impl Show {
                 format!("add --group with one of {groups}"),
             ));
         }
-        if let Some(sources) = of_each(|letter| letter.envelope.source()) {
+        if let Some(sources) = of_each(|letter| letter.event.source()) {
             return Err(Failure::new(
                 "ambiguous",
                 format!("`{id}` is a dead letter of several sources"),
@@ -95,7 +96,7 @@ impl Show {
 
 impl Report for Shown {
     fn print(&self, page: &mut Page<'_>) -> io::Result<()> {
-        let (letter, event) = (&self.0, &self.0.envelope);
+        let letter = &self.0;
         let now = Timestamp::now();
         let text = |text: &str| human::printable(text);
         page.pairs(&[
@@ -114,29 +115,47 @@ impl Report for Shown {
             ),
         ])?;
         page.heading("Event")?;
-        let mut pairs = vec![
-            ("id", text(event.id())),
-            ("topic", text(event.topic())),
-            (
-                "type",
-                format!("{} (version {})", text(event.kind()), event.version()),
-            ),
-            ("key", text(event.key())),
-            ("position", letter.position.to_string()),
-            ("source", text(event.source())),
-            ("time", human::time_and_distance(event.time(), now)),
-            ("correlation", text(event.correlation())),
-        ];
-        if let Some(causation) = event.causation() {
-            pairs.push(("causation", text(causation)));
+        match &letter.envelope {
+            Ok(event) => print_event(page, letter, event),
+            Err(why) => page.pairs(&[
+                ("id", text(letter.event.id())),
+                ("topic", text(&letter.topic)),
+                ("type", text(&letter.kind)),
+                ("key", text(&letter.key)),
+                ("position", letter.position.to_string()),
+                ("source", text(letter.event.source())),
+                ("damaged", page.paint(Tone::Bad, &text(why))),
+            ]),
         }
-        let extensions = event
-            .extensions()
-            .map(|(name, value)| (name, text(&value.as_text())));
-        pairs.extend(extensions);
-        page.pairs(&pairs)?;
-        let size = human::bytes(event.payload().len() as u64);
-        page.heading(&format!("Payload: {}, {size}", text(event.content_type())))?;
-        page.line(payload::in_full(event))
     }
+}
+
+/// The event of a dead letter: its attributes and its payload.
+fn print_event(page: &mut Page<'_>, letter: &DeadLetter, event: &Envelope) -> io::Result<()> {
+    let now = Timestamp::now();
+    let text = |text: &str| human::printable(text);
+    let mut pairs = vec![
+        ("id", text(event.id())),
+        ("topic", text(event.topic())),
+        (
+            "type",
+            format!("{} (version {})", text(event.kind()), event.version()),
+        ),
+        ("key", text(event.key())),
+        ("position", letter.position.to_string()),
+        ("source", text(event.source())),
+        ("time", human::time_and_distance(event.time(), now)),
+        ("correlation", text(event.correlation())),
+    ];
+    if let Some(causation) = event.causation() {
+        pairs.push(("causation", text(causation)));
+    }
+    let extensions = event
+        .extensions()
+        .map(|(name, value)| (name, text(&value.as_text())));
+    pairs.extend(extensions);
+    page.pairs(&pairs)?;
+    let size = human::bytes(event.payload().len() as u64);
+    page.heading(&format!("Payload: {}, {size}", text(event.content_type())))?;
+    page.line(payload::in_full(event))
 }

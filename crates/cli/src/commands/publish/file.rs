@@ -6,7 +6,7 @@ use std::path::Path;
 
 use ensue::Envelope;
 use ensue::engine::Append;
-use ensue::engine::Engine;
+use ensue::engine::Driver;
 use serde::Serialize;
 
 use super::Publish;
@@ -54,7 +54,7 @@ impl Publish {
 
 /// Appends events as they are: a publisher would add what it knows and they do not say.
 async fn publish(
-    engine: &dyn Engine,
+    engine: &dyn Driver,
     events: &mut Events,
     published: &mut Published,
 ) -> Result<(), Failure> {

@@ -4,7 +4,7 @@ use std::io;
 
 use clap::Args;
 use ensue::EventId;
-use ensue::engine::Engine;
+use ensue::engine::Driver;
 use ensue::engine::READ_EVENTS_MAX;
 use serde::Serialize;
 
@@ -41,7 +41,7 @@ struct Cancelled {
 impl Cancel {
     pub(crate) async fn run(self, target: &Target, out: &Output) -> Result<(), Failure> {
         let asked = self.names.len();
-        let work = async |engine: &dyn Engine| {
+        let work = async |engine: &dyn Driver| {
             let names = self.whole_names(engine).await?;
             Ok(engine.cancel(names).await?)
         };
@@ -50,7 +50,7 @@ impl Cancel {
     }
 
     /// What is meant.
-    async fn whole_names(&self, engine: &dyn Engine) -> Result<Vec<EventId>, Failure> {
+    async fn whole_names(&self, engine: &dyn Driver) -> Result<Vec<EventId>, Failure> {
         if let Some(source) = &self.source {
             let names = self.names.iter();
             return Ok(names.map(|name| EventId::new(source, name)).collect());

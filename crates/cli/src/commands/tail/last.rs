@@ -5,7 +5,7 @@
 
 use std::collections::VecDeque;
 
-use ensue::engine::Engine;
+use ensue::engine::Driver;
 use ensue::engine::Query;
 use ensue::error::ReadError;
 use ensue::{Error, Position};
@@ -19,7 +19,7 @@ const WINDOW_GROWTH: u64 = 8;
 
 /// The position of the first of the last `count` events that match `query`.
 pub(super) async fn start_of_last(
-    engine: &dyn Engine,
+    engine: &dyn Driver,
     query: &Query,
     count: usize,
 ) -> Result<Position, Failure> {
@@ -50,7 +50,7 @@ pub(super) async fn start_of_last(
 
 /// The positions of the last `count` matches from `from` to before `end`.
 async fn last_positions(
-    engine: &dyn Engine,
+    engine: &dyn Driver,
     query: &Query,
     from: Position,
     end: Position,

@@ -295,8 +295,8 @@ impl World {
         let Some(letter) = letters.unwrap().into_iter().next() else {
             return;
         };
-        let ids = vec![letter.envelope.id().to_owned()];
-        self.discarded.insert(letter.envelope.id().parse().unwrap());
+        let ids = vec![letter.event.id().to_owned()];
+        self.discarded.insert(letter.event.id().parse().unwrap());
         let filter = DeadLetterFilter {
             ids,
             ..DeadLetterFilter::default()

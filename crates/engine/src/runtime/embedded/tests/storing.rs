@@ -371,7 +371,7 @@ async fn another_process_reads_what_it_may_not_write() {
         .dead_letters(None, DeadLetterFilter::default())
         .await
         .unwrap();
-    assert_eq!((letters.len(), letters[0].envelope.id()), (1, "1"));
+    assert_eq!((letters.len(), letters[0].event.id()), (1, "1"));
     let status = reader.status().await.unwrap();
     assert_eq!(
         (status.topics[0].events, status.group("g").unwrap().dead),

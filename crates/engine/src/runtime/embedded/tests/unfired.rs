@@ -62,15 +62,8 @@ fn damage(bed: &Bed, text: &str) {
     panic!("no file holds {text}");
 }
 
-/// Schedules these, in a segment that is sealed and indexed afterwards: it is not read when the log
-/// is opened. Returns the end of the log.
-async fn schedule_in_a_sealed_segment(bed: &mut Bed, events: &[(&str, u64)]) -> Position {
-    bed.settings.segment_bytes = 64 * 1024;
-    let engine = bed.open().await;
-    for (id, seconds) in events {
-        let later = sized(bed, id, 10, *seconds);
-        engine.append(vec![later]).await.unwrap();
-    }
+/// Appends until what was appended before is in a segment that is sealed and indexed.
+async fn seal(bed: &Bed, engine: &Embedded) {
     for number in 0.. {
         if engine.shared.log.status().segments >= 3 {
             break;
@@ -90,6 +83,18 @@ async fn schedule_in_a_sealed_segment(bed: &mut Bed, events: &[(&str, u64)]) -> 
         assert!(begun.elapsed() < HANG, "no index is written");
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
+}
+
+/// Schedules these, in a segment that is sealed and indexed afterwards: it is not read when the log
+/// is opened. Returns the end of the log.
+async fn schedule_in_a_sealed_segment(bed: &mut Bed, events: &[(&str, u64)]) -> Position {
+    bed.settings.segment_bytes = 64 * 1024;
+    let engine = bed.open().await;
+    for (id, seconds) in events {
+        let later = sized(bed, id, 10, *seconds);
+        engine.append(vec![later]).await.unwrap();
+    }
+    seal(bed, &engine).await;
     let end = engine.status().await.unwrap().end;
     engine.close().await.unwrap();
     end
@@ -149,6 +154,43 @@ async fn a_scheduled_event_whose_record_is_damaged_is_listed_with_the_reason_amo
     assert!(reason.contains("checksum"), "{reason}");
     for good in &listed[1..] {
         assert_eq!(good.envelope.as_ref().unwrap().id(), good.name.id());
+    }
+}
+
+#[tokio::test]
+async fn a_dead_letter_whose_record_is_damaged_is_listed_with_the_reason_among_the_others() {
+    let mut bed = Bed::new();
+    bed.settings.segment_bytes = 64 * 1024;
+    let engine = bed.open().await;
+    publish(&engine, &["a:before", "b:damaged", "c:after"]).await;
+    let member = join(&engine).await;
+    for delivery in take_all(&*member, 3).await {
+        member.commit(dead(&delivery, OnDead::Park)).await.unwrap();
+    }
+    member.leave().await.unwrap();
+    seal(&bed, &engine).await;
+    engine.close().await.unwrap();
+    damage(&bed, "damaged");
+
+    let engine = bed.open().await;
+    let all = crate::engine::DeadLetterFilter::default();
+    let letters = engine.dead_letters(Some("g"), all).await.unwrap();
+    let ids: Vec<_> = letters.iter().map(|it| it.event.id()).collect();
+    assert_eq!(ids, ["before", "damaged", "after"]);
+    let reason = letters[1].envelope.as_ref().unwrap_err();
+    assert!(reason.contains("checksum"), "{reason}");
+    let damaged = &letters[1];
+    assert_eq!(
+        (
+            &*damaged.topic,
+            &*damaged.kind,
+            &*damaged.key,
+            &*damaged.reason
+        ),
+        ("t", "thing.happened", "b", "never")
+    );
+    for good in [&letters[0], &letters[2]] {
+        assert_eq!(good.envelope.as_ref().unwrap().event_id(), good.event);
     }
 }
 

@@ -1,6 +1,5 @@
-//! When an app has nothing left to do.
+//! When services have nothing left to do.
 
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::engine::{EngineStatus, GroupStatus, Position, SharedEngine};
@@ -16,7 +15,7 @@ const SAY_EVERY: Duration = Duration::from_secs(5);
 ///
 /// The groups are not all looked at in the same instant, and members hold events that the log does
 /// not tell of: two looks in a row have to find all of them idle, with nothing appended in between.
-pub(super) async fn settled(engine: &SharedEngine, services: &[Arc<str>]) -> Result<()> {
+pub(crate) async fn settled(engine: &SharedEngine, services: &[&str]) -> Result<()> {
     let (mut pause, longest) = LOOKS;
     let mut said = Instant::now();
     let mut idle_at: Option<Position> = None;
