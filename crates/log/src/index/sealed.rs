@@ -36,6 +36,8 @@ use crate::storage::{self, Handle};
 use crate::store::Store;
 
 const MAGIC: [u8; 8] = *b"EnsueIdx";
+/// Of index files alone: those of another version are rebuilt from their segments.
+const VERSION: u32 = 2;
 const HEADER_BYTES: usize = 256;
 const SECTIONS: usize = 4;
 const BLOCKS: usize = 0;
@@ -175,12 +177,11 @@ impl Sealed {
             return Err(damaged(12, "its header's checksum does not match"));
         }
         let version = u32_at(&header, 8).unwrap_or_default();
-        if version != files::FORMAT_VERSION {
-            let supported = files::FORMAT_VERSION;
+        if version != VERSION {
             return Err(Error::Version {
                 file: shown,
                 found: version,
-                supported,
+                supported: VERSION,
             });
         }
         let belongs = u128_at(&header, 16) == Some(store.uuid)
@@ -393,7 +394,7 @@ fn encode(uuid: u128, salt: u64, active: &Active) -> Vec<u8> {
     let sections_bytes = blocks.len() + topics.len() + keys.len() + ids.len();
     let mut bytes = Vec::with_capacity(HEADER_BYTES + sections_bytes);
     bytes.extend_from_slice(&MAGIC);
-    bytes.extend_from_slice(&files::FORMAT_VERSION.to_le_bytes());
+    bytes.extend_from_slice(&VERSION.to_le_bytes());
     bytes.extend_from_slice(&[0; 4]);
     bytes.extend_from_slice(&uuid.to_le_bytes());
     bytes.extend_from_slice(&active.base().to_le_bytes());
