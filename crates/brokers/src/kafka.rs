@@ -4,7 +4,10 @@
 //!
 //! The protocol is spoken here (`protocol`), because the client crates lack what a log needs:
 //! `rskafka` can neither say nor ask how long a topic keeps its messages, and `rdkafka` brings
-//! librdkafka, OpenSSL and threads of its own. Nine requests are enough.
+//! librdkafka, OpenSSL and threads of its own. Of codecs, `kafka-protocol` reserves memory for as many
+//! items as an answer claims to have, so that a broken answer ends the process; it cannot tell a wrong
+//! checksum, which means that messages are lost, from compression, which a setting mends; and it says
+//! nothing of offsets without messages, behind which reading has to go on. Nine requests are enough.
 //!
 //! Appending, reading and all else have a `Connection` each, to the partition's leader. Whoever
 //! uses one takes it away, and puts it back when the answers are read: after an error, or a future
@@ -18,6 +21,7 @@ mod reader;
 mod scram;
 #[cfg(test)]
 mod tests;
+mod versions;
 mod wire;
 
 use std::collections::VecDeque;
@@ -295,8 +299,7 @@ impl Kafka {
 
     /// Learns what the server is and what it takes.
     async fn learn(&self, connection: &mut Connection) -> Result<()> {
-        let level = connection.ask(protocol::api_versions(), protocol::metadata_level);
-        let version = match level.await? {
+        let version = match connection.metadata_level() {
             Some(level) => format!("Kafka with metadata version {level}"),
             None => "Kafka before version 4".to_owned(),
         };

@@ -7,8 +7,9 @@ use bytes::{BufMut, Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::timeout;
 
-use super::protocol::{self, API_VERSIONS, Code, Request};
+use super::protocol::{self, Api, Code, Request};
 use super::scram::{Hash, Scram};
+use super::versions::{self, Versions};
 use super::wire::{Read, Reader, put_length, put_string};
 use crate::error::{Error, Result};
 use crate::shared_log::{Address, Login, Server};
@@ -54,6 +55,8 @@ pub(super) struct Connection {
     /// What the next request is numbered, and what the next answer is.
     asked: i32,
     answered: i32,
+    /// The level of the cluster's metadata, where the broker says one.
+    metadata_level: Option<i16>,
 }
 
 impl Connection {
@@ -77,7 +80,9 @@ impl Connection {
                 server: server.clone(),
                 asked: 0,
                 answered: 0,
+                metadata_level: None,
             };
+            connection.negotiate().await?;
             if let Some(login) = &server.login {
                 connection.log_in(login, mechanism).await?;
             }
@@ -85,6 +90,30 @@ impl Connection {
         };
         let opened = timeout(ANSWER, opening).await;
         opened.unwrap_or_else(|_| Err(silent(server)))
+    }
+
+    /// Checks that the broker takes what it will be asked, in the version that is spoken here.
+    async fn negotiate(&mut self) -> Result<()> {
+        let (mut code, versions) = self.ask(versions::ask(), Versions::read).await?;
+        let versions = match versions {
+            Some(versions) => versions,
+            None => {
+                let oldest = self.ask(versions::ask_oldest(), Versions::read_oldest);
+                let (answered, versions) = oldest.await?;
+                code = answered;
+                versions
+            }
+        };
+        self.check(code)?;
+        let checked = versions.check();
+        checked.map_err(|mismatch| self.server.unfit(&mismatch, mismatch.advice()))?;
+        self.metadata_level = versions.metadata_level;
+        Ok(())
+    }
+
+    /// The level of the cluster's metadata, which goes up with its version; `None` before KRaft.
+    pub(super) fn metadata_level(&self) -> Option<i16> {
+        self.metadata_level
     }
 
     /// Sends a request and reads its answer.
@@ -110,11 +139,11 @@ impl Connection {
     /// Sends a request, whose answer is to be read later.
     pub(super) async fn send(&mut self, request: Request) -> Result<()> {
         let mut head = Vec::with_capacity(64);
-        head.put_i16(request.api);
-        head.put_i16(request.version);
+        head.put_i16(request.api.number);
+        head.put_i16(request.api.version);
         head.put_i32(self.asked);
         put_string(&mut head, "ensue");
-        if request.api == API_VERSIONS {
+        if request.api == Api::VERSIONS {
             // The one request in the newer form: no tagged fields.
             head.put_u8(0);
         }
@@ -209,7 +238,8 @@ impl Connection {
         let proof = std::str::from_utf8(&challenge)
             .ok()
             .and_then(|challenge| scram.prove(challenge));
-        let proof = proof.ok_or_else(|| self.server.unavailable("its challenge is none"))?;
+        let proof =
+            proof.ok_or_else(|| self.server.unavailable("its SCRAM challenge is malformed"))?;
         let verdict = self.authenticate(proof.message.as_bytes()).await?;
         match verdict == proof.signature.as_bytes() {
             true => Ok(()),
@@ -256,7 +286,9 @@ pub(super) fn refused(server: &Server, code: Code, said: Option<String>) -> Opti
         Code::ILLEGAL_SASL_STATE => {
             "name a port with SASL in the URL, or leave the user and the password out"
         }
-        Code::UNSUPPORTED_VERSION => "Kafka 2.1 is the oldest that works: upgrade it",
+        Code::UNSUPPORTED_VERSION => {
+            "the broker lacks a request that a log needs: use Kafka 2.1 to 4"
+        }
         Code::POLICY_VIOLATION => "create the topic by hand, with one partition",
         _ => "",
     };

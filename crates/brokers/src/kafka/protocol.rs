@@ -1,5 +1,5 @@
-//! The requests that are made of a broker, each in one version that brokers since 2.1 and until 4
-//! at least understand, and what their answers say.
+//! The requests that are made of a broker, each in one version, which brokers from 2.1 to 4 take, and what
+//! their answers say.
 
 use bytes::{BufMut, Bytes};
 
@@ -51,78 +51,64 @@ impl Code {
     }
 }
 
-/// One request: what it asks, in which version, and its body.
+/// A kind of request, in the one version of it that is spoken here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Api {
+    pub(super) number: i16,
+    pub(super) version: i16,
+    pub(super) name: &'static str,
+}
+
+impl Api {
+    pub(super) const VERSIONS: Self = Self::new(18, 3, "ApiVersions");
+    pub(super) const VERSIONS_OLDEST: Self = Self::new(18, 0, "ApiVersions");
+    const PRODUCE: Self = Self::new(0, 7, "Produce");
+    const FETCH: Self = Self::new(1, 4, "Fetch");
+    const LIST_OFFSETS: Self = Self::new(2, 1, "ListOffsets");
+    const METADATA: Self = Self::new(3, 4, "Metadata");
+    const SASL_HANDSHAKE: Self = Self::new(17, 1, "SaslHandshake");
+    const CREATE_TOPICS: Self = Self::new(19, 2, "CreateTopics");
+    const DELETE_TOPICS: Self = Self::new(20, 1, "DeleteTopics");
+    const DESCRIBE_CONFIGS: Self = Self::new(32, 1, "DescribeConfigs");
+    const SASL_AUTHENTICATE: Self = Self::new(36, 0, "SaslAuthenticate");
+
+    /// All but the question which of them a broker takes.
+    pub(super) const USED: [Self; 9] = [
+        Self::PRODUCE,
+        Self::FETCH,
+        Self::LIST_OFFSETS,
+        Self::METADATA,
+        Self::SASL_HANDSHAKE,
+        Self::CREATE_TOPICS,
+        Self::DELETE_TOPICS,
+        Self::DESCRIBE_CONFIGS,
+        Self::SASL_AUTHENTICATE,
+    ];
+
+    const fn new(number: i16, version: i16, name: &'static str) -> Self {
+        Self {
+            number,
+            version,
+            name,
+        }
+    }
+}
+
+/// One request: what it asks, and its body.
 #[derive(Debug)]
 pub(super) struct Request {
-    pub(super) api: i16,
-    pub(super) version: i16,
+    pub(super) api: Api,
     pub(super) body: Vec<u8>,
 }
 
-fn request(api: i16, version: i16, write: impl FnOnce(&mut Vec<u8>)) -> Request {
+fn request(api: Api, write: impl FnOnce(&mut Vec<u8>)) -> Request {
     let mut body = Vec::new();
     write(&mut body);
-    Request { api, version, body }
-}
-
-pub(super) const API_VERSIONS: i16 = 18;
-
-pub(super) fn api_versions() -> Request {
-    request(API_VERSIONS, 3, |out| {
-        // Compact strings: one more than the length, then the text; no tagged fields.
-        for text in ["ensue", env!("CARGO_PKG_VERSION")] {
-            out.put_u8(text.len() as u8 + 1);
-            out.put_slice(text.as_bytes());
-        }
-        out.put_u8(0);
-    })
-}
-
-/// The level of the cluster's metadata, which goes up with its version; `None` before KRaft.
-pub(super) fn metadata_level(mut answer: Reader) -> Read<Option<i16>> {
-    if Code(answer.i16()?) != Code::NONE {
-        return Ok(None);
-    }
-    for _ in 0..answer.compact_length()? {
-        // An api and its versions.
-        answer.bytes(6)?;
-        skip_tags(&mut answer)?;
-    }
-    let _throttled = answer.i32()?;
-    for _ in 0..answer.unsigned_varint()? {
-        let tag = answer.unsigned_varint()?;
-        let length = usize::try_from(answer.unsigned_varint()?);
-        let field = answer.bytes(length.map_err(|_| Garbled("a length is too large"))?)?;
-        if tag == 2 {
-            return finalized_metadata(Reader::new(field));
-        }
-    }
-    Ok(None)
-}
-
-fn finalized_metadata(mut features: Reader) -> Read<Option<i16>> {
-    for _ in 0..features.compact_length()? {
-        let name = features.compact_string()?;
-        let (max, _min) = (features.i16()?, features.i16()?);
-        skip_tags(&mut features)?;
-        if name == "metadata.version" {
-            return Ok(Some(max));
-        }
-    }
-    Ok(None)
-}
-
-fn skip_tags(reader: &mut Reader) -> Read<()> {
-    for _ in 0..reader.unsigned_varint()? {
-        let _tag = reader.unsigned_varint()?;
-        let length = usize::try_from(reader.unsigned_varint()?);
-        reader.bytes(length.map_err(|_| Garbled("a length is too large"))?)?;
-    }
-    Ok(())
+    Request { api, body }
 }
 
 pub(super) fn sasl_handshake(mechanism: &str) -> Request {
-    request(17, 1, |out| put_string(out, mechanism))
+    request(Api::SASL_HANDSHAKE, |out| put_string(out, mechanism))
 }
 
 /// An error, and the mechanisms that are enabled.
@@ -133,7 +119,7 @@ pub(super) fn read_sasl_handshake(mut answer: Reader) -> Read<(Code, Vec<String>
 }
 
 pub(super) fn sasl_authenticate(token: &[u8]) -> Request {
-    request(36, 0, |out| {
+    request(Api::SASL_AUTHENTICATE, |out| {
         put_length(out, token.len());
         out.put_slice(token);
     })
@@ -164,7 +150,7 @@ pub(super) struct Metadata {
 }
 
 pub(super) fn metadata(topic: &str) -> Request {
-    request(3, 4, |out| {
+    request(Api::METADATA, |out| {
         put_length(out, 1);
         put_string(out, topic);
         // Never made by asking: it must have its settings from the start.
@@ -213,7 +199,7 @@ pub(super) fn create_topic(
     settings: &[(&str, &str)],
     timeout_ms: i32,
 ) -> Request {
-    request(19, 2, |out| {
+    request(Api::CREATE_TOPICS, |out| {
         put_length(out, 1);
         put_string(out, topic);
         out.put_i32(1);
@@ -239,7 +225,7 @@ pub(super) fn read_create_topic(mut answer: Reader) -> Read<(Code, Option<String
 }
 
 pub(super) fn delete_topic(topic: &str, timeout_ms: i32) -> Request {
-    request(20, 1, |out| {
+    request(Api::DELETE_TOPICS, |out| {
         put_length(out, 1);
         put_string(out, topic);
         out.put_i32(timeout_ms);
@@ -262,7 +248,7 @@ pub(super) fn describe_topic(topic: &str) -> Request {
 }
 
 pub(super) fn describe(kind: i8, name: &str) -> Request {
-    request(32, 1, |out| {
+    request(Api::DESCRIBE_CONFIGS, |out| {
         put_length(out, 1);
         out.put_i8(kind);
         put_string(out, name);
@@ -296,7 +282,7 @@ pub(super) fn read_describe(mut answer: Reader) -> Read<(Code, Vec<(String, Stri
 
 /// Appends a batch, acknowledged by all replicas in sync.
 pub(super) fn produce(topic: &str, batch: &[u8], timeout_ms: i32) -> Request {
-    request(0, 7, |out| {
+    request(Api::PRODUCE, |out| {
         out.reserve(batch.len() + topic.len() + 64);
         // No transaction.
         out.put_i16(-1);
@@ -326,7 +312,7 @@ pub(super) fn read_produce(mut answer: Reader) -> Read<(Code, i64)> {
 
 /// At least one batch from `offset` on, and more up to `bytes_max`.
 pub(super) fn fetch(topic: &str, offset: i64, bytes_max: i32, wait_ms: i32) -> Request {
-    request(1, 4, |out| {
+    request(Api::FETCH, |out| {
         out.put_i32(-1);
         out.put_i32(wait_ms);
         // Answer as soon as there is a byte.
@@ -368,7 +354,7 @@ pub(super) enum At {
 }
 
 pub(super) fn offset(topic: &str, at: At) -> Request {
-    request(2, 1, |out| {
+    request(Api::LIST_OFFSETS, |out| {
         out.put_i32(-1);
         put_length(out, 1);
         put_string(out, topic);

@@ -1,4 +1,7 @@
 //! Logging in without sending the password: SCRAM (RFC 5802) with SHA-256 or SHA-512.
+//!
+//! Name and password go as they are, without the SASLprep of the RFC: Kafka's brokers and tools keep the
+//! bytes that they were given, and a prepared password would not be the one that they know.
 
 use std::num::NonZeroU32;
 
@@ -57,7 +60,7 @@ impl Scram {
         format!("n,,{}", self.first)
     }
 
-    /// Answers the server's challenge; `None` when it is none.
+    /// Answers the server's challenge; `None` when it is malformed.
     pub(super) fn prove(&self, challenge: &str) -> Option<Proof> {
         let mut parts = challenge.split(',');
         let nonce = parts.next()?.strip_prefix("r=")?;
@@ -125,5 +128,22 @@ mod tests {
             "v=6rriTRBi23WpRR/wtup+mMhUZUn/dB5nLTJRsjl95G4="
         );
         assert!(scram.prove(&challenge.replacen('r', "x", 2)).is_none());
+    }
+
+    #[test]
+    fn a_password_that_sasl_would_prepare_is_sent_as_it_is() {
+        let proof = |password: &str| {
+            let login = Login {
+                user: "user".to_owned(),
+                password: password.to_owned(),
+            };
+            let scram = Scram::with_nonce(Hash::Sha256, &login, "n".to_owned());
+            scram
+                .prove("r=n1,s=W22ZaJ0SNY7soEsUEjb6gQ==,i=1")
+                .unwrap()
+                .message
+        };
+        // SASLprep makes two letters of the ligature.
+        assert_ne!(proof("\u{fb01}x"), proof("fix"));
     }
 }
