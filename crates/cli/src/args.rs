@@ -5,5 +5,5 @@ mod moment;
 mod start;
 
 pub(crate) use self::filter::DeadLetterArgs;
-pub(crate) use self::moment::{Moment, duration};
+pub(crate) use self::moment::Moment;
 pub(crate) use self::start::StartArg;

@@ -15,7 +15,6 @@
 //! | reading needs no group | [`Driver::read`] |
 
 #[doc(hidden)]
-pub mod duration;
 mod finding;
 mod forward;
 mod guarantees;

@@ -30,5 +30,7 @@ pub use crate::event::{
     EncodeError, Envelope, EnvelopeBuilder, Event, EventId, ExtensionValue, InvalidEvent,
     KEY_BYTES_MAX, PAYLOAD_BYTES_MAX, TraceContext,
 };
-pub use crate::time::{Clock, InvalidTimestamp, Timestamp, VirtualClock};
+pub use crate::time::{
+    Backoff, Clock, InvalidDuration, InvalidTimestamp, Timestamp, VirtualClock, parse_duration,
+};
 pub use crate::topic::{InvalidTopic, TOPIC_BYTES_MAX, TopicPattern};

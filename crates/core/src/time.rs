@@ -3,6 +3,8 @@
 //! Nothing in Ensue asks the operating system for the time directly: it asks a [`Clock`], so that a
 //! test can own time and a year of retries passes in a millisecond.
 
+mod backoff;
+mod duration;
 mod resting;
 
 use std::fmt;
@@ -15,6 +17,8 @@ use futures_util::future::BoxFuture;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use tokio::sync::oneshot;
 
+pub use self::backoff::Backoff;
+pub use self::duration::{InvalidDuration, parse_duration};
 #[doc(hidden)]
 pub use self::resting::RestingNow;
 use self::resting::Sleep;

@@ -59,9 +59,7 @@ use tokio::sync::{Notify, watch};
 
 use crate::background;
 use crate::engine::Url;
-use crate::engine::{
-    Atomicity, DedupWindow, Driver as _, Guarantees, SharedEngine, duration, options,
-};
+use crate::engine::{Atomicity, DedupWindow, Driver as _, Guarantees, SharedEngine, options};
 use crate::error::{EngineError, Error, Result};
 use crate::ids::{ProcessId, WriterId};
 use crate::model::change::Change;
@@ -74,7 +72,7 @@ use crate::runtime::locked_state::{Core, Terms};
 use crate::runtime::lookup;
 use crate::runtime::settings::Settings;
 use crate::shared_log::{Server, SharedLog};
-use crate::time::Clock;
+use crate::time::{Backoff, Clock};
 
 use self::clocks::Clocks;
 pub use self::clocks::examine as examine_clocks;
@@ -117,8 +115,8 @@ const LEASE: Duration = Duration::from_secs(10);
 const LEASE_MIN: Duration = Duration::from_millis(500);
 /// Small: every process has its own copy, with a segment in reserve.
 const SEGMENT_BYTES: u64 = 8 * 1024 * 1024;
-/// The longest wait before a server that is away is tried again.
-const RETRY_WAIT_MAX: Duration = Duration::from_secs(2);
+/// The waits before a server that is away is tried again.
+const BACKOFF: Backoff = Backoff::new(Duration::from_millis(50), Duration::from_secs(2));
 /// How long opening waits for an answer of the other processes.
 const ANSWER_WAIT: Duration = Duration::from_millis(250);
 /// How long closing waits for a server that is away: what was not said by then is left to the
@@ -368,15 +366,13 @@ async fn server_ahead(log: &dyn SharedLog, clock: &Clock) -> Option<i64> {
 }
 
 fn lease_of(url: &Url) -> Result<Duration> {
-    let Some(text) = url.option("lease") else {
-        return Ok(LEASE);
-    };
-    match duration::parse(text) {
-        Some(lease) if lease >= LEASE_MIN => Ok(lease),
-        _ => Err(url.invalid(format!(
-            "`lease` is `{text}`, it must be at least 500ms, with a unit: ms, s, m, h or d"
-        ))),
+    let lease = url.duration("lease")?.unwrap_or(LEASE);
+    if lease < LEASE_MIN {
+        return Err(url.invalid(format!(
+            "`lease` is {lease:?}, it must be at least {LEASE_MIN:?}"
+        )));
     }
+    Ok(lease)
 }
 
 /// Asks the server, and again for a while when it is away.
@@ -414,11 +410,8 @@ struct Pause {
 
 impl Pause {
     async fn wait(&mut self) {
-        let most = Duration::from_millis(50)
-            .saturating_mul(1 << self.tries.min(10))
-            .min(RETRY_WAIT_MAX);
         self.tries += 1;
-        tokio::time::sleep(most.mul_f64(0.5 + fastrand::f64() / 2.0)).await;
+        tokio::time::sleep(BACKOFF.wait(self.tries, fastrand::f64())).await;
     }
 }
 

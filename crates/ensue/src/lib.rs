@@ -139,10 +139,11 @@ pub use crate::state::{State, StateError};
 pub use crate::stream::Events;
 #[doc(inline)]
 pub use ensue_core::{
-    ATTRIBUTE_BYTES_MAX, Clock, CloudEvent, CloudEventBatch, Codec, DecodeError,
+    ATTRIBUTE_BYTES_MAX, Backoff, Clock, CloudEvent, CloudEventBatch, Codec, DecodeError,
     EXTENSIONS_BYTES_MAX, EncodeError, Envelope, EnvelopeBuilder, Error, Event, EventId,
-    ExtensionValue, InvalidEvent, InvalidTimestamp, InvalidTopic, KEY_BYTES_MAX, PAYLOAD_BYTES_MAX,
-    Result, TOPIC_BYTES_MAX, Timestamp, TopicPattern, TraceContext, VirtualClock,
+    ExtensionValue, InvalidDuration, InvalidEvent, InvalidTimestamp, InvalidTopic, KEY_BYTES_MAX,
+    PAYLOAD_BYTES_MAX, Result, TOPIC_BYTES_MAX, Timestamp, TopicPattern, TraceContext,
+    VirtualClock, parse_duration,
 };
 pub use ensue_macros::{Event, State, on, service};
 

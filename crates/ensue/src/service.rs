@@ -13,9 +13,7 @@ use std::sync::Arc;
 pub use self::context::Context;
 pub(crate) use self::context::{PendingState, Surroundings};
 pub use self::failure::{Failure, FailureKind, Rejection, ResultExt};
-pub use self::handler::{
-    ATTEMPTS_MAX, Backoff, CONCURRENCY_MAX, Handler, HandlerFuture, HandlerOptions,
-};
+pub use self::handler::{ATTEMPTS_MAX, CONCURRENCY_MAX, Handler, HandlerFuture, HandlerOptions};
 pub use self::options::ServiceOptions;
 
 /// A struct whose methods handle events; one consumer group.

@@ -322,6 +322,27 @@ mod a_service {
         handlers.into_iter().find(|handler| handler.name() == name)
     }
 
+    struct Patient;
+
+    #[service]
+    impl Patient {
+        #[on(timeout = "1m30s")]
+        async fn charge(&self, _: OrderCreated) {}
+
+        #[on(timeout = "1.5 hours", backoff = "3us..PT2S")]
+        async fn refund(&self, _: OrderPaid) {}
+    }
+
+    #[test]
+    fn a_duration_means_in_a_macro_what_it_means_in_a_url() {
+        let options = |name| handler(Patient, name).unwrap().options().clone();
+        let read = |text| ensue::parse_duration(text).unwrap();
+        assert_eq!(options("charge").timeout, read("1m30s"));
+        assert_eq!(options("refund").timeout, read("1.5 hours"));
+        let backoff = Backoff::new(read("3us"), read("PT2S"));
+        assert_eq!(options("refund").backoff, backoff);
+    }
+
     #[test]
     fn describes_its_handlers() {
         let charge = handler(Payments { limit_cents: 1 }, "charge").unwrap();

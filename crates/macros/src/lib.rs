@@ -247,8 +247,8 @@ pub fn derive_state(input: TokenStream) -> TokenStream {
 /// | `publishes = [OrderPaid]` | What follows, where the return type does not say it. | |
 /// | `needs = [AtomicCommit]` | Which `Guarantee`s the engine must give, or the app does not start. | |
 ///
-/// Durations are whole numbers with units, largest first: `"1m30s"`; the units are `d`, `h`, `m`,
-/// `s`, `ms`, `us` and `ns`.
+/// Durations are numbers with units, largest first: `"500ms"`, `"1m30s"`, `"1.5h"`, `"2d"`; as in URLs and
+/// commands (`ensue::parse_duration`).
 ///
 /// [`Failure`]: https://docs.rs/ensue/latest/ensue/struct.Failure.html
 /// [`Reply`]: https://docs.rs/ensue/latest/ensue/struct.Reply.html

@@ -57,7 +57,7 @@ pub(crate) struct Publish {
     #[arg(long, value_name = "TIME", conflicts_with_all = ["cloudevents", "after"])]
     at: Option<Timestamp>,
     /// Append the event so much later: 90s, 5m, 1h30m, 2d
-    #[arg(long, value_name = "TIME", conflicts_with = "cloudevents", value_parser = args::duration)]
+    #[arg(long, value_name = "TIME", conflicts_with = "cloudevents", value_parser = ensue::parse_duration)]
     after: Option<Duration>,
     /// Set this timer: the event takes the place of what it would have appended
     #[arg(long, value_name = "NAME", conflicts_with = "cloudevents")]

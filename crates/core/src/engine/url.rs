@@ -2,9 +2,13 @@
 
 use std::fmt;
 use std::path::{Component, Path, PathBuf};
+use std::time::Duration;
+
+use percent_encoding::percent_decode_str;
 
 use super::schemes::known_schemes;
 use crate::error::{Error, OpenError, Result};
+use crate::time::parse_duration;
 
 /// An engine's URL, taken apart: `scheme:rest?name=value&…`.
 #[derive(Clone, Debug)]
@@ -81,7 +85,11 @@ impl Url {
             None => &self.rest,
         };
         self.check_slips(path)?;
-        let path = PathBuf::from(self.decoded(path)?);
+        let path = self.decoded(path)?;
+        if path.contains('\0') {
+            return Err(self.invalid("a path cannot contain NUL".to_owned()));
+        }
+        let path = PathBuf::from(path);
         let is_root = path.is_absolute() && !names_anything(&path);
         if is_root {
             return Err(self.invalid(
@@ -111,30 +119,30 @@ impl Url {
         Err(self.invalid(reason))
     }
 
-    /// `path` with its `%` escapes (RFC 3986) resolved.
-    fn decoded(&self, path: &str) -> Result<String> {
-        let mut bytes = Vec::with_capacity(path.len());
-        let mut pieces = path.split('%');
-        bytes.extend_from_slice(pieces.next().unwrap_or_default().as_bytes());
-        for piece in pieces {
-            let byte = piece
-                .get(..2)
-                .and_then(|it| u8::from_str_radix(it, 16).ok());
-            let is_hex = piece.bytes().take(2).all(|b| b.is_ascii_hexdigit());
-            match byte.filter(|_| is_hex) {
-                Some(0) => return Err(self.invalid("a path cannot contain NUL".to_owned())),
-                Some(byte) => bytes.push(byte),
-                None => {
-                    return Err(self.invalid(
-                        "a `%` begins two hexadecimal digits; write a percent sign as `%25`"
-                            .to_owned(),
-                    ));
-                }
-            }
-            bytes.extend_from_slice(piece.get(2..).unwrap_or_default().as_bytes());
+    /// `text`, a part of the URL, with its `%` escapes (RFC 3986) resolved.
+    #[doc(hidden)]
+    pub fn decoded(&self, text: &str) -> Result<String> {
+        // What decodes takes a broken escape for a `%` that is meant.
+        let is_escape = |piece: &str| {
+            let digits = piece.as_bytes().first_chunk::<2>();
+            digits.is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit))
+        };
+        if !text.split('%').skip(1).all(is_escape) {
+            return Err(self.invalid(
+                "a `%` begins two hexadecimal digits; write a percent sign as `%25`".to_owned(),
+            ));
         }
-        String::from_utf8(bytes)
-            .map_err(|_| self.invalid("its path is not UTF-8; rename the directory".to_owned()))
+        match percent_decode_str(text).decode_utf8() {
+            Ok(decoded) => Ok(decoded.into_owned()),
+            Err(_) => Err(self.invalid("what its `%` escapes stand for is not UTF-8".to_owned())),
+        }
+    }
+
+    /// The option of that name, which is a length of time.
+    #[doc(hidden)]
+    pub fn duration(&self, name: &str) -> Result<Option<Duration>> {
+        let read = self.option(name).map(parse_duration).transpose();
+        read.map_err(|error| self.invalid(format!("the option `{name}`: {error}")))
     }
 
     /// A log in memory is nobody's but its opener's.

@@ -7,7 +7,7 @@ use ensue_log as log;
 
 use crate::delivery::aside::AsideLimits;
 use crate::engine::Url;
-use crate::engine::{Atomicity, DedupWindow, Guarantees, duration};
+use crate::engine::{Atomicity, DedupWindow, Guarantees};
 use crate::error::{Error, OpenError, Result};
 use crate::time::Clock;
 
@@ -91,12 +91,8 @@ impl Settings {
         if number(url, "retention_bytes", &mut bytes)? {
             settings.retention_bytes = Some(bytes);
         }
-        if let Some(age) = url.option("retention_age") {
-            settings.retention_age = Some(duration::parse(age).ok_or_else(|| {
-                url.invalid(format!(
-                    "`retention_age` is `{age}`, it must be a number with a unit: s, m, h or d"
-                ))
-            })?);
+        if let Some(age) = url.duration("retention_age")? {
+            settings.retention_age = Some(age);
         }
         Ok(settings)
     }
@@ -187,8 +183,8 @@ mod tests {
         for (option, part) in [
             ("durability=maybe", "`sync` or `os`"),
             ("parked_max=-1", "a whole number"),
-            ("retention_age=30", "a unit"),
-            ("retention_age=é", "a unit"),
+            ("retention_age=30", "1m30s"),
+            ("retention_age=é", "1m30s"),
             ("segment_bytes=64MB", "a whole number"),
         ] {
             let error = of(&format!("memory:?{option}")).unwrap_err().to_string();

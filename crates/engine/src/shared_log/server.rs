@@ -78,10 +78,10 @@ impl Server {
             shown: url.to_string(),
             addresses: addresses.collect::<Result<_>>()?,
             login: login_of(url, login)?,
-            path: decoded(url, path)?,
+            path: url.decoded(path)?,
             tls: tls_of(url)?,
             namespace: namespace_of(url)?,
-            connect_timeout: timeout_of(url)?,
+            connect_timeout: url.duration("connect_timeout")?.unwrap_or(CONNECT_TIMEOUT),
         })
     }
 
@@ -164,7 +164,7 @@ fn login_of(url: &Url, text: Option<&str>) -> Result<Option<Login>> {
     };
     let (user, password) = text.split_once(':').unwrap_or((text, ""));
     let password = match file {
-        None => decoded(url, password)?,
+        None => url.decoded(password)?,
         Some(file) => {
             let password = std::fs::read_to_string(file).map_err(|source| {
                 Error::Engine(EngineError::Io {
@@ -175,7 +175,7 @@ fn login_of(url: &Url, text: Option<&str>) -> Result<Option<Login>> {
             password.trim_end_matches(['\r', '\n']).to_owned()
         }
     };
-    let user = decoded(url, user)?;
+    let user = url.decoded(user)?;
     Ok(Some(Login { user, password }))
 }
 
@@ -212,36 +212,6 @@ fn namespace_of(url: &Url) -> Result<String> {
         )));
     }
     Ok(namespace.to_owned())
-}
-
-fn timeout_of(url: &Url) -> Result<Duration> {
-    let Some(text) = url.option("connect_timeout") else {
-        return Ok(CONNECT_TIMEOUT);
-    };
-    crate::engine::duration::parse(text).ok_or_else(|| {
-        url.invalid(format!(
-            "`connect_timeout` is `{text}`, it must be a number with a unit: ms, s, m, h or d"
-        ))
-    })
-}
-
-/// `text` with its `%` escapes (RFC 3986) resolved.
-fn decoded(url: &Url, text: &str) -> Result<String> {
-    let bad = || url.invalid(format!("`{text}` has a broken `%` escape"));
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let [first, after @ ..] = rest {
-        rest = after;
-        if *first != b'%' {
-            bytes.push(*first);
-            continue;
-        }
-        let (digits, after) = rest.split_at_checked(2).ok_or_else(bad)?;
-        let digits = std::str::from_utf8(digits).map_err(|_| bad())?;
-        bytes.push(u8::from_str_radix(digits, 16).map_err(|_| bad())?);
-        rest = after;
-    }
-    String::from_utf8(bytes).map_err(|_| bad())
 }
 
 #[cfg(test)]
@@ -281,9 +251,11 @@ mod tests {
             ("nats://h?tls=maybe", "`true` or `false`"),
             ("nats://h?ca=/x", "need `tls=true`"),
             ("nats://h?tls=true&cert=/x", "need each other"),
-            ("nats://h?connect_timeout=5", "a unit"),
+            ("nats://h?connect_timeout=5", "`connect_timeout`"),
             ("nats://h?password_file=/x", "needs a user"),
-            ("nats://%zz@h", "`%` escape"),
+            ("nats://%zz@h", "two hexadecimal digits"),
+            ("nats://%+f@h", "two hexadecimal digits"),
+            ("nats://%ff@h", "not UTF-8"),
         ] {
             let error = of(url).unwrap_err().to_string();
             assert!(error.contains(part), "{url}: {error}");

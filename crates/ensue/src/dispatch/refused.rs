@@ -4,12 +4,10 @@ use std::time::Duration;
 
 use super::Dispatch;
 use crate::error::{Error, Outlook, Result};
-use crate::time::WaitsFor;
+use crate::time::{Backoff, WaitsFor};
 
 /// How long to wait before something is asked of the engine again that it refused.
-const WAIT_MIN: Duration = Duration::from_millis(50);
-/// The longest of these waits.
-const WAIT_MAX: Duration = Duration::from_secs(5);
+const BACKOFF: Backoff = Backoff::new(Duration::from_millis(50), Duration::from_secs(5));
 
 /// Waits between attempts at something that the engine refused, and gives up on what is final.
 #[derive(Default)]
@@ -29,8 +27,9 @@ impl Refused {
         if error.outlook() != Outlook::Passes {
             return Err(error);
         }
-        let wait = WAIT_MIN.saturating_mul(1 << self.0.min(16)).min(WAIT_MAX);
         self.0 += 1;
+        // Without jitter: each group asks its own engine.
+        let wait = BACKOFF.wait(self.0, 1.0);
         let group = &*dispatch.group;
         tracing::warn!(group, %error, ?wait, "cannot {what}, trying again");
         let clock = dispatch.engine.clock();

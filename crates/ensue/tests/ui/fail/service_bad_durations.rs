@@ -8,7 +8,7 @@ struct Payments;
 
 #[service]
 impl Payments {
-    #[on(backoff = "30s..200ms", timeout = "10 seconds")]
+    #[on(backoff = "30s..200ms", timeout = "ten seconds")]
     async fn charge(&self, _: OrderCreated) {}
 
     #[on(backoff = "fast", timeout = "0s", topics = ">.orders")]
