@@ -11,16 +11,16 @@ mod raw;
 mod report;
 mod round;
 mod row;
-mod services;
 mod theirs;
 
 use std::path::PathBuf;
 use std::time::Instant;
 
+use servers::Running;
+
 use self::raw::{KINDS, Kind};
 use self::report::Report;
 use self::round::Extent;
-use self::services::Service;
 use crate::Outcome;
 use crate::log::machine::Machine;
 use crate::log::report::Printing;
@@ -69,7 +69,7 @@ pub(crate) fn run(args: &Args) -> Outcome<()> {
     }
     std::fs::create_dir_all(&args.directory)?;
     let directory = tempfile::tempdir_in(args.directory.canonicalize()?)?;
-    let services = services::read(&args.services)?;
+    let services = Running::all(&args.services)?;
     let (found, missing) = choose(&args.only, &services)?;
     let clients: Vec<&'static str> = found.iter().map(|(kind, _)| kind.client).collect();
     let machine = Machine::look(directory.path(), &clients);
@@ -115,10 +115,10 @@ pub(crate) fn run(args: &Args) -> Outcome<()> {
     }
 }
 
-type Found = Vec<(&'static Kind, Service)>;
+type Found = Vec<(&'static Kind, Running)>;
 
 /// The engines to measure, each with its server, and those that have none.
-fn choose(only: &[String], services: &[Service]) -> Outcome<(Found, Vec<&'static str>)> {
+fn choose(only: &[String], services: &[Running]) -> Outcome<(Found, Vec<&'static str>)> {
     if let Some(unknown) = only.iter().find(|it| !KINDS.iter().any(|k| k.name == **it)) {
         return Err(format!("there is no engine `{unknown}`").into());
     }

@@ -1,48 +1,11 @@
 //! `cargo xtask services`: real brokers and databases for tests, private to this target directory.
-//!
-//! Each server listens on 127.0.0.1 alone, on a free port, with its data below `target/services`.
-//! What was started is written down in `target/services/state.json`, so that a test can kill a
-//! server and start the same one again.
-
-mod server;
-
-mod kafka;
-mod nats;
-mod postgres;
-mod rabbitmq;
-mod redis;
-
-mod greeting;
-mod launch;
-mod lock;
-mod package;
-mod port;
-mod process;
-mod program;
-mod state;
-mod table;
-
-use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
 
 use clap::builder::PossibleValuesParser;
 use clap::{Args, Subcommand};
+use servers::Launcher;
 
-use self::greeting::Patience;
-use self::lock::Lock;
-use self::process::{Process, Signal};
-use self::server::{SERVERS, Server};
-use self::state::{Entry, State};
 use crate::cargo::target;
 use crate::say::say;
-
-/// Only a server that hangs takes so long to start, however busy the machine is.
-const READY_SECONDS_MAX: u64 = 600;
-/// How long a server may take to end before it is killed.
-const END_SECONDS_MAX: u64 = 60;
-/// How often a new server is set up: each time on other ports, because somebody may take one of them
-/// between the moment that it is found free and the moment that the server listens on it.
-const SET_UPS_MAX: usize = 3;
 
 /// Run real brokers and databases for tests
 #[derive(Debug, Subcommand)]
@@ -81,24 +44,17 @@ pub(crate) struct Names {
 }
 
 fn known_names() -> PossibleValuesParser {
-    PossibleValuesParser::new(SERVERS.iter().map(|server| server.name))
+    PossibleValuesParser::new(servers::names())
 }
 
 impl Services {
     pub(crate) fn run(self) -> bool {
         let may_install = matches!(self, Self::Up { install: true, .. });
-        let done = Place::of_target(may_install).and_then(|place| {
-            // Whoever only looks does not wait for an `up` that installs for minutes.
-            if let Self::Status { json } = self {
-                return status(&place, json);
-            }
-            let _lock = Lock::take(&place.programs)?;
-            match self {
-                Self::Up { names, .. } => up(&place, &names.names),
-                Self::Down(Names { names }) => down(&place, &names),
-                Self::Restart { name, kill } => restart(&place, &name, kill),
-                Self::Status { json } => status(&place, json),
-            }
+        let done = Launcher::new(&target(), may_install).and_then(|launcher| match self {
+            Self::Up { names, .. } => launcher.up(&names.names),
+            Self::Down(Names { names }) => launcher.down(&names),
+            Self::Restart { name, kill } => launcher.restart(&name, kill),
+            Self::Status { json } => launcher.status(json),
         });
         match done {
             Ok(()) => true,
@@ -107,274 +63,5 @@ impl Services {
                 false
             }
         }
-    }
-}
-
-/// The servers that a run of the tests has for itself.
-#[derive(Debug)]
-pub(crate) struct TestServers {
-    /// What `status --json` prints, for the tests.
-    pub(crate) file: PathBuf,
-    /// Those that could not be started, and why.
-    pub(crate) missing: Vec<(&'static str, String)>,
-    /// Those that ran before stay up.
-    started: Vec<String>,
-}
-
-impl TestServers {
-    /// Starts what can be started: of NATS, the oldest that is supported as well.
-    pub(crate) fn start(may_install: bool) -> Result<Self, String> {
-        let place = Place::of_target(may_install)?;
-        let _lock = Lock::take(&place.programs)?;
-        let before = State::read(&place.state())?;
-        let (mut missing, mut started) = (Vec::new(), Vec::new());
-        for server in SERVERS {
-            match up(&place, &[server.name.to_owned()]) {
-                Ok(()) if before.get(server.name).is_none() => started.push(server.name.to_owned()),
-                Ok(()) => {}
-                Err(why) => missing.push((server.name, why)),
-            }
-        }
-        let state = State::read(&place.state())?;
-        let file = place.services.join("status.json");
-        std::fs::create_dir_all(&place.services)
-            .and_then(|()| std::fs::write(&file, state.status().to_string()))
-            .map_err(|error| format!("cannot write {}: {error}", file.display()))?;
-        Ok(Self {
-            file,
-            missing,
-            started,
-        })
-    }
-
-    /// Ends what was started for this run.
-    pub(crate) fn end(self) -> Result<(), String> {
-        let place = Place::of_target(false)?;
-        let _lock = Lock::take(&place.programs)?;
-        match self.started.is_empty() {
-            true => Ok(()),
-            false => down(&place, &self.started),
-        }
-    }
-}
-
-/// Where everything is.
-struct Place {
-    /// The servers that were started, one directory each.
-    services: PathBuf,
-    /// What was built or fetched for them; outlives them.
-    programs: PathBuf,
-    /// Whether what is missing may be installed, built or fetched: somebody asked for it.
-    may_install: bool,
-}
-
-impl Place {
-    fn of_target(may_install: bool) -> Result<Self, String> {
-        let target = std::path::absolute(target())
-            .map_err(|error| format!("where is the target directory? {error}"))?;
-        Ok(Self {
-            services: target.join("services"),
-            programs: target.join("servers"),
-            may_install,
-        })
-    }
-
-    fn state(&self) -> PathBuf {
-        self.services.join("state.json")
-    }
-}
-
-fn up(place: &Place, names: &[String]) -> Result<(), String> {
-    let begin = Instant::now();
-    let mut state = State::read(&place.state())?;
-    let wanted: Vec<_> = SERVERS
-        .iter()
-        .filter(|server| match names {
-            [] => server.is_usual,
-            names => names.iter().any(|name| name == server.name),
-        })
-        .collect();
-    let new = wanted.iter().filter(|it| state.get(it.name).is_none());
-    let missing: Vec<_> = new.flat_map(|server| (server.missing)(place)).collect();
-    package::install(missing, place.may_install)?;
-    let mut new = Vec::new();
-    for server in &wanted {
-        if state.get(server.name).is_none() {
-            new.push(server.name);
-        }
-        start(server, &mut state, place)?;
-    }
-    // They start side by side: the slowest one decides how long that takes.
-    for server in &wanted {
-        let mut set_ups_left = match new.contains(&server.name) {
-            true => SET_UPS_MAX - 1,
-            false => 0,
-        };
-        while let Err(why) = wait_until_ready(server, &mut state, place) {
-            let entry = state.get(server.name).cloned();
-            let ended = entry.filter(|entry| Process::of(entry.directory()).is_none());
-            let Some(ended) = ended.filter(|_| set_ups_left > 0) else {
-                return Err(why);
-            };
-            set_ups_left -= 1;
-            say(format_args!("{why}\nsetting it up again"));
-            // It has come too little far to leave anything, most likely.
-            let _ = (server.clean_up)(&ended);
-            state.remove(server.name, &place.state())?;
-            start(server, &mut state, place)?;
-        }
-    }
-    say(table::of(&state));
-    say(format_args!("\n{:.1} s", begin.elapsed().as_secs_f64()));
-    Ok(())
-}
-
-/// Starts a server that does not run, and sets it up if it is new.
-fn start(server: &Server, state: &mut State, place: &Place) -> Result<(), String> {
-    let entry = match state.get(server.name) {
-        Some(entry) => entry.clone(),
-        None => {
-            let entry = set_up(server, place, state)?;
-            state.put(entry.clone(), &place.state())?;
-            entry
-        }
-    };
-    match Process::of(entry.directory()) {
-        Some(_) => Ok(()),
-        None => launch::start(&entry),
-    }
-}
-
-/// Everything but the start. A directory that nobody wrote down is left from an attempt that
-/// failed half-way.
-fn set_up(server: &Server, place: &Place, state: &State) -> Result<Entry, String> {
-    say(format_args!("setting up {}", server.name));
-    let program = (server.obtain)(place)?;
-    let directory = place.services.join(server.name);
-    remove_directory(&directory)?;
-    launch::make_directory(&directory)?;
-    let taken: Vec<_> = state.entries().iter().flat_map(|it| &it.ports).collect();
-    let ports = port::free(server.ports, |port| taken.contains(&&port))?;
-    let launch = (server.set_up)(&program, &directory, &ports)?;
-    launch.write(&directory)?;
-    let version = &program.version;
-    Ok(Entry::new(server, version, &directory, ports, launch))
-}
-
-fn wait_until_ready(server: &Server, state: &mut State, place: &Place) -> Result<(), String> {
-    let Some(mut entry) = state.get(server.name).cloned() else {
-        return Err(format!("{} was never started", server.name));
-    };
-    let name = server.name;
-    let failed = |why: &str| {
-        let log = launch::last_lines(&entry.log);
-        format!("{name} {why}; the end of {}:\n{log}", entry.log.display())
-    };
-    let deadline = Instant::now() + Duration::from_secs(READY_SECONDS_MAX);
-    let mut patience = Patience::new();
-    let process = loop {
-        let is_answered = server.greeting.is_answered(entry.port(), &mut patience);
-        // Looked at last: with our server gone, it was another one that answered on its port.
-        let Some(process) = Process::of(entry.directory()) else {
-            return Err(failed("has ended"));
-        };
-        if is_answered {
-            break process;
-        }
-        if Instant::now() > deadline {
-            return Err(failed("does not answer"));
-        }
-        std::thread::sleep(Duration::from_millis(20));
-    };
-    entry.pid = process.pid();
-    state.put(entry, &place.state())
-}
-
-fn down(place: &Place, names: &[String]) -> Result<(), String> {
-    let mut state = State::read(&place.state())?;
-    let is_wanted = |name: &str| names.is_empty() || names.iter().any(|it| it == name);
-    let ending: Vec<_> = SERVERS
-        .iter()
-        .filter(|server| is_wanted(server.name))
-        .filter_map(|server| Some((server, state.get(server.name)?.clone())))
-        .collect();
-    for (server, entry) in &ending {
-        let is_dead = Process::of(entry.directory()).is_none();
-        if is_dead && (server.has_remains)(entry.directory()) {
-            let cleaned = launch::start(entry);
-            // What cannot be started is removed all the same.
-            if let Err(why) = cleaned.and_then(|()| wait_until_ready(server, &mut state, place)) {
-                say(why);
-            }
-        }
-        if let Some(process) = Process::of(entry.directory()) {
-            process.signal(server.farewell)?;
-        }
-    }
-    for (server, entry) in ending {
-        wait_for_end(&entry)?;
-        (server.clean_up)(&entry)?;
-        remove_directory(entry.directory())?;
-        state.remove(server.name, &place.state())?;
-        say(format_args!("{} is down", server.name));
-    }
-    Ok(())
-}
-
-/// Waits for a server that was told to end, and kills it when it does not.
-fn wait_for_end(entry: &Entry) -> Result<(), String> {
-    let Some(process) = Process::of(entry.directory()) else {
-        return Ok(());
-    };
-    if process.ends_within(Duration::from_secs(END_SECONDS_MAX)) {
-        return Ok(());
-    }
-    say(format_args!("{} does not end: killing it", entry.name));
-    process.signal(Signal::Kill)?;
-    match process.ends_within(Duration::from_secs(END_SECONDS_MAX)) {
-        true => Ok(()),
-        false => Err(format!(
-            "{} (process {}) outlives SIGKILL",
-            entry.name,
-            process.pid()
-        )),
-    }
-}
-
-fn restart(place: &Place, name: &str, kill: bool) -> Result<(), String> {
-    let begin = Instant::now();
-    let mut state = State::read(&place.state())?;
-    let server = SERVERS.iter().find(|server| server.name == name);
-    let (Some(server), Some(entry)) = (server, state.get(name).cloned()) else {
-        return Err(format!(
-            "{name} was not started: `cargo xtask services up {name}`"
-        ));
-    };
-    if let Some(process) = Process::of(entry.directory()) {
-        process.signal(if kill { Signal::Kill } else { server.farewell })?;
-        wait_for_end(&entry)?;
-    }
-    launch::start(&entry)?;
-    wait_until_ready(server, &mut state, place)?;
-    let took = begin.elapsed().as_secs_f64();
-    say(format_args!("{name} answers again after {took:.2} s"));
-    Ok(())
-}
-
-fn status(place: &Place, as_json: bool) -> Result<(), String> {
-    let state = State::read(&place.state())?;
-    match as_json {
-        true => say(state.status()),
-        false => say(table::of(&state)),
-    }
-    Ok(())
-}
-
-fn remove_directory(directory: &Path) -> Result<(), String> {
-    match std::fs::remove_dir_all(directory) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            Err(format!("cannot remove {}: {error}", directory.display()))
-        }
-        _ => Ok(()),
     }
 }

@@ -6,13 +6,13 @@ mod targets;
 use std::process::Command;
 
 use clap::Args;
+use servers::{Launcher, TestServers};
 
 use self::targets::{LEFT_OUT, rows};
 use crate::binaries::{self, Manner};
-use crate::cargo::{cargo, is_ci};
+use crate::cargo::{cargo, is_ci, target};
 use crate::counted::run_tests;
 use crate::say::say;
-use crate::services::TestServers;
 use crate::steps::{Outcome, Steps, run};
 use crate::{deny, tidy};
 
@@ -91,8 +91,9 @@ fn features() -> Outcome {
 /// All tests; those of the distributed engines on real servers, or that is said.
 fn tests(steps: &mut Steps, may_install: bool) {
     let mut servers = None;
-    steps.step("servers", || match TestServers::start(may_install) {
-        Ok(started) => servers.insert(started).outcome(),
+    let launcher = Launcher::new(&target(), may_install);
+    steps.step("servers", || match launcher.and_then(TestServers::start) {
+        Ok(started) => which_are_tested(servers.insert(started)),
         Err(why) => Outcome::Failed(why),
     });
     steps.step("tests", || {
@@ -100,7 +101,7 @@ fn tests(steps: &mut Steps, may_install: bool) {
         let mut test = workspace(&["test", "--workspace", "--all-features", "--locked"]);
         test.args(["--lib", "--bins", "--tests", "--examples"]);
         let manner = Manner {
-            servers: servers.as_ref().map(|servers| servers.file.clone()),
+            servers: servers.as_ref().map(|servers| servers.file().to_owned()),
             ..Manner::default()
         };
         match binaries::build(test) {
@@ -154,19 +155,19 @@ fn dependencies(steps: &mut Steps, may_install: bool) {
     steps.step("advisories", || deny_or_skip(deny::advisories));
 }
 
-impl TestServers {
-    /// Which engines will be tested, and which not, and why.
-    fn outcome(&self) -> Outcome {
-        let missing = self.missing.iter();
-        let missing: Vec<_> = missing
-            .map(|(name, why)| format!("{name} ({why})"))
-            .collect();
-        let missing = missing.join("; ");
-        match missing.is_empty() {
-            true => Outcome::Passed,
-            false if is_ci() => Outcome::Failed(missing),
-            false => Outcome::Skipped(format!("not tested on these servers: {missing}")),
-        }
+/// Which engines will be tested, and which not, and why.
+fn which_are_tested(servers: &TestServers) -> Outcome {
+    let missing = servers.missing().iter();
+    let missing: Vec<_> = missing
+        .map(|(name, why)| format!("{name} ({why})"))
+        .collect();
+    let missing = missing.join("; ");
+    if missing.is_empty() {
+        Outcome::Passed
+    } else if is_ci() {
+        Outcome::Failed(missing)
+    } else {
+        Outcome::Skipped(format!("not tested on these servers: {missing}"))
     }
 }
 

@@ -9,8 +9,8 @@ mod redis;
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
+use servers::Running;
 
-use super::services::Service;
 use crate::Outcome;
 
 /// A stream on a server, through the server's client crate alone.
@@ -77,7 +77,7 @@ pub(super) const KINDS: [Kind; 5] = [
 
 impl Kind {
     /// Connects, and makes the empty stream `name`.
-    pub(super) async fn connect(&self, service: &Service, name: &str) -> Outcome<Box<dyn Client>> {
+    pub(super) async fn connect(&self, service: &Running, name: &str) -> Outcome<Box<dyn Client>> {
         (self.connect)(service.url.clone(), name.to_owned()).await
     }
 }

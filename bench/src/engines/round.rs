@@ -4,11 +4,11 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::Serialize;
+use servers::Running;
 
 use super::events::{BATCH_EVENTS, Events};
 use super::raw::{Client, Kind};
 use super::row::Sample;
-use super::services::Service;
 use super::{IN_FLIGHT, ours, theirs};
 use crate::Outcome;
 use crate::log::statistics::Latencies;
@@ -45,7 +45,7 @@ impl Extent {
 
 /// Everything that one round needs.
 struct Round {
-    service: Service,
+    service: Running,
     client: Box<dyn Client>,
     /// Of the streams on the server.
     name: String,
@@ -58,7 +58,7 @@ struct Round {
 
 pub(super) async fn run(
     kind: &'static Kind,
-    service: Service,
+    service: Running,
     extent: Extent,
     number: usize,
     place: PathBuf,
@@ -80,7 +80,7 @@ impl Round {
     /// A round on new streams, with so many events.
     async fn open(
         kind: &'static Kind,
-        service: Service,
+        service: Running,
         extent: Extent,
         number: usize,
         place: &Path,

@@ -12,18 +12,17 @@ mod conformance;
 mod encrypted;
 mod faults;
 mod proxy;
-mod service;
 
 use std::collections::HashMap;
 use std::sync::{Arc, LazyLock, Mutex};
 use std::time::{Duration, Instant};
 
 use futures_util::future::BoxFuture;
+use servers::Running;
 use tokio::sync::RwLock;
 
 use self::appender::Appender;
 pub(crate) use self::proxy::Proxy;
-use self::service::Service;
 pub(crate) use self::{conformance::*, encrypted::*, faults::*};
 use crate::engine::Url;
 use crate::error::{EngineError, Error, Result};
@@ -100,14 +99,14 @@ type Locks = Mutex<HashMap<String, Arc<RwLock<()>>>>;
 /// Who uses which server: a test that kills one waits for all others.
 static LOCKS: LazyLock<Locks> = LazyLock::new(Locks::default);
 
-fn lock(service: &Service) -> Arc<RwLock<()>> {
+fn lock(service: &Running) -> Arc<RwLock<()>> {
     let mut locks = LOCKS.lock().unwrap();
     locks.entry(service.name.clone()).or_default().clone()
 }
 
 /// Runs a test that shares the server with others.
 pub(crate) async fn shared(service: &str, connect: Connect, test: impl AsyncFn(&Bed)) {
-    let Some(service) = Service::find(service) else {
+    let Some(service) = Running::find(service) else {
         return;
     };
     let lock = lock(&service);
@@ -117,7 +116,7 @@ pub(crate) async fn shared(service: &str, connect: Connect, test: impl AsyncFn(&
 
 /// Runs a test that has the server for itself.
 pub(crate) async fn alone(service: &str, connect: Connect, test: impl AsyncFn(&Bed)) {
-    let Some(service) = Service::find(service) else {
+    let Some(service) = Running::find(service) else {
         return;
     };
     let lock = lock(&service);
@@ -125,7 +124,7 @@ pub(crate) async fn alone(service: &str, connect: Connect, test: impl AsyncFn(&B
     run(service, connect, test).await;
 }
 
-async fn run(service: Service, connect: Connect, test: impl AsyncFn(&Bed)) {
+async fn run(service: Running, connect: Connect, test: impl AsyncFn(&Bed)) {
     let bed = Bed {
         service,
         connect,
@@ -137,7 +136,7 @@ async fn run(service: Service, connect: Connect, test: impl AsyncFn(&Bed)) {
 
 /// A server, and a log on it that no other test knows.
 pub(crate) struct Bed {
-    service: Service,
+    service: Running,
     connect: Connect,
     namespace: String,
 }

@@ -11,10 +11,6 @@
     reason = "a test that panics has failed"
 )]
 
-#[allow(dead_code, reason = "nobody kills servers here")]
-#[path = "../../brokers/src/tests/service.rs"]
-mod service;
-
 use std::time::Duration;
 
 use ensue::engine::{SharedEngine, connect_with};
@@ -22,10 +18,8 @@ use ensue::error::OpenError;
 use ensue::{Clock, Error, Result};
 use ensue_conformance::{Storage, Subject, Terms};
 use futures_util::future::BoxFuture;
+use servers::Running;
 use tempfile::TempDir;
-
-/// How long a server may take to come back.
-const RETURN: Duration = Duration::from_secs(600);
 
 /// A server of `ENSUE_SERVICES`.
 #[derive(Debug)]
@@ -37,7 +31,7 @@ struct Server {
 impl Server {
     /// The server of this name; `None` when there is none, which is said.
     fn find(name: &'static str) -> Option<Self> {
-        let url = service::Service::find(name)?.url;
+        let url = Running::find(name)?.url;
         Some(Self { name, url })
     }
 }

@@ -5,7 +5,7 @@ use super::workspace::{Package, Workspace};
 
 /// What each part of the workspace may depend on within it. A path that ends in `/` stands for
 /// everything below it.
-const LAYERS: [(&str, &[&str]); 14] = [
+const LAYERS: [(&str, &[&str]); 15] = [
     // Before `crates/ensue`, of whose tests it is a part.
     ("crates/ensue/tests/compiled-with", &[]),
     ("crates/log", &[]),
@@ -25,17 +25,21 @@ const LAYERS: [(&str, &[&str]); 14] = [
     ("crates/conformance", &["ensue", "ensue-core"]),
     ("crates/cli", &["ensue"]),
     ("examples/", &["ensue"]),
-    ("bench", &["ensue", "ensue-log"]),
+    ("bench", &["ensue", "ensue-log", "servers"]),
     ("fuzz", &["ensue", "ensue-log"]),
     ("torture", &["ensue", "ensue-log"]),
-    ("xtask", &[]),
+    ("servers", &[]),
+    ("xtask", &["servers"]),
 ];
 
 /// What the tests alone of a part may use besides.
-const TEST_LAYERS: [(&str, &[&str]); 3] = [
+const TEST_LAYERS: [(&str, &[&str]); 5] = [
     // The examples in the documentation name what programs depend on.
     ("crates/core", &["ensue"]),
-    ("crates/ensue", &["compiled-with"]),
+    ("crates/ensue", &["compiled-with", "servers"]),
+    // Engines are tested on real servers.
+    ("crates/brokers", &["servers"]),
+    ("crates/conformance", &["servers"]),
     // What a macro writes names the framework.
     ("crates/macros", &["ensue"]),
 ];

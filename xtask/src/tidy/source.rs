@@ -4,7 +4,9 @@ use std::fs;
 use std::path::Path;
 
 /// Directories that hold sources of the project.
-const ROOTS: [&str; 6] = ["bench", "crates", "examples", "fuzz", "torture", "xtask"];
+const ROOTS: [&str; 7] = [
+    "bench", "crates", "examples", "fuzz", "servers", "torture", "xtask",
+];
 
 /// One Rust file. All texts have the file's lines, with other things blanked out.
 #[derive(Debug)]

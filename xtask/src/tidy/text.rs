@@ -28,7 +28,7 @@ const SOCKET_PLACES: [&str; 9] = [
     "crates/server/",
     "examples/",
     "bench/",
-    "xtask/src/services/",
+    "servers/",
 ];
 
 /// Where `.commit(` is spelled for good reasons: dispatch, engines, and what stands in for one.

@@ -13,16 +13,12 @@
 
 mod member;
 mod scene;
-#[path = "../../../brokers/src/tests/service.rs"]
-mod service;
 
 use std::time::Duration;
 
 use self::member::Child;
 use self::scene::Scene;
 
-/// How long a server may take to come back.
-const RETURN: Duration = Duration::from_secs(600);
 /// How often the server is killed in one test.
 const SERVER_KILLS: usize = 20;
 /// How often a member's process is killed in one test.

@@ -8,12 +8,12 @@ use ensue::engine::{Query, SharedEngine, Subscription};
 
 use ensue::error::GroupError;
 use ensue::{Codec, Envelope, Error};
+use servers::Running;
 use tempfile::TempDir;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use super::member::{self, Child};
-use super::service::Service;
 
 /// How long everything may take after the last kill: only what hangs takes so long.
 const PATIENCE: Duration = Duration::from_secs(900);
@@ -22,7 +22,7 @@ pub(super) const EFFECTS: &str = "effects";
 pub(super) const GROUP: &str = "handlers";
 
 pub(super) struct Scene {
-    pub(super) service: Arc<Service>,
+    pub(super) service: Arc<Running>,
     url: String,
     engine: SharedEngine,
     copies: TempDir,
@@ -37,7 +37,7 @@ pub(super) struct Crew {
 
 impl Scene {
     pub(super) async fn set(name: &str) -> Option<Self> {
-        let service = Service::find(name)?;
+        let service = Running::find(name)?;
         let copies = tempfile::tempdir().unwrap();
         let namespace = format!("kills_{:016x}", fastrand::u64(..));
         let separator = if service.url.contains('?') { '&' } else { '?' };

@@ -3,13 +3,13 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use super::Place;
-use super::greeting::Greeting;
-use super::launch::{Launch, write};
-use super::process::Signal;
-use super::program::{Program, find, major_minor, run, version};
-use super::server::{Server, no_remains, nothing_to_clean_up};
+use crate::greeting::Greeting;
+use crate::launch::{Launch, write};
+use crate::launcher::Place;
+use crate::process::Signal;
+use crate::program::{Program, find, major_minor, run, version};
 use crate::say::say;
+use crate::server::{Server, no_remains, nothing_to_clean_up};
 
 const VERSION: &str = "4.3.1";
 /// Its log goes to slf4j 1.7, which needs a bridge to the log4j that comes along.
@@ -19,7 +19,7 @@ const COPY_DEPENDENCIES: &str =
     "org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy-dependencies";
 const JAVA_OLDEST: (u32, u32) = (17, 0);
 
-pub(super) const SERVER: Server = Server {
+pub(crate) const SERVER: Server = Server {
     name: "kafka",
     is_usual: true,
     ports: 2,
@@ -99,8 +99,8 @@ fn fetch(place: &Place, jars: &Path) -> Result<(), String> {
     say(format_args!("fetching Kafka {VERSION}"));
     // Fetched beside and moved: what is there is whole.
     let unfinished = place.programs.join("kafka.unfinished");
-    super::remove_directory(&unfinished)?;
-    super::launch::make_directory(&unfinished)?;
+    crate::launcher::remove_directory(&unfinished)?;
+    crate::launch::make_directory(&unfinished)?;
     write(&unfinished.join("pom.xml"), &project())?;
     let mut maven = Command::new(find("mvn").ok_or("there is no Maven")?);
     maven.args(["-B", "-q", COPY_DEPENDENCIES]);
@@ -109,7 +109,7 @@ fn fetch(place: &Place, jars: &Path) -> Result<(), String> {
     run(&mut maven)?;
     std::fs::rename(unfinished.join("jars"), jars)
         .map_err(|error| format!("cannot move what was fetched: {error}"))?;
-    super::remove_directory(&unfinished)
+    crate::launcher::remove_directory(&unfinished)
 }
 
 fn project() -> String {

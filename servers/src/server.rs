@@ -2,38 +2,39 @@
 
 use std::path::Path;
 
-use super::greeting::Greeting;
-use super::launch::Launch;
-use super::process::Signal;
-use super::program::Program;
-use super::state::Entry;
-use super::{Place, kafka, nats, postgres, rabbitmq, redis};
+use crate::greeting::Greeting;
+use crate::launch::Launch;
+use crate::launcher::Place;
+use crate::process::Signal;
+use crate::program::Program;
+use crate::state::Entry;
+use crate::{kafka, nats, postgres, rabbitmq, redis};
 
 /// How to get, configure, greet and end one kind of server.
-pub(super) struct Server {
-    pub(super) name: &'static str,
+pub(crate) struct Server {
+    pub(crate) name: &'static str,
     /// Whether `up` without a name starts it.
-    pub(super) is_usual: bool,
+    pub(crate) is_usual: bool,
     /// How many ports it listens on. The first one is for clients.
-    pub(super) ports: usize,
+    pub(crate) ports: usize,
     /// Debian packages without which it cannot be obtained.
-    pub(super) missing: fn(&Place) -> Vec<&'static str>,
+    pub(crate) missing: fn(&Place) -> Vec<&'static str>,
     /// Finds it, builds it or fetches it.
-    pub(super) obtain: fn(&Place) -> Result<Program, String>,
+    pub(crate) obtain: fn(&Place) -> Result<Program, String>,
     /// Writes what it needs into its new directory, and says how it is started.
-    pub(super) set_up: fn(&Program, &Path, &[u16]) -> Result<Launch, String>,
-    pub(super) greeting: Greeting,
+    pub(crate) set_up: fn(&Program, &Path, &[u16]) -> Result<Launch, String>,
+    pub(crate) greeting: Greeting,
     /// Asks it to end in order.
-    pub(super) farewell: Signal,
+    pub(crate) farewell: Signal,
     /// Whether something of a server that was killed would outlive its directory. It is started
     /// once more then, because it knows best how to remove that.
-    pub(super) has_remains: fn(&Path) -> bool,
+    pub(crate) has_remains: fn(&Path) -> bool,
     /// Ends what it leaves behind.
-    pub(super) clean_up: fn(&Entry) -> Result<(), String>,
+    pub(crate) clean_up: fn(&Entry) -> Result<(), String>,
 }
 
 /// The slowest to start come first.
-pub(super) const SERVERS: [Server; 6] = [
+pub(crate) const SERVERS: [Server; 6] = [
     kafka::SERVER,
     rabbitmq::SERVER,
     postgres::SERVER,
@@ -43,12 +44,12 @@ pub(super) const SERVERS: [Server; 6] = [
 ];
 
 /// For servers that keep everything in their directory.
-pub(super) fn no_remains(_: &Path) -> bool {
+pub(crate) fn no_remains(_: &Path) -> bool {
     false
 }
 
 /// For servers that leave nothing behind.
-pub(super) fn nothing_to_clean_up(_: &Entry) -> Result<(), String> {
+pub(crate) fn nothing_to_clean_up(_: &Entry) -> Result<(), String> {
     Ok(())
 }
 

@@ -3,19 +3,19 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use super::launch::tail;
+use crate::launch::tail;
 
 /// What a server is started from.
 #[derive(Clone, Debug)]
-pub(super) struct Program {
-    pub(super) version: String,
-    pub(super) path: PathBuf,
+pub(crate) struct Program {
+    pub(crate) version: String,
+    pub(crate) path: PathBuf,
     /// What else it consists of, where the program alone is not enough.
-    pub(super) parts: PathBuf,
+    pub(crate) parts: PathBuf,
 }
 
 impl Program {
-    pub(super) fn new(version: impl Into<String>, path: impl Into<PathBuf>) -> Self {
+    pub(crate) fn new(version: impl Into<String>, path: impl Into<PathBuf>) -> Self {
         Self {
             version: version.into(),
             path: path.into(),
@@ -25,7 +25,7 @@ impl Program {
 }
 
 /// Where a program is: in `PATH`, or where Debian puts servers.
-pub(super) fn find(name: &str) -> Option<PathBuf> {
+pub(crate) fn find(name: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let debian = ["/usr/sbin", "/usr/bin"].map(PathBuf::from);
     let directories = std::env::split_paths(&path).chain(debian);
@@ -34,7 +34,7 @@ pub(super) fn find(name: &str) -> Option<PathBuf> {
 }
 
 /// The number in what a program says about its version, which may be on stderr.
-pub(super) fn version(program: &Path, flag: &str) -> Result<String, String> {
+pub(crate) fn version(program: &Path, flag: &str) -> Result<String, String> {
     let output = Command::new(program).arg(flag).output();
     let output = output.map_err(|error| format!("cannot run {}: {error}", program.display()))?;
     let said = [output.stdout, output.stderr].concat();
@@ -55,14 +55,14 @@ fn number_in(said: &str) -> Option<String> {
 }
 
 /// The first two parts of a version, as numbers.
-pub(super) fn major_minor(version: &str) -> (u32, u32) {
+pub(crate) fn major_minor(version: &str) -> (u32, u32) {
     let mut parts = version.split('.').map(|part| part.parse().unwrap_or(0));
     let mut next = || parts.next().unwrap_or(0);
     (next(), next())
 }
 
 /// Runs a command that says nothing unless it fails.
-pub(super) fn run(command: &mut Command) -> Result<(), String> {
+pub(crate) fn run(command: &mut Command) -> Result<(), String> {
     let name = command.get_program().to_string_lossy().into_owned();
     command.stdin(Stdio::null());
     let output = command

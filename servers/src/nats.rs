@@ -4,14 +4,14 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use super::Place;
-use super::greeting::Greeting;
-use super::launch::{Launch, write};
-use super::port::first;
-use super::process::Signal;
-use super::program::{Program, find, major_minor, run, version};
-use super::server::{Server, no_remains, nothing_to_clean_up};
+use crate::greeting::Greeting;
+use crate::launch::{Launch, write};
+use crate::launcher::Place;
+use crate::port::first;
+use crate::process::Signal;
+use crate::program::{Program, find, major_minor, run, version};
 use crate::say::say;
+use crate::server::{Server, no_remains, nothing_to_clean_up};
 
 const PROGRAM: &str = "nats-server";
 const MODULE: &str = "github.com/nats-io/nats-server/v2";
@@ -29,7 +29,7 @@ const GREETING: Greeting = Greeting {
     },
 };
 
-pub(super) const SERVER: Server = Server {
+pub(crate) const SERVER: Server = Server {
     name: "nats",
     is_usual: true,
     ports: 1,
@@ -43,7 +43,7 @@ pub(super) const SERVER: Server = Server {
 };
 
 /// What Debian 12 has.
-pub(super) const OLDEST: Server = Server {
+pub(crate) const OLDEST: Server = Server {
     name: "nats-oldest",
     is_usual: false,
     missing: missing_of_debian,

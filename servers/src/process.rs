@@ -5,10 +5,10 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 /// The file in a server's directory into which its `start.sh` writes process id and birth.
-pub(super) const FILE: &str = "process";
+pub(crate) const FILE: &str = "process";
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Signal {
+pub(crate) enum Signal {
     /// What PostgreSQL takes for: do not wait for clients.
     Interrupt,
     Terminate,
@@ -18,7 +18,7 @@ pub(super) enum Signal {
 /// A process that runs, and is the one that was started: ids are used again, an id together with
 /// the time of its birth is not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Process {
+pub(crate) struct Process {
     pid: u32,
     /// In clock ticks since the machine was booted.
     born: u64,
@@ -26,7 +26,7 @@ pub(super) struct Process {
 
 impl Process {
     /// The server of a directory; `None` when it does not run.
-    pub(super) fn of(directory: &Path) -> Option<Self> {
+    pub(crate) fn of(directory: &Path) -> Option<Self> {
         let written = std::fs::read_to_string(directory.join(FILE)).ok()?;
         let (pid, born) = written.trim_end().split_once(' ')?;
         let process = Self {
@@ -36,7 +36,7 @@ impl Process {
         process.is_running().then_some(process)
     }
 
-    pub(super) fn pid(&self) -> u32 {
+    pub(crate) fn pid(&self) -> u32 {
         self.pid
     }
 
@@ -46,7 +46,7 @@ impl Process {
     }
 
     /// Does nothing to a process that has ended meanwhile.
-    pub(super) fn signal(&self, signal: Signal) -> Result<(), String> {
+    pub(crate) fn signal(&self, signal: Signal) -> Result<(), String> {
         let name = match signal {
             Signal::Interrupt => "INT",
             Signal::Terminate => "TERM",
@@ -65,7 +65,7 @@ impl Process {
         }
     }
 
-    pub(super) fn ends_within(&self, limit: Duration) -> bool {
+    pub(crate) fn ends_within(&self, limit: Duration) -> bool {
         let deadline = Instant::now() + limit;
         while self.is_running() {
             if Instant::now() > deadline {

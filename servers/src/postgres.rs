@@ -6,16 +6,16 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use super::Place;
-use super::greeting::Greeting;
-use super::launch::{Launch, write};
-use super::package::is_root;
-use super::port::first;
-use super::process::Signal;
-use super::program::{Program, find, major_minor, run, version};
-use super::rabbitmq::random_word;
-use super::server::{Server, nothing_to_clean_up};
-use crate::cargo::is_ci;
+use crate::greeting::Greeting;
+use crate::launch::{Launch, write};
+use crate::launcher::Place;
+use crate::package::is_ci;
+use crate::package::is_root;
+use crate::port::first;
+use crate::process::Signal;
+use crate::program::{Program, find, major_minor, run, version};
+use crate::rabbitmq::random_word;
+use crate::server::{Server, nothing_to_clean_up};
 
 const USER: &str = "postgres";
 const POOLER: &str = "/usr/sbin/pgbouncer";
@@ -24,7 +24,7 @@ const NAME: &str = "ensue";
 /// Since then, it can sync its whole file system at once.
 const SYNCFS_OLDEST: u32 = 14;
 
-pub(super) const SERVER: Server = Server {
+pub(crate) const SERVER: Server = Server {
     name: "postgres",
     is_usual: true,
     ports: 1,

@@ -1,11 +1,11 @@
 //! The servers as a table for people.
 
-use super::process::Process;
-use super::state::{Entry, State};
+use crate::process::Process;
+use crate::state::{Entry, State};
 
 const HEADINGS: [&str; 5] = ["NAME", "VERSION", "RUNS", "PID", "URL"];
 
-pub(super) fn of(state: &State) -> String {
+pub(crate) fn of(state: &State) -> String {
     match state.entries() {
         [] => "no server was started: cargo xtask services up".to_owned(),
         entries => aligned(entries.iter().map(row)),

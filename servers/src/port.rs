@@ -11,7 +11,7 @@ const LAST: u16 = 29_999;
 
 /// Ports on which nobody listens on loopback and that are not taken in another way. The search
 /// begins at random, so that those who search at the same time do not find the same ones.
-pub(super) fn free(count: usize, is_taken: impl Fn(u16) -> bool) -> Result<Vec<u16>, String> {
+pub(crate) fn free(count: usize, is_taken: impl Fn(u16) -> bool) -> Result<Vec<u16>, String> {
     let random = RandomState::new().build_hasher().finish();
     let span = u64::from(LAST - FIRST) + 1;
     // A remainder of `span` fits into a port.
@@ -28,7 +28,7 @@ pub(super) fn free(count: usize, is_taken: impl Fn(u16) -> bool) -> Result<Vec<u
 }
 
 /// The port of a server that has only one.
-pub(super) fn first(ports: &[u16]) -> Result<u16, String> {
+pub(crate) fn first(ports: &[u16]) -> Result<u16, String> {
     ports.first().copied().ok_or_else(|| "no port".to_owned())
 }
 

@@ -2,17 +2,17 @@
 
 use std::path::Path;
 
-use super::Place;
-use super::greeting::Greeting;
-use super::launch::{Launch, write};
-use super::port::first;
-use super::process::Signal;
-use super::program::{Program, find, version};
-use super::server::{Server, no_remains, nothing_to_clean_up};
+use crate::greeting::Greeting;
+use crate::launch::{Launch, write};
+use crate::launcher::Place;
+use crate::port::first;
+use crate::process::Signal;
+use crate::program::{Program, find, version};
+use crate::server::{Server, no_remains, nothing_to_clean_up};
 
 const PROGRAM: &str = "redis-server";
 
-pub(super) const SERVER: Server = Server {
+pub(crate) const SERVER: Server = Server {
     name: "redis",
     is_usual: true,
     ports: 1,

@@ -13,19 +13,19 @@ const PATIENCE_MIN: Duration = Duration::from_millis(500);
 const PATIENCE_MAX: Duration = Duration::from_secs(30);
 
 /// What to say to a server, and how to see that it serves.
-pub(super) struct Greeting {
-    pub(super) words: &'static [u8],
+pub(crate) struct Greeting {
+    pub(crate) words: &'static [u8],
     /// Is given all that was answered so far.
-    pub(super) is_answer: fn(&[u8]) -> bool,
+    pub(crate) is_answer: fn(&[u8]) -> bool,
 }
 
 /// How long to wait for an answer: longer each time that waiting was in vain, so that a server on a
 /// slow machine is heard, however slow that is.
 #[derive(Debug)]
-pub(super) struct Patience(Duration);
+pub(crate) struct Patience(Duration);
 
 impl Patience {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self(PATIENCE_MIN)
     }
 
@@ -36,7 +36,7 @@ impl Patience {
 
 impl Greeting {
     /// Asks once.
-    pub(super) fn is_answered(&self, port: u16, patience: &mut Patience) -> bool {
+    pub(crate) fn is_answered(&self, port: u16, patience: &mut Patience) -> bool {
         let asked = connect(port, patience).and_then(|stream| self.ask(stream));
         if let Err(error) = &asked
             && matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut)

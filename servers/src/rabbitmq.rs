@@ -3,19 +3,19 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use super::Place;
-use super::greeting::Greeting;
-use super::launch::{Launch, write};
-use super::process::Signal;
-use super::program::{Program, find, run};
-use super::server::{Server, no_remains};
-use super::state::Entry;
+use crate::greeting::Greeting;
+use crate::launch::{Launch, write};
+use crate::launcher::Place;
+use crate::process::Signal;
+use crate::program::{Program, find, run};
+use crate::server::{Server, no_remains};
+use crate::state::Entry;
 
 /// The server itself: what is in `PATH` insists on the user `rabbitmq`.
 const PROGRAM: &str = "/usr/lib/rabbitmq/bin/rabbitmq-server";
 const MAPPER_PORT: &str = "ERL_EPMD_PORT";
 
-pub(super) const SERVER: Server = Server {
+pub(crate) const SERVER: Server = Server {
     name: "rabbitmq",
     is_usual: true,
     ports: 3,
@@ -96,7 +96,7 @@ fn set_up(program: &Program, directory: &Path, ports: &[u16]) -> Result<Launch, 
 }
 
 /// 32 hexadecimal digits that nobody can guess.
-pub(super) fn random_word() -> Result<String, String> {
+pub(crate) fn random_word() -> Result<String, String> {
     use std::io::Read as _;
     let mut bytes = [0; 16];
     std::fs::File::open("/dev/urandom")

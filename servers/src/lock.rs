@@ -6,13 +6,13 @@ use std::process::{Child, Command, Stdio};
 
 /// Held by flock(1), which lets go when our end of its pipe closes: when this is dropped, and when
 /// this process dies however it dies.
-pub(super) struct Lock {
+pub(crate) struct Lock {
     holder: Child,
 }
 
 impl Lock {
     /// Waits for as long as another process holds it.
-    pub(super) fn take(directory: &Path) -> Result<Self, String> {
+    pub(crate) fn take(directory: &Path) -> Result<Self, String> {
         let cannot = |error| format!("cannot lock {}: {error}", directory.display());
         std::fs::create_dir_all(directory).map_err(cannot)?;
         let mut flock = Command::new("flock");

@@ -8,31 +8,31 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::launch::{LOG, Launch, SCRIPT};
-use super::process::Process;
-use super::server::Server;
+use crate::launch::{LOG, Launch, SCRIPT};
+use crate::process::Process;
+use crate::server::Server;
 
 /// One server.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Entry {
-    pub(super) name: String,
-    pub(super) version: String,
-    pub(super) url: String,
+pub(crate) struct Entry {
+    pub(crate) name: String,
+    pub(crate) version: String,
+    pub(crate) url: String,
     /// When it was last started from here; 0 before that.
-    pub(super) pid: u32,
+    pub(crate) pid: u32,
     /// The first one is the one of the URL.
-    pub(super) ports: Vec<u16>,
+    pub(crate) ports: Vec<u16>,
     /// A script that becomes the server.
-    pub(super) start: PathBuf,
-    pub(super) log: PathBuf,
+    pub(crate) start: PathBuf,
+    pub(crate) log: PathBuf,
     /// What the script runs.
-    pub(super) command: Vec<String>,
+    pub(crate) command: Vec<String>,
     /// All of it.
-    pub(super) environment: BTreeMap<String, String>,
+    pub(crate) environment: BTreeMap<String, String>,
 }
 
 impl Entry {
-    pub(super) fn new(
+    pub(crate) fn new(
         server: &Server,
         version: &str,
         directory: &Path,
@@ -52,23 +52,23 @@ impl Entry {
         }
     }
 
-    pub(super) fn directory(&self) -> &Path {
+    pub(crate) fn directory(&self) -> &Path {
         self.start.parent().unwrap_or(&self.start)
     }
 
     /// The port for clients. 0, on which nobody answers, cannot be: every server has a port.
-    pub(super) fn port(&self) -> u16 {
+    pub(crate) fn port(&self) -> u16 {
         self.ports.first().copied().unwrap_or(0)
     }
 }
 
 /// All servers, in the order in which they were set up.
 #[derive(Debug, Default)]
-pub(super) struct State(Vec<Entry>);
+pub(crate) struct State(Vec<Entry>);
 
 impl State {
     /// Empty when there is no file.
-    pub(super) fn read(file: &Path) -> Result<Self, String> {
+    pub(crate) fn read(file: &Path) -> Result<Self, String> {
         let text = match std::fs::read_to_string(file) {
             Ok(text) => text,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
@@ -81,16 +81,16 @@ impl State {
             .map_err(|error| format!("{} is damaged: {error}", file.display()))
     }
 
-    pub(super) fn entries(&self) -> &[Entry] {
+    pub(crate) fn entries(&self) -> &[Entry] {
         &self.0
     }
 
-    pub(super) fn get(&self, name: &str) -> Option<&Entry> {
+    pub(crate) fn get(&self, name: &str) -> Option<&Entry> {
         self.0.iter().find(|entry| entry.name == name)
     }
 
     /// Writes one server down, in place of what was known about it.
-    pub(super) fn put(&mut self, entry: Entry, file: &Path) -> Result<(), String> {
+    pub(crate) fn put(&mut self, entry: Entry, file: &Path) -> Result<(), String> {
         match self.0.iter_mut().find(|old| old.name == entry.name) {
             Some(old) => *old = entry,
             None => self.0.push(entry),
@@ -99,7 +99,7 @@ impl State {
     }
 
     /// Forgets a server. With the last one, the file and its directory go as well.
-    pub(super) fn remove(&mut self, name: &str, file: &Path) -> Result<(), String> {
+    pub(crate) fn remove(&mut self, name: &str, file: &Path) -> Result<(), String> {
         self.0.retain(|entry| entry.name != name);
         if !self.0.is_empty() {
             return self.write(file);
@@ -129,7 +129,7 @@ impl State {
     }
 
     /// What `status --json` says.
-    pub(super) fn status(&self) -> serde_json::Value {
+    pub(crate) fn status(&self) -> serde_json::Value {
         let status = |entry: &Entry| {
             let process = Process::of(entry.directory());
             json!({
@@ -146,11 +146,11 @@ impl State {
 }
 
 #[cfg(test)]
-pub(super) mod tests {
-    use super::super::redis;
+pub(crate) mod tests {
     use super::*;
+    use crate::redis;
 
-    pub(in super::super) fn entry(name: &str, directory: &Path) -> Entry {
+    pub(crate) fn entry(name: &str, directory: &Path) -> Entry {
         let url = format!("{name}://127.0.0.1:15000");
         let launch = Launch::new(url, ["redis-server", "redis.conf"]);
         let entry = Entry::new(&redis::SERVER, "7.0.15", directory, vec![15_000], launch);

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::Command;
 
-use super::program::{find, run};
+use crate::program::{find, run};
 use crate::say::say;
 
 /// Debian asks this script before it starts a service that was just installed.
@@ -13,7 +13,7 @@ const FORBIDDEN: &str = "#!/bin/sh\nexit 101\n";
 
 /// Installs packages where that was asked for and is possible: as root, with apt-get. Elsewhere it
 /// says what to do.
-pub(super) fn install(mut packages: Vec<&'static str>, may_install: bool) -> Result<(), String> {
+pub(crate) fn install(mut packages: Vec<&'static str>, may_install: bool) -> Result<(), String> {
     packages.sort_unstable();
     packages.dedup();
     if packages.is_empty() {
@@ -30,6 +30,11 @@ pub(super) fn install(mut packages: Vec<&'static str>, may_install: bool) -> Res
     run(apt()
         .args(["install", "--no-install-recommends"])
         .args(packages))
+}
+
+/// Whether this is a run that nobody watches, in which what is missing fails.
+pub(crate) fn is_ci() -> bool {
+    std::env::var_os("CI").is_some_and(|ci| !ci.is_empty() && ci != "false")
 }
 
 /// What to do about packages that are not there.
@@ -53,13 +58,13 @@ fn apt() -> Command {
 
 /// Who owns our own directory in `/proc` is who we are.
 #[cfg(unix)]
-pub(super) fn is_root() -> bool {
+pub(crate) fn is_root() -> bool {
     use std::os::unix::fs::MetadataExt as _;
     std::fs::metadata("/proc/self").is_ok_and(|process| process.uid() == 0)
 }
 
 #[cfg(not(unix))]
-pub(super) fn is_root() -> bool {
+pub(crate) fn is_root() -> bool {
     false
 }
 

@@ -8,12 +8,12 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use super::process::{self, Process};
-use super::program::run;
-use super::state::Entry;
+use crate::process::{self, Process};
+use crate::program::run;
+use crate::state::Entry;
 
-pub(super) const SCRIPT: &str = "start.sh";
-pub(super) const LOG: &str = "log";
+pub(crate) const SCRIPT: &str = "start.sh";
+pub(crate) const LOG: &str = "log";
 
 const TAIL_LINES_MAX: usize = 20;
 const TAIL_BYTES_MAX: i64 = 16 * 1024;
@@ -25,17 +25,17 @@ const SEARCH_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sb
 
 /// A server's command with its whole environment, run in its directory.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Launch {
+pub(crate) struct Launch {
     /// Where clients find the server.
-    pub(super) url: String,
-    pub(super) environment: BTreeMap<String, String>,
-    pub(super) command: Vec<String>,
+    pub(crate) url: String,
+    pub(crate) environment: BTreeMap<String, String>,
+    pub(crate) command: Vec<String>,
     /// Lines of shell that run before it.
-    pub(super) before: &'static str,
+    pub(crate) before: &'static str,
 }
 
 impl Launch {
-    pub(super) fn new<const N: usize>(url: String, command: [&str; N]) -> Self {
+    pub(crate) fn new<const N: usize>(url: String, command: [&str; N]) -> Self {
         let always = [("PATH", SEARCH_PATH), ("LC_ALL", "C.UTF-8")];
         let own = |(name, value): (&str, &str)| (name.to_owned(), value.to_owned());
         Self {
@@ -46,13 +46,13 @@ impl Launch {
         }
     }
 
-    pub(super) fn set(&mut self, name: &str, value: impl Into<String>) {
+    pub(crate) fn set(&mut self, name: &str, value: impl Into<String>) {
         self.environment.insert(name.to_owned(), value.into());
     }
 
     /// Writes the script. Whoever runs it gets a process that is the server: the shell replaces
     /// itself, and its id and birth stay the same.
-    pub(super) fn write(&self, directory: &Path) -> Result<(), String> {
+    pub(crate) fn write(&self, directory: &Path) -> Result<(), String> {
         let script = directory.join(SCRIPT);
         write(&script, &self.script(directory))?;
         run(Command::new("chmod").arg("755").arg(&script))
@@ -84,7 +84,7 @@ impl Launch {
 }
 
 /// Starts a server in a session of its own, so that it outlives us and our terminal.
-pub(super) fn start(entry: &Entry) -> Result<(), String> {
+pub(crate) fn start(entry: &Entry) -> Result<(), String> {
     let mut setsid = Command::new("setsid");
     setsid.arg(&entry.start).stdin(Stdio::null());
     setsid.stdout(Stdio::null()).stderr(Stdio::null());
@@ -106,13 +106,13 @@ pub(super) fn start(entry: &Entry) -> Result<(), String> {
 }
 
 /// A directory that only its owner can read: it may hold passwords.
-pub(super) fn make_directory(directory: &Path) -> Result<(), String> {
+pub(crate) fn make_directory(directory: &Path) -> Result<(), String> {
     std::fs::create_dir_all(directory)
         .map_err(|error| format!("cannot make {}: {error}", directory.display()))?;
     run(Command::new("chmod").arg("700").arg(directory))
 }
 
-pub(super) fn write(file: &Path, content: &str) -> Result<(), String> {
+pub(crate) fn write(file: &Path, content: &str) -> Result<(), String> {
     std::fs::write(file, content)
         .map_err(|error| format!("cannot write {}: {error}", file.display()))
 }
@@ -123,7 +123,7 @@ fn quoted(word: &str) -> String {
 }
 
 /// The end of a file, as far as it can be read.
-pub(super) fn last_lines(file: &Path) -> String {
+pub(crate) fn last_lines(file: &Path) -> String {
     let read = || -> std::io::Result<Vec<u8>> {
         let mut file = std::fs::File::open(file)?;
         let bytes = i64::try_from(file.metadata()?.len()).unwrap_or(i64::MAX);
@@ -138,7 +138,7 @@ pub(super) fn last_lines(file: &Path) -> String {
     }
 }
 
-pub(super) fn tail(text: &str) -> String {
+pub(crate) fn tail(text: &str) -> String {
     let lines: Vec<_> = text.trim_end().lines().collect();
     let first = lines.len().saturating_sub(TAIL_LINES_MAX);
     lines.get(first..).unwrap_or_default().join("\n")

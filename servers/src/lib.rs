@@ -1,0 +1,28 @@
+//! Real brokers and databases for tests: found, installed, built or fetched, started, killed and ended.
+//!
+//! [`Launcher`] is `cargo xtask services`; [`Running`] is what a test knows of a server that was started,
+//! by it or by hand.
+
+#![forbid(unsafe_code)]
+
+mod greeting;
+mod kafka;
+mod launch;
+mod launcher;
+mod lock;
+mod nats;
+mod package;
+mod port;
+mod postgres;
+mod process;
+mod program;
+mod rabbitmq;
+mod redis;
+mod running;
+mod say;
+mod server;
+mod state;
+mod table;
+
+pub use self::launcher::{Launcher, TestServers, names};
+pub use self::running::Running;
