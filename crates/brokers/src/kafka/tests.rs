@@ -134,7 +134,9 @@ async fn a_broker_that_is_too_old_or_too_new_is_refused_with_what_to_do() {
         ),
     ] {
         let url = broker_that_takes(api, form).await;
-        let error = connect(url).await.err().expect("it is refused");
+        let Err(error) = connect(url).await else {
+            panic!("{api:?} is taken");
+        };
         assert!(matches!(error, Error::Unfit { .. }), "{error}");
         let said = error.to_string();
         for part in parts {

@@ -9,7 +9,6 @@ use std::time::Duration;
 use clap::Args;
 use ensue::Timestamp;
 
-use crate::args;
 use crate::failure::Failure;
 use crate::output::Output;
 use crate::target::Target;
