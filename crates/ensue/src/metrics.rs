@@ -168,6 +168,7 @@ impl Metrics {
             let _ = writeln!(text, "# HELP ensue_{name}_total{help}");
             let _ = writeln!(text, "# TYPE ensue_{name}_total counter");
             for (group, metrics) in &groups {
+                let group = label(group);
                 let value = metrics.values().get(index).copied().unwrap_or_default();
                 let _ = writeln!(text, "ensue_{name}_total{{group=\"{group}\"}} {value}");
             }
@@ -178,6 +179,7 @@ impl Metrics {
         let _ = writeln!(text, "# TYPE ensue_waiting gauge");
         for group in groups.keys() {
             let value = u8::from(waiting.contains_key(group));
+            let group = label(group);
             let _ = writeln!(text, "ensue_waiting{{group=\"{group}\"}} {value}");
         }
         text
@@ -187,6 +189,12 @@ impl Metrics {
         let mut groups = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         groups.entry(name.to_owned()).or_default().clone()
     }
+}
+
+/// The value of a label, in which three characters have to be escaped.
+fn label(text: &str) -> String {
+    let text = text.replace('\\', r"\\").replace('"', "\\\"");
+    text.replace('\n', r"\n")
 }
 
 #[cfg(test)]
@@ -219,6 +227,22 @@ mod tests {
         group.goes_on("commit");
         assert!(metrics.waiting().is_empty());
         assert!(metrics.to_prometheus().contains(&format!("{gauge}0")));
+    }
+
+    #[test]
+    fn the_name_of_a_group_cannot_end_its_label() {
+        let metrics = Metrics::default();
+        metrics.group("a\"b\\c\nd");
+        let text = metrics.to_prometheus();
+        let label = r#"{group="a\"b\\c\nd"}"#;
+        assert!(
+            text.contains(&format!("ensue_handled_total{label} 0\n")),
+            "{text}"
+        );
+        assert!(
+            text.contains(&format!("ensue_waiting{label} 0\n")),
+            "{text}"
+        );
     }
 
     #[test]
