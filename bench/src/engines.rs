@@ -29,7 +29,7 @@ use crate::log::report::Printing;
 const IN_FLIGHT: usize = 16;
 /// Events of one commit.
 const COMMIT_EVENTS: usize = 1_000;
-/// The share of single events that nobody times.
+/// The share of single events that are not timed.
 const WARM_UP: f64 = 0.1;
 
 #[derive(clap::Args)]
@@ -59,9 +59,10 @@ pub(crate) fn run(args: &Args) -> Outcome<()> {
         events: args
             .events
             .unwrap_or(if args.quick { 10_000 } else { 100_000 }),
-        ..match args.quick {
-            true => Extent::QUICK,
-            false => Extent::FULL,
+        ..if args.quick {
+            Extent::QUICK
+        } else {
+            Extent::FULL
         }
     };
     if extent.events == 0 {
@@ -132,8 +133,9 @@ fn choose(only: &[String], services: &[Running]) -> Outcome<(Found, Vec<&'static
             None => missing.push(kind.name),
         }
     }
-    match found.is_empty() {
-        true => Err("none of the engines has a server that runs".into()),
-        false => Ok((found, missing)),
+    if found.is_empty() {
+        Err("none of the engines has a server that runs".into())
+    } else {
+        Ok((found, missing))
     }
 }

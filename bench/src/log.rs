@@ -71,9 +71,10 @@ pub(crate) fn run(args: &Args) -> Outcome<()> {
         payloads: Payloads::new(),
         span: Duration::from_millis(if args.quick { 150 } else { 1000 }),
         rounds: if args.quick { 2 } else { 5 },
-        backlog_events: match args.quick {
-            true => args.backlog_events.min(200_000),
-            false => args.backlog_events,
+        backlog_events: if args.quick {
+            args.backlog_events.min(200_000)
+        } else {
+            args.backlog_events
         },
         dataset: OnceCell::new(),
         repeat_until: begun + Duration::from_secs(if args.quick { 45 } else { 15 * 60 }),

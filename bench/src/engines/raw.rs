@@ -25,7 +25,7 @@ pub(super) trait Client: Send + Sync {
     fn remove(&self) -> BoxFuture<'_, Outcome<()>>;
 }
 
-/// Somebody who reads a stream.
+/// A reader of a stream.
 pub(super) trait Reader: Send {
     /// At least one message, and at most `messages_max`; waits for the first.
     fn next(&mut self, messages_max: usize) -> BoxFuture<'_, Outcome<Vec<Bytes>>>;

@@ -50,9 +50,10 @@ pub(super) async fn consume(client: &dyn Client, messages: &[Bytes]) -> Outcome<
         last.await??;
     }
     let spent = meter.stop();
-    match bodies == messages {
-        true => Ok(spent),
-        false => Err("the client read something else than it wrote".into()),
+    if bodies == messages {
+        Ok(spent)
+    } else {
+        Err("the client read something else than it wrote".into())
     }
 }
 

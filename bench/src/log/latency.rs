@@ -218,11 +218,12 @@ impl Times {
             }
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
-        match self.is_wrong.load(Ordering::Relaxed)
+        if self.is_wrong.load(Ordering::Relaxed)
             || self.handled_count.load(Ordering::Acquire) != events
         {
-            true => Err("an event was altered or handled more than once".into()),
-            false => Ok(()),
+            Err("an event was altered or handled more than once".into())
+        } else {
+            Ok(())
         }
     }
 }

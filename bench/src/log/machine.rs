@@ -45,7 +45,7 @@ impl Machine {
 }
 
 impl Machine {
-    /// Whom it is compared to, with their versions.
+    /// What it is compared to, with their versions.
     pub(crate) fn peers(&self) -> String {
         let peers = self.peers.iter();
         let peers: Vec<_> = peers.map(|(name, it)| format!("{name} {it}")).collect();

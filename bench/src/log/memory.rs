@@ -190,9 +190,10 @@ impl Seen {
         {
             return Err("not every event was handled exactly once".into());
         }
-        match self.is_out_of_order.load(Ordering::Relaxed) {
-            true => Err("a key's events were not handled in order".into()),
-            false => Ok(()),
+        if self.is_out_of_order.load(Ordering::Relaxed) {
+            Err("a key's events were not handled in order".into())
+        } else {
+            Ok(())
         }
     }
 }

@@ -19,9 +19,10 @@ use crate::Outcome;
 const BODY_BYTES: usize = 100;
 
 pub(crate) fn rows(is_quick: bool) -> Vec<Row> {
-    let sizes: &[(u64, &str)] = match is_quick {
-        true => &[(1_000_000, "1M")],
-        false => &[(1_000_000, "1M"), (10_000_000, "10M")],
+    let sizes: &[(u64, &str)] = if is_quick {
+        &[(1_000_000, "1M")]
+    } else {
+        &[(1_000_000, "1M"), (10_000_000, "10M")]
     };
     let row = |(events, size): &(u64, &str)| {
         let events = *events;
@@ -60,7 +61,7 @@ pub(crate) fn serve(fill: &Fill) -> Outcome<String> {
     std::io::stdout().flush()?;
     let begun = Instant::now();
     append_batches(&log, &payloads, end, BODY_BYTES, |_| {
-        // Nobody waits for ever, should the parent be gone.
+        // The wait ends, should the parent be gone.
         std::thread::sleep(Duration::from_micros(200));
         begun.elapsed() < Duration::from_secs(60)
     })?;
@@ -118,8 +119,9 @@ fn verify(bench: &Bench, log: &Log, acknowledged: u64) -> Outcome<()> {
         return Err(format!("{acknowledged} events were acknowledged, {found} are there").into());
     }
     let number = read_back(bench, log)?;
-    match Position::new(number) == log.durable() {
-        true => Ok(()),
-        false => Err(format!("{number} events were read of {}", log.durable()).into()),
+    if Position::new(number) == log.durable() {
+        Ok(())
+    } else {
+        Err(format!("{number} events were read of {}", log.durable()).into())
     }
 }

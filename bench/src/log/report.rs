@@ -150,13 +150,15 @@ fn compared(style: Style, row: &Measured) -> String {
             _ => "–".to_owned(),
         };
         let show = |it: Option<&Summary>| it.map_or_else(|| "–".to_owned(), summary);
-        let p50 = match is_ours {
-            true => row.details.first().map(|(_, p50)| p50),
-            false => peer.sync_p50_microseconds.as_ref(),
+        let p50 = if is_ours {
+            row.details.first().map(|(_, p50)| p50)
+        } else {
+            peer.sync_p50_microseconds.as_ref()
         };
-        let share = match is_ours {
-            true => Some(row.share_of_limit),
-            false => peer.sync_share_of_limit.as_ref().map(|it| it.median),
+        let share = if is_ours {
+            Some(row.share_of_limit)
+        } else {
+            peer.sync_share_of_limit.as_ref().map(|it| it.median)
         };
         let note = peer
             .void

@@ -123,9 +123,10 @@ impl Reader for Reading {
                 let (record, _end) = record?;
                 self.position = record.offset + 1;
                 bodies.push(record.record.value.ok_or("a record has no value")?.into());
-                next = match bodies.len() < messages_max {
-                    true => self.records.next().now_or_never(),
-                    false => None,
+                next = if bodies.len() < messages_max {
+                    self.records.next().now_or_never()
+                } else {
+                    None
                 };
             }
             Ok(bodies)

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use redb::{Database, Durability, ReadableTable, TableDefinition};
+use redb::{Database, Durability, ReadableDatabase as _, ReadableTable as _, TableDefinition};
 
 use super::{Class, Peer};
 use crate::Outcome;
@@ -30,7 +30,7 @@ impl Peer for Redb {
     fn append_batch(&self, bodies: &[&[u8]]) -> Outcome<()> {
         // Waits for the writer before it, so that the numbers below are handed out in order.
         let mut write = self.database.begin_write()?;
-        write.set_durability(Durability::Immediate);
+        write.set_durability(Durability::Immediate)?;
         {
             let mut events = write.open_table(EVENTS)?;
             for body in bodies {
