@@ -208,8 +208,10 @@ impl State {
             });
         }
         let last = self.queue.len() - 1;
-        // In range: the queue has at least the frame just pushed.
-        #[allow(clippy::indexing_slicing)]
+        #[expect(
+            clippy::indexing_slicing,
+            reason = "in range: the queue has at least the frame just pushed"
+        )]
         &mut self.queue[last]
     }
 
