@@ -521,7 +521,7 @@ macro_rules! tuples {
     ($($($part:ident)+),+ $(,)?) => {$(
         impl<$($part: IntoEffects),+> IntoEffects for ($($part,)+) {
             fn into_effects(self) -> Result<Effects, Failure> {
-                #[allow(non_snake_case)] // the type parameters double as the parts' names
+                #[allow(non_snake_case, reason = "the type parameters double as the parts' names")]
                 let ($($part,)+) = self;
                 let mut all = Effects::none();
                 $(all.extend($part.into_effects()?);)+

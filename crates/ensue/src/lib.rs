@@ -89,7 +89,10 @@
 #![warn(clippy::print_stdout, clippy::print_stderr)]
 
 // The derive macros name this crate by its public name, here as everywhere.
-#[allow(unused_extern_crates)] // it is, wherever a test of this crate derives an event
+#[allow(
+    unused_extern_crates,
+    reason = "used wherever a test of this crate derives an event"
+)]
 extern crate self as ensue;
 
 mod app;

@@ -24,6 +24,7 @@ fn terminate() {
 
 // The only test of its process: signals are the process's.
 #[tokio::test(flavor = "multi_thread")]
+#[expect(clippy::disallowed_methods, reason = "one event is handled")]
 async fn a_second_signal_stops_at_once_what_a_first_one_waits_for() {
     let engine = ensue::connect("memory:").await.unwrap();
     let publisher = Publisher::new(engine.clone(), "/test");

@@ -10,6 +10,8 @@
 //! $ curl -X POST localhost:3000/dead/redrive
 //! ```
 
+#![allow(clippy::disallowed_types, reason = "it serves HTTP")]
+
 use axum::extract::{Path, State as Held};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};

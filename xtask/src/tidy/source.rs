@@ -24,9 +24,10 @@ pub(super) struct Source {
 impl Source {
     pub(super) fn new(path: &str, text: &str) -> Self {
         let (code, comments) = separate(text);
-        let production = match is_test_file(path) {
-            true => blank(&code),
-            false => without_tests(&code),
+        let production = if is_test_file(path) {
+            blank(&code)
+        } else {
+            without_tests(&code)
         };
         Self {
             path: path.to_owned(),
@@ -69,9 +70,10 @@ pub(super) fn all(root: &Path) -> Result<Vec<Source>, String> {
         }
     }
     sources.sort_by(|a, b| a.path.cmp(&b.path));
-    match sources.is_empty() {
-        true => Err(format!("there are no sources below {}", root.display())),
-        false => Ok(sources),
+    if sources.is_empty() {
+        Err(format!("there are no sources below {}", root.display()))
+    } else {
+        Ok(sources)
     }
 }
 

@@ -91,8 +91,10 @@ impl KeySlots {
     }
 
     fn slot(&mut self, slot: Slot) -> &mut KeySlot {
-        // In range: there are 256 slots and a byte to count them.
-        #[allow(clippy::indexing_slicing)]
+        #[expect(
+            clippy::indexing_slicing,
+            reason = "in range: there are 256 slots and a byte to count them"
+        )]
         &mut self.0[slot.index()]
     }
 

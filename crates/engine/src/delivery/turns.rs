@@ -156,8 +156,10 @@ impl Turns {
     }
 
     fn counter(&mut self, lane: KeyHash) -> &mut u32 {
-        // In range: the remainder of a division by its length.
-        #[allow(clippy::indexing_slicing)]
+        #[expect(
+            clippy::indexing_slicing,
+            reason = "in range: the remainder of a division by its length"
+        )]
         &mut self.counts[lane.number() % COUNTERS]
     }
 

@@ -60,12 +60,15 @@ enum Errand {
 }
 
 impl<'a> Session<'a> {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "both kinds of channel hold at most `in_flight_max` events between them, because no \
+                  more are taken: a bound of their own could only deadlock"
+    )]
     pub(super) fn new(dispatch: &'a Arc<Dispatch>, member: &'a dyn Member) -> Self {
         let overlay = Arc::new(Overlay::default());
         let uncommitted = Arc::new(Uncommitted::default());
         let hasher = foldhash::fast::RandomState::default();
-        // Both kinds of channel hold at most `in_flight_max` events between them, because no more
-        // are taken: a bound of their own could only deadlock.
         let (collect, outcomes) = mpsc::unbounded_channel();
         let mut tasks = JoinSet::new();
         let start = |index| {

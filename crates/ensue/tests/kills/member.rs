@@ -71,6 +71,10 @@ impl Child {
         command.stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut process = command.spawn().unwrap();
         let output = process.stdout.take().unwrap();
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "a member says a line for each event"
+        )]
         let (told, lines) = tokio::sync::mpsc::unbounded_channel();
         std::thread::spawn(move || {
             for line in std::io::BufReader::new(output)

@@ -94,7 +94,7 @@ pub(crate) fn text_of(field: &impl ToTokens, member: &Member) -> TokenStream {
     let span = located(member);
     quote_spanned! {span=>
         {
-            #[allow(unused_imports)] // which of them is used depends on the field's type
+            #[allow(unused_imports, reason = "which of them is used depends on the field's type")]
             use ::ensue::__private::{Borrowed as _, Displayed as _, Neither as _};
             (&&&::ensue::__private::Text(&#field)).text()
         }

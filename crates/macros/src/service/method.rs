@@ -57,7 +57,12 @@ impl Method {
         method.check_envelope(errors);
         // The form of a handler is prescribed, so lints about that form would be noise.
         function.attrs.push(syn::parse_quote! {
-            #[allow(clippy::needless_pass_by_value, clippy::unused_async, clippy::unused_self)]
+            #[allow(
+                clippy::needless_pass_by_value,
+                clippy::unused_async,
+                clippy::unused_self,
+                reason = "the form of a handler is prescribed"
+            )]
         });
         Some(method)
     }
@@ -228,7 +233,7 @@ impl Method {
     fn expand_publishes(&self) -> Option<TokenStream> {
         let returned = publishes::collect(&self.output).into_iter().map(|output| {
             quote! {{
-                #[allow(unused_imports)] // needed only where the type is not an event
+                #[allow(unused_imports, reason = "needed only where the type is not an event")]
                 use ::ensue::__private::NoName as _;
                 <::ensue::__private::Name<#output>>::NAME
             }}

@@ -6,6 +6,7 @@
     clippy::unwrap_used,
     reason = "a test that cannot go on panics"
 )]
+#![expect(clippy::disallowed_types, reason = "whether a server listens")]
 
 use std::io::Write as _;
 use std::net::TcpStream;
