@@ -164,7 +164,7 @@ fn set_up(program: &Program, directory: &Path, ports: &[u16]) -> Result<Launch, 
         &classes,
     ];
     let mut format = Command::new(&program.path);
-    // One node is a cluster of its own; nobody ever sees the id.
+    // One node is a cluster of its own; the id is never shown.
     format
         .args(options.iter().skip(1))
         .args(["kafka.tools.StorageTool", "format"]);

@@ -50,7 +50,7 @@ impl Launch {
         self.environment.insert(name.to_owned(), value.into());
     }
 
-    /// Writes the script. Whoever runs it gets a process that is the server: the shell replaces
+    /// Writes the script. Running it gives a process that is the server: the shell replaces
     /// itself, and its id and birth stay the same.
     pub(crate) fn write(&self, directory: &Path) -> Result<(), String> {
         let script = directory.join(SCRIPT);

@@ -19,7 +19,7 @@ use crate::{launch, package, port, table};
 const READY_SECONDS_MAX: u64 = 600;
 /// How long a server may take to end before it is killed.
 const END_SECONDS_MAX: u64 = 60;
-/// How often a new server is set up: each time on other ports, because somebody may take one of them
+/// How often a new server is set up: each time on other ports, because another program may take one of them
 /// between the moment that it is found free and the moment that the server listens on it.
 const SET_UPS_MAX: usize = 3;
 
@@ -159,7 +159,7 @@ pub(crate) struct Place {
     pub(crate) services: PathBuf,
     /// What was built or fetched for them; outlives them.
     pub(crate) programs: PathBuf,
-    /// Whether what is missing may be installed, built or fetched: somebody asked for it.
+    /// Whether what is missing may be installed, built or fetched: only when asked for.
     pub(crate) may_install: bool,
 }
 
@@ -191,9 +191,10 @@ fn up(place: &Place, names: &[String]) -> Result<(), String> {
     }
     // They start side by side: the slowest one decides how long that takes.
     for server in &wanted {
-        let mut set_ups_left = match new.contains(&server.name) {
-            true => SET_UPS_MAX - 1,
-            false => 0,
+        let mut set_ups_left = if new.contains(&server.name) {
+            SET_UPS_MAX - 1
+        } else {
+            0
         };
         while let Err(why) = wait_until_ready(server, &mut state, place) {
             let entry = state.get(server.name).cloned();
@@ -230,7 +231,7 @@ fn start(server: &Server, state: &mut State, place: &Place) -> Result<(), String
     }
 }
 
-/// Everything but the start. A directory that nobody wrote down is left from an attempt that
+/// Everything but the start. A directory that is not in the state file is left from an attempt that
 /// failed half-way.
 fn set_up(server: &Server, place: &Place, state: &State) -> Result<Entry, String> {
     say(format_args!("setting up {}", server.name));
@@ -316,13 +317,14 @@ fn wait_for_end(entry: &Entry) -> Result<(), String> {
     }
     say(format_args!("{} does not end: killing it", entry.name));
     process.signal(Signal::Kill)?;
-    match process.ends_within(Duration::from_secs(END_SECONDS_MAX)) {
-        true => Ok(()),
-        false => Err(format!(
+    if process.ends_within(Duration::from_secs(END_SECONDS_MAX)) {
+        Ok(())
+    } else {
+        Err(format!(
             "{} (process {}) outlives SIGKILL",
             entry.name,
             process.pid()
-        )),
+        ))
     }
 }
 
@@ -348,9 +350,10 @@ fn restart(place: &Place, name: &str, kill: bool) -> Result<(), String> {
 
 fn status(place: &Place, as_json: bool) -> Result<(), String> {
     let state = State::read(&place.state())?;
-    match as_json {
-        true => say(state.status()),
-        false => say(table::of(&state)),
+    if as_json {
+        say(state.status())
+    } else {
+        say(table::of(&state))
     }
     Ok(())
 }

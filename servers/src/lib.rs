@@ -4,6 +4,10 @@
 //! by it or by hand.
 
 #![forbid(unsafe_code)]
+#![allow(
+    clippy::disallowed_types,
+    reason = "ports are looked for, and servers are asked whether they answer"
+)]
 
 mod greeting;
 mod kafka;

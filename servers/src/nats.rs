@@ -52,9 +52,10 @@ pub(crate) const OLDEST: Server = Server {
 };
 
 fn missing(place: &Place) -> Vec<&'static str> {
-    match built(place).is_file() || go_to_build(place).is_some() {
-        true => Vec::new(),
-        false => missing_of_debian(place),
+    if built(place).is_file() || go_to_build(place).is_some() {
+        Vec::new()
+    } else {
+        missing_of_debian(place)
     }
 }
 

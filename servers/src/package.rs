@@ -32,20 +32,21 @@ pub(crate) fn install(mut packages: Vec<&'static str>, may_install: bool) -> Res
         .args(packages))
 }
 
-/// Whether this is a run that nobody watches, in which what is missing fails.
+/// Whether this is continuous integration, in which what is missing fails.
 pub(crate) fn is_ci() -> bool {
     std::env::var_os("CI").is_some_and(|ci| !ci.is_empty() && ci != "false")
 }
 
 /// What to do about packages that are not there.
 fn missing(list: &str, can_install: bool) -> String {
-    match can_install {
-        true => format!("not installed: {list}. With `--install` it is installed from Debian"),
-        false => format!(
+    if can_install {
+        format!("not installed: {list}. With `--install` it is installed from Debian")
+    } else {
+        format!(
             "not installed: {list}. As root on Debian or Ubuntu: apt-get install \
              --no-install-recommends {list}. Or start only servers that are there, or use \
              deploy/compose.yaml"
-        ),
+        )
     }
 }
 

@@ -9,7 +9,7 @@ use std::net::{Ipv4Addr, TcpListener};
 const FIRST: u16 = 15_000;
 const LAST: u16 = 29_999;
 
-/// Ports on which nobody listens on loopback and that are not taken in another way. The search
+/// Ports on which nothing listens on loopback and that are not taken in another way. The search
 /// begins at random, so that those who search at the same time do not find the same ones.
 pub(crate) fn free(count: usize, is_taken: impl Fn(u16) -> bool) -> Result<Vec<u16>, String> {
     let random = RandomState::new().build_hasher().finish();
@@ -21,9 +21,10 @@ pub(crate) fn free(count: usize, is_taken: impl Fn(u16) -> bool) -> Result<Vec<u
     let is_free =
         |port: &u16| !is_taken(*port) && TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).is_ok();
     let ports: Vec<_> = around.filter(is_free).take(count).collect();
-    match ports.len() == count {
-        true => Ok(ports),
-        false => Err(format!("no port is free between {FIRST} and {LAST}")),
+    if ports.len() == count {
+        Ok(ports)
+    } else {
+        Err(format!("no port is free between {FIRST} and {LAST}"))
     }
 }
 

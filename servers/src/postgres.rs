@@ -77,15 +77,16 @@ fn obtain(_: &Place) -> Result<Program, String> {
 
 /// What stands before a command that must not run as root.
 fn as_user() -> &'static [&'static str] {
-    match is_root() {
-        true => &[
+    if is_root() {
+        &[
             "setpriv",
             "--reuid=postgres",
             "--regid=postgres",
             "--init-groups",
             "--",
-        ],
-        false => &["env", "--"],
+        ]
+    } else {
+        &["env", "--"]
     }
 }
 
@@ -147,12 +148,11 @@ done
 ";
 
 fn settings(port: u16, version: &str) -> String {
-    let sync = match major_minor(version).0 >= SYNCFS_OLDEST {
-        true => {
-            "# After SIGKILL it syncs every file that it has, one by one unless it is told otherwise: for\n\
+    let sync = if major_minor(version).0 >= SYNCFS_OLDEST {
+        "# After SIGKILL it syncs every file that it has, one by one unless it is told otherwise: for\n\
              # seconds, on a busy disk.\nrecovery_init_sync_method = syncfs\n"
-        }
-        false => "",
+    } else {
+        ""
     };
     format!(
         "\nlisten_addresses = '127.0.0.1'\nport = {port}\nunix_socket_directories = ''\n\
@@ -169,7 +169,7 @@ fn add_settings(file: &Path, settings: &str) -> Result<(), String> {
     added.map_err(|error| format!("cannot write {}: {error}", file.display()))
 }
 
-/// Without a server: nobody has to wait for one.
+/// Without a server: there is nothing to wait for.
 fn create_database(postgres: &Path, directory: &Path) -> Result<(), String> {
     let cannot = |error| format!("cannot create the database: {error}");
     let mut single = command(postgres, directory);
@@ -184,9 +184,10 @@ fn create_database(postgres: &Path, directory: &Path) -> Result<(), String> {
     }
     let output = child.wait_with_output().map_err(cannot)?;
     let said = String::from_utf8_lossy(&output.stderr);
-    match output.status.success() && !said.contains("ERROR") {
-        true => Ok(()),
-        false => Err(format!("cannot create the database: {said}")),
+    if output.status.success() && !said.contains("ERROR") {
+        Ok(())
+    } else {
+        Err(format!("cannot create the database: {said}"))
     }
 }
 

@@ -35,9 +35,10 @@ pub(crate) const SERVER: Server = Server {
 };
 
 fn missing(_: &Place) -> Vec<&'static str> {
-    match Path::new(PROGRAM).is_file() {
-        true => Vec::new(),
-        false => vec!["rabbitmq-server"],
+    if Path::new(PROGRAM).is_file() {
+        Vec::new()
+    } else {
+        vec!["rabbitmq-server"]
     }
 }
 
@@ -61,7 +62,7 @@ fn set_up(program: &Program, directory: &Path, ports: &[u16]) -> Result<Launch, 
     let settings = "vm_memory_high_watermark.absolute = 400MB\ndisk_free_limit.absolute = 50MB\n";
     write(&directory.join("rabbitmq.conf"), settings)?;
     write(&directory.join("enabled_plugins"), "[].\n")?;
-    // Whoever knows it may tell the node what to do.
+    // It allows to tell the node what to do.
     let cookie = directory.join(".erlang.cookie");
     write(&cookie, &random_word()?)?;
     run(Command::new("chmod").arg("400").arg(&cookie))?;
@@ -95,7 +96,7 @@ fn set_up(program: &Program, directory: &Path, ports: &[u16]) -> Result<Launch, 
     Ok(launch)
 }
 
-/// 32 hexadecimal digits that nobody can guess.
+/// 32 hexadecimal digits that cannot be guessed.
 pub(crate) fn random_word() -> Result<String, String> {
     use std::io::Read as _;
     let mut bytes = [0; 16];
@@ -105,7 +106,7 @@ pub(crate) fn random_word() -> Result<String, String> {
     Ok(bytes.map(|byte| format!("{byte:02x}")).concat())
 }
 
-/// The node starts its port mapper and leaves it running. On its own port it serves nobody else.
+/// The node starts its port mapper and leaves it running. On its own port it serves no other node.
 fn end_port_mapper(entry: &Entry) -> Result<(), String> {
     let mapper = find("epmd").unwrap_or_else(|| PathBuf::from("epmd"));
     let port = entry

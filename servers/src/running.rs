@@ -68,7 +68,7 @@ impl Running {
     /// Host and port, as the URL has them.
     ///
     /// # Panics
-    /// When the URL is none.
+    /// When it has no URL.
     pub fn address(&self) -> String {
         let (_, rest) = self.url.split_once("://").expect("a URL");
         let place = rest.split(['/', '?']).next().unwrap_or(rest);

@@ -56,7 +56,7 @@ impl Entry {
         self.start.parent().unwrap_or(&self.start)
     }
 
-    /// The port for clients. 0, on which nobody answers, cannot be: every server has a port.
+    /// The port for clients. Never 0: every server has a port.
     pub(crate) fn port(&self) -> u16 {
         self.ports.first().copied().unwrap_or(0)
     }

@@ -103,9 +103,10 @@ impl Binary {
     }
 
     pub(crate) fn name(&self) -> String {
-        match self.package.replace('-', "_") == self.target {
-            true => self.package.clone(),
-            false => format!("{} {}", self.package, self.target),
+        if self.package.replace('-', "_") == self.target {
+            self.package.clone()
+        } else {
+            format!("{} {}", self.package, self.target)
         }
     }
 

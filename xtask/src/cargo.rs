@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::process::Command;
 
 /// The cargo that runs us, at the workspace's root. What it has told us about this package is not
-/// passed on: build scripts of dependencies look at it, and would run again whenever somebody
+/// passed on: build scripts of dependencies look at it, and would run again whenever a person
 /// calls cargo by hand in between.
 pub(crate) fn cargo() -> Command {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
@@ -33,7 +33,7 @@ pub(crate) fn target() -> PathBuf {
     told.map_or_else(|| root().join("target"), PathBuf::from)
 }
 
-/// Whether this is a run that nobody watches.
+/// Whether this is continuous integration.
 pub(crate) fn is_ci() -> bool {
     std::env::var_os("CI").is_some_and(|ci| !ci.is_empty() && ci != "false")
 }

@@ -48,8 +48,9 @@ fn main() -> ExitCode {
         Command::Tidy(tidy) => tidy.run(),
         Command::Torture(torture) => torture.run(),
     };
-    match is_good {
-        true => ExitCode::SUCCESS,
-        false => ExitCode::FAILURE,
+    if is_good {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
     }
 }

@@ -2,7 +2,7 @@
 
 use std::fmt::Display;
 
-/// One line. With stdout gone there is nobody left to tell, and the exit code still counts.
+/// One line. When stdout is closed, the exit code still counts.
 #[cfg(not(test))]
 pub(crate) fn say(line: impl Display) {
     use std::io::Write as _;

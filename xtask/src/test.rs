@@ -145,11 +145,14 @@ fn dependencies(steps: &mut Steps, may_install: bool) {
     if !has_deny && may_install {
         steps.step("install cargo-deny", deny::install);
     }
-    let deny_or_skip = |work: fn() -> Outcome| match deny::is_installed() {
-        true => work(),
-        false => Outcome::Skipped(
-            "cargo-deny is not installed; `cargo xtask test --install` installs it".to_owned(),
-        ),
+    let deny_or_skip = |work: fn() -> Outcome| {
+        if deny::is_installed() {
+            work()
+        } else {
+            Outcome::Skipped(
+                "cargo-deny is not installed; `cargo xtask test --install` installs it".to_owned(),
+            )
+        }
     };
     steps.step("licences, bans, sources", || deny_or_skip(deny::rules));
     steps.step("advisories", || deny_or_skip(deny::advisories));

@@ -201,7 +201,7 @@ impl Torture {
             }
             Kind::Schedules(model, what) => {
                 let mut test = self.on_log(what);
-                // Another cfg builds everything anew: in its own directory, it does so once.
+                // Another cfg builds everything again: in its own directory, it does so once.
                 test.arg("--target-dir").arg(target().join(model));
                 test.env("RUSTFLAGS", format!("--cfg {model}"));
                 run_tests(test, advice)

@@ -9,8 +9,8 @@
 //! checksum, which means that messages are lost, from compression, which a setting mends; and it says
 //! nothing of offsets without messages, behind which reading has to go on. Nine requests are enough.
 //!
-//! Appending, reading and all else have a `Connection` each, to the partition's leader. Whoever
-//! uses one takes it away, and puts it back when the answers are read: after an error, or a future
+//! Appending, reading and all else have a `Connection` each, to the partition's leader. A
+//! call takes it away, and puts it back when the answers are read: after an error, or a future
 //! that was dropped half-way, there is none, and the next call makes a new one.
 
 mod batch;
@@ -196,7 +196,7 @@ struct Kafka {
 }
 
 impl Kafka {
-    /// A connection to the leader of the partition; makes the topic when nobody has seen it yet.
+    /// A connection to the leader of the partition; makes the topic when no process has seen it yet.
     async fn leader(&self) -> Result<Connection> {
         let mut connection = self.any_broker().await?;
         let begun = Instant::now();

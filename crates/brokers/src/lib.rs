@@ -7,6 +7,10 @@
 #![deny(missing_docs)]
 #![forbid(unsafe_code)]
 #![warn(clippy::print_stdout, clippy::print_stderr)]
+#![allow(
+    clippy::disallowed_types,
+    reason = "this is where sockets to servers are opened"
+)]
 #![cfg_attr(
     not(all(
         feature = "kafka",
@@ -32,6 +36,8 @@ pub mod nats;
 pub mod postgres;
 #[cfg(feature = "rabbitmq")]
 pub mod rabbitmq;
+#[cfg(any(feature = "postgres", feature = "redis"))]
+mod reading;
 #[cfg(any(feature = "postgres", feature = "redis"))]
 mod reconnecting;
 #[cfg(feature = "redis")]

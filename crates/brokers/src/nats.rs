@@ -111,7 +111,7 @@ struct Nats {
     link: tokio::sync::Mutex<Option<Link>>,
     cursor: tokio::sync::Mutex<Option<Cursor>>,
     /// When the stream was created, in nanoseconds since 1970: a stream that was removed and
-    /// created anew is another log under the same name.
+    /// created again is another log under the same name.
     identity: OnceLock<i128>,
     about: Mutex<About>,
     message_bytes_max: AtomicUsize,
@@ -140,7 +140,7 @@ impl Nats {
         Ok(held.insert(link).clone())
     }
 
-    /// The stream as the server has it; created when nobody has seen it yet.
+    /// The stream as the server has it; created when no process has seen it yet.
     async fn stream_on(&self, link: &Link) -> Result<Info> {
         let found = link.context.get_stream(&self.stream).await;
         let info = match found {
@@ -211,12 +211,13 @@ impl Nats {
     /// Whether the stream is the one that was opened first.
     fn check_identity(&self, info: &Info) -> Result<()> {
         let identity = info.created.unix_timestamp_nanos();
-        match *self.identity.get_or_init(|| identity) == identity {
-            true => Ok(()),
-            false => Err(Error::Engine(EngineError::Corrupt(format!(
-                "the stream `{}` at {} was removed and created anew; what it held is gone",
+        if *self.identity.get_or_init(|| identity) == identity {
+            Ok(())
+        } else {
+            Err(Error::Engine(EngineError::Corrupt(format!(
+                "the stream `{}` at {} was removed and created again; what it held is gone",
                 self.stream, self.server.shown
-            )))),
+            ))))
         }
     }
 
@@ -233,7 +234,7 @@ impl Nats {
             description: Some("the log of Ensue; removing messages breaks it".to_owned()),
             subjects: vec![self.subject.clone()],
             retention: RetentionPolicy::Limits,
-            // Full is an error to whoever appends, never the end of an old message.
+            // Full is an error to the process that appends, never the end of an old message.
             discard: DiscardPolicy::New,
             storage: StorageType::File,
             max_messages: -1,
@@ -242,7 +243,7 @@ impl Nats {
             max_message_size: -1,
             max_consumers: -1,
             num_replicas: self.replicas,
-            // Not `deny_delete` and `deny_purge`, which cannot be taken back: whoever owns the log
+            // Not `deny_delete` and `deny_purge`, which cannot be taken back: the owner of the log
             // must be able to trim it one day.
             ..Config::default()
         }
@@ -260,7 +261,7 @@ impl Nats {
     }
 
     fn give_up(&self) {
-        // Whoever holds the lock is making a new one.
+        // The holder of the lock is making a new one.
         if let Ok(mut link) = self.link.try_lock() {
             *link = None;
         }
@@ -321,7 +322,7 @@ impl Nats {
             let at = answer.sequence;
             return Err(Error::Engine(EngineError::Corrupt(format!(
                 "the stream `{}` at {} took a message at {at}, where others were acknowledged or \
-                 read before, up to {after}: it was removed and created anew, or put back from an \
+                 read before, up to {after}: it was removed and created again, or put back from an \
                  older copy; restore it, or restart to go on with what the server has",
                 self.stream, self.server.shown
             ))));

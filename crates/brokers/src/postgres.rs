@@ -28,6 +28,7 @@ use self::link::{Link, failure};
 use crate::engine::Url;
 use crate::error::{EngineError, Error, Result};
 use crate::last_seen::{Cursor, parts};
+use crate::reading::Reading;
 use crate::reconnecting::Standing;
 use crate::shared_log::{About, Finding, Message, Server, SharedLog, check_sizes};
 use crate::socket;
@@ -121,7 +122,7 @@ struct Postgres {
     newest: AtomicU64,
     /// For everything but reading; requests follow each other without waiting for answers.
     writer: Standing<Link>,
-    reading: tokio::sync::Mutex<Reading>,
+    reading: tokio::sync::Mutex<Reading<Link>>,
     counted: Counted,
 }
 
@@ -132,15 +133,6 @@ struct Counted {
     until: AtomicU64,
     /// How many rows were deleted, as the server counts them, when all were there.
     deleted: AtomicI64,
-}
-
-#[derive(Default)]
-struct Reading {
-    /// Taken out while a request is under way: what a dropped future had asked for goes with it.
-    link: Option<Link>,
-    cursor: Cursor,
-    /// There may be messages whose notification was seen already.
-    is_behind: bool,
 }
 
 impl fmt::Debug for Postgres {
@@ -157,7 +149,7 @@ impl Postgres {
         *self.facts.lock().unwrap_or_else(PoisonError::into_inner) = facts;
     }
 
-    /// The connection for everything but reading, opened anew when there is none.
+    /// The connection for everything but reading, opened again when there is none.
     async fn writer(&self) -> Result<Arc<Link>> {
         self.writer.get(Link::is_alive, self.open()).await
     }
@@ -223,21 +215,15 @@ impl Postgres {
         bytes_max: usize,
         patience: Duration,
     ) -> Result<Vec<Message>> {
-        // Nobody waits for centuries; a sum beyond what clocks can show would be none.
+        // A wait of centuries is beyond what clocks can show: it has no deadline.
         let deadline = Instant::now().checked_add(patience);
         let mut reading = self.reading.lock().await;
         let reading = &mut *reading;
-        reading.is_behind |= reading.cursor.seek(from);
-        if reading.cursor.has_some() {
-            return Ok(reading.cursor.take(bytes_max));
+        if let Some(fetched) = reading.begin(from, bytes_max) {
+            return Ok(fetched);
         }
-        let mut link = match reading.link.take().filter(Link::is_alive) {
-            Some(link) => link,
-            None => {
-                reading.is_behind = true;
-                self.reader(&reading.cursor).await?
-            }
-        };
+        let open = async |cursor: &Cursor| self.reader(cursor).await;
+        let mut link = reading.link(Link::is_alive, open).await?;
         loop {
             let is_late = deadline.is_some_and(|deadline| Instant::now() >= deadline);
             // Late, it is asked once more: a notification may have been lost with a proxy's
@@ -252,8 +238,7 @@ impl Postgres {
             link.notified(&self.place.server, deadline).await?;
             reading.is_behind = true;
         }
-        reading.link = Some(link);
-        let taken = reading.cursor.take(bytes_max);
+        let taken = reading.end(link, bytes_max);
         if let Some(last) = taken.last() {
             self.note(last.sequence);
         }
@@ -291,7 +276,12 @@ impl Postgres {
     }
 
     /// Fetches what is there.
-    async fn fetch(&self, link: &Link, reading: &mut Reading, bytes_max: usize) -> Result<()> {
+    async fn fetch(
+        &self,
+        link: &Link,
+        reading: &mut Reading<Link>,
+        bytes_max: usize,
+    ) -> Result<()> {
         let server = &self.place.server;
         let bytes_max = bytes_max.min(FETCH_BYTES_MAX);
         let count_max = (bytes_max / MESSAGE_BYTES_MIN).clamp(1, FETCH_MESSAGES_MAX) as i64;
@@ -331,15 +321,14 @@ impl Postgres {
         let deleted = rows.first().map(|row| column::<i64>(server, row, 0));
         let deleted = deleted.transpose()?.unwrap_or(0);
         let before = self.counted.deleted.load(Ordering::Relaxed);
-        let (first, last) = match deleted == before {
-            false => (1, until),
-            true => {
-                let first = match self.counted.until.load(Ordering::Relaxed) {
-                    counted if counted >= until => 1,
-                    counted => counted + 1,
-                };
-                (first, until.min(first.saturating_add(COUNTED_MAX - 1)))
-            }
+        let (first, last) = if deleted == before {
+            let first = match self.counted.until.load(Ordering::Relaxed) {
+                counted if counted >= until => 1,
+                counted => counted + 1,
+            };
+            (first, until.min(first.saturating_add(COUNTED_MAX - 1)))
+        } else {
+            (1, until)
         };
         let text = format!("SELECT count(*) FROM {log} WHERE sequence BETWEEN $1 AND $2");
         let range: [&(dyn ToSql + Sync); 2] = [&signed(first), &signed(last)];
@@ -404,7 +393,7 @@ fn column<'r, T: FromSql<'r>>(server: &Server, row: &'r Row, index: usize) -> Re
     row.try_get(index).map_err(|error| failure(server, &error))
 }
 
-/// The server's numbers have signs. What is beyond them is no sequence number there ever is.
+/// The server's numbers have signs. No sequence number is ever beyond them.
 fn signed(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }
@@ -471,7 +460,7 @@ impl SharedLog for Postgres {
     fn close(&self) -> BoxFuture<'_, ()> {
         async {
             self.writer.close().await;
-            self.reading.lock().await.link = None;
+            self.reading.lock().await.close();
         }
         .boxed()
     }

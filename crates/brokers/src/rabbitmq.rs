@@ -325,7 +325,7 @@ async fn declare(
     let declaring = channel.queue_declare(queue.into(), options, arguments);
     match answered(server, until, declaring).await {
         Ok(_) => Ok(()),
-        // Somebody else was faster, and asked for another number of replicas.
+        // Another process was faster, and asked for another number of replicas.
         Err(_) if session.has_queue(server, queue, until).await? => Ok(()),
         Err(error) => Err(error),
     }

@@ -1,4 +1,4 @@
-//! A connection that several calls use at once, and that is opened anew when it broke.
+//! A connection that several calls use at once, and that is opened again when it broke.
 
 use std::sync::Arc;
 
@@ -6,7 +6,7 @@ use tokio::sync::Mutex;
 
 use crate::error::Result;
 
-/// Holds the connection; whoever uses it when it is given up keeps it until then.
+/// Holds the connection; a call that uses it when it is given up keeps it until then.
 pub(crate) struct Standing<L>(Mutex<Option<Arc<L>>>);
 
 impl<L> Standing<L> {

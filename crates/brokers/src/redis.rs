@@ -1,7 +1,7 @@
 //! A shared log on Redis: a stream.
 //!
 //! The stream's length makes its ids: `1-0`, `2-0` and so on, without gaps, so that a reader sees
-//! what was trimmed or lost. Whoever waits for messages does so on the server (`XREAD BLOCK`), on a
+//! what was trimmed or lost. A reader waits for messages on the server (`XREAD BLOCK`), on a
 //! connection of its own.
 //!
 //! A message is one write, and never part of a transaction: Redis 7, when it was killed while it
@@ -29,6 +29,7 @@ use self::link::{Link, failure, number, strange};
 use crate::engine::Url;
 use crate::error::{EngineError, Error, Result};
 use crate::last_seen::{Cursor, parts};
+use crate::reading::Reading;
 use crate::reconnecting::Standing;
 use crate::shared_log::{About, Finding, Message, Server, SharedLog, check_sizes};
 use crate::socket::{self, ANSWER};
@@ -128,7 +129,7 @@ pub(crate) async fn connect(url: Url) -> Result<Arc<dyn SharedLog>> {
         "" => 0,
         path => path
             .parse::<u16>()
-            .map_err(|_| url.invalid(format!("`{path}` is no number of a database")))?,
+            .map_err(|_| url.invalid(format!("`{path}` is not the number of a database")))?,
     };
     let place = Place {
         encryption: server.tls.as_ref().map(socket::encryption).transpose()?,
@@ -166,17 +167,7 @@ struct Redis {
     newest: AtomicU64,
     /// For everything but reading; requests follow each other without waiting for answers.
     writer: Standing<Link>,
-    reading: tokio::sync::Mutex<Reading>,
-}
-
-#[derive(Default)]
-struct Reading {
-    /// Taken out while a request is under way: a future that is dropped takes the connection, which
-    /// may be blocked for long, with it.
-    link: Option<Link>,
-    cursor: Cursor,
-    /// There may be messages that need not be waited for.
-    is_behind: bool,
+    reading: tokio::sync::Mutex<Reading<Link>>,
 }
 
 impl fmt::Debug for Redis {
@@ -193,7 +184,7 @@ impl Redis {
         *self.facts.lock().unwrap_or_else(PoisonError::into_inner) = facts;
     }
 
-    /// The connection for everything but reading, opened anew when there is none.
+    /// The connection for everything but reading, opened again when there is none.
     async fn writer(&self) -> Result<Arc<Link>> {
         self.writer.get(Link::is_alive, self.open()).await
     }
@@ -254,11 +245,12 @@ impl Redis {
         let server = &self.place.server;
         let received = answer.and_then(number).ok_or_else(|| strange(server))?;
         let wanted = self.place.replicas;
-        match received >= u64::from(wanted) {
-            true => Ok(()),
-            false => Err(server.unavailable(format!(
+        if received >= u64::from(wanted) {
+            Ok(())
+        } else {
+            Err(server.unavailable(format!(
                 "{received} replicas of {wanted} received what was appended"
-            ))),
+            )))
         }
     }
 
@@ -270,26 +262,18 @@ impl Redis {
     ) -> Result<Vec<Message>> {
         let mut reading = self.reading.lock().await;
         let reading = &mut *reading;
-        // Who starts anywhere is behind, until nothing is found.
-        reading.is_behind |= reading.cursor.seek(from);
-        if reading.cursor.has_some() {
-            return Ok(reading.cursor.take(bytes_max));
+        if let Some(fetched) = reading.begin(from, bytes_max) {
+            return Ok(fetched);
         }
-        let link = match reading.link.take().filter(Link::is_alive) {
-            Some(link) => link,
-            None => {
-                reading.is_behind = true;
-                self.reader(&reading.cursor).await?
-            }
-        };
+        let open = async |cursor: &Cursor| self.reader(cursor).await;
+        let link = reading.link(Link::is_alive, open).await?;
         if reading.is_behind || patience.is_zero() {
             self.fetch(&link, reading, bytes_max).await?;
         }
         if !reading.cursor.has_some() && !patience.is_zero() {
             self.wait(&link, reading, patience).await?;
         }
-        reading.link = Some(link);
-        let taken = reading.cursor.take(bytes_max);
+        let taken = reading.end(link, bytes_max);
         if let Some(last) = taken.last() {
             self.note(last.sequence);
         }
@@ -320,7 +304,12 @@ impl Redis {
     }
 
     /// Fetches what is there.
-    async fn fetch(&self, link: &Link, reading: &mut Reading, bytes_max: usize) -> Result<()> {
+    async fn fetch(
+        &self,
+        link: &Link,
+        reading: &mut Reading<Link>,
+        bytes_max: usize,
+    ) -> Result<()> {
         let server = &self.place.server;
         let from = reading.cursor.due().to_string();
         let bytes_max = bytes_max.min(FETCH_BYTES_MAX).to_string();
@@ -335,7 +324,12 @@ impl Redis {
     }
 
     /// Waits for messages.
-    async fn wait(&self, link: &Link, reading: &mut Reading, patience: Duration) -> Result<()> {
+    async fn wait(
+        &self,
+        link: &Link,
+        reading: &mut Reading<Link>,
+        patience: Duration,
+    ) -> Result<()> {
         let server = &self.place.server;
         let mut read = redis::cmd("XREAD");
         read.arg("COUNT").arg(WAKE_MESSAGES_MAX);
@@ -373,7 +367,7 @@ impl Redis {
                 message(entry).ok_or_else(|| {
                     let log = &self.place.log;
                     Error::Engine(EngineError::Corrupt(format!(
-                        "the stream `{log}` holds what nobody of Ensue appended; use another \
+                        "the stream `{log}` holds entries that Ensue did not append; use another \
                          namespace, and leave its stream alone"
                     )))
                 })
@@ -468,7 +462,7 @@ impl Place {
         range
     }
 
-    /// A script over the log. It is sent each time: it is short, and a server that has started anew
+    /// A script over the log. It is sent each time: it is short, and a server that was restarted
     /// knows no scripts.
     fn script(&self, script: &str, arguments: &[impl AsRef<[u8]>]) -> Cmd {
         let mut command = redis::cmd("EVAL");
@@ -543,7 +537,7 @@ impl SharedLog for Redis {
     fn close(&self) -> BoxFuture<'_, ()> {
         async {
             self.writer.close().await;
-            self.reading.lock().await.link = None;
+            self.reading.lock().await.close();
         }
         .boxed()
     }

@@ -14,14 +14,15 @@ pub(crate) fn of_clock(theirs: i128) -> Finding {
         .unwrap_or_default();
     let ahead = theirs - i128::try_from(ours.as_millis()).unwrap_or(i128::MAX);
     let found = format!("the server's clock is {ahead} ms ahead of this machine's");
-    match ahead.abs() > SKEW_MILLIS_MAX {
-        true => Finding::weak(
+    if ahead.abs() > SKEW_MILLIS_MAX {
+        Finding::weak(
             "clock",
             found,
             "schedules and retries are due when this machine's clock says so, which other \
                  machines may see otherwise",
             "synchronise the clocks of all machines (NTP)",
-        ),
-        false => Finding::well("clock", found),
+        )
+    } else {
+        Finding::well("clock", found)
     }
 }

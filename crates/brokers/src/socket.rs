@@ -64,7 +64,7 @@ pub(crate) async fn open(server: &Server, address: &Address) -> Result<TcpStream
     stream.map_err(|error| server.unavailable(format!("{address}: {error}")))
 }
 
-/// How to encrypt, and whom to trust.
+/// How to encrypt, and which authorities to trust.
 ///
 /// # Errors
 /// [`EngineError::Io`] when a file cannot be read or holds something else.
@@ -134,7 +134,7 @@ fn trusted(tls: &Tls) -> Result<RootCertStore> {
                     .map_err(|error| unreadable("certificates", file, &error.to_string()))?;
             }
         }
-        // Systems hold some that are broken or of kinds that nobody uses any more.
+        // Systems hold some that are broken or of kinds that are not used any more.
         None => {
             let _ = store.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
         }
@@ -145,9 +145,10 @@ fn trusted(tls: &Tls) -> Result<RootCertStore> {
 fn certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>> {
     let read = CertificateDer::pem_file_iter(file).and_then(Iterator::collect::<Result<Vec<_>, _>>);
     let read = read.map_err(|error| unreadable("certificates", file, &error.to_string()))?;
-    match read.is_empty() {
-        true => Err(unreadable("certificates", file, "it holds none")),
-        false => Ok(read),
+    if read.is_empty() {
+        Err(unreadable("certificates", file, "it holds none"))
+    } else {
+        Ok(read)
     }
 }
 

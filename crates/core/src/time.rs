@@ -172,7 +172,7 @@ enum Source {
     Corrected(Arc<Clock>, Arc<AtomicI64>),
 }
 
-/// Nobody says so when the wall clock is set: whoever waits for it looks at it this often.
+/// Nothing says when the wall clock is set: what waits for it looks at it this often.
 const LOOK_WAIT: Duration = Duration::from_secs(1);
 /// A clock that goes back by less than this was not set: time servers correct it all the time.
 const SET_BACK_MIN: Duration = Duration::from_secs(1);
@@ -305,7 +305,7 @@ pub struct VirtualClock(Arc<Mutex<Hands>>);
 #[derive(Debug)]
 struct Hands {
     now: Timestamp,
-    /// How far the clock was moved; setting it is no move.
+    /// How far the clock was moved; setting it is not a move.
     elapsed: Duration,
     sleepers: Vec<Sleeper>,
     /// How many were woken and have neither noticed nor given up.
@@ -343,7 +343,7 @@ impl VirtualClock {
         self.hands().now
     }
 
-    /// Moves the clock forward and wakes whoever slept until then.
+    /// Moves the clock forward and wakes what slept until then.
     pub fn advance(&self, duration: Duration) {
         let mut hands = self.hands();
         hands.now = hands.now.plus(duration);
@@ -351,14 +351,14 @@ impl VirtualClock {
         hands.wake();
     }
 
-    /// Moves the clock to `at`, never back, and wakes whoever slept until then.
+    /// Moves the clock to `at`, never back, and wakes what slept until then.
     pub fn advance_to(&self, at: Timestamp) {
         let duration = at.since(self.now());
         self.advance(duration);
     }
 
     /// Sets the clock to `at`, forward or back, as an operator, a time server or a machine that
-    /// slept does: no time has elapsed, and nobody is woken before the clock moves on.
+    /// slept does: no time has elapsed, and nothing is woken before the clock moves on.
     pub fn set(&self, at: Timestamp) {
         self.hands().now = at;
     }
@@ -369,7 +369,7 @@ impl VirtualClock {
         self.hands().waking
     }
 
-    /// When the next sleeper wants to wake, if anybody sleeps.
+    /// When the next sleeper wants to wake, if any sleeps.
     pub fn next_wake(&self) -> Option<Timestamp> {
         let mut hands = self.hands();
         hands.sleepers.retain(|sleeper| !sleeper.wake.is_closed());
@@ -413,7 +413,7 @@ impl Hands {
         let sleepers = std::mem::take(&mut self.sleepers);
         for sleeper in sleepers {
             if self.is_over(sleeper.until, sleeper.begun) {
-                // One that gave up dropped its end: nobody is left to wake.
+                // One that gave up dropped its end: there is nothing left to wake.
                 self.waking += usize::from(sleeper.wake.send(()).is_ok());
             } else {
                 self.sleepers.push(sleeper);
@@ -461,7 +461,7 @@ mod tests {
         assert_eq!(hands.next_wake(), None);
     }
 
-    /// A wall clock that is set while somebody rests.
+    /// A wall clock that is set while something rests.
     async fn rests(at: i64, or_set_back: bool, set: impl Fn(u32, i64) -> i64) -> (u32, i64) {
         let (wall, rests) = (Cell::new(0), Cell::new(0));
         let seconds = |seconds: i64| Timestamp::from_micros(seconds * 1_000_000);

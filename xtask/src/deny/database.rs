@@ -69,13 +69,14 @@ impl Database {
         git.arg(&self.repository).arg("--work-tree").arg(copy);
         let output = git.args(args).output();
         let output = output.map_err(|error| format!("cannot run git: {error}"))?;
-        match output.status.success() {
-            true => Ok(()),
-            false => Err(format!(
+        if output.status.success() {
+            Ok(())
+        } else {
+            Err(format!(
                 "git {}: {}",
                 args.join(" "),
                 String::from_utf8_lossy(&output.stderr).trim_end()
-            )),
+            ))
         }
     }
 

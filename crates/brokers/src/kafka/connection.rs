@@ -47,8 +47,8 @@ trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 
 impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
 
-/// A connection. Whoever drops a future of it half-way drops the connection, too: what is left in
-/// it belongs to nobody.
+/// A connection. A future of it that is dropped half-way ends the connection, too: what is left in it
+/// belongs to no request.
 pub(super) struct Connection {
     stream: Box<dyn Stream>,
     server: Server,
@@ -214,9 +214,10 @@ impl Connection {
             let reason = format!("it does not log in with {}", mechanism.name());
             return Err(self.server.unfit(
                 reason,
-                match usable.is_empty() {
-                    true => "enable SCRAM-SHA-512 on it".to_owned(),
-                    false => format!("set `mechanism` in the URL to {}", usable.join(" or ")),
+                if usable.is_empty() {
+                    "enable SCRAM-SHA-512 on it".to_owned()
+                } else {
+                    format!("set `mechanism` in the URL to {}", usable.join(" or "))
                 },
             ));
         }
@@ -241,12 +242,13 @@ impl Connection {
         let proof =
             proof.ok_or_else(|| self.server.unavailable("its SCRAM challenge is malformed"))?;
         let verdict = self.authenticate(proof.message.as_bytes()).await?;
-        match verdict == proof.signature.as_bytes() {
-            true => Ok(()),
-            false => Err(self.server.unfit(
+        if verdict == proof.signature.as_bytes() {
+            Ok(())
+        } else {
+            Err(self.server.unfit(
                 "it does not know the password itself",
                 "check that the URL names the right server",
-            )),
+            ))
         }
     }
 
@@ -297,8 +299,9 @@ pub(super) fn refused(server: &Server, code: Code, said: Option<String>) -> Opti
     if let Some(said) = said {
         reason = format!("{reason}: {said}");
     }
-    Some(match advice.is_empty() {
-        true => server.unavailable(reason),
-        false => server.unfit(reason, advice),
+    Some(if advice.is_empty() {
+        server.unavailable(reason)
+    } else {
+        server.unfit(reason, advice)
     })
 }

@@ -82,9 +82,10 @@ fn durability(settings: &Settings, copies: usize) -> Finding {
     };
     Finding {
         aspect: "durability".to_owned(),
-        found: match is_kept {
-            true => "every message is on the disk when it is acknowledged".to_owned(),
-            false => "messages are acknowledged when they are in the brokers' memory".to_owned(),
+        found: if is_kept {
+            "every message is on the disk when it is acknowledged".to_owned()
+        } else {
+            "messages are acknowledged when they are in the brokers' memory".to_owned()
         },
         weakens: (!is_kept)
             .then(|| format!("what was acknowledged last may be gone after a power cut {cut}")),
@@ -132,9 +133,10 @@ fn replication(settings: &Settings, copies: usize, in_sync: usize) -> Finding {
 fn permissions(is_forbidden: bool) -> Finding {
     Finding {
         aspect: "permissions".to_owned(),
-        found: match is_forbidden {
-            true => "the topic can be used; the broker's settings may not be looked at".to_owned(),
-            false => "the topic and the broker's settings can be read".to_owned(),
+        found: if is_forbidden {
+            "the topic can be used; the broker's settings may not be looked at".to_owned()
+        } else {
+            "the topic and the broker's settings can be read".to_owned()
         },
         weakens: is_forbidden.then(|| "no promise, but less can be examined".to_owned()),
         advice: is_forbidden.then(|| "allow the user to describe the cluster's settings".into()),

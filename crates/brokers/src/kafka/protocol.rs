@@ -5,7 +5,7 @@ use bytes::{BufMut, Bytes};
 
 use super::wire::{Garbled, Read, Reader, put_length, put_string};
 
-/// An error as the protocol numbers it; 0 is none.
+/// An error as the protocol numbers it; 0 stands for success.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Code(pub(super) i16);
 

@@ -88,9 +88,10 @@ impl Reader {
     }
 
     pub(super) fn bytes(&mut self, length: usize) -> Read<Bytes> {
-        match length <= self.rest.len() {
-            true => Ok(self.rest.split_to(length)),
-            false => Err(Garbled("it ends early")),
+        if length <= self.rest.len() {
+            Ok(self.rest.split_to(length))
+        } else {
+            Err(Garbled("it ends early"))
         }
     }
 

@@ -77,7 +77,7 @@ impl Link {
         self.trouble.borrow().is_some()
     }
 
-    /// Makes nobody use it any more.
+    /// Stops every use of it.
     pub(super) fn lose(&self) {
         self.trouble.send_replace(Some(Trouble::Lost));
     }

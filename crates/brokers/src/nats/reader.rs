@@ -287,9 +287,10 @@ impl Cursor {
     async fn ask(&mut self, log: &Nats) -> Result<()> {
         let bytes = PULL_BYTES.max(2 * super::SharedLog::message_bytes_max(log));
         // Without a limit for a message from the time when the server took larger ones.
-        let (batch, max_bytes) = match self.is_starved {
-            true => (1, 0),
-            false => (PULL_MESSAGES, bytes),
+        let (batch, max_bytes) = if self.is_starved {
+            (1, 0)
+        } else {
+            (PULL_MESSAGES, bytes)
         };
         let request = BatchConfig {
             batch,

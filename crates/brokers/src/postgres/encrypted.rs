@@ -35,7 +35,7 @@ impl TlsConnect<TcpStream> for Encryption {
 }
 
 impl tokio_postgres::tls::TlsStream for Encrypted {
-    /// None: the certificate is checked against whom we trust, which is what binding stands in for.
+    /// None: the certificate is checked against the authorities that we trust, which is what binding stands in for.
     fn channel_binding(&self) -> ChannelBinding {
         ChannelBinding::none()
     }

@@ -10,7 +10,7 @@ use crate::time::Timestamp;
 
 /// The oldest version that is looked after by its makers, more or less.
 const MAJOR_MIN: i32 = 12;
-/// Whoever has fewer connections left than this is asked to look.
+/// A server with fewer connections left than this is worth a look.
 const CONNECTIONS_LEFT_MIN: i64 = 10;
 
 const QUESTIONS: &str = "SELECT current_setting('server_version'), \
@@ -175,14 +175,15 @@ impl Facts {
     fn connections(&self) -> Finding {
         let (used, max) = (self.connections, self.connections_max);
         let found = format!("{used} of {max} are used; every process of Ensue needs two or three");
-        match max - used < CONNECTIONS_LEFT_MIN {
-            true => Finding::weak(
+        if max - used < CONNECTIONS_LEFT_MIN {
+            Finding::weak(
                 "connections",
                 found,
                 "processes that start or come back may find no connection",
                 "raise `max_connections`",
-            ),
-            false => Finding::well("connections", found),
+            )
+        } else {
+            Finding::well("connections", found)
         }
     }
 
@@ -198,17 +199,18 @@ impl Facts {
             None => false,
         };
         let schema = self.schema.as_deref().unwrap_or_default();
-        Ok(match may {
-            true => Finding::well(
+        Ok(if may {
+            Finding::well(
                 "permissions",
                 format!("the log in the schema `{schema}` may be read and appended to"),
-            ),
-            false => Finding::weak(
+            )
+        } else {
+            Finding::weak(
                 "permissions",
                 format!("the log in the schema `{schema}` is another user's"),
                 "the log cannot be read or appended to",
                 "grant SELECT, INSERT and UPDATE on its tables",
-            ),
+            )
         })
     }
 }

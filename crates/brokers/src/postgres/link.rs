@@ -194,7 +194,7 @@ where
 {
     let (notify, notices) = watch::channel(0_u64);
     let driver = tokio::spawn(async move {
-        // Notices for people are dropped; errors reach whoever waits for an answer.
+        // Notices for people are dropped; errors reach the call that waits for an answer.
         while let Some(Ok(message)) = poll_fn(|context| connection.poll_message(context)).await {
             if let AsyncMessage::Notification(_) = message {
                 notify.send_modify(|count| *count = count.wrapping_add(1));
@@ -209,7 +209,7 @@ where
     }
 }
 
-/// Makes the tables, unless they are there: whoever may not make tables may use some that others
+/// Makes the tables, unless they are there: a user who may not make tables may use some that others
 /// made. Those that were there once are not made again: what they held is gone with them.
 async fn make(client: &Client, place: &Place) -> Result<()> {
     let failed = |error| failure(&place.server, &error);
@@ -233,7 +233,7 @@ async fn create(client: &Client, place: &Place) -> Result<(), tokio_postgres::Er
     let Place {
         log, end, channel, ..
     } = place;
-    // One at a time: making a table that somebody else makes fails. Bodies are stored as they are:
+    // One at a time: making a table that another process makes fails. Bodies are stored as they are:
     // compressing them costs more than it saves.
     let text = format!(
         "BEGIN; SELECT pg_advisory_xact_lock(hashtextextended('{channel}', 0)); \
@@ -330,7 +330,7 @@ fn refused(server: &Server, code: &SqlState, text: String) -> Error {
         _ if code.code().starts_with("28") => server.unfit(text, LOGIN),
         _ if code.code().starts_with("42") => server.unfit(
             text,
-            "use another namespace if its tables are somebody else's",
+            "use another `namespace` if these tables belong to another program",
         ),
         // Too many connections, a standby since a moment ago, shutting down, cancelled, locked.
         _ => server.unavailable(text),

@@ -2,7 +2,7 @@
 //!
 //! Prepared statements, a session's settings and notifications belong to a connection of the
 //! server. A pooler such as PgBouncer with `pool_mode = transaction` may give us another one for
-//! every statement, and ours to others: statements are missing or are somebody else's, and nobody is
+//! every statement, and ours to others: statements are missing or are another client's, and no client is
 //! told what was appended.
 
 use tokio_postgres::error::SqlState;
@@ -23,7 +23,7 @@ const SETTING: &str = "ensue.session";
 pub(super) async fn refuse(place: &Place, address: &Address, ours: &Session) -> Result<()> {
     let server = &place.server;
     let seen = ask(&ours.client, server, "SELECT inet_client_port()").await?;
-    // Whoever is between us has a port of its own, or none.
+    // A program between us has a port of its own, or none.
     if seen.and_then(|port| port.parse().ok()) == Some(ours.port) {
         return Ok(());
     }
@@ -39,9 +39,10 @@ pub(super) async fn refuse(place: &Place, address: &Address, ours: &Session) -> 
         return Err(shared(server));
     }
     let still = ask(&ours.client, server, &look).await?;
-    match still.as_deref() == Some(&mark) {
-        true => Ok(()),
-        false => Err(shared(server)),
+    if still.as_deref() == Some(&mark) {
+        Ok(())
+    } else {
+        Err(shared(server))
     }
 }
 

@@ -92,7 +92,7 @@ impl Appender {
             .await
     }
 
-    /// The answer. Each has its time anew: a long append goes on as long as something does.
+    /// The answer. Each has its own time: a long append goes on as long as something does.
     async fn awaited<T>(
         &self,
         server: &Server,

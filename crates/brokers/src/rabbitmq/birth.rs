@@ -1,7 +1,7 @@
 //! The message that every log begins with.
 //!
 //! Over AMQP 0.9.1, nothing tells an empty stream from one that is slow to answer, and nothing
-//! tells a stream from another that was made in its place. So whoever finds a log empty appends a
+//! tells a stream from another that was made in its place. So a process that finds a log empty appends a
 //! message without a body and with a random id, which readers skip. A log that is in use is never
 //! empty then, and its first message says which log it is. When two find it empty, both append
 //! one: the first counts.
@@ -73,13 +73,14 @@ impl Birth {
         if now.offset == self.offset && now.id != self.id {
             return Err(gone(server));
         }
-        match now.offset > from {
-            false => Ok(()),
-            true => Err(Error::Engine(EngineError::Corrupt(format!(
+        if now.offset > from {
+            Err(Error::Engine(EngineError::Corrupt(format!(
                 "the server at `{}` has removed messages from the log: it begins at {}, and {from} \
                  was to be read; remove the policy that limits its age or its size",
                 server.shown, now.offset
-            )))),
+            ))))
+        } else {
+            Ok(())
         }
     }
 }
@@ -122,8 +123,9 @@ pub(super) async fn append(
         published.await?.await
     };
     let confirmed = answered(server, until, publishing).await?;
-    match confirmed.is_ack() && confirmed.take_message().is_none() {
-        true => Ok(()),
-        false => Err(server.unavailable("it did not take the log's first message")),
+    if confirmed.is_ack() && confirmed.take_message().is_none() {
+        Ok(())
+    } else {
+        Err(server.unavailable("it did not take the log's first message"))
     }
 }

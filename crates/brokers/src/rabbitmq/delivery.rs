@@ -31,7 +31,7 @@ pub(super) enum From {
 pub(super) struct Delivered {
     pub(super) offset: u64,
     pub(super) body: Bytes,
-    /// Set for the message that every log begins with, which is nobody's.
+    /// Set for the message that every log begins with, which no engine appended.
     pub(super) birth: Option<String>,
     tag: u64,
 }
@@ -169,7 +169,7 @@ fn offset_in(headers: &FieldTable) -> Option<u64> {
 
 fn not_a_stream(server: &Server) -> Error {
     server.unfit(
-        "the queue of the log is no stream",
+        "the queue of the log is not a stream",
         "choose another `namespace`, or delete the queue",
     )
 }

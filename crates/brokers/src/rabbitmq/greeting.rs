@@ -35,7 +35,7 @@ pub(super) fn is_whole(heard: &[u8]) -> bool {
 }
 
 impl Greeting {
-    /// `None` when it is none of AMQP 0.9.1.
+    /// `None` when it is not one of AMQP 0.9.1.
     pub(super) fn of(heard: &[u8]) -> Option<Self> {
         let method = heard.strip_prefix(&METHOD_FRAME)?.get(4..)?;
         let arguments = method.strip_prefix(&START)?;

@@ -77,7 +77,7 @@ impl Reader {
         })
     }
 
-    /// Subscribes anew when `from` is not where the last read ended.
+    /// Subscribes again when `from` is not where the last read ended.
     pub(super) async fn seek(
         &mut self,
         server: &Server,

@@ -247,9 +247,10 @@ fn properties(server: &Server) -> ConnectionProperties {
     let name = format!("ensue {}", server.namespace);
     let properties = ConnectionProperties::default().with_connection_name(name.into());
     let has_certificate = server.tls.as_ref().is_some_and(|tls| tls.client.is_some());
-    match has_certificate && server.login.is_none() {
-        true => properties.with_auth_provider(Certificate),
-        false => properties,
+    if has_certificate && server.login.is_none() {
+        properties.with_auth_provider(Certificate)
+    } else {
+        properties
     }
 }
 

@@ -54,7 +54,7 @@ enum Inner {
     Tls(Box<TlsStream<TcpStream>>),
 }
 
-/// Cuts a connection, whoever holds its stream.
+/// Cuts a connection, even while its stream is in use.
 #[derive(Clone, Default)]
 pub(super) struct Scissors(Arc<Cut>);
 
@@ -108,11 +108,12 @@ impl Scissors {
         self.0.writer.wake();
     }
 
-    /// Whoever waits has registered first, so that no cut goes by unseen.
+    /// A waiter has registered first, so that no cut goes by unseen.
     fn check(&self) -> io::Result<()> {
-        match self.0.is_cut.load(Ordering::SeqCst) {
-            true => Err(io::ErrorKind::ConnectionAborted.into()),
-            false => Ok(()),
+        if self.0.is_cut.load(Ordering::SeqCst) {
+            Err(io::ErrorKind::ConnectionAborted.into())
+        } else {
+            Ok(())
         }
     }
 }

@@ -100,9 +100,10 @@ impl Facts {
                 "set `maxmemory-policy noeviction`",
             ));
         }
-        match self.is_loading {
-            true => Err(server.unavailable("it is loading its data")),
-            false => Ok(()),
+        if self.is_loading {
+            Err(server.unavailable("it is loading its data"))
+        } else {
+            Ok(())
         }
     }
 
@@ -138,9 +139,10 @@ impl Facts {
     fn durability(&self) -> Finding {
         let aspect = "durability";
         let fsync = self.fsync.as_deref().unwrap_or("unknown");
-        let found = match self.is_append_only {
-            true => format!("`appendonly yes`, `appendfsync {fsync}`"),
-            false => "`appendonly no`".to_owned(),
+        let found = if self.is_append_only {
+            format!("`appendonly yes`, `appendfsync {fsync}`")
+        } else {
+            "`appendonly no`".to_owned()
         };
         let mend = "set `appendonly yes` and `appendfsync always`";
         match (self.is_append_only, fsync) {
@@ -202,14 +204,15 @@ impl Facts {
 
     fn eviction(&self) -> Finding {
         let found = format!("`maxmemory-policy {}`", self.eviction);
-        match self.evicts() {
-            true => Finding::weak(
+        if self.evicts() {
+            Finding::weak(
                 "eviction",
                 found,
                 "the server removes the log when its memory is full",
                 "set `maxmemory-policy noeviction`",
-            ),
-            false => Finding::well("eviction", found),
+            )
+        } else {
+            Finding::well("eviction", found)
         }
     }
 
@@ -230,14 +233,15 @@ impl Facts {
                 "look into the server's log; most often its disk is full",
             );
         }
-        match is_nearly_full {
-            true => Finding::weak(
+        if is_nearly_full {
+            Finding::weak(
                 "space",
                 found,
                 "nothing can be appended once the memory is full",
                 "raise `maxmemory`",
-            ),
-            false => Finding::well("space", found),
+            )
+        } else {
+            Finding::well("space", found)
         }
     }
 }

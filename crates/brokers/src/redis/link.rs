@@ -186,7 +186,7 @@ pub(super) fn failure(server: &Server, error: RedisError) -> Error {
              or put back from an older copy ({text}); restore it, or restart to go on with what \
              the server has"
         ))),
-        // Some were removed, or somebody else has added to the stream.
+        // Some were removed, or another program has added to the stream.
         _ if text.contains("equal or smaller than the target") => {
             Error::Engine(EngineError::Corrupt(format!(
                 "the server's stream does not have as many entries as were numbered: {text}"

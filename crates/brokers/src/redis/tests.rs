@@ -167,7 +167,7 @@ async fn written(bed: &Bed) -> Vec<u8> {
     let files = std::fs::read_dir(place).unwrap();
     let files = files.map(|file| file.unwrap().path());
     let files = files.filter(|file| file.to_string_lossy().ends_with(".incr.aof"));
-    // One that was written anew meanwhile is gone.
+    // One that was written again meanwhile is gone.
     files.flat_map(std::fs::read).collect::<Vec<_>>().concat()
 }
 
@@ -281,7 +281,7 @@ async fn a_wrong_url_is_refused() {
     for (url, part) in [
         ("redis://h?replicas=many", "`replicas`"),
         ("redis://h?replicas=65", "`replicas`"),
-        ("redis://h/first", "no number of a database"),
+        ("redis://h/first", "not the number of a database"),
     ] {
         let error = connect(Url::parse(url).unwrap()).await.unwrap_err();
         assert!(error.to_string().contains(part), "{url}: {error}");

@@ -29,7 +29,7 @@ pub(crate) async fn many_append_and_one_reads_along(bed: &Bed) {
     let mut all = Vec::new();
     let mut next = 0;
     let mut is_over = false;
-    // Whoever reads nothing after all have appended has read everything.
+    // A reader that finds nothing after all have appended has read everything.
     loop {
         let part = timely(SOON, reader.read(next, 100_000, SOON)).await;
         let part = part.unwrap();

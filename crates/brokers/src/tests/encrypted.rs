@@ -63,15 +63,13 @@ impl Authority {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let builder = ServerConfig::builder_with_provider(provider.clone());
         let builder = builder.with_safe_default_protocol_versions().unwrap();
-        let builder = match asks {
-            false => builder.with_no_client_auth(),
-            true => {
-                let mut roots = RootCertStore::empty();
-                roots.add(self.certificate("ca")).unwrap();
-                let verifier =
-                    WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
-                builder.with_client_cert_verifier(verifier.build().unwrap())
-            }
+        let builder = if asks {
+            let mut roots = RootCertStore::empty();
+            roots.add(self.certificate("ca")).unwrap();
+            let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
+            builder.with_client_cert_verifier(verifier.build().unwrap())
+        } else {
+            builder.with_no_client_auth()
         };
         let key = PrivateKeyDer::from_pem_file(self.file(&format!("{host}.key"))).unwrap();
         let config = builder.with_single_cert(vec![self.certificate(host)], key);
@@ -229,7 +227,7 @@ pub(crate) async fn encrypted_connections_are_checked(bed: &Bed) {
     appender.append(&*log, 20, 3_000).await;
     appender.check_exactly(&all_from(&*log, 0).await);
 
-    // Nobody knows the authority; it is another one; the certificate is another host's.
+    // The authority is unknown; it is another one; the certificate is another host's.
     let other = format!("&ca={}", stranger.file("ca.pem").display());
     let elsewhere = Gate::open(bed, authority.server("elsewhere.test", false)).await;
     for url in [

@@ -157,9 +157,10 @@ pub(crate) async fn connections_are_cut_and_delayed(bed: &Bed) {
     let traffic = Traffic::start(bed, &url).await;
     for _ in 0..ROUNDS {
         traffic.goes_on().await;
-        proxy.set(match fastrand::bool() {
-            true => Weather::Slow(Duration::from_millis(fastrand::u64(..20))),
-            false => Weather::Fair,
+        proxy.set(if fastrand::bool() {
+            Weather::Slow(Duration::from_millis(fastrand::u64(..20)))
+        } else {
+            Weather::Fair
         });
         tokio::time::sleep(Duration::from_millis(fastrand::u64(..150))).await;
         proxy.cut();

@@ -15,7 +15,7 @@ pub(super) enum Weather {
     Fair,
     /// Every piece of them, in either direction, waits for up to this long.
     Slow(Duration),
-    /// They stay where they are: connections stand, and nobody says anything.
+    /// They stay where they are: connections stay open, and nothing is sent.
     Silent,
 }
 

@@ -323,9 +323,10 @@ impl EnvelopeBuilder {
             PayloadForm::Text => 1,
             PayloadForm::Binary => 2,
         };
-        let key = match self.is_partition_key {
-            true => PARTITION_KEY_BIT,
-            false => 0,
+        let key = if self.is_partition_key {
+            PARTITION_KEY_BIT
+        } else {
+            0
         };
         form | key
     }
@@ -417,9 +418,10 @@ pub fn check_name(what: &'static str, name: &str) -> Result<(), InvalidEvent> {
 /// Checks the source of an event, which is there and is a URI reference.
 #[doc(hidden)]
 pub fn check_source(source: &str) -> Result<(), InvalidEvent> {
-    match source.is_empty() {
-        true => Err(InvalidEvent::Missing("source")),
-        false => check_uri("source", source),
+    if source.is_empty() {
+        Err(InvalidEvent::Missing("source"))
+    } else {
+        check_uri("source", source)
     }
 }
 

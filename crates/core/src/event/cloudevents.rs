@@ -43,7 +43,7 @@ const ATTRIBUTES: [&str; 17] = [
     "data",
     POSITION,
     APPENDED,
-    // Not a valid name, but somebody may try.
+    // Not a valid name, but it may be tried.
     "data_base64",
 ];
 const POSITION: &str = "ensueposition";

@@ -52,7 +52,7 @@ impl Envelope {
 
     /// The 128 bits that stand for source and id when the log looks for duplicates.
     ///
-    /// They are the first half of a SHA-256: nobody can choose an id that is taken for another
+    /// They are the first half of a SHA-256: no id can be chosen that is taken for another
     /// one, or for one of another source. Sources and ids may come from outside, and a chosen
     /// collision would drop another event in silence. A faster hash with a secret key would be as
     /// safe, but all processes of a log would have to share the key. Among the 2²⁰ ids that are

@@ -168,9 +168,10 @@ impl Watch {
         let waker = Waker::from(self.0.clone());
         let (polled, or_else) = poll(&mut Context::from_waker(&waker));
         if polled.is_pending() {
-            let waits_for = match MET_SLEEP.get() {
-                true => WaitsFor::Clock,
-                false => or_else,
+            let waits_for = if MET_SLEEP.get() {
+                WaitsFor::Clock
+            } else {
+                or_else
             };
             let mut state = self.0.state();
             if !state.is_woken {
@@ -259,7 +260,7 @@ impl Future for Sleep {
                 self.noticed();
                 Poll::Ready(())
             }
-            // The whole clock is gone: nobody can advance time any more and sleeping on would be
+            // The whole clock is gone: nothing can advance time any more and sleeping on would be
             // for ever.
             Poll::Ready(Err(_)) => {
                 self.woken = None;

@@ -46,7 +46,7 @@ impl Pooler {
         let began = Instant::now();
         loop {
             let directory = tempfile::tempdir().unwrap();
-            // Somebody else may take it before PgBouncer does: then there is another one.
+            // Another program may take it before PgBouncer does: then there is another one.
             let free = TcpListener::bind(("127.0.0.1", 0)).unwrap();
             let port = free.local_addr().unwrap().port();
             drop(free);

@@ -109,7 +109,7 @@ fn a_payload_is_what_its_content_type_says() {
     let binary = read(&event(json!({"data_base64": "eyJhIjoxfQ=="}))).unwrap();
     assert_eq!(binary.payload(), br#"{"a":1}"#);
     assert_eq!(binary.content_type(), "");
-    assert!(binary.codec().is_err(), "nobody said that it is JSON");
+    assert!(binary.codec().is_err(), "nothing says that it is JSON");
     let typed = event(json!({"data_base64": "MQ==", "datacontenttype": "application/json"}));
     assert_eq!(read(&typed).unwrap().codec().unwrap(), Codec::Json);
     assert_eq!(

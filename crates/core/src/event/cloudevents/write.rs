@@ -60,7 +60,7 @@ impl CloudEvent<'_> {
         let form = match self.envelope.payload_form() {
             PayloadForm::Binary => return Data::Binary(payload),
             PayloadForm::ByType if payload.is_empty() => return Data::None,
-            // Whoever reads `data` without a content type takes it for JSON.
+            // Readers take `data` without a content type for JSON.
             _ if self.envelope.content_type().is_empty() => return Data::Binary(payload),
             _ => data_form(self.envelope.content_type()),
         };
