@@ -4,7 +4,6 @@ use bytes::Bytes;
 
 use crate::event::Envelope;
 use crate::ids::{MemberId, ProcessId};
-use crate::model::binary::Binary;
 use crate::model::change::Change;
 use crate::model::position_set::Settled;
 use crate::model::record::{Begin, Begun, CellWrite, Committed, Left, Parked, Retried, Scheduled};
@@ -43,7 +42,7 @@ pub fn seeds(envelope: &Envelope) -> Vec<Vec<u8>> {
         topic: "orders".into(),
         key: "k".into(),
         name: "n".into(),
-        value: Some(Binary(Bytes::from_static(b"\xff\x00"))),
+        value: Some(Bytes::from_static(b"\xff\x00")),
     };
     let changes = [
         Change::Left(Left {
@@ -75,7 +74,7 @@ pub fn seeds(envelope: &Envelope) -> Vec<Vec<u8>> {
             at,
             topic_bytes: envelope.topic().len(),
             key_bytes: envelope.key().len(),
-            content: Binary(envelope.content().clone()),
+            content: envelope.content().clone(),
         }),
     ];
     let written = changes.iter().filter_map(|change| change.encode().ok());

@@ -2,7 +2,6 @@
 //! every process.
 
 pub(crate) mod backlog;
-pub(crate) mod binary;
 pub(crate) mod change;
 pub(crate) mod fencing;
 pub(crate) mod group;

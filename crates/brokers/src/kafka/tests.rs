@@ -137,7 +137,10 @@ async fn a_broker_that_is_too_old_or_too_new_is_refused_with_what_to_do() {
         let Err(error) = connect(url).await else {
             panic!("{api:?} is taken");
         };
-        assert!(matches!(error, Error::Open(OpenError::Unfit { .. })), "{error}");
+        assert!(
+            matches!(error, Error::Open(OpenError::Unfit { .. })),
+            "{error}"
+        );
         let said = error.to_string();
         for part in parts {
             assert!(said.contains(part), "{part}: {said}");

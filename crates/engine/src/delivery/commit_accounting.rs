@@ -9,7 +9,6 @@ use crate::engine::OnDead;
 use crate::engine::{Commit, Death, Position, Retry, StateWrite};
 use crate::event::Envelope;
 use crate::ids::MemberId;
-use crate::model::binary::Binary;
 use crate::model::group::Group;
 use crate::model::position_set::Settled;
 use crate::model::record;
@@ -310,7 +309,7 @@ impl From<&StateWrite> for CellWrite {
             topic: write.topic.clone(),
             key: write.key.clone(),
             name: write.name.clone(),
-            value: write.value.clone().map(Binary),
+            value: write.value.clone(),
         }
     }
 }

@@ -1,9 +1,9 @@
 //! One control record of any kind, written and read. The table of the kinds is in [`record`](super::record).
 
+use bytes::Bytes;
 use ensue_log as log;
 use serde::{Deserialize, Serialize};
 
-use super::binary::Binary;
 use super::group::Group;
 use super::record::{
     Begun, Cancelled, Committed, Deleted, Discarded, EVENT, Fired, Framed, Gone, Joined, Left,
@@ -78,7 +78,7 @@ impl Change {
         match self {
             Self::Scheduled(scheduled) => Self::Scheduled(Scheduled {
                 name: scheduled.name.clone(),
-                content: Binary::default(),
+                content: Bytes::new(),
                 ..*scheduled
             }),
             other => other.clone(),
@@ -174,8 +174,6 @@ impl Change {
 
 #[cfg(test)]
 mod tests {
-    use bytes::Bytes;
-
     use super::*;
     use crate::ids::MemberId;
     use crate::model::position_set::Settled;
@@ -191,7 +189,7 @@ mod tests {
                 topic: "t".into(),
                 key: "k".into(),
                 name: "n".into(),
-                value: Some(Binary(Bytes::from_static(b"\xff\x00"))),
+                value: Some(Bytes::from_static(b"\xff\x00")),
             }],
             ..Committed::default()
         }));

@@ -188,7 +188,6 @@ pub(crate) fn admit_frame(
 mod tests {
     use super::*;
     use crate::event::EventId;
-    use crate::model::binary::Binary;
     use crate::model::record::{Fired, Opened, Scheduled};
 
     #[test]
@@ -211,7 +210,7 @@ mod tests {
             at: Timestamp::from_micros(due),
             topic_bytes: 0,
             key_bytes: 0,
-            content: Binary::default(),
+            content: bytes::Bytes::new(),
         });
         state.apply(1, &scheduled);
         let admits = |state: &State, position, time| {

@@ -7,7 +7,6 @@ use bytes::Bytes;
 use hashbrown::{HashMap, HashSet};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::binary::Binary;
 use super::record::CellWrite;
 
 /// What a cell costs beside its texts and its value, in bytes, for `state_bytes_max`.
@@ -66,7 +65,7 @@ impl KeyedState {
                 cell.key.as_str().into(),
                 cell.name.as_str().into(),
             );
-            piece.insert(name, value.0.clone());
+            piece.insert(name, value.clone());
         }
     }
 
@@ -96,7 +95,7 @@ impl KeyedState {
             topic: topic.to_string(),
             key: key.to_string(),
             name: name.to_string(),
-            value: Some(Binary(value.clone())),
+            value: Some(value.clone()),
         })
     }
 
@@ -121,7 +120,7 @@ impl NameRef<'_> {
 
 /// What a cell takes once it is written.
 pub(crate) fn cell_bytes(cell: &CellWrite) -> usize {
-    let value = cell.value.as_ref().map(|value| &value.0);
+    let value = cell.value.as_ref();
     value.map_or(0, |value| {
         size(cell.topic.len() + cell.key.len() + cell.name.len(), value)
     })

@@ -34,7 +34,6 @@ use bytes::Bytes;
 use ensue_log as log;
 use serde::{Deserialize, Serialize};
 
-use super::binary::Binary;
 use crate::engine::{DeathCause, ReplayEffects, ReplayState};
 use crate::error::{EngineError, Error, Result};
 use crate::event::{Envelope, EventId};
@@ -161,7 +160,7 @@ pub(crate) struct CellWrite {
     pub(crate) key: String,
     pub(crate) name: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) value: Option<Binary>,
+    pub(crate) value: Option<Bytes>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -219,7 +218,7 @@ pub(crate) struct Scheduled {
     pub(crate) topic_bytes: usize,
     pub(crate) key_bytes: usize,
     /// Topic, key and body of the event. Empty in memory once it is in the log.
-    pub(crate) content: Binary,
+    pub(crate) content: Bytes,
 }
 
 impl Scheduled {
@@ -231,7 +230,7 @@ impl Scheduled {
             key_bytes,
             ..
         } = self;
-        Ok(Envelope::from_content(content.0, topic_bytes, key_bytes)?)
+        Ok(Envelope::from_content(content, topic_bytes, key_bytes)?)
     }
 }
 
@@ -350,10 +349,4 @@ pub(crate) fn shorten(reason: &str) -> String {
         cut -= 1;
     }
     format!("{}…", reason.get(..cut).unwrap_or_default())
-}
-
-impl From<&Envelope> for Binary {
-    fn from(envelope: &Envelope) -> Self {
-        Self(Bytes::clone(envelope.content()))
-    }
 }

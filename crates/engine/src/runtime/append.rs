@@ -8,7 +8,6 @@ use hashbrown::HashMap;
 use crate::engine::{APPEND_EVENTS_MAX, Append, Appended, Effect, Expect, Position};
 use crate::error::{Error, LimitError, Result};
 use crate::event::{EventId, InvalidEvent};
-use crate::model::binary::Binary;
 use crate::model::change::Change;
 use crate::model::record;
 use crate::model::record::{Cancelled, Scheduled};
@@ -158,7 +157,7 @@ impl Outgoing {
                     at,
                     topic_bytes: envelope.topic().len(),
                     key_bytes: envelope.key().len(),
-                    content: Binary::from(envelope),
+                    content: envelope.content().clone(),
                 },
             });
             self.places.push(Place::Later);
