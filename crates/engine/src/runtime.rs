@@ -2,6 +2,7 @@
 
 pub(crate) mod admin;
 pub(crate) mod append;
+pub(crate) mod backlog_reader;
 pub(crate) mod commit;
 pub(crate) mod dropped;
 pub(crate) mod embedded;
@@ -16,6 +17,7 @@ pub(crate) mod pending_schedules;
 pub(crate) mod query;
 pub(crate) mod read_only;
 pub(crate) mod refusals;
+pub(crate) mod replay;
 pub(crate) mod reset;
 pub(crate) mod settings;
 pub(crate) mod status;

@@ -21,7 +21,7 @@ pub(super) type Imports<'a> = BTreeMap<&'a str, BTreeSet<&'a str>>;
 
 /// The fold of the records, and what is delivered, see neither tasks nor the time.
 pub(super) fn model_and_delivery_are_pure(source: &Source) -> Vec<Breach> {
-    let rooms = ["crates/engine/src/model/"];
+    let rooms = ["crates/engine/src/model/", "crates/engine/src/delivery/"];
     if !rooms.iter().any(|room| source.path.starts_with(room)) {
         return Vec::new();
     }
@@ -214,6 +214,8 @@ mod tests {
         let model = "crates/engine/src/model/state.rs";
         assert_eq!(breaches(model, "use tokio::sync::Notify;"), 1);
         assert_eq!(breaches(model, "fn f(now: Timestamp) {} // tokio"), 0);
+        let delivery = "crates/engine/src/delivery/in_flight.rs";
+        assert_eq!(breaches(delivery, "use tokio::sync::Notify;"), 1);
         let runtime = "crates/engine/src/runtime/member.rs";
         assert_eq!(breaches(runtime, "use tokio::sync::Notify;"), 0);
     }

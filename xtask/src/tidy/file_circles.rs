@@ -15,7 +15,6 @@ const ROOMS: &[(&str, &str)] = &[
     ("conformance", "hand"),
     ("conformance", "lab"),
     ("core", "event"),
-    ("engine", "delivery"),
     ("engine", "replica"),
     ("engine", "runtime"),
     ("ensue", "handle"),

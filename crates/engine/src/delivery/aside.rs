@@ -10,17 +10,11 @@ use std::collections::{BTreeSet, VecDeque};
 
 use hashbrown::HashMap;
 
-use super::window::Status;
-use crate::delivery::group_session::GroupSession;
-use crate::delivery::key_slots::KeyHash;
-use crate::event::Envelope;
-use crate::model::group::Group;
-use crate::model::position_set::Settled;
+use super::limits::AsideLimits;
 use crate::model::record::{Committed, Deferred, Parked};
 use crate::model::set_aside::SetAside;
 use crate::model::topic_key::{KeyRef, TopicKey};
 use crate::pending_write::Submission;
-use crate::time::Timestamp;
 
 /// About the most bytes of one record; what is beyond goes into further ones. The log limits its
 /// records, and what was met of many keys with long names may be larger than that. Each single entry
@@ -28,58 +22,6 @@ use crate::time::Timestamp;
 const RECORD_BYTES_MAX: usize = 1024 * 1024;
 /// Names of fields and positions take so many bytes of a record, for each event and each backlog.
 const ENTRY_BYTES: usize = 128;
-/// A page has at least so many events, also when the group keeps as many as it may: one event a read
-/// would make no progress worth its cost.
-const PAGE_EVENTS_MIN: usize = 16;
-/// With more than one in so many beyond that, it is one event a read all the same.
-const OVER_SHARE: usize = 4;
-
-/// How much of a group is put aside, and of a key.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct AsideLimits {
-    /// Events of a group that are kept one by one. With more, lanes only take up what they need to go
-    /// on: a quarter more, and beyond it one for each key. So many keys may wait: then no more is read.
-    pub(crate) parked_max: usize,
-    /// Events that a lane keeps one by one.
-    pub(crate) lane_max: usize,
-    /// Events of one key that are read ahead.
-    pub(crate) line_max: usize,
-}
-
-impl Default for AsideLimits {
-    fn default() -> Self {
-        Self {
-            parked_max: 1_000_000,
-            lane_max: 1_024,
-            line_max: 1_024,
-        }
-    }
-}
-
-impl AsideLimits {
-    /// How many events a lane keeps when the group keeps `kept`: less as its room fills.
-    fn of_lane(self, kept: usize) -> usize {
-        (self.parked_max.saturating_sub(kept) / 8).min(self.lane_max)
-    }
-
-    /// How many events a lane takes up from its backlog in one go.
-    pub(crate) fn page(self, kept: usize) -> usize {
-        let most = self.parked_max.saturating_add(self.parked_max / OVER_SHARE);
-        let has_room = kept.saturating_add(PAGE_EVENTS_MIN) <= most;
-        let min = if has_room { PAGE_EVENTS_MIN } else { 1 };
-        let min = min.min(self.lane_max);
-        self.of_lane(kept).max(min).max(1)
-    }
-
-    /// A lane with a backlog and no more events than this takes up the next ones.
-    pub(crate) fn few(self, kept: usize) -> usize {
-        match kept < self.parked_max {
-            true => self.lane_max / 4,
-            false => 0,
-        }
-    }
-}
-
 /// What is put aside and not durable yet.
 #[derive(Debug, Default)]
 pub(crate) struct Aside {
@@ -239,7 +181,7 @@ impl Aside {
         let start = Some(position);
         let deferred = Deferred {
             start,
-            ..Deferred::of(&lane)
+            ..nothing_of(&lane)
         };
         coming.moved(deferred, &mut self.moves);
     }
@@ -256,12 +198,14 @@ impl Aside {
             taken,
             next: Some(next),
             is_over,
-            ..Deferred::of(lane)
+            ..nothing_of(lane)
         };
         coming.moved(deferred, &mut self.moves);
     }
 
-    fn meet(&mut self, lane: KeyRef<'_>, from: u64, position: u64) {
+    /// An event of a blocked key was read; what lies after the event before it and before this one, is
+    /// nothing for this group.
+    pub(crate) fn meet(&mut self, lane: KeyRef<'_>, from: u64, position: u64) {
         let known = self.lanes.get_key_value(&lane).map(|(key, _)| key.clone());
         let lane = known.unwrap_or_else(|| TopicKey::new(lane.0, lane.1));
         let coming = self.lanes.entry(lane.clone()).or_default();
@@ -313,7 +257,7 @@ impl Aside {
     /// the events that go into them, and those in their order.
     fn next_part(&mut self) -> (Said, Vec<Deferred>) {
         let mut room = RECORD_BYTES_MAX;
-        let moves = fitting(self.moves.iter().map(Deferred::bytes), &mut room);
+        let moves = fitting(self.moves.iter().map(bytes_of), &mut room);
         let moves: Vec<Deferred> = self.moves.drain(..moves).collect();
         self.unsaid.sort_unstable_by_key(|met| met.position);
         let met = match self.moves.is_empty() {
@@ -322,7 +266,7 @@ impl Aside {
         };
         let said = Said {
             met: self.unsaid.drain(..met).collect(),
-            moves: moves.iter().map(Deferred::lane).collect(),
+            moves: moves.iter().map(lane_of).collect(),
             passed: std::mem::take(&mut self.passed),
         };
         for lane in said.lanes() {
@@ -338,7 +282,7 @@ impl Aside {
     fn hold_back(&mut self) {
         let is_said = |lane: &TopicKey| self.lanes.get(lane).is_some_and(|it| it.is_said);
         let met: Vec<Met> = self.unsaid.extract_if(.., |it| is_said(&it.lane)).collect();
-        let moved = self.moves.extract_if(.., |it| is_said(&it.lane()));
+        let moved = self.moves.extract_if(.., |it| is_said(&lane_of(it)));
         let moved: Vec<Deferred> = moved.collect();
         for met in met {
             if let Some(coming) = self.lanes.get_mut(&met.lane) {
@@ -346,7 +290,7 @@ impl Aside {
             }
         }
         for deferred in moved {
-            if let Some(coming) = self.lanes.get_mut(&deferred.lane()) {
+            if let Some(coming) = self.lanes.get_mut(&lane_of(&deferred)) {
                 coming.waiting.moved = Some(deferred);
             }
         }
@@ -364,7 +308,7 @@ impl Aside {
     }
 
     /// Adds what is unsaid to `record`, as far as there is room in it.
-    fn say(&mut self, lanes: &SetAside, bounds: AsideLimits, record: &mut Committed) {
+    pub(crate) fn say(&mut self, lanes: &SetAside, bounds: AsideLimits, record: &mut Committed) {
         let (mut said, moves) = self.next_part();
         record.settled.0.extend(&said.passed);
         record.deferred = moves;
@@ -382,7 +326,7 @@ impl Aside {
                 }
                 Place::Backlog { is_first } => {
                     let index = *added.entry(met.lane.clone()).or_insert_with(|| {
-                        record.deferred.push(Deferred::of(&met.lane));
+                        record.deferred.push(nothing_of(&met.lane));
                         record.deferred.len() - 1
                     });
                     if let Some(deferred) = record.deferred.get_mut(index) {
@@ -531,68 +475,22 @@ impl Met {
     }
 }
 
-impl Deferred {
-    /// About how much of a record it takes.
-    fn bytes(&self) -> usize {
-        let taken = self.taken.len() * (size_of::<u64>() + 1);
-        ENTRY_BYTES + self.topic.len() + self.key.len() + taken
-    }
-
-    fn lane(&self) -> TopicKey {
-        TopicKey::new(&self.topic, &self.key)
-    }
-
-    fn of(lane: &TopicKey) -> Self {
-        Self {
-            topic: lane.topic().to_owned(),
-            key: lane.key().to_owned(),
-            ..Self::default()
-        }
-    }
+/// About how much of a record what becomes of a key's backlog takes.
+fn bytes_of(deferred: &Deferred) -> usize {
+    let taken = deferred.taken.len() * (size_of::<u64>() + 1);
+    ENTRY_BYTES + deferred.topic.len() + deferred.key.len() + taken
 }
 
-impl GroupSession {
-    /// An event of a blocked key waits behind the others.
-    pub(crate) fn set_aside(&mut self, position: u64, hash: KeyHash, envelope: &Envelope) {
-        self.returned.remove(hash, position);
-        let Some(entry) = self.window.get(position) else {
-            return;
-        };
-        entry.status = Status::Parking;
-        let lane = KeyRef(envelope.topic(), envelope.key());
-        self.aside.meet(lane, entry.from, position);
-    }
+fn lane_of(deferred: &Deferred) -> TopicKey {
+    TopicKey::new(&deferred.topic, &deferred.key)
+}
 
-    /// Whether more keys may come to wait; if not, the group reads nothing further until some go on:
-    /// each that waits takes memory.
-    pub(crate) fn has_room_for_keys(&mut self, group: &Group) -> bool {
-        let (keys, most) = (group.set_aside.keys_waiting(), self.bounds.parked_max);
-        if keys <= most {
-            self.paused = None;
-        } else if self.paused.is_none() {
-            let why = format!(
-                "{keys} keys wait for another attempt or behind a dead letter, the limit \
-                 `parked_max` is {most}: redrive or discard dead letters, or mend what fails"
-            );
-            tracing::warn!("a group takes no further events: {why}");
-            self.paused = Some(why);
-        }
-        self.paused.is_none()
-    }
-
-    /// The next record that puts aside what was met of blocked keys, and passes what is nothing.
-    pub(crate) fn park(&mut self, name: &str, group: &Group, now: Timestamp) -> Option<Committed> {
-        if !self.aside.has_unsaid() {
-            return None;
-        }
-        let mut record = Committed {
-            group: name.to_owned(),
-            at: now,
-            settled: Settled::default(),
-            ..Committed::default()
-        };
-        self.aside.say(&group.set_aside, self.bounds, &mut record);
-        Some(record)
+/// What becomes of a key's backlog, with nothing said of it yet.
+fn nothing_of(lane: &TopicKey) -> Deferred {
+    Deferred {
+        topic: lane.topic().to_owned(),
+        key: lane.key().to_owned(),
+        ..Deferred::default()
     }
 }
 

@@ -1,13 +1,11 @@
 //! Care after a process ended without a word and without progress: which events may have ended it,
 //! and what is recorded before they are delivered again.
 
-use crate::delivery::group_session::GroupSession;
-use crate::delivery::next_step::{Stop, Taken};
-use crate::ids::MemberId;
-use crate::model::group::Group;
+use crate::ids::ProcessId;
+use crate::model::group::{Caution, Group};
 use crate::model::record::Begin;
 
-/// How many events are handled at the same time while the group is careful and nobody in
+/// How many events are handled at the same time while the group is careful and no event in
 /// particular is suspected.
 const BEGIN_EVENTS_MAX: usize = 64;
 
@@ -16,16 +14,43 @@ const BEGIN_EVENTS_MAX: usize = 64;
 #[derive(Debug)]
 pub(crate) struct CrashGuard {
     /// Events at or after this position cannot have ended it.
-    pub(crate) until: u64,
-    pub(crate) events_left: usize,
-    pub(crate) retries_left: usize,
+    until: u64,
+    events_left: usize,
+    retries_left: usize,
     /// The event whose attempt is being recorded.
-    pub(crate) beginning: Option<u64>,
+    beginning: Option<u64>,
     /// The event that is being handled with care.
-    pub(crate) held: Option<u64>,
+    held: Option<u64>,
+}
+
+/// What to do with an event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    Deliver,
+    /// Others have to finish first.
+    Wait,
+    /// To record first that its attempt begins.
+    Begin,
 }
 
 impl CrashGuard {
+    /// A guard, if care is due: with events before `end`, the durable end of the log, and with the
+    /// `retries` that were put aside.
+    pub(crate) fn new(
+        caution: Caution,
+        end: u64,
+        in_flight_max: usize,
+        retries: usize,
+    ) -> Option<Self> {
+        (caution.events || caution.retries).then_some(Self {
+            until: end,
+            events_left: if caution.events { in_flight_max } else { 0 },
+            retries_left: if caution.retries { retries } else { 0 },
+            beginning: None,
+            held: None,
+        })
+    }
+
     fn covers(&self, position: u64, is_aside: bool) -> bool {
         if is_aside {
             self.retries_left > 0
@@ -34,6 +59,56 @@ impl CrashGuard {
         }
     }
 
+    /// What to do with the event at `position`, whose attempt is not recorded; `is_busy` is whether
+    /// others are in members' hands, or about to be.
+    pub(crate) fn check(&mut self, position: u64, is_aside: bool, is_busy: bool) -> Verdict {
+        if self.held.is_some() {
+            return Verdict::Wait;
+        }
+        if !self.covers(position, is_aside) {
+            return Verdict::Deliver;
+        }
+        if is_busy || self.beginning.is_some() {
+            return Verdict::Wait;
+        }
+        self.beginning = Some(position);
+        Verdict::Begin
+    }
+
+    /// The attempts to record together with the one at `position`; `ready` are the positions of what
+    /// was read for its member. Most crashes are no event's fault, so the first suspicion goes over many
+    /// events at once, and counts against none of them; those that were out when the process ended again
+    /// are taken one by one.
+    pub(crate) fn begins(
+        &self,
+        (group, process): (&Group, ProcessId),
+        position: u64,
+        is_aside: bool,
+        ready: impl Iterator<Item = u64>,
+    ) -> Vec<Begin> {
+        let begin = |position| Begin {
+            position,
+            attempt: group.next_attempt(position, process),
+        };
+        let is_suspect = |position: u64| group.begun(position).is_some();
+        if is_aside || is_suspect(position) {
+            return vec![begin(position)];
+        }
+        // It is the first of them, unless it waits in a line.
+        let ready = ready.skip_while(|it| *it <= position);
+        std::iter::once(position)
+            .chain(ready.take_while(|position| !is_suspect(*position)))
+            .take(self.events_left.clamp(1, BEGIN_EVENTS_MAX))
+            .map(begin)
+            .collect()
+    }
+
+    /// The record that attempts begin has an outcome.
+    pub(crate) fn begin_ended(&mut self) {
+        self.beginning = None;
+    }
+
+    /// The event at `position` goes into a member's hands.
     pub(crate) fn delivered(&mut self, position: u64, is_aside: bool) {
         if !self.covers(position, is_aside) {
             return;
@@ -46,70 +121,14 @@ impl CrashGuard {
         };
         *left -= 1;
     }
-}
 
-impl GroupSession {
-    /// After a crash: whether the event at `position` has to wait, or its attempt to be recorded.
-    pub(crate) fn is_held_up(
-        &mut self,
-        group: &Group,
-        member: MemberId,
-        position: u64,
-        is_aside: bool,
-        taken: &Taken,
-    ) -> Option<Stop> {
-        let (held, boot) = (self.held(), self.boot);
-        if group
-            .begun
-            .get(&position)
-            .is_some_and(|attempt| attempt.boot == boot)
-        {
-            return None;
-        }
-        let careful = self.careful.as_ref()?;
-        if careful.held.is_some() {
-            return Some(Stop::Careful);
-        }
-        if !careful.covers(position, is_aside) {
-            return None;
-        }
-        if held > 0 || !taken.deliveries.is_empty() || careful.beginning.is_some() {
-            return Some(Stop::Careful);
-        }
-        let begins = self.begins(group, member, position, is_aside, careful.events_left);
-        if let Some(careful) = &mut self.careful {
-            careful.beginning = Some(position);
-        }
-        Some(Stop::Begin(begins))
+    /// What was handled with care is not in a member's hands any more.
+    pub(crate) fn came_back(&mut self) {
+        self.held = None;
     }
 
-    /// The attempts to record together with the one at `position`. Most crashes are nobody's
-    /// fault, so the first suspicion goes over many events at once, and counts against none of them;
-    /// those that were out when the process ended again are taken one by one.
-    fn begins(
-        &self,
-        group: &Group,
-        member: MemberId,
-        position: u64,
-        is_aside: bool,
-        events_left: usize,
-    ) -> Vec<Begin> {
-        let begin = |position| Begin {
-            position,
-            attempt: group.next_attempt(position, self.boot),
-        };
-        let is_suspect = |position: &u64| group.begun.contains_key(position);
-        if is_aside || is_suspect(&position) {
-            return vec![begin(position)];
-        }
-        let seats = self.seats.iter().filter(|seat| seat.member == member);
-        let ready = seats.flat_map(|seat| &seat.ready).map(|it| it.position);
-        // It is the first of them, unless it waits in a line.
-        let ready = ready.skip_while(|it| *it <= position);
-        std::iter::once(position)
-            .chain(ready.take_while(|position| !is_suspect(position)))
-            .take(events_left.clamp(1, BEGIN_EVENTS_MAX))
-            .map(begin)
-            .collect()
+    /// Whether everything that may have ended the process is done.
+    pub(crate) fn is_over(&self) -> bool {
+        self.events_left == 0 && self.retries_left == 0
     }
 }

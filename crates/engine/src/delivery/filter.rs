@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use hashbrown::HashMap;
 
+use crate::model::group::Group;
 use crate::topic::TopicPattern;
 
 /// A cache of topics beyond this many is emptied: there may be millions of them.
@@ -19,6 +20,12 @@ pub(crate) struct Filter {
 impl Filter {
     pub(crate) fn new(topics: Vec<TopicPattern>, types: Option<Vec<String>>) -> Self {
         Self { topics, types }
+    }
+
+    /// As the group says.
+    pub(crate) fn of(group: &Group) -> Self {
+        let types = group.types().map(<[String]>::to_vec);
+        Self::new(group.topics().to_vec(), types)
     }
 
     pub(crate) fn wants_topic(&self, topic: &str) -> bool {

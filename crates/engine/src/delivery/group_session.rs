@@ -1,480 +1,517 @@
 //! What is going on in a group in this process: its members, what they hold, what was read ahead.
 //!
 //! Nothing here is durable and nothing here does I/O: it is rebuilt from [`Group`] when the first
-//! member joins and forgotten when the last one leaves. Reading on is in `read_ahead`, taking events in
-//! `next_step`, `turns` and `page`, putting them aside in `aside`, committing them in `commit_accounting`.
+//! member joins and forgotten when the last one leaves. The session puts its parts together; each of
+//! them keeps an invariant of its own, in its own file.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
-use ensue_log as log;
-use hashbrown::{HashMap, HashSet};
-use tokio::sync::Notify;
+use hashbrown::HashSet;
 
-use super::aside::{Aside, AsideLimits};
+use super::aside::Aside;
+use super::aside_index::AsideIndex;
+use super::commit_accounting::{NotHeld, aside, claim};
+use super::crash_guard::CrashGuard;
+use super::events_read::EventsRead;
 use super::filter::Filter;
-use super::page::Pages;
-use super::turns::{Lined, Turns};
-use super::window::{Status, Window};
-use crate::delivery::crash_guard::CrashGuard;
-use crate::delivery::fenced_deliveries::PositionsByKey;
-use crate::delivery::key_slots::{KeyHash, KeyHasher, KeySlots};
-use crate::delivery::next_step::{READY_BYTES_MAX, READY_EVENTS_MAX};
-use crate::delivery::slot_transfer::SlotOwnership;
+use super::in_flight::InFlight;
+use super::key_hash::KeyHasher;
+use super::limits::AsideLimits;
+use super::local_member::LocalMember;
+use super::next_step::{Step, next_step};
+use super::pages::{Found, Pages, Paging};
+use super::read_ahead::{ReadAhead, ReadToken};
+use super::ready_event::ReadyEvent;
+use super::slot_ownership::{Change, SlotOwnership};
+use super::take_backlog::take_up;
+use super::taking::{Ask, Taking};
+use crate::engine::Commit;
 use crate::event::Envelope;
-use crate::ids::{Epoch, MemberId, ProcessId, Slot, Turn};
+use crate::ids::{Epoch, MemberId, ProcessId, Slot};
 use crate::model::group::Group;
 use crate::model::processes::Processes;
+use crate::model::record::{Committed, Joined, Released};
 use crate::model::topic_key::TopicKey;
+use crate::pending_write::Submission;
 use crate::time::Timestamp;
 
-/// The members of one group in this process.
+/// A group in this process, from the first member that joins to the last one that leaves.
 #[derive(Debug)]
 pub(crate) struct GroupSession {
-    /// Tells this one from an earlier one of the same group.
-    pub(crate) epoch: Epoch,
-    pub(crate) boot: ProcessId,
-    pub(crate) filter: Arc<Filter>,
-    pub(crate) seats: Vec<LocalMember>,
-    pub(crate) slots: KeySlots,
-    pub(crate) window: Window,
-    /// The next position to read.
-    pub(crate) cursor: u64,
-    /// After the last event that was read for this group.
-    pub(crate) from: u64,
-    /// Up to here, others may have been at work before: what is read may be settled, or belong
-    /// before what was put aside since.
-    pub(crate) replayed: u64,
-    /// Which slots are this process's.
-    pub(crate) mine: SlotOwnership,
-    /// The slots that this process has said it gives away, and in which turn.
-    pub(crate) released: (Turn, BTreeSet<Slot>),
-    /// Counts how often reading began anew: what was read before that is out of date.
-    pub(crate) rewinds: u64,
-    /// Whether a member is reading, outside of the lock.
-    pub(crate) is_reading: bool,
-    /// What the last read left over.
-    pub(crate) rest: Option<(log::Chunk, log::Place)>,
-    pub(crate) index: Index,
-    /// When was looked last for lanes whose time has come.
-    pub(crate) looked: Timestamp,
-    /// Put-aside events in members' hands.
-    pub(crate) out: Outs,
-    /// Whose turn it is among the keys that were read.
-    pub(crate) turns: Turns,
+    filter: Arc<Filter>,
+    limits: AsideLimits,
+    /// Which keys are this process's.
+    ownership: SlotOwnership,
+    /// How far it was read.
+    ahead: ReadAhead,
+    /// The members, what waits for them and what they hold.
+    in_flight: InFlight,
+    /// Which put-aside events can go, and when.
+    index: AsideIndex,
     /// What is put aside and not durable yet.
-    pub(crate) aside: Aside,
+    aside: Aside,
     /// Which backlogs of keys are being taken up.
-    pub(crate) pages: Pages,
-    pub(crate) bounds: AsideLimits,
-    /// Events that came back from a member that is gone and were not looked at since. They may belong
-    /// before others of their key that were put aside meanwhile.
-    pub(crate) returned: PositionsByKey,
-    pub(crate) stale: PositionsByKey,
-    pub(crate) careful: Option<CrashGuard>,
-    /// Why nothing more is read.
-    pub(crate) paused: Option<String>,
-    pub(crate) hasher: KeyHasher,
+    pages: Pages,
+    guard: Option<CrashGuard>,
 }
 
-/// A member.
-#[derive(Debug)]
-pub(crate) struct LocalMember {
-    pub(crate) member: MemberId,
-    pub(crate) notify: Arc<Notify>,
-    pub(crate) in_flight_max: usize,
-    /// Events in its hands, and their bytes.
-    pub(crate) held: usize,
-    pub(crate) held_bytes: usize,
-    /// Events of its slots that were read, in order.
-    pub(crate) ready: VecDeque<Ready>,
-    pub(crate) ready_bytes: usize,
-    /// Events that were fetched for it by position.
-    pub(crate) fetched: HashMap<u64, Envelope, foldhash::fast::RandomState>,
-    /// What it waits for; `None` while it does something.
-    pub(crate) waiting: Option<Waiting>,
-    /// It left while a commit of it was under way: it only keeps its slots until that is durable.
-    pub(crate) is_gone: bool,
-}
-
-/// What makes a waiting member look again without being woken.
+/// What a session begins with.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Waiting {
-    /// This time.
-    pub(crate) due: Option<Timestamp>,
-    /// A record at or after this position.
-    pub(crate) records: Option<u64>,
+pub(crate) struct Beginning {
+    /// Tells this session from an earlier one of the same group.
+    pub(crate) epoch: Epoch,
+    pub(crate) process: ProcessId,
+    /// The durable end of the log.
+    pub(crate) end: u64,
+    pub(crate) now: Timestamp,
+    pub(crate) limits: AsideLimits,
 }
 
-/// An event on its way to a member.
-#[derive(Debug)]
-pub(crate) struct Ready {
-    pub(crate) position: u64,
-    pub(crate) lane: KeyHash,
-    /// `None` when it has to be fetched.
-    pub(crate) envelope: Option<Envelope>,
-}
-
-/// A put-aside event in a member's hands.
-#[derive(Debug)]
-pub(crate) struct Out {
-    pub(crate) owner: MemberId,
-    pub(crate) lane: TopicKey,
-    pub(crate) hash: KeyHash,
-    pub(crate) bytes: u32,
-    pub(crate) is_committing: bool,
-}
-
-/// Put-aside events in members' hands, by position.
-pub(crate) type Outs = HashMap<u64, Out, foldhash::fast::RandomState>;
-
-/// Where in the lanes there is something to do.
-#[derive(Debug, Default)]
-pub(crate) struct Index {
-    /// Lanes with an event that may go now, by its position.
-    pub(crate) runnable: BTreeMap<u64, TopicKey>,
-    /// Lanes that wait for a time.
-    pub(crate) due: BTreeSet<(Timestamp, TopicKey)>,
-    /// Lanes that are to take up the next events of their backlogs.
-    pub(crate) hungry: BTreeSet<TopicKey>,
-    /// What the two above say of a lane.
-    known: HashMap<TopicKey, (Option<u64>, Option<Timestamp>), foldhash::fast::RandomState>,
-}
-
+/// Members come and go.
 impl GroupSession {
-    /// The group as its first member finds it. `end` is the durable end of the log.
+    /// The group as its first member finds it, which has not joined yet.
     pub(crate) fn new(
         group: &Group,
         first: &LocalMember,
-        filter: Arc<Filter>,
-        (epoch, boot, end): (Epoch, ProcessId, u64),
         processes: &Processes,
-        (now, bounds): (Timestamp, AsideLimits),
+        beginning: Beginning,
     ) -> Self {
-        let caution = group.caution(boot, processes);
-        let in_flight_max = first.in_flight_max;
-        let mut live = Self {
-            epoch,
-            boot,
-            filter,
-            seats: Vec::new(),
-            slots: KeySlots::new(first.member),
-            window: Window::default(),
-            cursor: group.low,
-            from: group.low,
-            replayed: group.settled_end(),
-            mine: SlotOwnership::All,
-            released: <(Turn, BTreeSet<Slot>)>::default(),
-            rewinds: 0,
-            is_reading: false,
-            rest: None,
-            index: Index::default(),
-            looked: now,
-            out: HashMap::default(),
-            turns: Turns::new(bounds.line_max),
+        let Beginning {
+            process,
+            end,
+            now,
+            limits,
+            ..
+        } = beginning;
+        let caution = group.caution(process, processes);
+        let retries = group.set_aside().len();
+        let mut session = Self {
+            filter: Arc::new(Filter::of(group)),
+            limits,
+            ownership: SlotOwnership::new(process, processes.seed()),
+            ahead: ReadAhead::new(beginning.epoch, group.low(), group.settled_end()),
+            in_flight: InFlight::new(first.id(), limits.line_max),
+            index: AsideIndex::new(limits, now),
             aside: Aside::default(),
             pages: Pages::default(),
-            bounds,
-            returned: PositionsByKey::default(),
-            stale: PositionsByKey::default(),
-            careful: (caution.events || caution.retries).then(|| CrashGuard {
-                until: end,
-                events_left: if caution.events { in_flight_max } else { 0 },
-                retries_left: if caution.retries {
-                    group.set_aside.len()
-                } else {
-                    0
-                },
-                beginning: None,
-                held: None,
-            }),
-            paused: None,
-            hasher: processes
-                .seed()
-                .map_or_else(KeyHasher::default, KeyHasher::Seeded),
+            guard: CrashGuard::new(caution, end, first.in_flight_max(), retries),
         };
-        let lanes: Vec<TopicKey> = group.set_aside.keys().cloned().collect();
-        for lane in lanes {
-            live.refresh(group, &lane, now);
-        }
-        live
+        session.refresh_all(group, now);
+        session
     }
 
-    pub(crate) fn seat(&mut self, member: MemberId) -> Option<&mut LocalMember> {
-        self.seats.iter_mut().find(|seat| seat.member == member)
+    /// Tells it from an earlier one of the same group.
+    pub(crate) fn epoch(&self) -> Epoch {
+        self.ahead.token().epoch
+    }
+
+    /// Whether events are delivered with care, because they may have ended processes.
+    pub(crate) fn is_careful(&self) -> bool {
+        self.guard.is_some()
     }
 
     /// Whether `member` is one and has not left.
     pub(crate) fn is_member(&self, member: MemberId) -> bool {
-        self.seats
-            .iter()
-            .any(|seat| seat.member == member && !seat.is_gone)
+        let member = self.in_flight.member(member);
+        member.is_some_and(|member| !member.is_gone())
     }
 
-    /// How many events are in members' hands.
-    pub(crate) fn held(&self) -> usize {
-        self.seats.iter().map(|seat| seat.held).sum()
+    /// Whether this process knows of `member`, also if it has left and its last commit is under way.
+    pub(crate) fn knows(&self, member: MemberId) -> bool {
+        self.in_flight.member(member).is_some()
+    }
+
+    /// The members that have not left.
+    pub(crate) fn members(&self) -> impl Iterator<Item = &LocalMember> {
+        let members = self.in_flight.members().iter();
+        members.filter(|member| !member.is_gone())
     }
 
     /// Adds a member and gives it its share of the slots.
-    pub(crate) fn sit_down(&mut self, seat: LocalMember) {
-        self.seats.push(seat);
-        self.rebalance();
+    pub(crate) fn join(&mut self, member: LocalMember) {
+        self.in_flight.join(member, &self.ownership);
     }
 
-    /// Takes a member's seat: what it holds goes to the others. Whether anybody is left.
-    pub(crate) fn stand_up(&mut self, group: &Group, member: MemberId, now: Timestamp) -> bool {
-        if let Some(seat) = self.seat(member) {
-            seat.is_gone = true;
-            seat.fetched.clear();
-        }
-        self.release(group, member, now);
-        if self.seats.iter().all(|seat| seat.is_gone) {
-            return false;
-        }
-        self.rebalance();
-        true
-    }
-
-    /// Gives what a member holds, and is not committing, back to its slots.
-    fn release(&mut self, group: &Group, member: MemberId, now: Timestamp) {
-        let (mut back, mut taken) = (Vec::new(), Vec::new());
-        let mut bytes = 0;
-        for entry in self.window.iter_mut() {
-            if entry.owner == Some(member) && entry.status == Status::Held {
-                entry.status = Status::Ready;
-                bytes += entry.bytes as usize;
-                self.stale.remove(entry.lane, entry.position);
-                back.push((entry.position, entry.lane));
-                taken.push((entry.lane, entry.bytes));
-            }
-        }
-        let held = |out: &Out| out.owner == member && !out.is_committing;
-        let mut lanes: HashSet<TopicKey> = HashSet::default();
-        let stale = &mut self.stale;
-        self.out.retain(|position, out| {
-            if held(out) {
-                stale.remove(out.hash, *position);
-                bytes += out.bytes as usize;
-                taken.push((out.hash, out.bytes));
-                lanes.insert(out.lane.clone());
-            }
-            !held(out)
-        });
-        let count = taken.len();
-        for (position, lane) in &back {
-            self.returned.insert(*lane, *position);
-        }
-        for (lane, bytes) in &taken {
-            self.slots.take_back(lane.slot());
-            self.turns.take_back(*lane, *bytes);
-        }
-        if let Some(seat) = self.seat(member) {
-            seat.held -= count;
-            seat.held_bytes -= bytes;
-            let again = back.into_iter().map(|(position, lane)| Ready {
-                position,
-                lane,
-                envelope: None,
-            });
-            let ready = std::mem::take(&mut seat.ready);
-            seat.ready = again.chain(ready).collect();
-            seat.ready
-                .make_contiguous()
-                .sort_by_key(|ready| ready.position);
-        }
-        if let Some(careful) = &mut self.careful {
-            careful.held = None;
+    /// A member leaves: what it holds goes to the others. Whether any is left.
+    pub(crate) fn leave(&mut self, group: &Group, member: MemberId, now: Timestamp) -> bool {
+        let lanes = self.in_flight.leave(member);
+        if let Some(guard) = &mut self.guard {
+            guard.came_back();
         }
         for lane in lanes {
             self.refresh(group, &lane, now);
         }
+        if self.in_flight.is_deserted() {
+            return false;
+        }
+        self.in_flight.rebalance(&self.ownership);
+        true
     }
 
-    /// Shares the slots among the members that are left, and what was read with them.
-    pub(crate) fn rebalance(&mut self) {
-        let here: Vec<MemberId> = self
-            .seats
-            .iter()
-            .filter(|seat| !seat.is_gone)
-            .map(|seat| seat.member)
-            .collect();
-        let mine = &self.mine;
-        let moved = self.slots.share(&here, |slot| mine.has(slot));
-        if moved > 0 {
-            tracing::debug!(members = here.len(), slots = moved, "slots moved");
-        }
-        self.redistribute();
+    /// Tells the members that they are none any more.
+    pub(crate) fn dismiss(&self) {
+        let members = self.in_flight.members().iter();
+        members.for_each(LocalMember::dismiss);
     }
 
-    /// Puts everything that was read into the queue of its slot's owner, in order.
-    pub(crate) fn redistribute(&mut self) {
-        let mut all: Vec<Ready> = Vec::new();
-        for seat in &mut self.seats {
-            all.extend(seat.ready.drain(..));
-            seat.ready_bytes = 0;
-        }
-        for ready in self.turns.clear() {
-            // Others of its key may have been put aside while it waited in its line.
-            self.returned.insert(ready.lane, ready.position);
-            all.push(ready.into());
-        }
-        all.sort_by_key(|ready| ready.position);
-        for ready in all {
-            if self.mine.has(ready.lane.slot()) {
-                self.enqueue(ready);
-            }
-        }
-        if let SlotOwnership::Some(_) = self.mine {
-            let mine = &self.mine;
-            self.window.forget_ready(|lane| !mine.has(lane.slot()));
-            self.returned.retain(|lane| mine.has(lane.slot()));
-        }
-        let slots = &self.slots;
-        self.seats
-            .retain(|seat| !seat.is_gone || seat.held > 0 || slots.has(seat.member));
-        self.wake_all();
-    }
-
-    pub(crate) fn enqueue(&mut self, ready: Ready) {
-        let owner = self.slots.owner(ready.lane.slot());
-        if let Some(seat) = owner.and_then(|owner| self.seat(owner)) {
-            seat.ready_bytes += ready.bytes();
-            seat.ready.push_back(ready);
+    /// The group's subscription, as the last member to join wants it.
+    pub(crate) fn filter_by(&mut self, joined: &Joined) {
+        let filter = Filter::new(joined.topics.clone(), joined.types.clone());
+        if *self.filter != filter {
+            tracing::warn!(
+                group = joined.group,
+                "its members disagree about topics or types; the last one to join decides"
+            );
+            self.filter = Arc::new(filter);
         }
     }
 
-    /// An event is no longer in a member's hands.
-    pub(crate) fn take_back(&mut self, owner: MemberId, lane: KeyHash, bytes: u32) -> bool {
-        if let Some(seat) = self.seat(owner) {
-            seat.held -= 1;
-            seat.held_bytes -= bytes as usize;
-        }
-        self.turns.take_back(lane, bytes);
-        self.slots.take_back(lane.slot())
+    pub(crate) fn filter(&self) -> &Arc<Filter> {
+        &self.filter
+    }
+
+    pub(crate) fn hasher(&self) -> &KeyHasher {
+        self.ownership.hasher()
     }
 
     /// Wakes every member that waits.
     pub(crate) fn wake_all(&mut self) {
-        for seat in &mut self.seats {
-            if seat.waiting.take().is_some() {
-                seat.notify.notify_one();
-            }
-        }
+        self.in_flight.wake_all();
     }
 
     /// Whether no member will do anything before the clock moves, a record comes or an event in its
     /// hands ends. `end` is the durable end of the log.
     pub(crate) fn is_at_rest(&self, end: u64, now: Timestamp) -> bool {
-        let is_at_rest = |seat: &LocalMember| {
-            // With as much in its hands as it may have, it does not even ask.
-            seat.held >= seat.in_flight_max
-                || seat.waiting.is_some_and(|waiting| {
-                    waiting.records.is_none_or(|records| records >= end)
-                        && waiting.due.is_none_or(|due| due > now)
-                })
+        self.in_flight.is_at_rest(end, now)
+            && self.aside.own().is_none()
+            && !self.aside.has_unsaid()
+    }
+}
+
+/// Slots come and go, where several processes share the log.
+impl GroupSession {
+    /// Goes by the group's slot owners from now on.
+    pub(crate) fn follow(&mut self, group: &Group, now: Timestamp) {
+        let change = self.ownership.follow(group.slot_owners());
+        if change == Change::Nothing {
+            return;
+        }
+        if change == Change::Gained {
+            self.in_flight.rewind();
+            self.aside.rewind();
+            self.pages.rewind();
+            self.ahead.rewind(group.low(), group.settled_end());
+        }
+        self.refresh_all(group, now);
+        let ownership = &self.ownership;
+        self.aside.retain(|lane| ownership.has_key(lane));
+        self.in_flight.rebalance(ownership);
+    }
+
+    /// The record that gives slots away of which nothing is in a member's hands, if there are any
+    /// that no record says so of.
+    pub(crate) fn release_slots(&mut self, name: &str, group: &Group) -> Option<Released> {
+        if !self.ownership.is_partial() || self.aside.has_unsaid() {
+            return None;
+        }
+        let in_flight = &self.in_flight;
+        let is_free = |slot: Slot| in_flight.is_free(slot);
+        self.ownership.release(name, group.slot_owners(), is_free)
+    }
+
+    /// The record could not be written: it is to be said again.
+    pub(crate) fn keep_slots(&mut self, released: &Released) {
+        self.ownership.keep(released);
+    }
+}
+
+/// Reading and taking.
+impl GroupSession {
+    /// What `ask.member`, which is a member, is to do next.
+    pub(crate) fn take(&mut self, group: &Group, ask: Ask) -> Step {
+        next_step(Taking {
+            group,
+            ask,
+            ownership: &self.ownership,
+            limits: self.limits,
+            in_flight: &mut self.in_flight,
+            ahead: &mut self.ahead,
+            index: &mut self.index,
+            aside: &mut self.aside,
+            pages: &mut self.pages,
+            guard: &mut self.guard,
+        })
+    }
+
+    /// Whether a read with this token is up to date.
+    fn is_current(&self, token: ReadToken) -> bool {
+        self.ahead.token() == token
+    }
+
+    /// Takes in what a read found, if that is up to date.
+    pub(crate) fn read(&mut self, group: &Group, token: ReadToken, read: EventsRead) {
+        if !self.is_current(token) {
+            return;
+        }
+        self.ahead.end(read.cursor, read.rest);
+        for (position, key, envelope) in read.events {
+            let is_old = position < self.ahead.replayed();
+            if is_old && group.is_settled(position) {
+                continue;
+            }
+            let from = self.ahead.meet(position);
+            if !self.ownership.has(key.slot()) {
+                continue;
+            }
+            let event = ReadyEvent {
+                position,
+                key,
+                envelope: Some(envelope),
+            };
+            self.in_flight.read(from, event, is_old);
+        }
+        if self.in_flight.members().len() > 1 {
+            self.wake_all();
+        }
+    }
+
+    /// A read was given up: another member must be able to read.
+    pub(crate) fn give_up_read(&mut self, token: ReadToken) {
+        if self.is_current(token) {
+            self.ahead.give_up();
+            self.wake_all();
+        }
+    }
+
+    /// Takes in what a read of a backlog found, if that is up to date.
+    pub(crate) fn page_read(&mut self, group: &Group, paging: &Paging, found: Found) {
+        if !self.is_current(paging.token) {
+            return;
+        }
+        self.pages.end();
+        let lane = &paging.lane;
+        let backlog = group.set_aside().backlog(lane.as_ref());
+        let is_same = backlog.is_some_and(|backlog| backlog.from == paging.from);
+        if is_same && self.ownership.has_key(lane) && !self.aside.is_moving(lane.as_ref()) {
+            take_up(&mut self.aside, self.ahead.replayed(), lane, &found);
+            self.pages.keep(found.events);
+        }
+    }
+
+    /// A read of a backlog was given up.
+    pub(crate) fn give_up_page(&mut self, token: ReadToken) {
+        if self.is_current(token) {
+            self.pages.end();
+            self.wake_all();
+        }
+    }
+
+    /// Puts fetched events where their member finds them.
+    pub(crate) fn fetched(&mut self, member: MemberId, events: Vec<(u64, Envelope)>) {
+        self.in_flight.fetched(member, events);
+    }
+
+    /// The record that attempts begin has an outcome.
+    pub(crate) fn begin_ended(&mut self) {
+        if let Some(guard) = &mut self.guard {
+            guard.begin_ended();
+        }
+        self.wake_all();
+    }
+}
+
+/// The group's own records.
+impl GroupSession {
+    /// Notes that nothing of this group lies before the cursor, if that is worth a record.
+    pub(crate) fn pass(&mut self, low: u64, records_min: u64) {
+        if self.in_flight.is_all_settled()
+            && self.ownership.has(Slot::new(0))
+            && let Some((from, to)) = self.ahead.pass(low, records_min)
+        {
+            self.aside.pass(from, to);
+        }
+    }
+
+    /// The next record that puts aside what was met of blocked keys, and passes what is nothing.
+    pub(crate) fn park(&mut self, name: &str, group: &Group, now: Timestamp) -> Option<Committed> {
+        if !self.aside.has_unsaid() {
+            return None;
+        }
+        let mut record = Committed {
+            group: name.to_owned(),
+            at: now,
+            ..Committed::default()
         };
-        let mut here = self.seats.iter().filter(|seat| !seat.is_gone);
-        here.all(is_at_rest) && self.aside.own().is_none() && !self.aside.has_unsaid()
+        self.aside.say(group.set_aside(), self.limits, &mut record);
+        Some(record)
+    }
+
+    /// The record that [`park`](Self::park) made was submitted.
+    pub(crate) fn parking(&mut self, submitted: Option<Submission>) {
+        self.aside.submitted(submitted);
+    }
+
+    /// The log did not take the record that [`park`](Self::park) made.
+    pub(crate) fn parking_refused(&mut self) {
+        self.aside.refused();
+    }
+
+    /// The last of the group's own records that are on their way.
+    pub(crate) fn last_parking(&self) -> Option<Submission> {
+        self.aside.own()
+    }
+
+    /// Whether something is to be recorded, or the log had no room for it.
+    pub(crate) fn has_to_park(&self) -> bool {
+        self.aside.has_unsaid()
+    }
+}
+
+/// Commits.
+impl GroupSession {
+    /// Claims the events of `commit` for a record, all or none.
+    pub(crate) fn claim(
+        &mut self,
+        group: (&str, &Group),
+        member: MemberId,
+        commit: &Commit,
+        now: Timestamp,
+    ) -> Result<Committed, NotHeld> {
+        let terms = (now, self.limits.parked_max);
+        claim(&mut self.in_flight, group, member, commit, terms)
+    }
+
+    /// What a claimed commit holds is its member's again.
+    pub(crate) fn unclaim(&mut self, committed: &Committed) {
+        self.in_flight.unclaim(&committed.settled, aside(committed));
+    }
+
+    /// A commit is durable, and `group` has it.
+    pub(crate) fn committed(&mut self, group: &Group, committed: &Committed, now: Timestamp) {
+        let mut lanes: HashSet<TopicKey> = HashSet::default();
+        if committed.member.is_none() {
+            lanes.extend(self.aside.committed());
+        }
+        let mut moved = self.in_flight.settle(&committed.settled);
+        for position in aside(committed) {
+            if let Some((lane, has_moved)) = self.in_flight.settle_aside(position) {
+                moved |= has_moved;
+                lanes.insert(lane);
+            }
+        }
+        if committed.member.is_some() {
+            let parked = committed.parked.iter();
+            lanes.extend(parked.map(|it| TopicKey::new(&it.topic, &it.key)));
+        }
+        let retried = committed.retries.iter();
+        let retried = retried.map(|it| (&it.topic, &it.key, true));
+        let dead = committed.dead.iter();
+        let dead = dead.map(|it| (&it.topic, &it.key, it.blocks));
+        let mut blocked = HashSet::default();
+        for (topic, key, blocks) in retried.chain(dead) {
+            if blocks {
+                blocked.insert(self.hasher().hash_of(topic, key));
+            }
+            lanes.insert(TopicKey::new(topic, key));
+        }
+        self.in_flight.fence(&blocked);
+        for lane in lanes {
+            self.refresh(group, &lane, now);
+        }
+        self.relax();
+        if moved {
+            self.in_flight.redistribute(&self.ownership);
+        }
+        self.wake_all();
+    }
+
+    /// Lets go of the care that is not needed any more.
+    fn relax(&mut self) {
+        if let Some(guard) = &mut self.guard
+            && self.in_flight.held() == 0
+        {
+            guard.came_back();
+            if guard.is_over() {
+                self.guard = None;
+            }
+        }
+    }
+
+    /// A commit has failed: its member holds its events as before, unless it is gone.
+    pub(crate) fn failed(&mut self, group: &Group, committed: &Committed, now: Timestamp) {
+        let Some(member) = committed.member else {
+            self.aside.failed();
+            self.wake_all();
+            return;
+        };
+        self.unclaim(committed);
+        if !self.is_member(member) {
+            self.leave(group, member, now);
+        }
+        self.wake_all();
+    }
+
+    /// Lanes were changed by an operator.
+    pub(crate) fn changed(&mut self, group: &Group, lanes: Vec<TopicKey>, now: Timestamp) {
+        for lane in lanes {
+            self.refresh(group, &lane, now);
+        }
+        self.wake_all();
     }
 
     /// Looks again at what of a lane may go.
-    pub(crate) fn refresh(&mut self, group: &Group, lane: &TopicKey, now: Timestamp) {
-        if let SlotOwnership::Some(_) = self.mine {
-            let hash = self.hasher.hash_of(lane.topic(), lane.key());
-            if !self.mine.has(hash.slot()) {
-                self.index.set(lane, None, None);
-                self.index.hungry.remove(lane);
-                return;
-            }
-        }
-        let few = self.bounds.few(group.set_aside.len());
-        if group.set_aside.wants_more(lane, few) {
-            self.index.hungry.insert(lane.clone());
-        } else if !self.index.hungry.is_empty() {
-            self.index.hungry.remove(lane);
-        }
-        let out = &self.out;
-        let found = group
-            .set_aside
-            .deliverable(lane, now, 1, |position| out.contains_key(&position));
-        self.index.set(lane, found.now.first().copied(), found.due);
+    fn refresh(&mut self, group: &Group, lane: &TopicKey, now: Timestamp) {
+        let parts = (&self.ownership, self.in_flight.aside());
+        self.index.refresh(group.set_aside(), parts, lane, now);
     }
 
-    /// Looks again at the lanes whose time has come: at all that wait when the clock was set back,
-    /// because nobody knows how long they have waited.
-    pub(crate) fn refresh_due(&mut self, group: &Group, now: Timestamp) {
-        if now.is_set_back(std::mem::replace(&mut self.looked, now)) {
-            let waiting = self.index.due.iter();
-            let waiting: Vec<TopicKey> = waiting.map(|(_, lane)| lane.clone()).collect();
-            for lane in waiting {
-                self.refresh(group, &lane, now);
-            }
-        }
-        while let Some((due, lane)) = self.index.due.first().cloned()
-            && due <= now
-        {
-            self.refresh(group, &lane, now);
+    fn refresh_all(&mut self, group: &Group, now: Timestamp) {
+        for lane in group.set_aside().keys() {
+            self.refresh(group, lane, now);
         }
     }
 }
 
-impl Index {
-    fn set(&mut self, lane: &TopicKey, runnable: Option<u64>, due: Option<Timestamp>) {
-        if let Some((runnable, due)) = self.known.remove(lane) {
-            runnable.map(|position| self.runnable.remove(&position));
-            due.map(|due| self.due.remove(&(due, lane.clone())));
-        }
-        if runnable.is_none() && due.is_none() {
-            return;
-        }
-        runnable.map(|position| self.runnable.insert(position, lane.clone()));
-        due.map(|due| self.due.insert((due, lane.clone())));
-        self.known.insert(lane.clone(), (runnable, due));
+/// What the status shows.
+impl GroupSession {
+    /// How many events are in members' hands.
+    pub(crate) fn held(&self) -> usize {
+        self.in_flight.held()
     }
 
-    /// When the next lane's time comes.
-    pub(crate) fn next_due(&self) -> Option<Timestamp> {
-        self.due.first().map(|(due, _)| *due)
-    }
-}
-
-impl LocalMember {
-    /// Whether no more is read ahead for it.
-    pub(crate) fn is_full(&self) -> bool {
-        self.ready.len() >= READY_EVENTS_MAX || self.ready_bytes >= READY_BYTES_MAX
+    /// Whether the put-aside event at `position` is in a member's hands.
+    pub(crate) fn is_in_hands(&self, position: u64) -> bool {
+        self.in_flight.aside().has(position)
     }
 
-    pub(crate) fn new(member: MemberId, in_flight_max: usize, notify: Arc<Notify>) -> Self {
-        Self {
-            member,
-            notify,
-            in_flight_max: in_flight_max.max(1),
-            held: 0,
-            held_bytes: 0,
-            ready: VecDeque::new(),
-            ready_bytes: 0,
-            fetched: HashMap::default(),
-            waiting: None,
-            is_gone: false,
-        }
+    /// How many events were read and given to no member yet.
+    pub(crate) fn ready(&self) -> usize {
+        self.in_flight.ready().count()
     }
-}
 
-impl From<Lined> for Ready {
-    fn from(lined: Lined) -> Self {
-        Self {
-            position: lined.position,
-            lane: lined.lane,
-            envelope: Some(lined.envelope),
-        }
+    /// How many events are being put aside whose keys are free meanwhile, and how many of blocked keys.
+    pub(crate) fn coming(&self, group: &Group) -> (usize, usize) {
+        self.aside.coming(group.set_aside())
     }
-}
 
-impl Ready {
-    pub(crate) fn bytes(&self) -> usize {
-        self.envelope
-            .as_ref()
-            .map_or(0, |envelope| envelope.content().len())
+    /// The next position to read.
+    pub(crate) fn cursor(&self) -> u64 {
+        self.ahead.cursor()
+    }
+
+    /// After the last event that was read for this group.
+    pub(crate) fn after_last_event(&self) -> u64 {
+        self.ahead.after_last_event()
+    }
+
+    /// Why nothing more is read.
+    pub(crate) fn paused(&self) -> Option<&str> {
+        self.ahead.paused()
+    }
+
+    /// Whether nothing is on its way: not in hands, not to be put aside.
+    #[cfg(test)]
+    pub(crate) fn is_empty(&self) -> bool {
+        self.in_flight.is_empty() && self.aside.is_empty()
     }
 }

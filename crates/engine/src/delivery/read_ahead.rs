@@ -1,117 +1,159 @@
-//! Reading on: picking a group's events out of the log's records, and putting them in line.
+//! How far a group was read ahead in this process, and the read that is under way.
 
 use ensue_log as log;
 
-use super::filter::Memo;
-use crate::delivery::group_session::{GroupSession, Ready};
-use crate::delivery::key_slots::{KeyHash, KeyHasher};
-use crate::error::Result;
-use crate::event::Envelope;
-use crate::ids::Slot;
-use crate::model::group::Group;
-use crate::model::record;
+use super::events_read::Rest;
+use crate::ids::Epoch;
 
-/// How many records are looked at in one go, so that nothing else waits long.
-const STAGE_RECORDS_MAX: usize = 8_192;
-/// How many events are staged in one go.
-const STAGE_EVENTS_MAX: usize = 2_048;
+/// How far a group was read.
+#[derive(Debug)]
+pub(crate) struct ReadAhead {
+    token: ReadToken,
+    /// The next position to read.
+    cursor: u64,
+    /// After the last event that was read for this group.
+    from: u64,
+    /// Up to here, others may have been at work before: what is read may be settled, or belong
+    /// before what was put aside since.
+    replayed: u64,
+    /// Whether a member is reading, outside of the lock.
+    is_reading: bool,
+    /// What the last read left over.
+    rest: Option<Rest>,
+    /// Why nothing more is read.
+    paused: Option<String>,
+}
 
-/// What a read found.
-#[derive(Debug, Default)]
-pub(crate) struct EventsRead {
-    pub(crate) events: Vec<(u64, KeyHash, Envelope)>,
+/// Tells a read that is up to date from one that began before reading began again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct ReadToken {
+    pub(crate) epoch: Epoch,
+    /// Counts how often reading began again.
+    rewinds: u64,
+}
+
+/// A read under way: what it starts from.
+#[derive(Debug)]
+pub(crate) struct Reading {
+    pub(crate) token: ReadToken,
     pub(crate) cursor: u64,
     pub(crate) rest: Option<(log::Chunk, log::Place)>,
 }
 
-/// Looks at records outside of the lock: picks the group's events out of them.
-pub(crate) fn stage(
-    chunk: log::Chunk,
-    place: Option<log::Place>,
-    from: u64,
-    memo: &mut Memo,
-    hasher: &KeyHasher,
-) -> Result<EventsRead> {
-    let mut staged = EventsRead {
-        cursor: from,
-        ..EventsRead::default()
-    };
-    let mut entries = match place {
-        Some(place) => chunk.resume(place),
-        None => chunk.iter(),
-    };
-    let mut looked_at = 0;
-    while looked_at < STAGE_RECORDS_MAX && staged.events.len() < STAGE_EVENTS_MAX {
-        let Some(entry) = entries.next() else {
-            staged.cursor = chunk.next().get().max(staged.cursor);
-            return Ok(staged);
-        };
-        looked_at += 1;
-        staged.cursor = entry.position.get() + 1;
-        if entry.kind != record::EVENT || !memo.wants_topic(entry.topic) {
-            continue;
-        }
-        let envelope = record::envelope_of(&entry)?;
-        if memo.wants_type(envelope.kind()) {
-            let lane = hasher.hash_of(envelope.topic(), envelope.key());
-            staged.events.push((entry.position.get(), lane, envelope));
+impl ReadAhead {
+    /// From the low-water mark `low` on; `settled_end` is after everything that is settled.
+    pub(crate) fn new(epoch: Epoch, low: u64, settled_end: u64) -> Self {
+        Self {
+            token: ReadToken { epoch, rewinds: 0 },
+            cursor: low,
+            from: low,
+            replayed: settled_end,
+            is_reading: false,
+            rest: None,
+            paused: None,
         }
     }
-    let place = entries.pause();
-    staged.rest = Some((chunk, place));
-    Ok(staged)
-}
 
-impl EventsRead {
-    /// Copies the events: few of many records must not keep all of them in memory.
-    pub(crate) fn detach(&mut self) {
-        for (_, _, envelope) in &mut self.events {
-            *envelope = envelope.detached();
+    pub(crate) fn token(&self) -> ReadToken {
+        self.token
+    }
+
+    /// The next position to read.
+    pub(crate) fn cursor(&self) -> u64 {
+        self.cursor
+    }
+
+    /// After the last event that was read for this group.
+    pub(crate) fn after_last_event(&self) -> u64 {
+        self.from
+    }
+
+    /// Up to where others may have been at work before.
+    pub(crate) fn replayed(&self) -> u64 {
+        self.replayed
+    }
+
+    /// Where what others may have been at work at is not read yet.
+    pub(crate) fn unread(&self) -> Option<u64> {
+        (self.cursor < self.replayed).then_some(self.cursor)
+    }
+
+    /// Whether there is something to read before `end`.
+    fn has_more(&self, end: u64) -> bool {
+        self.rest.is_some() || self.cursor < end
+    }
+
+    /// Whether a read can begin: none is under way, and there is something.
+    pub(crate) fn can_read(&self, end: u64) -> bool {
+        !self.is_reading && self.has_more(end)
+    }
+
+    /// What to wait for before reading on, if nothing is left to read.
+    pub(crate) fn awaited(&self, end: u64) -> Option<u64> {
+        (!self.has_more(end) && !self.is_reading).then_some(self.cursor)
+    }
+
+    /// A read begins.
+    pub(crate) fn begin(&mut self) -> Reading {
+        self.is_reading = true;
+        Reading {
+            token: self.token,
+            cursor: self.cursor,
+            rest: self.rest.take(),
         }
     }
-}
 
-impl GroupSession {
-    /// Takes in what a read of this very epoch found.
-    pub(crate) fn staged(&mut self, group: &Group, staged: EventsRead) {
+    /// The read that is under way was given up.
+    pub(crate) fn give_up(&mut self) {
         self.is_reading = false;
-        self.cursor = staged.cursor;
-        self.rest = staged.rest;
-        for (position, lane, envelope) in staged.events {
-            let is_old = position < self.replayed;
-            if is_old && group.is_settled(position) {
-                continue;
-            }
-            let from = std::mem::replace(&mut self.from, position + 1);
-            if !self.mine.has(lane.slot()) {
-                continue;
-            }
-            let bytes = envelope.content().len() as u32;
-            if !self.window.add(from, position, bytes, lane) {
-                continue;
-            }
-            if is_old {
-                self.returned.insert(lane, position);
-            }
-            self.enqueue(Ready {
-                position,
-                lane,
-                envelope: Some(envelope),
-            });
-        }
-        if self.seats.len() > 1 {
-            self.wake_all();
-        }
     }
 
-    /// Notes that nothing of this group lies before the cursor, if that is worth a record.
-    pub(crate) fn pass(&mut self, low: u64, records_min: u64) {
-        if self.window.is_empty()
-            && self.mine.has(Slot::new(0))
-            && self.cursor.saturating_sub(self.from.max(low)) >= records_min
-        {
-            self.aside.pass(self.from, self.cursor);
-            self.from = self.cursor;
+    /// The read that is under way came to `cursor`.
+    pub(crate) fn end(&mut self, cursor: u64, rest: Option<Rest>) {
+        self.is_reading = false;
+        (self.cursor, self.rest) = (cursor, rest);
+    }
+
+    /// An event for this group was read at `position`; where what settles with it starts.
+    pub(crate) fn meet(&mut self, position: u64) -> u64 {
+        std::mem::replace(&mut self.from, position + 1)
+    }
+
+    /// Reads again from the low-water mark: who had the slots may have been ahead of this process.
+    pub(crate) fn rewind(&mut self, low: u64, settled_end: u64) {
+        self.replayed = self.replayed.max(self.cursor).max(settled_end);
+        (self.cursor, self.from) = (low, low);
+        self.rest = None;
+        self.is_reading = false;
+        self.token.rewinds += 1;
+    }
+
+    /// What was read and is nothing for this group, if that is worth a record.
+    pub(crate) fn pass(&mut self, low: u64, records_min: u64) -> Option<(u64, u64)> {
+        if self.cursor.saturating_sub(self.from.max(low)) < records_min {
+            return None;
         }
+        let from = std::mem::replace(&mut self.from, self.cursor);
+        Some((from, self.cursor))
+    }
+
+    /// Goes on only while no more keys wait than may: each takes memory. Whether it goes on.
+    pub(crate) fn pause_beyond(&mut self, keys: usize, most: usize) -> bool {
+        if keys <= most {
+            self.paused = None;
+        } else if self.paused.is_none() {
+            let why = format!(
+                "{keys} keys wait for another attempt or behind a dead letter, the limit \
+                 `parked_max` is {most}: redrive or discard dead letters, or mend what fails"
+            );
+            tracing::warn!("a group takes no further events: {why}");
+            self.paused = Some(why);
+        }
+        self.paused.is_none()
+    }
+
+    /// Why nothing more is read.
+    pub(crate) fn paused(&self) -> Option<&str> {
+        self.paused.as_deref()
     }
 }

@@ -10,10 +10,9 @@ use std::time::Duration;
 
 use hashbrown::{HashMap, HashSet};
 
-use crate::delivery::group_session::LocalMember;
-use crate::delivery::key_slots::KeyHash;
-use crate::delivery::next_step::{HELD_BYTES_MAX, READY_BYTES_MAX, READY_EVENTS_MAX};
-use crate::event::Envelope;
+use super::key_hash::KeyHash;
+use super::limits::{HELD_BYTES_MAX, LINE_BYTES_MAX, READY_BYTES_MAX, READY_EVENTS_MAX};
+use super::ready_event::LinedEvent;
 use crate::time::Timestamp;
 
 /// Of one in so many of the events that a member may hold, and of at most so many, it is not asked
@@ -22,8 +21,6 @@ const HELD_SHARE: usize = 1_024;
 const HELD_FREE_MAX: usize = 8;
 /// A member that holds no more than this takes events key by key.
 const HELD_FEW: usize = 16;
-/// How many bytes of one key's events are read ahead.
-const LINE_BYTES_MAX: usize = 2 * 1024 * 1024;
 /// How long reading waits for a key that is in the way of others.
 const SLOW_WAIT: Duration = Duration::from_millis(20);
 /// Events in hands are counted by their lanes' hashes, in so many counters.
@@ -55,22 +52,8 @@ pub(crate) struct Turns {
 /// Events of a key that wait because many of it are in hands.
 #[derive(Debug, Default)]
 struct Line {
-    events: VecDeque<Lined>,
+    events: VecDeque<LinedEvent>,
     bytes: usize,
-}
-
-/// An event in a line.
-#[derive(Debug)]
-pub(crate) struct Lined {
-    pub(crate) position: u64,
-    pub(crate) lane: KeyHash,
-    pub(crate) envelope: Envelope,
-}
-
-impl Lined {
-    fn bytes(&self) -> usize {
-        self.envelope.content().len()
-    }
 }
 
 /// How many events of a lane are in members' hands, and their bytes.
@@ -88,18 +71,24 @@ pub(crate) struct Room {
     bytes: usize,
     /// How many events of a key may be there whatever room is left.
     floor: usize,
-    pub(crate) is_few: bool,
+    is_few: bool,
 }
 
 impl Room {
-    pub(crate) fn of(seat: &LocalMember) -> Self {
+    /// Of a member that holds so many events, with so many bytes.
+    pub(crate) fn of(in_flight_max: usize, held: usize, held_bytes: usize) -> Self {
         Self {
-            held: seat.held,
-            events: seat.in_flight_max.saturating_sub(seat.held),
-            bytes: HELD_BYTES_MAX.saturating_sub(seat.held_bytes),
-            floor: (seat.in_flight_max / HELD_SHARE).clamp(1, HELD_FREE_MAX),
-            is_few: seat.in_flight_max <= HELD_FEW,
+            held,
+            events: in_flight_max.saturating_sub(held),
+            bytes: HELD_BYTES_MAX.saturating_sub(held_bytes),
+            floor: (in_flight_max / HELD_SHARE).clamp(1, HELD_FREE_MAX),
+            is_few: in_flight_max <= HELD_FEW,
         }
+    }
+
+    /// Whether the member takes events key by key, because it may hold few.
+    pub(crate) fn is_few(self) -> bool {
+        self.is_few
     }
 
     /// Whether a lane that has so much in hands has to wait in a line.
@@ -131,8 +120,8 @@ impl Turns {
         }
     }
 
-    /// Whether it is time to read on although lines can go on: others may be behind them.
-    pub(crate) fn is_reading_due(&mut self) -> bool {
+    /// Takes the next turn of reading: whether it is time to read on although lines can go on: others may be behind them.
+    pub(crate) fn take_reading_turn(&mut self) -> bool {
         if self.lines.is_empty() {
             return false;
         }
@@ -140,8 +129,8 @@ impl Turns {
         self.has_read
     }
 
-    /// Whether a line is next, rather than what has none: `is_front` is whether there is that.
-    pub(crate) fn is_turn_of_line(&mut self, is_front: bool) -> bool {
+    /// Takes the next turn: whether it is a line's, rather than that of what has none: `is_front` is whether there is that.
+    pub(crate) fn take_line_turn(&mut self, is_front: bool) -> bool {
         let is_line = !self.lines.is_empty() && (self.is_lines_turn || !is_front);
         self.is_lines_turn = !is_line;
         is_line
@@ -215,8 +204,8 @@ impl Turns {
     }
 
     /// Adds an event to its lane's line; `count` counts what of the lane is in hands.
-    pub(crate) fn line_up(&mut self, lined: Lined, count: impl FnOnce() -> Held) {
-        let (lane, bytes) = (lined.lane, lined.bytes());
+    pub(crate) fn line_up(&mut self, lined: LinedEvent, count: impl FnOnce() -> Held) {
+        let (lane, bytes) = (lined.key, lined.bytes());
         if !self.lines.contains_key(&lane) {
             let held = self.held(lane, count);
             self.counted.insert(lane, held);
@@ -254,7 +243,7 @@ impl Turns {
     }
 
     /// The first event of a line.
-    pub(crate) fn first(&self, lane: KeyHash) -> Option<&Lined> {
+    pub(crate) fn first(&self, lane: KeyHash) -> Option<&LinedEvent> {
         self.lines.get(&lane)?.events.front()
     }
 
@@ -263,7 +252,7 @@ impl Turns {
     }
 
     /// Takes the first event of a line.
-    pub(crate) fn pop(&mut self, lane: KeyHash) -> Option<Lined> {
+    pub(crate) fn pop(&mut self, lane: KeyHash) -> Option<LinedEvent> {
         let line = self.lines.get_mut(&lane)?;
         let lined = line.events.pop_front()?;
         line.bytes -= lined.bytes();
@@ -275,7 +264,7 @@ impl Turns {
 
     /// Takes what a line has beyond `keep` events, and beyond a quarter of the bytes that it may
     /// have; one event stays.
-    pub(crate) fn split_off(&mut self, lane: KeyHash, keep: usize) -> VecDeque<Lined> {
+    pub(crate) fn split_off(&mut self, lane: KeyHash, keep: usize) -> VecDeque<LinedEvent> {
         let Some(line) = self.lines.get_mut(&lane) else {
             return VecDeque::new();
         };
@@ -286,7 +275,7 @@ impl Turns {
         });
         let keep = keep.min(within.count()).max(1);
         let rest = line.events.split_off(keep.min(line.events.len()));
-        let bytes: usize = rest.iter().map(Lined::bytes).sum();
+        let bytes: usize = rest.iter().map(LinedEvent::bytes).sum();
         line.bytes -= bytes;
         self.events -= rest.len();
         self.bytes -= bytes;
@@ -314,7 +303,7 @@ impl Turns {
     }
 
     /// Takes everything out of all lines.
-    pub(crate) fn clear(&mut self) -> Vec<Lined> {
+    pub(crate) fn clear(&mut self) -> Vec<LinedEvent> {
         let lines = std::mem::take(&mut self.lines);
         self.counted.retain(|_, held| held.events > 0);
         self.order.clear();
@@ -327,9 +316,9 @@ impl Turns {
         self.events >= READY_EVENTS_MAX || self.bytes >= READY_BYTES_MAX
     }
 
-    /// Whether reading on has to wait for what was read to be taken: because of lines, or because
+    /// Notes since when reading on waits; whether it has to wait for what was read to be taken: because of lines, or because
     /// `is_full`, for another reason.
-    pub(crate) fn is_in_the_way(&mut self, is_full: bool, now: Timestamp) -> bool {
+    pub(crate) fn note_full(&mut self, is_full: bool, now: Timestamp) -> bool {
         if !is_full && !self.is_full() && self.long.is_empty() {
             self.since = None;
             return false;
@@ -346,8 +335,8 @@ impl Turns {
         (now < until).then_some(until)
     }
 
-    /// Whether there is room to read on, after some was made.
-    pub(crate) fn has_room(&mut self) -> bool {
+    /// Notes that there is room to read on, if there is after some was made.
+    pub(crate) fn note_room(&mut self) -> bool {
         let has_room = !self.is_full();
         if has_room {
             self.since = None;
@@ -357,17 +346,16 @@ impl Turns {
 
     /// The lines that are to become backlogs, and how many events of each are not.
     pub(crate) fn to_shed(&self) -> (Vec<KeyHash>, usize) {
-        match self.is_full() {
-            true => (self.lines.keys().copied().collect(), 1),
-            false => (
-                self.long.iter().copied().collect(),
-                (self.line_max / 4).max(1),
-            ),
+        if self.is_full() {
+            (self.lines.keys().copied().collect(), 1)
+        } else {
+            let keep = (self.line_max / 4).max(1);
+            (self.long.iter().copied().collect(), keep)
         }
     }
 
     /// The events in all lines.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = &Lined> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &LinedEvent> {
         self.lines.values().flat_map(|line| &line.events)
     }
 }
@@ -375,7 +363,8 @@ impl Turns {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::delivery::key_slots::KeyHasher;
+    use crate::delivery::key_hash::KeyHasher;
+    use crate::event::Envelope;
 
     /// What is in hands of each of a few lanes, as it is.
     #[derive(Default)]
@@ -395,7 +384,7 @@ mod tests {
     fn reading_does_not_wait_for_a_clock_that_was_set_back() {
         let at = |seconds| Timestamp::EPOCH.plus(Duration::from_secs(seconds));
         let mut turns = Turns::new(8);
-        assert!(turns.is_in_the_way(true, at(7_200)));
+        assert!(turns.note_full(true, at(7_200)));
         assert_eq!(turns.full_until(at(7_200)), Some(at(7_200).plus(SLOW_WAIT)));
         assert_eq!(turns.full_until(at(7_200).plus(SLOW_WAIT)), None, "over");
         assert_eq!(turns.full_until(at(3_600)), None, "set back");
@@ -423,9 +412,9 @@ mod tests {
                     turns.take_back(lane, bytes);
                 }
                 3 => {
-                    let lined = Lined {
+                    let lined = LinedEvent {
                         position,
-                        lane,
+                        key: lane,
                         envelope: envelope.clone(),
                     };
                     turns.line_up(lined, || hands.of(lane));

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use crate::delivery::key_slots::KeyHash;
+use super::key_hash::KeyHash;
 use crate::ids::MemberId;
 use crate::model::position_set::Settled;
 
@@ -11,7 +11,7 @@ const SETTLED_KEPT: usize = 1_024;
 
 /// Where an event is on its way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Status {
+enum Status {
     /// In the queue of the member that owns its slot.
     Ready,
     /// In a member's hands.
@@ -25,17 +25,26 @@ pub(crate) enum Status {
 }
 
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Entry {
+struct Entry {
     /// After the event before it: what lies between is nothing for this group, so that settling
     /// the event settles it too.
-    pub(crate) from: u64,
-    pub(crate) position: u64,
+    from: u64,
+    position: u64,
     /// The member that holds it.
-    pub(crate) owner: Option<MemberId>,
+    owner: Option<MemberId>,
     /// The bytes of the event.
+    bytes: u32,
+    key: KeyHash,
+    status: Status,
+}
+
+/// An event that is no longer in a member's hands.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Back {
+    pub(crate) position: u64,
+    pub(crate) key: KeyHash,
+    pub(crate) owner: Option<MemberId>,
     pub(crate) bytes: u32,
-    pub(crate) lane: KeyHash,
-    pub(crate) status: Status,
 }
 
 /// Entries in the order of positions.
@@ -46,15 +55,15 @@ pub(crate) struct Window {
 }
 
 impl Window {
-    /// Adds an event that was read: mostly it follows all others, but not when reading began anew.
+    /// Adds an event that was read: mostly it follows all others, but not when reading began again.
     /// Whether it was not there yet.
-    pub(crate) fn add(&mut self, from: u64, position: u64, bytes: u32, lane: KeyHash) -> bool {
+    pub(crate) fn add(&mut self, from: u64, position: u64, bytes: u32, key: KeyHash) -> bool {
         let entry = Entry {
             from,
             position,
             owner: None,
             bytes,
-            lane,
+            key,
             status: Status::Ready,
         };
         if self
@@ -77,11 +86,11 @@ impl Window {
         }
     }
 
-    /// Forgets what was read for nobody yet, where `is_meant` says so.
+    /// Forgets what was read and given to no member yet, where `is_meant` says so.
     pub(crate) fn forget_ready(&mut self, is_meant: impl Fn(KeyHash) -> bool) {
         self.entries
-            .retain(|entry| entry.status != Status::Ready || !is_meant(entry.lane));
-        self.settle(0);
+            .retain(|entry| entry.status != Status::Ready || !is_meant(entry.key));
+        self.let_go(0);
     }
 
     /// Whether every event that was read has an outcome.
@@ -91,7 +100,7 @@ impl Window {
 
     /// The entry of `position`; `next` is the place after the last one found, because most
     /// commits settle neighbours.
-    pub(crate) fn find(&mut self, position: u64, next: &mut usize) -> Option<&mut Entry> {
+    fn find(&mut self, position: u64, next: &mut usize) -> Option<&mut Entry> {
         let guess = self.entries.get(*next).map(|entry| entry.position);
         let index = match guess {
             Some(found) if found == position => *next,
@@ -104,16 +113,83 @@ impl Window {
         self.entries.get_mut(index)
     }
 
-    /// The entry of `position`.
-    pub(crate) fn get(&mut self, position: u64) -> Option<&mut Entry> {
-        self.find(position, &mut 0)
+    /// The event at `position` goes into a member's hands; whether it was read. `next` is where the one
+    /// before it was found.
+    pub(crate) fn hold(
+        &mut self,
+        position: u64,
+        owner: MemberId,
+        bytes: u32,
+        next: &mut usize,
+    ) -> bool {
+        let Some(entry) = self.find(position, next) else {
+            return false;
+        };
+        (entry.status, entry.owner, entry.bytes) = (Status::Held, Some(owner), bytes);
+        true
+    }
+
+    /// The event at `position` goes behind its key's blocked head: what to settle with it starts where.
+    pub(crate) fn park(&mut self, position: u64) -> Option<u64> {
+        let entry = self.find(position, &mut 0)?;
+        entry.status = Status::Parking;
+        Some(entry.from)
+    }
+
+    /// The event at `position`, which the member holds, is in a commit: what that settles starts where.
+    pub(crate) fn claim(
+        &mut self,
+        position: u64,
+        member: MemberId,
+        next: &mut usize,
+    ) -> Option<u64> {
+        let entry = self.find(position, next)?;
+        if entry.owner != Some(member) || entry.status != Status::Held {
+            return None;
+        }
+        entry.status = Status::Committing;
+        Some(entry.from)
+    }
+
+    /// A commit was not made: its member holds its events as before.
+    pub(crate) fn unclaim(&mut self, settled: &Settled) {
+        for entry in self.within(settled) {
+            if entry.status == Status::Committing {
+                entry.status = Status::Held;
+            }
+        }
+    }
+
+    /// A commit is durable: tells of each event that is no longer in hands.
+    pub(crate) fn settle(&mut self, settled: &Settled, mut tell: impl FnMut(Back)) {
+        let mut count = 0;
+        for entry in self.within(settled) {
+            match entry.status {
+                Status::Committing => tell(entry.back()),
+                Status::Parking => {}
+                Status::Ready | Status::Held | Status::Settled => continue,
+            }
+            entry.status = Status::Settled;
+            count += 1;
+        }
+        self.let_go(count);
+    }
+
+    /// What a member holds and does not commit is ready again.
+    pub(crate) fn give_back(&mut self, member: MemberId) -> Vec<Back> {
+        let held = self
+            .entries
+            .iter_mut()
+            .filter(|entry| entry.owner == Some(member) && entry.status == Status::Held);
+        held.map(|entry| {
+            entry.status = Status::Ready;
+            entry.back()
+        })
+        .collect()
     }
 
     /// The entries whose own position lies in one of `ranges`.
-    pub(crate) fn within<'a>(
-        &'a mut self,
-        ranges: &'a Settled,
-    ) -> impl Iterator<Item = &'a mut Entry> {
+    fn within<'a>(&'a mut self, ranges: &'a Settled) -> impl Iterator<Item = &'a mut Entry> {
         let first = ranges.0.first().map_or(0, |(start, _)| {
             self.entries
                 .partition_point(|entry| entry.position < *start)
@@ -144,23 +220,25 @@ impl Window {
         })
     }
 
-    /// How many events of a lane are in members' hands, and their bytes.
-    pub(crate) fn held_of(&self, lane: KeyHash) -> (usize, usize) {
-        let is_held =
-            |it: &&Entry| it.lane == lane && matches!(it.status, Status::Held | Status::Committing);
-        let held = self.entries.iter().filter(is_held);
+    /// The events in members' hands, and their keys.
+    pub(crate) fn in_hands(&self) -> impl Iterator<Item = (KeyHash, u64)> {
+        let in_hands = self.entries.iter().filter(|entry| entry.is_in_hands());
+        in_hands.map(|entry| (entry.key, entry.position))
+    }
+
+    /// How many events of a key are in members' hands, and their bytes.
+    pub(crate) fn held_of(&self, key: KeyHash) -> (usize, usize) {
+        let held = self
+            .entries
+            .iter()
+            .filter(|it| it.key == key && it.is_in_hands());
         held.fold((0, 0), |(events, bytes), it| {
             (events + 1, bytes + it.bytes as usize)
         })
     }
 
-    /// All entries.
-    pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Entry> {
-        self.entries.iter_mut()
-    }
-
     /// Notes that `settled` more entries were marked as settled, and lets go of them.
-    pub(crate) fn settle(&mut self, settled: usize) {
+    fn let_go(&mut self, settled: usize) {
         self.settled += settled;
         while self
             .entries
@@ -173,6 +251,21 @@ impl Window {
         if self.settled > SETTLED_KEPT && self.settled > self.entries.len() / 2 {
             self.entries.retain(|entry| entry.status != Status::Settled);
             self.settled = 0;
+        }
+    }
+}
+
+impl Entry {
+    fn is_in_hands(&self) -> bool {
+        matches!(self.status, Status::Held | Status::Committing)
+    }
+
+    fn back(&self) -> Back {
+        Back {
+            position: self.position,
+            key: self.key,
+            owner: self.owner,
+            bytes: self.bytes,
         }
     }
 }

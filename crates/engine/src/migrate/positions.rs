@@ -5,10 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::error::{EngineError, Error, Result};
 use crate::ids::ProcessId;
 use crate::model::backlog::Backlog;
-use crate::model::group::{Attempt, Group, JoinedMember};
+use crate::model::group::{Attempt, Group, JoinedMember, Moved};
 use crate::model::position_set::PositionSet;
 use crate::model::set_aside::SetAside;
-use crate::model::slot_owners::SlotOwners;
 use crate::model::state::State;
 
 /// Set in the number of every process of the source: no process of the target has it, and those
@@ -34,14 +33,14 @@ impl Positions {
     pub(super) fn wanted_by(state: &State) -> Self {
         let mut wanted = BTreeSet::new();
         for group in state.groups.values() {
-            wanted.insert(group.low);
-            wanted.extend(group.settled.iter().flat_map(|(start, end)| [start, end]));
-            wanted.extend(group.set_aside.items().map(|(position, _)| position));
-            wanted.extend(group.set_aside.backlogs().iter().map(|(_, it)| it.from));
-            wanted.extend(group.begun.keys());
-            wanted.extend(group.runs.positions());
-            wanted.extend(group.members.iter().map(|member| member.low));
-            wanted.extend(group.members.iter().filter_map(|it| it.retrying));
+            wanted.insert(group.low());
+            wanted.extend(group.settled().iter().flat_map(|(start, end)| [start, end]));
+            wanted.extend(group.set_aside().items().map(|(position, _)| position));
+            wanted.extend(group.set_aside().backlogs().iter().map(|(_, it)| it.from));
+            wanted.extend(group.attempts().keys());
+            wanted.extend(group.runs().positions());
+            wanted.extend(group.members().iter().map(|member| member.low));
+            wanted.extend(group.members().iter().filter_map(|it| it.retrying));
         }
         Self {
             wanted: wanted.into_iter().collect(),
@@ -92,19 +91,19 @@ impl Positions {
 
     fn of_group(&self, name: &str, group: &Group) -> Result<Group> {
         let mut settled = PositionSet::default();
-        for (start, end) in group.settled.iter() {
+        for (start, end) in group.settled().iter() {
             settled.insert(self.at_or_after(start), self.at_or_after(end));
         }
-        let low = settled.absorb(self.at_or_after(group.low));
+        let low = settled.absorb(self.at_or_after(group.low()));
         let mut lanes = SetAside::default();
-        for (position, item) in group.set_aside.items() {
+        for (position, item) in group.set_aside().items() {
             lanes.insert(self.exactly(name, position)?, item.clone());
         }
-        for (lane, backlog) in group.set_aside.backlogs().iter() {
+        for (lane, backlog) in group.set_aside().backlogs().iter() {
             let from = self.at_or_after(backlog.from);
             lanes.set_backlog(lane.clone(), Backlog { from, ..backlog });
         }
-        let begun = group.begun.iter().filter_map(|(position, attempt)| {
+        let begun = group.attempts().iter().filter_map(|(position, attempt)| {
             let (position, is_there) = self.find(*position);
             let attempt = Attempt {
                 boot: elsewhere(attempt.boot),
@@ -112,31 +111,25 @@ impl Positions {
             };
             is_there.then_some((position, attempt))
         });
-        let retrying = (group.set_aside.first_waiting(), lanes.first_waiting());
+        let retrying = (group.set_aside().first_waiting(), lanes.first_waiting());
         let member = |member: &JoinedMember| JoinedMember {
             boot: elsewhere(member.boot),
             // All that counts is whether the group has moved since.
-            low: is_still(member.low == group.low, low),
+            low: is_still(member.low == group.low(), low),
             retrying: member.retrying.map(|position| {
                 let is_same = Some(position) == retrying.0;
                 is_still(is_same, retrying.1.unwrap_or(NOWHERE))
             }),
             ..member.clone()
         };
-        Ok(Group {
-            topics: group.topics.clone(),
-            types: group.types.clone(),
+        Ok(group.moved(Moved {
             low,
             settled,
-            begun: begun.collect(),
-            members: group.members.iter().map(member).collect(),
             set_aside: lanes,
-            cells: group.cells.clone(),
-            generation: group.generation,
-            last_member: group.last_member,
-            slot_owners: SlotOwners::default(),
-            runs: group.runs.moved(|position| self.at_or_after(position)),
-        })
+            members: group.members().iter().map(member).collect(),
+            begun: begun.collect(),
+            runs: group.runs().moved(|position| self.at_or_after(position)),
+        }))
     }
 }
 
@@ -162,19 +155,18 @@ mod tests {
 
     fn group() -> Group {
         let mut group = Group::new(4, 0);
-        group.settled.insert(8, 10);
+        let mut settled = PositionSet::default();
+        settled.insert(8, 10);
         let item = Item {
             lane: TopicKey::new("t", "k"),
             attempts: 3,
             redriven: 1,
             state: Aside::Parked,
         };
-        group.set_aside.insert(3, item);
+        group.add_item(3, item);
         let backlog = Backlog { from: 6, events: 2 };
-        group
-            .set_aside
-            .set_backlog(TopicKey::new("t", "k"), backlog);
-        group.cells.write(&CellWrite {
+        group.add_backlog(TopicKey::new("t", "k"), backlog);
+        group.add_cell(&CellWrite {
             topic: "t".into(),
             key: "k".into(),
             name: "n".into(),
@@ -185,7 +177,6 @@ mod tests {
             boot: ProcessId::new(7),
             is_together: false,
         };
-        group.begun.insert(5, attempt);
         let member = |member, low| JoinedMember {
             id: MemberId::new(member).unwrap(),
             boot: ProcessId::new(7),
@@ -193,8 +184,14 @@ mod tests {
             retrying: None,
             is_proven: false,
         };
-        group.members = vec![member(1, 4), member(2, 3)];
-        group
+        group.moved(Moved {
+            low: 4,
+            settled,
+            set_aside: group.set_aside().clone(),
+            members: vec![member(1, 4), member(2, 3)],
+            begun: BTreeMap::from([(5, attempt)]),
+            runs: group.runs().clone(),
+        })
     }
 
     fn mapped(events: &[(u64, u64)]) -> Result<Group> {
@@ -212,28 +209,28 @@ mod tests {
     fn a_group_means_the_same_events_elsewhere() {
         // Events at 3, 5, 8, 9 and 12: all others are control records.
         let group = mapped(&[(3, 0), (5, 1), (8, 3), (9, 4), (12, 6)]).unwrap();
-        assert_eq!(group.low, 1, "before the event that was at 5");
-        assert_eq!(group.settled.iter().collect::<Vec<_>>(), [(3, 6)]);
+        assert_eq!(group.low(), 1, "before the event that was at 5");
+        assert_eq!(group.settled().iter().collect::<Vec<_>>(), [(3, 6)]);
         let aside: Vec<u64> = group
-            .set_aside
+            .set_aside()
             .items()
             .map(|(position, _)| position)
             .collect();
         assert_eq!(aside, [0]);
-        let backlog = group.set_aside.backlog(TopicKey::new("t", "k").as_ref());
+        let backlog = group.set_aside().backlog(TopicKey::new("t", "k").as_ref());
         assert_eq!(backlog, Some(Backlog { from: 3, events: 2 }));
-        assert_eq!(group.begun[&1].number, 2);
-        assert!(group.begun[&1].boot.get() >= ELSEWHERE);
-        let lows: Vec<u64> = group.members.iter().map(|it| it.low).collect();
+        assert_eq!(group.attempts()[&1].number, 2);
+        assert!(group.attempts()[&1].boot.get() >= ELSEWHERE);
+        let lows: Vec<u64> = group.members().iter().map(|it| it.low).collect();
         assert_eq!(lows, [1, NOWHERE], "one of both has seen the group move");
     }
 
     #[test]
     fn the_end_is_after_the_last_event() {
         let group = mapped(&[(3, 10), (5, 11)]).unwrap();
-        assert_eq!((group.low, group.settled.is_empty()), (11, true));
+        assert_eq!((group.low(), group.settled().is_empty()), (11, true));
         let group = mapped(&[(3, 10)]).unwrap();
-        assert_eq!((group.low, group.begun.len()), (11, 0));
+        assert_eq!((group.low(), group.attempts().len()), (11, 0));
     }
 
     #[test]

@@ -16,6 +16,7 @@ use crate::log_error;
 use crate::model::state::State;
 use crate::runtime::embedded::{Embedded, directory};
 use crate::runtime::lookup::blocking;
+use crate::runtime::replay;
 
 pub(crate) struct Source {
     pub(crate) url: String,
@@ -71,7 +72,7 @@ impl Source {
         let view = log::Follower::open(storage)
             .map_err(log_error::of_log)?
             .view();
-        let (state, end, _) = State::load(&view)?;
+        let (state, end, _) = replay::load(&view)?;
         Ok(Self {
             url: url.to_string(),
             view,

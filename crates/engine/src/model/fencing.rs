@@ -3,6 +3,7 @@
 //! Every process decides the same, because a decision depends on nothing but the records before.
 
 use super::change::Change;
+use super::group::Group;
 use super::record::Firing;
 use super::refusal::Refusal;
 use super::state::State;
@@ -67,10 +68,7 @@ fn admit(state: &State, boot: ProcessId, time: i64, change: &Change) -> Result<(
             if joined.boot != boot {
                 return Err(Refusal::Fenced(joined.group.clone()));
             }
-            let last = state
-                .groups
-                .get(&joined.group)
-                .and_then(|it| it.last_member);
+            let last = state.groups.get(&joined.group).and_then(Group::last_member);
             match Some(joined.member) > last {
                 true => Ok(()),
                 false => Err(Refusal::Overtaken("a member joined the group")),
@@ -120,7 +118,7 @@ fn admit_member(
     group: &str,
     member: Option<MemberId>,
 ) -> Result<(), Refusal> {
-    let members = state.groups.get(group).map(|group| &group.members);
+    let members = state.groups.get(group).map(Group::members);
     let is_in = members.is_some_and(|members| {
         let mut members = members.iter();
         members.any(|it| it.boot == boot && member.is_none_or(|member| it.id == member))
@@ -132,7 +130,7 @@ fn admit_member(
 }
 
 fn admit_deletion(state: &State, name: &str) -> Result<(), Refusal> {
-    let members = state.groups.get(name).map(|group| &group.members);
+    let members = state.groups.get(name).map(Group::members);
     let is_used = members.is_some_and(|members| {
         let mut members = members.iter();
         members.any(|member| state.processes.is_alive(member.boot))
@@ -144,7 +142,7 @@ fn admit_deletion(state: &State, name: &str) -> Result<(), Refusal> {
 }
 
 fn admit_dead(state: &State, name: &str, positions: &[u64]) -> Result<(), Refusal> {
-    let lanes = state.groups.get(name).map(|group| &group.set_aside);
+    let lanes = state.groups.get(name).map(Group::set_aside);
     let is_dead = |position: &u64| lanes.is_some_and(|lanes| lanes.is_dead(*position));
     match positions.iter().all(is_dead) {
         true => Ok(()),

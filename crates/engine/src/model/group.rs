@@ -5,16 +5,18 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use super::record::{Begin, Committed, Joined, Reset};
+use super::backlog::Backlog;
+use super::record::{Begin, CellWrite, Committed, Joined, Reset};
 use super::runs::Runs;
-use crate::engine::ReplayState;
+use crate::engine::{ReplayState, Run};
 use crate::ids::{MemberId, ProcessId, Slot, Turn, member_or_zero};
-use crate::model::item::State;
+use crate::model::item::{Item, State};
 use crate::model::keyed_state::KeyedState;
 use crate::model::position_set::PositionSet;
 use crate::model::processes::Processes;
 use crate::model::set_aside::SetAside;
 use crate::model::slot_owners::SlotOwners;
+use crate::model::topic_key::{KeyRef, TopicKey};
 use crate::time::Timestamp;
 use crate::topic::TopicPattern;
 
@@ -24,31 +26,31 @@ const MEMBERS_MAX: usize = 64;
 /// One group.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Group {
-    pub(crate) topics: Vec<TopicPattern>,
-    pub(crate) types: Option<Vec<String>>,
+    topics: Vec<TopicPattern>,
+    types: Option<Vec<String>>,
     /// The low-water mark: everything before it is settled or put aside.
-    pub(crate) low: u64,
+    low: u64,
     /// What is settled or put aside after it.
-    pub(crate) settled: PositionSet,
+    settled: PositionSet,
     #[serde(rename = "lanes")]
-    pub(crate) set_aside: SetAside,
-    pub(crate) cells: KeyedState,
+    set_aside: SetAside,
+    cells: KeyedState,
     /// How many blocking outcomes were committed.
-    pub(crate) generation: u64,
+    generation: u64,
     /// The last one that joined.
     #[serde(rename = "member", with = "member_or_zero")]
-    pub(crate) last_member: Option<MemberId>,
+    last_member: Option<MemberId>,
     /// Members that joined and did not leave.
     #[serde(rename = "sessions")]
-    pub(crate) members: Vec<JoinedMember>,
+    members: Vec<JoinedMember>,
     /// Attempts that began and have no outcome yet, by position.
-    pub(crate) begun: BTreeMap<u64, Attempt>,
+    begun: BTreeMap<u64, Attempt>,
     /// Which process has which slots, where several share the log.
     #[serde(default, rename = "shares")]
-    pub(crate) slot_owners: SlotOwners,
+    slot_owners: SlotOwners,
     /// How often it was reset, and what it had done before.
     #[serde(default)]
-    pub(crate) runs: Runs,
+    runs: Runs,
 }
 
 /// A member that joined and did not leave (yet).
@@ -287,6 +289,11 @@ impl Group {
         failed.max(begun) + 1
     }
 
+    /// What to know of the run that it is in, for the event at `position`.
+    pub(crate) fn run_of(&self, position: u64, key: KeyRef<'_>) -> Run {
+        self.runs.of(position, key)
+    }
+
     /// The oldest position that must stay in the log.
     pub(crate) fn floor(&self) -> u64 {
         self.set_aside
@@ -329,6 +336,151 @@ impl Group {
             events: stuck.len() >= 2 || stuck.iter().any(|boot| !has_proven(boot)),
             retries: retries.len() >= 2,
         }
+    }
+}
+
+/// What it is.
+impl Group {
+    pub(crate) fn topics(&self) -> &[TopicPattern] {
+        &self.topics
+    }
+
+    pub(crate) fn types(&self) -> Option<&[String]> {
+        self.types.as_deref()
+    }
+
+    /// The low-water mark: everything before it is settled or put aside.
+    pub(crate) fn low(&self) -> u64 {
+        self.low
+    }
+
+    /// What is settled or put aside after it.
+    pub(crate) fn settled(&self) -> &PositionSet {
+        &self.settled
+    }
+
+    pub(crate) fn set_aside(&self) -> &SetAside {
+        &self.set_aside
+    }
+
+    pub(crate) fn cells(&self) -> &KeyedState {
+        &self.cells
+    }
+
+    /// How many blocking outcomes were committed.
+    pub(crate) fn generation(&self) -> u64 {
+        self.generation
+    }
+
+    /// The last one that joined.
+    pub(crate) fn last_member(&self) -> Option<MemberId> {
+        self.last_member
+    }
+
+    /// Members that joined and did not leave.
+    pub(crate) fn members(&self) -> &[JoinedMember] {
+        &self.members
+    }
+
+    /// The attempt at the event at `position` that began and has no outcome yet.
+    pub(crate) fn begun(&self, position: u64) -> Option<&Attempt> {
+        self.begun.get(&position)
+    }
+
+    /// Whether any attempt began and has no outcome yet.
+    pub(crate) fn has_begun(&self) -> bool {
+        !self.begun.is_empty()
+    }
+
+    /// The attempts that began and have no outcome yet, by position.
+    pub(crate) fn attempts(&self) -> &BTreeMap<u64, Attempt> {
+        &self.begun
+    }
+
+    /// Which process has which slots, where several share the log.
+    pub(crate) fn slot_owners(&self) -> &SlotOwners {
+        &self.slot_owners
+    }
+
+    /// How often it was reset, and what it had done before.
+    pub(crate) fn runs(&self) -> &Runs {
+        &self.runs
+    }
+
+    /// Whether it is the same, whichever process has which slots.
+    pub(crate) fn is_same_but_for_slots(&self, other: &Self) -> bool {
+        let mut same = self.clone();
+        same.slot_owners.clone_from(&other.slot_owners);
+        same == *other
+    }
+}
+
+/// What a position or a process of one log is in another.
+#[derive(Debug)]
+pub(crate) struct Moved {
+    pub(crate) low: u64,
+    pub(crate) settled: PositionSet,
+    pub(crate) set_aside: SetAside,
+    pub(crate) members: Vec<JoinedMember>,
+    pub(crate) begun: BTreeMap<u64, Attempt>,
+    pub(crate) runs: Runs,
+}
+
+/// Copies for another log.
+impl Group {
+    /// The same in another log, where no process has slots yet.
+    pub(crate) fn moved(&self, moved: Moved) -> Self {
+        let Moved {
+            low,
+            settled,
+            set_aside,
+            members,
+            begun,
+            runs,
+        } = moved;
+        Self {
+            topics: self.topics.clone(),
+            types: self.types.clone(),
+            low,
+            settled,
+            set_aside,
+            cells: self.cells.clone(),
+            generation: self.generation,
+            last_member: self.last_member,
+            members,
+            begun,
+            slot_owners: SlotOwners::default(),
+            runs,
+        }
+    }
+
+    /// It without what can be large: what it put aside, and its state.
+    pub(crate) fn head(&self) -> Self {
+        Self {
+            set_aside: SetAside::default(),
+            cells: KeyedState::default(),
+            ..self.clone()
+        }
+    }
+
+    /// Adds an event that was put aside.
+    pub(crate) fn add_item(&mut self, position: u64, item: Item) {
+        self.set_aside.insert(position, item);
+    }
+
+    /// Adds the backlog of a key.
+    pub(crate) fn add_backlog(&mut self, key: TopicKey, backlog: Backlog) {
+        self.set_aside.set_backlog(key, backlog);
+    }
+
+    /// Adds a cell of its state.
+    pub(crate) fn add_cell(&mut self, cell: &CellWrite) {
+        self.cells.write(cell);
+    }
+
+    #[cfg(test)]
+    pub(crate) fn set_members(&mut self, members: Vec<JoinedMember>) {
+        self.members = members;
     }
 }
 

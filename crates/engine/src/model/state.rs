@@ -11,7 +11,6 @@ use serde::{Deserialize, Serialize};
 use super::change::Change;
 use super::group::Group;
 use super::migration::Migration;
-use super::record::CONTROL;
 use super::schedule::Schedules;
 use crate::engine::{Needed, Position};
 use crate::error::{EngineError, Error, Result};
@@ -116,7 +115,10 @@ impl State {
 
     /// The bytes of state cells over all groups.
     pub(crate) fn cell_bytes(&self) -> usize {
-        self.groups.values().map(|group| group.cells.bytes()).sum()
+        self.groups
+            .values()
+            .map(|group| group.cells().bytes())
+            .sum()
     }
 
     /// The oldest position that must stay in the log: what a group has not settled, what it has
@@ -166,7 +168,8 @@ impl State {
         Ok(bytes)
     }
 
-    fn decode(bytes: &[u8]) -> Result<Self> {
+    /// Reads a checkpoint.
+    pub(crate) fn decode(bytes: &[u8]) -> Result<Self> {
         let state = rmp_serde::from_slice::<Self>(bytes);
         let version = match &state {
             Ok(state) => Some(state.version),
@@ -190,36 +193,15 @@ impl State {
         })
     }
 
-    /// The state as of the durable end of what `view` shows, and that position. Blocks.
-    pub(crate) fn load(view: &log::View) -> Result<(Self, u64, usize)> {
-        let (mut state, from, bytes) = match view.checkpoint().map_err(crate::log_error::of_log)? {
-            Some((at, bytes)) => (Self::decode(&bytes)?, at.get(), bytes.len()),
-            None => (Self::default(), view.first().get(), 0),
-        };
-        let to = state.catch_up(view, from)?;
-        Ok((state, to, bytes))
-    }
-
-    /// Applies the control records from `from` to the durable end of what `view` shows; gives that
-    /// position. Blocks.
-    pub(crate) fn catch_up(&mut self, view: &log::View, from: u64) -> Result<u64> {
-        let to = view.durable();
-        let query = log::Query {
-            from: log::Position::new(from.max(view.first().get())),
-            to: Some(to),
-            topics: Some(std::sync::Arc::new(|topic| topic.starts_with(CONTROL))),
-            ..log::Query::default()
-        };
-        let mut scan = view.scan(query);
-        while let Some(chunk) = scan.next_chunk().map_err(crate::log_error::of_log)? {
-            for entry in chunk.iter() {
-                let position = entry.position.get();
-                if let Some(change) = Change::read(entry.kind, position, entry.body)? {
-                    self.apply(position, &change);
-                }
+    /// Applies the control records of a chunk.
+    pub(crate) fn apply_chunk(&mut self, chunk: &log::Chunk) -> Result<()> {
+        for entry in chunk.iter() {
+            let position = entry.position.get();
+            if let Some(change) = Change::read(entry.kind, position, entry.body)? {
+                self.apply(position, &change);
             }
         }
-        Ok(to.get())
+        Ok(())
     }
 }
 

@@ -101,7 +101,7 @@ impl Shared {
             let core = self.core();
             let (group, processes) = (existing(&core.state, name)?, &core.state.processes);
             // In other processes too: they would make it again at once, from its start.
-            let mut members = group.members.iter();
+            let mut members = group.members().iter();
             let is_joined = |member: &JoinedMember| processes.is_alive(member.boot);
             let is_elsewhere = processes.is_shared() && members.any(is_joined);
             if core.sessions.contains_key(name) || is_elsewhere {
@@ -188,7 +188,7 @@ fn find<'a>(
             && filter.since.is_none_or(|since| dead.died >= since)
     };
     let wanted = group
-        .set_aside
+        .set_aside()
         .dead_letters()
         .filter(move |(position, item, dead)| is_wanted(*position, item, dead));
     let limit = if filter.limit == 0 {
@@ -201,7 +201,7 @@ fn find<'a>(
         position,
         item: item.clone(),
         dead: dead.clone(),
-        parked: group.set_aside.parked_behind(position, &item.lane),
+        parked: group.set_aside().parked_behind(position, &item.lane),
     })
 }
 

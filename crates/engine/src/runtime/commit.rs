@@ -110,7 +110,7 @@ impl Claim {
         let group = (self.group.as_str(), durable);
         let committed = live.claim(group, self.member, &self.commit, self.at);
         let committed = committed.map_err(|_| fenced())?;
-        let epoch = Some(live.epoch);
+        let epoch = Some(live.epoch());
         let outcome = self.submit_claimed(&mut core, &committed, epoch);
         if outcome.is_err()
             && let Some((live, _)) = core.member(&self.group, self.member)
@@ -170,7 +170,7 @@ impl Claim {
             return Ok(most);
         }
         let group = core.state.groups.get(&self.group);
-        let more = group.map_or(most, |group| group.cells.growth(cells));
+        let more = group.map_or(most, |group| group.cells().growth(cells));
         if more == 0 || there + more <= max {
             return Ok(more);
         }

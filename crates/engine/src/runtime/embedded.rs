@@ -378,7 +378,7 @@ impl Driver for Embedded {
             core.advance();
             let group = core.state.groups.get(group);
             Ok(group
-                .and_then(|group| group.cells.get(topic, key, name))
+                .and_then(|group| group.cells().get(topic, key, name))
                 .cloned())
         };
         Box::pin(std::future::ready(read()))

@@ -15,11 +15,12 @@ use crate::error::{EngineError, Error, MigrateError, Result};
 use crate::ids::ProcessId;
 use crate::log_error;
 use crate::model::change::Change;
-use crate::model::state::State;
+use crate::model::group::Group;
 use crate::pending_write::{Room, Submission};
 use crate::replica::{Outbox, Replica};
 use crate::runtime::locked_state::{Core, Terms};
 use crate::runtime::lookup::blocking;
+use crate::runtime::replay;
 
 /// An open log with everything around it.
 #[derive(Debug)]
@@ -80,7 +81,7 @@ impl Shared {
             );
         }
         let view = log.view();
-        let (state, end, checkpoint_bytes) = State::load(&view)?;
+        let (state, end, checkpoint_bytes) = replay::load(&view)?;
         if state.is_of_trimmed() {
             log.assume_trimmed();
         }
@@ -305,7 +306,7 @@ impl Shared {
     fn pass_all(&self, core: &mut Core) {
         let names: Vec<String> = core.sessions.keys().cloned().collect();
         for name in names {
-            let group = core.state.groups.get(&name).map(|group| group.low);
+            let group = core.state.groups.get(&name).map(Group::low);
             if let (Some(live), Some(low)) = (core.sessions.get_mut(&name), group) {
                 live.pass(low, 1);
             }
@@ -332,7 +333,7 @@ impl Shared {
         let Some(committed) = live.park(name, group, now) else {
             return Ok(false);
         };
-        let epoch = live.epoch;
+        let epoch = live.epoch();
         let change = Change::Committed(Box::new(committed));
         let mut batch = log::Batch::new();
         change.push_to(&mut batch)?;
@@ -344,8 +345,8 @@ impl Shared {
         let outcome = core.submit(&self.log, batch, vec![change], terms);
         if let Some((live, _)) = core.live(name, epoch) {
             match &outcome {
-                Ok(submitted) => live.aside.submitted(Some(submitted.clone())),
-                Err(_) => live.aside.refused(),
+                Ok(submitted) => live.parking(Some(submitted.clone())),
+                Err(_) => live.parking_refused(),
             }
         }
         match outcome {

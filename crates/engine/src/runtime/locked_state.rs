@@ -14,15 +14,15 @@ use hashbrown::HashMap;
 use tokio::sync::Notify;
 
 use super::unfired::Unfired;
-use crate::delivery::aside::AsideLimits;
-use crate::delivery::filter::Filter;
-use crate::delivery::group_session::{GroupSession, LocalMember};
+use crate::delivery::group_session::{Beginning, GroupSession};
+use crate::delivery::limits::AsideLimits;
+use crate::delivery::local_member::LocalMember;
 use crate::engine::DeathCause;
 use crate::event::EventId;
 use crate::ids::{Epoch, MemberId, ProcessId};
 use crate::model::change::Change;
 use crate::model::group::Group;
-use crate::model::record::{Died, Joined};
+use crate::model::record::Died;
 use crate::model::state::State;
 use crate::model::topic_key::TopicKey;
 use crate::pending_write::Submission;
@@ -174,7 +174,7 @@ impl Core {
             self.ahead.concluded(change);
             let group = change.group().and_then(|name| self.state.groups.get(name));
             if let (Some(told), Some(group)) = (&pending.generation, group) {
-                told.store(group.generation, Ordering::Release);
+                told.store(group.generation(), Ordering::Release);
             }
         }
     }
@@ -290,7 +290,7 @@ impl Core {
             return;
         };
         match change {
-            Change::Committed(committed) if epoch == Some(live.epoch) => {
+            Change::Committed(committed) if epoch == Some(live.epoch()) => {
                 // Of the others, those who committed them have told, with their reasons.
                 let crashed = committed.dead.iter();
                 for Died { id, kind, .. } in crashed.filter(|it| it.cause == DeathCause::Crashed) {
@@ -298,7 +298,7 @@ impl Core {
                 }
                 live.committed(group, committed, now);
             }
-            Change::Begun(_) => live.begin_is_over(),
+            Change::Begun(_) => live.begin_ended(),
             Change::Redriven(_) | Change::Discarded(_) => live.changed(group, lanes, now),
             Change::Joined(joined) => live.filter_by(joined),
             Change::Reset(_) => self.fence(name),
@@ -314,7 +314,7 @@ impl Core {
             _ => return Vec::new(),
         };
         let group = change.group().and_then(|name| self.state.groups.get(name));
-        let lane = |position: &u64| Some(group?.set_aside.item(*position)?.lane.clone());
+        let lane = |position: &u64| Some(group?.set_aside().item(*position)?.lane.clone());
         positions.iter().filter_map(lane).collect()
     }
 
@@ -326,10 +326,10 @@ impl Core {
             return;
         };
         match change {
-            Change::Committed(committed) if epoch == Some(live.epoch) => {
+            Change::Committed(committed) if epoch == Some(live.epoch()) => {
                 live.failed(group, committed, now);
             }
-            Change::Begun(_) => live.begin_is_over(),
+            Change::Begun(_) => live.begin_ended(),
             _ => {}
         }
     }
@@ -349,7 +349,7 @@ impl Core {
     /// A number for a new member.
     pub(crate) fn next_member(&mut self, group: &str) -> MemberId {
         let group_state = self.state.groups.get(group);
-        let durable = group_state.and_then(|group| group.last_member);
+        let durable = group_state.and_then(Group::last_member);
         let given = self.members.entry(group.to_owned()).or_default();
         let last = (*given).max(durable);
         let next = last.map_or(MemberId::FIRST, MemberId::next);
@@ -371,9 +371,9 @@ impl Core {
         Some(last.submitted.clone())
     }
 
-    /// Gives a member its seat, once its record is durable and applied. Whether the group is
-    /// there; it may have been deleted meanwhile.
-    pub(crate) fn sit_down(&mut self, name: &str, seat: LocalMember, end: u64) -> bool {
+    /// A member joins, once its record is durable and applied. Whether the group is there; it may have
+    /// been deleted meanwhile.
+    pub(crate) fn join(&mut self, name: &str, member: LocalMember, end: u64) -> bool {
         let Some(group) = self.state.groups.get(name) else {
             return false;
         };
@@ -382,15 +382,19 @@ impl Core {
             Some(live) => live,
             None => {
                 self.epoch = self.epoch.next();
-                let filter = Arc::new(Filter::new(group.topics.clone(), group.types.clone()));
-                let numbers = (self.epoch, self.boot, end);
+                let beginning = Beginning {
+                    epoch: self.epoch,
+                    process: self.boot,
+                    end,
+                    now,
+                    limits: self.bounds,
+                };
                 let processes = &self.state.processes;
-                let mut live =
-                    GroupSession::new(group, &seat, filter, numbers, processes, (now, self.bounds));
+                let mut live = GroupSession::new(group, &member, processes, beginning);
                 if processes.is_shared() {
                     live.follow(group, now);
                 }
-                if live.careful.is_some() {
+                if live.is_careful() {
                     tracing::warn!(
                         group = name,
                         "the last process ended without a word and without progress: events are \
@@ -401,12 +405,12 @@ impl Core {
                 self.sessions.entry(name.to_owned()).or_insert(live)
             }
         };
-        live.sit_down(seat);
+        live.join(member);
         true
     }
 
-    /// Takes a member's seat; what it holds goes to the others. Whether it had one.
-    pub(crate) fn stand_up(&mut self, name: &str, member: MemberId) -> bool {
+    /// A member leaves: what it holds goes to the others. Whether it was one.
+    pub(crate) fn leave(&mut self, name: &str, member: MemberId) -> bool {
         let now = self.clock.now();
         let (Some(live), Some(group)) = (self.sessions.get_mut(name), self.state.groups.get(name))
         else {
@@ -415,16 +419,16 @@ impl Core {
         if !live.is_member(member) {
             return false;
         }
-        if !live.stand_up(group, member, now) {
+        if !live.leave(group, member, now) {
             self.sessions.remove(name);
         }
         true
     }
 
-    /// Takes the seats of all members of a group: they have to join again.
+    /// The members of a group are none any more: they have to join again.
     pub(crate) fn fence(&mut self, name: &str) {
         if let Some(live) = self.sessions.remove(name) {
-            live.seats.iter().for_each(|seat| seat.notify.notify_one());
+            live.dismiss();
         }
     }
 
@@ -455,7 +459,7 @@ impl Core {
         let live = self
             .sessions
             .get_mut(name)
-            .filter(|live| live.epoch == epoch)?;
+            .filter(|live| live.epoch() == epoch)?;
         Some((live, self.state.groups.get(name)?))
     }
 
@@ -463,30 +467,8 @@ impl Core {
     pub(crate) fn members_here(&self) -> Vec<(String, MemberId)> {
         let mut here = Vec::new();
         for (name, live) in &self.sessions {
-            let members = live.seats.iter().filter(|seat| !seat.is_gone);
-            here.extend(members.map(|seat| (name.clone(), seat.member)));
+            here.extend(live.members().map(|member| (name.clone(), member.id())));
         }
         here
-    }
-}
-
-impl GroupSession {
-    pub(crate) fn begin_is_over(&mut self) {
-        if let Some(careful) = &mut self.careful {
-            careful.beginning = None;
-        }
-        self.wake_all();
-    }
-
-    /// The group's subscription, as the last member to join wants it.
-    fn filter_by(&mut self, joined: &Joined) {
-        let filter = Filter::new(joined.topics.clone(), joined.types.clone());
-        if *self.filter != filter {
-            tracing::warn!(
-                group = joined.group,
-                "its members disagree about topics or types; the last one to join decides"
-            );
-            self.filter = Arc::new(filter);
-        }
     }
 }

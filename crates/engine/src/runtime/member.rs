@@ -8,21 +8,24 @@ use ensue_log as log;
 use futures_util::future::{BoxFuture, OptionFuture};
 use tokio::sync::Notify;
 
+use crate::delivery::events_read;
+use crate::delivery::events_read::EventsRead;
 use crate::delivery::filter::{Filter, Memo};
-use crate::delivery::group_session::LocalMember;
-use crate::delivery::next_step::{Ask, Reading, Step};
-use crate::delivery::page;
-use crate::delivery::page::Paging;
-use crate::delivery::read_ahead;
-use crate::delivery::read_ahead::EventsRead;
+use crate::delivery::local_member::LocalMember;
+use crate::delivery::next_step::Step;
+use crate::delivery::pages::Paging;
+use crate::delivery::read_ahead::{ReadToken, Reading};
+use crate::delivery::taking::Ask;
+use crate::delivery::wake::Wake;
 use crate::engine::{Commit, Committed, Delivery, Member, Subscription};
 use crate::error::{EngineError, Error, GroupError, LimitError, Result};
-use crate::ids::{Epoch, MemberId};
+use crate::ids::MemberId;
 use crate::log_error;
 use crate::model::change::Change;
 use crate::model::record;
 use crate::model::record::{Begin, Begun, Joined, Left};
 use crate::pending_write::Submission;
+use crate::runtime::backlog_reader;
 use crate::runtime::commit::Claim;
 use crate::runtime::engine_inner::{Handle, Shared};
 use crate::runtime::lookup;
@@ -40,6 +43,12 @@ const READ_BYTES: usize = 1024 * 1024;
 const SPARSE: usize = 8;
 /// After so many records that are nothing for a group, a record says that they are.
 const PASSED_RECORDS_MIN: u64 = 65_536;
+
+impl Wake for Notify {
+    fn wake(&self) {
+        self.notify_one();
+    }
+}
 
 /// A member of a group of an embedded engine.
 #[derive(Debug)]
@@ -100,7 +109,7 @@ impl EmbeddedMember {
                 Err(error) => return Err(error),
             }
         };
-        let seat = LocalMember::new(member.id, wanted.in_flight_max, notify);
+        let local = LocalMember::new(member.id, wanted.in_flight_max, notify);
         let is_seated = loop {
             let coming = {
                 let mut core = shared.core();
@@ -109,7 +118,7 @@ impl EmbeddedMember {
                     Some(coming) => coming,
                     None => {
                         let end = shared.log.durable().get();
-                        break core.sit_down(&member.group, seat, end);
+                        break core.join(&member.group, local, end);
                     }
                 }
             };
@@ -164,11 +173,11 @@ impl EmbeddedMember {
             .member(&self.group, self.id)
             .ok_or_else(|| self.fenced())?;
         let step = live.take(group, ask);
-        live.pass(group.low, PASSED_RECORDS_MIN);
+        live.pass(group.low(), PASSED_RECORDS_MIN);
         shared.record_own(&mut core, &self.group)?;
         let own = match core.member(&self.group, self.id) {
-            Some((live, _)) if live.aside.has_unsaid() => Own::Refused,
-            Some((live, _)) => live.aside.own().map_or(Own::None, Own::Coming),
+            Some((live, _)) if live.has_to_park() => Own::Refused,
+            Some((live, _)) => live.last_parking().map_or(Own::None, Own::Coming),
             None => Own::None,
         };
         Ok((step, own))
@@ -204,14 +213,13 @@ impl EmbeddedMember {
     /// Reads on: from memory here, from disk elsewhere.
     async fn read(&self, reading: Reading) -> Result<()> {
         let Reading {
-            epoch,
-            rewinds,
+            token,
             cursor,
             rest,
         } = reading;
         let mut errand = Errand {
             member: self,
-            what: What::Read(epoch, rewinds),
+            what: What::Read(token),
             is_over: false,
         };
         let from = log::Position::new(cursor);
@@ -229,10 +237,8 @@ impl EmbeddedMember {
         errand.is_over = true;
         let mut core = self.shared.core();
         core.advance();
-        if let Some((live, group)) = core.live(&self.group, epoch)
-            && live.rewinds == rewinds
-        {
-            live.staged(group, staged);
+        if let Some((live, group)) = core.live(&self.group, token.epoch) {
+            live.read(group, token, staged);
         }
         Ok(())
     }
@@ -277,10 +283,10 @@ impl EmbeddedMember {
             let (live, _) = core
                 .member(&self.group, self.id)
                 .ok_or_else(|| self.fenced())?;
-            memo.set(&live.filter);
-            live.hasher.clone()
+            memo.set(live.filter());
+            live.hasher().clone()
         };
-        let mut staged = read_ahead::stage(chunk, place, from, &mut memo, &hasher)?;
+        let mut staged = events_read::pick(chunk, place, from, &mut memo, &hasher)?;
         let looked_at = (staged.cursor - from) as usize;
         let is_sparse = staged.events.len() < looked_at / SPARSE;
         self.is_sparse.store(is_sparse, Ordering::Relaxed);
@@ -296,10 +302,10 @@ impl EmbeddedMember {
 
     /// Reads what is next of a key's backlog.
     async fn page(&self, paging: Paging) -> Result<()> {
-        let Paging { epoch, rewinds, .. } = paging;
+        let token = paging.token;
         let mut errand = Errand {
             member: self,
-            what: What::Page(epoch, rewinds),
+            what: What::Page(token),
             is_over: false,
         };
         let filter = {
@@ -307,17 +313,15 @@ impl EmbeddedMember {
             let (live, _) = core
                 .member(&self.group, self.id)
                 .ok_or_else(|| self.fenced())?;
-            live.filter.clone()
+            live.filter().clone()
         };
         let (view, wanted) = (self.shared.view.clone(), paging.clone());
-        let found = blocking(move || page::read(&view, &wanted, &filter)).await?;
+        let found = blocking(move || backlog_reader::read(&view, &wanted, &filter)).await?;
         errand.is_over = true;
         let mut core = self.shared.core();
         core.advance();
-        if let Some((live, group)) = core.live(&self.group, epoch)
-            && live.rewinds == rewinds
-        {
-            live.paged(group, &paging, found);
+        if let Some((live, group)) = core.live(&self.group, token.epoch) {
+            live.page_read(group, &paging, found);
         }
         Ok(())
     }
@@ -359,7 +363,7 @@ impl EmbeddedMember {
             let (_, group) = core
                 .member(&self.group, self.id)
                 .ok_or_else(|| self.fenced())?;
-            let generation = group.generation;
+            let generation = group.generation();
             return Ok(Committed {
                 generation,
                 dropped: 0,
@@ -382,7 +386,7 @@ impl EmbeddedMember {
         if self.has_left.swap(true, Ordering::AcqRel) {
             return Ok(());
         }
-        self.stand_up();
+        self.give_back();
         let left = Change::Left(Left {
             group: self.group.clone(),
             member: self.id,
@@ -395,17 +399,17 @@ impl EmbeddedMember {
     }
 
     /// Gives everything back, at once.
-    fn stand_up(&self) {
+    fn give_back(&self) {
         self.shared.refusals.clear(&self.group, self.id);
         let mut core = self.shared.core();
         core.advance();
         if let Some((live, group)) = core.member(&self.group, self.id) {
-            live.pass(group.low, 1);
+            live.pass(group.low(), 1);
             if let Err(error) = self.shared.record_own(&mut core, &self.group) {
                 tracing::debug!(%error, "could not record how far a group is");
             }
         }
-        if core.stand_up(&self.group, self.id) {
+        if core.leave(&self.group, self.id) {
             tracing::debug!(group = self.group, member = %self.id, "left");
         }
     }
@@ -428,9 +432,8 @@ struct Errand<'a> {
 }
 
 enum What {
-    /// In the group of this epoch, after so many rewinds.
-    Read(Epoch, u64),
-    Page(Epoch, u64),
+    Read(ReadToken),
+    Page(ReadToken),
     Begin,
 }
 
@@ -444,25 +447,19 @@ impl Drop for Errand<'_> {
         } = self.member;
         let mut core = shared.core();
         match self.what {
-            What::Read(epoch, rewinds) => {
-                if let Some((live, _)) = core.live(group, epoch)
-                    && live.rewinds == rewinds
-                {
-                    live.is_reading = false;
-                    live.wake_all();
+            What::Read(token) => {
+                if let Some((live, _)) = core.live(group, token.epoch) {
+                    live.give_up_read(token);
                 }
             }
-            What::Page(epoch, rewinds) => {
-                if let Some((live, _)) = core.live(group, epoch)
-                    && live.rewinds == rewinds
-                {
-                    live.pages.read_ended();
-                    live.wake_all();
+            What::Page(token) => {
+                if let Some((live, _)) = core.live(group, token.epoch) {
+                    live.give_up_page(token);
                 }
             }
             What::Begin => {
                 if let Some((live, _)) = core.member(group, *id) {
-                    live.begin_is_over();
+                    live.begin_ended();
                 }
             }
         }
@@ -474,7 +471,7 @@ impl Drop for EmbeddedMember {
         if self.has_left.load(Ordering::Acquire) || self.shared.check_open().is_err() {
             return;
         }
-        self.stand_up();
+        self.give_back();
         let left = vec![Change::Left(Left {
             group: self.group.clone(),
             member: self.id,

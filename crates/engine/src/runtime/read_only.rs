@@ -10,7 +10,7 @@ use futures_util::future::BoxFuture;
 use super::reset::Draft;
 use super::settings::Settings;
 use super::unfired::Unfired;
-use super::{query, reset, status};
+use super::{query, replay, reset, status};
 use crate::engine::{
     Append, Appended, DeadLetter, DeadLetterFilter, Driver, EngineStatus, Guarantees, Member, Page,
     Position, Query, Reset, ResetPlan, Scheduled, Subscription,
@@ -51,7 +51,7 @@ impl Followed {
     fn open(directory: &str) -> Result<Self> {
         let storage = Arc::new(log::storage::File::new(directory));
         let follower = log::Follower::open(storage).map_err(log_error::of_log)?;
-        let (state, at, _) = State::load(&follower.view())?;
+        let (state, at, _) = replay::load(&follower.view())?;
         Ok(Self {
             follower,
             state,
@@ -65,9 +65,9 @@ impl Followed {
         let view = self.follower.view();
         if self.at < view.first().get() {
             // Retention overtook this reader; a checkpoint has what the lost records said.
-            (self.state, self.at, _) = State::load(&view)?;
+            (self.state, self.at, _) = replay::load(&view)?;
         } else {
-            self.at = self.state.catch_up(&view, self.at)?;
+            self.at = replay::catch_up(&mut self.state, &view, self.at)?;
         }
         Ok(())
     }
@@ -221,7 +221,7 @@ impl Driver for Reader {
         Box::pin(self.look(move |it| {
             let group = it.state.groups.get(&group);
             Ok(group
-                .and_then(|group| group.cells.get(&topic, &key, &name))
+                .and_then(|group| group.cells().get(&topic, &key, &name))
                 .cloned())
         }))
     }

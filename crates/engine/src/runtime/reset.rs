@@ -70,35 +70,35 @@ impl Draft {
     /// Of moving the group `name` to the position `to`.
     pub(crate) fn of(state: &State, name: &str, reset: Reset, to: u64) -> Result<Self> {
         let group = admin::existing(state, name)?;
-        let is_back = to <= group.low;
+        let is_back = to <= group.low();
         let ahead = |position: u64| position >= to;
-        let dead = group.set_aside.dead_letters();
+        let dead = group.set_aside().dead_letters();
         let dead_again = dead.filter(|(position, ..)| ahead(*position)).count();
-        let waiting = group.set_aside.waiting();
+        let waiting = group.set_aside().waiting();
         let dropped = match is_back {
             true => 0,
             false => {
-                let backlogs = group.set_aside.backlogs().events() as usize;
+                let backlogs = group.set_aside().backlogs().events() as usize;
                 waiting.filter(|position| !ahead(*position)).count() + backlogs
             }
         };
         let plan = ResetPlan {
             group: name.to_owned(),
-            from: Position::new(group.low),
+            from: Position::new(group.low()),
             to: Position::new(to),
             again: 0,
             skipped: 0,
             dropped,
             dead_again,
-            dead_kept: group.set_aside.dead() - dead_again,
-            cells: group.cells.len(),
+            dead_kept: group.set_aside().dead() - dead_again,
+            cells: group.cells().len(),
             effects: reset.effects,
             state: reset.state,
             scheduled: state.schedules.len(),
         };
         Ok(Self {
             plan,
-            filter: Arc::new(Filter::new(group.topics.clone(), group.types.clone())),
+            filter: Arc::new(Filter::of(group)),
             again: from(&group.done(), to),
             skipped: status::ahead(group, to),
         })
@@ -136,7 +136,7 @@ impl Shared {
             core.advance();
             let end = self.log.durable().get();
             let group = core.state.groups.get(name);
-            group.map(|group| check_reachable(name, group, end).map(|()| group.low))
+            group.map(|group| check_reachable(name, group, end).map(|()| group.low()))
         };
         let known = known.transpose()?;
         match (self.resolve(start).await, known) {
@@ -197,7 +197,7 @@ pub(crate) fn check_reachable(name: &str, group: &Group, end: u64) -> Result<()>
         false => Ok(()),
         true => Err(Error::Group(GroupError::BeyondEnd {
             group: name.to_owned(),
-            position: Position::new(group.low),
+            position: Position::new(group.low()),
             end: Position::new(end),
         })),
     }

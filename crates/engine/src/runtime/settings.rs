@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use ensue_log as log;
 
-use crate::delivery::aside::AsideLimits;
+use crate::delivery::limits::AsideLimits;
 use crate::engine::Url;
 use crate::engine::{Atomicity, DedupWindow, Guarantees};
 use crate::error::{Error, OpenError, Result};

@@ -7,6 +7,7 @@ use ensue_log as log;
 use super::reset;
 use crate::delivery::filter::Filter;
 use crate::delivery::group_session::GroupSession;
+use crate::delivery::local_member::LocalMember;
 use crate::engine::{EngineStatus, GroupStatus, KeyBacklog, MemberStatus, Position, TopicStatus};
 use crate::error::Result;
 use crate::log_error;
@@ -154,24 +155,23 @@ fn count(
     end: u64,
     is_silent: &dyn Fn(&Process) -> bool,
 ) -> Counted {
-    let seats = live.map(|live| live.seats.as_slice()).unwrap_or_default();
-    let member = |seat: &crate::delivery::group_session::LocalMember| MemberStatus {
-        id: seat.member.get(),
-        in_flight: seat.held,
+    let member = |member: &LocalMember| MemberStatus {
+        id: member.id().get(),
+        in_flight: member.held(),
     };
-    let next_due = group.set_aside.next_due();
+    let next_due = group.set_aside().next_due();
     let unreachable = reset::check_reachable(name, group, end).err();
     let unreachable = unreachable.map(|error| error.to_string());
-    let is_out = |position| live.is_some_and(|live| live.out.contains_key(&position));
+    let is_out = |position| live.is_some_and(|live| live.is_in_hands(position));
     // Where several share the log, each knows only what it has read for itself.
     let read = live.filter(|_| !processes.is_shared());
-    let ready = read.map_or(0, |live| live.ready().count()) + group.set_aside.ready(is_out);
+    let ready = read.map_or(0, GroupSession::ready) + group.set_aside().ready(is_out);
     // What is just being put aside.
-    let (free, blocked) = read.map_or((0, 0), |live| live.aside.coming(&group.set_aside));
-    let elsewhere = group.members.iter().filter(|member| {
+    let (free, blocked) = read.map_or((0, 0), |live| live.coming(group));
+    let elsewhere = group.members().iter().filter(|member| {
         let process = processes.get(member.boot);
         process.is_some_and(|process| !is_silent(process))
-            && !seats.iter().any(|it| it.member == member.id)
+            && live.is_none_or(|live| !live.knows(member.id))
     });
     let elsewhere = elsewhere.map(|member| MemberStatus {
         id: member.id.get(),
@@ -180,36 +180,36 @@ fn count(
     });
     let status = GroupStatus {
         name: name.to_owned(),
-        topics: group.topics.iter().map(ToString::to_string).collect(),
-        position: Position::new(group.low),
+        topics: group.topics().iter().map(ToString::to_string).collect(),
+        position: Position::new(group.low()),
         lag: (ready + free) as u64,
         in_flight: live.map_or(0, GroupSession::held),
-        retrying: group.set_aside.retrying(),
-        parked: group.set_aside.parked() + blocked,
-        dead: group.set_aside.dead(),
+        retrying: group.set_aside().retrying(),
+        parked: group.set_aside().parked() + blocked,
+        dead: group.set_aside().dead(),
         next_due,
-        paused: unreachable.or_else(|| live.and_then(|live| live.paused.clone())),
+        paused: unreachable.or_else(|| live.and_then(|live| live.paused().map(str::to_owned))),
         trouble: trouble_of(group),
         refused: None,
-        held_back_until: group.runs.held_back_until(),
+        held_back_until: group.runs().held_back_until(),
         backlogs: backlogs(group),
-        members: seats
-            .iter()
-            .filter(|seat| !seat.is_gone)
+        members: live
+            .into_iter()
+            .flat_map(GroupSession::members)
             .map(member)
             .chain(elsewhere)
             .collect(),
     };
     let filter = match live {
-        Some(live) => live.filter.clone(),
-        None => Arc::new(Filter::new(group.topics.clone(), group.types.clone())),
+        Some(live) => live.filter().clone(),
+        None => Arc::new(Filter::of(group)),
     };
     let ahead = match live {
-        Some(live) if !processes.is_shared() => vec![(live.cursor, end)],
+        Some(live) if !processes.is_shared() => vec![(live.cursor(), end)],
         // Between `from` and the cursor is nothing for this group.
         Some(live) => {
-            let mut ahead = ahead(group, live.from.max(group.low));
-            ahead.push((live.cursor.max(group.low), end));
+            let mut ahead = ahead(group, live.after_last_event().max(group.low()));
+            ahead.push((live.cursor().max(group.low()), end));
             ahead
         }
         None => ahead(group, end),
@@ -241,7 +241,7 @@ pub(crate) fn accounted(group: &Group, live: Option<&GroupSession>, end: u64) ->
 
 /// What holds up keys of a group beside their own failures.
 fn trouble_of(group: &Group) -> Option<String> {
-    let stopped = group.set_aside.stopped();
+    let stopped = group.set_aside().stopped();
     (stopped > 0).then(|| {
         format!(
             "{stopped} keys are stopped: their handlers skip dead letters, but as many events as \
@@ -252,7 +252,7 @@ fn trouble_of(group: &Group) -> Option<String> {
 
 /// The longest backlogs of a group's keys.
 fn backlogs(group: &Group) -> Vec<KeyBacklog> {
-    let all = group.set_aside.backlogs().iter();
+    let all = group.set_aside().backlogs().iter();
     let mut all: Vec<_> = all
         .map(|(lane, backlog)| (backlog.events, backlog.from, lane))
         .collect();
@@ -269,9 +269,9 @@ fn backlogs(group: &Group) -> Vec<KeyBacklog> {
 
 /// What a group has not settled before `end`.
 pub(crate) fn ahead(group: &Group, end: u64) -> Vec<(u64, u64)> {
-    let mut from = group.low;
+    let mut from = group.low();
     let mut gaps = Vec::new();
-    for (start, stop) in group.settled.iter() {
+    for (start, stop) in group.settled().iter() {
         gaps.push((from, start.min(end)));
         from = stop;
     }

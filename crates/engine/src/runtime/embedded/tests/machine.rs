@@ -11,12 +11,13 @@ use tokio::sync::Notify;
 
 use self::op::{Op, op};
 use super::*;
-use crate::delivery::aside::AsideLimits;
-use crate::delivery::filter::Filter;
-use crate::delivery::group_session::{GroupSession, LocalMember};
-use crate::delivery::next_step::{Ask, Step};
-use crate::delivery::page::Found;
-use crate::delivery::read_ahead::EventsRead;
+use crate::delivery::events_read::EventsRead;
+use crate::delivery::group_session::{Beginning, GroupSession};
+use crate::delivery::limits::AsideLimits;
+use crate::delivery::local_member::LocalMember;
+use crate::delivery::next_step::Step;
+use crate::delivery::pages::Found;
+use crate::delivery::taking::Ask;
 use crate::ids::{Epoch, MemberId, ProcessId};
 use crate::model::group::Group;
 use crate::model::processes::Processes;
@@ -160,21 +161,20 @@ impl World {
         });
         apply_to(&mut self.group, 0, &joined, &Processes::default());
         self.applied.push(joined);
-        let seat = LocalMember::new(member, self.in_flight_max, Arc::new(Notify::new()));
+        let local = LocalMember::new(member, self.in_flight_max, Arc::new(Notify::new()));
         let (group, end) = (&self.group, self.events.len() as u64);
         let live = self.live.get_or_insert_with(|| {
             self.epoch = self.epoch.next();
-            let filter = Arc::new(Filter::new(group.topics.clone(), None));
-            GroupSession::new(
-                group,
-                &seat,
-                filter,
-                (self.epoch, boot, end),
-                &Processes::default(),
-                (now, self.bounds),
-            )
+            let beginning = Beginning {
+                epoch: self.epoch,
+                process: boot,
+                end,
+                now,
+                limits: self.bounds,
+            };
+            GroupSession::new(group, &local, &Processes::default(), beginning)
         });
-        live.sit_down(seat);
+        live.join(local);
         self.workers.push(Worker {
             member,
             held: Vec::new(),
@@ -193,7 +193,7 @@ impl World {
         });
         self.submit(left, None);
         if let Some(live) = &mut self.live
-            && !live.stand_up(&self.group, worker.member, self.now)
+            && !live.leave(&self.group, worker.member, self.now)
         {
             self.live = None;
         }
@@ -234,9 +234,9 @@ impl World {
             };
             let Some(live) = &mut self.live else { return };
             let step = live.take(&self.group, ask);
-            live.pass(self.group.low, 10);
+            live.pass(self.group.low(), 10);
             if let Some(parked) = live.park("g", &self.group, self.now) {
-                live.aside.submitted(None);
+                live.parking(None);
                 self.submit(Change::Committed(Box::new(parked)), None);
             }
             match step {
@@ -254,12 +254,13 @@ impl World {
         match step {
             Step::Read(reading) => {
                 let to = (reading.cursor as usize + 5).min(self.events.len());
-                let hash_of = |it: &Envelope| live.hasher.hash_of(it.topic(), it.key());
+                let hash_of = |it: &Envelope| live.hasher().hash_of(it.topic(), it.key());
                 let read =
                     (reading.cursor..to as u64).zip(&self.events[reading.cursor as usize..to]);
                 let events = read.map(|(at, it)| (at, hash_of(it), it.clone())).collect();
-                live.staged(
+                live.read(
                     &self.group,
+                    reading.token,
                     EventsRead {
                         events,
                         cursor: to as u64,
@@ -286,7 +287,7 @@ impl World {
                     _ => paging.to,
                 };
                 let events = found.into_iter().map(|(at, it)| (at, it.clone())).collect();
-                live.paged(&self.group, &paging, Found { events, next });
+                live.page_read(&self.group, &paging, Found { events, next });
             }
             Step::Begin(begins) => {
                 let boot = self.boot;
@@ -366,7 +367,7 @@ impl World {
     fn redrive(&mut self) {
         let dead = self
             .group
-            .set_aside
+            .set_aside()
             .dead_letters()
             .map(|(position, ..)| position);
         let positions: Vec<u64> = dead.collect();
@@ -395,7 +396,7 @@ impl World {
             Change::Redriven(redriven) => redriven
                 .positions
                 .iter()
-                .filter_map(|at| Some(self.group.set_aside.item(*at)?.lane.clone()))
+                .filter_map(|at| Some(self.group.set_aside().item(*at)?.lane.clone()))
                 .collect(),
             _ => Vec::new(),
         };
@@ -403,10 +404,10 @@ impl World {
         self.applied.push(change.clone());
         if let Some(live) = &mut self.live {
             match &change {
-                Change::Committed(committed) if epoch == live.epoch => {
+                Change::Committed(committed) if epoch == live.epoch() => {
                     live.committed(&self.group, committed, self.now);
                 }
-                Change::Begun(_) => live.begin_is_over(),
+                Change::Begun(_) => live.begin_ended(),
                 Change::Redriven(_) => live.changed(&self.group, lanes, self.now),
                 _ => {}
             }
@@ -428,7 +429,7 @@ impl World {
             );
             settled.push(id);
         }
-        let generation = self.group.generation;
+        let generation = self.group.generation();
         let blocked = (commit.retries.iter().map(|it| &it.envelope))
             .chain(commit.dead.iter().map(|it| &it.envelope));
         for envelope in blocked {
@@ -470,7 +471,7 @@ impl World {
         self.coming = left.into_iter().map(|(_, coming)| coming).collect();
         for (_, Coming { change, epoch, .. }) in &failed {
             if let (Some(live), Change::Committed(committed)) = (&mut self.live, change)
-                && live.epoch == *epoch
+                && live.epoch() == *epoch
             {
                 live.failed(&self.group, committed, self.now);
             }
@@ -501,10 +502,10 @@ impl World {
         let mut all: Vec<u64> = self.settled.values().flatten().copied().collect();
         all.sort_unstable();
         assert_eq!(all, (0..self.events.len() as u64).collect::<Vec<_>>());
-        assert!(self.group.set_aside.is_empty() && self.group.settled.is_empty());
+        assert!(self.group.set_aside().is_empty() && self.group.settled().is_empty());
         let live = self.live.as_mut().unwrap();
-        assert_eq!((live.held(), live.ready().count()), (0, 0));
-        assert!(live.window.is_empty() && live.out.is_empty() && live.aside.is_empty());
+        assert_eq!((live.held(), live.ready()), (0, 0));
+        assert!(live.is_empty());
     }
 }
 

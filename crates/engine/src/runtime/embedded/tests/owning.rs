@@ -47,7 +47,7 @@ async fn the_last_member_leaves_before_the_directory_is_given_up() {
     drop(member);
     let engine = bed.open().await;
     let group = engine.shared.core().state.groups["g"].clone();
-    assert!(group.members.is_empty(), "{:?}", group.members);
+    assert!(group.members().is_empty(), "{:?}", group.members());
 }
 
 #[tokio::test]

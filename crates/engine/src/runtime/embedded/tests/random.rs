@@ -328,7 +328,7 @@ impl World {
             state
                 .groups
                 .values_mut()
-                .for_each(|group| group.members.clear());
+                .for_each(|group| group.set_members(Vec::new()));
         }
         assert_eq!(replayed, state);
         self.engine = Some(engine);
@@ -366,7 +366,7 @@ impl World {
             (0, 0, 0, 0)
         );
         let state = self.engine().shared.core().state.groups["g"].clone();
-        assert!(state.settled.is_empty() && state.begun.is_empty() && state.set_aside.is_empty());
+        assert!(state.settled().is_empty() && !state.has_begun() && state.set_aside().is_empty());
     }
 }
 

@@ -74,8 +74,8 @@ async fn a_checkpoint_is_what_a_replay_gives() {
     engine.close().await.unwrap();
     let engine = bed.open().await;
     let mut clean = live.clone();
-    clean.groups.get_mut("g").unwrap().members =
-        engine.shared.core().state.groups["g"].members.clone();
+    let members = engine.shared.core().state.groups["g"].members().to_vec();
+    clean.groups.get_mut("g").unwrap().set_members(members);
     assert_eq!(engine.shared.core().state, clean, "checkpoint alone");
     let cell = engine.state("g", "t", "a", "n").await.unwrap();
     assert_eq!(cell.unwrap().as_ref(), b"v");

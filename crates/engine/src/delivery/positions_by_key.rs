@@ -1,15 +1,12 @@
-//! Events in members' hands that were delivered before their key was blocked. Their members will
-//! hand them back: until then nothing of the key may be delivered that follows them.
+//! Positions of events by their keys' hashes, where few keys have any.
 
 use std::collections::BTreeSet;
 
-use hashbrown::{HashMap, HashSet};
+use hashbrown::HashMap;
 
-use super::window::Status;
-use crate::delivery::group_session::GroupSession;
-use crate::delivery::key_slots::KeyHash;
+use super::key_hash::KeyHash;
 
-/// Positions of events, by their lanes' hashes. Two lanes with the same hash wait for each other's
+/// Positions of events, by their keys' hashes. Two keys with the same hash wait for each other's
 /// events for a moment, for nothing.
 #[derive(Debug, Default)]
 pub(crate) struct PositionsByKey(HashMap<KeyHash, BTreeSet<u64>, foldhash::fast::RandomState>);
@@ -44,25 +41,5 @@ impl PositionsByKey {
     /// Only these lanes matter.
     pub(crate) fn retain(&mut self, is_meant: impl Fn(KeyHash) -> bool) {
         self.0.retain(|lane, _| is_meant(*lane));
-    }
-}
-
-impl GroupSession {
-    /// These lanes are blocked from now on: what of them is in members' hands is stale.
-    pub(crate) fn are_blocked(&mut self, lanes: &HashSet<KeyHash>) {
-        if lanes.is_empty() {
-            return;
-        }
-        for entry in self.window.iter_mut() {
-            let is_in_hands = matches!(entry.status, Status::Held | Status::Committing);
-            if is_in_hands && lanes.contains(&entry.lane) {
-                self.stale.insert(entry.lane, entry.position);
-            }
-        }
-        for (position, out) in &self.out {
-            if lanes.contains(&out.hash) {
-                self.stale.insert(out.hash, *position);
-            }
-        }
     }
 }
