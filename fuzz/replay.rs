@@ -1,6 +1,6 @@
 //! The fuzzers' inputs, and copies of them that are cut off or have a bit flipped, through a
 //! decoder: no panic, and no allocation that the input does not justify. A part of the tests of
-//! both crates that have decoders.
+//! the crates that have decoders.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;

@@ -67,6 +67,7 @@ enum Command {
     Migrate(commands::migrate::Migrate),
     Describe(commands::describe::Describe),
     Engines(commands::engines::Engines),
+    Cesql(commands::cesql::Cesql),
     Completions(commands::completions::Completions),
 }
 
@@ -108,6 +109,7 @@ async fn execute(command: Command, target: &Target, out: &Output) -> Result<(), 
         Command::Migrate(command) => command.run(out).await,
         Command::Describe(command) => command.run(target, out).await,
         Command::Engines(command) => command.run(out),
+        Command::Cesql(command) => command.run(out),
         Command::Completions(command) => command.run(out),
     }
 }

@@ -1,5 +1,6 @@
 //! The commands, one file each: its arguments, its help and what it does, side by side.
 
+pub(crate) mod cesql;
 pub(crate) mod check;
 pub(crate) mod completions;
 pub(crate) mod dead;

@@ -5,11 +5,12 @@ use super::workspace::{Package, Workspace};
 
 /// What each part of the workspace may depend on within it. A path that ends in `/` stands for
 /// everything below it.
-const LAYERS: [(&str, &[&str]); 15] = [
+const LAYERS: [(&str, &[&str]); 16] = [
     // Before `crates/ensue`, of whose tests it is a part.
     ("crates/ensue/tests/compiled-with", &[]),
     ("crates/log", &[]),
     ("crates/macros", &[]),
+    ("crates/cesql", &[]),
     ("crates/core", &[]),
     ("crates/engine", &["ensue-core", "ensue-log"]),
     ("crates/brokers", &["ensue-core", "ensue-engine"]),
@@ -23,10 +24,10 @@ const LAYERS: [(&str, &[&str]); 15] = [
         ],
     ),
     ("crates/conformance", &["ensue", "ensue-core"]),
-    ("crates/cli", &["ensue"]),
+    ("crates/cli", &["ensue", "ensue-cesql"]),
     ("examples/", &["ensue"]),
     ("bench", &["ensue", "ensue-log", "servers"]),
-    ("fuzz", &["ensue", "ensue-log"]),
+    ("fuzz", &["ensue", "ensue-cesql", "ensue-log"]),
     ("torture", &["ensue", "ensue-log"]),
     ("servers", &[]),
     ("xtask", &["servers"]),

@@ -9,6 +9,7 @@
 
 mod shop;
 
+mod cesql;
 mod checking;
 mod dead;
 mod doctor;
