@@ -32,6 +32,7 @@ pub(super) struct Scene {
 /// Members in an engine of their own, from when the server lets them.
 pub(super) struct Crew {
     over: watch::Sender<bool>,
+    opened: watch::Receiver<bool>,
     working: JoinHandle<()>,
 }
 
@@ -163,8 +164,10 @@ impl Crew {
     fn start(url: String, members: usize, pause: Duration) -> Self {
         let over = watch::Sender::new(false);
         let told = over.subscribe();
+        let (is_open, opened) = watch::channel(false);
         let working = tokio::spawn(async move {
             let engine = ensue::connect(&url).await.unwrap();
+            is_open.send_replace(true);
             let work = |_| tokio::spawn(member::work(engine.clone(), pause, told.clone()));
             let members: Vec<_> = (0..members).map(work).collect();
             for member in members {
@@ -172,7 +175,18 @@ impl Crew {
             }
             engine.close().await.unwrap();
         });
-        Self { over, working }
+        Self {
+            over,
+            opened,
+            working,
+        }
+    }
+
+    /// Waits until its engine is connected: from then on it waits for its server as long as it takes.
+    pub(super) async fn opened(&mut self) {
+        let opened = self.opened.wait_for(|&is_open| is_open);
+        let opened = tokio::time::timeout(PATIENCE, opened).await;
+        opened.expect("a crew connects").expect("its task lives");
     }
 
     pub(super) async fn leave(self) {
