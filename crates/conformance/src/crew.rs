@@ -52,6 +52,10 @@ pub(super) struct Storm {
     shared: Arc<Shared>,
 }
 
+/// How many members die at most, and how long all together may wait until that is noticed.
+const DEATHS_MAX: i64 = 40;
+const DEATHS_TIME_MAX: Duration = Duration::from_secs(40);
+
 /// What everybody in the storm knows.
 #[derive(Debug)]
 struct Shared {
@@ -67,15 +71,19 @@ struct Shared {
     plans: Vec<(Vec<Vec<Envelope>>, AtomicUsize)>,
 }
 
+/// Between processes, silence is measured in real time.
+fn deaths_within(time: Duration, failover: Duration) -> i64 {
+    let deaths = time.as_millis().checked_div(failover.as_millis());
+    deaths.map_or(DEATHS_MAX, |deaths| {
+        let deaths = i64::try_from(deaths).unwrap_or(DEATHS_MAX);
+        deaths.clamp(2, DEATHS_MAX)
+    })
+}
+
 impl Storm {
     pub(super) fn new(lab: &Lab, habits: Habits) -> Self {
-        let mut deaths = 40;
-        if let Ok(engine) = lab.engine()
-            && lab.hands().is_none()
-            && engine.guarantees().failover > lab.terms.delay
-        {
-            deaths = 2;
-        }
+        let failover = lab.engine().map(|engine| engine.guarantees().failover);
+        let deaths = deaths_within(DEATHS_TIME_MAX, failover.unwrap_or_default());
         let shared = Shared {
             ledger: Ledger::default(),
             habits,

@@ -73,8 +73,9 @@ impl Storage for Namespace {
             let mut number = 0;
             loop {
                 let copy = self.copies.path().join(number.to_string());
+                // The lease is longer than a busy machine keeps a process from running.
                 let url = format!(
-                    "{}?namespace={}&lease=1s&connect_timeout=10m&replica={}",
+                    "{}?namespace={}&lease=5s&connect_timeout=10m&replica={}",
                     self.url,
                     self.name,
                     copy.display()

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ensue_log as log;
 
@@ -17,6 +17,7 @@ use crate::log_error;
 use crate::runtime::engine_inner::Shared;
 use crate::runtime::lookup;
 use crate::runtime::settings::Settings;
+use crate::shared_log::Message;
 
 /// How many processes of one user may have a copy of the same log on one machine.
 const COPIES_MAX: usize = 256;
@@ -163,11 +164,11 @@ async fn is_copy(shared: &Shared, replica: &Replica, place: &Path) -> Result<Res
     let why = match end <= mark.sequence {
         true => "the server has less than the copy",
         false => {
-            let found = patiently(server, || log.read(mark.sequence, 1, PATIENCE)).await?;
-            let is_same = found.first().is_some_and(|message| {
-                let part = Part::read(message.sequence, &message.body);
-                message.sequence == mark.sequence
-                    && part.is_ok_and(|it| it.checksum == mark.checksum)
+            // Looked up, not read: a slow server's read brings nothing although it is there.
+            let found = patiently(server, || log.find(mark.sequence)).await?;
+            let is_same = found.is_some_and(|body| {
+                let part = Part::read(mark.sequence, &body);
+                part.is_ok_and(|it| it.checksum == mark.checksum)
             });
             if is_same {
                 return Ok(Ok(()));
@@ -178,11 +179,9 @@ async fn is_copy(shared: &Shared, replica: &Replica, place: &Path) -> Result<Res
     // One that lost its end, as a server that does not sync may after a power cut, is gone on with.
     // In place of one that is another one, or is gone, none is begun without a word.
     let seed = shared.core().state.processes.seed();
-    let first = match end {
-        0 => None,
-        _ => patiently(server, || log.read(0, 1, PATIENCE)).await?.pop(),
-    };
-    let begin = first.and_then(|message| Part::read(message.sequence, &message.body).ok());
+    let begin = first_message(replica)
+        .await?
+        .and_then(|message| Part::read(message.sequence, &message.body).ok());
     // It begins with the first frame of the first process. One that was emptied under that very
     // process may have later ones of it.
     let is_first = |part: &Part| part.kind == Kind::Frame && part.counter == FrameNumber::FIRST;
@@ -204,6 +203,26 @@ async fn is_copy(shared: &Shared, replica: &Replica, place: &Path) -> Result<Res
             mark.sequence
         )))),
     }
+}
+
+/// The first message of the log; `None` when it has none.
+async fn first_message(replica: &Replica) -> Result<Option<Message>> {
+    let (log, server) = (&replica.shared_log, &replica.server);
+    let began = Instant::now();
+    while patiently(server, || log.end()).await? > 0 {
+        let read = patiently(server, || log.read(0, 1, PATIENCE)).await?;
+        if let Some(first) = read.into_iter().next() {
+            return Ok(Some(first));
+        }
+        // A slow server is not an empty one.
+        if began.elapsed() >= server.connect_timeout {
+            return Err(server.unavailable(format_args!(
+                "it has messages, but sent none within {:?} (`connect_timeout`)",
+                server.connect_timeout
+            )));
+        }
+    }
+    Ok(None)
 }
 
 /// When the last frame of a copy was written; 0 when there is none.

@@ -410,6 +410,18 @@ async fn a_server_that_comes_back_and_sends_nothing_for_a_while_has_lost_nothing
     assert!(!bed.log.is_slow());
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_copy_is_gone_on_with_though_the_server_sends_nothing_for_a_while() {
+    let bed = Bed::new(13, CALM);
+    let (engine, _) = three(&bed).await;
+    engine.close().await.unwrap();
+    drop(engine);
+    bed.log.slow_down(4);
+    let engine = bed.open("a", "a").await;
+    assert_eq!(numbers(&everything_of(&engine, 3).await), [0, 1, 2]);
+    assert!(!bed.log.is_slow());
+}
+
 const HOUR: Duration = Duration::from_secs(3_600);
 
 /// When the events that were appended to `events` were, by the log's time.
