@@ -35,7 +35,8 @@ pub fn parse_duration(text: &str) -> Result<Duration, InvalidDuration> {
         reason,
     };
     let malformed = || invalid("write it as 500ms, 90s, 1m30s or 2d");
-    let span: Span = text.parse().map_err(|_| malformed())?;
+    // The Greek letter looks the same as the micro sign.
+    let span: Span = text.replace('μ', "µ").parse().map_err(|_| malformed())?;
     let length = span
         .to_duration(SpanRelativeTo::days_are_24_hours())
         .map_err(|_| invalid("months and years have no fixed length; write it in days"))?;
