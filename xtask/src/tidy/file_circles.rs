@@ -15,8 +15,6 @@ const ROOMS: &[(&str, &str)] = &[
     ("conformance", "hand"),
     ("conformance", "lab"),
     ("core", "event"),
-    ("engine", "replica"),
-    ("engine", "runtime"),
     ("ensue", "handle"),
     ("ensue", "publisher"),
     ("ensue", "request"),

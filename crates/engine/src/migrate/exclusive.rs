@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use crate::engine::{Driver as _, Url};
 use crate::error::{Error, MigrateError, Result};
-use crate::replica::{Way, open_quietly};
+use crate::replica::{Link, Way, open_quietly};
 use crate::runtime::embedded::Embedded;
 use crate::time::Clock;
 
@@ -17,8 +17,8 @@ const WAIT_MAX: Duration = Duration::from_secs(30);
 /// # Errors
 /// See [`wait_alone`], and what opening reports.
 pub(super) async fn open(url: Url, way: Way) -> Result<Embedded> {
-    let engine = open_quietly(url, way, Clock::system()).await?;
-    match wait_alone(&engine).await {
+    let (engine, link) = open_quietly(url, way, Clock::system()).await?;
+    match wait_alone(&engine, &link).await {
         Ok(()) => Ok(engine),
         Err(error) => {
             engine.close().await?;
@@ -32,18 +32,14 @@ pub(super) async fn open(url: Url, way: Way) -> Result<Embedded> {
 ///
 /// # Errors
 /// [`MigrateError::InUse`] as soon as another is heard of.
-async fn wait_alone(engine: &Embedded) -> Result<()> {
-    let shared = &engine.shared;
-    let Some(replica) = &shared.replica else {
-        return Ok(());
-    };
-    let lease = replica.lease();
+async fn wait_alone(engine: &Embedded, link: &Link) -> Result<()> {
+    let lease = link.lease();
     let begin = Instant::now();
     loop {
         let others: Vec<_> = {
-            let core = shared.core();
-            let others = core.state.processes.iter();
-            let others = others.filter(|(boot, _)| *boot != core.boot);
+            let locked = engine.inner().locked();
+            let others = locked.state().processes.iter();
+            let others = others.filter(|(boot, _)| *boot != locked.boot());
             others.map(|(_, it)| (it.writer, it.name.clone())).collect()
         };
         if others.is_empty() {
@@ -51,11 +47,11 @@ async fn wait_alone(engine: &Embedded) -> Result<()> {
         }
         // What one that was killed has said is read by then; one that lives speaks more often.
         let since = begin + lease / 2;
-        let lives = others.iter().any(|it| replica.has_heard(it.0, since));
+        let lives = others.iter().any(|it| link.has_heard(it.0, since));
         if lives || begin.elapsed() > lease * 3 + WAIT_MAX {
             let names: Vec<String> = others.into_iter().map(|(_, name)| name).collect();
             return Err(Error::Migrate(MigrateError::InUse(format!(
-                "other programs work on `{}`: {}; stop the programs that use it, and run the migration \
+                "other processes work on `{}`: {}; stop the programs that use it, and run the migration \
                  again",
                 engine.url(),
                 names.join(", ")

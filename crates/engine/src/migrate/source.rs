@@ -1,4 +1,4 @@
-//! The log that is copied: only read, and nobody else's meanwhile.
+//! The log that is copied: only read, and no process works on it meanwhile.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -83,13 +83,12 @@ impl Source {
     }
 
     fn of_engine(engine: Embedded) -> Self {
-        let (state, end) = {
-            let core = engine.shared.core();
-            (core.state.clone(), engine.shared.log.durable().get())
-        };
+        let inner = engine.inner();
+        let (state, end) = (inner.locked().state().clone(), inner.end());
+        let view = inner.view().clone();
         Self {
             url: engine.url().to_owned(),
-            view: engine.shared.view.clone(),
+            view,
             state,
             end,
             hold: Hold::Server(engine),
@@ -120,10 +119,10 @@ impl Source {
     pub(crate) async fn count(&self) -> Result<u64> {
         let (view, end) = (self.view.clone(), self.end);
         let count = blocking(move || count(&view, 0, end)).await?;
-        match count == 0 && self.state.holds_nothing() {
-            true => Err(nothing(&self.url)),
-            false => Ok(count),
+        if count == 0 && self.state.holds_nothing() {
+            return Err(nothing(&self.url));
         }
+        Ok(count)
     }
 
     /// Its events from `from` on.
@@ -131,25 +130,22 @@ impl Source {
         Events::of(&self.view, from, self.end)
     }
 
-    /// Whether somebody worked on it while it was copied.
+    /// Refuses a source that another process worked on while it was copied.
     pub(crate) async fn check_unchanged(&self) -> Result<()> {
         let Hold::Server(engine) = &self.hold else {
             return Ok(());
         };
         let (view, end) = (self.view.clone(), self.end);
         let added = blocking(move || count(&view, end, view.durable().get())).await?;
-        let core = engine.shared.core();
-        let is_alone = core
-            .state
-            .processes
-            .iter()
-            .all(|(boot, _)| boot == core.boot);
-        let groups = restore::are_same(&self.state.groups, &core.state.groups);
-        if added == 0 && is_alone && groups && core.state.schedules == self.state.schedules {
+        let locked = engine.inner().locked();
+        let (state, own) = (locked.state(), locked.boot());
+        let is_alone = state.processes.iter().all(|(boot, _)| boot == own);
+        let groups = restore::are_same(&self.state.groups, &state.groups);
+        if added == 0 && is_alone && groups && state.schedules == self.state.schedules {
             return Ok(());
         }
         Err(Error::Migrate(MigrateError::InUse(format!(
-            "another program worked on `{}` while it was copied: stop the programs that use it and run \
+            "another process worked on `{}` while it was copied: stop the programs that use it and run \
              the migration again, it goes on where it was",
             self.url
         ))))

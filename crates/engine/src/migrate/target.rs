@@ -20,7 +20,7 @@ use crate::model::group::Group;
 use crate::model::record::{Migrated, Migrating, Scheduled};
 use crate::pending_write::Submission;
 use crate::runtime::embedded::{Embedded, directory};
-use crate::runtime::engine_inner::{Handle, Shared};
+use crate::runtime::engine_inner::EngineInner;
 use crate::runtime::lookup;
 use crate::runtime::lookup::blocking;
 use crate::runtime::settings::Settings;
@@ -75,31 +75,29 @@ impl Target {
         };
         let directory = directory(&url)?;
         let storage = Arc::new(log::storage::File::new(&directory));
-        let opened = blocking(move || Shared::open_with(storage, settings, options)).await;
-        let shared = opened.map_err(|error| match error {
+        let opened = blocking(move || EngineInner::open_with(storage, settings, options)).await;
+        let inner = opened.map_err(|error| match error {
             Error::Open(OpenError::Locked { pid, .. }) => {
                 Error::Open(OpenError::Locked { directory, pid })
             }
             other => Settings::refused(&url, other),
         })?;
         Ok(Self {
-            engine: Embedded {
-                shared: Handle::new(Arc::new(shared)),
-            },
+            engine: Embedded::of(Arc::new(inner)),
             time: Some(time),
         })
     }
 
-    fn shared(&self) -> &Arc<Shared> {
-        &self.engine.shared
+    fn inner(&self) -> &Arc<EngineInner> {
+        self.engine.inner()
     }
 
     pub(super) fn view(&self) -> &log::View {
-        &self.shared().view
+        self.inner().view()
     }
 
     pub(super) fn url(&self) -> String {
-        self.shared().settings.url.clone()
+        self.inner().settings().url.clone()
     }
 
     /// Whether it has the source's times of appending.
@@ -109,7 +107,7 @@ impl Target {
 
     /// Whether it may become the copy, or is it: whether it was completed before.
     pub(super) async fn check_fit(&self, source: &Source) -> Result<bool> {
-        let settings = &self.shared().settings;
+        let settings = self.inner().settings();
         let limits = [
             (
                 "the size of all groups' state in bytes",
@@ -136,8 +134,9 @@ impl Target {
             }
         }
         let (migration, holds_nothing) = {
-            let core = self.shared().core();
-            (core.state.migration.clone(), core.state.holds_nothing())
+            let locked = self.inner().locked();
+            let state = locked.state();
+            (state.migration.clone(), state.holds_nothing())
         };
         if let Some(migration) = migration {
             return Ok(migration.is_complete);
@@ -164,7 +163,7 @@ impl Target {
 
     /// Says that a copy is made. Groups and schedules of an earlier try are gone then.
     pub(super) async fn begin(&self, source: &Source) -> Result<()> {
-        let boot = self.shared().core().boot;
+        let boot = self.inner().locked().boot();
         let from = source.url.clone();
         let is_trimmed = source.is_trimmed();
         self.record(Change::Migrating(Migrating {
@@ -176,7 +175,7 @@ impl Target {
     }
 
     async fn record(&self, change: Change) -> Result<()> {
-        self.shared().record(vec![change]).await
+        self.inner().record(vec![change]).await
     }
 
     /// Appends what is not there yet of the source's events.
@@ -190,7 +189,7 @@ impl Target {
         let mut recent = Recent::new(match self.time {
             // The log was opened without a window.
             Some(_) => 0,
-            None => self.shared().settings.dedup_window,
+            None => self.inner().settings().dedup_window,
         });
         let mut events = source.events(0);
         let next = there.next;
@@ -232,9 +231,9 @@ impl Target {
     }
 
     async fn submit(&self, batch: log::Batch) -> Result<Submission> {
-        let shared = self.shared();
-        shared
-            .submit(batch, |batch| Ok(shared.submit_batch(batch)?))
+        let inner = self.inner();
+        inner
+            .submit(batch, |batch| Ok(inner.submit_events(batch)?))
             .await
     }
 
@@ -265,7 +264,7 @@ impl Target {
             }
             progress.done += some.len() as u64;
             let changes = some.into_iter().map(Change::Scheduled);
-            self.shared().record(changes.collect()).await?;
+            self.inner().record(changes.collect()).await?;
             tell(progress);
         }
         for (name, group) in groups {
@@ -279,17 +278,21 @@ impl Target {
     }
 
     pub(super) fn has_groups(&self, groups: &BTreeMap<String, Group>) -> bool {
-        let mut core = self.shared().core();
-        core.advance();
-        restore::are_same(groups, &core.state.groups)
+        let locked = self.inner().advanced();
+        restore::are_same(groups, &locked.state().groups)
     }
 
     /// Whether its schedules are the source's.
     pub(super) async fn has_schedules(&self, source: &Source) -> Result<bool> {
         let mut theirs = Schedules {
             due: {
-                let core = self.shared().core();
-                core.state.schedules.iter().map(|(due, _)| due).collect()
+                let locked = self.inner().locked();
+                locked
+                    .state()
+                    .schedules
+                    .iter()
+                    .map(|(due, _)| due)
+                    .collect()
             },
             at: 0,
         };
@@ -435,11 +438,11 @@ impl Schedules {
             }
         }
         self.at += scheduled.len();
-        match scheduled.is_empty() {
-            true => Err(Error::Engine(EngineError::Corrupt(format!(
+        if scheduled.is_empty() {
+            return Err(Error::Engine(EngineError::Corrupt(format!(
                 "the record at position {first} holds no scheduled event"
-            )))),
-            false => Ok(scheduled),
+            ))));
         }
+        Ok(scheduled)
     }
 }

@@ -24,6 +24,7 @@ use crate::error::Result;
 use crate::ids::WriterId;
 use crate::model::fencing::SKEW_MAX;
 use crate::shared_log::SharedLog;
+use crate::time::Clock;
 
 /// A difference counts that has lasted for so many messages of this process.
 const LASTS: u64 = 2;
@@ -246,6 +247,19 @@ impl Clocks {
     }
 }
 
+/// How far the server's clock is ahead, in microseconds, if it tells.
+pub(super) async fn server_ahead(log: &dyn SharedLog, clock: &Clock) -> Option<i64> {
+    // A clock that a test moves shows another time on purpose.
+    if clock.resting().is_some() {
+        return None;
+    }
+    let before = clock.now().as_micros();
+    // It is asked again later.
+    let told = log.time().await.ok().flatten()?;
+    let ours = before.midpoint(clock.now().as_micros());
+    Some(told.as_micros().saturating_sub(ours))
+}
+
 /// What the last messages of a shared log say of their writers' clocks.
 pub async fn examine(log: &dyn SharedLog) -> Result<Option<Finding>> {
     let end = log.end().await?;
@@ -262,14 +276,16 @@ pub async fn examine(log: &dyn SharedLog) -> Result<Option<Finding>> {
         }
     }
     let worst = corrected.values().max_by_key(|ahead| ahead.unsigned_abs());
-    Ok(worst.map(|ahead| match ahead.unsigned_abs() > SKEW_MAX.unsigned_abs() {
-        false => Finding::well("clocks", "no process's clock is far from the others'"),
-        true => Finding::weak(
+    Ok(worst.map(|ahead| {
+        if ahead.unsigned_abs() <= SKEW_MAX.unsigned_abs() {
+            return Finding::well("clocks", "no process's clock is far from the others'");
+        }
+        Finding::weak(
             "clocks",
             format!("the clock of a process is {}", off(*ahead)),
             "a process that is alone goes by its own clock: schedules come at the wrong time then",
             "set that machine's clock, and let a time server keep it right",
-        ),
+        )
     }))
 }
 
@@ -291,9 +307,10 @@ fn agreed(shown: &[Stamp]) -> i64 {
     let low = middle(sorted.len().saturating_sub(1) / 2);
     let high = middle(sorted.len() / 2);
     let eldest = shown.first().map_or(0, |stamp| stamp.time);
-    match eldest.abs_diff(low) <= eldest.abs_diff(high) {
-        true => low,
-        false => high,
+    if eldest.abs_diff(low) <= eldest.abs_diff(high) {
+        low
+    } else {
+        high
     }
 }
 

@@ -8,15 +8,19 @@ use std::time::{Duration, Instant};
 use ensue_log as log;
 
 use super::frame::{Kind, Part};
+use super::link::Link;
+use super::node::Node;
+use super::retry::patiently;
 use super::succession::{self, Succession};
-use super::{Outbox, Replica, patiently};
 use crate::engine::Url;
 use crate::error::{EngineError, Error, OpenError, Result};
 use crate::ids::FrameNumber;
 use crate::log_error;
-use crate::runtime::engine_inner::Shared;
+use crate::runtime::closing;
+use crate::runtime::engine_inner::EngineInner;
 use crate::runtime::lookup;
 use crate::runtime::settings::Settings;
+use crate::runtime::upstream::Upstream as _;
 use crate::shared_log::Message;
 
 /// How many processes of one user may have a copy of the same log on one machine.
@@ -28,23 +32,18 @@ const DIRECTORIES: [&str; 3] = ["log", "idx", "checkpoint"];
 const FRAME_BYTES_MAX: usize = 72 * 1024 * 1024;
 /// The file that says that a directory is a copy's.
 const SIGN: &str = "COPY";
-/// What stays when a copy is made anew: the lock, for which somebody may wait, who was here last,
+/// What stays when a copy is rebuilt: the lock, for which another process may wait, who was here last,
 /// and the sign.
 const KEPT: [&str; 3] = ["LOCK", succession::FILE, SIGN];
 /// How long the message is waited for that tells whether a copy is of this log.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// Opens this process's copy, made anew if what is there is torn or of another log.
-pub(super) async fn open(
-    url: &Url,
-    settings: Settings,
-    mut replica: Replica,
-    mut outbox: Outbox,
-) -> Result<Arc<Shared>> {
+/// Opens this process's copy, rebuilt if what is there is torn or of another log.
+pub(super) async fn open(url: &Url, settings: Settings, link: Link) -> Result<Node> {
     let places = match url.option("replica") {
         Some(directory) => vec![PathBuf::from(directory)],
         None => {
-            let base = cache(&replica)?;
+            let base = cache(&link)?;
             (0..COPIES_MAX)
                 .map(|number| base.join(number.to_string()))
                 .collect()
@@ -53,16 +52,15 @@ pub(super) async fn open(
     let mut owner = 0;
     for place in places {
         let directory = place.display().to_string();
-        let opened = open_at(&place, &settings, &replica).await;
+        let opened = open_at(&place, &settings, &link).await;
         match opened {
-            Ok((shared, copied)) => {
+            Ok((engine, copied)) => {
                 let owned = place.clone();
                 let succession = lookup::blocking(move || Ok(Succession::begin(&owned))).await?;
-                outbox.succeed(succession);
-                replica.copied = copied;
-                let shared = Arc::new(shared.with_replica(replica, outbox));
+                link.outbox().lock().succeed(succession);
+                link.heard().opened_copy(copied);
                 tracing::debug!(directory, "opened this process's copy of the log");
-                return Ok(shared);
+                return Ok(node(engine, link));
             }
             Err(Error::Open(OpenError::Locked { pid, .. })) => owner = pid,
             Err(error) => return Err(error),
@@ -75,11 +73,20 @@ pub(super) async fn open(
     }))
 }
 
+/// The engine on the copy, and the link that it is kept by.
+fn node(engine: EngineInner, link: Link) -> Node {
+    let link = Arc::new(link);
+    let settings = engine.settings();
+    let guarantees = settings.replica_guarantees(link.is_durable(), link.lease());
+    let engine = Arc::new(engine.with_upstream(link.clone(), guarantees));
+    Node { engine, link }
+}
+
 /// The copy, and the time of the last frame in it.
-async fn open_at(place: &Path, settings: &Settings, replica: &Replica) -> Result<(Shared, i64)> {
+async fn open_at(place: &Path, settings: &Settings, link: &Link) -> Result<(EngineInner, i64)> {
     for is_second in [false, true] {
         let (place, settings) = (place.to_owned(), settings.clone());
-        let time = replica.time.clone();
+        let time = link.time();
         let options = log::Options {
             clock: Arc::new(move || time.load(Ordering::Acquire)),
             frame_bytes_max: FRAME_BYTES_MAX,
@@ -90,15 +97,16 @@ async fn open_at(place: &Path, settings: &Settings, replica: &Replica) -> Result
         let checked = place.clone();
         lookup::blocking(move || claim(&checked)).await?;
         let storage = Arc::new(log::storage::File::new(&place));
-        let opened = lookup::blocking(move || Shared::open_with(storage, settings, options)).await;
+        let opened =
+            lookup::blocking(move || EngineInner::open_with(storage, settings, options)).await;
         let why = match opened {
-            Ok(shared) => match is_copy(&shared, replica, &shown).await? {
+            Ok(engine) => match is_copy(&engine, link, &shown).await? {
                 Ok(()) => {
-                    let copied = time_of_last(&shared)?;
-                    return Ok((shared, copied));
+                    let copied = time_of_last(&engine)?;
+                    return Ok((engine, copied));
                 }
                 Err(why) => {
-                    let closing = lookup::blocking(move || shared.close()).await;
+                    let closing = lookup::blocking(move || closing::close_log(&engine)).await;
                     closing.map(|()| why)?
                 }
             },
@@ -111,14 +119,14 @@ async fn open_at(place: &Path, settings: &Settings, replica: &Replica) -> Result
         tracing::warn!(
             directory = %shown.display(),
             why,
-            "this process's copy of the log is made anew"
+            "this process's copy of the log is rebuilt"
         );
         lookup::blocking(move || clear(&shown)).await?;
     }
     Err(Error::Engine(EngineError::Closed))
 }
 
-/// Says that the directory is a copy's, which may be made anew at any time: never one that holds
+/// Says that the directory is a copy's, which may be rebuilt at any time: never one that holds
 /// something else.
 fn claim(place: &Path) -> Result<()> {
     let failed = |source| {
@@ -137,17 +145,17 @@ fn claim(place: &Path) -> Result<()> {
             directory: place.display().to_string(),
         }));
     }
-    std::fs::write(sign, "The copy of a shared log, made again when needed.\n").map_err(failed)
+    std::fs::write(sign, "The copy of a shared log, rebuilt when needed.\n").map_err(failed)
 }
 
 /// Whether what was opened is a whole copy of what the server has; if not, why.
 ///
 /// # Errors
 /// [`EngineError::Corrupt`] when the server has another log, or none any more.
-async fn is_copy(shared: &Shared, replica: &Replica, place: &Path) -> Result<Result<(), String>> {
+async fn is_copy(engine: &EngineInner, link: &Link, place: &Path) -> Result<Result<(), String>> {
     let (mark, end) = {
-        let core = shared.core();
-        (core.state.processes.mark, shared.log.durable().get())
+        let mark = engine.locked().state().processes.mark;
+        (mark, engine.end())
     };
     let Some(mark) = mark else {
         let is_empty = end == 0;
@@ -159,7 +167,7 @@ async fn is_copy(shared: &Shared, replica: &Replica, place: &Path) -> Result<Res
         return Ok(Err("the process ended within a frame".to_owned()));
     }
     // It answered a moment ago, and may be gone since.
-    let (log, server) = (&replica.shared_log, &replica.server);
+    let (log, server) = (link.shared_log(), link.server());
     let end = patiently(server, || log.end()).await?;
     let why = match end <= mark.sequence {
         true => "the server has less than the copy",
@@ -178,8 +186,8 @@ async fn is_copy(shared: &Shared, replica: &Replica, place: &Path) -> Result<Res
     };
     // One that lost its end, as a server that does not sync may after a power cut, is gone on with.
     // In place of one that is another one, or is gone, none is begun without a word.
-    let seed = shared.core().state.processes.seed();
-    let begin = first_message(replica)
+    let seed = engine.locked().state().processes.seed();
+    let begin = first_message(link)
         .await?
         .and_then(|message| Part::read(message.sequence, &message.body).ok());
     // It begins with the first frame of the first process. One that was emptied under that very
@@ -206,8 +214,8 @@ async fn is_copy(shared: &Shared, replica: &Replica, place: &Path) -> Result<Res
 }
 
 /// The first message of the log; `None` when it has none.
-async fn first_message(replica: &Replica) -> Result<Option<Message>> {
-    let (log, server) = (&replica.shared_log, &replica.server);
+async fn first_message(link: &Link) -> Result<Option<Message>> {
+    let (log, server) = (link.shared_log(), link.server());
     let began = Instant::now();
     while patiently(server, || log.end()).await? > 0 {
         let read = patiently(server, || log.read(0, 1, PATIENCE)).await?;
@@ -226,11 +234,11 @@ async fn first_message(replica: &Replica) -> Result<Option<Message>> {
 }
 
 /// When the last frame of a copy was written; 0 when there is none.
-fn time_of_last(shared: &Shared) -> Result<i64> {
-    let Some(mark) = shared.core().state.processes.mark else {
+fn time_of_last(engine: &EngineInner) -> Result<i64> {
+    let Some(mark) = engine.locked().state().processes.mark else {
         return Ok(0);
     };
-    let chunk = shared.view.read(log::Position::new(mark.position), 1);
+    let chunk = engine.view().read(log::Position::new(mark.position), 1);
     let chunk = chunk.map_err(log_error::of_log)?;
     Ok(chunk.iter().last().map_or(0, |entry| entry.time))
 }
@@ -256,13 +264,13 @@ fn clear(place: &Path) -> Result<()> {
 }
 
 /// Where copies of this log are kept by default.
-fn cache(replica: &Replica) -> Result<PathBuf> {
+fn cache(link: &Link) -> Result<PathBuf> {
     let home = || std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".cache"));
     let base = std::env::var_os("XDG_CACHE_HOME")
         .map(PathBuf::from)
         .or_else(home)
         .unwrap_or_else(std::env::temp_dir);
-    let server = &replica.server;
+    let server = link.server();
     // Different servers must not share a place, and a name says more than a number.
     let id = uuid::Uuid::new_v5(&uuid::Uuid::NAMESPACE_URL, server.shown.as_bytes()).simple();
     let place = base

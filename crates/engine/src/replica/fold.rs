@@ -1,15 +1,17 @@
 //! Reading the shared log and folding it into this process's own.
 
 use std::collections::HashMap;
-use std::sync::atomic::Ordering;
-use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use ensue_log as log;
 
 use super::frame::{Kind, Part, batches};
+use super::frame_write::FrameWrite;
+use super::guard;
+use super::link::Link;
+use super::node::{Node, WeakNode, others};
 use super::outbox::Outcome;
-use super::{Last, Pause, guard};
+use super::retry::Retry;
 use crate::error::{EngineError, Error, Result};
 use crate::ids::{FrameNumber, ProcessId, WriterId};
 use crate::log_error;
@@ -17,10 +19,11 @@ use crate::model::change::Change;
 use crate::model::fencing;
 use crate::model::record::Framed;
 use crate::model::refusal::Refusal;
-use crate::pending_write::Submission;
-use crate::runtime::engine_inner::Shared;
-use crate::runtime::locked_state::{Core, Pending};
+use crate::runtime::engine_inner::{EngineInner, batch_of};
+use crate::runtime::group_progress;
+use crate::runtime::locked_state::LockedState;
 use crate::runtime::lookup;
+use crate::runtime::pending_changes::Terms;
 use crate::shared_log::Message;
 
 /// How much one read asks for.
@@ -30,11 +33,6 @@ const READ_BYTES: usize = 4 * 1024 * 1024;
 const PATIENCE: Duration = Duration::from_millis(500);
 /// What is folded at once rather than by another thread. The next read waits meanwhile.
 const BRIEF_BYTES_MAX: usize = 16 * 1024;
-/// A batch that has fewer records and bytes takes the frame's mark along: far below what the log
-/// takes as one batch.
-const MARKED_RECORDS_MAX: usize = 16_384;
-const MARKED_BYTES_MAX: usize = 1024 * 1024;
-
 /// Where reading stands.
 #[derive(Debug)]
 struct Reader {
@@ -88,104 +86,92 @@ impl Progress {
 }
 
 /// Starts the task that reads; it holds the engine only while it works.
-pub(super) fn start(shared: &Arc<Shared>) {
-    let mark = shared.core().state.processes.mark;
+pub(super) fn start(node: &Node) {
+    let mark = node.engine.locked().state().processes.mark;
     let reader = Reader {
         next: mark.map_or(0, |mark| mark.resume),
         partial: HashMap::new(),
         is_doubtful: false,
     };
-    shared.keep_task(tokio::spawn(run(Arc::downgrade(shared), reader)));
+    node.spawn(|node| run(node, reader));
 }
 
 /// While one read is folded, the next one is under way.
-async fn run(shared: Weak<Shared>, mut reader: Reader) {
-    let mut pause = Pause::default();
+async fn run(node: WeakNode, mut reader: Reader) {
+    let mut retry = Retry::default();
     // What the last read gave, if there was one.
     let mut messages = None;
-    let mut progress = match shared.upgrade() {
-        Some(shared) => shared.far_to_go().await,
-        None => return,
-    };
-    loop {
-        let Some((log, patience)) = shared.upgrade().and_then(|shared| {
-            let replica = shared.replica.as_ref()?;
-            let patience = PATIENCE.min(replica.lease / 4);
-            Some((replica.shared_log.clone(), patience))
-        }) else {
-            return;
-        };
+    let mut progress = far_to_go(&node.link).await;
+    let patience = PATIENCE.min(node.link.lease() / 4);
+    while node.is_alive() {
         let from = reader.after(messages.as_deref().unwrap_or_default());
         let is_doubtful = reader.is_doubtful;
         let read = async {
             let read = async {
                 if is_doubtful {
-                    guard::check(&shared).await?;
+                    guard::check(&node).await?;
                 }
+                let log = node.link.shared_log();
                 log.read(from, READ_BYTES, patience).await
             };
-            Ok(match read.await {
-                Ok(messages) => Ok(messages),
-                Err(Error::Engine(EngineError::Unavailable { reason, .. })) => Err(reason),
-                Err(error) => return Err(error),
-            })
+            match read.await {
+                Ok(messages) => Ok(Ok(messages)),
+                Err(Error::Engine(EngineError::Unavailable { reason, .. })) => Ok(Err(reason)),
+                Err(error) => Err(error),
+            }
         };
-        // Whichever fails for good ends the other.
-        let both = tokio::try_join!(read, fold(&shared, reader, messages));
-        let Some(engine) = shared.upgrade() else {
-            return;
-        };
-        messages = match both {
+        // The first that fails for good ends the other.
+        let read = match tokio::try_join!(read, fold(&node, reader, messages)) {
             Ok((read, back)) => {
                 reader = back;
-                progress.say(reader.next);
-                match read {
-                    Ok(messages) => {
-                        reader.is_doubtful = false;
-                        pause = Pause::default();
-                        engine.was_heard(None);
-                        Some(messages)
-                    }
-                    Err(reason) => {
-                        tracing::warn!(reason, "cannot read the shared log, trying again");
-                        engine.was_heard(Some(reason));
-                        reader.is_doubtful = true;
-                        drop(engine);
-                        pause.wait().await;
-                        None
-                    }
-                }
+                read
             }
             Err(Error::Engine(EngineError::Closed)) => return,
-            Err(error) => {
-                engine.stop_for(&error);
-                return;
+            Err(error) => return node.stop_for(&error),
+        };
+        progress.say(reader.next);
+        messages = match read {
+            Ok(messages) => {
+                reader.is_doubtful = false;
+                retry = Retry::default();
+                node.link.heard().read(None);
+                Some(messages)
+            }
+            Err(reason) => {
+                tracing::warn!(reason, "cannot read the shared log, retrying");
+                node.link.heard().read(Some(reason));
+                reader.is_doubtful = true;
+                retry.wait().await;
+                None
             }
         };
     }
 }
 
+/// Where the shared log ends now.
+async fn far_to_go(link: &Link) -> Progress {
+    // It is for people: a server that is away now is read from all the same.
+    let to = link.shared_log().end().await.unwrap_or(0);
+    let said = Instant::now();
+    Progress { said, to }
+}
+
 /// Folds what was read, if anything was, where it may block; gives the reader back.
-async fn fold(
-    shared: &Weak<Shared>,
-    reader: Reader,
-    messages: Option<Vec<Message>>,
-) -> Result<Reader> {
+async fn fold(node: &WeakNode, reader: Reader, messages: Option<Vec<Message>>) -> Result<Reader> {
     let Some(messages) = messages else {
         return Ok(reader);
     };
-    let Some(engine) = shared.upgrade() else {
-        return Err(Error::Engine(EngineError::Closed));
-    };
+    let node = node.upgrade().ok_or(EngineError::Closed)?;
     let bytes: usize = messages.iter().map(|message| message.body.len()).sum();
     let take = move || {
         let mut reader = reader;
-        reader.take(&engine, messages)?;
+        reader.take(&node, messages)?;
         Ok(reader)
     };
-    match bytes <= BRIEF_BYTES_MAX {
-        true => lookup::briefly(take).await,
-        false => lookup::blocking(take).await,
+    if bytes <= BRIEF_BYTES_MAX {
+        lookup::briefly(take).await
+    } else {
+        lookup::blocking(take).await
     }
 }
 
@@ -197,24 +183,25 @@ impl Reader {
     }
 
     /// Folds what was read. Blocks.
-    fn take(&mut self, shared: &Shared, messages: Vec<Message>) -> Result<()> {
-        let own = shared.core().outbox.as_ref().map(|outbox| outbox.writer);
+    fn take(&mut self, node: &Node, messages: Vec<Message>) -> Result<()> {
+        let own = node.link.outbox().lock().writer();
         for message in messages {
             if message.sequence < self.next {
                 continue;
             }
             let part = Part::read(message.sequence, &message.body)?;
-            shared.hear(&part, own == Some(part.writer));
+            let clock = node.link.clock().now().as_micros();
+            node.link.heard().heard(&part, own == part.writer, clock);
             if part.kind == Kind::Frame
                 && let Some(frame) = self.join(message.sequence, part)
             {
-                self.fold(shared, frame)?;
+                self.fold(node, frame)?;
             }
             self.next = message.sequence + 1;
         }
-        shared.judge_clocks();
-        shared.release_slots()?;
-        Ok(())
+        let (others, elders) = others(&node.engine.locked());
+        node.link.heard().clocks().judge(&others, elders);
+        release_slots(&node.engine)
     }
 
     /// Adds a part to its frame; gives the frame when it is whole.
@@ -256,24 +243,24 @@ impl Reader {
         })
     }
 
-    fn fold(&mut self, shared: &Shared, frame: Frame) -> Result<()> {
-        let Some(batches) = batches(&frame.body) else {
-            return Err(Error::Engine(EngineError::Corrupt(format!(
+    fn fold(&mut self, node: &Node, frame: Frame) -> Result<()> {
+        let corrupt = || {
+            EngineError::Corrupt(format!(
                 "the frame at message {} of the shared log cannot be read",
                 frame.sequence
-            ))));
+            ))
         };
+        let batches = batches(&frame.body).ok_or_else(corrupt)?;
         let resume = self.partial.values().map(|partial| partial.first).min();
         let resume = resume.map_or(frame.sequence + 1, |first| first.min(frame.sequence + 1));
-        let replica = shared.replica()?;
-        let mut core = shared.core();
+        let (engine, link) = (&*node.engine, &*node.link);
+        let mut locked = engine.locked();
         let Frame { last, sequence, .. } = frame;
-        let position = shared.log.durable().get();
         let first = match batches.first() {
             Some(batch) => changes(batch)?.into_iter().next().map(|(_, change)| change),
             None => None,
         };
-        let state = &core.state;
+        let (state, position) = (locked.state(), engine.end());
         let Some(boot) =
             fencing::admit_frame(state, last.writer, last.counter, first.as_ref(), position)
         else {
@@ -281,146 +268,74 @@ impl Reader {
         };
         let stamp = last.stamp;
         let (time, claimed) = state.processes.time_at(last.writer, stamp.time);
-        replica.time.store(time, Ordering::Release);
-        // One that nobody here waits for any more, because the engine ends, is like any other.
-        let expected = match &mut core.outbox {
-            Some(outbox) if outbox.writer == last.writer => outbox.read_back(last.counter),
-            _ => 0,
-        };
-        let is_own = expected > 0;
-        let mut writing = Writing {
-            log: &shared.log,
-            hold: Some(shared.log.hold()),
+        link.set_time(time);
+        // A frame that nothing here waits for any more, because the engine ends, is like any other.
+        let is_own = link.outbox().lock().read_back(last.writer, last.counter);
+        let mark = Change::Framed(Framed {
+            writer: last.writer,
+            counter: last.counter,
+            sequence,
+            checksum: last.checksum,
+            resume,
+            time,
+            claimed,
+        });
+        let mut folding = Folding {
+            log: engine.log(),
+            link,
+            writing: FrameWrite::begin(engine.log(), mark),
             boot,
             time: stamp.time,
-            mark: Change::Framed(Framed {
-                writer: last.writer,
-                counter: last.counter,
-                sequence,
-                checksum: last.checksum,
-                resume,
-                time,
-                claimed,
-            }),
-            marked: None,
-            last: None,
+            usurped: None,
         };
         let bytes = frame.body.len();
-        let outcomes = match is_own {
-            true => core.fold_own(&mut writing, batches)?,
-            false => {
-                core.fold_other(&mut writing, batches)?;
-                Vec::new()
-            }
+        let outcomes = if is_own {
+            folding.fold_own(&mut locked, batches)?
+        } else {
+            folding.fold_foreign(&mut locked, batches)?;
+            Vec::new()
         };
-        let (at, mark) = writing.finish()?;
-        let now = core.clock.now();
-        core.apply(at.get(), &mark, None, now);
-        shared.grew(bytes);
-        if let Some(why) = core.usurped.take() {
+        let (at, mark) = folding.writing.finish()?;
+        locked.apply_foreign(at.get(), &mark);
+        engine.grew(bytes);
+        if let Some(why) = folding.usurped {
             return Err(why);
         }
-        // Only now: whoever is told may read it at once.
-        if is_own && let Some(outbox) = &mut core.outbox {
-            outbox.conclude(last.counter, outcomes);
+        // Only now: those who are told may read it at once.
+        if is_own {
+            link.outbox().lock().conclude(last.counter, outcomes);
         }
         Ok(())
     }
 }
 
-/// What a frame writes into this process's own log: its batches and its mark, all in one write. A
-/// process that is killed meanwhile has the whole frame in its copy, or nothing of it, and goes on
-/// from there: half of one could neither be gone on with nor be taken back.
-struct Writing<'a> {
+/// A frame that is being folded.
+struct Folding<'a> {
     log: &'a log::Log,
-    /// `None` after there was too much to be held back.
-    hold: Option<log::Hold>,
+    link: &'a Link,
+    writing: FrameWrite<'a>,
+    /// The process that wrote it.
     boot: ProcessId,
     /// When its writer says that it was written, in microseconds since the Unix epoch.
     time: i64,
-    /// Says that the frame was folded whole.
-    mark: Change,
-    /// Where the mark is, if a batch took it along.
-    marked: Option<log::Position>,
-    /// What was submitted last: all before it is written no later.
-    last: Option<log::Submitted>,
+    /// Set when another process has taken the place of this one, which lives.
+    usurped: Option<Error>,
 }
 
-impl Writing<'_> {
-    /// Appends a batch; it is written when [`Self::finish`] returns.
-    fn append(&mut self, mut batch: log::Batch, is_last: bool) -> log::Result<log::Receipt> {
-        // One that is all duplicates succeeds whatever it expects: with the mark it would not be.
-        let takes_mark = is_last
-            && !batch.is_conditional()
-            && batch.len() < MARKED_RECORDS_MAX
-            && batch.bytes() < MARKED_BYTES_MAX;
-        if takes_mark && self.mark.push_to(&mut batch).is_ok() {
-            let receipt = self.submit(batch)?;
-            self.marked = receipt.position(receipt.len().saturating_sub(1));
-            return Ok(receipt);
-        }
-        self.submit(batch)
-    }
-
-    fn submit(&mut self, mut batch: log::Batch) -> log::Result<log::Receipt> {
-        loop {
-            match self.log.submit(batch) {
-                Ok(submitted) => {
-                    let receipt = submitted.receipt.clone();
-                    self.last = Some(submitted);
-                    return Ok(receipt);
-                }
-                Err(log::SubmitError::Full(refused)) => {
-                    batch = refused;
-                    self.hold = None;
-                    self.log.room().wait();
-                }
-                Err(error) => return Err(error.into()),
-            }
-        }
-    }
-
-    /// Says that the frame was folded whole, and waits until all of it is written; where the mark
-    /// is.
-    fn finish(mut self) -> Result<(log::Position, Change)> {
-        let at = match self.marked {
-            Some(at) => at,
-            None => {
-                let mut batch = log::Batch::new();
-                self.mark.push_to(&mut batch)?;
-                self.submit(batch).map_err(log_error::of_log)?.first()
-            }
-        };
-        self.hold = None;
-        if let Some(last) = self.last {
-            last.wait().map_err(log_error::of_log)?;
-        }
-        Ok((at, self.mark))
-    }
-}
-
-impl Core {
-    /// The other processes that live, the eldest first, and how many are older than this one.
-    pub(super) fn others(&self) -> (Vec<WriterId>, usize) {
-        let all = self.state.processes.iter();
-        let others: Vec<_> = all.filter(|(boot, _)| *boot != self.boot).collect();
-        let elders = others.iter().filter(|(boot, _)| *boot < self.boot).count();
-        (others.iter().map(|(_, it)| it.writer).collect(), elders)
-    }
-
+impl Folding<'_> {
     /// Folds batches of another process.
-    fn fold_other(&mut self, writing: &mut Writing<'_>, batches: Vec<log::Batch>) -> Result<()> {
+    fn fold_foreign(&mut self, locked: &mut LockedState, batches: Vec<log::Batch>) -> Result<()> {
         let last = batches.len().saturating_sub(1);
         for (number, batch) in batches.into_iter().enumerate() {
             let changes = changes(&batch)?;
-            let these = changes.iter().map(|(_, it)| it);
-            let Ok(receipt) = self.take_in(writing, batch, number == last, these)? else {
+            let Ok(receipt) = self.take_in(locked, batch, number == last, &changes)? else {
                 continue;
             };
-            let now = self.clock.now();
             for (index, change) in &changes {
                 if let Some(position) = receipt.position(*index) {
-                    self.apply(position.get(), change, None, now);
+                    let is_fenced = locked.is_fenced_by(change);
+                    locked.apply_foreign(position.get(), change);
+                    self.heed(locked, change, is_fenced)?;
                 }
             }
         }
@@ -430,126 +345,98 @@ impl Core {
     /// Folds batches of this process; gives what became of them.
     fn fold_own(
         &mut self,
-        writing: &mut Writing<'_>,
+        locked: &mut LockedState,
         batches: Vec<log::Batch>,
     ) -> Result<Vec<Outcome>> {
         let mut outcomes = Vec::with_capacity(batches.len());
         let last = batches.len().saturating_sub(1);
         for (number, batch) in batches.into_iter().enumerate() {
             // There is one for each batch of a frame that was sent: both are dropped together.
-            let Some(pending) = self.pop_pending() else {
-                return Err(Error::Engine(EngineError::Stopped(
-                    "a frame has more than was sent".to_owned(),
-                )));
+            let Some(pending) = locked.pop_pending() else {
+                let why = "a frame has more than was sent".to_owned();
+                return Err(EngineError::Stopped(why).into());
             };
-            let these = pending.changes.iter().map(|(_, it)| it);
-            let outcome = self.take_in(writing, batch, number == last, these)?;
-            if let Some((_, Change::Opened(_))) = pending.changes.first() {
-                self.boot = writing.boot;
-                if let Some(outbox) = &mut self.outbox {
-                    outbox.is_introduced();
+            let changes = pending.changes();
+            let outcome = self.take_in(locked, batch, number == last, changes)?;
+            if let Some((_, Change::Opened(_))) = changes.first() {
+                locked.set_boot(self.boot);
+                self.link.outbox().lock().introduced();
+            }
+            locked.conclude(&pending, outcome.as_ref().ok());
+            if let Ok(receipt) = &outcome {
+                for (index, change) in changes {
+                    if receipt.position(*index).is_some() {
+                        self.heed(locked, change, false)?;
+                    }
                 }
             }
-            self.conclude(&pending, outcome.as_ref().ok());
-            let Pending { submitted, .. } = pending;
-            if let Submission::Shared(ticket) = submitted {
-                outcomes.push((ticket, outcome));
-            }
+            outcomes.extend(pending.ticket().map(|ticket| (ticket.clone(), outcome)));
         }
         Ok(outcomes)
     }
 
     /// Appends a batch to this process's own log, if it is admitted.
-    fn take_in<'a>(
+    fn take_in(
         &mut self,
-        writing: &mut Writing<'_>,
+        locked: &LockedState,
         batch: log::Batch,
         is_last: bool,
-        changes: impl Iterator<Item = &'a Change>,
+        changes: &[(usize, Change)],
     ) -> Result<Result<log::Receipt, Refusal>> {
-        let changes: Vec<&Change> = changes.collect();
-        if let Err(refusal) =
-            fencing::admit_batch(&self.state, writing.boot, writing.time, &changes)
-        {
+        let changes: Vec<&Change> = changes.iter().map(|(_, change)| change).collect();
+        let state = locked.state();
+        if let Err(refusal) = fencing::admit_batch(state, self.boot, self.time, &changes) {
             return Ok(Err(refusal));
         }
-        if self.state.is_of_trimmed() {
-            writing.log.assume_trimmed();
+        if state.is_of_trimmed() {
+            self.log.assume_trimmed();
         }
-        match writing.append(batch, is_last) {
+        match self.writing.append(batch, is_last) {
             Ok(receipt) => Ok(Ok(receipt)),
             Err(log::Error::Conflict(conflict)) => Ok(Err(Refusal::Conflict(conflict))),
             Err(error) => Err(log_error::of_log(error)),
         }
     }
+
+    /// Does what a record that was applied means to the link: a process that has opened is answered,
+    /// and one that was fenced opens again.
+    fn heed(&mut self, locked: &mut LockedState, change: &Change, is_fenced: bool) -> Result<()> {
+        if let Change::Opened(opened) = change {
+            let mut outbox = self.link.outbox().lock();
+            outbox.answer();
+            if let Err(why) = outbox.check_followed(&opened.name, &opened.follows) {
+                self.usurped.get_or_insert(why);
+            }
+        }
+        if is_fenced {
+            let (submitted, opened) = self.link.outbox().lock().reopen()?;
+            locked.submitted_first(submitted, opened);
+        }
+        Ok(())
+    }
 }
 
-impl Shared {
-    /// Where the shared log ends now.
-    async fn far_to_go(&self) -> Progress {
-        let to = match &self.replica {
-            // It is for people: a server that is away now is read from all the same.
-            Some(replica) => replica.shared_log.end().await.unwrap_or(0),
-            None => 0,
+/// Gives away the slots that are to go and of which no event is in a member's hands.
+fn release_slots(engine: &EngineInner) -> Result<()> {
+    let mut locked = engine.locked();
+    for name in locked.groups_here() {
+        group_progress::record(engine, &mut locked, &name)?;
+        let Some((session, group)) = locked.session_mut(&name) else {
+            continue;
         };
-        let said = Instant::now();
-        Progress { said, to }
-    }
-
-    /// Notes how a read went.
-    fn was_heard(&self, trouble: Option<String>) {
-        let Ok(replica) = self.replica() else {
-            return;
+        let Some(released) = session.release_slots(&name, group) else {
+            continue;
         };
-        let now = Instant::now();
-        let mut heard = replica.heard();
-        // After trouble or a pause of its own, this process knows nothing of the others.
-        if trouble.is_some() || heard.trouble.is_some() || now - heard.read > replica.lease / 2 {
-            heard.current = now;
-        }
-        heard.read = now;
-        heard.trouble = trouble;
-    }
-
-    /// Notes that a process lives, and what its clock shows.
-    fn hear(&self, part: &Part, is_own: bool) {
-        let Ok(replica) = self.replica() else {
-            return;
-        };
-        let clock = replica.clock.now().as_micros();
-        let mut heard = replica.heard();
-        let last = Last {
-            at: Instant::now(),
-            time: part.stamp.time,
-        };
-        heard.writers.insert(part.writer, last);
-        match is_own {
-            true => heard.clocks.read_back(part.stamp, clock),
-            false => heard.clocks.hear(part.writer, part.stamp),
+        let changes = vec![Change::Released(released.clone())];
+        let batch = batch_of(&changes)?;
+        let said = engine.submit_locked(&mut locked, batch, changes, Terms::default());
+        if said.is_err()
+            && let Some((session, _)) = locked.session_mut(&name)
+        {
+            session.keep_slots(&released);
         }
     }
-
-    /// Decides whose clock this process goes by.
-    fn judge_clocks(&self) {
-        if let Ok(replica) = self.replica() {
-            let (others, elders) = self.core().others();
-            replica.heard().clocks.judge(&others, elders);
-        }
-    }
-
-    /// Nothing goes on any more, for good: whoever waits is told why, and so is the status.
-    pub(super) fn stop_for(&self, error: &Error) {
-        tracing::error!(%error, "the engine stops");
-        self.halt(Refusal::of(error));
-        if let Ok(replica) = self.replica() {
-            replica.heard().stopped.get_or_insert(error.to_string());
-        }
-        let mut core = self.core();
-        let names: Vec<String> = core.sessions.keys().cloned().collect();
-        for name in names {
-            core.fence(&name);
-        }
-    }
+    Ok(())
 }
 
 /// The control records of a batch, and which they are.

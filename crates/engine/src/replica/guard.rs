@@ -7,41 +7,33 @@
 //! writer and a number of its own: no other log has it there. And the server is asked whether it
 //! still has those before it: this process has read them, those that come after it would not.
 
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::frame::Part;
+use super::node::WeakNode;
 use crate::error::{EngineError, Error, Result};
 use crate::model::processes::Mark;
-use crate::runtime::engine_inner::Shared;
 use crate::shared_log::SharedLog;
 
 /// How often the server is asked.
 const INTERVAL: Duration = Duration::from_secs(2);
 
-/// Starts the task that looks; it holds the engine only while it works.
-pub(super) fn start(shared: &Arc<Shared>) {
-    shared.keep_task(tokio::spawn(run(Arc::downgrade(shared))));
-}
-
-async fn run(shared: Weak<Shared>) {
+/// Looks until the engine ends; holds it only for a moment.
+pub(super) async fn run(node: WeakNode) {
     loop {
         tokio::time::sleep(INTERVAL).await;
-        let error = match look(&shared).await {
+        match look(&node).await {
             // Reading and appending say so, and go on when it is back.
-            Ok(()) | Err(Error::Engine(EngineError::Unavailable { .. })) => continue,
-            Err(error) => error,
-        };
-        if let Some(shared) = shared.upgrade() {
-            shared.stop_for(&error);
+            Ok(()) | Err(Error::Engine(EngineError::Unavailable { .. })) => {}
+            Err(error) => return node.stop_for(&error),
         }
-        return;
     }
 }
 
 /// Whether the last frame that was folded is there, and every message before it.
-async fn look(shared: &Weak<Shared>) -> Result<()> {
-    let Some(folded) = Folded::of(shared)? else {
+async fn look(node: &WeakNode) -> Result<()> {
+    let Some(folded) = Folded::of(node)? else {
         return Ok(());
     };
     folded.check().await?;
@@ -54,8 +46,8 @@ async fn look(shared: &Weak<Shared>) -> Result<()> {
 /// # Errors
 /// [`EngineError::Corrupt`] when it is not there; [`EngineError::Unavailable`];
 /// [`EngineError::Closed`].
-pub(super) async fn check(shared: &Weak<Shared>) -> Result<()> {
-    match Folded::of(shared)? {
+pub(super) async fn check(node: &WeakNode) -> Result<()> {
+    match Folded::of(node)? {
         Some(folded) => folded.check().await,
         None => Ok(()),
     }
@@ -69,16 +61,12 @@ struct Folded {
 }
 
 impl Folded {
-    fn of(shared: &Weak<Shared>) -> Result<Option<Self>> {
-        let shared = shared.upgrade().ok_or(Error::Engine(EngineError::Closed))?;
-        let replica = shared
-            .replica
-            .as_ref()
-            .ok_or(Error::Engine(EngineError::Closed))?;
-        let mark = shared.core().state.processes.mark;
+    fn of(node: &WeakNode) -> Result<Option<Self>> {
+        let node = node.upgrade().ok_or(EngineError::Closed)?;
+        let mark = node.engine.locked().state().processes.mark;
         Ok(mark.map(|mark| Self {
-            log: replica.shared_log.clone(),
-            server: replica.server.shown.clone(),
+            log: node.link.shared_log().clone(),
+            server: node.link.server().shown.clone(),
             mark,
         }))
     }

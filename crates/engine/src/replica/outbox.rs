@@ -5,7 +5,7 @@
 //! after that, or the one that carried it, was acknowledged.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -16,10 +16,13 @@ use super::frame::{Head, Stamp};
 use super::succession::Succession;
 use crate::error::{EngineError, Error, Result};
 use crate::ids::{FrameNumber, Secret, WriterId};
+use crate::model::change::Change;
 use crate::model::processes::seal_of;
 use crate::model::record::Opened;
 use crate::model::refusal::Refusal;
 use crate::pending_write::ticket::Ticket;
+use crate::pending_write::{Room, Submission};
+use crate::runtime::write_sink::WriteSink;
 
 /// How many bytes wait to be sent and read back before a submit is refused.
 const QUEUE_BYTES_MAX: usize = 16 * 1024 * 1024;
@@ -28,9 +31,20 @@ const FRAME_BYTES_MAX: usize = 512 * 1024;
 /// How many bytes one append sends.
 const APPEND_BYTES_MAX: usize = 4 * 1024 * 1024;
 
+/// The queue of batches, behind a lock of its own: the engine's lock, where it is held, is taken
+/// first.
 #[derive(Debug)]
-pub(crate) struct Outbox {
-    pub(crate) writer: WriterId,
+pub(super) struct Outbox {
+    queue: Mutex<OutboxQueue>,
+    /// Told when there is something to send.
+    work: Arc<Notify>,
+    drained: watch::Receiver<u64>,
+}
+
+/// What is in it.
+#[derive(Debug)]
+pub(super) struct OutboxQueue {
+    writer: WriterId,
     lease: Duration,
     /// What proves to others that those before this process in its directory are gone.
     succession: Option<Succession>,
@@ -48,7 +62,7 @@ pub(crate) struct Outbox {
     acknowledged: FrameNumber,
     message_bytes_max: usize,
     /// Told when there is something to send.
-    pub(super) work: Arc<Notify>,
+    work: Arc<Notify>,
     /// Counts what was read back: whoever waits for room looks again.
     drained: watch::Sender<u64>,
     halt: Option<Refusal>,
@@ -62,7 +76,7 @@ pub(super) type Outcome = (Ticket, Result<log::Receipt, Refusal>);
 struct Frame {
     counter: FrameNumber,
     messages: Vec<Bytes>,
-    /// To make the frame anew if this process has to open again.
+    /// To make the frame again if this process has to open again.
     batches: Vec<log::Batch>,
     bytes: usize,
 }
@@ -77,6 +91,43 @@ pub(super) struct Parcel {
 
 impl Outbox {
     pub(super) fn new(lease: Duration, message_bytes_max: usize) -> Self {
+        let queue = OutboxQueue::new(lease, message_bytes_max);
+        Self {
+            work: queue.work.clone(),
+            drained: queue.drained.subscribe(),
+            queue: Mutex::new(queue),
+        }
+    }
+
+    pub(super) fn lock(&self) -> MutexGuard<'_, OutboxQueue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Told when there is something to send.
+    pub(super) fn work(&self) -> Arc<Notify> {
+        self.work.clone()
+    }
+
+    /// Changes with every batch that is read back from now on, and with the end of all.
+    pub(super) fn drained(&self) -> watch::Receiver<u64> {
+        let mut drained = self.drained.clone();
+        drained.mark_unchanged();
+        drained
+    }
+}
+
+impl WriteSink for Outbox {
+    fn submit(&self, batch: log::Batch) -> Result<Submission, log::SubmitError> {
+        self.lock().push(batch).map(Submission::Shared)
+    }
+
+    fn room(&self) -> Room {
+        Room::Shared(self.drained())
+    }
+}
+
+impl OutboxQueue {
+    fn new(lease: Duration, message_bytes_max: usize) -> Self {
         Self {
             writer: new_writer(),
             lease,
@@ -100,7 +151,7 @@ impl Outbox {
     ///
     /// # Errors
     /// `Full` with the batch when there is no room.
-    pub(crate) fn push(&mut self, batch: log::Batch) -> Result<Ticket, log::SubmitError> {
+    fn push(&mut self, batch: log::Batch) -> Result<Ticket, log::SubmitError> {
         let bytes = batch.bytes();
         match &self.halt {
             None => {}
@@ -120,9 +171,9 @@ impl Outbox {
         Ok(Ticket::default())
     }
 
-    /// Tells of every batch that was read back.
-    pub(super) fn drained(&self) -> watch::Receiver<u64> {
-        self.drained.subscribe()
+    /// What this process's frames say they are from.
+    pub(super) fn writer(&self) -> WriterId {
+        self.writer
     }
 
     /// What to send next: everything that was sent before and not read back if `again`, else
@@ -190,7 +241,7 @@ impl Outbox {
     }
 
     /// A process has opened: it is to hear of this one.
-    pub(crate) fn answer(&mut self) {
+    pub(super) fn answer(&mut self) {
         self.is_asked = true;
         self.work.notify_one();
     }
@@ -205,23 +256,21 @@ impl Outbox {
         !self.unacknowledged.is_empty() && self.unsent.is_empty() && self.sent.is_empty()
     }
 
-    /// The oldest frame was read back: its batches, if it was this process's frame `counter`.
-    pub(super) fn read_back(&mut self, counter: FrameNumber) -> usize {
-        if self
-            .sent
-            .front()
-            .is_none_or(|frame| frame.counter != counter)
-        {
-            return 0;
+    /// A frame was read back; whether it is the oldest of this process's that were sent, and has
+    /// batches.
+    pub(super) fn read_back(&mut self, writer: WriterId, counter: FrameNumber) -> bool {
+        let oldest = self.sent.front().map(|frame| frame.counter);
+        if writer != self.writer || oldest != Some(counter) {
+            return false;
         }
         let Some(frame) = self.sent.pop_front() else {
-            return 0;
+            return false;
         };
         let batches: usize = frame.batches.iter().map(log::Batch::bytes).sum();
         self.bytes = self.bytes.saturating_sub(batches);
         self.folded = counter;
         self.drained.send_modify(|count| *count += 1);
-        frame.batches.len()
+        !frame.batches.is_empty()
     }
 
     /// What became of the batches of a frame that was read back: said when it is durable.
@@ -237,8 +286,7 @@ impl Outbox {
             && *counter <= until
         {
             let outcomes = self.unacknowledged.pop_front();
-            let outcomes = outcomes.map(|(_, outcomes)| outcomes).unwrap_or_default();
-            for (ticket, outcome) in outcomes {
+            for (ticket, outcome) in outcomes.into_iter().flat_map(|(_, outcomes)| outcomes) {
                 ticket.resolve(outcome);
             }
         }
@@ -249,8 +297,24 @@ impl Outbox {
         self.succession = Some(succession);
     }
 
+    /// Says that this process works on the log, before anything else that waits; the record that
+    /// says it.
+    pub(super) fn introduce(&mut self) -> Result<(Submission, Change)> {
+        let opened = Change::Opened(self.opening());
+        let mut batch = log::Batch::new();
+        opened.push_to(&mut batch)?;
+        Ok((Submission::Shared(self.push_first(batch)), opened))
+    }
+
+    /// This process was fenced: it introduces itself under another name, and sends again what was
+    /// not read back.
+    pub(super) fn reopen(&mut self) -> Result<(Submission, Change)> {
+        self.rename();
+        self.introduce()
+    }
+
     /// What this process introduces itself with.
-    pub(crate) fn opening(&self) -> Opened {
+    fn opening(&self) -> Opened {
         let succession = self.succession.as_ref();
         Opened {
             writer: self.writer,
@@ -262,31 +326,33 @@ impl Outbox {
     }
 
     /// The record that it introduced itself with is in the log.
-    pub(crate) fn is_introduced(&mut self) {
+    pub(super) fn introduced(&mut self) {
         if let Some(succession) = &mut self.succession {
             succession.opened();
         }
     }
 
-    /// Whether somebody shows the secret of this very process, which lives: what to do about it.
-    pub(crate) fn check_followed(&self, name: &str, shown: &[Secret]) -> Result<()> {
+    /// Refuses a process that shows the secret of this very process, which lives.
+    ///
+    /// # Errors
+    /// [`EngineError::Stopped`] says what to do about it.
+    pub(super) fn check_followed(&self, name: &str, shown: &[Secret]) -> Result<()> {
         let Some(succession) = &self.succession else {
             return Ok(());
         };
         let seal = succession.seal();
         let is_this = seal.is_some() && shown.iter().any(|it| Some(seal_of(*it)) == seal);
-        match is_this {
-            false => Ok(()),
-            true => Err(Error::Engine(EngineError::Stopped(format!(
-                "`{name}` works in a copy of this process's directory {} and took it for dead:                  give each process a `replica` directory of its own, never a copy of another's",
-                succession.directory().display()
-            )))),
+        if !is_this {
+            return Ok(());
         }
+        Err(Error::Engine(EngineError::Stopped(format!(
+            "`{name}` works in a copy of this process's directory {} and fenced this process: give \
+             each process a `replica` directory of its own, never a copy of another's",
+            succession.directory().display()
+        ))))
     }
 
-    /// This process was taken for dead: it goes on under another name, and sends again what was
-    /// not read back.
-    pub(crate) fn rename(&mut self) {
+    fn rename(&mut self) {
         if let Some(succession) = &mut self.succession {
             succession.renew();
         }
@@ -304,7 +370,7 @@ impl Outbox {
     }
 
     /// Puts a batch before all others.
-    pub(crate) fn push_first(&mut self, batch: log::Batch) -> Ticket {
+    fn push_first(&mut self, batch: log::Batch) -> Ticket {
         self.bytes += batch.bytes();
         self.unsent.push_front(batch);
         self.work.notify_one();
@@ -325,12 +391,12 @@ impl Outbox {
         self.work.notify_one();
     }
 
-    pub(crate) fn is_halted(&self) -> bool {
+    pub(super) fn is_halted(&self) -> bool {
         self.halt.is_some()
     }
 
     /// Why nothing goes out any more, if that is so.
-    pub(crate) fn halted(&self) -> Option<&Refusal> {
+    pub(super) fn halted(&self) -> Option<&Refusal> {
         self.halt.as_ref()
     }
 }

@@ -6,6 +6,9 @@ mod ends;
 mod wild;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::AtomicI64;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use futures_util::future::join_all;
@@ -15,10 +18,12 @@ use tokio::task::JoinHandle;
 use self::wild::{Troubles, WAY, Wild};
 use super::frame::{HEADER_BYTES, Kind, Part};
 use super::*;
-use crate::engine::{Append, Commit, Delivery, Member, Position, Query, Subscription};
-use crate::error::{EngineError, GroupError};
+use crate::engine::{
+    Append, Commit, Delivery, Member, Position, Query, SharedEngine, Subscription, Url,
+};
+use crate::error::{EngineError, Error, GroupError, Result};
 use crate::event::{Codec, Envelope};
-use crate::time::Timestamp;
+use crate::time::{Clock, Timestamp};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 const CALM: Troubles = Troubles {

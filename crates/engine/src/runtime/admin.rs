@@ -11,12 +11,12 @@ use crate::event::EventId;
 use crate::model::change::Change;
 use crate::model::group::{Group, JoinedMember};
 use crate::model::item::{Dead, Item};
-use crate::model::record::{Cancelled, Deleted, Discarded, Firing, Redriven};
+use crate::model::record::{Cancelled, Deleted, Discarded, Redriven};
 use crate::model::schedule::Due;
 use crate::model::state::State;
-use crate::runtime::engine_inner::Shared;
-use crate::runtime::locked_state::{Core, Terms};
+use crate::runtime::engine_inner::{EngineInner, batch_of};
 use crate::runtime::lookup;
+use crate::runtime::pending_changes::Terms;
 use crate::time::Timestamp;
 
 /// A dead letter without its event.
@@ -28,132 +28,128 @@ pub(crate) struct Found {
     parked: usize,
 }
 
-impl Shared {
-    pub(crate) async fn redrive(
-        self: &Arc<Self>,
-        name: &str,
-        filter: DeadLetterFilter,
-    ) -> Result<usize> {
-        let count = self.change_dead(name, filter, |group, positions, at| {
-            Change::Redriven(Redriven {
-                group,
-                positions,
-                at,
-            })
-        });
-        let count = count.await?;
-        tracing::info!(group = name, count, "redrove dead letters");
-        Ok(count)
-    }
+pub(crate) async fn redrive(
+    inner: &Arc<EngineInner>,
+    name: &str,
+    filter: DeadLetterFilter,
+) -> Result<usize> {
+    let count = change_dead(inner, name, filter, |group, positions, at| {
+        Change::Redriven(Redriven {
+            group,
+            positions,
+            at,
+        })
+    });
+    let count = count.await?;
+    tracing::info!(group = name, count, "redrove dead letters");
+    Ok(count)
+}
 
-    pub(crate) async fn discard(
-        self: &Arc<Self>,
-        name: &str,
-        filter: DeadLetterFilter,
-    ) -> Result<usize> {
-        let count = self.change_dead(name, filter, |group, positions, at| {
-            Change::Discarded(Discarded {
-                group,
-                positions,
-                at,
-            })
-        });
-        let count = count.await?;
-        tracing::info!(group = name, count, "discarded dead letters");
-        Ok(count)
-    }
+pub(crate) async fn discard(
+    inner: &Arc<EngineInner>,
+    name: &str,
+    filter: DeadLetterFilter,
+) -> Result<usize> {
+    let count = change_dead(inner, name, filter, |group, positions, at| {
+        Change::Discarded(Discarded {
+            group,
+            positions,
+            at,
+        })
+    });
+    let count = count.await?;
+    tracing::info!(group = name, count, "discarded dead letters");
+    Ok(count)
+}
 
-    /// Records what becomes of the dead letters that `filter` selects; returns how many.
-    async fn change_dead(
-        self: &Arc<Self>,
-        name: &str,
-        filter: DeadLetterFilter,
-        change: impl Fn(String, Vec<u64>, Timestamp) -> Change,
-    ) -> Result<usize> {
-        let _turn = self.turn.lock().await;
-        loop {
-            let positions = self.dead_positions(name, &filter)?;
-            let count = positions.len();
-            if count == 0 {
-                return Ok(0);
-            }
-            let now = self.settings.clock.now();
-            let change = change(name.to_owned(), positions, now);
-            match self.record(vec![change]).await {
-                Err(Error::Engine(EngineError::Overtaken { .. })) => {}
-                outcome => return outcome.map(|()| count),
-            }
+/// Records what becomes of the dead letters that `filter` selects; returns how many.
+async fn change_dead(
+    inner: &Arc<EngineInner>,
+    name: &str,
+    filter: DeadLetterFilter,
+    change: impl Fn(String, Vec<u64>, Timestamp) -> Change,
+) -> Result<usize> {
+    let _turn = inner.admin_turn().await;
+    loop {
+        let positions = dead_positions(inner, name, &filter)?;
+        let count = positions.len();
+        if count == 0 {
+            return Ok(0);
+        }
+        let now = inner.now();
+        let change = change(name.to_owned(), positions, now);
+        match inner.record(vec![change]).await {
+            Err(Error::Engine(EngineError::Overtaken { .. })) => {}
+            outcome => return outcome.map(|()| count),
         }
     }
+}
 
-    fn dead_positions(&self, name: &str, filter: &DeadLetterFilter) -> Result<Vec<u64>> {
-        self.check_open()?;
-        let mut core = self.core();
-        core.advance();
-        let found = find(name, existing(&core.state, name)?, filter);
-        Ok(found.map(|found| found.position).collect())
-    }
+fn dead_positions(inner: &EngineInner, name: &str, filter: &DeadLetterFilter) -> Result<Vec<u64>> {
+    inner.check_open()?;
+    let locked = inner.advanced();
+    let found = find(name, existing(locked.state(), name)?, filter);
+    Ok(found.map(|found| found.position).collect())
+}
 
-    pub(crate) async fn delete_group(self: &Arc<Self>, name: &str) -> Result<()> {
-        self.check_open()?;
-        let _turn = self.turn.lock().await;
-        {
-            let core = self.core();
-            let (group, processes) = (existing(&core.state, name)?, &core.state.processes);
-            // In other processes too: they would make it again at once, from its start.
-            let mut members = group.members().iter();
-            let is_joined = |member: &JoinedMember| processes.is_alive(member.boot);
-            let is_elsewhere = processes.is_shared() && members.any(is_joined);
-            if core.sessions.contains_key(name) || is_elsewhere {
-                return Err(Error::Group(GroupError::HasMembers {
-                    group: name.to_owned(),
-                }));
-            }
+pub(crate) async fn delete_group(inner: &Arc<EngineInner>, name: &str) -> Result<()> {
+    inner.check_open()?;
+    let _turn = inner.admin_turn().await;
+    {
+        let locked = inner.locked();
+        let (group, processes) = (existing(locked.state(), name)?, &locked.state().processes);
+        // In other processes too: they would make it again at once, from its start.
+        let mut members = group.members().iter();
+        let is_joined = |member: &JoinedMember| processes.is_alive(member.boot);
+        let is_elsewhere = processes.is_shared() && members.any(is_joined);
+        if locked.session(name).is_some() || is_elsewhere {
+            return Err(Error::Group(GroupError::HasMembers {
+                group: name.to_owned(),
+            }));
         }
-        let at = self.settings.clock.now();
-        self.record(vec![Change::Deleted(Deleted {
+    }
+    let at = inner.now();
+    inner
+        .record(vec![Change::Deleted(Deleted {
             group: name.to_owned(),
             at,
         })])
         .await?;
-        tracing::info!(group = name, "deleted a group");
-        Ok(())
-    }
+    tracing::info!(group = name, "deleted a group");
+    Ok(())
+}
 
-    pub(crate) async fn cancel(self: &Arc<Self>, names: Vec<EventId>) -> Result<usize> {
-        loop {
-            self.check_open()?;
-            let room = self.room();
-            let (count, outcome) = {
-                let mut core = self.core();
-                core.advance();
-                let mut seen = HashSet::new();
-                let mut pending: Vec<EventId> = Vec::new();
-                for name in &names {
-                    if seen.insert(name) && !core.fate(name).is_free() {
-                        pending.push(name.clone());
-                    }
+pub(crate) async fn cancel(inner: &Arc<EngineInner>, names: Vec<EventId>) -> Result<usize> {
+    loop {
+        inner.check_open()?;
+        let room = inner.room();
+        let (count, outcome) = {
+            let mut locked = inner.advanced();
+            let mut seen = HashSet::new();
+            let mut pending: Vec<EventId> = Vec::new();
+            for name in &names {
+                if seen.insert(name) && !locked.fate(name).is_free() {
+                    pending.push(name.clone());
                 }
-                if pending.is_empty() {
-                    return Ok(0);
-                }
-                let count = pending.len();
-                let change = Change::Cancelled(Cancelled { names: pending });
-                let mut batch = log::Batch::new();
-                change.push_to(&mut batch)?;
-                self.grew(batch.bytes());
-                let outcome = core.submit(&self.log, batch, vec![change], Terms::default());
-                (count, outcome)
-            };
-            match outcome {
-                Ok(submitted) => {
-                    submitted.await?;
-                    self.core().advance();
-                    return Ok(count);
-                }
-                Err(log::SubmitError::Full(_)) => room.wait().await,
-                Err(error) => return Err(self.refused(error)),
             }
+            if pending.is_empty() {
+                return Ok(0);
+            }
+            let count = pending.len();
+            let changes = vec![Change::Cancelled(Cancelled { names: pending })];
+            let batch = batch_of(&changes)?;
+            inner.grew(batch.bytes());
+            let outcome = inner.submit_locked(&mut locked, batch, changes, Terms::default());
+            (count, outcome)
+        };
+        match outcome {
+            Ok(submitted) => {
+                submitted.await?;
+                inner.locked().advance();
+                return Ok(count);
+            }
+            Err(log::SubmitError::Full(_)) => room.wait().await,
+            Err(error) => return Err(inner.refused(error)),
         }
     }
 }
@@ -291,33 +287,4 @@ pub(crate) async fn scheduled(view: &log::View, waiting: Vec<Waiting>) -> Result
         })
     };
     Ok(waiting.into_iter().filter_map(scheduled).collect())
-}
-
-impl Core {
-    /// Up to `max` schedules that are due and not set aside, and that no record on its way is about.
-    pub(crate) fn due_schedules(&self, max: usize) -> Vec<Firing> {
-        let now = self.clock.now();
-        let due = self.untouched().take_while(|((at, _), _)| *at <= now);
-        let firing = |((_, position), name): (Due, &Arc<EventId>)| Firing {
-            name: EventId::clone(name),
-            position,
-        };
-        due.take(max).map(firing).collect()
-    }
-
-    /// When the next schedule is due that no record on its way is about.
-    pub(crate) fn next_schedule(&self) -> Option<Timestamp> {
-        self.untouched().next().map(|((at, _), _)| at)
-    }
-
-    /// Whether a schedule is as it was when it was found due.
-    pub(crate) fn may_fire(&self, firing: &Firing) -> bool {
-        self.state.schedules.is_pending(firing) && !self.ahead.is_touched(&firing.name)
-    }
-
-    fn untouched(&self) -> impl Iterator<Item = (Due, &Arc<EventId>)> {
-        let all = self.state.schedules.iter();
-        let some = all.filter(|((_, position), _)| !self.unfired.is_aside(*position));
-        some.filter(|(_, name)| !self.ahead.is_touched(name))
-    }
 }

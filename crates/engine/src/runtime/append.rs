@@ -12,8 +12,10 @@ use crate::model::change::Change;
 use crate::model::record;
 use crate::model::record::{Cancelled, Scheduled};
 use crate::pending_write::Submission;
-use crate::runtime::engine_inner::Shared;
-use crate::runtime::locked_state::{Core, Terms};
+use crate::runtime::engine_inner::EngineInner;
+use crate::runtime::locked_state::LockedState;
+use crate::runtime::lookup::blocking;
+use crate::runtime::pending_changes::Terms;
 use crate::runtime::pending_schedules::Fate;
 use crate::time::Timestamp;
 
@@ -185,9 +187,13 @@ impl Outgoing {
     /// Decides what becomes of the schedules, and adds the control records that say so to the batch,
     /// in order: behind the events, instead of what was decided before. Under the lock, for each
     /// submit: a batch that had no room may find them changed.
-    pub(crate) fn decide(&mut self, core: &Core, shared: &Shared) -> Result<Vec<Change>> {
+    pub(crate) fn decide(
+        &mut self,
+        locked: &LockedState,
+        inner: &EngineInner,
+    ) -> Result<Vec<Change>> {
         self.batch.truncate(self.events);
-        let mut plan = Plan::new(core, &shared.log, self.events);
+        let mut plan = Plan::new(locked, inner.log(), self.events);
         for step in &self.steps {
             match step {
                 Step::Append { id, record } => {
@@ -211,7 +217,7 @@ impl Outgoing {
                 }
             }
         }
-        plan.check(shared.settings.schedules_max)?;
+        plan.check(inner.settings().schedules_max)?;
         for change in &plan.changes {
             change.push_to(&mut self.batch)?;
         }
@@ -262,7 +268,7 @@ impl Outgoing {
 
 /// The control records about schedules that a batch is going to have.
 struct Plan<'a> {
-    core: &'a Core,
+    locked: &'a LockedState,
     log: &'a log::Log,
     /// How many records of the batch come before them.
     before: usize,
@@ -276,9 +282,9 @@ struct Plan<'a> {
 }
 
 impl<'a> Plan<'a> {
-    fn new(core: &'a Core, log: &'a log::Log, before: usize) -> Self {
+    fn new(locked: &'a LockedState, log: &'a log::Log, before: usize) -> Self {
         Self {
-            core,
+            locked,
             log,
             before,
             changes: Vec::new(),
@@ -298,7 +304,7 @@ impl<'a> Plan<'a> {
     fn pending(&self, name: &EventId) -> Option<Place> {
         match self.names.get(name) {
             Some(record) => record.map(Place::Twin),
-            None => match self.core.fate(name) {
+            None => match self.locked.fate(name) {
                 Fate::Free => None,
                 Fate::Pending(position) => Some(Place::Known(position)),
                 Fate::Coming(index, submitted) => Some(Place::Coming(index, submitted)),
@@ -337,17 +343,18 @@ impl<'a> Plan<'a> {
     }
 
     fn check(&self, schedules_max: usize) -> Result<()> {
-        let (ahead, durable) = (&self.core.ahead, &self.core.state.schedules);
         let with = |len: usize| len.saturating_add_signed(self.growth);
-        if self.growth <= 0
-            || with(ahead.len_max(durable)) <= schedules_max
-            || with(ahead.len(durable)) <= schedules_max
-        {
+        let (at_most, counted) = self.locked.schedules_len();
+        if self.growth <= 0 || with(at_most) <= schedules_max {
+            return Ok(());
+        }
+        let len = with(counted());
+        if len <= schedules_max {
             return Ok(());
         }
         Err(Error::Limit(LimitError {
             what: "the number of scheduled events".into(),
-            value: with(ahead.len(durable)) as u64,
+            value: len as u64,
             limit: "schedules_max",
             max: schedules_max as u64,
             advice: "raise the limit in the engine's URL, or schedule less",
@@ -355,70 +362,65 @@ impl<'a> Plan<'a> {
     }
 }
 
-impl Shared {
-    /// See [`Driver::append`](crate::engine::Driver::append).
-    pub(crate) async fn append(self: Arc<Self>, appends: Vec<Append>) -> Result<Vec<Appended>> {
-        self.check_open()?;
-        let mut outgoing =
-            Outgoing::of(appends.iter().map(Said::Append), self.settings.clock.now())?;
-        drop(appends);
-        self.warm().await?;
-        let is_now = outgoing.is_now();
-        let submitted = if is_now {
-            self.submit_events(&mut outgoing).await?
-        } else {
-            self.submit_later(&mut outgoing).await?
+/// See [`Driver::append`](crate::engine::Driver::append).
+pub(crate) async fn append(inner: Arc<EngineInner>, appends: Vec<Append>) -> Result<Vec<Appended>> {
+    inner.check_open()?;
+    let mut outgoing = Outgoing::of(appends.iter().map(Said::Append), inner.now())?;
+    drop(appends);
+    inner.warm().await?;
+    let is_now = outgoing.is_now();
+    let submitted = if is_now {
+        submit_events(&inner, &mut outgoing).await?
+    } else {
+        submit_later(&inner, &mut outgoing).await?
+    };
+    let receipt = submitted.await?;
+    if !is_now {
+        inner.locked().advance();
+    }
+    outgoing.appended(&receipt).await
+}
+
+async fn submit_events(inner: &Arc<EngineInner>, outgoing: &mut Outgoing) -> Result<Submission> {
+    let batch = std::mem::take(&mut outgoing.batch);
+    if !outgoing.is_conditional {
+        return inner
+            .submit(batch, |batch| Ok(inner.submit_events(batch)?))
+            .await;
+    }
+    let mut batch = batch;
+    loop {
+        let (room, engine) = (inner.room(), inner.clone());
+        inner.grew(batch.bytes());
+        let outcome = blocking(move || Ok(engine.submit_events(batch))).await?;
+        match outcome {
+            Ok(submitted) => return Ok(submitted),
+            Err(log::SubmitError::Full(refused)) => batch = refused,
+            Err(error) => return Err(inner.refused(error)),
+        }
+        room.wait().await;
+    }
+}
+
+/// Submits events of which some concern the schedules.
+async fn submit_later(inner: &Arc<EngineInner>, outgoing: &mut Outgoing) -> Result<Submission> {
+    let mut is_counted = false;
+    loop {
+        let room = inner.room();
+        let outcome = {
+            let mut locked = inner.advanced();
+            let changes = outgoing.decide(&locked, inner)?;
+            if !std::mem::replace(&mut is_counted, true) {
+                inner.grew(outgoing.batch.bytes());
+            }
+            let batch = std::mem::take(&mut outgoing.batch);
+            inner.submit_locked(&mut locked, batch, changes, Terms::default())
         };
-        let receipt = submitted.await?;
-        if !is_now {
-            self.core().advance();
+        match outcome {
+            Ok(submitted) => return Ok(submitted),
+            Err(log::SubmitError::Full(batch)) => outgoing.batch = batch,
+            Err(error) => return Err(inner.refused(error)),
         }
-        outgoing.appended(&receipt).await
-    }
-
-    async fn submit_events(self: &Arc<Self>, outgoing: &mut Outgoing) -> Result<Submission> {
-        let batch = std::mem::take(&mut outgoing.batch);
-        if !outgoing.is_conditional {
-            return self
-                .submit(batch, |batch| Ok(self.submit_batch(batch)?))
-                .await;
-        }
-        let mut batch = batch;
-        loop {
-            let (room, shared) = (self.room(), self.clone());
-            self.grew(batch.bytes());
-            let outcome =
-                crate::runtime::lookup::blocking(move || Ok(shared.submit_batch(batch))).await?;
-            match outcome {
-                Ok(submitted) => return Ok(submitted),
-                Err(log::SubmitError::Full(refused)) => batch = refused,
-                Err(error) => return Err(self.refused(error)),
-            }
-            room.wait().await;
-        }
-    }
-
-    /// Submits events of which some concern the schedules.
-    async fn submit_later(self: &Arc<Self>, outgoing: &mut Outgoing) -> Result<Submission> {
-        let mut is_counted = false;
-        loop {
-            let room = self.room();
-            let outcome = {
-                let mut core = self.core();
-                core.advance();
-                let changes = outgoing.decide(&core, self)?;
-                if !std::mem::replace(&mut is_counted, true) {
-                    self.grew(outgoing.batch.bytes());
-                }
-                let batch = std::mem::take(&mut outgoing.batch);
-                core.submit(&self.log, batch, changes, Terms::default())
-            };
-            match outcome {
-                Ok(submitted) => return Ok(submitted),
-                Err(log::SubmitError::Full(batch)) => outgoing.batch = batch,
-                Err(error) => return Err(self.refused(error)),
-            }
-            room.wait().await;
-        }
+        room.wait().await;
     }
 }

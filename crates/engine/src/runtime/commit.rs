@@ -13,14 +13,16 @@ use crate::model::record;
 use crate::model::record::CellWrite;
 use crate::pending_write::Submission;
 use crate::runtime::append::{Outgoing, Said};
-use crate::runtime::engine_inner::{Refusal, Shared};
-use crate::runtime::locked_state::{Core, Terms};
+use crate::runtime::dropped;
+use crate::runtime::engine_inner::{EngineInner, NotSubmitted};
+use crate::runtime::locked_state::LockedState;
 use crate::runtime::lookup::blocking;
+use crate::runtime::pending_changes::Terms;
 use crate::time::Timestamp;
 
 /// A commit on its way into the log.
 pub(crate) struct Claim {
-    shared: Arc<Shared>,
+    inner: Arc<EngineInner>,
     group: String,
     member: MemberId,
     is_conditional: bool,
@@ -35,15 +37,15 @@ pub(crate) struct Claim {
 impl Claim {
     /// A commit of a member: its events are encoded here, outside of the lock.
     pub(crate) fn of(
-        shared: &Arc<Shared>,
+        inner: &Arc<EngineInner>,
         group: &str,
         member: MemberId,
         commit: Commit,
     ) -> Result<Self> {
-        let at = shared.settings.clock.now();
+        let at = inner.now();
         let outgoing = Outgoing::of(commit.effects.iter().map(Said::from), at)?;
         Ok(Self {
-            shared: shared.clone(),
+            inner: inner.clone(),
             group: group.to_owned(),
             member,
             is_conditional: outgoing.is_conditional,
@@ -57,10 +59,10 @@ impl Claim {
 
     /// Durable and applied when it returns.
     pub(crate) async fn commit(mut self) -> Result<Committed> {
-        let (shared, generation) = (self.shared.clone(), self.generation.clone());
-        shared.warm().await?;
+        let (inner, generation) = (self.inner.clone(), self.generation.clone());
+        inner.warm().await?;
         let submitted = loop {
-            let room = shared.room();
+            let room = inner.room();
             let outcome = if self.is_conditional {
                 // What it expects may have to be looked up on disk.
                 let (returned, outcome) = blocking(move || {
@@ -75,17 +77,18 @@ impl Claim {
             };
             match outcome {
                 Ok(submitted) => break submitted,
-                Err(Refusal::Log(log::SubmitError::Full(_))) => room.wait().await,
-                Err(Refusal::Log(error)) => return Err(shared.refused(error)),
-                Err(Refusal::Engine(error)) => return Err(error),
+                Err(NotSubmitted::Log(log::SubmitError::Full(_))) => room.wait().await,
+                Err(NotSubmitted::Log(error)) => return Err(inner.refused(error)),
+                Err(NotSubmitted::Engine(error)) => return Err(error),
             }
         };
         let receipt = submitted.await?;
-        shared.core().advance();
+        inner.locked().advance();
         let duplicates = self.outgoing.duplicates(&receipt).await;
-        let dropped = match duplicates.is_empty() {
-            true => 0,
-            false => shared.count_dropped(&self.commit.effects, duplicates).await,
+        let dropped = if duplicates.is_empty() {
+            0
+        } else {
+            dropped::count(inner.view(), &self.commit.effects, duplicates).await
         };
         let generation = generation.load(Ordering::Acquire);
         Ok(Committed {
@@ -96,44 +99,45 @@ impl Claim {
 
     /// Claims the commit's events and submits it as one batch. When the log does not take it,
     /// nothing is claimed, and it can be submitted again.
-    fn submit(&mut self) -> Result<Submission, Refusal> {
-        let shared = self.shared.clone();
-        shared.check_open()?;
-        let mut core = shared.core();
-        core.advance();
+    fn submit(&mut self) -> Result<Submission, NotSubmitted> {
+        let inner = self.inner.clone();
+        inner.check_open()?;
+        let mut locked = inner.advanced();
         let fenced = || {
             Error::Group(GroupError::Fenced {
                 group: self.group.clone(),
             })
         };
-        let (live, durable) = core.member(&self.group, self.member).ok_or_else(fenced)?;
+        let (session, durable) = locked
+            .session_of(&self.group, self.member)
+            .ok_or_else(fenced)?;
         let group = (self.group.as_str(), durable);
-        let committed = live.claim(group, self.member, &self.commit, self.at);
+        let committed = session.claim(group, self.member, &self.commit, self.at);
         let committed = committed.map_err(|_| fenced())?;
-        let epoch = Some(live.epoch());
-        let outcome = self.submit_claimed(&mut core, &committed, epoch);
+        let epoch = Some(session.epoch());
+        let outcome = self.submit_claimed(&mut locked, &committed, epoch);
         if outcome.is_err()
-            && let Some((live, _)) = core.member(&self.group, self.member)
+            && let Some((session, _)) = locked.session_of(&self.group, self.member)
         {
-            live.unclaim(&committed);
+            session.unclaim(&committed);
         }
         outcome
     }
 
     fn submit_claimed(
         &mut self,
-        core: &mut Core,
+        locked: &mut LockedState,
         committed: &record::Committed,
         epoch: Option<Epoch>,
-    ) -> Result<Submission, Refusal> {
-        let cell_bytes = self.check_cells(core, &committed.cells)?;
+    ) -> Result<Submission, NotSubmitted> {
+        let cell_bytes = self.check_cells(locked, &committed.cells)?;
         let committed = Change::Committed(Box::new(committed.clone()));
         // Again for each try: what is decided about the schedules may be another thing by now.
-        let mut changes = self.outgoing.decide(core, &self.shared)?;
+        let mut changes = self.outgoing.decide(locked, &self.inner)?;
         committed.push_to(&mut self.outgoing.batch)?;
         changes.push(committed);
         if !std::mem::replace(&mut self.is_counted, true) {
-            self.shared.grew(self.outgoing.batch.bytes());
+            self.inner.grew(self.outgoing.batch.bytes());
         }
         let generation = Some(self.generation.clone());
         let terms = Terms {
@@ -142,24 +146,24 @@ impl Claim {
             generation,
         };
         let batch = std::mem::take(&mut self.outgoing.batch);
-        let outcome = core.submit(&self.shared.log, batch, changes, terms);
+        let outcome = self.inner.submit_locked(locked, batch, changes, terms);
         outcome.map_err(|error| match error {
             log::SubmitError::Full(batch) => {
                 self.outgoing.batch = batch;
-                Refusal::Log(log::SubmitError::Full(log::Batch::new()))
+                NotSubmitted::Log(log::SubmitError::Full(log::Batch::new()))
             }
-            other => Refusal::Log(other),
+            other => NotSubmitted::Log(other),
         })
     }
 
     /// How much more state there will be; refuses what is too much. What makes it less is always
     /// let through.
-    fn check_cells(&self, core: &Core, cells: &[CellWrite]) -> Result<usize> {
+    fn check_cells(&self, locked: &LockedState, cells: &[CellWrite]) -> Result<usize> {
         if cells.is_empty() {
             return Ok(0);
         }
-        let max = self.shared.settings.state_bytes_max;
-        let there = core.state.cell_bytes() + core.pending_cell_bytes;
+        let max = self.inner.settings().state_bytes_max;
+        let there = locked.cell_bytes();
         // At the most: each write counts, and nothing that it replaces. Far from the limit that is
         // good enough; near it, what others on their way take must not be overstated.
         let most = cells
@@ -169,7 +173,7 @@ impl Claim {
         if there + most <= max / 2 {
             return Ok(most);
         }
-        let group = core.state.groups.get(&self.group);
+        let group = locked.state().groups.get(&self.group);
         let more = group.map_or(most, |group| group.cells().growth(cells));
         if more == 0 || there + more <= max {
             return Ok(more);

@@ -49,16 +49,15 @@
 pub(crate) mod tests;
 
 use crate::log_error;
-use crate::model::refusal::Refusal;
 use crate::runtime::admin;
 use crate::runtime::inside;
-use crate::runtime::locked_state;
+use crate::runtime::maintenance;
 use crate::runtime::query;
 use crate::runtime::read_only;
+use crate::runtime::reset;
 use crate::runtime::status;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 use ensue_log as log;
@@ -70,12 +69,13 @@ use crate::engine::{
     Append, Appended, DeadLetter, DeadLetterFilter, Driver, EngineStatus, Guarantees, Member, Page,
     Position, Query, Reset, ResetPlan, Scheduled, SharedEngine, Subscription,
 };
-use crate::error::{EngineError, Error, OpenError, Result};
+use crate::error::{Error, OpenError, Result};
 use crate::event::EventId;
-use crate::model::change::Change;
-use crate::model::record::Left;
-use crate::pending_write::Submission;
-use crate::runtime::engine_inner::{Handle, Shared};
+use crate::runtime::append;
+use crate::runtime::checkpoint;
+use crate::runtime::closing;
+use crate::runtime::engine_handle::EngineHandle;
+use crate::runtime::engine_inner::EngineInner;
 use crate::runtime::lookup::blocking;
 use crate::runtime::member::EmbeddedMember;
 use crate::runtime::settings::Settings;
@@ -128,7 +128,7 @@ pub(crate) fn directory(url: &Url) -> Result<String> {
 /// another process owns the directory.
 ///
 /// # Errors
-/// [`EngineError::Io`] when the files cannot be read. Damage is not an error but a line of the
+/// [`EngineError::Io`](crate::error::EngineError::Io) when the files cannot be read. Damage is not an error but a line of the
 /// report.
 pub fn check(directory: &Path, progress: &mut dyn FnMut(Progress)) -> Result<Report> {
     let storage = Arc::new(log::storage::File::new(directory));
@@ -152,7 +152,7 @@ pub fn check(directory: &Path, progress: &mut dyn FnMut(Progress)) -> Result<Rep
 /// a dead letter whose record is lost is as it was recorded before.
 ///
 /// # Errors
-/// [`OpenError::Locked`] when a process has one of them open, [`EngineError::Io`] with `NotFound`
+/// [`OpenError::Locked`] when a process has one of them open, [`EngineError::Io`](crate::error::EngineError::Io) with `NotFound`
 /// when there is nothing to copy, with `AlreadyExists` when `to` holds a log already,
 /// [`OpenError::InsideSource`] when `to` lies in `from`.
 pub fn salvage(from: &Path, to: &Path) -> Result<Salvaged> {
@@ -176,23 +176,32 @@ pub fn salvage(from: &Path, to: &Path) -> Result<Salvaged> {
 /// their own storage.
 #[derive(Debug)]
 pub struct Embedded {
-    pub(crate) shared: Handle,
+    inner: EngineHandle,
 }
 
 impl Embedded {
+    /// The engine over an open log: a handle more.
+    pub(crate) fn of(inner: Arc<EngineInner>) -> Self {
+        Self {
+            inner: EngineHandle::new(inner),
+        }
+    }
+
+    pub(crate) fn inner(&self) -> &Arc<EngineInner> {
+        &self.inner
+    }
+
     /// Opens the log in `storage`, or creates it.
     ///
     /// # Errors
-    /// [`OpenError::Locked`] when somebody else owns it, [`EngineError::Corrupt`] when it is
+    /// [`OpenError::Locked`] when somebody else owns it, [`EngineError::Corrupt`](crate::error::EngineError::Corrupt) when it is
     /// damaged.
     pub async fn open(storage: Arc<dyn log::Storage>, settings: Settings) -> Result<Self> {
         background::run(async move {
-            let shared = Arc::new(blocking(move || Shared::open(storage, settings)).await?);
-            let engine = Self {
-                shared: Handle::new(shared),
-            };
-            engine.shared.check_whole()?;
-            engine.shared.start();
+            let inner = blocking(move || EngineInner::open(storage, settings)).await?;
+            let engine = Self::of(Arc::new(inner));
+            engine.inner.check_whole()?;
+            maintenance::start(&engine.inner);
             Ok(engine)
         })
         .await
@@ -204,17 +213,15 @@ impl Embedded {
     /// # Errors
     /// What the disk reports.
     pub async fn checkpoint(&self) -> Result<()> {
-        let shared = self.shared.clone();
-        blocking(move || shared.write_checkpoint()).await
+        let inner = self.inner.clone();
+        blocking(move || checkpoint::write(&inner)).await
     }
 
     /// How many events are in members' hands, if nothing will happen here before the clock moves,
     /// something is appended or one of these ends.
     #[doc(hidden)]
     pub fn at_rest(&self) -> Option<usize> {
-        let mut core = self.shared.core();
-        core.advance();
-        core.at_rest(self.shared.log.durable().get())
+        self.inner.advanced().at_rest(self.inner.end())
     }
 
     /// Ends like a killed process: nobody leaves, nothing is said.
@@ -226,142 +233,66 @@ impl Embedded {
     }
 }
 
-impl Shared {
-    /// Says that all members left, writes a checkpoint, lets go of the log. Blocks.
-    pub(crate) fn close(&self) -> Result<()> {
-        self.stop_tasks();
-        let mut left = Vec::new();
-        {
-            let mut core = self.core();
-            core.advance();
-            for (group, member) in core.members_here() {
-                left.push(Change::Left(Left {
-                    group: group.clone(),
-                    member,
-                }));
-                core.fence(&group);
-            }
-        }
-        let recorded = self.record_now(left);
-        let checkpoint = recorded.and_then(|()| self.write_checkpoint());
-        let closed = self.log.close().map_err(log_error::of_log);
-        self.core().advance();
-        match checkpoint {
-            // The log says better what happened.
-            Err(
-                Error::Engine(EngineError::Closed)
-                | Error::Engine(EngineError::Stopped(_))
-                | Error::Engine(EngineError::OwnershipLost { .. }),
-            )
-            | Ok(()) => closed,
-            Err(error) => closed.and(Err(error)),
-        }
-    }
-
-    /// Submits control records and waits until they are durable. Blocks.
-    fn record_now(&self, changes: Vec<Change>) -> Result<()> {
-        if changes.is_empty() {
-            return Ok(());
-        }
-        let mut batch = log::Batch::new();
-        for change in &changes {
-            change.push_to(&mut batch)?;
-        }
-        loop {
-            let room = self.log.room();
-            let outcome = self.core().submit(
-                &self.log,
-                batch,
-                changes.clone(),
-                locked_state::Terms::default(),
-            );
-            match outcome {
-                Ok(Submission::Log(submitted)) => {
-                    return submitted.wait().map(drop).map_err(log_error::of_log);
-                }
-                // What goes by way of a shared log was said before the log was closed.
-                Ok(Submission::Shared(_)) => return Ok(()),
-                Err(log::SubmitError::Full(refused)) => batch = refused,
-                Err(error) => return Err(log_error::of_submit(error)),
-            }
-            room.wait();
-        }
-    }
-}
-
 impl Driver for Embedded {
     fn url(&self) -> &str {
-        &self.shared.settings.url
+        &self.inner.settings().url
     }
 
     fn abandon(&self) {
-        self.shared.is_closed.store(true, Ordering::Release);
-        self.shared.stop_tasks();
-        let here = self.shared.core().members_here();
-        for (group, _) in here {
-            self.shared.core().fence(&group);
-        }
-        if self.shared.replica.is_some() {
-            self.shared.halt(Refusal::Closed);
-        }
+        closing::abandon(&self.inner);
     }
 
     fn guarantees(&self) -> &Guarantees {
-        &self.shared.guarantees
+        self.inner.guarantees()
     }
 
     fn clock(&self) -> &Clock {
-        &self.shared.settings.clock
+        &self.inner.settings().clock
     }
 
     fn append(&self, batch: Vec<Append>) -> BoxFuture<'_, Result<Vec<Appended>>> {
-        Box::pin(self.shared.clone().append(batch))
+        Box::pin(append::append(self.inner.clone(), batch))
     }
 
     fn join(&self, subscription: Subscription) -> BoxFuture<'_, Result<Box<dyn Member>>> {
         Box::pin(async move {
-            let member = EmbeddedMember::join(&self.shared, subscription).await?;
+            let member = EmbeddedMember::join(&self.inner, subscription).await?;
             Ok(Box::new(member) as Box<dyn Member>)
         })
     }
 
     fn read(&self, query: Query) -> BoxFuture<'_, Result<Page>> {
         Box::pin(async move {
-            self.shared.check_open()?;
-            query::read(&self.shared.view, query).await
+            self.inner.check_open()?;
+            query::read(self.inner.view(), query).await
         })
     }
 
     fn wait(&self, position: Position) -> BoxFuture<'_, Result<()>> {
         Box::pin(async move {
             let past = log::Position::new(position.get());
-            let changed = self.shared.log.changed(past);
+            let changed = self.inner.log().changed(past);
             let changed = async { changed.await.map(drop).map_err(log_error::of_log) };
-            if let Some(replica) = &self.shared.replica {
-                let halted = replica.halted(&self.shared);
-                return tokio::select! {
-                    biased;
-                    changed = changed => changed,
-                    why = halted => Err(why),
-                };
+            let Some(upstream) = self.inner.upstream() else {
+                return changed.await;
+            };
+            tokio::select! {
+                biased;
+                changed = changed => changed,
+                why = upstream.until_halted() => Err(why),
             }
-            changed.await
         })
     }
 
     fn cancel(&self, names: Vec<EventId>) -> BoxFuture<'_, Result<usize>> {
-        Box::pin(self.shared.cancel(names))
+        Box::pin(admin::cancel(&self.inner, names))
     }
 
     fn scheduled(&self, limit: usize) -> BoxFuture<'_, Result<Vec<Scheduled>>> {
         Box::pin(async move {
-            self.shared.check_open()?;
-            let due = {
-                let mut core = self.shared.core();
-                core.advance();
-                admin::find_scheduled(&core.state, limit)
-            };
-            admin::scheduled(&self.shared.view, due).await
+            self.inner.check_open()?;
+            let due = admin::find_scheduled(self.inner.advanced().state(), limit);
+            admin::scheduled(self.inner.view(), due).await
         })
     }
 
@@ -373,10 +304,9 @@ impl Driver for Embedded {
         name: &'a str,
     ) -> BoxFuture<'a, Result<Option<Bytes>>> {
         let read = || {
-            self.shared.check_open()?;
-            let mut core = self.shared.core();
-            core.advance();
-            let group = core.state.groups.get(group);
+            self.inner.check_open()?;
+            let locked = self.inner.advanced();
+            let group = locked.state().groups.get(group);
             Ok(group
                 .and_then(|group| group.cells().get(topic, key, name))
                 .cloned())
@@ -390,13 +320,9 @@ impl Driver for Embedded {
         filter: DeadLetterFilter,
     ) -> BoxFuture<'a, Result<Vec<DeadLetter>>> {
         Box::pin(async move {
-            self.shared.check_open()?;
-            let found = {
-                let mut core = self.shared.core();
-                core.advance();
-                admin::find_dead(&core.state, group, &filter)
-            };
-            admin::dead_letters(&self.shared.view, found).await
+            self.inner.check_open()?;
+            let found = admin::find_dead(self.inner.advanced().state(), group, &filter);
+            admin::dead_letters(self.inner.view(), found).await
         })
     }
 
@@ -405,7 +331,7 @@ impl Driver for Embedded {
         group: &'a str,
         filter: DeadLetterFilter,
     ) -> BoxFuture<'a, Result<usize>> {
-        Box::pin(self.shared.redrive(group, filter))
+        Box::pin(admin::redrive(&self.inner, group, filter))
     }
 
     fn discard<'a>(
@@ -413,44 +339,33 @@ impl Driver for Embedded {
         group: &'a str,
         filter: DeadLetterFilter,
     ) -> BoxFuture<'a, Result<usize>> {
-        Box::pin(self.shared.discard(group, filter))
+        Box::pin(admin::discard(&self.inner, group, filter))
     }
 
     fn reset<'a>(&'a self, group: &'a str, reset: Reset) -> BoxFuture<'a, Result<ResetPlan>> {
-        Box::pin(self.shared.reset(group, reset))
+        Box::pin(reset::reset(&self.inner, group, reset))
     }
 
     fn plan_reset<'a>(&'a self, group: &'a str, reset: Reset) -> BoxFuture<'a, Result<ResetPlan>> {
         Box::pin(async move {
-            self.shared.check_open()?;
-            self.shared.plan_reset(group, reset).await
+            self.inner.check_open()?;
+            reset::plan(&self.inner, group, reset).await
         })
     }
 
     fn delete_group<'a>(&'a self, group: &'a str) -> BoxFuture<'a, Result<()>> {
-        Box::pin(self.shared.delete_group(group))
+        Box::pin(admin::delete_group(&self.inner, group))
     }
 
     fn status(&self) -> BoxFuture<'_, Result<EngineStatus>> {
         Box::pin(async move {
-            self.shared.check_open()?;
-            let shared = self.shared.clone();
-            blocking(move || status::of_engine(&shared)).await
+            self.inner.check_open()?;
+            let inner = self.inner.clone();
+            blocking(move || status::of_engine(&inner)).await
         })
     }
 
     fn close(&self) -> BoxFuture<'_, Result<()>> {
-        Box::pin(async move {
-            if self.shared.replica.is_some() {
-                return self.shared.close_replica().await;
-            }
-            // One after the other: whoever is second finds everything done.
-            let _turn = self.shared.turn.lock().await;
-            if self.shared.is_closed.swap(true, Ordering::AcqRel) {
-                return Ok(());
-            }
-            let shared = self.shared.clone();
-            blocking(move || shared.close()).await
-        })
+        Box::pin(closing::close(&self.inner))
     }
 }

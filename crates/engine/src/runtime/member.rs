@@ -27,9 +27,12 @@ use crate::model::record::{Begin, Begun, Joined, Left};
 use crate::pending_write::Submission;
 use crate::runtime::backlog_reader;
 use crate::runtime::commit::Claim;
-use crate::runtime::engine_inner::{Handle, Shared};
+use crate::runtime::engine_handle::EngineHandle;
+use crate::runtime::engine_inner::EngineInner;
+use crate::runtime::group_progress;
 use crate::runtime::lookup;
 use crate::runtime::lookup::blocking;
+use crate::runtime::reset;
 use crate::time::Timestamp;
 
 /// How long to wait before something is recorded again that the disk refused.
@@ -53,7 +56,7 @@ impl Wake for Notify {
 /// A member of a group of an embedded engine.
 #[derive(Debug)]
 pub(crate) struct EmbeddedMember {
-    shared: Handle,
+    inner: EngineHandle,
     group: String,
     id: MemberId,
     notify: Arc<Notify>,
@@ -65,17 +68,17 @@ pub(crate) struct EmbeddedMember {
 
 impl EmbeddedMember {
     /// Joins: durable when it returns.
-    pub(crate) async fn join(shared: &Arc<Shared>, wanted: Subscription) -> Result<Self> {
+    pub(crate) async fn join(inner: &Arc<EngineInner>, wanted: Subscription) -> Result<Self> {
         check(&wanted)?;
-        shared.check_open()?;
-        let _turn = shared.turn.lock().await;
-        let start = shared.start_of(&wanted.group, wanted.start).await?;
+        inner.check_open()?;
+        let _turn = inner.admin_turn().await;
+        let start = reset::start_of(inner, &wanted.group, wanted.start).await?;
         let (group, notify) = (wanted.group, Arc::new(Notify::new()));
         let filter = Arc::new(Filter::new(wanted.topics.clone(), wanted.types.clone()));
         let member = loop {
             let (id, boot) = {
-                let mut core = shared.core();
-                (core.next_member(&group), core.boot)
+                let mut locked = inner.locked();
+                (locked.next_member(&group), locked.boot())
             };
             let joined = Joined {
                 group: group.clone(),
@@ -87,7 +90,7 @@ impl EmbeddedMember {
             };
             // From here on, dropping this future is leaving.
             let member = Self {
-                shared: Handle::new(shared.clone()),
+                inner: EngineHandle::new(inner.clone()),
                 group: group.clone(),
                 id,
                 notify: notify.clone(),
@@ -95,7 +98,7 @@ impl EmbeddedMember {
                 is_sparse: AtomicBool::new(false),
                 has_left: AtomicBool::new(false),
             };
-            match shared.record(vec![Change::Joined(joined)]).await {
+            match inner.record(vec![Change::Joined(joined)]).await {
                 Ok(()) => break member,
                 // Somebody in another process has this number, or this process was taken for dead
                 // meanwhile and has another name now.
@@ -104,7 +107,7 @@ impl EmbeddedMember {
                     | Error::Group(GroupError::Fenced { .. }),
                 ) => {
                     member.has_left.store(true, Ordering::Release);
-                    shared.check_open()?;
+                    inner.check_open()?;
                 }
                 Err(error) => return Err(error),
             }
@@ -112,13 +115,11 @@ impl EmbeddedMember {
         let local = LocalMember::new(member.id, wanted.in_flight_max, notify);
         let is_seated = loop {
             let coming = {
-                let mut core = shared.core();
-                core.advance();
-                match core.left_behind(&member.group) {
+                let mut locked = inner.advanced();
+                match locked.left_behind(&member.group) {
                     Some(coming) => coming,
                     None => {
-                        let end = shared.log.durable().get();
-                        break core.join(&member.group, local, end);
+                        break locked.join(&member.group, local, inner.end());
                     }
                 }
             };
@@ -133,7 +134,7 @@ impl EmbeddedMember {
     }
 
     fn fenced(&self) -> Error {
-        match self.shared.check_open() {
+        match self.inner.check_open() {
             Err(closed) => closed,
             Ok(()) => Error::Group(GroupError::Fenced {
                 group: self.group.clone(),
@@ -159,25 +160,24 @@ impl EmbeddedMember {
 
     /// What to do next, and what is on its way that nobody else waits for.
     fn step(&self, events_max: usize) -> Result<(Step, Own)> {
-        let shared = &self.shared;
-        shared.check_open()?;
-        let mut core = shared.core();
-        core.advance();
+        let inner = &self.inner;
+        inner.check_open()?;
+        let mut locked = inner.advanced();
         let ask = Ask {
             member: self.id,
             events_max,
-            now: shared.settings.clock.now(),
-            end: shared.log.durable().get(),
+            now: inner.now(),
+            end: inner.end(),
         };
-        let (live, group) = core
-            .member(&self.group, self.id)
+        let (session, group) = locked
+            .session_of(&self.group, self.id)
             .ok_or_else(|| self.fenced())?;
-        let step = live.take(group, ask);
-        live.pass(group.low(), PASSED_RECORDS_MIN);
-        shared.record_own(&mut core, &self.group)?;
-        let own = match core.member(&self.group, self.id) {
-            Some((live, _)) if live.has_to_park() => Own::Refused,
-            Some((live, _)) => live.last_parking().map_or(Own::None, Own::Coming),
+        let step = session.take(group, ask);
+        session.pass(group.low(), PASSED_RECORDS_MIN);
+        group_progress::record(inner, &mut locked, &self.group)?;
+        let own = match locked.session_of(&self.group, self.id) {
+            Some((session, _)) if session.has_to_park() => Own::Refused,
+            Some((session, _)) => session.last_parking().map_or(Own::None, Own::Coming),
             None => Own::None,
         };
         Ok((step, own))
@@ -186,12 +186,12 @@ impl EmbeddedMember {
     /// Waits until there may be something: at a time, at a position, when events are parked, when
     /// somebody says so.
     async fn wait(&self, due: Option<Timestamp>, records: Option<u64>, own: Own) -> Result<()> {
-        let Shared { log, settings, .. } = self.shared.as_ref();
+        let (log, clock) = (self.inner.log(), &self.inner.settings().clock);
         let records = records.map(|at| log.changed(log::Position::new(at)));
-        let due = due.map(|due| settings.clock.sleep_until_or_set_back(due));
+        let due = due.map(|due| clock.sleep_until_or_set_back(due));
         let (room, coming) = match own {
             Own::None => (None, None),
-            Own::Refused => (Some(self.shared.room().wait()), None),
+            Own::Refused => (Some(self.inner.room().wait()), None),
             Own::Coming(submitted) => (None, Some(submitted)),
         };
         tokio::select! {
@@ -201,7 +201,7 @@ impl EmbeddedMember {
             Some(()) = OptionFuture::from(due) => {}
             Some(outcome) = OptionFuture::from(coming) => match outcome {
                 Ok(_) => {}
-                Err(Error::Engine(EngineError::DiskFull(_))) => settings.clock.pause(REFUSED_WAIT).await,
+                Err(Error::Engine(EngineError::DiskFull(_))) => clock.pause(REFUSED_WAIT).await,
                 Err(error) => return Err(error),
             },
             Some(()) = OptionFuture::from(room) => {}
@@ -225,7 +225,7 @@ impl EmbeddedMember {
         let from = log::Position::new(cursor);
         let (chunk, place, cursor) = match rest {
             Some((chunk, place)) => (chunk, Some(place), cursor),
-            None => match self.shared.view.tail(from) {
+            None => match self.inner.view().tail(from) {
                 Some(chunk) => (chunk, None, cursor),
                 None => {
                     let (chunk, cursor) = self.read_disk(from).await?;
@@ -235,17 +235,16 @@ impl EmbeddedMember {
         };
         let staged = self.stage(chunk, place, cursor)?;
         errand.is_over = true;
-        let mut core = self.shared.core();
-        core.advance();
-        if let Some((live, group)) = core.live(&self.group, token.epoch) {
-            live.read(group, token, staged);
+        let mut locked = self.inner.advanced();
+        if let Some((session, group)) = locked.session_at(&self.group, token.epoch) {
+            session.read(group, token, staged);
         }
         Ok(())
     }
 
     /// Reads from disk; also gives where the chunk starts, or the next one when it is empty.
     async fn read_disk(&self, from: log::Position) -> Result<(log::Chunk, u64)> {
-        let view = self.shared.view.clone();
+        let view = self.inner.view().clone();
         let filter = self.memo().filter();
         let is_sparse = self.is_sparse.load(Ordering::Relaxed);
         let group = self.group.clone();
@@ -279,12 +278,12 @@ impl EmbeddedMember {
     fn stage(&self, chunk: log::Chunk, place: Option<log::Place>, from: u64) -> Result<EventsRead> {
         let mut memo = self.memo();
         let hasher = {
-            let mut core = self.shared.core();
-            let (live, _) = core
-                .member(&self.group, self.id)
+            let mut locked = self.inner.locked();
+            let (session, _) = locked
+                .session_of(&self.group, self.id)
                 .ok_or_else(|| self.fenced())?;
-            memo.set(live.filter());
-            live.hasher().clone()
+            memo.set(session.filter());
+            session.hasher().clone()
         };
         let mut staged = events_read::pick(chunk, place, from, &mut memo, &hasher)?;
         let looked_at = (staged.cursor - from) as usize;
@@ -309,35 +308,34 @@ impl EmbeddedMember {
             is_over: false,
         };
         let filter = {
-            let mut core = self.shared.core();
-            let (live, _) = core
-                .member(&self.group, self.id)
+            let mut locked = self.inner.locked();
+            let (session, _) = locked
+                .session_of(&self.group, self.id)
                 .ok_or_else(|| self.fenced())?;
-            live.filter().clone()
+            session.filter().clone()
         };
-        let (view, wanted) = (self.shared.view.clone(), paging.clone());
+        let (view, wanted) = (self.inner.view().clone(), paging.clone());
         let found = blocking(move || backlog_reader::read(&view, &wanted, &filter)).await?;
         errand.is_over = true;
-        let mut core = self.shared.core();
-        core.advance();
-        if let Some((live, group)) = core.live(&self.group, token.epoch) {
-            live.page_read(group, &paging, found);
+        let mut locked = self.inner.advanced();
+        if let Some((session, group)) = locked.session_at(&self.group, token.epoch) {
+            session.page_read(group, &paging, found);
         }
         Ok(())
     }
 
     async fn fetch(&self, positions: Vec<u64>) -> Result<()> {
-        let events = lookup::events(&self.shared.view, positions).await?;
-        let mut core = self.shared.core();
-        if let Some((live, _)) = core.member(&self.group, self.id) {
-            live.fetched(self.id, events);
+        let events = lookup::events(self.inner.view(), positions).await?;
+        let mut locked = self.inner.locked();
+        if let Some((session, _)) = locked.session_of(&self.group, self.id) {
+            session.fetched(self.id, events);
         }
         Ok(())
     }
 
     /// Records that attempts begin: durable when it returns.
     async fn begin(&self, begins: Vec<Begin>) -> Result<()> {
-        let boot = self.shared.core().boot;
+        let boot = self.inner.locked().boot();
         let group = self.group.clone();
         let begun = Change::Begun(Begun {
             group,
@@ -349,19 +347,18 @@ impl EmbeddedMember {
             what: What::Begin,
             is_over: false,
         };
-        self.shared.record(vec![begun]).await?;
+        self.inner.record(vec![begun]).await?;
         errand.is_over = true;
         Ok(())
     }
 
     async fn commit(&self, commit: Commit) -> Result<Committed> {
-        let shared = &self.shared;
-        shared.check_open()?;
+        let inner = &self.inner;
+        inner.check_open()?;
         if commit.is_empty() {
-            let mut core = shared.core();
-            core.advance();
-            let (_, group) = core
-                .member(&self.group, self.id)
+            let mut locked = inner.advanced();
+            let (_, group) = locked
+                .session_of(&self.group, self.id)
                 .ok_or_else(|| self.fenced())?;
             let generation = group.generation();
             return Ok(Committed {
@@ -369,12 +366,12 @@ impl EmbeddedMember {
                 dropped: 0,
             });
         }
-        let claim = Claim::of(shared, &self.group, self.id, commit);
+        let claim = Claim::of(inner, &self.group, self.id, commit);
         let outcome = match claim {
             Ok(claim) => claim.commit().await,
             Err(error) => Err(error),
         };
-        let (refusals, now) = (&shared.refusals, || shared.settings.clock.now());
+        let (refusals, now) = (inner.refusals(), || inner.now());
         match &outcome {
             Ok(_) => refusals.clear(&self.group, self.id),
             Err(error) => refusals.refused(&self.group, self.id, error, now()),
@@ -391,7 +388,7 @@ impl EmbeddedMember {
             group: self.group.clone(),
             member: self.id,
         });
-        match self.shared.record_timely(vec![left]).await {
+        match self.inner.record_timely(vec![left]).await {
             // Closing the engine has made it leave already.
             Err(Error::Engine(EngineError::Closed)) => Ok(()),
             outcome => outcome,
@@ -400,16 +397,15 @@ impl EmbeddedMember {
 
     /// Gives everything back, at once.
     fn give_back(&self) {
-        self.shared.refusals.clear(&self.group, self.id);
-        let mut core = self.shared.core();
-        core.advance();
-        if let Some((live, group)) = core.member(&self.group, self.id) {
-            live.pass(group.low(), 1);
-            if let Err(error) = self.shared.record_own(&mut core, &self.group) {
+        self.inner.refusals().clear(&self.group, self.id);
+        let mut locked = self.inner.advanced();
+        if let Some((session, group)) = locked.session_of(&self.group, self.id) {
+            session.pass(group.low(), 1);
+            if let Err(error) = group_progress::record(&self.inner, &mut locked, &self.group) {
                 tracing::debug!(%error, "could not record how far a group is");
             }
         }
-        if core.leave(&self.group, self.id) {
+        if locked.leave(&self.group, self.id) {
             tracing::debug!(group = self.group, member = %self.id, "left");
         }
     }
@@ -443,23 +439,23 @@ impl Drop for Errand<'_> {
             return;
         }
         let EmbeddedMember {
-            shared, group, id, ..
+            inner, group, id, ..
         } = self.member;
-        let mut core = shared.core();
+        let mut locked = inner.locked();
         match self.what {
             What::Read(token) => {
-                if let Some((live, _)) = core.live(group, token.epoch) {
-                    live.give_up_read(token);
+                if let Some((session, _)) = locked.session_at(group, token.epoch) {
+                    session.give_up_read(token);
                 }
             }
             What::Page(token) => {
-                if let Some((live, _)) = core.live(group, token.epoch) {
-                    live.give_up_page(token);
+                if let Some((session, _)) = locked.session_at(group, token.epoch) {
+                    session.give_up_page(token);
                 }
             }
             What::Begin => {
-                if let Some((live, _)) = core.member(group, *id) {
-                    live.begin_ended();
+                if let Some((session, _)) = locked.session_of(group, *id) {
+                    session.begin_ended();
                 }
             }
         }
@@ -468,7 +464,7 @@ impl Drop for Errand<'_> {
 
 impl Drop for EmbeddedMember {
     fn drop(&mut self) {
-        if self.has_left.load(Ordering::Acquire) || self.shared.check_open().is_err() {
+        if self.has_left.load(Ordering::Acquire) || self.inner.check_open().is_err() {
             return;
         }
         self.give_back();
@@ -478,15 +474,15 @@ impl Drop for EmbeddedMember {
         })];
         // Submitted here and now: the log may be given up with this very member, and what was
         // submitted by then is written.
-        let submitted = self.shared.try_record(&left);
-        let shared = Arc::clone(&self.shared);
+        let submitted = self.inner.try_record(&left);
+        let inner = Arc::clone(&self.inner);
         // Without a runtime a record that the full queue refused is missing: the next process
         // thinks that this one was killed, which is the safe side.
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
             runtime.spawn(async move {
                 let recorded = match submitted {
-                    Ok(Some(submitted)) => submitted.await.map(|_| shared.core().advance()),
-                    Ok(None) => shared.record(left).await,
+                    Ok(Some(submitted)) => submitted.await.map(|_| inner.locked().advance()),
+                    Ok(None) => inner.record(left).await,
                     Err(error) => Err(error),
                 };
                 if let Err(error) = recorded {

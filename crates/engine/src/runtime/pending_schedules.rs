@@ -13,7 +13,7 @@ use crate::pending_write::Submission;
 
 /// Names that records on their way are about.
 #[derive(Debug, Default)]
-pub(crate) struct Ahead {
+pub(crate) struct PendingSchedules {
     names: HashMap<EventId, Touched, foldhash::fast::RandomState>,
     /// How many of them are going to be scheduled.
     coming: usize,
@@ -46,7 +46,7 @@ impl Fate {
     }
 }
 
-impl Ahead {
+impl PendingSchedules {
     /// A record was submitted, as the `index`-th of its batch; whether it is about schedules.
     pub(crate) fn submitted(
         &mut self,

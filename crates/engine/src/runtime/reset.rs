@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use ensue_log as log;
 
-use super::status;
+use super::lag;
 use crate::delivery::filter::Filter;
 use crate::engine::{Position, ReplayState, Reset, ResetPlan, Start};
 use crate::error::{Error, GroupError, ReadError, Result};
@@ -15,7 +15,7 @@ use crate::model::position_set::PositionSet;
 use crate::model::record;
 use crate::model::state::State;
 use crate::runtime::admin;
-use crate::runtime::engine_inner::Shared;
+use crate::runtime::engine_inner::EngineInner;
 use crate::runtime::lookup::blocking;
 use crate::time::Timestamp;
 
@@ -75,12 +75,11 @@ impl Draft {
         let dead = group.set_aside().dead_letters();
         let dead_again = dead.filter(|(position, ..)| ahead(*position)).count();
         let waiting = group.set_aside().waiting();
-        let dropped = match is_back {
-            true => 0,
-            false => {
-                let backlogs = group.set_aside().backlogs().events() as usize;
-                waiting.filter(|position| !ahead(*position)).count() + backlogs
-            }
+        let dropped = if is_back {
+            0
+        } else {
+            let backlogs = group.set_aside().backlogs().events() as usize;
+            waiting.filter(|position| !ahead(*position)).count() + backlogs
         };
         let plan = ResetPlan {
             group: name.to_owned(),
@@ -100,7 +99,7 @@ impl Draft {
             plan,
             filter: Arc::new(Filter::of(group)),
             again: from(&group.done(), to),
-            skipped: status::ahead(group, to),
+            skipped: lag::unsettled(group, to),
         })
     }
 
@@ -108,8 +107,8 @@ impl Draft {
     pub(crate) fn count(self, view: &log::View) -> Result<ResetPlan> {
         let mut plan = self.plan;
         // What retention has removed cannot be handled again, and `to` is after that.
-        plan.again = status::wanted(view, self.again, &self.filter)?;
-        plan.skipped = status::wanted(view, self.skipped, &self.filter)?;
+        plan.again = lag::wanted(view, self.again, &self.filter)?;
+        plan.skipped = lag::wanted(view, self.skipped, &self.filter)?;
         let matters = plan.cells > 0 && plan.again > 0;
         plan.state = plan.state.or((!matters).then_some(ReplayState::Keep));
         Ok(plan)
@@ -122,83 +121,80 @@ fn from(ranges: &PositionSet, to: u64) -> Vec<(u64, u64)> {
     ahead.filter(|(start, end)| start < end).collect()
 }
 
-impl Shared {
-    /// The position that `start` means now.
-    async fn resolve(&self, start: Start) -> Result<u64> {
-        let (view, now) = (self.view.clone(), self.settings.clock.now());
-        blocking(move || resolve(&view, now, start)).await
-    }
+/// The position that `start` means now.
+async fn resolve_now(inner: &EngineInner, start: Start) -> Result<u64> {
+    let (view, now) = (inner.view().clone(), inner.now());
+    blocking(move || resolve(&view, now, start)).await
+}
 
-    /// Where the group `name` starts if it is new, or is.
-    pub(crate) async fn start_of(&self, name: &str, start: Start) -> Result<u64> {
-        let known = {
-            let mut core = self.core();
-            core.advance();
-            let end = self.log.durable().get();
-            let group = core.state.groups.get(name);
-            group.map(|group| check_reachable(name, group, end).map(|()| group.low()))
-        };
-        let known = known.transpose()?;
-        match (self.resolve(start).await, known) {
-            (Ok(start), _) => Ok(start),
-            // Where a new group would have started does not matter any more.
-            (Err(_), Some(low)) => Ok(low),
-            (Err(error), None) => Err(error),
-        }
+/// Where the group `name` starts if it is new, or is.
+pub(crate) async fn start_of(inner: &EngineInner, name: &str, start: Start) -> Result<u64> {
+    let known = {
+        let locked = inner.advanced();
+        let end = inner.end();
+        let group = locked.state().groups.get(name);
+        group.map(|group| check_reachable(name, group, end).map(|()| group.low()))
+    };
+    let known = known.transpose()?;
+    match (resolve_now(inner, start).await, known) {
+        (Ok(start), _) => Ok(start),
+        // Where a new group would have started does not matter any more.
+        (Err(_), Some(low)) => Ok(low),
+        (Err(error), None) => Err(error),
     }
+}
 
-    /// See [`Driver::plan_reset`](crate::engine::Driver::plan_reset).
-    pub(crate) async fn plan_reset(&self, name: &str, reset: Reset) -> Result<ResetPlan> {
-        admin::existing(&self.core().state, name)?;
-        let to = self.resolve(reset.to).await?;
-        let draft = {
-            let mut core = self.core();
-            core.advance();
-            Draft::of(&core.state, name, reset, to)?
-        };
-        let view = self.view.clone();
-        blocking(move || draft.count(&view)).await
-    }
+/// See [`Driver::plan_reset`](crate::engine::Driver::plan_reset).
+pub(crate) async fn plan(inner: &EngineInner, name: &str, reset: Reset) -> Result<ResetPlan> {
+    admin::existing(inner.locked().state(), name)?;
+    let to = resolve_now(inner, reset.to).await?;
+    let draft = {
+        let locked = inner.advanced();
+        Draft::of(locked.state(), name, reset, to)?
+    };
+    let view = inner.view().clone();
+    blocking(move || draft.count(&view)).await
+}
 
-    /// See [`Driver::reset`](crate::engine::Driver::reset).
-    pub(crate) async fn reset(self: &Arc<Self>, name: &str, reset: Reset) -> Result<ResetPlan> {
-        self.check_open()?;
-        let _turn = self.turn.lock().await;
-        let plan = self.plan_reset(name, reset).await?;
-        let Some(state) = plan.state else {
-            return Err(Error::Group(GroupError::StateUndecided {
-                group: name.to_owned(),
-                cells: plan.cells,
-                again: plan.again,
-                to: plan.to,
-            }));
-        };
-        // Nothing that is committed from here on may undo the move.
-        self.core().fence(name);
-        self.record(vec![Change::Reset(record::Reset {
+/// See [`Driver::reset`](crate::engine::Driver::reset).
+pub(crate) async fn reset(inner: &Arc<EngineInner>, name: &str, reset: Reset) -> Result<ResetPlan> {
+    inner.check_open()?;
+    let _turn = inner.admin_turn().await;
+    let plan = plan(inner, name, reset).await?;
+    let Some(state) = plan.state else {
+        return Err(Error::Group(GroupError::StateUndecided {
+            group: name.to_owned(),
+            cells: plan.cells,
+            again: plan.again,
+            to: plan.to,
+        }));
+    };
+    // Nothing that is committed from here on may undo the move.
+    inner.locked().fence(name);
+    inner
+        .record(vec![Change::Reset(record::Reset {
             group: name.to_owned(),
             to: plan.to.get(),
-            at: self.settings.clock.now(),
+            at: inner.now(),
             effects: plan.effects,
             state,
         })])
         .await?;
-        tracing::info!(
-            group = name, from = %plan.from, to = %plan.to, again = plan.again,
-            effects = ?plan.effects, ?state, "moved a group"
-        );
-        Ok(plan)
-    }
+    tracing::info!(
+        group = name, from = %plan.from, to = %plan.to, again = plan.again,
+        effects = ?plan.effects, ?state, "moved a group"
+    );
+    Ok(plan)
 }
 
 /// Whether anything can ever reach the group.
 pub(crate) fn check_reachable(name: &str, group: &Group, end: u64) -> Result<()> {
-    match group.is_beyond(end) {
-        false => Ok(()),
-        true => Err(Error::Group(GroupError::BeyondEnd {
-            group: name.to_owned(),
-            position: Position::new(group.low()),
-            end: Position::new(end),
-        })),
+    if !group.is_beyond(end) {
+        return Ok(());
     }
+    Err(Error::Group(GroupError::BeyondEnd {
+        group: name.to_owned(),
+        position: Position::new(group.low()),
+        end: Position::new(end),
+    }))
 }

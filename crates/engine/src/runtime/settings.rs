@@ -121,6 +121,17 @@ impl Settings {
         }
     }
 
+    /// What an engine with these settings promises whose log is the replica of a shared one.
+    pub(crate) fn replica_guarantees(&self, is_durable: bool, failover: Duration) -> Guarantees {
+        Guarantees {
+            durable_on_acknowledge: is_durable,
+            survives_restart: true,
+            multi_process: true,
+            failover,
+            ..self.guarantees()
+        }
+    }
+
     /// What the log is opened with.
     pub(crate) fn log_options(&self) -> log::Options {
         let clock = self.clock.clone();

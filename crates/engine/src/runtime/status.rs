@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use ensue_log as log;
 
+use super::lag::{self, LAG_READ_EVENTS_MAX};
 use super::reset;
 use crate::delivery::filter::Filter;
 use crate::delivery::group_session::GroupSession;
@@ -16,12 +17,9 @@ use crate::model::processes::{Process, Processes};
 use crate::model::record;
 use crate::model::state::State;
 use crate::model::topic_key::TopicKey;
-use crate::runtime::engine_inner::Shared;
+use crate::runtime::engine_inner::EngineInner;
+use crate::runtime::upstream::Upstream;
 use crate::topic;
-
-/// How many events are read for a group's lag, to leave out types that it does not want; what is
-/// beyond that counts whatever its type.
-const LAG_READ_EVENTS_MAX: u64 = 1_048_576;
 
 /// How many backlogs of a group's keys are shown, the longest first.
 const BACKLOGS_SHOWN_MAX: usize = 16;
@@ -37,61 +35,56 @@ struct Counted {
 }
 
 /// The status of an engine that owns its log. Blocks.
-pub(crate) fn of_engine(shared: &Shared) -> Result<EngineStatus> {
+pub(crate) fn of_engine(inner: &EngineInner) -> Result<EngineStatus> {
     let (log, groups, scheduled, next_due, unfired, needed) = {
-        let mut core = shared.core();
-        core.advance();
+        let locked = inner.advanced();
         // The end after the state: what a commit settled is counted together with what follows
         // from it, or a group would look idle for a moment that never was.
-        let log = shared.log.status();
+        let log = inner.log().status();
         let end = log.durable.get();
-        let now = core.clock.now().as_micros();
-        let is_silent = |process: &Process| is_silent(shared, process, now);
-        let groups: Vec<Counted> = core
-            .state
+        let now = locked.now().as_micros();
+        let is_silent = |process: &Process| is_silent(inner, process, now);
+        let state = locked.state();
+        let groups: Vec<Counted> = state
             .groups
             .iter()
             .map(|(name, group)| {
-                let live = core.sessions.get(name);
-                let mut counted = count(name, group, live, &core.state.processes, end, &is_silent);
-                counted.status.refused = shared.refusals.of(name);
+                let session = locked.session(name);
+                let mut counted = count(name, group, session, &state.processes, end, &is_silent);
+                counted.status.refused = inner.refusals().of(name);
                 counted
             })
             .collect();
         (
             log,
             groups,
-            core.state.schedules.len(),
-            core.state.schedules.next_due(),
-            core.unfired.trouble(&core.state.schedules),
-            core.state.needed(end),
+            state.schedules.len(),
+            state.schedules.next_due(),
+            locked.schedules_trouble(),
+            state.needed(end),
         )
     };
-    let (topics, replies) = topics(&shared.view)?;
+    let (topics, replies) = topics(inner.view())?;
     Ok(EngineStatus {
-        url: shared.settings.url.clone(),
-        trouble: trouble(shared, log.poisoned).or(unfired),
-        durability: durability(durability_of(shared, log.durability)).to_owned(),
+        url: inner.settings().url.clone(),
+        trouble: trouble(inner, log.poisoned).or(unfired),
+        durability: durability(durability_of(inner, log.durability)).to_owned(),
         first: Position::new(log.first.get()),
         end: Position::new(log.durable.get()),
         bytes: Some(log.disk_bytes),
         needed,
         topics,
         replies,
-        groups: with_lag(&shared.view, groups)?,
+        groups: with_lag(inner.view(), groups)?,
         scheduled,
         next_due,
-        guarantees: shared.guarantees,
+        guarantees: *inner.guarantees(),
     })
 }
 
-/// What is acknowledged is as durable as the server makes it: the copy can be made anew.
-fn durability_of(shared: &Shared, own: log::Durability) -> log::Durability {
-    match shared
-        .replica
-        .as_ref()
-        .map(crate::replica::Replica::is_durable)
-    {
+/// What is acknowledged is as durable as the server makes it: the copy can be made again.
+fn durability_of(inner: &EngineInner, own: log::Durability) -> log::Durability {
+    match inner.upstream().map(Upstream::is_durable) {
         None => own,
         Some(true) => log::Durability::Sync,
         Some(false) => log::Durability::Os,
@@ -99,16 +92,15 @@ fn durability_of(shared: &Shared, own: log::Durability) -> log::Durability {
 }
 
 /// Why the engine does not work: its own log, or the server.
-fn trouble(shared: &Shared, poisoned: Option<String>) -> Option<String> {
-    let replica = shared.replica.as_ref();
-    poisoned.or_else(|| replica.and_then(crate::replica::Replica::trouble))
+fn trouble(inner: &EngineInner, poisoned: Option<String>) -> Option<String> {
+    poisoned.or_else(|| inner.upstream()?.trouble())
 }
 
 /// Whether a process has not been heard of for its lease: it is not shown as a member any more,
-/// also while nobody has said in the log that it is gone.
-fn is_silent(shared: &Shared, process: &Process, now: i64) -> bool {
-    let replica = shared.replica.as_ref();
-    replica.is_some_and(|replica| replica.is_silent(process, now))
+/// also while the log does not say yet that it is gone.
+fn is_silent(inner: &EngineInner, process: &Process, now: i64) -> bool {
+    let upstream = inner.upstream();
+    upstream.is_some_and(|upstream| upstream.is_silent(process, now))
 }
 
 pub(crate) fn durability(durability: log::Durability) -> &'static str {
@@ -208,11 +200,11 @@ fn count(
         Some(live) if !processes.is_shared() => vec![(live.cursor(), end)],
         // Between `from` and the cursor is nothing for this group.
         Some(live) => {
-            let mut ahead = ahead(group, live.after_last_event().max(group.low()));
+            let mut ahead = lag::unsettled(group, live.after_last_event().max(group.low()));
             ahead.push((live.cursor().max(group.low()), end));
             ahead
         }
-        None => ahead(group, end),
+        None => lag::unsettled(group, end),
     };
     Counted {
         status,
@@ -267,19 +259,6 @@ fn backlogs(group: &Group) -> Vec<KeyBacklog> {
     all.into_iter().map(shown).collect()
 }
 
-/// What a group has not settled before `end`.
-pub(crate) fn ahead(group: &Group, end: u64) -> Vec<(u64, u64)> {
-    let mut from = group.low();
-    let mut gaps = Vec::new();
-    for (start, stop) in group.settled().iter() {
-        gaps.push((from, start.min(end)));
-        from = stop;
-    }
-    gaps.push((from, end));
-    gaps.retain(|(from, to)| from < to);
-    gaps
-}
-
 fn with_lag(view: &log::View, groups: Vec<Counted>) -> Result<Vec<GroupStatus>> {
     let mut done = Vec::with_capacity(groups.len());
     for Counted {
@@ -289,69 +268,11 @@ fn with_lag(view: &log::View, groups: Vec<Counted>) -> Result<Vec<GroupStatus>> 
         has_unwanted,
     } in groups
     {
-        let mut reads = match has_unwanted {
-            true => LAG_READ_EVENTS_MAX,
-            false => 0,
-        };
+        let mut reads = if has_unwanted { LAG_READ_EVENTS_MAX } else { 0 };
         for (from, to) in ahead.into_iter().filter(|(from, to)| from < to) {
-            status.lag += wanted_in(view, (from, to), &filter, &mut reads)?;
+            status.lag += lag::wanted_in(view, (from, to), &filter, &mut reads)?;
         }
         done.push(status);
     }
     Ok(done)
-}
-
-/// How many events in `ranges` a filter wants. Blocks.
-pub(crate) fn wanted(
-    view: &log::View,
-    ranges: Vec<(u64, u64)>,
-    filter: &Arc<Filter>,
-) -> Result<u64> {
-    let mut reads = LAG_READ_EVENTS_MAX;
-    let mut count = 0;
-    for range in ranges {
-        count += wanted_in(view, range, filter, &mut reads)?;
-    }
-    Ok(count)
-}
-
-/// How many events in `from..to` a filter wants: by their topics, and by their types while there
-/// are reads left.
-fn wanted_in(
-    view: &log::View,
-    (from, to): (u64, u64),
-    filter: &Arc<Filter>,
-    reads: &mut u64,
-) -> Result<u64> {
-    let wants = filter.clone();
-    let wanted: Arc<dyn Fn(&str) -> bool + Send + Sync> =
-        Arc::new(move |topic| wants.wants_topic(topic));
-    let positions = (log::Position::new(from), log::Position::new(to));
-    let most = view
-        .count(positions.0, positions.1, record::EVENT, &wanted)
-        .map_err(log_error::of_log)?;
-    if most > *reads || most == 0 || !filter.has_types() {
-        return Ok(most);
-    }
-    *reads -= most;
-    let mut scan = view.scan(log::Query {
-        from: positions.0,
-        to: Some(positions.1),
-        key: None,
-        topics: Some(wanted),
-        kinds: Some(vec![record::EVENT]),
-        since: None,
-        until: None,
-    });
-    let mut count = 0;
-    while let Some(chunk) = scan.next_chunk().map_err(log_error::of_log)? {
-        for entry in chunk.iter() {
-            let is_there = (from..to).contains(&entry.position.get());
-            let is_event = entry.kind == record::EVENT && filter.wants_topic(entry.topic);
-            if is_there && is_event && filter.wants_type(record::envelope_of(&entry)?.kind()) {
-                count += 1;
-            }
-        }
-    }
-    Ok(count)
 }

@@ -278,8 +278,8 @@ async fn a_frame_of_many_batches_is_one_write_to_the_copy() {
     let namespace = &bed.log.namespace;
     let url = format!("wild://b?namespace={namespace}&replica={}", copy.display());
     let reader = open_quietly(Url::parse(&url).unwrap(), WAY, Clock::default());
-    let reader = reader.await.unwrap();
-    let written = reader.shared.log.status().frames;
+    let (reader, _) = reader.await.unwrap();
+    let written = reader.inner().log().status().frames;
     let there = bed.log.messages().iter().filter(frames).count();
     assert!(
         written <= there as u64,

@@ -211,7 +211,9 @@ async fn a_key_that_keeps_retrying_does_not_hold_up_others_however_much_is_behin
     };
     assert_eq!((backlog.topic.as_str(), backlog.key.as_str()), ("t", "bad"));
     assert!(backlog.events > BEHIND as u64 - 2_000, "{backlog:?}");
-    let kept = engine.shared.core().state.groups["g"].set_aside().len();
+    let kept = engine.inner().locked().state().groups["g"]
+        .set_aside()
+        .len();
     assert!(kept < 1_100, "{kept} events are kept one by one");
     let (position, events) = (group.position.get(), 1 + BEHIND + 500);
     assert!(position >= events as u64, "{position} of {events}");
@@ -225,7 +227,7 @@ async fn a_key_that_keeps_retrying_does_not_hold_up_others_however_much_is_behin
     assert_eq!(ids, numbered("bad", 0..1 + BEHIND));
     publish_many(&engine, "more", 1).await;
     drain(&bed, &*member, 1).await;
-    let state = engine.shared.core().state.groups["g"].clone();
+    let state = engine.inner().locked().state().groups["g"].clone();
     assert!(state.set_aside().is_empty(), "{:?}", state.set_aside());
 }
 

@@ -306,7 +306,7 @@ async fn a_group_beyond_the_end_of_its_log_takes_nothing_and_says_so() {
         effects: ReplayEffects::Publish,
         state: ReplayState::Keep,
     });
-    engine.shared.record(vec![cut]).await.unwrap();
+    engine.inner().record(vec![cut]).await.unwrap();
     let paused = group_of(&engine).await.paused.unwrap();
     assert!(
         paused.contains("1000000") && paused.contains("reset"),

@@ -68,7 +68,11 @@ async fn keys_that_fail_again_and_again_keep_no_more_than_a_quarter_over_the_lim
         ..subscription("g")
     };
     let member = engine.join(wanted).await.unwrap();
-    let kept = || engine.shared.core().state.groups["g"].set_aside().len();
+    let kept = || {
+        engine.inner().locked().state().groups["g"]
+            .set_aside()
+            .len()
+    };
     let (mut handled, mut most, mut rounds) = (vec![0; KEYS], 0, 0);
     while handled.iter().sum::<usize>() < KEYS * EVENTS {
         let taken = poll(&*member).await;
@@ -77,7 +81,7 @@ async fn keys_that_fail_again_and_again_keep_no_more_than_a_quarter_over_the_lim
             bed.hands.advance(Duration::from_secs(3_600));
         }
         for delivery in taken {
-            if delivery.generation < engine.shared.core().state.groups["g"].generation() {
+            if delivery.generation < engine.inner().locked().state().groups["g"].generation() {
                 // It may be behind one that failed meanwhile.
                 let parked = vec![delivery];
                 let back = Commit {

@@ -19,9 +19,10 @@ use crate::delivery::next_step::Step;
 use crate::delivery::pages::Found;
 use crate::delivery::taking::Ask;
 use crate::ids::{Epoch, MemberId, ProcessId};
+use crate::model::change::Change;
 use crate::model::group::Group;
 use crate::model::processes::Processes;
-use crate::model::record::{Begun, Joined, Redriven};
+use crate::model::record::{Begun, Joined, Left, Redriven};
 use crate::model::state::apply_to;
 
 /// With the first of these a member takes key by key.

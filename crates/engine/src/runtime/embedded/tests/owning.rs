@@ -4,6 +4,7 @@ use std::path::Path;
 
 use super::*;
 use crate::error::EngineError;
+use crate::runtime::checkpoint;
 
 async fn open(directory: &Path) -> Result<Embedded> {
     let storage = Arc::new(log::storage::File::new(directory));
@@ -27,8 +28,8 @@ async fn a_dropped_engine_can_be_opened_again_at_once() {
         };
         publish(&engine, &[&format!("a:{round}")]).await;
         if round % 5 == 0 {
-            let shared = engine.shared.clone();
-            tokio::task::spawn_blocking(move || shared.write_checkpoint());
+            let inner = engine.inner().clone();
+            tokio::task::spawn_blocking(move || checkpoint::write(&inner));
         }
         drop(engine);
         drop(member);
@@ -46,7 +47,7 @@ async fn the_last_member_leaves_before_the_directory_is_given_up() {
     take(&*member).await;
     drop(member);
     let engine = bed.open().await;
-    let group = engine.shared.core().state.groups["g"].clone();
+    let group = engine.inner().locked().state().groups["g"].clone();
     assert!(group.members().is_empty(), "{:?}", group.members());
 }
 
@@ -114,7 +115,10 @@ async fn a_reader_beside_an_owner_that_trims_gets_answers() {
         reads += 1;
     }
     trimming.await.unwrap();
-    assert!(engine.shared.log.first().get() > 0, "nothing was trimmed");
+    assert!(
+        engine.inner().log().first().get() > 0,
+        "nothing was trimmed"
+    );
 }
 
 /// What was lost is skipped, and what is left is handled.

@@ -307,9 +307,8 @@ impl World {
     async fn crash(&mut self) {
         let engine = self.engine.take().unwrap();
         let settled = || {
-            let mut core = engine.shared.core();
-            core.advance();
-            core.is_settled().then(|| core.state.clone())
+            let locked = engine.inner().advanced();
+            locked.is_settled().then(|| locked.state().clone())
         };
         let mut state = loop {
             match settled() {
@@ -322,7 +321,7 @@ impl World {
             .map(|worker| worker.member);
         engine.crash(members.collect());
         let engine = self.bed.open().await;
-        let mut replayed = engine.shared.core().state.clone();
+        let mut replayed = engine.inner().locked().state().clone();
         // Whether those who left were still saying so when it ended is a matter of luck.
         for state in [&mut state, &mut replayed] {
             state
@@ -365,7 +364,7 @@ impl World {
             (group.lag, group.in_flight, group.parked, group.dead),
             (0, 0, 0, 0)
         );
-        let state = self.engine().shared.core().state.groups["g"].clone();
+        let state = self.engine().inner().locked().state().groups["g"].clone();
         assert!(state.settled().is_empty() && !state.has_begun() && state.set_aside().is_empty());
     }
 }

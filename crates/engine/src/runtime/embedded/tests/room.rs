@@ -6,7 +6,7 @@ use super::slow::{Gate, Slow};
 use super::*;
 use crate::error::LimitError;
 use crate::model::record;
-use crate::runtime::engine_inner::{Handle, Shared};
+use crate::runtime::engine_inner::EngineInner;
 
 /// An engine whose queue has no room, until the gate is opened.
 struct Crowded {
@@ -26,11 +26,9 @@ impl Crowded {
             queue_bytes_max: 4_096,
             ..bed.settings.log_options()
         };
-        let shared = Shared::open_with(Arc::new(disk), bed.settings.clone(), options).unwrap();
-        let engine = Embedded {
-            shared: Handle::new(Arc::new(shared)),
-        };
-        engine.shared.warm().await.unwrap();
+        let inner = EngineInner::open_with(Arc::new(disk), bed.settings.clone(), options).unwrap();
+        let engine = Embedded::of(Arc::new(inner));
+        engine.inner().warm().await.unwrap();
         Self { engine, gate }
     }
 
@@ -40,7 +38,7 @@ impl Crowded {
             let mut batch = log::Batch::new();
             let filler = event("filler", "k", &fastrand::u64(..).to_string());
             record::push_event(&mut batch, &filler).unwrap();
-            self.engine.shared.log.submit(batch)
+            self.engine.inner().log().submit(batch)
         };
         assert!(submit().is_ok());
         // Nothing is taken out of the queue from now on.

@@ -66,17 +66,23 @@ async fn a_checkpoint_is_what_a_replay_gives() {
         .await
         .unwrap();
     member.commit(settle(&taken[2..3])).await.unwrap();
-    let live = engine.shared.core().state.clone();
+    let live = engine.inner().locked().state().clone();
     engine.crash(vec![member]);
 
     let engine = bed.open().await;
-    assert_eq!(engine.shared.core().state, live, "checkpoint and replay");
+    assert_eq!(
+        *engine.inner().locked().state(),
+        live,
+        "checkpoint and replay"
+    );
     engine.close().await.unwrap();
     let engine = bed.open().await;
     let mut clean = live.clone();
-    let members = engine.shared.core().state.groups["g"].members().to_vec();
+    let members = engine.inner().locked().state().groups["g"]
+        .members()
+        .to_vec();
     clean.groups.get_mut("g").unwrap().set_members(members);
-    assert_eq!(engine.shared.core().state, clean, "checkpoint alone");
+    assert_eq!(*engine.inner().locked().state(), clean, "checkpoint alone");
     let cell = engine.state("g", "t", "a", "n").await.unwrap();
     assert_eq!(cell.unwrap().as_ref(), b"v");
 }

@@ -1,7 +1,8 @@
 //! Scheduled events that cannot be appended.
 
 use super::*;
-use crate::runtime::engine_inner::{Handle, Shared};
+use crate::runtime::engine_inner::EngineInner;
+use crate::runtime::maintenance;
 use crate::runtime::unfired::Unfired;
 
 fn sized(bed: &Bed, id: &str, bytes: usize, seconds: u64) -> Append {
@@ -65,7 +66,7 @@ fn damage(bed: &Bed, text: &str) {
 /// Appends until what was appended before is in a segment that is sealed and indexed.
 async fn seal(bed: &Bed, engine: &Embedded) {
     for number in 0.. {
-        if engine.shared.log.status().segments >= 3 {
+        if engine.inner().log().status().segments >= 3 {
             break;
         }
         let mut large = sized(bed, &format!("large-{number}"), 20_000, 0);
@@ -113,9 +114,9 @@ async fn a_schedule_whose_record_is_damaged_holds_up_no_other_and_status_names_i
     let names_it = |text: &str| text.contains("damaged of /") && text.contains("checksum");
     assert!(names_it(&trouble), "{trouble}");
     let elsewhere = {
-        let (core, now) = (engine.shared.core(), bed.hands.now());
-        let schedules = &core.state.schedules;
-        Unfired::look(schedules, &engine.shared.view, now).trouble(schedules)
+        let (locked, now) = (engine.inner().locked(), bed.hands.now());
+        let schedules = &locked.state().schedules;
+        Unfired::look(schedules, engine.inner().view(), now).trouble(schedules)
     };
     assert_eq!(
         elsewhere.as_ref(),
@@ -213,11 +214,9 @@ async fn a_schedule_that_the_log_refuses_for_good_holds_up_no_other_and_status_n
         ..bed.settings.log_options()
     };
     let storage = Arc::new(bed.storage.clone());
-    let shared = Shared::open_with(storage, bed.settings.clone(), options);
-    let engine = Embedded {
-        shared: Handle::new(Arc::new(shared.unwrap())),
-    };
-    engine.shared.start();
+    let inner = EngineInner::open_with(storage, bed.settings.clone(), options);
+    let engine = Embedded::of(Arc::new(inner.unwrap()));
+    maintenance::start(engine.inner());
     until_scheduled(&engine, 1).await;
     let trouble = until_trouble(&engine).await;
     let names_it = trouble.contains("large of /") && trouble.contains("record_bytes_max");
