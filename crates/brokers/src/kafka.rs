@@ -496,7 +496,20 @@ impl SharedLog for Kafka {
         Box::pin(self.asked(async |connection| {
             let request = protocol::delete_topic(&self.topic, BROKER_MS);
             let code = connection.ask(request, protocol::read_delete_topic).await?;
-            refused(&self.server, code, None).map_or(Ok(()), Err)
+            if code != Code::UNKNOWN_TOPIC
+                && let Some(error) = refused(&self.server, code, None)
+            {
+                return Err(error);
+            }
+            // The controller has removed it; a broker that has not heard of that still shows it.
+            loop {
+                let asked = protocol::metadata(&self.topic);
+                let known = connection.ask(asked, protocol::read_metadata).await?;
+                if known.topic == Code::UNKNOWN_TOPIC {
+                    return Ok(());
+                }
+                tokio::time::sleep(PAUSE).await;
+            }
         }))
     }
 
