@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, Parser, Subcommand};
 
 use crate::commands;
 use crate::failure::Failure;
@@ -110,7 +110,7 @@ async fn execute(command: Command, target: &Target, out: &Output) -> Result<(), 
         Command::Describe(command) => command.run(target, out).await,
         Command::Engines(command) => command.run(out),
         Command::Cesql(command) => command.run(out),
-        Command::Completions(command) => command.run(out),
+        Command::Completions(command) => command.run(Cli::command(), out),
     }
 }
 
@@ -144,8 +144,6 @@ fn trace_to_stderr() {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory as _;
-
     use super::*;
 
     #[test]

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use tokio::task::JoinSet;
 
 use super::flaw::{Flaw, Verdict, ensure, equal, fails};
-use super::lab::{Lab, labels, labels_of, positions, recorded_labels};
+use super::lab::Lab;
+use super::labels::{labels, labels_of, positions, recorded_labels};
 use ensue::Outgoing;
 use ensue::Publisher;
 use ensue_core::engine::{APPEND_EVENTS_MAX, Append, Expect, Query};

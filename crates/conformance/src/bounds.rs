@@ -4,7 +4,8 @@ use std::collections::HashSet;
 
 use super::flaw::{Verdict, ensure, equal};
 use super::hand::{burying_first, delivery_labels, first, key_labels};
-use super::lab::{Lab, labels};
+use super::lab::Lab;
+use super::labels::labels;
 use ensue_core::engine::{Append, Subscription};
 
 /// Publishes `count` events over `keys` keys, in large batches.
@@ -81,12 +82,12 @@ pub(super) async fn bounds_hold_over_a_large_backlog(lab: &mut Lab) -> Verdict {
         hand.settle(&taken).await?;
         for delivery in &taken {
             let key = delivery.envelope.key().to_owned();
-            let number = super::lab::number(&delivery.envelope);
+            let number = super::labels::number(&delivery.envelope);
             let is_new = seen.insert((key, number));
             ensure(
                 is_new,
                 "each event once",
-                super::lab::label(&delivery.envelope),
+                super::labels::label(&delivery.envelope),
             )?;
         }
     }

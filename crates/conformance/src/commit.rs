@@ -4,7 +4,8 @@ use futures_util::FutureExt;
 
 use super::flaw::{Verdict, ensure, equal, fails};
 use super::hand::{delivery_labels, is_fenced, settling};
-use super::lab::{Lab, label, labels, recorded_labels};
+use super::lab::Lab;
+use super::labels::{label, labels, recorded_labels};
 use ensue_core::engine::{Append, Atomicity, Commit, Delivery, Effect, Expect, Start, StateWrite};
 use ensue_core::error::{AppendError, Error};
 

@@ -12,7 +12,8 @@ use tokio::time::{Instant, timeout};
 
 use super::flaw::{Flaw, Verdict, ensure, equal};
 use super::hand::{dying, is_fenced, retrying};
-use super::lab::{KIND, Lab, label, number, recorded_labels, sorted};
+use super::lab::{KIND, Lab};
+use super::labels::{label, number, recorded_labels, sorted};
 use super::ledger::Ledger;
 use ensue_core::engine::OnDead;
 use ensue_core::engine::{

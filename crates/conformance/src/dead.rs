@@ -3,7 +3,8 @@
 
 use super::flaw::{Verdict, ensure, equal, fails};
 use super::hand::{Hand, burying_first, delivery_labels, dying, first, settling};
-use super::lab::{Lab, labels, labels_of};
+use super::lab::Lab;
+use super::labels::{labels, labels_of};
 use ensue_core::engine::OnDead;
 use ensue_core::engine::{Commit, DeadLetter, DeadLetterFilter, DeathCause, Delivery};
 use ensue_core::error::{Error, GroupError};
@@ -225,7 +226,7 @@ pub(super) async fn redrive_wakes_a_waiting_member(lab: &mut Lab) -> Verdict {
     equal("redriven", redriven?, 1)?;
     equal(
         "the event",
-        super::lab::label(&taken?.envelope),
+        super::labels::label(&taken?.envelope),
         "orders/a/1",
     )
 }
@@ -239,7 +240,7 @@ pub(super) async fn redrive_that_fails_again_parks_again(lab: &mut Lab) -> Verdi
         let buried = bury_next(&hand).await?;
         equal(
             "the redriven",
-            super::lab::label(&buried.envelope),
+            super::labels::label(&buried.envelope),
             "orders/a/1",
         )?;
         let dead = lab.dead_letters("g").await?;
@@ -253,7 +254,7 @@ pub(super) async fn redrive_that_fails_again_parks_again(lab: &mut Lab) -> Verdi
     let second = bury_next(&hand).await?;
     equal(
         "the next",
-        super::lab::label(&second.envelope),
+        super::labels::label(&second.envelope),
         "orders/a/2",
     )?;
     hand.gets_nothing("the key is parked again").await?;

@@ -5,7 +5,8 @@ use std::collections::HashMap;
 use tokio::task::JoinSet;
 
 use super::flaw::{Flaw, Verdict, ensure, equal};
-use super::lab::{Lab, labels, positions, recorded_labels, sorted};
+use super::lab::Lab;
+use super::labels::{labels, positions, recorded_labels, sorted};
 use ensue_core::engine::{Append, Appended, Expect};
 use ensue_core::error::Error;
 

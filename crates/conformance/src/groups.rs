@@ -3,7 +3,8 @@
 use super::crew::{Habits, Storm};
 use super::flaw::{Verdict, ensure, equal};
 use super::hand::{Hand, delivery_labels, drain_all};
-use super::lab::{Lab, labels, sorted};
+use super::lab::Lab;
+use super::labels::{labels, sorted};
 use ensue_core::engine::Subscription;
 
 /// One event of each of `count` keys.
@@ -12,7 +13,7 @@ async fn publish_keys(lab: &Lab, count: usize, number: u64) -> Verdict<Vec<Strin
         .map(|key| lab.event("orders", &format!("k{key}"), number))
         .collect();
     let events = events?;
-    let labels = super::lab::labels_of(&events);
+    let labels = super::labels::labels_of(&events);
     lab.append(events).await?;
     Ok(sorted(labels))
 }

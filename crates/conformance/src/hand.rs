@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::flaw::{Flaw, Verdict, ensure, fails};
-use super::lab::{label, labels_of};
+use super::labels::{label, labels_of};
 use ensue_core::engine::OnDead;
 use ensue_core::engine::{Commit, Committed, Death, DeathCause, Delivery, Member, Retry};
 use ensue_core::error::{Error, GroupError};

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::flaw::{Flaw, Verdict, ensure};
-use super::lab::{label, number};
+use super::labels::{label, number};
 use ensue_core::engine::{Delivery, Position};
 
 #[derive(Debug, Default)]

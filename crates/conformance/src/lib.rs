@@ -44,6 +44,7 @@ mod flaw;
 mod groups;
 mod hand;
 mod lab;
+mod labels;
 mod ledger;
 mod order;
 mod patterns;

@@ -3,7 +3,8 @@
 use super::crew::{Habits, Storm};
 use super::flaw::{Verdict, ensure, equal};
 use super::hand::{delivery_labels, key_labels, retrying_first};
-use super::lab::{Lab, labels, number};
+use super::lab::Lab;
+use super::labels::{labels, number};
 use ensue_core::engine::{Append, Delivery, Subscription};
 
 /// Publishes `per_key` events of each key, the keys mixed at random, in batches of random size.

@@ -2,7 +2,8 @@
 
 use super::flaw::{Verdict, equal};
 use super::hand::{Hand, delivery_labels};
-use super::lab::{IN_FLIGHT_MAX, KIND, Lab, labels, sorted};
+use super::lab::{IN_FLIGHT_MAX, KIND, Lab};
+use super::labels::{labels, sorted};
 use ensue_core::engine::{Commit, Start, Subscription};
 use ensue_core::event::Envelope;
 

@@ -3,8 +3,9 @@
 use futures_util::future::join;
 
 use super::flaw::{Flaw, Verdict, ensure, equal, fails};
-use super::lab::{Lab, labels, recorded_labels};
-use ensue_core::engine::{Position, Query, READ_EVENTS_MAX, Recorded};
+use super::lab::Lab;
+use super::labels::{labels, recorded_labels};
+use ensue_core::engine::{Cursor, Position, Query, READ_EVENTS_MAX, Recorded};
 use ensue_core::error::{Error, ReadError};
 
 /// Nine events in three topics, of two keys and two types, each appended at a time of its own.
@@ -104,7 +105,7 @@ pub(super) async fn read_selects_positions_and_times(lab: &mut Lab) -> Verdict {
     let (low, high) = (at(3)?, at(6)?);
     let tail = those(&all, |r| r.position >= low.position);
     let query = Query {
-        from: low.position,
+        from: low.position.into(),
         ..own(lab, ">")?
     };
     reads(lab, query, &tail).await?;
@@ -112,8 +113,8 @@ pub(super) async fn read_selects_positions_and_times(lab: &mut Lab) -> Verdict {
         r.position >= low.position && r.position < high.position
     });
     let query = Query {
-        from: low.position,
-        until: Some(high.position),
+        from: low.position.into(),
+        until: Some(high.position.into()),
         ..own(lab, ">")?
     };
     reads(lab, query, &middle).await?;
@@ -135,7 +136,7 @@ pub(super) async fn read_selects_positions_and_times(lab: &mut Lab) -> Verdict {
     reads(lab, query, &between).await?;
     let query = Query {
         since: Some(low.appended),
-        until: Some(high.position),
+        until: Some(high.position.into()),
         key: Some("a".into()),
         ..own(lab, "orders.>")?
     };
@@ -158,8 +159,8 @@ pub(super) async fn read_selects_positions_and_times(lab: &mut Lab) -> Verdict {
     let from = high.position;
     let until = Some(low.position);
     let query = Query {
-        from,
-        until,
+        from: from.into(),
+        until: until.map(Cursor::from),
         ..own(lab, ">")?
     };
     reads(lab, query, &[]).await
@@ -185,13 +186,13 @@ pub(super) async fn read_goes_page_by_page(lab: &mut Lab) -> Verdict {
             )?;
             let last = page.events.last().map(|recorded| recorded.position);
             ensure(
-                last < Some(page.next),
+                last.map(Cursor::from) < Some(page.next.clone()),
                 format_args!("to go on after {last:?}"),
-                page.next,
+                &page.next,
             )?;
             found.extend(recorded_labels(&page.events));
             let is_stuck = page.next <= query.from && page.events.is_empty();
-            query.from = page.next;
+            query.from = page.next.clone();
             if page.is_end {
                 break;
             }
@@ -239,7 +240,7 @@ pub(super) async fn read_of_nothing_is_empty(lab: &mut Lab) -> Verdict {
     };
     reads(lab, query, &labels("orders", "a", 1..=1)).await?;
     let beyond = Query {
-        from: Position::new(u64::MAX / 2),
+        from: Position::new(u64::MAX / 2).into(),
         ..own(lab, "orders")?
     };
     fails(
@@ -254,7 +255,7 @@ pub(super) async fn read_waits_for_what_comes(lab: &mut Lab) -> Verdict {
     let page = lab.engine()?.read(own(lab, "orders")?).await?;
     let engine = lab.engine()?.clone();
     let (waited, published) = join(
-        tokio::time::timeout(lab.terms.arrive, engine.wait(page.next)),
+        tokio::time::timeout(lab.terms.arrive, engine.wait(page.next.clone())),
         async {
             tokio::time::sleep(lab.terms.quiet).await;
             lab.publish("orders", "a", 2..=2).await
@@ -272,7 +273,7 @@ pub(super) async fn read_waits_for_what_comes(lab: &mut Lab) -> Verdict {
     };
     reads(lab, query, &labels("orders", "a", 2..=2)).await?;
     let first = page.events.first().map(|recorded| recorded.position);
-    let there = engine.wait(first.unwrap_or_default());
+    let there = engine.wait(first.unwrap_or_default().into());
     match tokio::time::timeout(lab.terms.arrive, there).await {
         Ok(waited) => Ok(waited?),
         Err(_) => Err(Flaw::new(

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use super::flaw::{Verdict, ensure, equal, fails, some};
 use super::hand::{Hand, burying_first, delivery_labels, retrying_first, settling};
-use super::lab::{Lab, label, labels, sorted};
+use super::lab::Lab;
+use super::labels::{label, labels, sorted};
 use ensue_core::engine::{
     Commit, Delivery, ReplayEffects, ReplayState, Reset, ResetPlan, Start, StateWrite,
 };

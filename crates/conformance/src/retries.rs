@@ -4,7 +4,8 @@ use super::flaw::{Verdict, ensure, equal};
 use super::hand::{
     Hand, delivery_labels, dying, first, key_labels, retrying, retrying_first, settling,
 };
-use super::lab::{Lab, labels};
+use super::lab::Lab;
+use super::labels::labels;
 use ensue_core::engine::OnDead;
 use ensue_core::engine::{Commit, DeathCause};
 
@@ -27,7 +28,7 @@ pub(super) async fn retry_blocks_only_its_key(lab: &mut Lab) -> Verdict {
     let again = hand.take_one().await?;
     equal(
         "the retry",
-        super::lab::label(&again.envelope),
+        super::labels::label(&again.envelope),
         "orders/a/1",
     )?;
     equal("its attempt", again.attempt, 2)?;
@@ -234,7 +235,7 @@ pub(super) async fn retry_survives_crashes(lab: &mut Lab) -> Verdict {
         let (failed, _) = first(&of_key)?;
         equal(
             "the retry",
-            super::lab::label(&failed.envelope),
+            super::labels::label(&failed.envelope),
             "orders/a/1",
         )?;
         equal("its attempt", failed.attempt, attempt)?;
@@ -314,7 +315,7 @@ pub(super) async fn retry_shares_a_commit_with_other_outcomes(lab: &mut Lab) -> 
         .iter()
         .filter_map(|dead| dead.envelope.as_ref().ok())
         .collect();
-    let dead = super::lab::sorted(super::lab::labels_of(dead));
+    let dead = super::labels::sorted(super::labels::labels_of(dead));
     equal("dead letters", dead, ["orders/dead/1", "orders/skipped/1"])
 }
 
@@ -330,7 +331,7 @@ pub(super) async fn crash_counts_as_an_attempt(lab: &mut Lab) -> Verdict {
         let taken = hand.take_one().await?;
         equal(
             "the event",
-            super::lab::label(&taken.envelope),
+            super::labels::label(&taken.envelope),
             "orders/deadly/1",
         )?;
         ensure(

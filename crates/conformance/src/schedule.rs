@@ -2,7 +2,8 @@
 
 use super::flaw::{Verdict, ensure, equal};
 use super::hand::delivery_labels;
-use super::lab::{Lab, labels, recorded_labels};
+use super::lab::Lab;
+use super::labels::{labels, recorded_labels};
 use ensue_core::engine::Append;
 use ensue_core::event::Envelope;
 

@@ -2,7 +2,8 @@
 
 use super::flaw::{Flaw, Verdict, equal, fails};
 use super::hand::{Hand, burying_first, delivery_labels, is_fenced, retrying_first};
-use super::lab::{Lab, labels, recorded_labels};
+use super::lab::Lab;
+use super::labels::{labels, recorded_labels};
 use ensue_core::engine::{DeadLetterFilter, Start, Subscription};
 use ensue_core::error::{Error, GroupError};
 

@@ -2,7 +2,8 @@
 
 use super::flaw::{Verdict, ensure, equal, some};
 use super::hand::{burying_first, retrying_first};
-use super::lab::{Lab, positions};
+use super::lab::Lab;
+use super::labels::positions;
 use ensue_core::engine::Start;
 
 pub(super) async fn status_counts_topics(lab: &mut Lab) -> Verdict {

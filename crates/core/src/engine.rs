@@ -52,6 +52,7 @@ pub use self::status::{EngineStatus, GroupStatus, KeyBacklog, MemberStatus, Need
 #[doc(hidden)]
 pub use self::url::Url;
 pub use self::url::directory_of;
+pub use crate::cursor::{Cursor, InvalidCursor};
 pub use crate::position::Position;
 
 /// What a conditional append expects of its event's key (optimistic concurrency).
@@ -304,10 +305,10 @@ pub struct Query {
     pub key: Option<String>,
     /// Types; empty is every type.
     pub types: Vec<String>,
-    /// From this position on; [`Position::ZERO`] is the oldest that there is.
-    pub from: Position,
-    /// Up to, not including, this position.
-    pub until: Option<Position>,
+    /// From here on; [`Cursor::START`] is the oldest that there is.
+    pub from: Cursor,
+    /// Up to, not including, this place.
+    pub until: Option<Cursor>,
     /// Appended at or after this time.
     pub since: Option<Timestamp>,
     /// Appended before this time.
@@ -330,10 +331,10 @@ pub struct Recorded {
 /// One page of a read.
 #[derive(Clone, Debug)]
 pub struct Page {
-    /// The events, in the order of their positions.
+    /// The events; those of a topic and key are in append order.
     pub events: Vec<Recorded>,
     /// Where to go on.
-    pub next: Position,
+    pub next: Cursor,
     /// Whether everything durable was read.
     pub is_end: bool,
 }
@@ -402,12 +403,12 @@ pub trait Driver: fmt::Debug + Send + Sync + 'static {
     /// has nothing yet or nothing any more.
     fn read(&self, query: Query) -> BoxFuture<'_, Result<Page>>;
 
-    /// Completes when there may be something at or after `position`.
+    /// Completes when there may be something at or after `cursor`.
     ///
     /// # Errors
     /// [`EngineError::Closed`](crate::error::EngineError::Closed) and
     /// [`EngineError::Stopped`](crate::error::EngineError::Stopped): there will not be.
-    fn wait(&self, position: Position) -> BoxFuture<'_, Result<()>>;
+    fn wait(&self, cursor: Cursor) -> BoxFuture<'_, Result<()>>;
 
     /// Cancels what is scheduled under these names ([`Scheduled::name`]); returns how many were still
     /// pending.

@@ -9,6 +9,7 @@
 
 #[doc(hidden)]
 pub mod background;
+mod cursor;
 pub mod engine;
 pub mod error;
 pub mod event;
@@ -23,6 +24,7 @@ pub use bytes::Bytes;
 #[doc(hidden)]
 pub use futures_util::future::BoxFuture;
 
+pub use crate::cursor::{Cursor, InvalidCursor};
 pub use crate::engine::{Driver, Expect, Guarantees, Position, SharedEngine, Start};
 pub use crate::error::{Error, Result};
 pub use crate::event::{

@@ -24,13 +24,13 @@ pub(crate) use ensue_core::engine::Url;
 pub(crate) use ensue_core::engine::forward_engine;
 #[doc(inline)]
 pub use ensue_core::engine::{
-    APPEND_EVENTS_MAX, Append, Appended, Atomicity, Commit, Committed, DeadLetter,
+    APPEND_EVENTS_MAX, Append, Appended, Atomicity, Commit, Committed, Cursor, DeadLetter,
     DeadLetterFilter, Death, DeathCause, DedupWindow, Delivery, Driver, EFFECTS_BYTES_MAX,
     EFFECTS_MAX, EFFECTS_NAMES_BYTES_MAX, EFFECTS_STATE_BYTES_MAX, Effect, EngineStatus, Expect,
-    Finding, GroupStatus, Guarantee, Guarantees, KeyBacklog, Member, MemberStatus, Needed, OnDead,
-    Page, Position, Query, READ_EVENTS_MAX, Recorded, ReplayEffects, ReplayState, Reset, ResetPlan,
-    Retry, Run, Scheduled, Scheme, SharedEngine, Start, StateWrite, Subscription, TopicStatus,
-    directory_of,
+    Finding, GroupStatus, Guarantee, Guarantees, InvalidCursor, KeyBacklog, Member, MemberStatus,
+    Needed, OnDead, Page, Position, Query, READ_EVENTS_MAX, Recorded, ReplayEffects, ReplayState,
+    Reset, ResetPlan, Retry, Run, Scheduled, Scheme, SharedEngine, Start, StateWrite, Subscription,
+    TopicStatus, directory_of,
 };
 
 pub use self::doctor::examine;

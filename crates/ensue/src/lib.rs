@@ -131,7 +131,8 @@ pub use crate::effect::{
     Conditional, Effects, IntoEffects, Outgoing, Publish, Reply, ReturnedEvent,
 };
 pub use crate::engine::{
-    Expect, Guarantees, OnDead, Position, SharedEngine, Start, connect, connect_reader,
+    Cursor, Expect, Guarantees, InvalidCursor, OnDead, Position, SharedEngine, Start, connect,
+    connect_reader,
 };
 pub use crate::handle::Engine;
 pub use crate::metrics::{GroupMetrics, Metrics};

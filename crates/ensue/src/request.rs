@@ -255,8 +255,8 @@ async fn earlier_reply(
     id: &EventId,
 ) -> Result<Envelope> {
     let request = engine.read(Query {
-        from: position,
-        until: Some(position.next()),
+        from: position.into(),
+        until: Some(position.next().into()),
         topics: Some(TopicPattern::all()),
         ..Query::default()
     });
@@ -272,7 +272,7 @@ async fn earlier_reply(
     let mut query = Query {
         topics: Some(topic),
         key: Some(id.id().to_owned()),
-        from: position,
+        from: position.into(),
         ..Query::default()
     };
     loop {
@@ -281,7 +281,7 @@ async fn earlier_reply(
         if let Some(reply) = replies.find(|reply| answered(reply).as_ref() == Some(id)) {
             return Ok(reply.detached());
         }
-        query.from = page.next;
+        query.from = page.next.clone();
         if page.is_end {
             engine.wait(page.next).await?;
         }
@@ -340,7 +340,7 @@ async fn hand_over_replies(requester: &Weak<Inner>, from: Position) -> Result<()
     };
     let mut query = Query {
         topics: topic.parse::<TopicPattern>().ok(),
-        from,
+        from: from.into(),
         ..Query::default()
     };
     loop {
@@ -355,7 +355,7 @@ async fn hand_over_replies(requester: &Weak<Inner>, from: Position) -> Result<()
             }
             // Retention was faster: those replies are gone, later ones are not.
             Err(Error::Read(ReadError::Trimmed { first, .. })) => {
-                query.from = first;
+                query.from = first.into();
                 continue;
             }
             Err(error) => {
@@ -370,7 +370,7 @@ async fn hand_over_replies(requester: &Weak<Inner>, from: Position) -> Result<()
             };
             inner.waiting().reply(&recorded.envelope);
         }
-        query.from = page.next;
+        query.from = page.next.clone();
         if page.is_end {
             engine.wait(page.next).await?;
         }

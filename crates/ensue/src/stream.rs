@@ -8,7 +8,7 @@ use std::vec;
 use futures_util::future::{BoxFuture, FutureExt};
 use futures_util::stream::Stream;
 
-use crate::engine::{Page, Position, Query, READ_EVENTS_MAX, Recorded, SharedEngine};
+use crate::engine::{Cursor, Page, Query, READ_EVENTS_MAX, Recorded, SharedEngine};
 use crate::error::{EngineError, Error, Result};
 
 /// How many events are read ahead: a page of the engine's.
@@ -18,7 +18,7 @@ const PAGE_EVENTS_MAX: usize = if READ_EVENTS_MAX < 1_000 {
     1_000
 };
 
-/// Events of a log, in the order of their positions: what [`Engine::read`](crate::Engine::read)
+/// Events of a log, those of a topic and key in append order: what [`Engine::read`](crate::Engine::read)
 /// and [`Engine::tail`](crate::Engine::tail) give.
 ///
 /// A [`Stream`], and without any of its helpers [`Events::next`]. It reads ahead by one page and no
@@ -68,9 +68,12 @@ impl Events {
 
     /// Where to go on later: [`Query::from`] of a read that begins after the events that this has
     /// given.
-    pub fn position(&self) -> Position {
+    pub fn cursor(&self) -> Cursor {
         let next = self.page.as_slice().first();
-        next.map_or(self.query.from, |recorded| recorded.position)
+        next.map_or_else(
+            || self.query.from.clone(),
+            |recorded| recorded.position.into(),
+        )
     }
 
     fn read(&self) -> Step {
@@ -80,16 +83,17 @@ impl Events {
     }
 
     fn wait(&self) -> Step {
-        let (engine, from) = (self.engine.clone(), self.query.from);
+        let (engine, from) = (self.engine.clone(), self.query.from.clone());
         Step::Waiting(async move { engine.wait(from).await }.boxed())
     }
 
     /// Takes a page, and decides what comes after it.
     fn take(&mut self, page: Page) {
         let is_stuck = page.events.is_empty() && page.next == self.query.from;
+        let until = self.query.until.as_ref();
+        let is_past = until.is_some_and(|until| page.next >= *until);
         self.query.from = page.next;
         self.left = self.left.map(|left| left.saturating_sub(page.events.len()));
-        let is_past = self.query.until.is_some_and(|until| page.next >= until);
         self.page = page.events.into_iter();
         self.step = match page.is_end || is_stuck {
             _ if is_past || self.left == Some(0) => Step::End,
@@ -152,10 +156,10 @@ impl fmt::Debug for Events {
 #[cfg(feature = "embedded")]
 mod tests {
     use super::*;
-    use crate::Engine;
     use crate::effect::Outgoing;
     use crate::error::ReadError;
     use crate::event::Envelope;
+    use crate::{Engine, Position};
 
     async fn engine_with(events: usize) -> Engine {
         let engine = Engine::open("memory:").await.unwrap();
@@ -197,12 +201,12 @@ mod tests {
             first.next().await.unwrap().unwrap();
         }
         let rest = Query {
-            from: first.position(),
+            from: first.cursor(),
             ..Query::default()
         };
         assert_eq!(keys(engine.read(rest)).await, all[1_500..]);
         let until = Query {
-            until: Some(first.position()),
+            until: Some(first.cursor()),
             ..Query::default()
         };
         assert_eq!(keys(engine.read(until).follow()).await, all[..1_500]);
@@ -229,7 +233,7 @@ mod tests {
     async fn an_error_is_the_last_that_a_read_gives() {
         let engine = engine_with(1).await;
         let beyond = Query {
-            from: Position::new(1_000),
+            from: Position::new(1_000).into(),
             ..Query::default()
         };
         let mut events = engine.read(beyond).follow();

@@ -43,7 +43,7 @@ async fn inspect(log: &Path, checker: &mut Checker, is_review: bool) -> ensue::R
         checker.accuse(Kind::Failed, what);
     }
     let mut query = Query {
-        from: Position::new(checker.cursor()),
+        from: Position::new(checker.cursor()).into(),
         ..Query::default()
     };
     read(&engine, &mut query, |recorded| checker.sees(recorded)).await?;
@@ -115,7 +115,7 @@ async fn review(
 ) -> ensue::Result<()> {
     let mut review = checker.review(first.get());
     let mut query = Query {
-        from: first,
+        from: first.into(),
         ..Query::default()
     };
     read(engine, &mut query, |recorded| {

@@ -12,8 +12,6 @@ const ROOMS: &[(&str, &str)] = &[
     ("brokers", "postgres"),
     ("brokers", "rabbitmq"),
     ("brokers", "redis"),
-    ("conformance", "hand"),
-    ("conformance", "lab"),
     ("core", "event"),
     ("ensue", "handle"),
     ("ensue", "publisher"),

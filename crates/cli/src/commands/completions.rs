@@ -1,9 +1,8 @@
 //! `ensue completions`: what a shell needs to complete the command line.
 
-use clap::{Args, CommandFactory as _};
+use clap::{Args, Command};
 use clap_complete::Shell;
 
-use crate::cli::Cli;
 use crate::failure::Failure;
 use crate::output::Output;
 
@@ -19,9 +18,10 @@ pub(crate) struct Completions {
 }
 
 impl Completions {
-    pub(crate) fn run(self, out: &Output) -> Result<(), Failure> {
+    /// Prints the completions of `command`.
+    pub(crate) fn run(self, mut command: Command, out: &Output) -> Result<(), Failure> {
         let mut script = Vec::new();
-        clap_complete::generate(self.shell, &mut Cli::command(), "ensue", &mut script);
+        clap_complete::generate(self.shell, &mut command, "ensue", &mut script);
         out.write(|page| page.raw(&script))
     }
 }

@@ -7,7 +7,7 @@ use clap::Args;
 use ensue::engine::Driver;
 use ensue::engine::Query;
 use ensue::error::ReadError;
-use ensue::{Error, Position, Start, Timestamp, TopicPattern};
+use ensue::{Cursor, Error, Start, Timestamp, TopicPattern};
 
 use self::lines::Lines;
 use crate::args::StartArg;
@@ -79,7 +79,7 @@ impl Tail {
                     out.note(format_args!(
                         "retention removed events before position {first} that were not shown yet"
                     ));
-                    query.from = first;
+                    query.from = first.into();
                     continue;
                 }
                 page => page?,
@@ -87,9 +87,10 @@ impl Tail {
             out.write(|to| lines.print(to, &page.events))?;
             shown += page.events.len();
             left = left.saturating_sub(page.events.len());
-            let is_past = query.until.is_some_and(|until| page.next >= until);
+            let until = query.until.as_ref();
+            let is_past = until.is_some_and(|until| page.next >= *until);
             let is_stuck = page.events.is_empty() && page.next == query.from;
-            query.from = page.next;
+            query.from = page.next.clone();
             if self.follow && page.is_end && left > 0 {
                 reader.wait(page.next).await?;
             } else if page.is_end || is_past || (is_stuck && !self.follow) {
@@ -114,16 +115,16 @@ impl Tail {
         };
         match self.until.map(|until| until.resolve(now)) {
             None | Some(Start::Latest) => {}
-            Some(Start::Earliest) => query.until = Some(Position::ZERO),
-            Some(Start::Position(until)) => query.until = Some(until),
+            Some(Start::Earliest) => query.until = Some(Cursor::START),
+            Some(Start::Position(until)) => query.until = Some(until.into()),
             Some(Start::Time(before)) => query.before = Some(before),
         }
         let last = self.last.unwrap_or(LAST_DEFAULT);
         match self.from.map(|from| from.resolve(now)) {
-            None => query.from = last::start_of_last(engine, &query, last).await?,
+            None => query.from = last::start_of_last(engine, &query, last).await?.into(),
             Some(Start::Earliest) => {}
-            Some(Start::Latest) => query.from = engine.status().await?.end,
-            Some(Start::Position(from)) => query.from = from,
+            Some(Start::Latest) => query.from = engine.status().await?.end.into(),
+            Some(Start::Position(from)) => query.from = from.into(),
             Some(Start::Time(since)) => query.since = Some(since),
         }
         Ok(query)

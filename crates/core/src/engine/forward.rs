@@ -31,9 +31,9 @@ macro_rules! forward_engine {
 
         fn wait(
             &self,
-            position: $crate::engine::Position,
+            cursor: $crate::engine::Cursor,
         ) -> $crate::BoxFuture<'_, $crate::error::Result<()>> {
-            self.$inner.wait(position)
+            self.$inner.wait(cursor)
         }
 
         fn cancel(

@@ -47,8 +47,8 @@ async fn event_at(view: &log::View, position: u64) -> Result<Option<Envelope>> {
         view,
         Query {
             topics: Some(TopicPattern::all()),
-            from: at,
-            until: Some(at.next()),
+            from: at.into(),
+            until: Some(at.next().into()),
             ..Query::default()
         },
     );

@@ -66,8 +66,8 @@ use futures_util::future::BoxFuture;
 use crate::background;
 use crate::engine::Url;
 use crate::engine::{
-    Append, Appended, DeadLetter, DeadLetterFilter, Driver, EngineStatus, Guarantees, Member, Page,
-    Position, Query, Reset, ResetPlan, Scheduled, SharedEngine, Subscription,
+    Append, Appended, Cursor, DeadLetter, DeadLetterFilter, Driver, EngineStatus, Guarantees,
+    Member, Page, Query, Reset, ResetPlan, Scheduled, SharedEngine, Subscription,
 };
 use crate::error::{Error, OpenError, Result};
 use crate::event::EventId;
@@ -268,9 +268,9 @@ impl Driver for Embedded {
         })
     }
 
-    fn wait(&self, position: Position) -> BoxFuture<'_, Result<()>> {
+    fn wait(&self, cursor: Cursor) -> BoxFuture<'_, Result<()>> {
         Box::pin(async move {
-            let past = log::Position::new(position.get());
+            let past = log::Position::new(cursor.position().get());
             let changed = self.inner.log().changed(past);
             let changed = async { changed.await.map(drop).map_err(log_error::of_log) };
             let Some(upstream) = self.inner.upstream() else {

@@ -19,7 +19,7 @@ const READ_BYTES_MAX: usize = 16 * 1024 * 1024;
 
 /// The events that `query` asks for, as far as one page goes.
 pub(crate) async fn read(view: &log::View, query: Query) -> Result<Page> {
-    let from = match query.from {
+    let from = match query.from.position() {
         Position::ZERO => view.first().get(),
         from => {
             reset::check(view, from)?;
@@ -27,10 +27,10 @@ pub(crate) async fn read(view: &log::View, query: Query) -> Result<Page> {
         }
     };
     let end = view.durable().get();
-    if from >= end || query.until.is_some_and(|until| until.get() <= from) {
+    if from >= end || until_of(&query).is_some_and(|until| until <= from) {
         return Ok(Page {
             events: Vec::new(),
-            next: Position::new(from),
+            next: Position::new(from).into(),
             is_end: true,
         });
     }
@@ -65,7 +65,7 @@ impl Reader {
             0 => READ_EVENTS_MAX,
             limit => limit.min(READ_EVENTS_MAX),
         };
-        let stop = query.until.map_or(end, |until| until.get().min(end));
+        let stop = until_of(&query).map_or(end, |until| until.min(end));
         Self {
             query,
             limit,
@@ -172,10 +172,15 @@ impl Reader {
         let is_end = !self.is_full && self.next >= self.stop;
         Page {
             events: self.events,
-            next: Position::new(self.next),
+            next: Position::new(self.next).into(),
             is_end,
         }
     }
+}
+
+/// Before which position a read ends.
+fn until_of(query: &Query) -> Option<u64> {
+    query.until.as_ref().map(|until| until.position().get())
 }
 
 fn is_wanted(pattern: Option<&TopicPattern>, topic: &str) -> bool {

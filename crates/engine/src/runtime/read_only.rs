@@ -12,8 +12,8 @@ use super::settings::Settings;
 use super::unfired::Unfired;
 use super::{query, replay, reset, status};
 use crate::engine::{
-    Append, Appended, DeadLetter, DeadLetterFilter, Driver, EngineStatus, Guarantees, Member, Page,
-    Position, Query, Reset, ResetPlan, Scheduled, Subscription,
+    Append, Appended, Cursor, DeadLetter, DeadLetterFilter, Driver, EngineStatus, Guarantees,
+    Member, Page, Position, Query, Reset, ResetPlan, Scheduled, Subscription,
 };
 use crate::error::{EngineError, Error, OpenError, ReadError, Result};
 use crate::event::EventId;
@@ -182,11 +182,11 @@ impl Driver for Reader {
         })
     }
 
-    fn wait(&self, position: Position) -> BoxFuture<'_, Result<()>> {
+    fn wait(&self, cursor: Cursor) -> BoxFuture<'_, Result<()>> {
         Box::pin(async move {
             loop {
                 self.look(|_| Ok(())).await?;
-                if self.view.durable().get() > position.get() {
+                if self.view.durable().get() > cursor.position().get() {
                     return Ok(());
                 }
                 self.settings.clock.sleep(LOOK_WAIT).await;

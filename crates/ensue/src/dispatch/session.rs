@@ -399,8 +399,8 @@ async fn read(dispatch: &Dispatch, position: Position, attempt: u32) -> Result<D
     let mut refused = Refused::default();
     loop {
         let query = Query {
-            from: position,
-            until: Some(position.next()),
+            from: position.into(),
+            until: Some(position.next().into()),
             ..Query::default()
         };
         let error = match dispatch.engine.read(query).await {

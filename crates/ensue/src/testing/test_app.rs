@@ -320,7 +320,7 @@ impl TestApp {
     async fn something(&self, status: &EngineStatus) {
         let engine = self.engine();
         // An engine that has stopped is found dead at the next look.
-        let _ = tokio::time::timeout(LOOK_WAIT, engine.wait(status.end)).await;
+        let _ = tokio::time::timeout(LOOK_WAIT, engine.wait(status.end.into())).await;
     }
 
     /// Waits until nothing moves any more before the clock does: everything that is due has

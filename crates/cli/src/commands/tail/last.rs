@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 use ensue::engine::Driver;
 use ensue::engine::Query;
 use ensue::error::ReadError;
-use ensue::{Error, Position};
+use ensue::{Cursor, Error, Position};
 
 use crate::failure::Failure;
 
@@ -24,9 +24,8 @@ pub(super) async fn start_of_last(
     count: usize,
 ) -> Result<Position, Failure> {
     let mut status = engine.status().await?;
-    let end = query
-        .until
-        .map_or(status.end, |until| until.min(status.end));
+    let until = query.until.as_ref().map(Cursor::position);
+    let end = until.map_or(status.end, |until| until.min(status.end));
     if count == 0 {
         return Ok(end);
     }
@@ -58,12 +57,12 @@ async fn last_positions(
 ) -> Result<VecDeque<Position>, Error> {
     let mut newest = VecDeque::new();
     let mut query = Query {
-        from,
-        until: Some(end),
+        from: from.into(),
+        until: Some(end.into()),
         limit: 0,
         ..query.clone()
     };
-    while query.from < end {
+    while query.from.position() < end {
         let page = engine.read(query.clone()).await?;
         for event in &page.events {
             if newest.len() == count {

@@ -164,7 +164,7 @@ async fn a_log_that_is_removed_is_noticed_by_who_only_waits() {
     let end = engine.status().await.unwrap().end;
     let following = tokio::spawn({
         let engine = engine.clone();
-        async move { engine.wait(end).await }
+        async move { engine.wait(end.into()).await }
     });
     bed.log.vanish();
     let waiting = async {

@@ -191,7 +191,7 @@ async fn reads_are_filtered_and_paged() {
     let keyed = Query {
         topics: Some("t.1".parse().unwrap()),
         key: Some("k1".into()),
-        from: Position::new(8),
+        from: Position::new(8).into(),
         ..Query::default()
     };
     assert_eq!(read(keyed).await.0, [13, 19, 25]);
@@ -321,7 +321,7 @@ async fn what_retention_removed_is_not_taken_for_what_never_was() {
     let from = first.next();
     let is_removed = |error: Error| matches!(error, Error::Read(ReadError::Trimmed { first, position }) if first == kept && position == from);
     let query = Query {
-        from,
+        from: from.into(),
         ..Query::default()
     };
     assert!(is_removed(engine.read(query).await.unwrap_err()));
@@ -368,7 +368,7 @@ async fn another_process_reads_what_it_may_not_write() {
     }
     let reader = crate::connect_reader(&url).await.unwrap();
     assert_eq!(reader.read(Query::default()).await.unwrap().events.len(), 1);
-    let waiting = reader.wait(Position::new(1));
+    let waiting = reader.wait(Position::new(1).into());
     let member = engine.join(subscription("g")).await.unwrap();
     waiting.await.unwrap();
     let taken = take(&*member).await;
@@ -405,7 +405,7 @@ async fn a_closed_engine_says_so() {
     publish(&engine, &["a:1"]).await;
     let member = join(&engine).await;
     let taken = take(&*member).await;
-    let (waited, closed) = tokio::join!(engine.wait(Position::new(1000)), engine.close());
+    let (waited, closed) = tokio::join!(engine.wait(Position::new(1000).into()), engine.close());
     closed.unwrap();
     engine.close().await.unwrap();
     assert!(
@@ -461,7 +461,7 @@ async fn a_failed_sync_stops_the_engine_and_a_restart_recovers() {
         Err(Error::Engine(EngineError::Stopped(_)))
     ));
     assert!(matches!(
-        engine.wait(Position::new(99)).await,
+        engine.wait(Position::new(99).into()).await,
         Err(Error::Engine(EngineError::Stopped(_)))
     ));
     assert!(engine.status().await.unwrap().trouble.is_some());

@@ -133,7 +133,7 @@ async fn a_schedule_whose_record_is_damaged_holds_up_no_other_and_status_names_i
     let status = engine.status().await.unwrap();
     assert_eq!((status.scheduled, status.trouble), (0, None));
     let fired = Query {
-        from: end,
+        from: end.into(),
         ..Query::default()
     };
     let page = engine.read(fired).await.unwrap();
