@@ -163,6 +163,11 @@ impl WriterId {
     pub(crate) const fn halves(self) -> (u64, u64) {
         (self.0, self.1)
     }
+
+    /// What of it cannot be guessed: the higher half of an identifier of this kind is a time.
+    pub(crate) const fn seed(self) -> u64 {
+        self.1
+    }
 }
 
 impl Secret {

@@ -148,6 +148,10 @@ fn check_index(store: &Arc<Store>, segment: &Arc<Segment>, report: &mut Report) 
         .and_then(|sealed| sealed.map_or(Ok(()), |sealed| sealed.check()))
     {
         Ok(()) | Err(Error::Trimmed { .. }) => Ok(()),
+        // One of an earlier version is made again when the log is opened.
+        Err(Error::Version {
+            found, supported, ..
+        }) if found < supported => Ok(()),
         Err(error) => {
             report.damage.push(damage(error)?);
             Ok(())

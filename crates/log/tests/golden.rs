@@ -15,7 +15,7 @@ mod support;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use ensue_log::{Log, Options, Position, Query, Topic, storage};
+use ensue_log::{Follower, Log, Options, Position, Query, Topic, storage};
 use support::verify;
 
 const TIME: i64 = 1_700_000_000_000_000;
@@ -33,9 +33,8 @@ fn options() -> Options {
     }
 }
 
-#[test]
-fn version_1() {
-    // Opening changes files: work on a copy.
+/// Opening changes files: tests work on a copy.
+fn copy_of_golden() -> tempfile::TempDir {
     let copy = tempfile::tempdir().unwrap();
     for directory in ["", "log", "idx", "checkpoint"] {
         std::fs::create_dir_all(copy.path().join(directory)).unwrap();
@@ -50,6 +49,32 @@ fn version_1() {
             }
         }
     }
+    copy
+}
+
+/// Until a process has opened the log, and made it again.
+#[test]
+fn an_index_file_of_an_earlier_version_is_no_damage() {
+    let copy = copy_of_golden();
+    let mut patched = 0;
+    for entry in std::fs::read_dir(copy.path().join("idx")).unwrap() {
+        let path = entry.unwrap().path();
+        let mut bytes = std::fs::read(&path).unwrap();
+        let version = u32::from_le_bytes(bytes[8..12].try_into().unwrap());
+        bytes[8..12].copy_from_slice(&(version - 1).to_le_bytes());
+        std::fs::write(&path, bytes).unwrap();
+        patched += 1;
+    }
+    assert!(patched > 0);
+    let follower = Follower::open(Arc::new(storage::File::new(copy.path()))).unwrap();
+    let report = follower.view().check(&mut |_| ()).unwrap();
+    assert!(report.is_good(), "{:?}", report.damage);
+    assert_eq!(verify(&follower.view()).unwrap(), 80);
+}
+
+#[test]
+fn version_1() {
+    let copy = copy_of_golden();
     let log = Log::open(Arc::new(storage::File::new(copy.path())), options()).unwrap();
     assert!(log.recovery().clean);
     let view = log.view();

@@ -157,7 +157,7 @@ impl Report for Description {
             let mut table = Table::new(&[Text("TOPIC"), Number("EVENTS"), Text("LISTENING")]);
             for topic in &self.topics {
                 let listening = match topic.groups.is_empty() {
-                    true => Cell::toned(Tone::Warn, "nobody"),
+                    true => Cell::toned(Tone::Warn, "no group"),
                     false => topic.groups.join(", ").into(),
                 };
                 let events = human::count(topic.events).into();

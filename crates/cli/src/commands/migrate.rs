@@ -13,7 +13,7 @@ use crate::failure::Failure;
 use crate::human;
 use crate::output::{Output, Page, Report, Tone};
 
-/// Copy a whole log to another engine, while nobody works on it
+/// Copy a whole log to another engine, while no app works on it
 #[derive(Args, Debug)]
 #[command(
     after_help = "Copies events with their ids, keys and times, and of each group its position, \

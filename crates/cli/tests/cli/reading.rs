@@ -72,7 +72,7 @@ async fn describe_names_topics_that_nobody_hears() {
     assert_eq!(description["guarantees"]["commit"], "atomic");
     shop.run(&["describe"])
         .succeeds()
-        .says("nobody")
+        .says("no group")
         .says("one commit");
 }
 

@@ -78,7 +78,7 @@ impl Processes {
 
     /// A process opens; those whose secrets it shows are gone. Whether there were any.
     pub(crate) fn open(&mut self, position: u64, opened: &Opened) -> bool {
-        self.seed.get_or_insert(opened.writer.halves().0);
+        self.seed.get_or_insert(opened.writer.seed());
         let before = self.processes.len();
         if !opened.follows.is_empty() {
             let seals: Vec<Seal> = opened.follows.iter().copied().map(seal_of).collect();

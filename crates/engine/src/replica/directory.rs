@@ -194,7 +194,7 @@ async fn is_copy(engine: &EngineInner, link: &Link, place: &Path) -> Result<Resu
     // process may have later ones of it.
     let is_first = |part: &Part| part.kind == Kind::Frame && part.counter == FrameNumber::FIRST;
     match begin {
-        Some(begin) if is_first(&begin) && Some(begin.writer.halves().0) == seed => {
+        Some(begin) if is_first(&begin) && Some(begin.writer.seed()) == seed => {
             Ok(Err(why.to_owned()))
         }
         _ => Err(Error::Engine(EngineError::Corrupt(format!(

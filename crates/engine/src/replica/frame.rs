@@ -26,7 +26,9 @@ use crate::ids::{FrameNumber, WriterId};
 /// The bytes before the body.
 pub(super) const HEADER_BYTES: usize = 56;
 const MAGIC: &[u8; 4] = b"ENSU";
-const VERSION: u8 = 2;
+/// Raised also when processes have to agree on something else, as on what keys hash to: one of another
+/// version stops at the first message that it does not know, instead of taking others' keys.
+const VERSION: u8 = 3;
 const CHECKSUM: std::ops::Range<usize> = 12..16;
 
 /// What a message is.
@@ -142,7 +144,8 @@ impl Part {
         let [_, _, _, _, version, kind, rest @ ..] = *header;
         if version != VERSION {
             return Err(corrupt(&format!(
-                "has version {version}, this build reads {VERSION}; use a newer Ensue"
+                "has version {version}, this build reads {VERSION}; let all processes of the namespace run \
+                 the Ensue that began it, or migrate it"
             )));
         }
         let mut numbers = Numbers(&rest);

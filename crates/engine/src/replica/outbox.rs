@@ -277,6 +277,10 @@ impl OutboxQueue {
     pub(super) fn conclude(&mut self, counter: FrameNumber, outcomes: Vec<Outcome>) {
         self.unacknowledged.push_back((counter, outcomes));
         self.acknowledged(self.acknowledged);
+        // The task that sends may have looked since this frame was read back, and found nothing to do.
+        if self.needs_acknowledgement() {
+            self.work.notify_one();
+        }
     }
 
     /// The server has acknowledged everything up to this frame.
@@ -404,4 +408,38 @@ impl OutboxQueue {
 /// A name that no other process has.
 fn new_writer() -> WriterId {
     uuid::Uuid::now_v7().as_u64_pair().into()
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test that panics has failed")]
+mod tests {
+    use futures_util::FutureExt as _;
+
+    use super::*;
+
+    const STAMP: Stamp = Stamp { time: 0, clock: 0 };
+
+    #[test]
+    fn a_frame_that_is_concluded_after_the_sender_has_looked_wakes_it() {
+        let mut queue = OutboxQueue::new(Duration::from_secs(10), 1 << 20);
+        let mut batch = log::Batch::new();
+        let record = log::Record {
+            kind: 0,
+            id: None,
+            topic: "t",
+            key: b"",
+            body: b"body",
+        };
+        batch.push(&record).unwrap();
+        let _ticket = queue.push(batch).unwrap();
+        let sent = queue.pack(false, STAMP).unwrap();
+        let work = queue.work.clone();
+        while work.notified().now_or_never().is_some() {}
+        // Sending failed, but the server has it: it is read back before it is sent again.
+        assert!(queue.read_back(queue.writer(), sent.until));
+        assert!(queue.pack(true, STAMP).unwrap().messages.is_empty());
+        assert!(!queue.needs_acknowledgement());
+        queue.conclude(sent.until, Vec::new());
+        assert!(work.notified().now_or_never().is_some());
+    }
 }

@@ -21,7 +21,7 @@ const CHANGE: Change = Change {
   ensue dead redrive payments --id order-17
   ensue dead redrive payments --all
 
-The group handles them when its app runs next; their attempts start anew.")]
+The group handles them when its app runs next; their attempts are counted from one again.")]
 pub(crate) struct Redrive {
     #[command(flatten)]
     selection: Selection,
