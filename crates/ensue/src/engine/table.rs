@@ -6,7 +6,7 @@ use std::fmt;
 use std::time::Duration;
 
 use super::{Atomicity, DedupWindow, Guarantees, Scheme, SharedEngine, Url};
-use crate::error::{Error, MigrateError, OpenError, Result};
+use crate::error::{Error, OpenError, Result};
 use crate::time::Clock;
 #[cfg(feature = "embedded")]
 use ensue_engine::migrate::Place;
@@ -346,7 +346,7 @@ pub(super) fn place_of(url: &str) -> Result<Place> {
     entry.check_options(&url)?;
     match home {
         Home::Directory => Ok(Place::Directory(url)),
-        Home::Memory => Err(Error::Migrate(MigrateError::Unfit(format!(
+        Home::Memory => Err(Error::Migrate(crate::error::MigrateError::Unfit(format!(
             "`{url}` ends with its process: there is nothing to copy from or to"
         )))),
         #[cfg(feature = "distributed")]
