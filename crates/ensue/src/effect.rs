@@ -126,7 +126,9 @@ impl Outgoing {
 
     /// Sets the timer `name`: this event takes the place of whatever the timer would have appended,
     /// in one step. [`Effects::cancel`] with the name stops it, and after it has gone off it can be
-    /// set again. Each source has timers of its own.
+    /// set again. Each source has timers of its own, and all keys of a service share their names: put
+    /// the key into the name, as in `reminder-{order_id}`. Without [`after`](Self::after) or
+    /// [`at`](Self::at) the event is appended at once.
     ///
     /// An [`id`](Self::id) is no name for a timer: it names one event, and once that was appended,
     /// scheduling it again is a duplicate.

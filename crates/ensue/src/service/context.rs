@@ -66,7 +66,8 @@ impl Context {
         self.envelope().key()
     }
 
-    /// When the event happened.
+    /// When the event happened. Of an event that was scheduled this is when it was scheduled, not when
+    /// it went off: the present is [`clock`](Self::clock)`().now()`.
     pub fn time(&self) -> Timestamp {
         self.envelope().time()
     }

@@ -228,6 +228,10 @@ impl fmt::Debug for Failure {
 
 /// An error that trying again cannot help: the event becomes a dead letter at once.
 ///
+/// It is for what an operator has to look into: later events of the key wait until the dead letter is
+/// redriven or discarded, unless the handler has `on_dead = "skip"`. What the rules of the business
+/// refuse is no failure: return an event that says so.
+///
 /// It is to other types of errors what [`Failure::reject`] is to handlers that return a
 /// [`Failure`]: `?` takes it in, what is added on the way (`anyhow`'s `context`) does not hide it.
 /// It prints as the error that it is made of.

@@ -24,7 +24,9 @@ pub struct Exploration {
 /// every append doubled, and with several orders of arrival; checks each run.
 ///
 /// `act` publishes what sets the app in motion; it is called again after a crash, so its events
-/// need ids of their own ([`Outgoing::id`](crate::Outgoing::id)). `check` looks at a settled app;
+/// need ids of their own ([`Outgoing::id`](crate::Outgoing::id)). Faults strike while `act` runs and
+/// until the app has settled after it: time that is to pass for schedules belongs into `act`
+/// ([`TestApp::advance`]), because nothing fails any more in `check`. `check` looks at a settled app;
 /// what it returns as an error is reported with the fault that led to it.
 ///
 /// ```
