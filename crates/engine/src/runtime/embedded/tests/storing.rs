@@ -449,8 +449,10 @@ async fn a_failed_sync_stops_the_engine_and_a_restart_recovers() {
     publish(&engine, &["a:1", "b:2"]).await;
     let member = join(&engine).await;
     let taken = take_all(&*member, 2).await;
-    // No segment in reserve is made so early: the next sync is the commit's.
-    disk.fail(log::storage::Op::SyncData, 1, log::storage::Failure::Eio);
+    // The next one may be that of a segment in reserve.
+    for nth in 1..=8 {
+        disk.fail(log::storage::Op::SyncData, nth, log::storage::Failure::Eio);
+    }
     let refused = member.commit(settle(&taken)).await;
     assert!(
         matches!(refused, Err(Error::Engine(EngineError::Stopped(_)))),
@@ -467,6 +469,7 @@ async fn a_failed_sync_stops_the_engine_and_a_restart_recovers() {
     assert!(engine.status().await.unwrap().trouble.is_some());
     drop(member);
     assert!(engine.close().await.is_err());
+    disk.work_again();
     disk.crash(1);
 
     let engine = Embedded::open(Arc::new(disk), bed.settings.clone())
