@@ -6,13 +6,13 @@
 //!
 //! | promise | where |
 //! | --- | --- |
-//! | an append is durable and atomic for the whole batch when it returns | [`Engine::append`] |
-//! | an id that was appended within the dedup window is not appended again | [`Engine::append`] |
-//! | events of a topic and key are handled in order, one at a time, in every group | [`Engine::join`] |
+//! | an append is durable and atomic for the whole batch when it returns | [`Driver::append`] |
+//! | an id that was appended within the dedup window is not appended again | [`Driver::append`] |
+//! | events of a topic and key are handled in order, one at a time, in every group | [`Driver::join`] |
 //! | a failure blocks only its key; nothing is settled before its dead letter is durable | [`Member::commit`] |
 //! | settlements, effects and state of many events are one commit | [`Member::commit`] |
-//! | an event can be appended for later, survives restarts, can be cancelled | [`Append::at`], [`Engine::cancel`] |
-//! | reading needs no group | [`Engine::read`] |
+//! | an event can be appended for later, survives restarts, can be cancelled | [`Append::at`], [`Driver::cancel`] |
+//! | reading needs no group | [`Driver::read`] |
 
 mod doctor;
 #[cfg(feature = "embedded")]
