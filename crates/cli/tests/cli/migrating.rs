@@ -415,7 +415,7 @@ async fn there_and_back(server: &str) {
         error["message"]
             .as_str()
             .unwrap()
-            .contains("other programs work on"),
+            .contains("other processes work on"),
         "{error}"
     );
     living.close().await.unwrap();
