@@ -69,7 +69,7 @@ pub struct About {
 /// Appending and reading go on at the same time, each called by one task at a time. Every future
 /// may be dropped at any moment. When the server is away, calls fail soon (within about five
 /// seconds) with [`EngineError::Unavailable`](crate::error::EngineError::Unavailable), and the next
-/// call connects anew: the caller waits between them.
+/// call connects again: the caller waits between them.
 pub trait SharedLog: fmt::Debug + Send + Sync + 'static {
     /// What is known of the server since the last time it was connected to.
     fn about(&self) -> About;

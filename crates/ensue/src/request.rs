@@ -155,7 +155,7 @@ impl Requester {
     /// other unless their events say so with a key.
     ///
     /// # Errors
-    /// [`RequestError::Deadline`] when nobody replied in time, [`RequestError::Failed`] when the
+    /// [`RequestError::Deadline`] when no reply came in time, [`RequestError::Failed`] when the
     /// handler rejected the request or used up its attempts, [`ReadError::Decode`] when the reply
     /// is not an `R`, [`LimitError`] beyond [`REQUESTS_MAX`], [`EngineError::Closed`] and
     /// [`EngineError::Stopped`] when its engine ends meanwhile, and what publishing reports.

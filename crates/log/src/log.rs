@@ -107,7 +107,7 @@ impl Log {
     ///
     /// # Errors
     ///
-    /// [`Error::Locked`] when somebody else owns it, [`Error::Corrupt`] when acknowledged records
+    /// [`Error::Locked`] when another process owns it, [`Error::Corrupt`] when acknowledged records
     /// are damaged or missing, [`Error::Version`] when a newer version wrote it, [`Error::Option`]
     /// when a setting is out of range, [`Error::Io`].
     pub fn open(storage: Arc<dyn Storage>, options: Options) -> Result<Self> {

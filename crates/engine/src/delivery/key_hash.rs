@@ -8,7 +8,7 @@ use siphasher::sip::SipHasher13;
 use crate::ids::Slot;
 use crate::model::topic_key::KeyRef;
 
-/// What a topic and a key hash to. Random, so that nobody can choose keys that all fall into one
+/// What a topic and a key hash to. Random, so that an attacker cannot choose keys that all fall into one
 /// slot, and where processes share a log the same in all of them.
 #[derive(Clone, Debug)]
 pub(crate) enum KeyHasher {

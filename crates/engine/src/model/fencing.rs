@@ -31,7 +31,7 @@ pub(crate) fn admit_batch(
         .try_for_each(|change| admit(state, boot, time, change))
 }
 
-/// While another log is copied into this one, only whoever copies writes.
+/// While another log is copied into this one, only the process that copies writes.
 fn admit_beside_migration(state: &State, boot: ProcessId) -> Result<(), Refusal> {
     match state.unfinished_migration() {
         Some(migration) if migration.boot != boot => {

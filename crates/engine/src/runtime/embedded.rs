@@ -194,7 +194,7 @@ impl Embedded {
     /// Opens the log in `storage`, or creates it.
     ///
     /// # Errors
-    /// [`OpenError::Locked`] when somebody else owns it, [`EngineError::Corrupt`](crate::error::EngineError::Corrupt) when it is
+    /// [`OpenError::Locked`] when another process owns it, [`EngineError::Corrupt`](crate::error::EngineError::Corrupt) when it is
     /// damaged.
     pub async fn open(storage: Arc<dyn log::Storage>, settings: Settings) -> Result<Self> {
         background::run(async move {

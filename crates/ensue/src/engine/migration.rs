@@ -16,7 +16,7 @@ use crate::error::{Error, MigrateError, Result};
 /// `tell` is called often.
 ///
 /// # Errors
-/// [`MigrateError`] when somebody works on one side, when the target holds something else, or when
+/// [`MigrateError`] when a process works on one side, when the target holds something else, or when
 /// both sides are not the same at the end; [`OpenError::Locked`](crate::error::OpenError::Locked)
 /// when a directory is owned, [`LimitError`](crate::error::LimitError) when the target may not hold
 /// as much, and what the engines report.
