@@ -35,9 +35,7 @@ impl Reminders {
             order_id: order.order_id,
         };
         // Setting a timer again moves it.
-        Outgoing::new(reminder)
-            .after(Duration::from_secs(2))
-            .timer(timer)
+        Outgoing::new(reminder).timer(timer, Duration::from_secs(2))
     }
 
     #[on]

@@ -74,6 +74,8 @@ pub struct App {
 struct Registered {
     handlers: Vec<Handler>,
     options: ServiceOptions,
+    /// How many services were added under this name; closures count none.
+    services: usize,
 }
 
 impl App {
@@ -89,7 +91,8 @@ impl App {
         }
     }
 
-    /// Adds a service: one consumer group, named [`Service::NAME`].
+    /// Adds a service: one consumer group, named [`Service::NAME`]. An app has one service of a name;
+    /// [`App::on`] and [`App::handler`] add to it.
     pub fn service<S: Service>(self, service: S) -> Self {
         self.shared_service(Arc::new(service))
     }
@@ -97,6 +100,7 @@ impl App {
     /// Adds a service that others hold too.
     pub fn shared_service<S: Service>(mut self, service: Arc<S>) -> Self {
         let registered = self.registered(S::NAME);
+        registered.services += 1;
         registered.handlers.extend(service.handlers());
         // What the app says has the last word, whichever is said first.
         registered.options = S::options().and(std::mem::take(&mut registered.options));
@@ -229,10 +233,12 @@ impl App {
         let stopping = Arc::new(AtomicBool::new(false));
         let mut joined = Vec::new();
         for (group, service) in self.services {
-            check_exists(&group, &service)?;
+            check_registered(&group, &service)?;
             check_needs(&self.engine, &group, &service.handlers)?;
             check_source_of(&group)?;
-            let Registered { handlers, options } = service;
+            let Registered {
+                handlers, options, ..
+            } = service;
             let settings = settings
                 .for_service(&options)
                 .checked(&format!("the service `{group}`"))?;
@@ -308,8 +314,13 @@ impl App {
     }
 }
 
-/// Whether `group` has handlers: options alone are a name that was mistaken.
-fn check_exists(group: &str, service: &Registered) -> Result<()> {
+/// Whether `group` is one service, and has handlers: options alone are a name that was mistaken.
+fn check_registered(group: &str, service: &Registered) -> Result<()> {
+    if service.services > 1 {
+        return Err(Error::App(AppError::ServiceTwice {
+            service: group.to_owned(),
+        }));
+    }
     if service.handlers.is_empty() {
         return Err(Error::App(AppError::UnknownService {
             service: group.to_owned(),

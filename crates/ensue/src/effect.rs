@@ -4,242 +4,14 @@
 //! position, so that neither can exist without the other.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 use serde::Serialize;
 
-use crate::engine::Expect;
-use crate::event::{
-    Codec, EncodeError, Envelope, EnvelopeBuilder, Event, EventId, ExtensionValue, InvalidEvent,
-};
+use crate::event::{Codec, EncodeError, Event, EventId};
+use crate::outgoing::{Due, Outgoing};
 use crate::service::Failure;
 use crate::state::{self, State};
-use crate::time::Timestamp;
-
-/// An event on its way out, with what its publisher wants to say about it.
-///
-/// Every [`Event`] turns into one, by value, wherever it is returned, published or asked; the
-/// methods set what is rarely needed.
-///
-/// ```
-/// use std::time::Duration;
-/// use ensue::prelude::*;
-/// # #[derive(Event, Serialize, Deserialize)]
-/// # #[event(name = "reminder.due", topic = "reminders", key = order_id)]
-/// # struct ReminderDue { order_id: String }
-///
-/// let reminder = Outgoing::new(ReminderDue { order_id: "o-1".into() })
-///     .after(Duration::from_secs(3600))
-///     .timer("reminder-o-1");
-/// ```
-#[derive(Clone, Debug)]
-#[must_use = "an outgoing event goes nowhere until it is returned or published"]
-pub struct Outgoing {
-    builder: Result<EnvelopeBuilder, InvalidEvent>,
-    when: When,
-    timer: Option<String>,
-    is_reply: bool,
-}
-
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum When {
-    Now,
-    At(Timestamp),
-    After(Duration),
-}
-
-impl Outgoing {
-    /// An event, encoded by its own codec. A value that cannot be encoded is reported when it is
-    /// published.
-    pub fn new<E: Event>(event: E) -> Self {
-        Self::from_builder(Envelope::of(&event))
-    }
-
-    /// An envelope put together by hand.
-    pub fn raw(builder: EnvelopeBuilder) -> Self {
-        Self::from_builder(Ok(builder))
-    }
-
-    fn from_builder(builder: Result<EnvelopeBuilder, InvalidEvent>) -> Self {
-        Self {
-            builder,
-            when: When::Now,
-            timer: None,
-            is_reply: false,
-        }
-    }
-
-    fn map(mut self, change: impl FnOnce(EnvelopeBuilder) -> EnvelopeBuilder) -> Self {
-        self.builder = self.builder.map(change);
-        self
-    }
-
-    /// The event's id, for publishers that can derive one: publishing the same id again from the
-    /// same source within the engine's dedup window adds nothing.
-    pub fn id(self, id: impl Into<String>) -> Self {
-        self.map(|builder| builder.id(id))
-    }
-
-    /// When the event happened, if that was not just now.
-    pub fn time(self, time: Timestamp) -> Self {
-        self.map(|builder| builder.time(time))
-    }
-
-    /// Another topic than the event's own.
-    pub fn topic(self, topic: impl Into<String>) -> Self {
-        self.map(|builder| builder.topic(topic))
-    }
-
-    /// Another key than the event's own.
-    pub fn key(self, key: impl Into<String>) -> Self {
-        self.map(|builder| builder.key(key))
-    }
-
-    /// An event without a key is one of its own: its id is its key.
-    pub(crate) fn key_or_id(self) -> Self {
-        self.map(EnvelopeBuilder::key_or_id)
-    }
-
-    /// A CloudEvents extension attribute: lower-case letters and digits.
-    pub fn extension(
-        self,
-        name: impl Into<String>,
-        value: impl Into<ExtensionValue<'static>>,
-    ) -> Self {
-        self.map(|builder| builder.extension(name, value))
-    }
-
-    /// Appends the event at `at` instead of now. What cancels it ([`Effects::cancel`]) is its id,
-    /// or its [`timer`](Self::timer).
-    pub fn at(mut self, at: Timestamp) -> Self {
-        self.when = When::At(at);
-        self
-    }
-
-    /// Appends the event `delay` from now. What cancels it ([`Effects::cancel`]) is its id, or its
-    /// [`timer`](Self::timer).
-    pub fn after(mut self, delay: Duration) -> Self {
-        self.when = When::After(delay);
-        self
-    }
-
-    /// Sets the timer `name`: this event takes the place of whatever the timer would have appended,
-    /// in one step. [`Effects::cancel`] with the name stops it, and after it has gone off it can be
-    /// set again. Each source has timers of its own, and all keys of a service share their names: put
-    /// the key into the name, as in `reminder-{order_id}`. Without [`after`](Self::after) or
-    /// [`at`](Self::at) the event is appended at once.
-    ///
-    /// An [`id`](Self::id) is no name for a timer: it names one event, and once that was appended,
-    /// scheduling it again is a duplicate.
-    pub fn timer(mut self, name: impl Into<String>) -> Self {
-        self.timer = Some(name.into());
-        self
-    }
-
-    /// Appends only if the key's last event in the topic is the expected one. For a
-    /// [`Publisher`](crate::Publisher): what a handler returns shares its commit with what follows
-    /// from other events, and cannot depend on a condition.
-    pub fn expect(self, expect: Expect) -> Conditional {
-        Conditional {
-            outgoing: self,
-            expect,
-        }
-    }
-
-    pub(crate) fn into_parts(self) -> OutgoingParts {
-        OutgoingParts {
-            builder: self.builder,
-            when: self.when,
-            timer: self.timer,
-            is_reply: self.is_reply,
-        }
-    }
-}
-
-pub(crate) struct OutgoingParts {
-    pub(crate) builder: Result<EnvelopeBuilder, InvalidEvent>,
-    pub(crate) when: When,
-    pub(crate) timer: Option<String>,
-    pub(crate) is_reply: bool,
-}
-
-impl OutgoingParts {
-    pub(crate) fn reply(builder: EnvelopeBuilder) -> Self {
-        Self {
-            builder: Ok(builder),
-            when: When::Now,
-            timer: None,
-            is_reply: true,
-        }
-    }
-}
-
-impl<E: Event> From<E> for Outgoing {
-    fn from(event: E) -> Self {
-        Self::new(event)
-    }
-}
-
-/// An event that is appended only if its key is as expected (optimistic concurrency): made by
-/// [`Outgoing::expect`], taken by [`Publisher::publish`](crate::Publisher::publish).
-///
-/// A handler cannot return one: it publishes it by
-/// [`Context::publisher`](crate::Context::publisher).
-///
-/// ```compile_fail,E0277
-/// use ensue::Expect;
-/// use ensue::prelude::*;
-/// # #[derive(Event, Serialize, Deserialize)]
-/// # #[event(name = "order.created", topic = "orders")]
-/// # struct OrderCreated;
-/// # #[derive(Event, Serialize, Deserialize)]
-/// # #[event(name = "order.paid", topic = "orders")]
-/// # struct OrderPaid;
-/// # async fn app(engine: Engine) {
-/// App::new(engine).on("payments", |_: OrderCreated| async {
-///     Outgoing::new(OrderPaid).expect(Expect::Absent)
-/// });
-/// # }
-/// ```
-#[derive(Clone, Debug)]
-#[must_use = "an outgoing event goes nowhere until it is published"]
-pub struct Conditional {
-    outgoing: Outgoing,
-    expect: Expect,
-}
-
-/// What a [`Publisher`](crate::Publisher) takes: an event, by value, an [`Outgoing`], or a
-/// [`Conditional`].
-#[diagnostic::on_unimplemented(
-    message = "`{Self}` cannot be published",
-    label = "not an event",
-    note = "publish an event by value (`#[derive(Event)]`), an `Outgoing`, or an `Outgoing` with an \
-            expectation"
-)]
-pub trait Publish {
-    /// The event, and what is expected of its key.
-    #[doc(hidden)]
-    fn publication(self) -> (Outgoing, Option<Expect>);
-}
-
-impl<E: Event> Publish for E {
-    fn publication(self) -> (Outgoing, Option<Expect>) {
-        (Outgoing::new(self), None)
-    }
-}
-
-impl Publish for Outgoing {
-    fn publication(self) -> (Outgoing, Option<Expect>) {
-        (self, None)
-    }
-}
-
-impl Publish for Conditional {
-    fn publication(self) -> (Outgoing, Option<Expect>) {
-        (self.outgoing, Some(self.expect))
-    }
-}
 
 /// The answer to a request: goes to whoever asked, and nowhere when nobody did.
 ///
@@ -331,9 +103,22 @@ impl Effects {
         self
     }
 
-    /// Publishes `event` at `at`.
-    pub fn schedule(self, at: Timestamp, event: impl Into<Outgoing>) -> Self {
-        self.publish(event.into().at(at))
+    /// Publishes `event` later: at a [`Timestamp`](crate::Timestamp), or a
+    /// [`Duration`](std::time::Duration) from now.
+    pub fn schedule(self, due: impl Into<Due>, event: impl Into<Outgoing>) -> Self {
+        self.publish(event.into().due(due))
+    }
+
+    /// Sets the timer `name`, or moves it: `event` is published when it is due, in the place of
+    /// whatever the timer would have published: [`Outgoing::timer`].
+    #[doc(alias = "reschedule")]
+    pub fn set_timer(
+        self,
+        name: impl Into<String>,
+        due: impl Into<Due>,
+        event: impl Into<Outgoing>,
+    ) -> Self {
+        self.publish(event.into().timer(name, due))
     }
 
     /// Cancels the timer with this name, or the scheduled event with this id, of this service's own.
@@ -352,9 +137,7 @@ impl Effects {
 
     /// Answers the request at hand. Without a requester the reply is dropped.
     pub fn reply<E: Event>(mut self, reply: E) -> Self {
-        let mut outgoing = Outgoing::new(reply);
-        outgoing.is_reply = true;
-        self.said.push(Said::Publish(outgoing));
+        self.said.push(Said::Publish(Outgoing::reply(reply)));
         self
     }
 
@@ -538,6 +321,7 @@ tuples!(A B, A B C, A B C D, A B C D F, A B C D F G);
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::event::Envelope;
 
     fn event() -> Outgoing {
         Outgoing::raw(Envelope::builder("things", "thing.happened"))

@@ -4,9 +4,9 @@ use std::fmt;
 use std::ops::Deref;
 use std::sync::Arc;
 
-use crate::effect::Publish;
 use crate::engine::{self, Appended, Query, SharedEngine};
 use crate::error::Result;
+use crate::outgoing::Publish;
 use crate::publisher::Publisher;
 use crate::request::Requester;
 use crate::settling;

@@ -106,6 +106,7 @@ pub mod fuzzing;
 mod handle;
 mod metrics;
 pub mod middleware;
+mod outgoing;
 mod publisher;
 mod request;
 mod retry;
@@ -127,15 +128,14 @@ pub use crate::app::{
     App, Description, HandlerDescription, IN_FLIGHT_MAX, Running, ServiceDescription, WORKERS_MAX,
     asked_to_stop,
 };
-pub use crate::effect::{
-    Conditional, Effects, IntoEffects, Outgoing, Publish, Reply, ReturnedEvent,
-};
+pub use crate::effect::{Effects, IntoEffects, Reply, ReturnedEvent};
 pub use crate::engine::{
     Cursor, Expect, Guarantees, InvalidCursor, OnDead, Position, SharedEngine, Start, connect,
     connect_reader,
 };
 pub use crate::handle::Engine;
 pub use crate::metrics::{GroupMetrics, Metrics};
+pub use crate::outgoing::{Conditional, Due, Outgoing, Publish};
 pub use crate::publisher::Publisher;
 pub use crate::request::{REQUESTS_MAX, Requester};
 pub use crate::service::*;
@@ -160,10 +160,11 @@ pub mod prelude {
     pub use serde::{Deserialize, Serialize};
 
     pub use crate::app::App;
-    pub use crate::effect::{Effects, IntoEffects, Outgoing, Reply};
+    pub use crate::effect::{Effects, IntoEffects, Reply};
     pub use crate::error::Result;
     pub use crate::event::{Envelope, Event};
     pub use crate::handle::Engine;
+    pub use crate::outgoing::Outgoing;
     pub use crate::publisher::Publisher;
     pub use crate::request::Requester;
     pub use crate::service::{Context, Failure, Rejection, ResultExt, Service};

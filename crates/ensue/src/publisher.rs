@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use uuid::Uuid;
 
-use crate::effect::{OutgoingParts, Publish, When};
 use crate::engine::{Append, Appended, SharedEngine};
 use crate::error::Result;
 use crate::event::{ATTRIBUTE_BYTES_MAX, Defaults, Envelope, EventId, InvalidEvent, TraceContext};
 use crate::handle::Engine;
+use crate::outgoing::{Due, OutgoingParts, Publish};
 use crate::time::Clock;
 
 /// Appends events to an engine. Cloning is cheap.
@@ -189,11 +189,10 @@ pub(crate) fn complete(
     if crate::topic::is_reserved(envelope.topic()) && !outgoing.is_reply {
         return Err(InvalidEvent::ReservedTopic(envelope.topic().to_owned()));
     }
-    let at = match outgoing.when {
-        When::Now => None,
-        When::At(at) => Some(at),
-        When::After(delay) => Some(now.plus(delay)),
-    };
+    let at = outgoing.due.map(|due| match due {
+        Due::At(at) => at,
+        Due::After(delay) => now.plus(delay),
+    });
     Ok(Append {
         envelope,
         expect: None,

@@ -21,11 +21,11 @@ use ensue_core::request::{DEADLINE, FAILED, REPLY_TO, RequestFailed, answered};
 pub(crate) use ensue_core::request::{answer, deadline, failure_reply, is_expired, reply_topic};
 
 use crate::background;
-use crate::effect::Outgoing;
 use crate::engine::{Append, Position, Query, SharedEngine};
 use crate::error::{EngineError, Error, LimitError, ReadError, RequestError, Result};
 use crate::event::{Codec, Envelope, Event, EventId};
 use crate::handle::Engine;
+use crate::outgoing::Outgoing;
 use crate::publisher::Publisher;
 use crate::topic::{REPLIES, TopicPattern};
 

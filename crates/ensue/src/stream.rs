@@ -156,9 +156,9 @@ impl fmt::Debug for Events {
 #[cfg(feature = "embedded")]
 mod tests {
     use super::*;
-    use crate::effect::Outgoing;
     use crate::error::ReadError;
     use crate::event::Envelope;
+    use crate::outgoing::Outgoing;
     use crate::{Engine, Position};
 
     async fn engine_with(events: usize) -> Engine {

@@ -14,5 +14,6 @@ mod test_app;
 
 pub use self::chaos::{Chaos, Fault};
 pub use self::explore::{Exploration, explore};
-pub use self::scenario::{Due, Outcome, Scenario};
+pub use self::scenario::{Outcome, Scenario};
 pub use self::test_app::TestApp;
+pub use crate::outgoing::Due;

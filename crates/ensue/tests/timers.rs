@@ -135,7 +135,7 @@ async fn an_id_that_was_appended_is_a_duplicate_when_it_is_scheduled_again() {
 async fn a_timer_is_moved_and_set_again_after_it_has_gone_off() {
     let app = TestApp::start(|app| {
         app.on("doors", |used: DoorUsed| async move {
-            alarm(&used.action).after(MINUTE).timer("alarm")
+            alarm(&used.action).timer("alarm", MINUTE)
         })
     })
     .await

@@ -266,11 +266,9 @@ fn effects(way: Way, limits: &Limits) -> Effects {
         Act::ScheduleFar => none.publish(far(way.id)),
         Act::Cancel => none.cancel(id),
         Act::CancelAndSchedule => none.cancel(id.clone()).publish(small().id(id).after(later)),
-        Act::Timer => none.publish(small().timer(id).after(later)),
-        Act::LongTimer => none.publish(small().timer("t".repeat(part(1_000, way))).after(later)),
-        Act::CancelAndTimer => none
-            .cancel(id.clone())
-            .publish(small().timer(id).after(later)),
+        Act::Timer => none.publish(small().timer(id, later)),
+        Act::LongTimer => none.publish(small().timer("t".repeat(part(1_000, way)), later)),
+        Act::CancelAndTimer => none.cancel(id.clone()).publish(small().timer(id, later)),
         Act::Reply => none.reply(Filler::of(10)),
         Act::BadTopic => none.publish(small().topic("not a topic")),
         Act::ReservedTopic => none.publish(small().topic("_ensue.groups")),

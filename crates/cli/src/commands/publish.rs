@@ -26,6 +26,7 @@ Examples:
   ensue publish --topic reminders --type reminder.due --after 2h --timer o-17 --data '{}'
   ensue publish --cloudevents events.jsonl")]
 #[command(group = clap::ArgGroup::new("what").required(true).args(["data", "file", "cloudevents"]))]
+#[command(group = clap::ArgGroup::new("due").args(["at", "after"]))]
 pub(crate) struct Publish {
     /// The topic; with --cloudevents, that of events which name none
     #[arg(long, value_name = "TOPIC", required_unless_present = "cloudevents")]
@@ -58,8 +59,13 @@ pub(crate) struct Publish {
     /// Append the event so much later: 90s, 5m, 1h30m, 2d
     #[arg(long, value_name = "TIME", conflicts_with = "cloudevents", value_parser = ensue::parse_duration)]
     after: Option<Duration>,
-    /// Set this timer: the event takes the place of what it would have appended
-    #[arg(long, value_name = "NAME", conflicts_with = "cloudevents")]
+    /// Set this timer: the event takes the place of what it would have appended; with --at or --after
+    #[arg(
+        long,
+        value_name = "NAME",
+        conflicts_with = "cloudevents",
+        requires = "due"
+    )]
     timer: Option<String>,
     /// What the payload is
     #[arg(

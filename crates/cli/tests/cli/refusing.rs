@@ -143,3 +143,21 @@ async fn hostile_names_do_not_reach_the_terminal() {
     }
     assert_eq!(shop.json(&["tail"])["type"], json!("e\u{1b}[2J"));
 }
+
+#[test]
+fn a_timer_without_a_time_is_wrong_usage() {
+    let shop = Shop::empty();
+    let args = [
+        "publish",
+        "--topic",
+        "t",
+        "--type",
+        "t.happened",
+        "--data",
+        "1",
+    ];
+    shop.run(&[&args[..], &["--timer", "t"]].concat())
+        .fails(2)
+        .warns("--at");
+    assert!(!shop.path().exists(), "nothing was published");
+}

@@ -21,6 +21,15 @@ pub enum AppError {
         /// The service.
         service: String,
     },
+    /// Two services of the app have one name. Nothing was started.
+    #[error(
+        "the app has the service `{service}` twice: add it once, or give the second a name of its own, \
+         `#[service(name = \"...\")]`"
+    )]
+    ServiceTwice {
+        /// The service.
+        service: String,
+    },
     /// Two handlers of one service take the same events. Nothing was started.
     #[error(
         "`{service}.{first}` and `{service}.{second}` take the same events ({events} from \
@@ -88,6 +97,7 @@ impl AppError {
             Self::ServiceStopped { .. } => Outlook::Engine,
             Self::NoHandlers { .. }
             | Self::UnknownService { .. }
+            | Self::ServiceTwice { .. }
             | Self::SameEvents { .. }
             | Self::Handler { .. }
             | Self::Setting { .. }

@@ -87,6 +87,7 @@ fn app_and_test() -> Vec<Error> {
     let mut all = each!(AppError:
         NoHandlers => AppError::NoHandlers { service: text() },
         UnknownService => AppError::UnknownService { service: text() },
+        ServiceTwice => AppError::ServiceTwice { service: text() },
         SameEvents => AppError::SameEvents {
             service: text(), first: "a".into(), second: "b".into(),
             events: "c".into(), topics: "d".into(),

@@ -67,7 +67,7 @@ impl EngineInner {
         settings: Settings,
         options: log::Options,
     ) -> Result<Self> {
-        let guarantees = settings.guarantees();
+        let guarantees = settings.guarantees(storage.outlives_process());
         let log = log::Log::open(storage, options).map_err(log_error::of_log)?;
         let recovery = log.recovery();
         if let Some(file) = &recovery.torn_file {

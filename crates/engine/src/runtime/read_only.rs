@@ -77,7 +77,8 @@ impl Reader {
     pub(crate) async fn open(directory: String, settings: Settings) -> Result<Self> {
         let path = directory.clone();
         let followed = blocking(move || again(|| Followed::open(&path))).await?;
-        let guarantees = settings.guarantees();
+        // Another process reads it: it is in files.
+        let guarantees = settings.guarantees(true);
         let view = followed.follower.view();
         let followed = Arc::new(Mutex::new(followed));
         Ok(Self {

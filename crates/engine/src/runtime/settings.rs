@@ -106,11 +106,11 @@ impl Settings {
         }
     }
 
-    /// What an engine with these settings promises.
-    pub(crate) fn guarantees(&self) -> Guarantees {
+    /// What an engine with these settings promises, on storage that outlives its process or does not.
+    pub(crate) fn guarantees(&self, survives_restart: bool) -> Guarantees {
         Guarantees {
             durable_on_acknowledge: self.durability == log::Durability::Sync,
-            survives_restart: !self.url.starts_with("memory:"),
+            survives_restart,
             commit: Atomicity::Atomic,
             dedup: DedupWindow::Events(self.dedup_window.into()),
             conditional_append: true,
@@ -125,10 +125,10 @@ impl Settings {
     pub(crate) fn replica_guarantees(&self, is_durable: bool, failover: Duration) -> Guarantees {
         Guarantees {
             durable_on_acknowledge: is_durable,
-            survives_restart: true,
             multi_process: true,
             failover,
-            ..self.guarantees()
+            // The server has it.
+            ..self.guarantees(true)
         }
     }
 

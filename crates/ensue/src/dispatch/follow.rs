@@ -8,7 +8,7 @@ use std::sync::Arc;
 use super::Dispatch;
 use super::outcome::{Outcomes, cell_bytes};
 use super::overlay::Overlay;
-use crate::effect::{Effects, OutgoingParts, Said};
+use crate::effect::{Effects, Said};
 use crate::engine::{
     Append, Delivery, EFFECTS_BYTES_MAX, EFFECTS_MAX, EFFECTS_NAMES_BYTES_MAX,
     EFFECTS_STATE_BYTES_MAX, Run, StateWrite,
@@ -16,6 +16,7 @@ use crate::engine::{
 use crate::error::{Error, LimitError};
 use crate::event::{Envelope, InvalidEvent};
 use crate::metrics::GroupCounters;
+use crate::outgoing::OutgoingParts;
 use crate::publisher::{Cause, complete, source_of};
 use crate::request;
 use crate::service::Failure;

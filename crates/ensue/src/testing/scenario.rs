@@ -3,18 +3,17 @@
 use std::collections::HashMap;
 use std::fmt::Debug;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 use bytes::Bytes;
 
 use crate::dispatch::Routes;
-use crate::effect::{Cancel, Effects, Said, When};
+use crate::effect::{Cancel, Effects, Said};
 use crate::engine::{Delivery, Position, Run, SharedEngine};
 use crate::error::{Error, Result, TestError};
 use crate::event::{Envelope, Event};
+use crate::outgoing::Due;
 use crate::service::{Context, Failure, PendingState, Service, Surroundings};
 use crate::state::State;
-use crate::time::Timestamp;
 
 /// One service under test: what it returned before is its state, what it returns now is the
 /// [`Outcome`].
@@ -148,27 +147,6 @@ impl Scenario {
     }
 }
 
-/// When a scheduled event is due: what [`Outcome::then_later`] compares.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Due {
-    /// So long after its handler has returned it ([`Outgoing::after`](crate::Outgoing::after)).
-    After(Duration),
-    /// At this time ([`Outgoing::at`](crate::Outgoing::at)).
-    At(Timestamp),
-}
-
-impl From<Duration> for Due {
-    fn from(delay: Duration) -> Self {
-        Self::After(delay)
-    }
-}
-
-impl From<Timestamp> for Due {
-    fn from(at: Timestamp) -> Self {
-        Self::At(at)
-    }
-}
-
 /// What a handler said.
 #[derive(Debug)]
 #[must_use = "an outcome that nobody looks at tests nothing"]
@@ -199,7 +177,7 @@ impl Outcome {
     }
 
     /// Asserts that exactly these events of one type are scheduled, in this order: after a
-    /// [`Duration`] or at a [`Timestamp`].
+    /// [`Duration`](std::time::Duration) or at a [`Timestamp`](crate::Timestamp).
     ///
     /// ```
     /// # use std::time::Duration;
@@ -360,17 +338,12 @@ impl Outcome {
         let outgoing = self.effects().said.iter().filter_map(Said::outgoing);
         let parts = outgoing.map(|outgoing| outgoing.clone().into_parts());
         parts
-            .map(|parts| {
-                let due = match parts.when {
-                    When::Now => None,
-                    When::At(at) => Some(Due::At(at)),
-                    When::After(delay) => Some(Due::After(delay)),
-                };
-                match parts.builder.and_then(|builder| builder.build()) {
-                    Ok(envelope) => (due, envelope),
+            .map(
+                |parts| match parts.builder.and_then(|builder| builder.build()) {
+                    Ok(envelope) => (parts.due, envelope),
                     Err(error) => panic!("the handler returned what is not a valid event: {error}"),
-                }
-            })
+                },
+            )
             .collect()
     }
 
@@ -408,6 +381,8 @@ impl Outcome {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
     use crate::Outgoing;
 

@@ -8,7 +8,6 @@ use futures_util::FutureExt;
 
 use super::chaos::{Chaos, Fault};
 use crate::app::{App, Running};
-use crate::effect::Publish;
 use crate::engine::embedded::{Embedded, Settings};
 use crate::engine::{
     Appended, DeadLetter, DeadLetterFilter, Driver as _, EngineStatus, GroupStatus, Position,
@@ -17,6 +16,7 @@ use crate::engine::{
 use crate::error::{EngineError, Error, Result};
 use crate::event::{Envelope, Event};
 use crate::handle::Engine;
+use crate::outgoing::Publish;
 use crate::publisher::Publisher;
 use crate::time::{Clock, Resting, RestingNow, Timestamp, VirtualClock};
 

@@ -81,3 +81,16 @@ async fn what_the_app_says_of_a_service_counts_and_limits_and_names_are_checked(
         "{refused}"
     );
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_service_that_is_added_twice_is_refused_by_its_name() {
+    let engine = ensue::connect("memory:").await.unwrap();
+    let app = App::new(engine)
+        .service(Late(Arc::default()))
+        .service(Late(Arc::default()));
+    let refused = app.start().await.unwrap_err().to_string();
+    assert!(
+        refused.contains("has the service `late` twice: add it once"),
+        "{refused}"
+    );
+}

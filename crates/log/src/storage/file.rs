@@ -248,6 +248,10 @@ impl File {
 }
 
 impl Storage for File {
+    fn outlives_process(&self) -> bool {
+        true
+    }
+
     fn lock(&self) -> io::Result<Locking> {
         for _ in 0..LOCK_ATTEMPTS_MAX {
             self.create_directories()?;

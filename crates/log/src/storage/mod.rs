@@ -42,6 +42,11 @@ pub trait Storage: Send + Sync + fmt::Debug {
     fn confirm(&self) -> io::Result<()> {
         Ok(())
     }
+    /// Whether what is stored is there after the process that stored it has ended. Says no more
+    /// than it knows: storage of another kind overrides it.
+    fn outlives_process(&self) -> bool {
+        false
+    }
     /// Opens an existing file for reading and writing.
     ///
     /// # Errors

@@ -327,8 +327,23 @@ fn read_parameters(
              fields of the service",
         );
     }
-    let context = context.map(|parameter| read_context(&parameter.ty, errors));
     let event = &event?.ty;
+    if is_context(event) {
+        // One mistake: what is said of the other parameters would only confuse.
+        errors.at(
+            event,
+            format!(
+                "the event comes first and the context second: `async fn {}(&self, order: \
+                 OrderCreated, context: &Context)`",
+                signature.ident
+            ),
+        );
+        return None;
+    }
+    let context = match context {
+        Some(parameter) => Some(read_context(&parameter.ty, errors)?),
+        None => None,
+    };
     match &**event {
         Type::Reference(reference) => {
             errors.at(
@@ -360,26 +375,37 @@ fn check_receiver(receiver: &syn::Receiver, errors: &mut Errors) {
     }
 }
 
-fn read_context(parameter: &Type, errors: &mut Errors) -> ContextParameter {
-    let (is_context, is_reference) = match parameter {
-        Type::Reference(to) => (to.mutability.is_none(), true),
+/// Whether this is `Context` or `&Context`, by its last name.
+fn is_context(parameter: &Type) -> bool {
+    match parameter {
+        Type::Reference(to) => to.mutability.is_none() && is_context(&to.elem),
         Type::Path(path) => {
             let last = path.path.segments.last();
-            (last.is_some_and(|last| last.ident == "Context"), false)
+            last.is_some_and(|last| last.ident == "Context" && last.arguments.is_none())
         }
-        _ => (false, false),
+        _ => false,
+    }
+}
+
+/// How the context is taken. `None` after an error.
+fn read_context(parameter: &Type, errors: &mut Errors) -> Option<ContextParameter> {
+    let (may_be_context, is_reference) = match parameter {
+        // Under whichever name it was imported.
+        Type::Reference(to) => (to.mutability.is_none(), true),
+        parameter => (is_context(parameter), false),
     };
-    if !is_context {
+    if !may_be_context {
         errors.at(
             parameter,
             "the second parameter of a handler is its context: `context: Context` or `context: \
              &Context`",
         );
+        return None;
     }
-    ContextParameter {
+    Some(ContextParameter {
         span: parameter.span(),
         is_reference,
-    }
+    })
 }
 
 fn has_impl(tokens: &TokenStream) -> bool {

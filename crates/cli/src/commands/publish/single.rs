@@ -35,12 +35,12 @@ impl Publish {
         let now = Timestamp::now();
         let at = self.at.or(self.after.map(|after| now.plus(after)));
         let mut outgoing = Outgoing::raw(event.to_builder());
-        if let Some(at) = at {
-            outgoing = outgoing.at(at);
-        }
-        if let Some(timer) = &self.timer {
-            outgoing = outgoing.timer(timer);
-        }
+        // clap has seen to it that a timer has a time.
+        outgoing = match (at, &self.timer) {
+            (Some(at), Some(timer)) => outgoing.timer(timer, at),
+            (Some(at), None) => outgoing.at(at),
+            (None, _) => outgoing,
+        };
         let engine = target.create(CHANGE, out).await?;
         let appended = Publisher::new(engine.clone(), &self.source)
             .publish(outgoing)

@@ -21,6 +21,12 @@ impl Payments {
     async fn too_many(&self, _: OrderCreated, _: &Context, _: u8) {}
 
     #[on]
+    async fn context_first(&self, _: &Context, _: OrderCreated) {}
+
+    #[on]
+    async fn context_alone(&self, _: Context) {}
+
+    #[on]
     async fn generic<E: Event>(&self, _: E) {}
 }
 

@@ -16,6 +16,22 @@ async fn open(directory: &Path) -> Result<Embedded> {
     Embedded::open(storage, settings).await
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn what_survives_a_restart_is_said_by_the_storage_and_not_by_the_url() {
+    let directory = tempfile::tempdir().unwrap();
+    let files: Arc<dyn log::Storage> = Arc::new(log::storage::File::new(directory.path()));
+    let memory: Arc<dyn log::Storage> = Arc::new(log::storage::Memory::new());
+    for (storage, url, survives) in [(files, "memory:", true), (memory, "embedded:./x", false)] {
+        let settings = Settings {
+            url: url.to_owned(),
+            ..Settings::default()
+        };
+        let engine = Embedded::open(storage, settings).await.unwrap();
+        assert_eq!(engine.guarantees().survives_restart, survives, "{url}");
+        engine.close().await.unwrap();
+    }
+}
+
 /// Whatever the background is at when the last handle is dropped.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_dropped_engine_can_be_opened_again_at_once() {

@@ -1,0 +1,268 @@
+//! An event on its way out: what it is, when it is due, and on what condition.
+
+use std::time::Duration;
+
+use crate::engine::Expect;
+use crate::event::{Envelope, EnvelopeBuilder, Event, ExtensionValue, InvalidEvent};
+use crate::time::Timestamp;
+
+/// An event on its way out, with what its publisher wants to say about it.
+///
+/// Every [`Event`] turns into one, by value, wherever it is returned, published or asked; the
+/// methods set what is rarely needed.
+///
+/// ```
+/// use std::time::Duration;
+/// use ensue::prelude::*;
+/// # #[derive(Event, Serialize, Deserialize)]
+/// # #[event(name = "reminder.due", topic = "reminders", key = order_id)]
+/// # struct ReminderDue { order_id: String }
+///
+/// let reminder = Outgoing::new(ReminderDue { order_id: "o-1".into() })
+///     .timer("reminder-o-1", Duration::from_secs(3600));
+/// ```
+#[derive(Clone, Debug)]
+#[must_use = "an outgoing event goes nowhere until it is returned or published"]
+pub struct Outgoing {
+    builder: Result<EnvelopeBuilder, InvalidEvent>,
+    due: Option<Due>,
+    timer: Option<String>,
+    is_reply: bool,
+}
+
+/// When an event for later is due.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Due {
+    /// So long after it was published, or its handler has returned it.
+    After(Duration),
+    /// At this time.
+    At(Timestamp),
+}
+
+impl From<Duration> for Due {
+    fn from(delay: Duration) -> Self {
+        Self::After(delay)
+    }
+}
+
+impl From<Timestamp> for Due {
+    fn from(at: Timestamp) -> Self {
+        Self::At(at)
+    }
+}
+
+impl Outgoing {
+    /// An event, encoded by its own codec. A value that cannot be encoded is reported when it is
+    /// published.
+    pub fn new<E: Event>(event: E) -> Self {
+        Self::from_builder(Envelope::of(&event))
+    }
+
+    /// An envelope put together by hand.
+    pub fn raw(builder: EnvelopeBuilder) -> Self {
+        Self::from_builder(Ok(builder))
+    }
+
+    /// The answer to the request at hand.
+    pub(crate) fn reply<E: Event>(event: E) -> Self {
+        Self {
+            is_reply: true,
+            ..Self::new(event)
+        }
+    }
+
+    fn from_builder(builder: Result<EnvelopeBuilder, InvalidEvent>) -> Self {
+        Self {
+            builder,
+            due: None,
+            timer: None,
+            is_reply: false,
+        }
+    }
+
+    fn map(mut self, change: impl FnOnce(EnvelopeBuilder) -> EnvelopeBuilder) -> Self {
+        self.builder = self.builder.map(change);
+        self
+    }
+
+    /// The event's id, for publishers that can derive one: publishing the same id again from the
+    /// same source within the engine's dedup window adds nothing.
+    pub fn id(self, id: impl Into<String>) -> Self {
+        self.map(|builder| builder.id(id))
+    }
+
+    /// When the event happened, if that was not just now.
+    pub fn time(self, time: Timestamp) -> Self {
+        self.map(|builder| builder.time(time))
+    }
+
+    /// Another topic than the event's own.
+    pub fn topic(self, topic: impl Into<String>) -> Self {
+        self.map(|builder| builder.topic(topic))
+    }
+
+    /// Another key than the event's own.
+    pub fn key(self, key: impl Into<String>) -> Self {
+        self.map(|builder| builder.key(key))
+    }
+
+    /// An event without a key is one of its own: its id is its key.
+    pub(crate) fn key_or_id(self) -> Self {
+        self.map(EnvelopeBuilder::key_or_id)
+    }
+
+    /// A CloudEvents extension attribute: lower-case letters and digits.
+    pub fn extension(
+        self,
+        name: impl Into<String>,
+        value: impl Into<ExtensionValue<'static>>,
+    ) -> Self {
+        self.map(|builder| builder.extension(name, value))
+    }
+
+    /// Appends the event at `at` instead of now. What cancels it
+    /// ([`Effects::cancel`](crate::Effects::cancel)) is its id, or its [`timer`](Self::timer).
+    pub fn at(self, at: Timestamp) -> Self {
+        self.due(at)
+    }
+
+    /// Appends the event `delay` from now. What cancels it
+    /// ([`Effects::cancel`](crate::Effects::cancel)) is its id, or its [`timer`](Self::timer).
+    pub fn after(self, delay: Duration) -> Self {
+        self.due(delay)
+    }
+
+    pub(crate) fn due(mut self, due: impl Into<Due>) -> Self {
+        self.due = Some(due.into());
+        self
+    }
+
+    /// Sets the timer `name`, or moves it: when `due` (after a [`Duration`] or at a [`Timestamp`])
+    /// this event is appended, in the place of whatever the timer would have appended. That is one
+    /// step, and holds whether the timer is pending, was cancelled, or has gone off: it cannot be
+    /// lost to a duplicate. [`Effects::cancel`](crate::Effects::cancel) with the name stops it. A
+    /// time that is past is now.
+    ///
+    /// Each source has timers of its own, and all keys of a service share their names: put the key
+    /// into the name, as in `reminder-{order_id}`. An [`id`](Self::id) is no name for a timer: it
+    /// names one event, and once that was appended, scheduling it again is a duplicate.
+    ///
+    /// A timer has a time; without one this does not compile:
+    ///
+    /// ```compile_fail,E0061
+    /// use ensue::prelude::*;
+    /// # #[derive(Event, Serialize, Deserialize)]
+    /// # #[event(name = "reminder.due", topic = "reminders")]
+    /// # struct ReminderDue;
+    ///
+    /// let reminder = Outgoing::new(ReminderDue).timer("reminder-o-1"); // due when?
+    /// ```
+    #[doc(alias = "reschedule")]
+    pub fn timer(mut self, name: impl Into<String>, due: impl Into<Due>) -> Self {
+        self.timer = Some(name.into());
+        self.due(due)
+    }
+
+    /// Appends only if the key's last event in the topic is the expected one. For a
+    /// [`Publisher`](crate::Publisher): what a handler returns shares its commit with what follows
+    /// from other events, and cannot depend on a condition.
+    pub fn expect(self, expect: Expect) -> Conditional {
+        Conditional {
+            outgoing: self,
+            expect,
+        }
+    }
+
+    pub(crate) fn into_parts(self) -> OutgoingParts {
+        OutgoingParts {
+            builder: self.builder,
+            due: self.due,
+            timer: self.timer,
+            is_reply: self.is_reply,
+        }
+    }
+}
+
+pub(crate) struct OutgoingParts {
+    pub(crate) builder: Result<EnvelopeBuilder, InvalidEvent>,
+    pub(crate) due: Option<Due>,
+    pub(crate) timer: Option<String>,
+    pub(crate) is_reply: bool,
+}
+
+impl OutgoingParts {
+    pub(crate) fn reply(builder: EnvelopeBuilder) -> Self {
+        Self {
+            builder: Ok(builder),
+            due: None,
+            timer: None,
+            is_reply: true,
+        }
+    }
+}
+
+impl<E: Event> From<E> for Outgoing {
+    fn from(event: E) -> Self {
+        Self::new(event)
+    }
+}
+
+/// An event that is appended only if its key is as expected (optimistic concurrency): made by
+/// [`Outgoing::expect`], taken by [`Publisher::publish`](crate::Publisher::publish).
+///
+/// A handler cannot return one: it publishes it by
+/// [`Context::publisher`](crate::Context::publisher).
+///
+/// ```compile_fail,E0277
+/// use ensue::Expect;
+/// use ensue::prelude::*;
+/// # #[derive(Event, Serialize, Deserialize)]
+/// # #[event(name = "order.created", topic = "orders")]
+/// # struct OrderCreated;
+/// # #[derive(Event, Serialize, Deserialize)]
+/// # #[event(name = "order.paid", topic = "orders")]
+/// # struct OrderPaid;
+/// # async fn app(engine: Engine) {
+/// App::new(engine).on("payments", |_: OrderCreated| async {
+///     Outgoing::new(OrderPaid).expect(Expect::Absent)
+/// });
+/// # }
+/// ```
+#[derive(Clone, Debug)]
+#[must_use = "an outgoing event goes nowhere until it is published"]
+pub struct Conditional {
+    outgoing: Outgoing,
+    expect: Expect,
+}
+
+/// What a [`Publisher`](crate::Publisher) takes: an event, by value, an [`Outgoing`], or a
+/// [`Conditional`].
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be published",
+    label = "not an event",
+    note = "publish an event by value (`#[derive(Event)]`), an `Outgoing`, or an `Outgoing` with an \
+            expectation"
+)]
+pub trait Publish {
+    /// The event, and what is expected of its key.
+    #[doc(hidden)]
+    fn publication(self) -> (Outgoing, Option<Expect>);
+}
+
+impl<E: Event> Publish for E {
+    fn publication(self) -> (Outgoing, Option<Expect>) {
+        (Outgoing::new(self), None)
+    }
+}
+
+impl Publish for Outgoing {
+    fn publication(self) -> (Outgoing, Option<Expect>) {
+        (self, None)
+    }
+}
+
+impl Publish for Conditional {
+    fn publication(self) -> (Outgoing, Option<Expect>) {
+        (self.outgoing, Some(self.expect))
+    }
+}
