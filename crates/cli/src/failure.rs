@@ -119,7 +119,7 @@ impl From<Error> for Failure {
         Self::Failed(Problem {
             kind: kind(&error),
             pid: match &error {
-                Error::Open(OpenError::Locked { pid, .. }) => Some(*pid),
+                Error::Open(OpenError::Locked { pid, .. }) => *pid,
                 _ => None,
             },
             message: with_causes(&error),

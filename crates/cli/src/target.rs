@@ -132,11 +132,12 @@ fn no_log(directory: &Path) -> Failure {
     )
 }
 
-fn locked(directory: &str, pid: u32, change: Change) -> Failure {
+fn locked(directory: &str, pid: Option<u32>, change: Change) -> Failure {
     let Change { undone, method } = change;
-    let owner = match process_name(pid) {
-        Some(name) => format!("process {pid} (`{name}`)"),
-        None => format!("process {pid}"),
+    let owner = match (pid, pid.and_then(process_name)) {
+        (Some(pid), Some(name)) => format!("process {pid} (`{name}`)"),
+        (Some(pid), None) => format!("process {pid}"),
+        (None, _) => "another process".to_owned(),
     };
     Failure::Failed(Problem {
         kind: "locked",
@@ -145,7 +146,7 @@ fn locked(directory: &str, pid: u32, change: Change) -> Failure {
             "do it inside that program, with `{method}`, or stop the program and run this command \
              again; commands that only read work meanwhile"
         )),
-        pid: Some(pid),
+        pid,
     })
 }
 

@@ -9,12 +9,15 @@ use crate::model::position_set::Settled;
 use crate::model::record::{Begin, Begun, CellWrite, Committed, Left, Parked, Retried, Scheduled};
 use crate::time::Timestamp;
 
+/// Where the records are: after all that they name.
+const POSITION: u64 = 1 << 40;
+
 /// Reads a control record, and the event in it.
 pub fn control_record(bytes: &[u8]) -> bool {
     let Some((kind, body)) = bytes.split_first() else {
         return false;
     };
-    match Change::read(*kind, 0, body) {
+    match Change::read(*kind, POSITION, body) {
         Ok(Some(Change::Scheduled(scheduled))) => scheduled.envelope().is_ok(),
         Ok(change) => change.is_some(),
         Err(_) => false,

@@ -47,9 +47,9 @@ impl MemberId {
         self.0.get()
     }
 
-    /// The number after this one.
-    pub(crate) const fn next(self) -> Self {
-        Self(self.0.saturating_add(1))
+    /// The number after this one, unless it is the last that there can be.
+    pub(crate) fn next(self) -> Option<Self> {
+        self.0.checked_add(1).map(Self)
     }
 }
 
@@ -120,9 +120,9 @@ impl FrameNumber {
         self.0
     }
 
-    /// The number after this one.
-    pub(crate) const fn next(self) -> Self {
-        Self(self.0.saturating_add(1))
+    /// The number after this one, unless it is the last that there can be.
+    pub(crate) fn next(self) -> Option<Self> {
+        self.0.checked_add(1).map(Self)
     }
 }
 
@@ -245,6 +245,14 @@ mod tests {
         let mut serializer = rmp_serde::Serializer::new(&mut bytes).with_struct_map();
         value.serialize(&mut serializer).unwrap();
         bytes
+    }
+
+    #[test]
+    fn after_the_last_number_there_is_no_other() {
+        assert_eq!(MemberId::FIRST.next(), MemberId::new(2));
+        assert_eq!(MemberId::new(u64::MAX).unwrap().next(), None);
+        assert_eq!(FrameNumber::START.next(), Some(FrameNumber::FIRST));
+        assert_eq!(FrameNumber::new(u64::MAX).next(), None);
     }
 
     #[test]

@@ -28,7 +28,7 @@ pub(crate) fn of_log(error: log::Error) -> Error {
         }
         log::Error::Locked { pid } => Error::Open(OpenError::Locked {
             directory: String::new(),
-            pid: pid.unwrap_or_default(),
+            pid,
         }),
         log::Error::Poisoned { reason } | log::Error::Indeterminate { reason } => {
             Error::Engine(EngineError::Stopped(reason))

@@ -8,6 +8,7 @@ pub(crate) mod group;
 pub(crate) mod item;
 pub(crate) mod keyed_state;
 pub(crate) mod migration;
+pub(crate) mod plausible;
 pub(crate) mod position_set;
 pub(crate) mod processes;
 pub(crate) mod record;

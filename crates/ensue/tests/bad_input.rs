@@ -146,7 +146,7 @@ async fn a_second_owner_of_a_directory_is_told_who_owns_it() {
     let owner = ensue::connect(&url).await.unwrap();
     match ensue::connect(&url).await.unwrap_err() {
         Error::Open(OpenError::Locked { pid, directory }) => {
-            assert_eq!(pid, std::process::id());
+            assert_eq!(pid, Some(std::process::id()));
             assert!(url.ends_with(&directory), "{directory}");
         }
         other => panic!("{other:?}"),

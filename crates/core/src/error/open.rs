@@ -38,13 +38,14 @@ pub enum OpenError {
     },
     /// Another process owns the directory.
     #[error(
-        "the log in `{directory}` is owned by process {pid}; stop it, or use a command that only reads"
+        "the log in `{directory}` is owned by {}; stop it, or use a command that only reads",
+        owner(*pid)
     )]
     Locked {
         /// The directory.
         directory: String,
-        /// The owner.
-        pid: u32,
+        /// The owner, if it has said which process it is.
+        pid: Option<u32>,
     },
     /// The directory for the copy of a shared log holds something else.
     #[error(
@@ -86,4 +87,12 @@ pub enum OpenError {
         /// The engine.
         engine: String,
     },
+}
+
+/// A process that owns a directory.
+fn owner(pid: Option<u32>) -> String {
+    pid.map_or_else(
+        || "another process, which has not said which one it is".to_owned(),
+        |pid| format!("process {pid}"),
+    )
 }

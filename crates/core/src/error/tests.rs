@@ -7,17 +7,19 @@ use crate::position::Position;
 use crate::time::Timestamp;
 use crate::topic::TopicPattern;
 
-/// One error of each variant: does not compile when one is missing.
+/// One error of each variant, and what becomes of what it refused: does not compile when one is
+/// missing.
 macro_rules! each {
-    ($kind:ident: $($variant:ident => $error:expr),+ $(,)?) => {{
+    ($kind:ident: $($variant:ident $outlook:ident => $error:expr),+ $(,)?) => {{
         fn is_known(error: &$kind) {
             match error {
                 $($kind::$variant { .. } => {}),+
             }
         }
-        let all = vec![$($error),+];
-        all.iter().for_each(is_known);
-        all.into_iter().map(Error::from).collect::<Vec<_>>()
+        let all = vec![$(($error, Outlook::$outlook)),+];
+        all.iter().for_each(|(error, _)| is_known(error));
+        let all = all.into_iter().map(|(error, outlook)| (Error::from(error), outlook));
+        all.collect::<Vec<(Error, Outlook)>>()
     }};
 }
 
@@ -25,86 +27,86 @@ fn text() -> String {
     "some text".to_owned()
 }
 
-fn open() -> Vec<Error> {
+fn open() -> Vec<(Error, Outlook)> {
     each!(OpenError:
-        Url => OpenError::Url { url: text(), reason: "a".into(), known: "b".into() },
-        Option => OpenError::Option { name: "lease", value: 0, min: 1, max: 2 },
-        FeatureMissing => OpenError::FeatureMissing { scheme: "nats", feature: "nats" },
-        Locked => OpenError::Locked { directory: text(), pid: 7 },
-        NotACopy => OpenError::NotACopy { directory: text() },
-        InsideSource => OpenError::InsideSource { directory: text() },
-        Tls => OpenError::Tls { reason: text() },
-        Unfit => OpenError::Unfit { server: "s".into(), reason: text(), advice: "c".into() },
-        NoServer => OpenError::NoServer { engine: text() },
+        Url Engine => OpenError::Url { url: text(), reason: "a".into(), known: "b".into() },
+        Option Engine => OpenError::Option { name: "lease", value: 0, min: 1, max: 2 },
+        FeatureMissing Engine => OpenError::FeatureMissing { scheme: "nats", feature: "nats" },
+        Locked Engine => OpenError::Locked { directory: text(), pid: Some(7) },
+        NotACopy Engine => OpenError::NotACopy { directory: text() },
+        InsideSource Engine => OpenError::InsideSource { directory: text() },
+        Tls Engine => OpenError::Tls { reason: text() },
+        Unfit Engine => OpenError::Unfit { server: "s".into(), reason: text(), advice: "c".into() },
+        NoServer Engine => OpenError::NoServer { engine: text() },
     )
 }
 
-fn append_and_read() -> Vec<Error> {
+fn append_and_read() -> Vec<(Error, Outlook)> {
     let (topic, key) = (text(), text());
     let zero = Position::ZERO;
     let decode = Codec::Json.decode::<u32>(b"not json").unwrap_err();
     let mut all = each!(AppendError:
-        Invalid => InvalidEvent::from("no topic".parse::<TopicPattern>().unwrap_err()).into(),
-        Conflict => AppendError::Conflict {
+        Invalid Content => InvalidEvent::from("no topic".parse::<TopicPattern>().unwrap_err()).into(),
+        Conflict Content => AppendError::Conflict {
             topic: topic.clone(), key: key.clone(), expected: None, found: Some(zero),
         },
-        VersionRemoved => AppendError::VersionRemoved { topic, key, first: zero },
+        VersionRemoved Content => AppendError::VersionRemoved { topic, key, first: zero },
     );
     all.extend(each!(ReadError:
-        Topic => ReadError::Topic("no topic".parse::<TopicPattern>().unwrap_err()),
-        Decode => ReadError::Decode(decode),
-        Trimmed => ReadError::Trimmed { position: zero, first: zero },
-        BeyondEnd => ReadError::BeyondEnd { position: zero, end: zero },
-        InTheFuture => ReadError::InTheFuture {
+        Topic Content => ReadError::Topic("no topic".parse::<TopicPattern>().unwrap_err()),
+        Decode Content => ReadError::Decode(decode),
+        Trimmed Engine => ReadError::Trimmed { position: zero, first: zero },
+        BeyondEnd Content => ReadError::BeyondEnd { position: zero, end: zero },
+        InTheFuture Content => ReadError::InTheFuture {
             at: Timestamp::from_micros(0), now: Timestamp::from_micros(0),
         },
     ));
     all
 }
 
-fn group_and_request() -> Vec<Error> {
+fn group_and_request() -> Vec<(Error, Outlook)> {
     let zero = Position::ZERO;
     let mut all = each!(GroupError:
-        Fenced => GroupError::Fenced { group: text() },
-        Unknown => GroupError::Unknown(text()),
-        Deleted => GroupError::Deleted(text()),
-        Subscription => GroupError::Subscription { group: text() },
-        BeyondEnd => GroupError::BeyondEnd { group: text(), position: zero, end: zero },
-        HasMembers => GroupError::HasMembers { group: text() },
-        StateUndecided => GroupError::StateUndecided {
+        Fenced Member => GroupError::Fenced { group: text() },
+        Unknown Content => GroupError::Unknown(text()),
+        Deleted Content => GroupError::Deleted(text()),
+        Subscription Content => GroupError::Subscription { group: text() },
+        BeyondEnd Engine => GroupError::BeyondEnd { group: text(), position: zero, end: zero },
+        HasMembers Content => GroupError::HasMembers { group: text() },
+        StateUndecided Content => GroupError::StateUndecided {
             group: text(), cells: 1, again: 2, to: zero,
         },
     );
     all.extend(each!(RequestError:
-        Deadline => RequestError::Deadline { kind: text(), waited_ms: 1 },
-        Failed => RequestError::Failed(text()),
+        Deadline Passes => RequestError::Deadline { kind: text(), waited_ms: 1 },
+        Failed Content => RequestError::Failed(text()),
     ));
     all
 }
 
-fn app_and_test() -> Vec<Error> {
+fn app_and_test() -> Vec<(Error, Outlook)> {
     let service = text();
     let mut all = each!(AppError:
-        NoHandlers => AppError::NoHandlers { service: text() },
-        UnknownService => AppError::UnknownService { service: text() },
-        ServiceTwice => AppError::ServiceTwice { service: text() },
-        SameEvents => AppError::SameEvents {
+        NoHandlers Content => AppError::NoHandlers { service: text() },
+        UnknownService Content => AppError::UnknownService { service: text() },
+        ServiceTwice Content => AppError::ServiceTwice { service: text() },
+        SameEvents Content => AppError::SameEvents {
             service: text(), first: "a".into(), second: "b".into(),
             events: "c".into(), topics: "d".into(),
         },
-        Handler => AppError::Handler { service, handler: "h".into(), problem: "p".into() },
-        Setting => AppError::Setting { name: "workers", of: text(), value: 0, max: 9 },
-        Unsupported => AppError::Unsupported {
+        Handler Content => AppError::Handler { service, handler: "h".into(), problem: "p".into() },
+        Setting Content => AppError::Setting { name: "workers", of: text(), value: 0, max: 9 },
+        Unsupported Content => AppError::Unsupported {
             engine: "e".into(), what: text(), handler: "h".into(),
         },
-        ServiceStopped => AppError::ServiceStopped { group: text(), reason: "r".into() },
+        ServiceStopped Engine => AppError::ServiceStopped { group: text(), reason: "r".into() },
     );
     let error = Box::new(io(io::ErrorKind::NotFound));
     all.extend(each!(TestError:
-        Run => TestError::Run { fault: "CrashBefore(1)".into(), good_runs: 1, error },
-        Expectation => TestError::Expectation(text()),
-        Given => TestError::Given { event: text(), reason: "r".into() },
-        NoHandler => TestError::NoHandler {
+        Run Content => TestError::Run { fault: "CrashBefore(1)".into(), good_runs: 1, error },
+        Expectation Content => TestError::Expectation(text()),
+        Given Content => TestError::Given { event: text(), reason: "r".into() },
+        NoHandler Content => TestError::NoHandler {
             service: text(), event: "e".into(), topic: "t".into(),
         },
     ));
@@ -120,43 +122,40 @@ fn io(kind: io::ErrorKind) -> Error {
     .into()
 }
 
-fn engine_and_limit() -> Vec<Error> {
+fn engine_and_limit() -> Vec<(Error, Outlook)> {
     let (directory, server) = (text(), text());
     let mut all = each!(EngineError:
-        Closed => EngineError::Closed,
-        Stopped => EngineError::Stopped(text()),
-        Unavailable => EngineError::Unavailable { server, reason: "r".into() },
-        Corrupt => EngineError::Corrupt(text()),
-        OwnershipLost => EngineError::OwnershipLost { directory, what: "w".into() },
-        ReadOnly => EngineError::ReadOnly { directory: text() },
-        DiskFull => EngineError::DiskFull(text()),
-        Overtaken => EngineError::Overtaken { what: "a member joined" },
-        Encode => EngineError::Encode { record: "a record", reason: text() },
-        Threads => EngineError::Threads { reason: io::ErrorKind::OutOfMemory.into() },
-        Io => EngineError::Io { what: text(), reason: io::ErrorKind::NotFound.into() },
+        Closed Engine => EngineError::Closed,
+        Stopped Engine => EngineError::Stopped(text()),
+        Unavailable Passes => EngineError::Unavailable { server, reason: "r".into() },
+        Corrupt Engine => EngineError::Corrupt(text()),
+        OwnershipLost Engine => EngineError::OwnershipLost { directory, what: "w".into() },
+        ReadOnly Engine => EngineError::ReadOnly { directory: text() },
+        DiskFull Passes => EngineError::DiskFull(text()),
+        Overtaken Passes => EngineError::Overtaken { what: "a member joined" },
+        Encode Content => EngineError::Encode { record: "a record", reason: text() },
+        Threads Passes => EngineError::Threads { reason: io::ErrorKind::OutOfMemory.into() },
+        Io Passes => EngineError::Io { what: text(), reason: io::ErrorKind::NotFound.into() },
     );
     all.extend(each!(MigrateError:
-        Unfit => MigrateError::Unfit(text()),
-        Nothing => MigrateError::Nothing { url: text() },
-        InUse => MigrateError::InUse(text()),
-        Unfinished => MigrateError::Unfinished(text()),
-        Differs => MigrateError::Differs(text()),
+        Unfit Engine => MigrateError::Unfit(text()),
+        Nothing Engine => MigrateError::Nothing { url: text() },
+        InUse Engine => MigrateError::InUse(text()),
+        Unfinished Engine => MigrateError::Unfinished(text()),
+        Differs Engine => MigrateError::Differs(text()),
     ));
-    all.push(
-        LimitError {
-            what: text(),
-            value: 2,
-            limit: "x_max",
-            max: 1,
-            advice: "use less",
-        }
-        .into(),
-    );
+    let limit = LimitError {
+        what: text(),
+        value: 2,
+        limit: "x_max",
+        max: 1,
+        advice: "use less",
+    };
+    all.push((limit.into(), Outlook::Content));
     all
 }
 
-#[test]
-fn an_error_and_its_causes_say_nothing_twice() {
+fn all() -> impl Iterator<Item = (Error, Outlook)> {
     let all = [
         open(),
         append_and_read(),
@@ -164,7 +163,19 @@ fn an_error_and_its_causes_say_nothing_twice() {
         app_and_test(),
         engine_and_limit(),
     ];
-    for error in all.into_iter().flatten() {
+    all.into_iter().flatten()
+}
+
+#[test]
+fn each_error_says_whether_asking_again_helps() {
+    for (error, outlook) in all() {
+        assert_eq!(error.outlook(), outlook, "{error:?}");
+    }
+}
+
+#[test]
+fn an_error_and_its_causes_say_nothing_twice() {
+    for (error, _) in all() {
         let mut said = vec![error.to_string()];
         let mut next = error.source();
         while let Some(cause) = next {
@@ -188,4 +199,19 @@ fn what_the_system_answered_is_said_and_can_be_asked_for() {
         panic!("{error:?}");
     };
     assert_eq!(reason.kind(), io::ErrorKind::PermissionDenied);
+}
+
+#[test]
+fn an_owner_that_is_not_known_has_no_number() {
+    let locked = |pid| OpenError::Locked {
+        directory: "d".to_owned(),
+        pid,
+    };
+    assert!(locked(Some(7)).to_string().contains("process 7;"));
+    let unknown = locked(None).to_string();
+    assert!(unknown.contains("another process"), "{unknown}");
+    assert!(
+        !unknown.contains(|it: char| it.is_ascii_digit()),
+        "{unknown}"
+    );
 }

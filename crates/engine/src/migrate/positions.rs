@@ -61,18 +61,24 @@ impl Positions {
 
     /// The target's position of the first event at or after `position`, and whether there is one
     /// exactly there.
-    fn find(&self, position: u64) -> (u64, bool) {
-        let found = self.wanted.binary_search(&position).ok();
-        let found = found.and_then(|index| self.found.get(index));
-        found.copied().unwrap_or((self.end, false))
+    fn find(&self, position: u64) -> Result<(u64, bool)> {
+        let Ok(index) = self.wanted.binary_search(&position) else {
+            return Err(Error::Engine(EngineError::Stopped(format!(
+                "position {position} of the source is to be mapped and was not looked up; expected is \
+                 one that a group names; this is a fault of Ensue, report it"
+            ))));
+        };
+        // All after those that were found lie behind the last event.
+        let found = self.found.get(index).copied();
+        Ok(found.unwrap_or((self.end, false)))
     }
 
-    fn at_or_after(&self, position: u64) -> u64 {
-        self.find(position).0
+    fn at_or_after(&self, position: u64) -> Result<u64> {
+        self.find(position).map(|(target, _)| target)
     }
 
     fn exactly(&self, name: &str, position: u64) -> Result<u64> {
-        match self.find(position) {
+        match self.find(position)? {
             (target, true) => Ok(target),
             _ => Err(Error::Engine(EngineError::Corrupt(format!(
                 "the group `{name}` has put the event at position {position} aside, which is not \
@@ -92,34 +98,40 @@ impl Positions {
     fn of_group(&self, name: &str, group: &Group) -> Result<Group> {
         let mut settled = PositionSet::default();
         for (start, end) in group.settled().iter() {
-            settled.insert(self.at_or_after(start), self.at_or_after(end));
+            settled.insert(self.at_or_after(start)?, self.at_or_after(end)?);
         }
-        let low = settled.absorb(self.at_or_after(group.low()));
+        let low = settled.absorb(self.at_or_after(group.low())?);
         let mut lanes = SetAside::default();
         for (position, item) in group.set_aside().items() {
             lanes.insert(self.exactly(name, position)?, item.clone());
         }
         for (lane, backlog) in group.set_aside().backlogs().iter() {
-            let from = self.at_or_after(backlog.from);
+            let from = self.at_or_after(backlog.from)?;
             lanes.set_backlog(lane.clone(), Backlog { from, ..backlog });
         }
-        let begun = group.attempts().iter().filter_map(|(position, attempt)| {
-            let (position, is_there) = self.find(*position);
-            let attempt = Attempt {
-                boot: elsewhere(attempt.boot),
-                ..*attempt
-            };
-            is_there.then_some((position, attempt))
-        });
-        let retrying = (group.set_aside().first_waiting(), lanes.first_waiting());
+        let mut begun = BTreeMap::new();
+        for (position, attempt) in group.attempts() {
+            let (position, is_there) = self.find(*position)?;
+            let boot = elsewhere(attempt.boot);
+            if is_there {
+                begun.insert(position, Attempt { boot, ..*attempt });
+            }
+        }
+        let first = group.set_aside().first_waiting();
+        let first_here = lanes.first_waiting();
         let member = |member: &JoinedMember| JoinedMember {
             boot: elsewhere(member.boot),
             // All that counts is whether the group has moved since.
-            low: is_still(member.low == group.low(), low),
-            retrying: member.retrying.map(|position| {
-                let is_same = Some(position) == retrying.0;
-                is_still(is_same, retrying.1.unwrap_or(NOWHERE))
-            }),
+            low: if member.low == group.low() {
+                low
+            } else {
+                NOWHERE
+            },
+            retrying: match member.retrying {
+                Some(_) if member.retrying == first => first_here,
+                Some(_) => Some(NOWHERE),
+                None => None,
+            },
             ..member.clone()
         };
         Ok(group.moved(Moved {
@@ -127,8 +139,8 @@ impl Positions {
             settled,
             set_aside: lanes,
             members: group.members().iter().map(member).collect(),
-            begun: begun.collect(),
-            runs: group.runs().moved(|position| self.at_or_after(position)),
+            begun,
+            runs: group.runs().moved(|position| self.at_or_after(position))?,
         }))
     }
 }
@@ -136,13 +148,6 @@ impl Positions {
 /// A process of the log that is copied: none of this one has its number.
 fn elsewhere(process: ProcessId) -> ProcessId {
     ProcessId::new(process.get() | ELSEWHERE)
-}
-
-fn is_still(is_same: bool, position: u64) -> u64 {
-    match is_same {
-        true => position,
-        false => NOWHERE,
-    }
 }
 
 #[cfg(test)]
@@ -231,6 +236,17 @@ mod tests {
         assert_eq!((group.low(), group.settled().is_empty()), (11, true));
         let group = mapped(&[(3, 10)]).unwrap();
         assert_eq!((group.low(), group.attempts().len()), (11, 0));
+    }
+
+    #[test]
+    fn a_position_that_no_group_names_is_not_mapped_to_the_end() {
+        let mut state = State::default();
+        state.groups.insert("g".into(), group());
+        let mut positions = Positions::wanted_by(&state);
+        positions.met(3, 0);
+        assert_eq!(positions.at_or_after(6).unwrap(), 1, "after the last event");
+        let error = positions.at_or_after(7).unwrap_err().to_string();
+        assert!(error.contains("position 7"), "{error}");
     }
 
     #[test]

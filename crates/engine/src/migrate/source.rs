@@ -58,7 +58,6 @@ impl Source {
         let lock = match storage.lock() {
             Ok(log::storage::Locking::Acquired(lock)) => lock,
             Ok(log::storage::Locking::Held { pid }) => {
-                let pid = pid.unwrap_or_default();
                 return Err(Error::Open(OpenError::Locked { directory, pid }));
             }
             Err(source) => {

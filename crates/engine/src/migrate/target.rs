@@ -411,15 +411,12 @@ impl Schedules {
 
     /// The next ones, as many as fit; none at the end.
     async fn next(&mut self, view: &log::View) -> Result<Vec<Scheduled>> {
-        let rest = self.due.get(self.at..).unwrap_or_default();
-        let some = rest
-            .get(..SCHEDULES_MAX.min(rest.len()))
-            .unwrap_or_default();
-        let Some((_, first)) = some.first() else {
+        let some = self.due.iter().skip(self.at).take(SCHEDULES_MAX);
+        let positions: Vec<u64> = some.map(|(_, position)| *position).collect();
+        let Some(first) = positions.first() else {
             return Ok(Vec::new());
         };
-        let positions = some.iter().map(|(_, position)| *position).collect();
-        let mut found: BTreeMap<u64, _> = lookup::scheduled(view, positions)
+        let mut found: BTreeMap<u64, _> = lookup::scheduled(view, positions.clone())
             .await?
             .into_iter()
             .collect();
@@ -431,7 +428,7 @@ impl Schedules {
                 .collect();
         }
         let mut scheduled = Vec::with_capacity(found.len());
-        for (_, position) in some {
+        for position in &positions {
             match found.remove(position) {
                 Some(found) => scheduled.push(found),
                 None => break,

@@ -95,8 +95,11 @@ impl Backlogs {
             (None, None) => return,
         };
         let taken = deferred.taken.len() as u64;
+        // More may be taken than were counted: after a reset it is not known how many are left.
         backlog.events = (backlog.events + deferred.added).saturating_sub(taken);
-        backlog.from = backlog.from.max(deferred.next.unwrap_or_default());
+        if let Some(next) = deferred.next {
+            backlog.from = backlog.from.max(next);
+        }
         let known = self.lanes.get_key_value(lane).map(|(key, _)| key.clone());
         self.set(known.unwrap_or_else(|| lane.clone()), backlog);
     }

@@ -7,6 +7,7 @@ use super::group::Group;
 use super::record::Firing;
 use super::refusal::Refusal;
 use super::state::State;
+use crate::error::{EngineError, Error, Result};
 use crate::ids::{FrameNumber, MemberId, ProcessId, WriterId};
 use crate::time::Timestamp;
 
@@ -165,42 +166,82 @@ fn admit_firings(state: &State, events: &[Firing], time: i64) -> Result<(), Refu
 
 /// The process that wrote a frame, if the frame counts: not when it came twice, when one
 /// before it is missing (both will be sent again), or when its process is gone.
+///
+/// # Errors
+/// [`EngineError::Corrupt`] when its process has sent the last frame that there can be.
 pub(crate) fn admit_frame(
     state: &State,
     writer: WriterId,
     counter: FrameNumber,
     first: Option<&Change>,
     position: u64,
-) -> Option<ProcessId> {
-    match state.processes.of_writer(writer) {
-        Some((boot, process)) => (counter == process.counter.next()).then_some(boot),
-        None => {
-            let opens = matches!(first, Some(Change::Opened(opened)) if opened.writer == writer);
-            // The record will be the next one.
-            (counter == FrameNumber::FIRST && opens).then_some(ProcessId::new(position))
-        }
-    }
+) -> Result<Option<ProcessId>> {
+    let Some((boot, process)) = state.processes.of_writer(writer) else {
+        let opens = matches!(first, Some(Change::Opened(opened)) if opened.writer == writer);
+        // The record will be the next one.
+        let admitted = (counter == FrameNumber::FIRST && opens).then_some(position);
+        return Ok(admitted.map(ProcessId::new));
+    };
+    let Some(next) = process.counter.next() else {
+        return Err(Error::Engine(EngineError::Corrupt(format!(
+            "the process {boot} (`{}`) has sent frame {}, after which there is no other: frames are \
+             numbered from 1; restore the log",
+            process.name,
+            process.counter.get()
+        ))));
+    };
+    Ok((counter == next).then_some(boot))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::event::EventId;
-    use crate::model::record::{Fired, Opened, Scheduled};
+    use crate::model::record::{Fired, Framed, Opened, Scheduled};
+
+    fn opened(writer: WriterId) -> Change {
+        Change::Opened(Opened {
+            writer,
+            name: "process".to_owned(),
+            lease_micros: 0,
+            seal: None,
+            follows: Vec::new(),
+        })
+    }
+
+    #[test]
+    fn a_process_that_has_sent_the_last_frame_there_can_be_is_corrupt() {
+        let writer = WriterId::new(1, 2);
+        let mut state = State::default();
+        state.apply(7, &opened(writer));
+        let framed = |counter| {
+            Change::Framed(Framed {
+                writer,
+                counter: FrameNumber::new(counter),
+                sequence: 9,
+                checksum: 0,
+                resume: 10,
+                time: 0,
+                claimed: None,
+            })
+        };
+        let last = FrameNumber::new(u64::MAX);
+        state.apply(8, &framed(u64::MAX - 1));
+        let admitted = admit_frame(&state, writer, last, None, 9).unwrap();
+        assert_eq!(admitted, Some(ProcessId::new(7)));
+        state.apply(9, &framed(u64::MAX));
+        let error = admit_frame(&state, writer, last, None, 10).unwrap_err();
+        assert!(
+            matches!(&error, Error::Engine(EngineError::Corrupt(why)) if why.contains("process 7")),
+            "it would be taken again and again: {error:?}"
+        );
+    }
 
     #[test]
     fn nothing_goes_off_before_its_time_and_nothing_that_was_moved() {
         let mut state = State::default();
         let writer = WriterId::new(1, 2);
-        let name = "process".to_owned();
-        let opened = Opened {
-            writer,
-            name,
-            lease_micros: 0,
-            seal: None,
-            follows: Vec::new(),
-        };
-        state.apply(0, &Change::Opened(opened));
+        state.apply(0, &opened(writer));
         let due = 3_600_000_000;
         let scheduled = Change::Scheduled(Scheduled {
             name: EventId::new("/", "timer"),

@@ -97,7 +97,8 @@ impl Group {
         let is_together = begins.len() > 1;
         let begun = |it: &Begin| {
             let attempt = Attempt {
-                number: it.attempt.saturating_sub(u32::from(is_together)),
+                // It is at least one: see `plausible`.
+                number: it.attempt - u32::from(is_together),
                 boot,
                 is_together,
             };
@@ -284,7 +285,7 @@ impl Group {
         let begun = self.begun.get(&position).map_or(0, |attempt| {
             // One that began in this very process has not ended it.
             let is_this = attempt.boot == boot && !attempt.is_together;
-            attempt.number.saturating_sub(u32::from(is_this))
+            attempt.number - u32::from(is_this)
         });
         failed.max(begun) + 1
     }

@@ -106,7 +106,9 @@ impl Processes {
         let mut processes = self.processes.values_mut();
         if let Some(process) = processes.find(|it| it.writer == framed.writer) {
             process.counter = framed.counter;
-            process.time = framed.claimed.unwrap_or(process.time);
+            if let Some(claimed) = framed.claimed {
+                process.time = claimed;
+            }
         }
         self.mark = Some(Mark {
             position,
@@ -156,10 +158,10 @@ impl Processes {
         const PROGRESS_MAX: i64 = 60_000_000;
         let time = self.time();
         let Some((_, process)) = self.of_writer(writer) else {
-            return match self.processes.is_empty() {
-                true => (claimed.max(time), Some(claimed)),
-                false => (time, None),
-            };
+            if self.processes.is_empty() {
+                return (claimed.max(time), Some(claimed));
+            }
+            return (time, None);
         };
         if claimed > time {
             return (claimed, Some(claimed));
@@ -168,8 +170,8 @@ impl Processes {
             0 => 0,
             before => claimed.saturating_sub(before).clamp(0, PROGRESS_MAX),
         };
-        let all = i64::try_from(self.processes.len()).unwrap_or(i64::MAX);
-        let pace = progress / all.saturating_mul(2).max(1);
+        // At least the process of `writer` lives.
+        let pace = progress / (self.processes.len() as i64 * 2);
         (time.saturating_add(pace), Some(claimed))
     }
 

@@ -348,5 +348,6 @@ pub(crate) fn shorten(reason: &str) -> String {
     while !reason.is_char_boundary(cut) {
         cut -= 1;
     }
-    format!("{}…", reason.get(..cut).unwrap_or_default())
+    let (kept, _) = reason.split_at(cut);
+    format!("{kept}…")
 }

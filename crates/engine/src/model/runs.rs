@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::backlog::Backlogs;
 use super::topic_key::{ByKey, by_key};
 use crate::engine::{Position, ReplayEffects, Run};
+use crate::error::Result;
 use crate::model::position_set::PositionSet;
 use crate::model::topic_key::KeyRef;
 
@@ -50,6 +51,11 @@ impl Runs {
         self.holds_back = effects == ReplayEffects::HoldBack;
     }
 
+    /// The number of the run that it is in.
+    pub(crate) fn number(&self) -> u64 {
+        self.number
+    }
+
     /// What to know of the event at `position`, which is of this key.
     pub(crate) fn of(&self, position: u64, lane: KeyRef<'_>) -> Run {
         let is_done = || self.done.contains(position) && !self.waiting.has(position, lane);
@@ -84,21 +90,21 @@ impl Runs {
     }
 
     /// The same in another log, where `at_or_after` says what a position became.
-    pub(crate) fn moved(&self, at_or_after: impl Fn(u64) -> u64) -> Self {
+    pub(crate) fn moved(&self, at_or_after: impl Fn(u64) -> Result<u64>) -> Result<Self> {
         let moved = |ranges: &PositionSet| {
             let mut moved = PositionSet::default();
             for (start, end) in ranges.iter() {
-                moved.insert(at_or_after(start), at_or_after(end));
+                moved.insert(at_or_after(start)?, at_or_after(end)?);
             }
-            moved
+            Result::<PositionSet>::Ok(moved)
         };
         let waiting = self.waiting.0.iter();
-        let waiting = waiting.map(|(lane, ranges)| (lane.clone(), moved(ranges)));
-        Self {
-            done: moved(&self.done),
-            waiting: Waiting(waiting.collect()),
+        let waiting = waiting.map(|(lane, ranges)| Ok((lane.clone(), moved(ranges)?)));
+        Ok(Self {
+            done: moved(&self.done)?,
+            waiting: Waiting(waiting.collect::<Result<_>>()?),
             ..*self
-        }
+        })
     }
 }
 
@@ -117,9 +123,11 @@ impl Waiting {
             };
             !waiting.is_empty()
         });
+        // A run that has settled nothing has passed no event of a backlog.
+        let Some(end) = done.end() else { return };
         for (lane, backlog) in backlogs.iter() {
             let mut all = PositionSet::default();
-            all.insert(backlog.from, done.end().unwrap_or_default());
+            all.insert(backlog.from, end);
             let waiting = self.0.entry(lane.clone()).or_default();
             for (start, end) in all.without(before).iter() {
                 waiting.insert(start, end);
@@ -248,7 +256,7 @@ mod tests {
                 }
                 let bytes = rmp_serde::to_vec_named(&runs).unwrap();
                 prop_assert_eq!(&rmp_serde::from_slice::<Runs>(&bytes).unwrap(), &runs);
-                prop_assert_eq!(&runs.moved(|position| position), &runs);
+                prop_assert_eq!(&runs.moved(Ok).unwrap(), &runs);
             }
         }
     }

@@ -42,6 +42,11 @@ impl SlotOwners {
         self.turn
     }
 
+    /// How many slots are owned.
+    pub(crate) fn len(&self) -> usize {
+        self.slots.len()
+    }
+
     /// Shares the slots among processes, each with its number of members, moving as few as can be.
     pub(crate) fn assign(&mut self, processes: &[(ProcessId, usize)]) {
         self.turn = self.turn.next();

@@ -49,7 +49,7 @@ pub(super) async fn open(url: &Url, settings: Settings, link: Link) -> Result<No
                 .collect()
         }
     };
-    let mut owner = 0;
+    let mut owner = None;
     for place in places {
         let directory = place.display().to_string();
         let opened = open_at(&place, &settings, &link).await;
@@ -106,7 +106,8 @@ async fn open_at(place: &Path, settings: &Settings, link: &Link) -> Result<(Engi
                     return Ok((engine, copied));
                 }
                 Err(why) => {
-                    let closing = lookup::blocking(move || closing::close_log(&engine)).await;
+                    let closing =
+                        lookup::blocking(move || closing::close_log(&engine, Ok(()))).await;
                     closing.map(|()| why)?
                 }
             },
@@ -189,28 +190,27 @@ async fn is_copy(engine: &EngineInner, link: &Link, place: &Path) -> Result<Resu
     let seed = engine.locked().state().processes.seed();
     let begin = first_message(link)
         .await?
-        .and_then(|message| Part::read(message.sequence, &message.body).ok());
+        .map(|message| Part::read(message.sequence, &message.body));
     // It begins with the first frame of the first process. One that was emptied under that very
     // process may have later ones of it.
     let is_first = |part: &Part| part.kind == Kind::Frame && part.counter == FrameNumber::FIRST;
-    match begin {
-        Some(begin) if is_first(&begin) && Some(begin.writer.seed()) == seed => {
-            Ok(Err(why.to_owned()))
+    let found = match begin {
+        Some(Ok(begin)) if is_first(&begin) && Some(begin.writer.seed()) == seed => {
+            return Ok(Err(why.to_owned()));
         }
-        _ => Err(Error::Engine(EngineError::Corrupt(format!(
-            "the log `{}` at `{}` is not the one that this process's copy in {} is of: {}, and \
+        Some(Ok(_)) => "it begins with another message".to_owned(),
+        Some(Err(error)) => format!("it begins with something else ({error})"),
+        None => "it is empty".to_owned(),
+    };
+    Err(Error::Engine(EngineError::Corrupt(format!(
+        "the log `{}` at `{}` is not the one that this process's copy in {} is of: {found}, and \
              message {} was expected to be there. Restore the log; or, if it was removed on \
              purpose, remove that directory and start again",
-            server.namespace,
-            server.shown,
-            place.display(),
-            match begin {
-                Some(_) => "it begins with another message",
-                None => "it is empty, or begins with something else",
-            },
-            mark.sequence
-        )))),
-    }
+        server.namespace,
+        server.shown,
+        place.display(),
+        mark.sequence
+    ))))
 }
 
 /// The first message of the log; `None` when it has none.

@@ -24,7 +24,7 @@ use crate::runtime::group_progress;
 use crate::runtime::locked_state::LockedState;
 use crate::runtime::lookup;
 use crate::runtime::pending_changes::Terms;
-use crate::shared_log::Message;
+use crate::shared_log::{Message, Server};
 
 /// How much one read asks for.
 const READ_BYTES: usize = 4 * 1024 * 1024;
@@ -244,26 +244,26 @@ impl Reader {
     }
 
     fn fold(&mut self, node: &Node, frame: Frame) -> Result<()> {
-        let corrupt = || {
-            EngineError::Corrupt(format!(
-                "the frame at message {} of the shared log cannot be read",
-                frame.sequence
-            ))
+        let (engine, link) = (&*node.engine, &*node.link);
+        let source = Source {
+            server: link.server(),
+            sequence: frame.sequence,
+            position: engine.end(),
         };
-        let batches = batches(&frame.body).ok_or_else(corrupt)?;
+        let batches = batches(&frame.body)
+            .ok_or_else(|| source.corrupt("ends in a frame whose batches cannot be read"))?;
         let resume = self.partial.values().map(|partial| partial.first).min();
         let resume = resume.map_or(frame.sequence + 1, |first| first.min(frame.sequence + 1));
-        let (engine, link) = (&*node.engine, &*node.link);
         let mut locked = engine.locked();
         let Frame { last, sequence, .. } = frame;
         let first = match batches.first() {
-            Some(batch) => changes(batch)?.into_iter().next().map(|(_, change)| change),
+            Some(batch) => source.changes(batch, 0)?.into_iter().next(),
             None => None,
         };
-        let (state, position) = (locked.state(), engine.end());
-        let Some(boot) =
-            fencing::admit_frame(state, last.writer, last.counter, first.as_ref(), position)
-        else {
+        let first = first.as_ref().map(|(_, change)| change);
+        let (state, position) = (locked.state(), source.position);
+        let admitted = fencing::admit_frame(state, last.writer, last.counter, first, position)?;
+        let Some(boot) = admitted else {
             return Ok(());
         };
         let stamp = last.stamp;
@@ -292,7 +292,7 @@ impl Reader {
         let outcomes = if is_own {
             folding.fold_own(&mut locked, batches)?
         } else {
-            folding.fold_foreign(&mut locked, batches)?;
+            folding.fold_foreign(&mut locked, batches, source)?;
             Vec::new()
         };
         let (at, mark) = folding.writing.finish()?;
@@ -324,11 +324,17 @@ struct Folding<'a> {
 
 impl Folding<'_> {
     /// Folds batches of another process.
-    fn fold_foreign(&mut self, locked: &mut LockedState, batches: Vec<log::Batch>) -> Result<()> {
-        let last = batches.len().saturating_sub(1);
-        for (number, batch) in batches.into_iter().enumerate() {
-            let changes = changes(&batch)?;
-            let Ok(receipt) = self.take_in(locked, batch, number == last, &changes)? else {
+    fn fold_foreign(
+        &mut self,
+        locked: &mut LockedState,
+        batches: Vec<log::Batch>,
+        source: Source<'_>,
+    ) -> Result<()> {
+        let (count, mut records) = (batches.len(), 0);
+        for (batch, number) in batches.into_iter().zip(1..) {
+            let changes = source.changes(&batch, records)?;
+            records += batch.len();
+            let Ok(receipt) = self.take_in(locked, batch, number == count, &changes)? else {
                 continue;
             };
             for (index, change) in &changes {
@@ -349,15 +355,15 @@ impl Folding<'_> {
         batches: Vec<log::Batch>,
     ) -> Result<Vec<Outcome>> {
         let mut outcomes = Vec::with_capacity(batches.len());
-        let last = batches.len().saturating_sub(1);
-        for (number, batch) in batches.into_iter().enumerate() {
+        let count = batches.len();
+        for (batch, number) in batches.into_iter().zip(1..) {
             // There is one for each batch of a frame that was sent: both are dropped together.
             let Some(pending) = locked.pop_pending() else {
                 let why = "a frame has more than was sent".to_owned();
                 return Err(EngineError::Stopped(why).into());
             };
             let changes = pending.changes();
-            let outcome = self.take_in(locked, batch, number == last, changes)?;
+            let outcome = self.take_in(locked, batch, number == count, changes)?;
             if let Some((_, Change::Opened(_))) = changes.first() {
                 locked.set_boot(self.boot);
                 self.link.outbox().lock().introduced();
@@ -439,13 +445,41 @@ fn release_slots(engine: &EngineInner) -> Result<()> {
     Ok(())
 }
 
-/// The control records of a batch, and which they are.
-fn changes(batch: &log::Batch) -> Result<Vec<(usize, Change)>> {
-    let mut changes = Vec::new();
-    for (index, (kind, body)) in batch.bodies().enumerate() {
-        if let Some(change) = Change::read(kind, index as u64, body)? {
-            changes.push((index, change.light()));
+/// Where a frame that is folded comes from, for errors to name it.
+#[derive(Clone, Copy)]
+struct Source<'a> {
+    server: &'a Server,
+    /// Its last message.
+    sequence: u64,
+    /// Where its first record is going to be.
+    position: u64,
+}
+
+impl Source<'_> {
+    /// The control records of a batch, and which they are; `before` it are as many records in the
+    /// frame.
+    fn changes(self, batch: &log::Batch, before: usize) -> Result<Vec<(usize, Change)>> {
+        let mut changes = Vec::new();
+        for (index, (kind, body)) in batch.bodies().enumerate() {
+            // No later than there: those before it may be duplicates, or refused.
+            let position = self.position + (before + index) as u64;
+            let change = Change::decode(kind, position, body).map_err(|why| {
+                let record = before + index;
+                self.corrupt(format_args!("ends in a frame whose record {record} {why}"))
+            })?;
+            changes.extend(change.map(|change| (index, change.light())));
         }
+        Ok(changes)
     }
-    Ok(changes)
+
+    /// The error of a frame that says what cannot be.
+    fn corrupt(self, what: impl std::fmt::Display) -> EngineError {
+        let Server {
+            shown, namespace, ..
+        } = self.server;
+        let sequence = self.sequence;
+        EngineError::Corrupt(format!(
+            "message {sequence} of the shared log `{namespace}` at `{shown}` {what}"
+        ))
+    }
 }

@@ -82,14 +82,12 @@ impl Head {
                 advice: "append less at a time",
             }));
         };
-        let mut messages = Vec::with_capacity(parts);
-        for part in 0..count {
-            let start = usize::from(part) * room;
-            let end = body.len().min(start + room);
-            let body = body.get(start..end).unwrap_or_default();
-            messages.push(self.message(Kind::Frame, part, count, body));
+        if body.is_empty() {
+            return Ok(vec![self.message(Kind::Frame, 0, 1, body)]);
         }
-        Ok(messages)
+        let pieces = body.chunks(room).zip(0..);
+        let message = |(piece, part)| self.message(Kind::Frame, part, count, piece);
+        Ok(pieces.map(message).collect())
     }
 
     /// A message that says that its writer lives.
@@ -159,10 +157,22 @@ impl Part {
             1 => Kind::Beat,
             _ => return Err(corrupt("has an unknown kind")),
         };
+        if part >= parts {
+            return Err(corrupt(&format!(
+                "says that it is part {part} of {parts}; parts are numbered from 0"
+            )));
+        }
+        let writer = WriterId::new(numbers.u64(), numbers.u64());
+        let counter = FrameNumber::new(numbers.u64());
+        if kind == Kind::Frame && counter < FrameNumber::FIRST {
+            return Err(corrupt(
+                "has frame 0; the frames of a process are numbered from 1",
+            ));
+        }
         Ok(Self {
             kind,
-            writer: WriterId::new(numbers.u64(), numbers.u64()),
-            counter: FrameNumber::new(numbers.u64()),
+            writer,
+            counter,
             part,
             parts,
             stamp: Stamp {
@@ -265,6 +275,26 @@ mod tests {
             prop_assert!(Part::read(9, &bytes.clone().into()).is_err());
             let _ = batches(&bytes);
         }
+    }
+
+    #[test]
+    fn a_message_whose_numbers_cannot_be_is_refused() {
+        let refused = |message: Bytes| Part::read(9, &message).unwrap_err().to_string();
+        for (part, parts) in [(0, 0), (1, 1), (5, 3)] {
+            let error = refused(HEAD.message(Kind::Frame, part, parts, b"body"));
+            assert!(
+                error.contains(&format!("part {part} of {parts}")),
+                "{error}"
+            );
+        }
+        let unnumbered = Head {
+            counter: FrameNumber::START,
+            ..HEAD
+        };
+        let error = refused(unnumbered.message(Kind::Frame, 0, 1, b"body"));
+        assert!(error.contains("numbered from 1"), "{error}");
+        // One that has sent no frame yet says that it lives.
+        assert!(Part::read(9, &unnumbered.beat()).is_ok());
     }
 
     #[test]

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use super::clocks::server_ahead;
 use super::link::Link;
 use super::node::{Node, WeakNode};
+use crate::log_error;
 use crate::model::change::Change;
 use crate::runtime::engine_inner::batch_of;
 use crate::runtime::pending_changes::Terms;
@@ -54,11 +55,14 @@ fn expire_silent_processes(node: &Node) {
     for gone in expired {
         tracing::warn!(process = %gone.boot, "no message for its lease: the process is fenced");
         let changes = vec![Change::Gone(gone)];
-        if let Ok(batch) = batch_of(&changes) {
-            // Whether it came to anything is seen when it is read back.
-            let _ = node
-                .engine
-                .submit_locked(&mut locked, batch, changes, Terms::default());
+        let engine = &node.engine;
+        let submitted = batch_of(&changes).and_then(|batch| {
+            let submitted = engine.submit_locked(&mut locked, batch, changes, Terms::default());
+            submitted.map_err(log_error::of_submit)
+        });
+        // Whether it came to anything is seen when it is read back; until then it is tried again.
+        if let Err(error) = submitted {
+            tracing::warn!(%error, "could not record that a process is fenced, retrying");
         }
     }
 }

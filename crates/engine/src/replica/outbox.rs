@@ -217,7 +217,10 @@ impl OutboxQueue {
             stamp,
         };
         let messages = head.frame(&body, self.message_bytes_max)?;
-        self.counter = self.counter.next();
+        self.counter = self.counter.next().ok_or_else(|| {
+            let why = format!("frame {} was the last there can be", self.counter.get());
+            EngineError::Stopped(why)
+        })?;
         Ok(Frame {
             counter: head.counter,
             messages,
@@ -267,7 +270,7 @@ impl OutboxQueue {
             return false;
         };
         let batches: usize = frame.batches.iter().map(log::Batch::bytes).sum();
-        self.bytes = self.bytes.saturating_sub(batches);
+        self.bytes -= batches;
         self.folded = counter;
         self.drained.send_modify(|count| *count += 1);
         !frame.batches.is_empty()
@@ -390,6 +393,7 @@ impl OutboxQueue {
         }
         self.unsent.clear();
         self.sent.clear();
+        self.bytes = 0;
         self.halt.get_or_insert(why);
         self.drained.send_modify(|count| *count += 1);
         self.work.notify_one();

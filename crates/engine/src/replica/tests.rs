@@ -2,6 +2,7 @@
 //! part or not at all, reads end anywhere, processes are cut off for longer than their lease.
 
 mod backlogs;
+mod corrupt;
 mod ends;
 mod wild;
 

@@ -6,7 +6,7 @@ use ensue_log as log;
 use hashbrown::HashMap;
 
 use crate::engine::{APPEND_EVENTS_MAX, Append, Appended, Effect, Expect, Position};
-use crate::error::{Error, LimitError, Result};
+use crate::error::{EngineError, Error, LimitError, Result};
 use crate::event::{EventId, InvalidEvent};
 use crate::model::change::Change;
 use crate::model::record;
@@ -256,7 +256,15 @@ impl Outgoing {
                 // Not reached: nothing is submitted before it is decided.
                 Place::Later => (None, false),
             };
-            let position = Position::new(position.unwrap_or_default().get());
+            let position = position.ok_or_else(|| {
+                EngineError::Stopped(format!(
+                    "the log took {} records and did not say where event {} is; this is a fault of \
+                     Ensue, report it",
+                    receipt.len(),
+                    appended.len()
+                ))
+            })?;
+            let position = Position::new(position.get());
             appended.push(Appended {
                 position,
                 is_duplicate,

@@ -3,12 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::runtime::Handle;
 use tokio::time::Instant;
 
 use super::checkpoint;
-use super::engine_inner::{EngineInner, FAREWELL_WAIT_MAX, batch_of};
+use super::engine_inner::{EngineInner, FAREWELL_WAIT_MAX};
 use super::lookup::blocking;
-use super::pending_changes::Terms;
 use super::upstream::Upstream;
 use crate::error::{EngineError, Error, Result};
 use crate::log_error;
@@ -28,20 +28,25 @@ pub(crate) async fn close(inner: &Arc<EngineInner>) -> Result<()> {
     if inner.mark_closed() {
         return Ok(());
     }
-    let inner = inner.clone();
-    blocking(move || close_log(&inner)).await
+    // Goes on although the caller does not wait for it.
+    let (inner, runtime) = (inner.clone(), Handle::current());
+    blocking(move || {
+        inner.stop_tasks();
+        let left = left_by_all(&inner);
+        let recorded = match left.is_empty() {
+            true => Ok(()),
+            false => runtime.block_on(inner.record_last(|_| left.clone())),
+        };
+        close_log(&inner, recorded)
+    })
+    .await
 }
 
-/// Records that all members left, writes a checkpoint, lets go of the log. Blocks.
-pub(crate) fn close_log(inner: &EngineInner) -> Result<()> {
+/// Writes a checkpoint, unless what was to be recorded before could not be, and lets go of the log.
+/// Blocks.
+pub(crate) fn close_log(inner: &EngineInner, recorded: Result<()>) -> Result<()> {
     inner.stop_tasks();
-    let left = {
-        let mut locked = inner.advanced();
-        let left = left_by_all(locked.members_here());
-        locked.fence_all();
-        left
-    };
-    let recorded = inner.record_blocking(&left);
+    inner.locked().advance();
     let checkpoint = recorded.and_then(|()| checkpoint::write(inner));
     let closed = inner.log().close().map_err(log_error::of_log);
     inner.locked().advance();
@@ -68,7 +73,7 @@ async fn close_replica(inner: &Arc<EngineInner>, upstream: &dyn Upstream) -> Res
     }
     record_farewell(inner, until).await;
     let closing = inner.clone();
-    let closed = blocking(move || close_log(&closing)).await;
+    let closed = blocking(move || close_log(&closing, Ok(()))).await;
     let hanging_up = upstream.hang_up();
     if tokio::time::timeout(HANG_UP_WAIT_MAX, hanging_up)
         .await
@@ -82,22 +87,24 @@ async fn close_replica(inner: &Arc<EngineInner>, upstream: &dyn Upstream) -> Res
 
 /// Records that all members left and that this process is gone, if that works until then.
 async fn record_farewell(inner: &EngineInner, until: Instant) {
-    let said = {
-        let mut locked = inner.locked();
-        let mut changes = left_by_all(locked.members_here());
-        locked.fence_all();
-        changes.push(Change::Gone(Gone {
+    let left = left_by_all(inner);
+    let recording = inner.record_last(|locked| {
+        let gone = Change::Gone(Gone {
             boot: locked.boot(),
             counter: None,
-        }));
-        batch_of(&changes)
-            .map(|batch| inner.submit_locked(&mut locked, batch, changes, Terms::default()))
+        });
+        left.iter().cloned().chain([gone]).collect()
+    });
+    let why = match tokio::time::timeout_at(until, recording).await {
+        Ok(Ok(())) => None,
+        Ok(Err(error)) => Some(error.to_string()),
+        Err(_elapsed) => Some("the server does not answer".to_owned()),
     };
-    if let Ok(Ok(said)) = said {
-        match tokio::time::timeout_at(until, said).await {
-            Ok(Ok(_)) => {}
-            _ => tracing::warn!("could not record that this process ends: its lease will expire"),
-        }
+    if let Some(why) = why {
+        tracing::warn!(
+            why,
+            "could not record that this process ends: its lease will expire"
+        );
     }
     inner.halt(&Refusal::Closed);
 }
@@ -110,8 +117,11 @@ pub(crate) fn abandon(inner: &EngineInner) {
     inner.halt(&Refusal::Closed);
 }
 
-/// The records that these members left.
-fn left_by_all(members: Vec<(String, crate::ids::MemberId)>) -> Vec<Change> {
+/// Fences all members; the records that they left.
+fn left_by_all(inner: &EngineInner) -> Vec<Change> {
+    let mut locked = inner.advanced();
+    let members = locked.members_here();
+    locked.fence_all();
     let left = |(group, member)| Change::Left(Left { group, member });
     members.into_iter().map(left).collect()
 }

@@ -332,29 +332,19 @@ impl EngineInner {
         .await
     }
 
-    /// Submits control records and waits until they are durable; what goes by way of a shared log is
-    /// not waited for. Blocks.
-    pub(crate) fn record_blocking(&self, changes: &[Change]) -> Result<()> {
-        if changes.is_empty() {
-            return Ok(());
-        }
-        let mut batch = batch_of(changes)?;
-        loop {
-            let room = self.log.room();
-            let outcome = {
-                let mut locked = self.locked();
-                self.submit_locked(&mut locked, batch, changes.to_vec(), Terms::default())
-            };
-            match outcome {
-                Ok(Submission::Log(submitted)) => {
-                    return submitted.wait().map(drop).map_err(log_error::of_log);
-                }
-                Ok(Submission::Shared(_)) => return Ok(()),
-                Err(log::SubmitError::Full(refused)) => batch = refused,
-                Err(error) => return Err(log_error::of_submit(error)),
-            }
-            room.wait();
-        }
+    /// Records what `said` gives under the lock, also when the engine takes nothing else any more:
+    /// waits for room, and until it is durable.
+    pub(crate) async fn record_last(
+        &self,
+        mut said: impl FnMut(&LockedState) -> Vec<Change>,
+    ) -> Result<()> {
+        let submitted = self.submit(log::Batch::new(), |_| {
+            let mut locked = self.locked();
+            let changes = said(&locked);
+            let batch = batch_of(&changes)?;
+            Ok(self.submit_locked(&mut locked, batch, changes, Terms::default())?)
+        });
+        submitted.await?.await.map(drop)
     }
 
     /// Notes that the log grew.

@@ -19,7 +19,7 @@ use crate::delivery::group_session::GroupSession;
 use crate::delivery::limits::AsideLimits;
 use crate::delivery::local_member::LocalMember;
 use crate::engine::DeathCause;
-use crate::error::Error;
+use crate::error::{Error, Result};
 use crate::event::EventId;
 use crate::ids::{Epoch, MemberId, ProcessId};
 use crate::model::change::Change;
@@ -379,7 +379,7 @@ impl LockedState {
     }
 
     /// A number for a new member.
-    pub(crate) fn next_member(&mut self, name: &str) -> MemberId {
+    pub(crate) fn next_member(&mut self, name: &str) -> Result<MemberId> {
         let group = self.state.groups.get(name);
         let durable = group.and_then(Group::last_member);
         self.sessions.next_member(name, durable)

@@ -78,7 +78,7 @@ impl EmbeddedMember {
         let member = loop {
             let (id, boot) = {
                 let mut locked = inner.locked();
-                (locked.next_member(&group), locked.boot())
+                (locked.next_member(&group)?, locked.boot())
             };
             let joined = Joined {
                 group: group.clone(),

@@ -112,7 +112,7 @@ impl Reader {
         Box::pin(async move {
             let shown = directory.clone();
             let owner = blocking(move || match log::storage::File::new(&directory).owner() {
-                Ok(log::storage::Ownership::Owned { pid }) => Ok(pid),
+                Ok(log::storage::Ownership::Owned { pid }) => Ok(Some(pid)),
                 _ => Ok(None),
             });
             Err(match owner.await? {

@@ -8,6 +8,7 @@ use hashbrown::HashMap;
 use crate::delivery::group_session::{Beginning, GroupSession};
 use crate::delivery::limits::AsideLimits;
 use crate::delivery::local_member::LocalMember;
+use crate::error::{EngineError, Result};
 use crate::ids::{Epoch, MemberId, ProcessId};
 use crate::model::group::Group;
 use crate::model::state::State;
@@ -49,11 +50,25 @@ impl Sessions {
     }
 
     /// A number for a new member; `durable` is the last one that the log knows.
-    pub(crate) fn next_member(&mut self, group: &str, durable: Option<MemberId>) -> MemberId {
+    ///
+    /// # Errors
+    /// [`EngineError::Corrupt`] when the log knows one after which there is none.
+    pub(crate) fn next_member(
+        &mut self,
+        group: &str,
+        durable: Option<MemberId>,
+    ) -> Result<MemberId> {
         let last = self.members.get(group).copied().max(durable);
-        let next = last.map_or(MemberId::FIRST, MemberId::next);
+        let next = last.map_or(Some(MemberId::FIRST), MemberId::next);
+        let next = next.ok_or_else(|| {
+            EngineError::Corrupt(format!(
+                "the last member of the group `{group}` has the number {}, after which there is no \
+                 other: members are numbered from 1; delete the group, or restore the log",
+                u64::MAX
+            ))
+        })?;
         self.members.insert(group.to_owned(), next);
-        next
+        Ok(next)
     }
 
     /// Adds a member to the session of its group, which begins with the first. `end` is the durable
@@ -154,5 +169,26 @@ impl Sessions {
             here.extend(members.map(|member| (name.clone(), member.id())));
         }
         here
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::Error;
+
+    #[test]
+    fn a_group_whose_last_member_has_the_last_number_is_corrupt() {
+        let mut sessions = Sessions::new(AsideLimits::default());
+        let last = MemberId::new(u64::MAX - 1);
+        let next = sessions.next_member("g", last).unwrap();
+        assert_eq!(next.get(), u64::MAX);
+        for durable in [last, Some(next)] {
+            let error = sessions.next_member("g", durable).unwrap_err();
+            let Error::Engine(EngineError::Corrupt(why)) = error else {
+                panic!("{error:?}");
+            };
+            assert!(why.contains("`g`") && why.contains("from 1"), "{why}");
+        }
     }
 }

@@ -245,6 +245,48 @@ async fn leaving_and_closing_end_also_when_the_server_says_nothing() {
     ));
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_process_that_closes_while_its_queue_is_full_waits_for_room_and_says_that_it_ends() {
+    let bed = Bed::new(15, CALM);
+    let other = bed.try_open("b", "b", LONG_LEASE).await.unwrap();
+    let copy = bed.copies.path().join("a");
+    let namespace = &bed.log.namespace;
+    let url = format!(
+        "wild://a?namespace={namespace}&replica={}&lease={LONG_LEASE}",
+        copy.display()
+    );
+    let opening = open_quietly(Url::parse(&url).unwrap(), WAY, Clock::default());
+    let (engine, _link) = opening.await.unwrap();
+    let engine: SharedEngine = {
+        let inner = engine.inner().clone();
+        let engine: SharedEngine = Arc::new(engine);
+        let member = join(&engine).await.unwrap();
+        bed.log.hold("a", Duration::from_millis(500));
+        let full = (0..).find_map(|number| {
+            let payload = vec![b'1'; 1_000_000];
+            let key = u64::to_string(&number);
+            let event = Envelope::builder("events", "large").key(&key);
+            let event = event.payload(Codec::Json, payload).build().unwrap();
+            let mut batch = ensue_log::Batch::new();
+            crate::model::record::push_event(&mut batch, &event).unwrap();
+            inner.submit_events(batch).err()
+        });
+        assert!(matches!(full, Some(ensue_log::SubmitError::Full(_))));
+        let closed = tokio::time::timeout(PATIENCE, engine.close()).await;
+        closed.expect("it ends").unwrap();
+        drop(member);
+        engine
+    };
+    let waiting = async {
+        while members(&other).await > 0 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    let said = tokio::time::timeout(PATIENCE, waiting).await;
+    said.expect("the other knows it long before the lease is over");
+    drop(engine);
+}
+
 /// A process that is killed has whole frames in its copy, and the next one goes on from there.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_frame_of_many_batches_is_one_write_to_the_copy() {

@@ -149,7 +149,10 @@ impl World {
         while !self.coming.is_empty() {
             self.durable();
         }
-        let member = self.last_member.map_or(MemberId::FIRST, MemberId::next);
+        let member = self
+            .last_member
+            .map_or(Some(MemberId::FIRST), MemberId::next)
+            .unwrap();
         self.last_member = Some(member);
         let (boot, now) = (self.boot, self.now);
         let joined = Change::Joined(Joined {
