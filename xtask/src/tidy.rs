@@ -72,7 +72,7 @@ const RULES: &[Rule] = &[
         check: Check::Workspace(dependencies::log_is_pure),
     },
     Rule {
-        says: "dependencies point one way: cli → ensue → brokers → engine → core and log; examples use ensue alone",
+        says: "dependencies point one way: cli → server → ensue → brokers → engine → core and log; examples use ensue alone",
         remedy: "move the code to the lower crate, or make it part of the lower crate's public face",
         check: Check::Workspace(dependencies::point_one_way),
     },

@@ -33,16 +33,15 @@ const EVERYWHERE: &str = "With every command";
     arg_required_else_help = true
 )]
 pub(crate) struct Cli {
-    /// Where the log lives; `ensue engines` lists the kinds
+    /// Where the log lives; `ensue engines` lists the kinds [default: embedded:./data]
     #[arg(
         long,
         global = true,
         help_heading = EVERYWHERE,
         env = "ENSUE_ENGINE",
-        value_name = "URL",
-        default_value = "embedded:./data"
+        value_name = "URL"
     )]
-    engine: String,
+    engine: Option<String>,
     /// Print JSON for programs instead of tables for people
     #[arg(long, global = true, help_heading = EVERYWHERE)]
     json: bool,
@@ -64,6 +63,7 @@ enum Command {
     Check(commands::check::Check),
     Salvage(commands::salvage::Salvage),
     Doctor(commands::doctor::Doctor),
+    Serve(commands::serve::Serve),
     Migrate(commands::migrate::Migrate),
     Describe(commands::describe::Describe),
     Engines(commands::engines::Engines),
@@ -79,13 +79,20 @@ pub(crate) fn run() -> ExitCode {
     };
     trace_to_stderr();
     let out = Output::new(cli.json);
-    let result = tokio::runtime::Builder::new_multi_thread()
+    let mut runtime = tokio::runtime::Builder::new_multi_thread();
+    if !matches!(cli.command, Command::Serve(_)) {
         // One for the command, one for what the engine does beside it.
-        .worker_threads(2)
+        runtime.worker_threads(2);
+    }
+    let target = match cli.engine {
+        Some(url) => Target::new(url),
+        None => Target::default(),
+    };
+    let result = runtime
         .enable_all()
         .build()
         .map_err(|error| Failure::io("cannot start the runtime", &error))
-        .and_then(|runtime| runtime.block_on(execute(cli.command, &Target::new(cli.engine), &out)));
+        .and_then(|runtime| runtime.block_on(execute(cli.command, &target, &out)));
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => failure.report(out.is_json()),
@@ -106,6 +113,7 @@ async fn execute(command: Command, target: &Target, out: &Output) -> Result<(), 
         Command::Check(command) => command.run(target, out).await,
         Command::Salvage(command) => command.run(target, out).await,
         Command::Doctor(command) => command.run(target, out).await,
+        Command::Serve(command) => command.run(target, out).await,
         Command::Migrate(command) => command.run(out).await,
         Command::Describe(command) => command.run(target, out).await,
         Command::Engines(command) => command.run(out),

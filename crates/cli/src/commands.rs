@@ -14,6 +14,7 @@ pub(crate) mod publish;
 pub(crate) mod reset;
 pub(crate) mod salvage;
 pub(crate) mod schedule;
+pub(crate) mod serve;
 pub(crate) mod status;
 pub(crate) mod tail;
 pub(crate) mod topics;

@@ -11,10 +11,23 @@ use crate::failure::{Failure, Problem};
 use crate::human;
 use crate::output::Output;
 
+/// The engine of commands that are given none.
+const DEFAULT_URL: &str = "embedded:./data";
+
 /// The engine's URL, and what opening it takes.
 #[derive(Debug)]
 pub(crate) struct Target {
     url: String,
+    is_given: bool,
+}
+
+impl Default for Target {
+    fn default() -> Self {
+        Self {
+            url: DEFAULT_URL.to_owned(),
+            is_given: false,
+        }
+    }
 }
 
 /// What a command changes, for the case that another process is in the way.
@@ -28,7 +41,15 @@ pub(crate) struct Change {
 
 impl Target {
     pub(crate) fn new(url: String) -> Self {
-        Self { url }
+        Self {
+            url,
+            is_given: true,
+        }
+    }
+
+    /// Whether the URL is one that was given, not the default.
+    pub(crate) fn is_given(&self) -> bool {
+        self.is_given
     }
 
     /// The URL as it was given.
@@ -72,12 +93,37 @@ impl Target {
     ) -> Result<SharedEngine, Failure> {
         let is_new = self.require_directory().is_err();
         let engine = self.owner(change).await?;
+        self.say_if_created(is_new, out);
+        Ok(engine)
+    }
+
+    /// Opens the engine to serve it: one in memory, too, which ends with the server.
+    pub(crate) async fn serve(&self, out: &Output) -> Result<SharedEngine, Failure> {
+        const CHANGE: Change = Change {
+            undone: "it cannot be served from here",
+            method: "ensue_server::Server",
+        };
+        let is_new = self.require_directory().is_err();
+        let engine = match ensue::connect(&self.url).await {
+            Ok(engine) => engine,
+            Err(Error::Open(OpenError::Locked { directory, pid })) => {
+                return Err(locked(&directory, pid, CHANGE));
+            }
+            Err(error) => return Err(error.into()),
+        };
+        self.say_if_created(is_new, out);
+        if !engine.guarantees().survives_restart {
+            out.note("what is published here is gone when the server ends");
+        }
+        Ok(engine)
+    }
+
+    fn say_if_created(&self, is_new: bool, out: &Output) {
         if let Some(directory) = self.directory()
             && is_new
         {
             out.note(format_args!("created a log in `{}`", directory.display()));
         }
-        Ok(engine)
     }
 
     async fn owner(&self, change: Change) -> Result<SharedEngine, Failure> {

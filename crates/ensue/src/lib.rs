@@ -134,7 +134,7 @@ pub use crate::engine::{
     connect_reader,
 };
 pub use crate::handle::Engine;
-pub use crate::metrics::{GroupMetrics, Metrics};
+pub use crate::metrics::{GroupMetrics, Metrics, PrometheusText};
 pub use crate::outgoing::{Conditional, Due, Outgoing, Publish};
 pub use crate::publisher::Publisher;
 pub use crate::request::{REQUESTS_MAX, Requester};

@@ -1,12 +1,14 @@
 //! Counters for everything that moves, per group.
 
+mod prometheus;
+
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde::Serialize;
 
+pub use self::prometheus::PrometheusText;
 use crate::error::Error;
 use crate::time::Timestamp;
 
@@ -162,39 +164,29 @@ impl Metrics {
     /// The counters in the Prometheus text exposition format 0.0.4.
     pub fn to_prometheus(&self) -> String {
         let groups = self.groups();
-        let mut text = String::new();
+        let mut text = PrometheusText::default();
         for (index, (name, help)) in HELP.iter().enumerate() {
-            // Writing into a String cannot fail.
-            let _ = writeln!(text, "# HELP ensue_{name}_total{help}");
-            let _ = writeln!(text, "# TYPE ensue_{name}_total counter");
+            let name = format!("ensue_{name}_total");
+            text.family(&name, "counter", help.trim());
             for (group, metrics) in &groups {
-                let group = label(group);
                 let value = metrics.values().get(index).copied().unwrap_or_default();
-                let _ = writeln!(text, "ensue_{name}_total{{group=\"{group}\"}} {value}");
+                text.sample(&name, &[("group", group)], value);
             }
         }
         let waiting = self.waiting();
         let help = "Whether the group waits for its engine, which refuses something for now.";
-        let _ = writeln!(text, "# HELP ensue_waiting {help}");
-        let _ = writeln!(text, "# TYPE ensue_waiting gauge");
+        text.family("ensue_waiting", "gauge", help);
         for group in groups.keys() {
             let value = u8::from(waiting.contains_key(group));
-            let group = label(group);
-            let _ = writeln!(text, "ensue_waiting{{group=\"{group}\"}} {value}");
+            text.sample("ensue_waiting", &[("group", group)], value);
         }
-        text
+        text.finish()
     }
 
     pub(crate) fn group(&self, name: &str) -> Arc<GroupCounters> {
         let mut groups = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         groups.entry(name.to_owned()).or_default().clone()
     }
-}
-
-/// The value of a label, in which three characters have to be escaped.
-fn label(text: &str) -> String {
-    let text = text.replace('\\', r"\\").replace('"', "\\\"");
-    text.replace('\n', r"\n")
 }
 
 #[cfg(test)]

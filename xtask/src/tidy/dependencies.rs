@@ -5,7 +5,7 @@ use super::workspace::{Package, Workspace};
 
 /// What each part of the workspace may depend on within it. A path that ends in `/` stands for
 /// everything below it.
-const LAYERS: [(&str, &[&str]); 16] = [
+const LAYERS: [(&str, &[&str]); 17] = [
     // Before `crates/ensue`, of whose tests it is a part.
     ("crates/ensue/tests/compiled-with", &[]),
     ("crates/log", &[]),
@@ -24,7 +24,8 @@ const LAYERS: [(&str, &[&str]); 16] = [
         ],
     ),
     ("crates/conformance", &["ensue", "ensue-core"]),
-    ("crates/cli", &["ensue", "ensue-cesql"]),
+    ("crates/server", &["ensue", "ensue-cesql", "ensue-core"]),
+    ("crates/cli", &["ensue", "ensue-cesql", "ensue-server"]),
     ("examples/", &["ensue"]),
     ("bench", &["ensue", "ensue-log", "servers"]),
     ("fuzz", &["ensue", "ensue-cesql", "ensue-log"]),

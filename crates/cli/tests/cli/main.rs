@@ -19,3 +19,4 @@ mod publishing;
 mod reading;
 mod refusing;
 mod resetting;
+mod serving;

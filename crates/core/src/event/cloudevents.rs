@@ -12,6 +12,8 @@
 //! | `partitionkey` beside `subject` | an extension: order goes by the subject | `partitionkey` |
 //! | `dataversion`, or `dataschema` as Ensue writes it | the version | both |
 //!
+//! In the binary mode, where attributes stand beside the payload, they are all text.
+//!
 //! The topic travels as the extension `topic`. Where an event was read from a log, the extensions
 //! `ensueposition` and `ensueappended` say where and when; they are ignored on the way in.
 

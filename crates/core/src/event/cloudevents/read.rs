@@ -24,6 +24,70 @@ impl Envelope {
             serde_json::from_slice(json).map_err(|error| InvalidEvent::CloudEvent {
                 problem: error.to_string(),
             })?;
+        event.payload(event.builder(topic)?)?.build()
+    }
+
+    /// Reads the binary mode of CloudEvents 1.0: the attributes beside the payload, as the headers
+    /// of HTTP and of brokers have them, each with its name (without `ce-`) and decoded. All are
+    /// text, also those that the JSON format gives as numbers and booleans. `topic` is used when
+    /// the attributes do not name one.
+    ///
+    /// ```
+    /// use ensue_core::event::Envelope;
+    ///
+    /// let attributes = [("specversion", "1.0"), ("id", "1"), ("source", "/shop"), ("type", "paid")];
+    /// let attributes = attributes.map(|(name, value)| (name.into(), value.into()));
+    /// let event = Envelope::from_cloudevent_parts(attributes, Some("text/plain"), b"42".to_vec(), Some("orders"))?;
+    /// assert_eq!((event.kind(), event.payload()), ("paid", &b"42"[..]));
+    /// # Ok::<(), ensue_core::InvalidEvent>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As for [`Envelope::from_cloudevent`].
+    pub fn from_cloudevent_parts<'a>(
+        attributes: impl IntoIterator<Item = (Cow<'a, str>, Cow<'a, str>)>,
+        content_type: Option<&str>,
+        data: Vec<u8>,
+        topic: Option<&str>,
+    ) -> Result<Self, InvalidEvent> {
+        let mut members = BTreeMap::new();
+        for (name, value) in attributes {
+            if BESIDE.contains(&&*name) {
+                return Err(invalid(
+                    &name,
+                    "is not an attribute of the binary mode: the payload and its content type stand \
+                     beside the attributes",
+                ));
+            }
+            if members.contains_key(&name) {
+                return Err(invalid(&name, "is there twice"));
+            }
+            members.insert(name, Given::Text(value));
+        }
+        let builder = Members(members).builder(topic)?;
+        builder
+            .opaque_payload(content_type.unwrap_or_default(), data)
+            .build()
+    }
+}
+
+/// What the JSON format has among the attributes, and the binary mode beside them.
+const BESIDE: [&str; 3] = ["data", "data_base64", "datacontenttype"];
+
+/// The value of a member, as it was given.
+#[derive(Clone)]
+enum Given<'a> {
+    Json(&'a RawValue),
+    Text(Cow<'a, str>),
+}
+
+/// What an event has beside its content.
+struct Members<'a>(BTreeMap<Cow<'a, str>, Given<'a>>);
+
+impl<'a> Members<'a> {
+    /// The event without its payload.
+    fn builder(&self, topic: Option<&str>) -> Result<EnvelopeBuilder, InvalidEvent> {
+        let event = self;
         if event.required("specversion")? != "1.0" {
             return Err(invalid("specversion", "is not `1.0`"));
         }
@@ -33,7 +97,7 @@ impl Envelope {
             (None, Some(topic)) => topic.into(),
             (None, None) => return Err(InvalidEvent::Missing("topic")),
         };
-        let mut builder = Self::builder(topic, kind)
+        let mut builder = Envelope::builder(topic, kind)
             .id(event.required("id")?)
             .source(event.required("source")?);
         builder = event.key(builder)?;
@@ -42,12 +106,9 @@ impl Envelope {
         for (name, value) in event.extensions() {
             builder = builder.extension(name, extension(name, value)?);
         }
-        event.payload(builder)?.build()
+        Ok(builder)
     }
 }
-
-/// The members of a JSON object that are not `null`: CloudEvents takes those for absent.
-struct Members<'a>(BTreeMap<Cow<'a, str>, &'a RawValue>);
 
 impl<'de: 'a, 'a> Deserialize<'de> for Members<'a> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -67,13 +128,14 @@ impl<'de> Visitor<'de> for Collect {
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
         let mut members = BTreeMap::new();
         while let Some((name, value)) = map.next_entry::<Name<'de>, &'de RawValue>()? {
-            if members.insert(name.0.clone(), value).is_some() {
+            let given = Given::Json(value);
+            if members.insert(name.0.clone(), given).is_some() {
                 let problem = format_args!("it has the attribute `{}` twice", name.0);
                 return Err(serde::de::Error::custom(problem));
             }
         }
-        // A payload may be `null`.
-        members.retain(|name, value| name == "data" || value.get() != "null");
+        // CloudEvents takes `null` for absent; a payload may be `null`.
+        members.retain(|name, value| name == "data" || value.json() != "null");
         Ok(Members(members))
     }
 }
@@ -104,16 +166,37 @@ impl<'de> Deserialize<'de> for Name<'de> {
     }
 }
 
+impl<'a> Given<'a> {
+    /// The value as it stands in the event.
+    fn json(&self) -> &str {
+        match self {
+            Self::Json(value) => value.get(),
+            Self::Text(text) => text,
+        }
+    }
+
+    /// The value, if it is a string.
+    fn text(&self) -> Option<Cow<'a, str>> {
+        match self {
+            Self::Json(value) => {
+                let text = serde_json::from_str::<Name<'a>>(value.get());
+                text.ok().map(|text| text.0)
+            }
+            Self::Text(text) => Some(text.clone()),
+        }
+    }
+}
+
 impl<'a> Members<'a> {
     /// An attribute that is a string.
     fn text(&self, name: &str) -> Result<Option<Cow<'a, str>>, InvalidEvent> {
         let Some(value) = self.0.get(name) else {
             return Ok(None);
         };
-        match serde_json::from_str::<Name<'a>>(value.get()) {
-            Ok(text) if text.0.is_empty() => Err(invalid(name, "is empty")),
-            Ok(text) => Ok(Some(text.0)),
-            Err(_) => Err(invalid(name, wrong_type(value.get(), "a string"))),
+        match value.text() {
+            Some(text) if text.is_empty() => Err(invalid(name, "is empty")),
+            Some(text) => Ok(Some(text)),
+            None => Err(invalid(name, wrong_type(value.json(), "a string"))),
         }
     }
 
@@ -163,7 +246,7 @@ impl<'a> Members<'a> {
         let given = match self.0.get("dataversion") {
             None => None,
             Some(value) => {
-                let version: Result<u16, _> = value.get().parse();
+                let version: Result<u16, _> = value.json().parse();
                 let wrong = |_| invalid("dataversion", "is not a number up to 65535");
                 Some(version.map_err(wrong)?)
             }
@@ -185,12 +268,12 @@ impl<'a> Members<'a> {
         }
     }
 
-    fn extensions(&self) -> impl Iterator<Item = (&str, &'a RawValue)> {
+    fn extensions(&self) -> impl Iterator<Item = (&str, &Given<'a>)> {
         let is_key = !self.0.contains_key("subject");
         let is_other = move |name: &str| is_attribute(name) || (is_key && name == PARTITION_KEY);
         self.0
             .iter()
-            .map(|(name, value)| (name.as_ref(), *value))
+            .map(|(name, value)| (name.as_ref(), value))
             .filter(move |(name, _)| !is_other(name))
     }
 
@@ -205,11 +288,13 @@ impl<'a> Members<'a> {
                     "is there twice: as `data` and as `data_base64`",
                 ));
             }
-            (Some(data), None) => data_of(content_type.as_deref().unwrap_or_default(), data)?,
+            (Some(data), None) => {
+                data_of(content_type.as_deref().unwrap_or_default(), data.json())?
+            }
             (None, Some(data)) => {
                 let wrong = || invalid("data_base64", "is not a string of standard base64");
-                let text: Name<'_> = serde_json::from_str(data.get()).map_err(|_| wrong())?;
-                let bytes = BASE64.decode(text.0.as_bytes()).map_err(|_| wrong())?;
+                let text = data.text().ok_or_else(wrong)?;
+                let bytes = BASE64.decode(text.as_bytes()).map_err(|_| wrong())?;
                 (bytes, PayloadForm::Binary)
             }
             (None, None) => (Vec::new(), PayloadForm::ByType),
@@ -225,10 +310,10 @@ impl<'a> Members<'a> {
 }
 
 /// The payload that `data` is.
-fn data_of(content_type: &str, data: &RawValue) -> Result<(Vec<u8>, PayloadForm), InvalidEvent> {
+fn data_of(content_type: &str, data: &str) -> Result<(Vec<u8>, PayloadForm), InvalidEvent> {
     match data_form(content_type) {
-        Some(DataForm::Json) => Ok((data.get().as_bytes().to_vec(), PayloadForm::ByType)),
-        Some(DataForm::Text) => match serde_json::from_str::<String>(data.get()) {
+        Some(DataForm::Json) => Ok((data.as_bytes().to_vec(), PayloadForm::ByType)),
+        Some(DataForm::Text) => match serde_json::from_str::<String>(data) {
             Ok(text) => Ok((text.into_bytes(), PayloadForm::Text)),
             Err(_) => Err(invalid(
                 "data",
@@ -242,8 +327,11 @@ fn data_of(content_type: &str, data: &RawValue) -> Result<(Vec<u8>, PayloadForm)
     }
 }
 
-fn extension(name: &str, value: &RawValue) -> Result<ExtensionValue<'static>, InvalidEvent> {
-    let text = value.get();
+fn extension(name: &str, value: &Given<'_>) -> Result<ExtensionValue<'static>, InvalidEvent> {
+    let text = match value {
+        Given::Json(value) => value.get(),
+        Given::Text(text) => return Ok(text.clone().into_owned().into()),
+    };
     match text.as_bytes() {
         b"true" => Ok(true.into()),
         b"false" => Ok(false.into()),

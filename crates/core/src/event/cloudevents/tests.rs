@@ -182,6 +182,62 @@ fn what_is_not_a_cloudevent_is_refused_by_the_name_of_the_attribute() {
     assert!(matches!(error, Err(InvalidEvent::Missing("topic"))));
 }
 
+fn parts(more: &[(&'static str, &'static str)]) -> Result<Envelope, InvalidEvent> {
+    let own = [
+        ("specversion", "1.0"),
+        ("id", "1"),
+        ("source", "/s"),
+        ("type", "e"),
+    ];
+    let all = own.iter().chain(more);
+    let all = all.map(|(name, value)| ((*name).into(), (*value).into()));
+    let all: Vec<_> = all.collect();
+    Envelope::from_cloudevent_parts(all, Some("application/json"), b"1.10".to_vec(), Some("t"))
+}
+
+#[test]
+fn an_event_in_binary_mode_is_the_one_of_the_json_format() {
+    let time = "2026-01-02T03:04:05.123456789+02:00";
+    let both = parts(&[
+        ("subject", "k"),
+        ("time", time),
+        ("dataversion", "7"),
+        ("shard", "3"),
+    ]);
+    let both = both.unwrap();
+    let json = format!(
+        r#"{{"specversion":"1.0","id":"1","source":"/s","type":"e","subject":"k","time":"{time}",
+        "dataversion":7,"shard":"3","datacontenttype":"application/json","data":1.10}}"#
+    );
+    let read = Envelope::from_cloudevent(json.as_bytes(), Some("t")).unwrap();
+    assert_eq!(read, both);
+    assert_eq!(parts(&[("topic", "a.b")]).unwrap().topic(), "a.b");
+    assert_eq!(parts(&[("partitionkey", "p")]).unwrap().key(), "p");
+}
+
+#[test]
+fn what_is_not_an_event_in_binary_mode_is_refused_by_the_name_of_the_attribute() {
+    for (name, value, part) in [
+        ("id", "2", "`id` is there twice"),
+        ("subject", "", "`subject` is empty"),
+        ("data", "1", "`data` is not an attribute"),
+        ("data_base64", "AA==", "`data_base64` is not an attribute"),
+        (
+            "datacontenttype",
+            "text/plain",
+            "`datacontenttype` is not an attribute",
+        ),
+        ("time", "now", "`time` is not a time"),
+        ("dataversion", "x", "`dataversion`"),
+        ("Tenant", "a", "`Tenant` cannot name an extension"),
+    ] {
+        let error = parts(&[(name, value)]).unwrap_err().to_string();
+        assert!(error.contains(part), "{name}: {error}");
+    }
+    let none = Envelope::from_cloudevent_parts([], None, Vec::new(), Some("t"));
+    assert!(matches!(none, Err(InvalidEvent::Missing("specversion"))));
+}
+
 #[test]
 fn where_an_event_was_is_said_and_not_kept() {
     let first = read(&event(json!({}))).unwrap();

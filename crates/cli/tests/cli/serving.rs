@@ -1,0 +1,263 @@
+//! `ensue serve`, as a process: asked to stop, and killed.
+
+#![allow(clippy::disallowed_types, reason = "it is a client of the server")]
+
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
+use std::process::Command;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Instant;
+
+use serde_json::Value;
+
+use crate::shop::{PATIENCE, Running, Shop};
+
+/// How often the server is killed; `ENSUE_SERVER_KILLS` says otherwise.
+const KILLS: usize = 5;
+const CLIENTS: usize = 8;
+/// How many receipts a killed server gave at least.
+const RECEIPTS: usize = 200;
+
+struct Serving {
+    running: Running,
+    address: String,
+}
+
+impl Serving {
+    fn start(shop: &Shop) -> Self {
+        let args = ["--json", "serve", "--listen", "127.0.0.1:0"];
+        let running = Running::start(shop.command(&args));
+        let said: Value = serde_json::from_str(&running.line()).unwrap();
+        let address = said["listening"].as_str().unwrap().to_owned();
+        Self { running, address }
+    }
+
+    fn signal(&self, signal: &str) {
+        let pid = self.running.child.id().to_string();
+        let status = Command::new("kill").args([signal, &pid]).status().unwrap();
+        assert!(status.success());
+    }
+
+    /// Ends when the process has ended by itself.
+    fn end(mut self) -> Option<i32> {
+        self.signal("-TERM");
+        let before = Instant::now();
+        loop {
+            if let Some(status) = self.running.child.try_wait().unwrap() {
+                return status.code();
+            }
+            assert!(before.elapsed() < PATIENCE, "it does not stop");
+            std::thread::yield_now();
+        }
+    }
+}
+
+/// Sends one event over a connection that stays; its receipt, or nothing when the server is gone.
+fn publish(stream: &mut TcpStream, id: &str) -> Option<Value> {
+    let event = format!(
+        r#"{{"specversion":"1.0","id":"{id}","source":"/load","type":"e","topic":"load","data":1.10}}"#
+    );
+    let request = format!(
+        "POST /v1/events HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/cloudevents+json\r\n\
+         content-length: {}\r\n\r\n{event}",
+        event.len()
+    );
+    stream.write_all(request.as_bytes()).ok()?;
+    let answer = answer(stream)?;
+    let (head, body) = answer.split_once("\r\n\r\n")?;
+    head.starts_with("HTTP/1.1 200")
+        .then(|| serde_json::from_str(body).unwrap())
+}
+
+/// An answer whose body is a line or one object of JSON.
+fn answer(stream: &mut TcpStream) -> Option<String> {
+    let mut text = Vec::new();
+    let mut some = [0; 4096];
+    loop {
+        let read = stream.read(&mut some).ok().filter(|read| *read > 0)?;
+        text.extend_from_slice(&some[..read]);
+        let text = String::from_utf8_lossy(&text);
+        let Some((head, body)) = text.split_once("\r\n\r\n") else {
+            continue;
+        };
+        let length = head
+            .lines()
+            .find_map(|line| line.strip_prefix("content-length: "))?;
+        if body.len() >= length.parse::<usize>().unwrap() {
+            return Some(text.into_owned());
+        }
+    }
+}
+
+#[test]
+fn a_server_that_is_asked_to_stop_ends_well_and_leaves_the_log_whole() {
+    let shop = Shop::empty();
+    let serving = Serving::start(&shop);
+    let mut stream = TcpStream::connect(&serving.address).unwrap();
+    let receipt = publish(&mut stream, "1").unwrap();
+    assert_eq!(receipt["duplicate"], false);
+    assert_eq!(serving.end(), Some(0));
+    shop.run(&["check"]).succeeds();
+    let tail = shop.json(&["tail", "load"]);
+    assert_eq!(tail["id"], "1");
+}
+
+#[test]
+fn two_servers_of_one_directory_are_one_too_many() {
+    let shop = Shop::empty();
+    let serving = Serving::start(&shop);
+    let run = shop
+        .run(&["--json", "serve", "--listen", "127.0.0.1:0"])
+        .fails(1);
+    assert_eq!(run.error()["kind"], "locked");
+    let listen = [
+        "--json",
+        "--engine",
+        "memory:",
+        "serve",
+        "--listen",
+        &serving.address,
+    ];
+    assert_eq!(shop.run(&listen).fails(1).error()["kind"], "listen");
+    assert_eq!(serving.end(), Some(0));
+}
+
+#[test]
+fn an_address_that_other_machines_reach_is_refused() {
+    let shop = Shop::empty();
+    let run = shop.run(&["serve", "--listen", "0.0.0.0:3678"]).fails(2);
+    run.warns("not a loopback address")
+        .warns("no authentication");
+    let file = shop.path().with_extension("toml");
+    std::fs::write(&file, "listen = \"[::]:3678\"").unwrap();
+    let run = shop
+        .run(&["serve", "--config", file.to_str().unwrap()])
+        .fails(1);
+    run.warns("not a loopback address");
+    assert!(!shop.path().exists(), "nothing was made");
+}
+
+#[test]
+fn a_configuration_is_checked_without_serving() {
+    let shop = Shop::empty();
+    let file = shop.path().with_extension("toml");
+    let check = |text: &str| {
+        std::fs::write(&file, text).unwrap();
+        let args = [
+            "--json",
+            "serve",
+            "--config",
+            file.to_str().unwrap(),
+            "--check",
+        ];
+        let mut command = shop.command(&args);
+        command
+            .env_remove("ENSUE_ENGINE")
+            .env_remove("ENSUE_LISTEN");
+        let output = command.output().unwrap();
+        let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+        (
+            output.status.code(),
+            text(output.stdout),
+            text(output.stderr),
+        )
+    };
+    let (code, out, _) = check("engine = \"embedded:x\"\n[limits]\nconnections_max = 7");
+    let shown: Value = serde_json::from_str(&out).unwrap();
+    assert_eq!(code, Some(0));
+    assert_eq!(shown["engine"], "embedded:x");
+    assert_eq!(shown["limits"]["connections_max"], 7);
+    assert_eq!(shown["limits"]["batch_events_max"], 10_000);
+    let (code, _, err) = check("[limits]\nconnection_max = 7");
+    assert_eq!(code, Some(1));
+    assert!(
+        err.contains("did you mean `limits.connections_max`"),
+        "{err}"
+    );
+    assert!(!shop.path().exists());
+}
+
+/// What a client was told: each event that it has a receipt for, and the last one, which it has none
+/// for and may be there.
+#[derive(Default)]
+struct Told {
+    receipts: Vec<(String, String)>,
+    in_doubt: Option<String>,
+}
+
+fn load(address: &str, name: &str, count: &AtomicUsize) -> Told {
+    let mut told = Told::default();
+    let mut stream = TcpStream::connect(address).unwrap();
+    for number in 0.. {
+        let id = format!("{name}-{number}");
+        let Some(receipt) = publish(&mut stream, &id) else {
+            told.in_doubt = Some(id);
+            return told;
+        };
+        told.receipts
+            .push((id, receipt["position"].as_str().unwrap().to_owned()));
+        count.fetch_add(1, Ordering::Relaxed);
+    }
+    told
+}
+
+#[tokio::test]
+async fn what_has_a_receipt_is_in_the_log_once_after_the_server_was_killed() {
+    let kills = std::env::var("ENSUE_SERVER_KILLS").ok();
+    let kills = kills.map_or(KILLS, |kills| kills.parse().unwrap());
+    let shop = Shop::empty();
+    let mut told = Vec::new();
+    for round in 0..kills {
+        let serving = Serving::start(&shop);
+        let count = AtomicUsize::new(0);
+        let of_round: Vec<Told> = std::thread::scope(|scope| {
+            let clients: Vec<_> = (0..CLIENTS)
+                .map(|client| {
+                    let (address, count) = (&serving.address, &count);
+                    let name = format!("{round}-{client}");
+                    scope.spawn(move || load(address, &name, count))
+                })
+                .collect();
+            // At another moment in each round, and never before there is something to lose.
+            while count.load(Ordering::Relaxed) < RECEIPTS + 37 * (round % 50) {
+                std::thread::yield_now();
+            }
+            serving.signal("-KILL");
+            clients
+                .into_iter()
+                .map(|client| client.join().unwrap())
+                .collect()
+        });
+        drop(serving);
+        told.extend(of_round);
+    }
+    // What a client does that has no answer: it asks again.
+    let serving = Serving::start(&shop);
+    let mut stream = TcpStream::connect(&serving.address).unwrap();
+    for told in &mut told {
+        let id = told.in_doubt.take().unwrap();
+        let receipt = publish(&mut stream, &id).unwrap();
+        told.receipts
+            .push((id, receipt["position"].as_str().unwrap().to_owned()));
+    }
+    assert_eq!(serving.end(), Some(0));
+    let mut expected: Vec<_> = told.into_iter().flat_map(|told| told.receipts).collect();
+    let engine = shop.open().await;
+    let mut found = Vec::new();
+    let mut query = ensue::engine::Query::default();
+    loop {
+        let page = engine.read(query.clone()).await.unwrap();
+        let of =
+            |it: &ensue::engine::Recorded| (it.envelope.id().to_owned(), it.position.to_string());
+        found.extend(page.events.iter().map(of));
+        query.from = page.next;
+        if page.is_end {
+            break;
+        }
+    }
+    engine.close().await.unwrap();
+    expected.sort();
+    found.sort();
+    assert_eq!(expected.len(), found.len());
+    assert!(expected == found, "the receipts and the log differ");
+}

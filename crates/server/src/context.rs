@@ -1,0 +1,97 @@
+//! What every part of a server shares.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Instant;
+
+use ensue::{Engine, Metrics};
+use tokio::sync::watch;
+
+use crate::config::{Config, Limits};
+use crate::counters::Counters;
+use crate::memory::Budget;
+use crate::security::Hosts;
+
+/// What every part of a server shares. Cloning gives the same.
+#[derive(Clone, Debug)]
+pub(crate) struct Context(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    engine: Engine,
+    address: SocketAddr,
+    started: Instant,
+    limits: Limits,
+    hosts: Hosts,
+    bodies: Budget,
+    counters: Counters,
+    /// The counters of the services that run beside the server.
+    services: Metrics,
+    draining: watch::Receiver<bool>,
+}
+
+impl Context {
+    pub(crate) fn new(
+        engine: Engine,
+        address: SocketAddr,
+        config: &Config,
+        services: Metrics,
+        draining: watch::Receiver<bool>,
+    ) -> Self {
+        Self(Arc::new(Shared {
+            engine,
+            address,
+            started: Instant::now(),
+            limits: config.limits.clone(),
+            hosts: Hosts::new(&config.hosts),
+            bodies: Budget::new(config.limits.bodies_bytes_max),
+            counters: Counters::default(),
+            services,
+            draining,
+        }))
+    }
+
+    pub(crate) fn engine(&self) -> &Engine {
+        &self.0.engine
+    }
+
+    /// Where the server listens.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.0.address
+    }
+
+    pub(crate) fn started(&self) -> Instant {
+        self.0.started
+    }
+
+    pub(crate) fn limits(&self) -> &Limits {
+        &self.0.limits
+    }
+
+    pub(crate) fn hosts(&self) -> &Hosts {
+        &self.0.hosts
+    }
+
+    pub(crate) fn bodies(&self) -> &Budget {
+        &self.0.bodies
+    }
+
+    pub(crate) fn counters(&self) -> &Counters {
+        &self.0.counters
+    }
+
+    pub(crate) fn services(&self) -> &Metrics {
+        &self.0.services
+    }
+
+    /// Whether the server was asked to stop.
+    pub(crate) fn is_draining(&self) -> bool {
+        *self.0.draining.borrow()
+    }
+
+    /// Completes when the server is asked to stop.
+    pub(crate) async fn drained(&self) {
+        // A sender that is gone stops the server, too.
+        let _ = self.0.draining.clone().wait_for(|draining| *draining).await;
+    }
+}

@@ -1,0 +1,113 @@
+//! Reading the body of a request: whole, in time, and within the limits.
+
+use axum::body::Body;
+use axum::http::{HeaderMap, header};
+use http_body_util::BodyExt as _;
+
+use crate::context::Context;
+use crate::memory::Held;
+use crate::problem::{Code, Problem};
+
+/// How much of a body that is too large is read and thrown away: a client that is still sending
+/// does not read why it was refused.
+const LINGER_BYTES_MAX: usize = 32 * 1024 * 1024;
+
+/// A body. Its bytes count among those under way until it is dropped.
+#[derive(Debug)]
+pub(super) struct Whole {
+    bytes: Vec<u8>,
+    held: Held,
+}
+
+impl Whole {
+    pub(super) fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// The bytes, and what has to be kept as long as they are.
+    pub(super) fn into_parts(self) -> (Vec<u8>, Held) {
+        (self.bytes, self.held)
+    }
+}
+
+/// Reads a body.
+pub(super) async fn read(
+    context: &Context,
+    headers: &HeaderMap,
+    body: Body,
+) -> Result<Whole, Problem> {
+    let limits = context.limits();
+    let waits = headers.contains_key(header::EXPECT);
+    let announced = headers.get(header::CONTENT_LENGTH);
+    let announced = announced.and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
+    let announced = announced.unwrap_or(0);
+    if announced > limits.body_bytes_max
+        && (waits || announced > limits.body_bytes_max + LINGER_BYTES_MAX)
+    {
+        return Err(too_large(context));
+    }
+    match tokio::time::timeout(limits.body_timeout, collect(context, body)).await {
+        Ok(whole) => whole,
+        Err(_) => Err(Problem::new(
+            Code::BodyTimeout,
+            format!(
+                "the body did not arrive within {:?}, the limit `body_timeout`; send less at a time",
+                limits.body_timeout
+            ),
+        )),
+    }
+}
+
+async fn collect(context: &Context, mut body: Body) -> Result<Whole, Problem> {
+    let bytes_max = context.limits().body_bytes_max;
+    let mut whole = Whole {
+        bytes: Vec::new(),
+        held: Held::default(),
+    };
+    let mut read = 0_usize;
+    while let Some(frame) = body.frame().await {
+        let incomplete = |error: axum::Error| {
+            Problem::new(
+                Code::BodyIncomplete,
+                format!("the body ended early: {error}"),
+            )
+        };
+        let Ok(data) = frame.map_err(incomplete)?.into_data() else {
+            continue;
+        };
+        read += data.len();
+        if read > bytes_max + LINGER_BYTES_MAX {
+            break;
+        }
+        if read > bytes_max {
+            // Nothing of it is kept.
+            whole.bytes = Vec::new();
+            whole.held = Held::default();
+            continue;
+        }
+        if !context.bodies().hold(&mut whole.held, data.len()) {
+            return Err(Problem::new(
+                Code::Overloaded,
+                "the requests under way are as large as they may be together, the limit \
+                 `bodies_bytes_max`; try again in a moment",
+            ));
+        }
+        whole.bytes.extend_from_slice(&data);
+    }
+    if read > bytes_max {
+        return Err(too_large(context));
+    }
+    Ok(whole)
+}
+
+fn too_large(context: &Context) -> Problem {
+    let bytes_max = context.limits().body_bytes_max;
+    Problem::new(
+        Code::BodyTooLarge,
+        format!(
+            "the body is larger than {bytes_max} bytes, the limit `body_bytes_max`; send several \
+             smaller batches, or put the payload into an object store and its address into the event"
+        ),
+    )
+    .with("max", bytes_max.into())
+}

@@ -1,0 +1,157 @@
+//! `POST /v1/events`: appends events; they are durable when it answers.
+
+use axum::extract::{Request, State};
+use axum::response::Response;
+use ensue::engine::Append;
+use ensue::{Envelope, InvalidEvent};
+use serde_json::json;
+use serde_json::value::RawValue;
+
+use super::form::Form;
+use super::options::Options;
+use super::{binary, receipt};
+use crate::context::Context;
+use crate::http::{body, deadline};
+use crate::problem::{Code, Problem};
+
+/// How many invalid events of a batch are named.
+const ERRORS_SHOWN_MAX: usize = 20;
+
+/// An event of a request, or why it is not one.
+type Item = Result<Append, InvalidEvent>;
+
+pub(super) async fn append(
+    State(context): State<Context>,
+    request: Request,
+) -> Result<Response, Problem> {
+    let (parts, body) = request.into_parts();
+    let options = Options::of(&context, &parts.uri)?;
+    let topic = options.topic.as_deref();
+    let form = Form::of(&parts.headers)?;
+    let whole = body::read(&context, &parts.headers, body).await?;
+    if form == Form::Batch {
+        let items = read_batch(&context, whole.bytes(), topic)?;
+        return if options.is_atomic {
+            append_all(&context, &options, items).await
+        } else {
+            append_each(&context, &options, items).await
+        };
+    }
+    // What was read counts until it is answered.
+    let (bytes, _held) = whole.into_parts();
+    let event = match form {
+        Form::Binary => binary::read(&parts.headers, bytes, topic)?,
+        _ => Envelope::from_cloudevent(&bytes, topic),
+    };
+    let mut batch = vec![checked(event)?];
+    options.apply(&mut batch)?;
+    let appended = deadline::within(&context, context.engine().append(batch)).await?;
+    let receipt = appended
+        .first()
+        .map(|appended| receipt::Receipt::of(*appended, options.at, context.counters()));
+    receipt.map(receipt::single).ok_or_else(short)
+}
+
+/// One result per event is the engine's contract.
+fn short() -> Problem {
+    Problem::new(
+        Code::Internal,
+        "the engine gave fewer results than there were events; report this fault",
+    )
+}
+
+/// The events of a batch.
+fn read_batch(context: &Context, bytes: &[u8], topic: Option<&str>) -> Result<Vec<Item>, Problem> {
+    let events: Vec<&RawValue> = serde_json::from_slice(bytes).map_err(|error| {
+        let detail = format!("the batch is not a JSON array of CloudEvents: {error}");
+        Problem::new(Code::InvalidEvent, detail)
+    })?;
+    let events_max = context.limits().batch_events_max;
+    if events.len() > events_max {
+        let detail = format!(
+            "the batch has {} events, the limit `batch_events_max` is {events_max}; send several batches",
+            events.len()
+        );
+        return Err(Problem::new(Code::BatchTooLarge, detail).with("max", events_max.into()));
+    }
+    let read = |event: &RawValue| checked(Envelope::from_cloudevent(event.get().as_bytes(), topic));
+    Ok(events.into_iter().map(read).collect())
+}
+
+/// An event that others may publish.
+fn checked(event: Result<Envelope, InvalidEvent>) -> Item {
+    let event = event?;
+    if ensue_core::topic::is_reserved(event.topic()) {
+        return Err(InvalidEvent::ReservedTopic(event.topic().to_owned()));
+    }
+    Ok(event.into())
+}
+
+/// All of them or none.
+async fn append_all(
+    context: &Context,
+    options: &Options,
+    items: Vec<Item>,
+) -> Result<Response, Problem> {
+    let mut batch = Vec::with_capacity(items.len());
+    let mut errors = Vec::new();
+    for (index, item) in items.into_iter().enumerate() {
+        match item {
+            Ok(append) => batch.push(append),
+            Err(error) => errors.push((index, error.to_string())),
+        }
+    }
+    if let Some((index, first)) = errors.first() {
+        let detail = format!(
+            "event {} of the batch: {first}; nothing was appended, as a batch is appended whole \
+             (`atomic=false` appends the others)",
+            index + 1
+        );
+        let shown = errors.iter().take(ERRORS_SHOWN_MAX);
+        let shown = shown.map(|(index, detail)| json!({ "index": index, "detail": detail }));
+        return Err(Problem::new(Code::InvalidEvent, detail)
+            .with("errors", shown.collect())
+            .with("errors_total", errors.len().into()));
+    }
+    options.apply(&mut batch)?;
+    let appended = deadline::within(context, context.engine().append(batch)).await?;
+    let receipts = appended.into_iter();
+    let receipts = receipts.map(|it| receipt::Receipt::of(it, options.at, context.counters()));
+    Ok(receipt::whole(&receipts.collect::<Vec<_>>()))
+}
+
+/// Those that are valid.
+async fn append_each(
+    context: &Context,
+    options: &Options,
+    items: Vec<Item>,
+) -> Result<Response, Problem> {
+    let mut batch = Vec::with_capacity(items.len());
+    let mut refused = Vec::with_capacity(items.len());
+    for item in items {
+        match item {
+            Ok(append) => {
+                batch.push(append);
+                refused.push(None);
+            }
+            Err(error) => refused.push(Some(Problem::from(error))),
+        }
+    }
+    options.apply(&mut batch)?;
+    let appended = deadline::within(context, context.engine().append(batch)).await?;
+    let mut appended = appended.into_iter();
+    let mut result = |refused: Option<Problem>| match refused {
+        Some(problem) => Err(problem),
+        None => match appended.next() {
+            Some(appended) => Ok(receipt::Receipt::of(
+                appended,
+                options.at,
+                context.counters(),
+            )),
+            None => Err(short()),
+        },
+    };
+    Ok(receipt::each(
+        refused.into_iter().map(&mut result).collect(),
+    ))
+}

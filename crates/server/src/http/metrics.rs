@@ -1,0 +1,106 @@
+//! `GET /metrics`: counters and gauges for Prometheus.
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::header;
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use ensue::PrometheusText;
+use ensue::engine::{EngineStatus, GroupStatus};
+
+use super::{deadline, route};
+use crate::context::Context;
+use crate::problem::Problem;
+
+pub(super) fn routes(router: Router<Context>) -> Router<Context> {
+    route::add(router, "/metrics", get(metrics))
+}
+
+async fn metrics(State(context): State<Context>) -> Result<Response, Problem> {
+    let status = deadline::within(&context, context.engine().status()).await?;
+    let mut text = PrometheusText::default();
+    write_engine(&mut text, &status);
+    write_groups(&mut text, &status.groups);
+    context.counters().write(&mut text);
+    let name = "ensue_http_bodies_bytes";
+    text.family(
+        name,
+        "gauge",
+        "Bytes that the bodies of requests under way hold.",
+    );
+    text.sample(name, &[], context.bodies().in_use());
+    let services = context.services().to_prometheus();
+    let content_type = [(header::CONTENT_TYPE, PrometheusText::CONTENT_TYPE)];
+    Ok((content_type, text.finish() + &services).into_response())
+}
+
+fn write_engine(text: &mut PrometheusText, status: &EngineStatus) {
+    let mut gauge = |name: &str, help: &str, value: u64| {
+        text.family(name, "gauge", help);
+        text.sample(name, &[], value);
+    };
+    let is_up = u64::from(status.trouble.is_none());
+    gauge("ensue_up", "Whether the engine works.", is_up);
+    gauge(
+        "ensue_log_first_position",
+        "The oldest position that is kept.",
+        status.first.get(),
+    );
+    gauge(
+        "ensue_log_end_position",
+        "The position after the newest event.",
+        status.end.get(),
+    );
+    if let Some(bytes) = status.bytes {
+        gauge("ensue_log_bytes", "Bytes of the log on disk.", bytes);
+    }
+    gauge(
+        "ensue_scheduled",
+        "Events that wait for their time.",
+        status.scheduled as u64,
+    );
+    gauge(
+        "ensue_topics",
+        "Topics that hold events.",
+        status.topics.len() as u64,
+    );
+}
+
+fn write_groups(text: &mut PrometheusText, groups: &[GroupStatus]) {
+    type Gauge = (&'static str, &'static str, fn(&GroupStatus) -> u64);
+    let gauges: [Gauge; 8] = [
+        (
+            "position",
+            "Before it, everything is settled, parked or dead.",
+            |it| it.position.get(),
+        ),
+        (
+            "lag",
+            "Events that the group could take up now and has not.",
+            |it| it.lag,
+        ),
+        ("in_flight", "Events that the group's members hold.", |it| {
+            it.in_flight as u64
+        }),
+        ("retrying", "Events that wait for another attempt.", |it| {
+            it.retrying as u64
+        }),
+        ("parked", "Events that wait behind a blocked key.", |it| {
+            it.parked as u64
+        }),
+        ("dead_letters", "Dead letters.", |it| it.dead as u64),
+        ("members", "Members.", |it| it.members.len() as u64),
+        (
+            "paused",
+            "Whether the group takes no further events.",
+            |it| u64::from(it.paused.is_some()),
+        ),
+    ];
+    for (name, help, value) in gauges {
+        let name = format!("ensue_group_{name}");
+        text.family(&name, "gauge", help);
+        for group in groups {
+            text.sample(&name, &[("group", &group.name)], value(group));
+        }
+    }
+}

@@ -1,0 +1,247 @@
+//! `GET /v1/status`: what is going on in the server and in its engine.
+
+use axum::extract::State;
+use axum::routing::get;
+use axum::{Json, Router};
+use ensue::engine::{
+    Atomicity, DedupWindow, EngineStatus, GroupStatus, Guarantees, KeyBacklog, MemberStatus,
+    Needed, TopicStatus,
+};
+use ensue::{Position, Timestamp};
+use serde::{Serialize, Serializer};
+
+use super::{deadline, route};
+use crate::context::Context;
+use crate::problem::Problem;
+
+pub(super) fn routes(router: Router<Context>) -> Router<Context> {
+    route::add(router, "/v1/status", get(status))
+}
+
+async fn status(State(context): State<Context>) -> Result<Json<Status>, Problem> {
+    let status = deadline::within(&context, context.engine().status()).await?;
+    Ok(Json(Status {
+        server: ServerStatus::of(&context),
+        engine: status.into(),
+    }))
+}
+
+#[derive(Serialize)]
+struct Status {
+    server: ServerStatus,
+    engine: EngineState,
+}
+
+/// The server itself.
+#[derive(Serialize)]
+struct ServerStatus {
+    version: &'static str,
+    address: String,
+    /// Who can reach it: `loopback` is processes of this machine, without authentication.
+    exposure: &'static str,
+    uptime_seconds: u64,
+    is_stopping: bool,
+}
+
+impl ServerStatus {
+    fn of(context: &Context) -> Self {
+        Self {
+            version: env!("CARGO_PKG_VERSION"),
+            address: context.address().to_string(),
+            exposure: "loopback",
+            uptime_seconds: context.started().elapsed().as_secs(),
+            is_stopping: context.is_draining(),
+        }
+    }
+}
+
+/// Positions are strings: some readers of JSON round numbers beyond 2⁵³.
+#[derive(Clone, Copy)]
+struct Place(Position);
+
+impl Serialize for Place {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(&self.0)
+    }
+}
+
+#[derive(Serialize)]
+struct EngineState {
+    url: String,
+    trouble: Option<String>,
+    durability: String,
+    first: Place,
+    end: Place,
+    bytes: Option<u64>,
+    needed: Option<NeededState>,
+    replies: u64,
+    scheduled: usize,
+    next_due: Option<Timestamp>,
+    guarantees: Promises,
+    topics: Vec<TopicState>,
+    groups: Vec<GroupState>,
+}
+
+impl From<EngineStatus> for EngineState {
+    fn from(status: EngineStatus) -> Self {
+        Self {
+            url: status.url,
+            trouble: status.trouble,
+            durability: status.durability,
+            first: Place(status.first),
+            end: Place(status.end),
+            bytes: status.bytes,
+            needed: status.needed.map(NeededState::from),
+            replies: status.replies,
+            scheduled: status.scheduled,
+            next_due: status.next_due,
+            guarantees: (&status.guarantees).into(),
+            topics: status.topics.into_iter().map(TopicState::from).collect(),
+            groups: status.groups.into_iter().map(GroupState::from).collect(),
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct NeededState {
+    position: Place,
+    by: String,
+}
+
+impl From<Needed> for NeededState {
+    fn from(needed: Needed) -> Self {
+        Self {
+            position: Place(needed.position),
+            by: needed.by,
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct Promises {
+    durable_on_acknowledge: bool,
+    survives_restart: bool,
+    commit: Atomicity,
+    dedup_events: Option<u64>,
+    dedup_seconds: Option<u64>,
+    conditional_append: bool,
+    schedules: bool,
+    replay: bool,
+    multi_process: bool,
+    failover_seconds: u64,
+}
+
+impl From<&Guarantees> for Promises {
+    fn from(promised: &Guarantees) -> Self {
+        let (dedup_events, dedup_seconds) = match promised.dedup {
+            DedupWindow::Events(events) => (Some(events), None),
+            DedupWindow::Time(time) => (None, Some(time.as_secs())),
+        };
+        Self {
+            durable_on_acknowledge: promised.durable_on_acknowledge,
+            survives_restart: promised.survives_restart,
+            commit: promised.commit,
+            dedup_events,
+            dedup_seconds,
+            conditional_append: promised.conditional_append,
+            schedules: promised.schedules,
+            replay: promised.replay,
+            multi_process: promised.multi_process,
+            failover_seconds: promised.failover.as_secs(),
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct TopicState {
+    name: String,
+    events: u64,
+    first: Place,
+    last: Place,
+}
+
+impl From<TopicStatus> for TopicState {
+    fn from(topic: TopicStatus) -> Self {
+        Self {
+            name: topic.name,
+            events: topic.events,
+            first: Place(topic.first),
+            last: Place(topic.last),
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct GroupState {
+    name: String,
+    topics: Vec<String>,
+    position: Place,
+    lag: u64,
+    in_flight: usize,
+    retrying: usize,
+    parked: usize,
+    dead: usize,
+    next_due: Option<Timestamp>,
+    paused: Option<String>,
+    trouble: Option<String>,
+    refused: Option<String>,
+    held_back_until: Option<Place>,
+    backlogs: Vec<BacklogState>,
+    members: Vec<MemberState>,
+}
+
+impl From<GroupStatus> for GroupState {
+    fn from(group: GroupStatus) -> Self {
+        Self {
+            name: group.name,
+            topics: group.topics,
+            position: Place(group.position),
+            lag: group.lag,
+            in_flight: group.in_flight,
+            retrying: group.retrying,
+            parked: group.parked,
+            dead: group.dead,
+            next_due: group.next_due,
+            paused: group.paused,
+            trouble: group.trouble,
+            refused: group.refused,
+            held_back_until: group.held_back_until.map(Place),
+            backlogs: group.backlogs.into_iter().map(BacklogState::from).collect(),
+            members: group.members.into_iter().map(MemberState::from).collect(),
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct BacklogState {
+    topic: String,
+    key: String,
+    events: u64,
+    from: Place,
+}
+
+impl From<KeyBacklog> for BacklogState {
+    fn from(backlog: KeyBacklog) -> Self {
+        Self {
+            topic: backlog.topic,
+            key: backlog.key,
+            events: backlog.events,
+            from: Place(backlog.from),
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct MemberState {
+    id: u64,
+    in_flight: usize,
+}
+
+impl From<MemberStatus> for MemberState {
+    fn from(member: MemberStatus) -> Self {
+        Self {
+            id: member.id,
+            in_flight: member.in_flight,
+        }
+    }
+}

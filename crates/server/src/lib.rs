@@ -1,0 +1,45 @@
+//! An engine of Ensue over HTTP, for programs that are not this process and not in Rust.
+//!
+//! ```no_run
+//! use ensue::prelude::*;
+//! use ensue_server::Server;
+//!
+//! # async fn serve() -> Result<(), Box<dyn std::error::Error>> {
+//! let engine = Engine::open("embedded:./data").await?;
+//! Server::new(engine.clone()).run().await?; // http://127.0.0.1:3678, until Ctrl-C
+//! engine.close().await?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! A program that owns a log serves it beside its own services with [`Server::start`]; the command
+//! `ensue serve` does nothing else. It listens on loopback addresses only: there is no
+//! authentication yet.
+//!
+//! The API is described in `docs/server.md`: CloudEvents 1.0 throughout, errors as problem documents
+//! (RFC 9457) with the stable names of [`Code`].
+
+#![deny(missing_docs)]
+#![forbid(unsafe_code)]
+#![warn(clippy::print_stdout, clippy::print_stderr)]
+#![allow(clippy::disallowed_types, reason = "it serves HTTP")]
+
+mod server;
+
+mod address;
+mod closest;
+mod config;
+mod connection;
+mod connections;
+mod context;
+mod counters;
+mod http;
+mod memory;
+mod problem;
+mod security;
+mod stalled;
+
+pub use crate::address::{DEFAULT_ADDRESS, InvalidAddress, ListenAddress};
+pub use crate::config::{Config, ConfigError, Limits};
+pub use crate::problem::Code;
+pub use crate::server::{Running, Server, ServerError};

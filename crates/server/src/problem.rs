@@ -1,0 +1,83 @@
+//! What a refused request is answered: a problem document (RFC 9457) with a stable code.
+
+mod code;
+mod engine;
+
+use std::borrow::Cow;
+
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde_json::{Map, Value, json};
+
+pub use self::code::Code;
+
+/// The media type of a problem document.
+pub(crate) const CONTENT_TYPE: &str = "application/problem+json";
+/// How long a client should wait that was refused because there is too much to do, in seconds.
+const RETRY_AFTER_S: &str = "1";
+
+/// Why a request is refused.
+#[derive(Clone, Debug)]
+pub(crate) struct Problem {
+    code: Code,
+    detail: Cow<'static, str>,
+    /// What programs may want to know besides.
+    more: Map<String, Value>,
+}
+
+impl Problem {
+    /// A problem: what happened, what was expected, what to do.
+    pub(crate) fn new(code: Code, detail: impl Into<Cow<'static, str>>) -> Self {
+        Self {
+            code,
+            detail: detail.into(),
+            more: Map::new(),
+        }
+    }
+
+    /// With something that programs may want to know.
+    #[must_use]
+    pub(crate) fn with(mut self, name: &str, value: Value) -> Self {
+        self.more.insert(name.to_owned(), value);
+        self
+    }
+
+    /// The document.
+    pub(crate) fn to_json(&self) -> Value {
+        let code = self.code;
+        let mut document = self.more.clone();
+        let own = [
+            (
+                "type",
+                json!(format!("urn:ensue:problem:{}", code.as_str())),
+            ),
+            ("title", json!(code.title().trim())),
+            ("status", json!(code.status())),
+            ("detail", json!(self.detail)),
+            ("code", json!(code.as_str())),
+            ("in_doubt", json!(code.is_in_doubt())),
+        ];
+        document.extend(own.map(|(name, value)| (name.to_owned(), value)));
+        Value::Object(document)
+    }
+
+    fn status(&self) -> StatusCode {
+        StatusCode::from_u16(self.code.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let status = self.status();
+        if status.is_server_error() {
+            tracing::warn!(code = self.code.as_str(), detail = %self.detail, "request failed");
+        }
+        let mut response = (status, self.to_json().to_string()).into_response();
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(CONTENT_TYPE));
+        if status == StatusCode::SERVICE_UNAVAILABLE {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER_S));
+        }
+        response
+    }
+}

@@ -1,0 +1,80 @@
+//! The engine's errors as problems.
+
+use std::error::Error as _;
+
+use ensue::Error;
+use ensue::error::{AppendError, EngineError, ReadError};
+use serde_json::json;
+
+use super::{Code, Problem};
+
+impl From<Error> for Problem {
+    fn from(error: Error) -> Self {
+        let problem = Self::new(code(&error), with_causes(&error));
+        match error {
+            Error::Append(AppendError::Conflict {
+                topic,
+                key,
+                expected,
+                found,
+            }) => {
+                let text = |position: Option<ensue::Position>| position.map(|it| it.to_string());
+                problem
+                    .with("topic", json!(topic))
+                    .with("key", json!(key))
+                    .with("expected", json!(text(expected)))
+                    .with("found", json!(text(found)))
+            }
+            Error::Limit(error) => problem
+                .with("limit", json!(error.limit))
+                .with("max", json!(error.max)),
+            _ => problem,
+        }
+    }
+}
+
+impl From<ensue::InvalidEvent> for Problem {
+    fn from(error: ensue::InvalidEvent) -> Self {
+        Self::new(Code::InvalidEvent, error.to_string())
+    }
+}
+
+/// An error and its causes, which say nothing twice.
+fn with_causes(error: &Error) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        text = format!("{text}: {cause}");
+        next = cause.source();
+    }
+    text
+}
+
+fn code(error: &Error) -> Code {
+    match error {
+        Error::Append(AppendError::Invalid(_)) => Code::InvalidEvent,
+        Error::Append(AppendError::Conflict { .. }) => Code::Conflict,
+        Error::Append(AppendError::VersionRemoved { .. }) => Code::VersionRemoved,
+        Error::Read(ReadError::Topic(_)) => Code::InvalidParameter,
+        Error::Limit(_) => Code::Limit,
+        Error::Engine(error) => code_of_engine(error),
+        Error::Append(_) | Error::Read(_) | Error::Group(_) | Error::Request(_) => Code::Refused,
+        _ => Code::Internal,
+    }
+}
+
+fn code_of_engine(error: &EngineError) -> Code {
+    match error {
+        EngineError::Closed => Code::Closed,
+        EngineError::Stopped(_) => Code::Stopped,
+        EngineError::Unavailable { .. } => Code::Unavailable,
+        EngineError::Corrupt(_) => Code::Corrupt,
+        EngineError::OwnershipLost { .. } => Code::OwnershipLost,
+        EngineError::ReadOnly { .. } => Code::ReadOnly,
+        EngineError::DiskFull(_) => Code::DiskFull,
+        EngineError::Overtaken { .. } => Code::Overtaken,
+        EngineError::Threads { .. } => Code::Overloaded,
+        EngineError::Io { .. } => Code::Io,
+        _ => Code::Internal,
+    }
+}

@@ -1,0 +1,18 @@
+//! A real server on a free port of loopback, over a real directory, and a real client.
+
+#![allow(
+    clippy::disallowed_types,
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking, and opens connections"
+)]
+
+mod client;
+mod site;
+
+mod appending;
+mod batches;
+mod hostile;
+mod operating;
+mod scheduling;
