@@ -182,7 +182,7 @@ fn kind_of_open(error: &OpenError) -> &'static str {
 fn kind_of_group(error: &GroupError) -> &'static str {
     match error {
         GroupError::Fenced { .. } => "fenced",
-        GroupError::Unknown(_) => "unknown_group",
+        GroupError::Unknown { .. } => "unknown_group",
         GroupError::Deleted(_) => "deleted_group",
         GroupError::Subscription { .. } => "subscription",
         GroupError::BeyondEnd { .. } => "group_beyond_end",

@@ -252,7 +252,6 @@ pub(super) async fn commit_keeps_state_per_group_topic_key_and_name(lab: &mut La
         ("g", "b", "x", None),
         ("h", "a", "x", Some("3")),
         ("h", "a", "y", None),
-        ("nobody", "a", "x", None),
     ];
     states_are(lab, expected).await?;
     one.commit(commit).await?;

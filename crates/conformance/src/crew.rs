@@ -314,7 +314,7 @@ async fn operate(engine: SharedEngine, shared: Arc<Shared>, mut random: fastrand
         let dead = match dead {
             Ok(dead) => dead,
             // Nobody has joined yet.
-            Err(Error::Group(GroupError::Unknown(_))) => continue,
+            Err(Error::Group(GroupError::Unknown { .. })) => continue,
             Err(error) => return Err(error.into()),
         };
         let Some(letter) = random.choice(&dead) else {

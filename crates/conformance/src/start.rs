@@ -254,7 +254,7 @@ pub(super) async fn delete_forgets_a_group(lab: &mut Lab) -> Verdict {
     fails(
         "the group to be unknown",
         engine.delete_group(&group).await,
-        |error| matches!(error, Error::Group(GroupError::Unknown(_))),
+        |error| matches!(error, Error::Group(GroupError::Unknown { .. })),
     )?;
     drop(engine);
     let hand = lab.join("g", "orders").await?;

@@ -136,7 +136,7 @@ pub(super) async fn status_counts_what_waits(lab: &mut Lab) -> Verdict {
     hand.commit(retrying_first(&held, due)?).await?;
     let group = lab
         .group_is("g", "one retry, two parked", |group| {
-            group.retrying == 1 && group.parked == 2 && group.dead == 0
+            (group.retrying, group.parked, group.dead, group.blocked) == (1, 2, 0, 1)
         })
         .await?;
     equal("when the retry is due", group.next_due, Some(due))?;
@@ -146,7 +146,7 @@ pub(super) async fn status_counts_what_waits(lab: &mut Lab) -> Verdict {
     hand.commit(burying_first(&held)?).await?;
     let group = lab
         .group_is("g", "one dead letter, two parked", |group| {
-            group.retrying == 0 && group.parked == 2 && group.dead == 1
+            (group.retrying, group.parked, group.dead, group.blocked) == (0, 2, 1, 1)
         })
         .await?;
     equal("when a retry is due", group.next_due, None)?;

@@ -35,7 +35,7 @@ use futures_util::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 
 use crate::error::Result;
-use crate::event::{Envelope, EventId};
+use crate::event::{Envelope, EventId, Redacted};
 use crate::time::{Clock, Timestamp};
 use crate::topic::TopicPattern;
 
@@ -245,7 +245,7 @@ impl From<Envelope> for Effect {
 }
 
 /// A cell of state: the group's, for one topic and key.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct StateWrite {
     /// The topic of the event at hand.
     pub topic: String,
@@ -255,6 +255,22 @@ pub struct StateWrite {
     pub name: String,
     /// Its new value; `None` removes it.
     pub value: Option<Bytes>,
+}
+
+impl fmt::Debug for StateWrite {
+    /// Of the value its size: its content may be personal data, which does not belong in logs.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let value = self
+            .value
+            .as_ref()
+            .map(|value| Redacted::bytes(value.len()));
+        f.debug_struct("StateWrite")
+            .field("topic", &self.topic)
+            .field("key", &self.key)
+            .field("name", &self.name)
+            .field("value", &value)
+            .finish()
+    }
 }
 
 /// What a member did with the events that it took.
@@ -426,7 +442,7 @@ pub trait Driver: fmt::Debug + Send + Sync + 'static {
     /// A cell of a group's state, as of its last commit.
     ///
     /// # Errors
-    /// What the backend reports.
+    /// [`GroupError::Unknown`](crate::error::GroupError::Unknown) and what the backend reports.
     fn state<'a>(
         &'a self,
         group: &'a str,
@@ -435,10 +451,10 @@ pub trait Driver: fmt::Debug + Send + Sync + 'static {
         name: &'a str,
     ) -> BoxFuture<'a, Result<Option<Bytes>>>;
 
-    /// The dead letters of a group, or of all groups, the oldest first.
+    /// The dead letters of a group, or of all groups: those that died first come first.
     ///
     /// # Errors
-    /// What the backend reports.
+    /// [`GroupError::Unknown`](crate::error::GroupError::Unknown) and what the backend reports.
     fn dead_letters<'a>(
         &'a self,
         group: Option<&'a str>,

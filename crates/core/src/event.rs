@@ -11,6 +11,7 @@ mod strict;
 mod trace;
 
 use std::borrow::Cow;
+use std::fmt;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -30,6 +31,25 @@ pub use self::extension::ExtensionValue;
 pub use self::identity::EventId;
 pub use self::invalid::InvalidEvent;
 pub use self::trace::TraceContext;
+
+/// A payload in the output of `{:?}`: its size in bytes and its media type, never its content.
+pub(crate) struct Redacted<'a>(usize, &'a str);
+
+impl Redacted<'_> {
+    /// What has no media type.
+    pub(crate) fn bytes(bytes: usize) -> Self {
+        Self(bytes, "")
+    }
+}
+
+impl fmt::Debug for Redacted<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self(bytes, "") => write!(f, "{bytes} bytes"),
+            Self(bytes, media_type) => write!(f, "{bytes} bytes of {media_type}"),
+        }
+    }
+}
 
 /// A fact that happened: an immutable struct with a name, a topic and a key.
 ///

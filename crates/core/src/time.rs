@@ -8,6 +8,7 @@ mod duration;
 mod resting;
 
 use std::fmt;
+use std::ops::{Add, AddAssign, Sub, SubAssign};
 use std::str::FromStr;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -27,7 +28,8 @@ pub use self::resting::{Rest, Resting, WaitsFor, Watch, unwatched};
 
 /// An instant with microsecond resolution, stored as microseconds since 1970-01-01T00:00:00Z.
 ///
-/// Prints and parses as RFC 3339 in UTC, which is also its serde form.
+/// Prints and parses as RFC 3339 in UTC, which is also its serde form. A [`Duration`] is added and
+/// taken away by `+` and `-`, which saturate; [`since`](Self::since) is the time between two.
 ///
 /// ```
 /// use ensue::Timestamp;
@@ -35,6 +37,8 @@ pub use self::resting::{Rest, Resting, WaitsFor, Watch, unwatched};
 /// let purchased: Timestamp = "2017-10-02T10:56:33Z".parse()?;
 /// assert_eq!(purchased.to_string(), "2017-10-02T10:56:33Z");
 /// assert_eq!(purchased.as_micros(), 1_506_941_793_000_000);
+/// let reminder = purchased + std::time::Duration::from_secs(60);
+/// assert_eq!(reminder.to_string(), "2017-10-02T10:57:33Z");
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -66,7 +70,7 @@ impl Timestamp {
         }
     }
 
-    /// This instant moved by `duration`; saturates at [`Timestamp::MAX`].
+    /// This instant moved by `duration`, as `+` does; saturates at [`Timestamp::MAX`].
     #[must_use]
     pub fn plus(self, duration: Duration) -> Self {
         Self(
@@ -95,6 +99,38 @@ impl Timestamp {
         Duration::from_micros(
             u64::try_from(self.0.saturating_sub(earlier.0).max(0)).unwrap_or_default(),
         )
+    }
+}
+
+/// Saturates at [`Timestamp::MAX`], which lies beyond every time that means something: adding a
+/// duration from outside never panics.
+impl Add<Duration> for Timestamp {
+    type Output = Self;
+
+    fn add(self, duration: Duration) -> Self {
+        self.plus(duration)
+    }
+}
+
+impl AddAssign<Duration> for Timestamp {
+    fn add_assign(&mut self, duration: Duration) {
+        *self = *self + duration;
+    }
+}
+
+/// Saturates at the earliest timestamp that can be stored, some 292,000 years before the epoch.
+impl Sub<Duration> for Timestamp {
+    type Output = Self;
+
+    fn sub(self, duration: Duration) -> Self {
+        let micros = i64::try_from(duration.as_micros()).unwrap_or(i64::MAX);
+        Self(self.0.saturating_sub(micros))
+    }
+}
+
+impl SubAssign<Duration> for Timestamp {
+    fn sub_assign(&mut self, duration: Duration) {
+        *self = *self - duration;
     }
 }
 
@@ -429,6 +465,25 @@ mod tests {
     use futures_util::FutureExt;
 
     use super::*;
+
+    #[test]
+    fn durations_are_added_and_taken_away_and_saturate() {
+        let (second, forever) = (Duration::from_secs(1), Duration::MAX);
+        let mut at = Timestamp::EPOCH;
+        at += second + second;
+        at -= second;
+        assert_eq!(at, Timestamp::from_micros(1_000_000));
+        assert_eq!(at - second, Timestamp::EPOCH);
+        assert_eq!(
+            Timestamp::EPOCH - second,
+            Timestamp::from_micros(-1_000_000)
+        );
+        assert_eq!(at + forever, Timestamp::MAX);
+        assert_eq!(
+            Timestamp::from_micros(-2) - forever,
+            Timestamp::from_micros(i64::MIN)
+        );
+    }
 
     #[test]
     fn timestamps_print_what_they_parse() {

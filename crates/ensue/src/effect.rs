@@ -3,6 +3,7 @@
 //! A handler does not publish; it returns. What it returned is committed together with its
 //! position, so that neither can exist without the other.
 
+use std::fmt;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -31,10 +32,20 @@ use crate::state::{self, State};
 pub struct Reply<E>(pub E);
 
 /// One cell of a handler's state: belongs to the group and to the key of the event at hand.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(crate) struct StateChange {
     pub(crate) name: Arc<str>,
     pub(crate) value: Option<Bytes>,
+}
+
+impl fmt::Debug for StateChange {
+    /// Of the value its size: its content may be personal data, which does not belong in logs.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.value {
+            Some(value) => write!(f, "`{}`: {} bytes", self.name, value.len()),
+            None => write!(f, "`{}`: removed", self.name),
+        }
+    }
 }
 
 /// What is scheduled and is to be cancelled.
@@ -341,6 +352,13 @@ mod tests {
             assert_eq!((effects.len(), effects.events()), (len, events));
             assert_eq!(effects.is_empty(), len == 0);
         }
+    }
+
+    #[test]
+    fn effects_printed_for_logs_do_not_show_what_state_holds() {
+        let effects = Effects::none().set_named_state("address", "Elm Street");
+        let printed = format!("{effects:?}");
+        assert!(printed.contains("`address`: 11 bytes"), "{printed}");
     }
 
     #[test]

@@ -13,7 +13,7 @@ mod scenario;
 mod test_app;
 
 pub use self::chaos::{Chaos, Fault};
-pub use self::explore::{Exploration, explore};
+pub use self::explore::{Exploration, TestResult, explore};
 pub use self::scenario::{Outcome, Scenario};
 pub use self::test_app::TestApp;
 pub use crate::outgoing::Due;

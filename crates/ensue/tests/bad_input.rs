@@ -261,7 +261,7 @@ async fn discarding_what_does_not_exist_and_asking_for_unknown_groups_is_said() 
         engine.delete_group("nobody").await.unwrap_err(),
     ] {
         assert!(
-            matches!(error, Error::Group(GroupError::Unknown(_))),
+            matches!(error, Error::Group(GroupError::Unknown { .. })),
             "{error:?}"
         );
         assert!(error.to_string().contains("ensue groups"), "{error}");

@@ -9,11 +9,12 @@
 )]
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use ensue::error::TestError;
 use ensue::prelude::*;
-use ensue::testing::{Fault, Scenario, TestApp, explore};
+use ensue::testing::{Fault, Scenario, TestApp, TestResult, explore};
 
 #[derive(Event, Serialize, Deserialize, Debug)]
 #[event(name = "order.created", topic = "orders", key = order_id)]
@@ -67,7 +68,7 @@ impl Receipts {
     }
 }
 
-async fn place_orders(app: &TestApp) -> ensue::Result<()> {
+async fn place_orders(app: &TestApp) -> TestResult {
     for (order, event) in [("o-1", "a"), ("o-2", "b"), ("o-1", "c"), ("o-3", "d")] {
         let created = OrderCreated {
             order_id: order.into(),
@@ -83,7 +84,7 @@ fn count<'a>(ids: impl Iterator<Item = &'a str>) -> BTreeMap<String, u32> {
     counts
 }
 
-async fn each_once(app: &TestApp) -> ensue::Result<()> {
+async fn each_once(app: &TestApp) -> TestResult {
     let paid = app.events::<OrderPaid>().await?;
     let receipts = app.events::<ReceiptSent>().await?;
     let expected = BTreeMap::from([("o-1".into(), 2), ("o-2".into(), 1), ("o-3".into(), 1)]);
@@ -114,6 +115,64 @@ async fn returned_effects_survive_every_fault_at_every_step() {
     assert!(explored.runs > 2 * explored.steps, "{explored:?}");
 }
 
+/// What an exploration says whose `check` fails.
+async fn explored(check: impl AsyncFn(&TestApp) -> TestResult) -> String {
+    let explored = explore(|app| app.service(Payments), place_orders, check).await;
+    let error = explored.unwrap_err();
+    let why = std::error::Error::source(&error).map(ToString::to_string);
+    format!("{error}: {}", why.unwrap_or_default())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_assertion_that_fails_is_told_with_the_fault_that_led_to_it() {
+    let said = explored(async |app: &TestApp| {
+        let duplicated =
+            app.chaos().steps() > 0 && format!("{:?}", app.chaos()).contains("Duplicates");
+        assert!(!duplicated, "the order was paid twice");
+        Ok(())
+    });
+    let said = said.await;
+    assert!(
+        said.contains("with Duplicates") && said.contains("the order was paid twice"),
+        "{said}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_exploration_takes_any_error() {
+    let said = explored(async |_: &TestApp| Err(anyhow::anyhow!("no database"))?);
+    assert!(said.await.contains("no database"));
+    let said = explored(async |_: &TestApp| Err("no table")?);
+    assert!(said.await.contains("no table"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_crash_that_the_cascade_did_not_reach_does_not_strike_the_check() {
+    // A run that takes fewer steps than the one that was counted.
+    let runs = AtomicU64::new(0);
+    let act = async |app: &TestApp| {
+        let orders = match runs.fetch_add(1, Ordering::Relaxed) {
+            0 => 3,
+            _ => 1,
+        };
+        for order in 0..orders {
+            let order_id = order.to_string();
+            let created = Outgoing::new(OrderCreated { order_id });
+            app.publish(created.id(order.to_string())).await?;
+            app.settle().await?;
+        }
+        Ok(())
+    };
+    let check = async |app: &TestApp| {
+        let order_id = "another".to_owned();
+        app.publish(OrderCreated { order_id }).await?;
+        Ok(app.settle().await?)
+    };
+    explore(|app| app.service(Payments), act, check)
+        .await
+        .unwrap();
+}
+
 /// Publishes beside its effects, with a new id each time: an attempt that is repeated does it again.
 struct Careless;
 
@@ -134,7 +193,6 @@ impl Careless {
 }
 
 fn uuid_like() -> String {
-    use std::sync::atomic::{AtomicU64, Ordering};
     static NEXT: AtomicU64 = AtomicU64::new(0);
     format!("careless-{}", NEXT.fetch_add(1, Ordering::Relaxed))
 }
@@ -191,7 +249,7 @@ impl Slow {
     }
 }
 
-async fn pay_and_wait(app: &TestApp) -> ensue::Result<()> {
+async fn pay_and_wait(app: &TestApp) -> TestResult {
     for order in ["o-1", "o-2", "o-1"] {
         let paid = OrderPaid {
             order_id: order.into(),
@@ -200,7 +258,7 @@ async fn pay_and_wait(app: &TestApp) -> ensue::Result<()> {
         let paid = Outgoing::new(paid).after(Duration::from_secs(60));
         app.publish(paid).await?;
     }
-    app.advance(Duration::from_secs(7 * 3600)).await
+    Ok(app.advance(Duration::from_secs(7 * 3600)).await?)
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -254,7 +312,7 @@ async fn a_cascade_that_waits_for_the_clock_does_not_settle_and_says_what_to_do(
     );
 }
 
-async fn has_receipts(app: &TestApp) -> ensue::Result<()> {
+async fn has_receipts(app: &TestApp) -> TestResult {
     match app.events::<ReceiptSent>().await?.is_empty() {
         false => Ok(()),
         true => Err(TestError::Expectation("no receipt was sent".into()).into()),

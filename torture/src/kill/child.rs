@@ -12,8 +12,9 @@ use std::time::Duration;
 
 use ensue::engine::embedded::Embedded;
 use ensue::engine::{DeadLetter, DeadLetterFilter, EngineStatus, Member, Subscription};
+use ensue::error::GroupError;
 use ensue::prelude::*;
-use ensue::{HandlerOptions, Running, SharedEngine, Start};
+use ensue::{Error, HandlerOptions, Running, SharedEngine, Start};
 use tokio::task::JoinSet;
 
 pub(super) use self::member::ATTEMPTS;
@@ -191,7 +192,12 @@ async fn discard(engine: &SharedEngine, shared: &Shared, wanted: impl Fn(Mark) -
     let group = Group::Trials.name();
     let letters = engine
         .dead_letters(Some(group), DeadLetterFilter::default())
-        .await?;
+        .await;
+    let letters = match letters {
+        // No process has joined yet.
+        Err(Error::Group(GroupError::Unknown { .. })) => return Ok(()),
+        letters => letters?,
+    };
     let marked = |letter: &DeadLetter| {
         let mark = mark_of(letter.envelope.as_ref().ok()?).filter(|mark| wanted(*mark))?;
         Some((mark, letter.event.id().to_owned()))

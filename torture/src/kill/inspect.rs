@@ -5,7 +5,7 @@ use std::path::Path;
 
 use ensue::engine::embedded::check;
 use ensue::engine::{DeadLetter, DeadLetterFilter, Query};
-use ensue::error::EngineError;
+use ensue::error::{EngineError, GroupError};
 use ensue::{Error, Position, SharedEngine, connect_reader};
 
 use super::checker::{Checker, FoundLetter, Kind};
@@ -80,7 +80,12 @@ async fn cells(engine: &SharedEngine) -> ensue::Result<Vec<Option<String>>> {
         let key = Mark(key, 0).key();
         let cell = engine
             .state(Group::Tally.name(), "orders", &key, CELL)
-            .await?;
+            .await;
+        let cell = match cell {
+            // It was killed before it had joined.
+            Err(Error::Group(GroupError::Unknown { .. })) => None,
+            cell => cell?,
+        };
         cells.push(cell.map(|cell| String::from_utf8_lossy(&cell).into_owned()));
     }
     Ok(cells)

@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use ensue::engine::{DeadLetter, DeadLetterFilter, DeathCause, GroupStatus, Query, SharedEngine};
-use ensue::{Envelope, Event};
+use ensue::error::GroupError;
+use ensue::{Envelope, Error, Event};
 
 use super::event::{DONE, Done, THINGS};
 use super::plan::{ASKS, Group, HEALTHY, Order, Plan};
@@ -245,8 +246,11 @@ fn check_status(status: &GroupStatus) -> Result<(), String> {
 
 async fn letters(engine: &SharedEngine, group: &str) -> Result<Vec<DeadLetter>, String> {
     let filter = DeadLetterFilter::default();
-    let letters = engine.dead_letters(Some(group), filter).await;
-    letters.map_err(|error| error.to_string())
+    match engine.dead_letters(Some(group), filter).await {
+        // One that was deleted has none.
+        Err(Error::Group(GroupError::Unknown { .. })) => Ok(Vec::new()),
+        letters => letters.map_err(|error| error.to_string()),
+    }
 }
 
 async fn read(engine: &SharedEngine, topic: &str) -> Result<Vec<Envelope>, String> {

@@ -247,7 +247,7 @@ impl<'a> World<'a> {
     /// What an operator wants of a group: one that was deleted may not be there yet again.
     fn unless_deleted<T>(&self, done: Result<T, Error>) -> Result<(), String> {
         match done {
-            Err(Error::Group(GroupError::Unknown(_))) if self.has_deleted => Ok(()),
+            Err(Error::Group(GroupError::Unknown { .. })) if self.has_deleted => Ok(()),
             done => done.map(|_| ()).map_err(said),
         }
     }

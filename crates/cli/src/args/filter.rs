@@ -28,7 +28,7 @@ pub(crate) struct DeadLetterArgs {
     /// Only those that died since then: 2026-05-17T09:30:00Z, 2026-05-17 or 15m
     #[arg(long, value_name = "TIME")]
     since: Option<Moment>,
-    /// At most so many, the oldest first
+    /// At most so many, those that died first
     #[arg(long, value_name = "N")]
     limit: Option<std::num::NonZeroUsize>,
 }

@@ -20,10 +20,7 @@ impl Moment {
     pub(crate) fn resolve(self, now: Timestamp) -> Timestamp {
         match self {
             Self::At(at) => at,
-            Self::Ago(ago) => {
-                let ago = i64::try_from(ago.as_micros()).unwrap_or(i64::MAX);
-                Timestamp::from_micros(now.as_micros().saturating_sub(ago))
-            }
+            Self::Ago(ago) => now - ago,
         }
     }
 }

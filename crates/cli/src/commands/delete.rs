@@ -46,9 +46,10 @@ struct Deleted {
 impl Delete {
     pub(crate) async fn run(self, target: &Target, out: &Output) -> Result<(), Failure> {
         let status = target.reader().await?.status().await?;
-        let group = status
-            .group(&self.group)
-            .ok_or_else(|| Error::Group(GroupError::Unknown(self.group.clone())))?;
+        let group = status.group(&self.group).ok_or_else(|| {
+            let existing = status.groups.iter().map(|group| group.name.as_str());
+            Error::Group(GroupError::unknown(&self.group, existing))
+        })?;
         let deleted = Deleted {
             group: self.group.clone(),
             dry_run: self.dry_run,

@@ -19,6 +19,7 @@ pub(crate) fn table(groups: &[GroupStatus], now: Timestamp) -> Table {
         Number("RETRYING"),
         Number("PARKED"),
         Number("DEAD"),
+        Number("BLOCKED"),
     ];
     if has_members {
         columns.extend([Number("MEMBERS"), Number("IN FLIGHT")]);
@@ -35,6 +36,7 @@ pub(crate) fn table(groups: &[GroupStatus], now: Timestamp) -> Table {
             Cell::count(Tone::Warn, group.retrying),
             Cell::count(Tone::Warn, group.parked),
             Cell::count(Tone::Bad, group.dead),
+            Cell::count(Tone::Warn, group.blocked),
         ];
         if has_members {
             row.push(Cell::count(Tone::Plain, group.members.len()));
@@ -62,6 +64,11 @@ fn state(group: &GroupStatus, now: Timestamp) -> Cell {
         (None, Some(due)) => {
             let due = human::relative(due, now);
             Cell::toned(Tone::Warn, format!("next attempt {due}"))
+        }
+        (None, None) if group.blocked > 0 => {
+            let keys = human::counted(group.blocked, "key");
+            let parked = human::count(group.parked as u64);
+            Cell::toned(Tone::Warn, format!("blocked: {keys}, {parked} parked"))
         }
         (None, None) if !group.backlogs.is_empty() => {
             Cell::toned(Tone::Warn, "slow or blocked keys have backlogs")

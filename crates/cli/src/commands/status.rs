@@ -45,6 +45,7 @@ struct Totals {
     retrying: usize,
     parked: usize,
     dead: usize,
+    blocked: usize,
 }
 
 impl Status {
@@ -88,6 +89,7 @@ impl Glance {
             retrying: groups.iter().map(|group| group.retrying).sum(),
             parked: groups.iter().map(|group| group.parked).sum(),
             dead: groups.iter().map(|group| group.dead).sum(),
+            blocked: groups.iter().map(|group| group.blocked).sum(),
         };
         Self {
             healthy: troubles.is_empty(),

@@ -21,7 +21,7 @@ async fn letters_are_listed_and_filtered() {
     assert_eq!(all[0]["group"], "payments");
     assert_eq!(all[1]["cause"], "undecodable");
     for (filter, expected) in [
-        (&["--group", "payments", "--key", "o-3"][..], &["e-3"][..]),
+        (&["payments", "--key", "o-3"][..], &["e-3"][..]),
         (&["--reason", "timed out"], &["e-2"]),
         (&["--type", "order.created", "--limit", "1"], &["e-2"]),
         (&["--id", "e-3", "--id", "e-2"], &["e-2", "e-3"]),
@@ -39,9 +39,9 @@ async fn letters_are_listed_and_filtered() {
     shop.run(&["dead", "list", "--key", "o-1"])
         .succeeds()
         .warns("no dead letter matches");
-    shop.run(&["dead", "list", "--group", "nobody"])
+    shop.run(&["dead", "list", "paymnts"])
         .fails(1)
-        .warns("no group `nobody`");
+        .warns("no group `paymnts`, there are `payments`");
 }
 
 #[tokio::test]

@@ -60,7 +60,8 @@ async fn groups_show_where_they_are() {
     shop.run(&["groups"])
         .succeeds()
         .says("payments")
-        .says("caught up");
+        .says("blocked: 2 keys, 0 parked");
+    assert_eq!(groups[0]["blocked"], 2);
 }
 
 #[tokio::test]

@@ -21,7 +21,7 @@ pub struct DeadLetterFilter {
     pub reason: Option<String>,
     /// Dead since this time.
     pub since: Option<Timestamp>,
-    /// How many at the most; 0 is no limit.
+    /// How many at the most, those that died first; 0 is no limit.
     pub limit: usize,
 }
 

@@ -86,6 +86,9 @@ pub struct GroupStatus {
     pub parked: usize,
     /// How many dead letters it has.
     pub dead: usize,
+    /// How many keys are blocked: their later events wait until a retry has succeeded, or a dead
+    /// letter was redriven or discarded.
+    pub blocked: usize,
     /// When the next attempt is due.
     pub next_due: Option<Timestamp>,
     /// Why it takes no further events, if it does not.

@@ -14,8 +14,16 @@ pub enum GroupError {
         group: String,
     },
     /// The group does not exist.
-    #[error("there is no group `{0}`; `ensue groups` lists those there are")]
-    Unknown(String),
+    #[error(
+        "there is no group `{group}`, {}; `ensue groups` lists all",
+        those(known)
+    )]
+    Unknown {
+        /// The group.
+        group: String,
+        /// Some of those that exist, by name: [`GroupError::unknown`].
+        known: Vec<String>,
+    },
     /// The group was deleted while something was done with it.
     #[error("the group `{0}` was deleted at the same time; `ensue groups` lists those there are")]
     Deleted(String),
@@ -66,16 +74,38 @@ pub enum GroupError {
     },
 }
 
+/// So many groups an error names.
+const KNOWN_MAX: usize = 16;
+
 impl GroupError {
+    /// That `group` is not among those that exist, of which the first few are named.
+    #[doc(hidden)]
+    pub fn unknown<'a>(group: &str, existing: impl IntoIterator<Item = &'a str>) -> Self {
+        let known = existing.into_iter().take(KNOWN_MAX).map(str::to_owned);
+        Self::Unknown {
+            group: group.to_owned(),
+            known: known.collect(),
+        }
+    }
+
     pub(super) fn outlook(&self) -> Outlook {
         match self {
             Self::Fenced { .. } => Outlook::Member,
             Self::BeyondEnd { .. } => Outlook::Engine,
-            Self::Unknown(_)
+            Self::Unknown { .. }
             | Self::Deleted(_)
             | Self::Subscription { .. }
             | Self::HasMembers { .. }
             | Self::StateUndecided { .. } => Outlook::Content,
         }
     }
+}
+
+/// The groups that exist, within a sentence.
+fn those(known: &[String]) -> String {
+    if known.is_empty() {
+        return "and no other either: an app makes those of its services when it starts".to_owned();
+    }
+    let known: Vec<String> = known.iter().map(|name| format!("`{name}`")).collect();
+    format!("there are {}", known.join(", "))
 }

@@ -1,7 +1,5 @@
 //! Why a test of services failed.
 
-use super::Error;
-
 /// What the test kit found.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -15,7 +13,7 @@ pub enum TestError {
         good_runs: u64,
         /// What went wrong.
         #[source]
-        error: Box<Error>,
+        error: Box<dyn std::error::Error + Send + Sync>,
     },
     /// What a test expects is not so.
     #[error("{0}")]

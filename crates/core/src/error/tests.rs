@@ -68,7 +68,7 @@ fn group_and_request() -> Vec<(Error, Outlook)> {
     let zero = Position::ZERO;
     let mut all = each!(GroupError:
         Fenced Member => GroupError::Fenced { group: text() },
-        Unknown Content => GroupError::Unknown(text()),
+        Unknown Content => GroupError::unknown(&text(), ["a", "b"]),
         Deleted Content => GroupError::Deleted(text()),
         Subscription Content => GroupError::Subscription { group: text() },
         BeyondEnd Engine => GroupError::BeyondEnd { group: text(), position: zero, end: zero },
@@ -101,7 +101,7 @@ fn app_and_test() -> Vec<(Error, Outlook)> {
         },
         ServiceStopped Engine => AppError::ServiceStopped { group: text(), reason: "r".into() },
     );
-    let error = Box::new(io(io::ErrorKind::NotFound));
+    let error = io(io::ErrorKind::NotFound).into();
     all.extend(each!(TestError:
         Run Content => TestError::Run { fault: "CrashBefore(1)".into(), good_runs: 1, error },
         Expectation Content => TestError::Expectation(text()),

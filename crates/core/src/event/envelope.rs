@@ -467,15 +467,18 @@ impl PartialEq for Envelope {
 impl Eq for Envelope {}
 
 impl fmt::Debug for Envelope {
-    /// Shows the attributes and the payload's size: a payload may hold what must not be logged.
+    /// Shows which event it is, and of the payload how much of what: its content may be personal
+    /// data, and what is printed by `{:?}` ends up in logs, where it cannot be deleted.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let payload = super::Redacted(self.payload().len(), self.content_type());
         f.debug_struct("Envelope")
             .field("topic", &self.topic())
-            .field("kind", &self.kind())
+            .field("type", &self.kind())
             .field("key", &self.key())
             .field("id", &self.id())
+            .field("time", &format_args!("{}", self.time()))
             .field("version", &self.version())
-            .field("payload_bytes", &self.payload().len())
+            .field("payload", &payload)
             .finish_non_exhaustive()
     }
 }
@@ -528,6 +531,26 @@ mod tests {
         assert_eq!(envelope.codec().unwrap(), Codec::Cbor);
         assert_eq!(envelope.payload(), [1, 2, 3]);
         assert_eq!(envelope.to_builder().build().unwrap(), envelope);
+    }
+
+    #[test]
+    fn what_is_printed_for_logs_has_the_time_and_the_size_of_the_payload_but_not_its_content() {
+        let builder = Envelope::builder("people", "person.moved")
+            .time(Timestamp::from_micros(1_506_941_793_000_000))
+            .payload(Codec::Json, br#"{"street":"Elm"}"#.to_vec());
+        let built = builder.clone().build().unwrap();
+        for printed in [format!("{builder:?}"), format!("{built:?}")] {
+            assert!(
+                printed.contains("16 bytes of application/json"),
+                "{printed}"
+            );
+            // As text and as the bytes of `Elm`.
+            for content in ["Elm", "street", "69, 108, 109"] {
+                assert!(!printed.contains(content), "{printed}");
+            }
+        }
+        let printed = format!("{built:?}");
+        assert!(printed.contains("time: 2017-10-02T10:56:33Z"), "{printed}");
     }
 
     #[test]

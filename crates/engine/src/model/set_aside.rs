@@ -34,6 +34,8 @@ pub(crate) struct SetAside {
     retrying: usize,
     dead: usize,
     stopped: usize,
+    /// Lanes that something holds up.
+    blocked: usize,
     texts: Texts,
 }
 
@@ -80,6 +82,11 @@ impl SetAside {
     /// How many keys wait behind a dead letter only because nothing more can be put aside.
     pub(crate) fn stopped(&self) -> usize {
         self.stopped
+    }
+
+    /// How many keys are blocked: something of theirs has to end before later events go on.
+    pub(crate) fn blocked(&self) -> usize {
+        self.blocked
     }
 
     /// How many events are parked, those that wait in the log alone included.
@@ -348,7 +355,10 @@ impl SetAside {
             && let Some(lane) = self.lanes.get_mut(&item.lane)
         {
             lane.positions.remove(&position);
-            lane.holding_up -= usize::from(item.holds_up());
+            if item.holds_up() {
+                lane.holding_up -= 1;
+                self.blocked -= usize::from(lane.holding_up == 0);
+            }
             if lane.positions.is_empty() {
                 self.lanes.remove(&item.lane);
             }
@@ -405,7 +415,10 @@ impl SetAside {
         if item.occupies() {
             let lane = self.lanes.entry(item.lane.clone()).or_default();
             lane.positions.insert(position);
-            lane.holding_up += usize::from(item.holds_up());
+            if item.holds_up() {
+                self.blocked += usize::from(lane.holding_up == 0);
+                lane.holding_up += 1;
+            }
         }
         self.items.insert(position, item);
     }

@@ -88,8 +88,10 @@ async fn change_dead(
 fn dead_positions(inner: &EngineInner, name: &str, filter: &DeadLetterFilter) -> Result<Vec<u64>> {
     inner.check_open()?;
     let locked = inner.advanced();
-    let found = find(name, existing(locked.state(), name)?, filter);
-    Ok(found.map(|found| found.position).collect())
+    let letters = select([(name, existing(locked.state(), name)?)], filter);
+    let mut positions: Vec<u64> = letters.iter().map(|letter| letter.position).collect();
+    positions.sort_unstable();
+    Ok(positions)
 }
 
 pub(crate) async fn delete_group(inner: &Arc<EngineInner>, name: &str) -> Result<()> {
@@ -155,50 +157,64 @@ pub(crate) async fn cancel(inner: &Arc<EngineInner>, names: Vec<EventId>) -> Res
 }
 
 pub(crate) fn existing<'a>(state: &'a State, name: &str) -> Result<&'a Group> {
-    state
-        .groups
-        .get(name)
-        .ok_or_else(|| Error::Group(GroupError::Unknown(name.to_owned())))
+    state.groups.get(name).ok_or_else(|| {
+        let existing = state.groups.keys().map(String::as_str);
+        Error::Group(GroupError::unknown(name, existing))
+    })
 }
 
-/// The dead letters of a group that pass `filter`, the oldest first.
-fn find<'a>(
+/// A dead letter where it is.
+struct Letter<'a> {
     name: &'a str,
     group: &'a Group,
-    filter: &'a DeadLetterFilter,
-) -> impl Iterator<Item = Found> + 'a {
+    position: u64,
+    item: &'a Item,
+    dead: &'a Dead,
+}
+
+/// The dead letters of these groups that pass `filter`: what died first comes first, and is what
+/// the filter's limit leaves.
+fn select<'a>(
+    groups: impl IntoIterator<Item = (&'a str, &'a Group)>,
+    filter: &DeadLetterFilter,
+) -> Vec<Letter<'a>> {
     let positions: HashSet<Position> = filter.positions.iter().copied().collect();
-    let is_wanted = move |position: u64, item: &Item, dead: &Dead| {
-        (positions.is_empty() || positions.contains(&Position::new(position)))
-            && (filter.ids.is_empty() || filter.ids.iter().any(|id| **id == *dead.id))
-            && filter
-                .source
-                .as_ref()
-                .is_none_or(|source| **source == *dead.source)
-            && (filter.types.is_empty() || filter.types.iter().any(|kind| **kind == *dead.kind))
-            && filter.key.as_ref().is_none_or(|key| key == item.lane.key())
-            && filter
-                .reason
-                .as_ref()
-                .is_none_or(|part| dead.reason.contains(part.as_str()))
-            && filter.since.is_none_or(|since| dead.died >= since)
-    };
-    let wanted = group
-        .set_aside()
-        .dead_letters()
-        .filter(move |(position, item, dead)| is_wanted(*position, item, dead));
-    let limit = if filter.limit == 0 {
-        usize::MAX
-    } else {
-        filter.limit
-    };
-    wanted.take(limit).map(|(position, item, dead)| Found {
-        group: name.to_owned(),
-        position,
-        item: item.clone(),
-        dead: dead.clone(),
-        parked: group.set_aside().parked_behind(position, &item.lane),
-    })
+    let mut letters = Vec::new();
+    for (name, group) in groups {
+        let all = group.set_aside().dead_letters();
+        letters.extend(all.filter_map(|(position, item, dead)| {
+            let is_meant = positions.is_empty() || positions.contains(&Position::new(position));
+            (is_meant && is_wanted(filter, item, dead)).then_some(Letter {
+                name,
+                group,
+                position,
+                item,
+                dead,
+            })
+        }));
+    }
+    letters.sort_by_key(|letter| (letter.dead.died, letter.position));
+    if filter.limit > 0 {
+        letters.truncate(filter.limit);
+    }
+    letters
+}
+
+/// Whether a dead letter passes `filter`, its position apart.
+fn is_wanted(filter: &DeadLetterFilter, item: &Item, dead: &Dead) -> bool {
+    let is_or_any =
+        |wanted: &Option<String>, found: &str| wanted.as_deref().is_none_or(|it| it == found);
+    let among_or_any =
+        |wanted: &[String], found: &str| wanted.is_empty() || wanted.iter().any(|it| it == found);
+    among_or_any(&filter.ids, &dead.id)
+        && is_or_any(&filter.source, &dead.source)
+        && among_or_any(&filter.types, &dead.kind)
+        && is_or_any(&filter.key, item.lane.key())
+        && filter
+            .reason
+            .as_ref()
+            .is_none_or(|part| dead.reason.contains(part.as_str()))
+        && filter.since.is_none_or(|since| dead.died >= since)
 }
 
 /// The dead letters of one group, or of all, that pass `filter`, without their events.
@@ -206,21 +222,25 @@ pub(crate) fn find_dead(
     state: &State,
     name: Option<&str>,
     filter: &DeadLetterFilter,
-) -> Vec<Found> {
-    let groups = state
-        .groups
-        .iter()
-        .filter(|(group, _)| name.is_none_or(|name| name == *group));
-    let mut found: Vec<Found> = groups
-        .flat_map(|(name, group)| find(name, group, filter))
-        .collect();
-    if name.is_none() {
-        found.sort_by_key(|found| (found.dead.died, found.position));
-        if filter.limit > 0 {
-            found.truncate(filter.limit);
+) -> Result<Vec<Found>> {
+    let letters = match name {
+        Some(name) => select([(name, existing(state, name)?)], filter),
+        None => {
+            let groups = state.groups.iter();
+            select(groups.map(|(name, group)| (name.as_str(), group)), filter)
         }
-    }
-    found
+    };
+    let found = letters.iter().map(|letter| Found {
+        group: letter.name.to_owned(),
+        position: letter.position,
+        item: letter.item.clone(),
+        dead: letter.dead.clone(),
+        parked: letter
+            .group
+            .set_aside()
+            .parked_behind(letter.position, &letter.item.lane),
+    });
+    Ok(found.collect())
 }
 
 /// Adds their events to dead letters, or why those cannot be read.

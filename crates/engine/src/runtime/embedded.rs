@@ -306,10 +306,8 @@ impl Driver for Embedded {
         let read = || {
             self.inner.check_open()?;
             let locked = self.inner.advanced();
-            let group = locked.state().groups.get(group);
-            Ok(group
-                .and_then(|group| group.cells().get(topic, key, name))
-                .cloned())
+            let group = admin::existing(locked.state(), group)?;
+            Ok(group.cells().get(topic, key, name).cloned())
         };
         Box::pin(std::future::ready(read()))
     }
@@ -321,7 +319,7 @@ impl Driver for Embedded {
     ) -> BoxFuture<'a, Result<Vec<DeadLetter>>> {
         Box::pin(async move {
             self.inner.check_open()?;
-            let found = admin::find_dead(self.inner.advanced().state(), group, &filter);
+            let found = admin::find_dead(self.inner.advanced().state(), group, &filter)?;
             admin::dead_letters(self.inner.view(), found).await
         })
     }

@@ -220,10 +220,8 @@ impl Driver for Reader {
     ) -> BoxFuture<'a, Result<Option<Bytes>>> {
         let [group, topic, key, name] = [group, topic, key, name].map(str::to_owned);
         Box::pin(self.look(move |it| {
-            let group = it.state.groups.get(&group);
-            Ok(group
-                .and_then(|group| group.cells().get(&topic, &key, &name))
-                .cloned())
+            let group = admin::existing(&it.state, &group)?;
+            Ok(group.cells().get(&topic, &key, &name).cloned())
         }))
     }
 
@@ -237,7 +235,7 @@ impl Driver for Reader {
             again_async(|| async {
                 let (group, filter) = (group.clone(), filter.clone());
                 let found = self
-                    .look(move |it| Ok(admin::find_dead(&it.state, group.as_deref(), &filter)))
+                    .look(move |it| admin::find_dead(&it.state, group.as_deref(), &filter))
                     .await?;
                 admin::dead_letters(&self.view, found).await
             })

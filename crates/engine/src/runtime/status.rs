@@ -179,6 +179,7 @@ fn count(
         retrying: group.set_aside().retrying(),
         parked: group.set_aside().parked() + blocked,
         dead: group.set_aside().dead(),
+        blocked: group.set_aside().blocked(),
         next_due,
         paused: unreachable.or_else(|| live.and_then(|live| live.paused().map(str::to_owned))),
         trouble: trouble_of(group),

@@ -154,7 +154,7 @@ async fn whatever_the_engine_refuses_for_good_is_its_own_dead_letter() {
                     what: "this".into(),
                     handler: "g.odd".into(),
                 }),
-                _ => Error::Group(GroupError::Unknown("this".into())),
+                _ => Error::Group(GroupError::unknown("this", [])),
             })
         })
         .await;

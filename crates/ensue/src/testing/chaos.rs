@@ -41,6 +41,8 @@ struct Shared {
     fault: Fault,
     steps: AtomicU64,
     is_dead: AtomicBool,
+    /// No crash any more.
+    is_spared: AtomicBool,
     random: Mutex<fastrand::Rng>,
 }
 
@@ -56,6 +58,7 @@ impl Chaos {
             fault,
             steps: AtomicU64::new(0),
             is_dead: AtomicBool::new(false),
+            is_spared: AtomicBool::new(false),
             random: Mutex::new(fastrand::Rng::with_seed(seed)),
         };
         Self {
@@ -67,6 +70,11 @@ impl Chaos {
     /// How many steps there were.
     pub fn steps(&self) -> u64 {
         self.shared.steps.load(Ordering::SeqCst)
+    }
+
+    /// A crash that has not happened does not happen any more.
+    pub(super) fn spare(&self) {
+        self.shared.is_spared.store(true, Ordering::SeqCst);
     }
 
     /// Whether the crash has happened: everything fails since.
@@ -84,16 +92,20 @@ impl Shared {
         }
     }
 
+    fn crashes(&self, here: Fault) -> bool {
+        self.fault == here && !self.is_spared.load(Ordering::SeqCst)
+    }
+
     /// Runs a step, unless the process dies first; then or after it.
     async fn step<T>(&self, run: impl Future<Output = Result<T>>) -> Result<T> {
         self.alive()?;
         let step = self.steps.fetch_add(1, Ordering::SeqCst) + 1;
-        if self.fault == Fault::CrashBefore(step) {
+        if self.crashes(Fault::CrashBefore(step)) {
             self.is_dead.store(true, Ordering::SeqCst);
             return Err(died());
         }
         let done = run.await?;
-        if self.fault == Fault::CrashAfter(step) {
+        if self.crashes(Fault::CrashAfter(step)) {
             self.is_dead.store(true, Ordering::SeqCst);
             return Err(died());
         }

@@ -1,10 +1,14 @@
 //! Everything that can go wrong, at every step.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+
+use futures_util::FutureExt;
 
 use super::chaos::Fault;
 use super::test_app::TestApp;
 use crate::app::App;
+use crate::contained::message_of;
 use crate::error::{Error, Result, TestError};
 
 /// How many orders of arrival are tried.
@@ -20,14 +24,19 @@ pub struct Exploration {
     pub runs: u64,
 }
 
+/// What the parts of a test give: nothing, or any error. `?` makes one of an [`Error`], of
+/// `anyhow::Error`, of a `String`, and of whatever else is an error.
+pub type TestResult<T = ()> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>>;
+
 /// Runs an app once undisturbed, then with a crash before and after every append and commit, with
 /// every append doubled, and with several orders of arrival; checks each run.
 ///
 /// `act` publishes what sets the app in motion; it is called again after a crash, so its events
-/// need ids of their own ([`Outgoing::id`](crate::Outgoing::id)). Faults strike while `act` runs and
+/// need ids of their own ([`Outgoing::id`](crate::Outgoing::id)). Crashes strike while `act` runs and
 /// until the app has settled after it: time that is to pass for schedules belongs into `act`
-/// ([`TestApp::advance`]), because nothing fails any more in `check`. `check` looks at a settled app;
-/// what it returns as an error is reported with the fault that led to it.
+/// ([`TestApp::advance`]). `check` looks at a settled app, and may go on with it: nothing crashes any
+/// more, while appends are still doubled and events reordered. What either returns as an error
+/// ([`TestResult`]), and what an `assert!` in them says, is reported with the fault that led to it.
 ///
 /// ```
 /// use ensue::prelude::*;
@@ -60,11 +69,11 @@ pub struct Exploration {
 /// ```
 ///
 /// # Errors
-/// The first run that did not check, named by its fault.
+/// [`TestError::Run`]: the first run that failed, named by its fault.
 pub async fn explore(
     build: impl Fn(App) -> App + Send + Sync + 'static,
-    act: impl AsyncFn(&TestApp) -> Result<()>,
-    check: impl AsyncFn(&TestApp) -> Result<()>,
+    act: impl AsyncFn(&TestApp) -> TestResult,
+    check: impl AsyncFn(&TestApp) -> TestResult,
 ) -> Result<Exploration> {
     let build = Arc::new(build);
     let mut steps = 0;
@@ -77,7 +86,7 @@ pub async fn explore(
                 Error::Test(TestError::Run {
                     fault: format!("{fault:?}"),
                     good_runs: runs,
-                    error: Box::new(error),
+                    error,
                 })
             })?;
         runs += 1;
@@ -96,26 +105,35 @@ pub async fn explore(
 async fn explore_one(
     build: &Arc<impl Fn(App) -> App + Send + Sync + 'static>,
     fault: Fault,
-    act: &impl AsyncFn(&TestApp) -> Result<()>,
-    check: &impl AsyncFn(&TestApp) -> Result<()>,
-) -> Result<u64> {
+    act: &impl AsyncFn(&TestApp) -> TestResult,
+    check: &impl AsyncFn(&TestApp) -> TestResult,
+) -> TestResult<u64> {
     let build = build.clone();
     let mut app = TestApp::start_with(fault, move |app| build(app)).await?;
     let acted = async {
-        act(&app).await?;
-        app.settle().await
+        unless_it_panics("act", act(&app)).await?;
+        Ok(app.settle().await?)
     };
-    let acted = acted.await;
+    let acted: TestResult = acted.await;
     let steps = app.chaos().steps();
     match acted {
         Ok(()) => {}
         Err(_) if app.chaos().is_dead() => {
             app.crash().await?;
-            act(&app).await?;
+            unless_it_panics("act", act(&app)).await?;
             app.settle().await?;
         }
         Err(error) => return Err(error),
     }
-    check(&app).await?;
+    app.chaos().spare();
+    unless_it_panics("check", check(&app)).await?;
     Ok(steps)
+}
+
+/// A panic, as that of an `assert!`, becomes an error: the run that it failed has a name.
+async fn unless_it_panics(part: &str, run: impl Future<Output = TestResult>) -> TestResult {
+    match AssertUnwindSafe(run).catch_unwind().await {
+        Ok(done) => done,
+        Err(panic) => Err(format!("`{part}` panicked: {}", message_of(panic)).into()),
+    }
 }

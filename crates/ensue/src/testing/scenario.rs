@@ -1,6 +1,6 @@
 //! Given events, when handled, then effects.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt::Debug;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -143,7 +143,10 @@ impl Scenario {
                 cells.insert(cell, change.value.clone());
             }
         }
-        Ok(Outcome { effects })
+        Ok(Outcome {
+            effects,
+            asserted: Mutex::default(),
+        })
     }
 }
 
@@ -152,6 +155,20 @@ impl Scenario {
 #[must_use = "an outcome that nobody looks at tests nothing"]
 pub struct Outcome {
     effects: Result<Effects, Failure>,
+    /// What assertions have looked at.
+    asserted: Mutex<HashSet<Asserted>>,
+}
+
+/// What an assertion looks at, all of it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+enum Asserted {
+    /// The events of a type that follow now.
+    Now(String),
+    /// Those that are scheduled.
+    Later(String),
+    Cancellations,
+    /// The changes of a cell of state.
+    Cell(String),
 }
 
 /// The assertions of a test panic, as assertions do.
@@ -167,6 +184,7 @@ impl Outcome {
         &self,
         expected: impl IntoIterator<Item = E>,
     ) -> &Self {
+        self.asserted(Asserted::Now(E::NAME.to_owned()));
         let expected: Vec<E> = expected.into_iter().collect();
         let found = self.events::<E>().into_iter();
         let found: Vec<E> = found
@@ -213,6 +231,7 @@ impl Outcome {
         &self,
         expected: impl IntoIterator<Item = (D, E)>,
     ) -> &Self {
+        self.asserted(Asserted::Later(E::NAME.to_owned()));
         let expected = expected.into_iter().map(|(due, event)| (due.into(), event));
         let expected: Vec<(Due, E)> = expected.collect();
         let found = self.events::<E>().into_iter();
@@ -230,6 +249,7 @@ impl Outcome {
     /// When they are not.
     #[track_caller]
     pub fn then_cancelled<N: AsRef<str>>(&self, names: impl IntoIterator<Item = N>) -> &Self {
+        self.asserted(Asserted::Cancellations);
         let expected = names.into_iter().map(|name| name.as_ref().to_owned());
         let expected: Vec<String> = expected.collect();
         let said = self.effects().said.iter();
@@ -269,6 +289,7 @@ impl Outcome {
     /// What a cell becomes, if it changes.
     #[track_caller]
     fn change_of<T: State>(&self) -> Option<Option<T>> {
+        self.asserted(Asserted::Cell(T::NAME.to_owned()));
         let mut changes = self.effects().state.iter();
         let change = changes.rfind(|change| &*change.name == T::NAME)?;
         let decode = |bytes: &Bytes| match crate::state::decode(bytes) {
@@ -285,16 +306,73 @@ impl Outcome {
     /// When something does.
     #[track_caller]
     pub fn then_nothing(&self) -> &Self {
+        self.nothing_but(&HashSet::new())
+    }
+
+    /// Asserts that nothing follows but what the assertions before it have looked at: no event of
+    /// another type, none for later, no cancellation and no change of state.
+    ///
+    /// ```
+    /// # use ensue::prelude::*;
+    /// # use ensue::testing::Scenario;
+    /// # #[derive(Event, Serialize, Deserialize, Debug, PartialEq)]
+    /// # #[event(name = "order.created", topic = "orders", key = 0)]
+    /// # struct OrderCreated(String);
+    /// # #[derive(Event, Serialize, Deserialize, Debug, PartialEq)]
+    /// # #[event(name = "order.paid", topic = "orders", key = 0)]
+    /// # struct OrderPaid(String);
+    /// # struct Payments;
+    /// #[service]
+    /// impl Payments {
+    ///     #[on]
+    ///     async fn charge(&self, OrderCreated(order): OrderCreated) -> OrderPaid { OrderPaid(order) }
+    /// }
+    /// # tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(async {
+    /// let mut payments = Scenario::of(Payments).await?;
+    /// let outcome = payments.when(OrderCreated("o-1".into())).await?;
+    /// outcome.then([OrderPaid("o-1".into())]).then_nothing_else();
+    /// # Ok::<(), ensue::Error>(())
+    /// # })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Panics
+    /// When something does.
+    #[track_caller]
+    pub fn then_nothing_else(&self) -> &Self {
+        let asserted = self.asserted.lock().unwrap_or_else(PoisonError::into_inner);
+        self.nothing_but(&asserted)
+    }
+
+    fn asserted(&self, what: Asserted) {
+        let mut asserted = self.asserted.lock().unwrap_or_else(PoisonError::into_inner);
+        asserted.insert(what);
+    }
+
+    #[track_caller]
+    fn nothing_but(&self, asserted: &HashSet<Asserted>) -> &Self {
+        let mut found = Vec::new();
+        for (due, envelope) in self.outgoing() {
+            let event = envelope.kind().to_owned();
+            let (when, text) = match due {
+                None => ("", Asserted::Now(event.clone())),
+                Some(_) => (" for later", Asserted::Later(event.clone())),
+            };
+            found.extend((!asserted.contains(&text)).then(|| format!("`{event}`{when}")));
+        }
         let effects = self.effects();
-        let events = self.envelopes().into_iter();
-        let mut found: Vec<String> = events.map(|it| format!("`{}`", it.kind())).collect();
         let cancelled = effects.said.len() - effects.events();
-        found.extend((cancelled > 0).then(|| format!("{cancelled} cancellations")));
-        let cells = effects.state.iter();
-        found.extend(cells.map(|cell| format!("a change of the cell `{}`", cell.name)));
+        if cancelled > 0 && !asserted.contains(&Asserted::Cancellations) {
+            found.push(format!("{cancelled} cancellations"));
+        }
+        for cell in &effects.state {
+            let is_asserted = asserted.contains(&Asserted::Cell(cell.name.to_string()));
+            found.extend((!is_asserted).then(|| format!("a change of the cell `{}`", cell.name)));
+        }
+        let otherwise = if asserted.is_empty() { "" } else { " else" };
         assert!(
             found.is_empty(),
-            "nothing should follow, but {} did",
+            "nothing{otherwise} should follow, but {} did",
             found.join(", ")
         );
         self
@@ -393,6 +471,7 @@ mod tests {
     fn outcome(effects: Effects) -> Outcome {
         Outcome {
             effects: Ok(effects),
+            asserted: Mutex::default(),
         }
     }
 
@@ -439,6 +518,39 @@ mod tests {
                 "{said:?}"
             );
         }
+    }
+
+    #[test]
+    fn nothing_else_follows_only_if_everything_was_looked_at() {
+        let all = || {
+            Effects::none()
+                .cancel("alarm")
+                .set_state(Celsius(20))
+                .set_named_state("last", 1)
+        };
+        let outcome = outcome(all());
+        let fails = |named: &str| {
+            let said = said(|| drop(outcome.then_nothing_else().envelopes()));
+            said.is_some_and(|it| it.contains(named))
+        };
+        assert!(fails("1 cancellations"));
+        outcome.then_cancelled(["alarm"]);
+        assert!(!fails("1 cancellations") && fails("`celsius`"));
+        outcome.then_state(Celsius(20));
+        assert!(
+            !fails("`celsius`") && fails("else should follow, but a change of the cell `last`")
+        );
+        let later = self::outcome(
+            Effects::none()
+                .publish(event())
+                .publish(event().after(Duration::from_secs(1))),
+        );
+        later.asserted(Asserted::Now("thing.happened".into()));
+        let said = said(|| drop(later.then_nothing_else().envelopes()));
+        assert!(
+            said.is_some_and(|it| it.contains("but `thing.happened` for later did")),
+            "what is scheduled was not looked at"
+        );
     }
 
     #[test]

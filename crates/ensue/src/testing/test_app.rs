@@ -1,5 +1,6 @@
 //! A whole app on the memory engine, with a clock that the test owns.
 
+use std::panic::Location;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -37,7 +38,16 @@ type Build = Box<dyn Fn(App) -> App + Send + Sync>;
 /// An app under test: publish, [`settle`](TestApp::settle), look.
 ///
 /// The clock stands still until the test moves it: [`TestApp::settle`] moves it to the next attempt
-/// of a failed event, [`TestApp::advance`] as far as it is told.
+/// of a failed event, [`TestApp::advance`] as far as it is told, over everything that is scheduled
+/// until then.
+///
+/// # Order
+///
+/// [`TestApp::events`] and [`TestApp::envelopes`] are in the order of positions, which is that in
+/// which the events were appended. What the test publishes one after the other, and all events of
+/// one topic and key that follow from the same handler, are always in the order that one expects.
+/// Events of *different* keys are handled at the same time, as they are in production, and what
+/// follows from them may be in another order in the next run: compare those per key, or sorted.
 ///
 /// ```
 /// use ensue::prelude::*;
@@ -258,10 +268,35 @@ impl TestApp {
         Ok(all)
     }
 
-    /// The dead letters of a group.
+    /// Asserts that no group has a dead letter; says of each why it died.
     ///
     /// # Errors
     /// As for [`Driver::dead_letters`](crate::engine::Driver::dead_letters).
+    ///
+    /// # Panics
+    /// When there is one.
+    #[track_caller]
+    pub fn assert_no_dead_letters(&self) -> impl Future<Output = Result<()>> + Send + '_ {
+        // An `async fn` would not know it.
+        let caller = Location::caller();
+        async move {
+            let filter = DeadLetterFilter::default();
+            let letters = self.engine().dead_letters(None, filter).await?;
+            let lines: Vec<String> = letters.iter().map(line_of).collect();
+            assert!(
+                lines.is_empty(),
+                "there should be no dead letter at {caller}, but there are:\n{}",
+                lines.join("\n")
+            );
+            Ok(())
+        }
+    }
+
+    /// The dead letters of a group, those that died first first.
+    ///
+    /// # Errors
+    /// As for [`Driver::dead_letters`](crate::engine::Driver::dead_letters):
+    /// [`GroupError::Unknown`](crate::error::GroupError::Unknown) names the groups that exist.
     pub async fn dead_letters(&self, group: &str) -> Result<Vec<DeadLetter>> {
         self.engine()
             .dead_letters(Some(group), DeadLetterFilter::default())
@@ -344,6 +379,20 @@ impl TestApp {
             }
         }
     }
+}
+
+/// A dead letter, for people.
+fn line_of(letter: &DeadLetter) -> String {
+    let DeadLetter {
+        group,
+        kind,
+        key,
+        attempts,
+        cause,
+        reason,
+        ..
+    } = letter;
+    format!("  `{group}`: `{kind}` of key `{key}`, {cause:?} after {attempts} attempts: {reason}")
 }
 
 /// Notices that nothing changes any more, or that changes do not end.

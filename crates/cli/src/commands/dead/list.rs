@@ -3,8 +3,7 @@
 use std::io;
 
 use clap::Args;
-use ensue::error::GroupError;
-use ensue::{Error, Timestamp};
+use ensue::Timestamp;
 use serde::Serialize;
 
 use super::letter::{self, Letter};
@@ -14,15 +13,15 @@ use crate::human;
 use crate::output::{Output, Page, Report};
 use crate::target::Target;
 
-/// List dead letters, the oldest first
+/// List dead letters: those that died first come first
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:
   ensue dead list
-  ensue dead list --group payments --since 2h
+  ensue dead list payments --since 2h
   ensue --json dead list --reason timeout | jq -r '.[].id'")]
 pub(crate) struct List {
     /// Only those of this group
-    #[arg(long, value_name = "GROUP")]
+    #[arg(value_name = "GROUP")]
     group: Option<String>,
     #[command(flatten)]
     filter: DeadLetterArgs,
@@ -36,11 +35,6 @@ impl List {
     pub(crate) async fn run(self, target: &Target, out: &Output) -> Result<(), Failure> {
         let reader = target.reader().await?;
         let group = self.group.as_deref();
-        if let Some(group) = group
-            && reader.status().await?.group(group).is_none()
-        {
-            return Err(Error::Group(GroupError::Unknown(group.to_owned())).into());
-        }
         let is_filtered = !self.filter.is_empty();
         let filter = self.filter.resolve(reader.clock().now());
         let letters = reader.dead_letters(group, filter).await?;

@@ -4,10 +4,9 @@
 use std::io;
 
 use clap::Args;
+use ensue::Timestamp;
 use ensue::engine::DeadLetterFilter;
 use ensue::engine::Driver;
-use ensue::error::GroupError;
-use ensue::{Error, Timestamp};
 use serde::Serialize;
 
 use super::letter::{self, Letter};
@@ -51,9 +50,6 @@ impl Selection {
         engine: &dyn Driver,
         filter: DeadLetterFilter,
     ) -> Result<Vec<Letter>, Failure> {
-        if engine.status().await?.group(&self.group).is_none() {
-            return Err(Error::Group(GroupError::Unknown(self.group.clone())).into());
-        }
         let letters = engine.dead_letters(Some(&self.group), filter).await?;
         Ok(letters.iter().map(Letter::of).collect())
     }

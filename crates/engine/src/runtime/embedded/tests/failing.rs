@@ -199,8 +199,33 @@ async fn dead_letters_are_listed_redriven_and_discarded() {
     assert!(group_of(&engine).await.is_idle());
     assert!(matches!(
         engine.redrive("nobody", DeadLetterFilter::default()).await,
-        Err(Error::Group(GroupError::Unknown(_)))
+        Err(Error::Group(GroupError::Unknown { .. }))
     ));
+}
+
+#[tokio::test]
+async fn a_limit_of_dead_letters_leaves_those_that_died_first() {
+    let bed = Bed::new();
+    let engine = bed.open().await;
+    publish(&engine, &["a:1", "b:2", "c:3"]).await;
+    let member = join(&engine).await;
+    let taken = take_all(&*member, 3).await;
+    for last_first in taken.iter().rev() {
+        member.commit(dead(last_first, OnDead::Park)).await.unwrap();
+        bed.hands.advance(Duration::from_secs(1));
+    }
+    let oldest = || DeadLetterFilter {
+        limit: 2,
+        ..DeadLetterFilter::default()
+    };
+    for group in [Some("g"), None] {
+        let letters = engine.dead_letters(group, oldest()).await.unwrap();
+        let found: Vec<_> = letters.iter().map(|letter| letter.event.id()).collect();
+        assert_eq!(found, ["3", "2"], "{group:?}");
+    }
+    assert_eq!(engine.discard("g", oldest()).await.unwrap(), 2);
+    let left = engine.dead_letters(Some("g"), oldest()).await.unwrap();
+    assert_eq!(left[0].event.id(), "1");
 }
 
 #[tokio::test]

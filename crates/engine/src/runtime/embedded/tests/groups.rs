@@ -288,7 +288,7 @@ async fn a_reset_fences_and_moves() {
     );
     assert!(matches!(
         engine.reset("nobody", Start::Latest.into()).await,
-        Err(Error::Group(GroupError::Unknown(name))) if name == "nobody"
+        Err(Error::Group(GroupError::Unknown { group, .. })) if group == "nobody"
     ));
 }
 
@@ -339,7 +339,7 @@ async fn a_deleted_group_starts_anew() {
     engine.delete_group("g").await.unwrap();
     assert!(matches!(
         engine.delete_group("g").await,
-        Err(Error::Group(GroupError::Unknown(_)))
+        Err(Error::Group(GroupError::Unknown { .. }))
     ));
     let member = join(&engine).await;
     assert_eq!(ids(&take(&*member).await), ["1"]);
