@@ -55,10 +55,23 @@ pub struct Limits {
     pub headers_bytes_max: usize,
     /// The largest body of a request, in bytes.
     pub body_bytes_max: usize,
-    /// The most bytes that the bodies of all requests under way may have together.
+    /// The most bytes that the bodies of all requests under way, and the events on their way to
+    /// clients, may have together.
     pub bodies_bytes_max: usize,
     /// The most events in one batch.
     pub batch_events_max: usize,
+    /// The most bytes of events that one answer has, and at most one event more.
+    pub answer_bytes_max: usize,
+    /// The most places of the log that a read goes through for one answer.
+    pub scan_events_max: u64,
+    /// How long a read goes through the log for one answer.
+    #[serde(with = "duration")]
+    pub scan_timeout: Duration,
+    /// The most streams of events at a time.
+    pub streams_max: usize,
+    /// How long a stream may have nothing to say, before it says that it is there.
+    #[serde(with = "duration")]
+    pub heartbeat: Duration,
     /// How long a client may take to send the head of a request, and how long a connection may be
     /// idle.
     #[serde(with = "duration")]
@@ -85,6 +98,11 @@ impl Default for Limits {
             body_bytes_max: 16 * 1024 * 1024,
             bodies_bytes_max: 256 * 1024 * 1024,
             batch_events_max: 10_000,
+            answer_bytes_max: 8 * 1024 * 1024,
+            scan_events_max: 10_000_000,
+            scan_timeout: Duration::from_secs(5),
+            streams_max: 1024,
+            heartbeat: Duration::from_secs(15),
             headers_timeout: Duration::from_secs(15),
             body_timeout: Duration::from_secs(30),
             request_timeout: Duration::from_secs(30),
@@ -203,6 +221,19 @@ impl Limits {
             1,
             APPEND_EVENTS_MAX,
         )?;
+        within(
+            "limits.answer_bytes_max",
+            self.answer_bytes_max,
+            1024,
+            bodies.min(GIB),
+        )?;
+        within(
+            "limits.scan_events_max",
+            self.scan_events_max,
+            1000,
+            u64::MAX,
+        )?;
+        within("limits.streams_max", self.streams_max, 1, 100_000)?;
         let second = Duration::from_secs(1);
         let hour = Duration::from_secs(3600);
         for (name, value) in [
@@ -210,6 +241,8 @@ impl Limits {
             ("limits.body_timeout", self.body_timeout),
             ("limits.request_timeout", self.request_timeout),
             ("limits.stalled_timeout", self.stalled_timeout),
+            ("limits.scan_timeout", self.scan_timeout),
+            ("limits.heartbeat", self.heartbeat),
         ] {
             within_times(name, value, second, hour)?;
         }

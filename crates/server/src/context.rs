@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use ensue::{Engine, Metrics};
-use tokio::sync::watch;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 use crate::config::{Config, Limits};
 use crate::counters::Counters;
@@ -24,6 +24,7 @@ struct Shared {
     limits: Limits,
     hosts: Hosts,
     bodies: Budget,
+    streams: Arc<Semaphore>,
     counters: Counters,
     /// The counters of the services that run beside the server.
     services: Metrics,
@@ -45,6 +46,7 @@ impl Context {
             limits: config.limits.clone(),
             hosts: Hosts::new(&config.hosts),
             bodies: Budget::new(config.limits.bodies_bytes_max),
+            streams: Arc::new(Semaphore::new(config.limits.streams_max)),
             counters: Counters::default(),
             services,
             draining,
@@ -74,6 +76,17 @@ impl Context {
 
     pub(crate) fn bodies(&self) -> &Budget {
         &self.0.bodies
+    }
+
+    /// A place among the streams, if there is one.
+    pub(crate) fn stream(&self) -> Option<OwnedSemaphorePermit> {
+        self.0.streams.clone().try_acquire_owned().ok()
+    }
+
+    /// How many streams there are.
+    pub(crate) fn streams(&self) -> usize {
+        let free = self.0.streams.available_permits();
+        self.0.limits.streams_max.saturating_sub(free)
     }
 
     pub(crate) fn counters(&self) -> &Counters {

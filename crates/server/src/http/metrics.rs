@@ -26,9 +26,11 @@ async fn metrics(State(context): State<Context>) -> Result<Response, Problem> {
     text.family(
         name,
         "gauge",
-        "Bytes that the bodies of requests under way hold.",
+        "Bytes that requests and answers under way hold.",
     );
     text.sample(name, &[], context.bodies().in_use());
+    text.family("ensue_http_streams", "gauge", "Streams of events.");
+    text.sample("ensue_http_streams", &[], context.streams());
     let services = context.services().to_prometheus();
     let content_type = [(header::CONTENT_TYPE, PrometheusText::CONTENT_TYPE)];
     Ok((content_type, text.finish() + &services).into_response())

@@ -16,8 +16,17 @@ const PARAMETERS_MAX: usize = 64;
 pub(super) struct Query(Vec<(&'static str, String)>);
 
 impl Query {
-    /// The parameters of `uri`, which are among `known`.
+    /// The parameters of `uri`, which are among `known`, each once.
     pub(super) fn of(uri: &Uri, known: &[&'static str]) -> Result<Self, Problem> {
+        Self::with_several(uri, known, "")
+    }
+
+    /// The same, with one parameter that may be there several times.
+    pub(super) fn with_several(
+        uri: &Uri,
+        known: &[&'static str],
+        several: &str,
+    ) -> Result<Self, Problem> {
         let text = uri.query().unwrap_or_default();
         let mut found: Vec<(&'static str, String)> = Vec::new();
         for pair in text.split('&').filter(|pair| !pair.is_empty()) {
@@ -26,7 +35,7 @@ impl Query {
             let Some(name) = known.iter().find(|known| **known == name) else {
                 return Err(unknown(&name, known));
             };
-            if found.iter().any(|(found, _)| found == name) {
+            if *name != several && found.iter().any(|(found, _)| found == name) {
                 return Err(invalid(name, "is there twice; give it once"));
             }
             if found.len() == PARAMETERS_MAX {
@@ -40,6 +49,12 @@ impl Query {
     /// The value of a parameter.
     pub(super) fn text(&self, name: &str) -> Option<&str> {
         let found = self.0.iter().find(|(found, _)| *found == name);
+        found.map(|(_, value)| value.as_str())
+    }
+
+    /// All values of a parameter.
+    pub(super) fn texts(&self, name: &str) -> impl Iterator<Item = &str> {
+        let found = self.0.iter().filter(move |(found, _)| *found == name);
         found.map(|(_, value)| value.as_str())
     }
 

@@ -58,6 +58,10 @@ codes! {
     InvalidParameter = "invalid_parameter", BAD_REQUEST, refused;
     /// The query has a parameter that does not exist
     UnknownParameter = "unknown_parameter", BAD_REQUEST, refused;
+    /// The filter is not an expression of CloudEvents SQL
+    InvalidFilter = "invalid_filter", BAD_REQUEST, refused;
+    /// The log has no such place yet
+    BeyondEnd = "beyond_end", BAD_REQUEST, refused;
     /// A header has a value that it cannot have
     InvalidHeader = "invalid_header", BAD_REQUEST, refused;
     /// The body did not arrive whole
@@ -78,6 +82,8 @@ codes! {
     Conflict = "conflict", CONFLICT, refused;
     /// Retention has removed what the expectation is about
     VersionRemoved = "version_removed", CONFLICT, refused;
+    /// Retention has removed what was asked for
+    Trimmed = "trimmed", GONE, refused;
     /// The body is larger than a body may be
     BodyTooLarge = "body_too_large", PAYLOAD_TOO_LARGE, refused;
     /// The batch has more events than a batch may have

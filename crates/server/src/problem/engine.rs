@@ -25,6 +25,12 @@ impl From<Error> for Problem {
                     .with("expected", json!(text(expected)))
                     .with("found", json!(text(found)))
             }
+            Error::Read(ReadError::Trimmed { first, .. }) => {
+                problem.with("first", json!(first.to_string()))
+            }
+            Error::Read(ReadError::BeyondEnd { end, .. }) => {
+                problem.with("end", json!(end.to_string()))
+            }
             Error::Limit(error) => problem
                 .with("limit", json!(error.limit))
                 .with("max", json!(error.max)),
@@ -56,6 +62,8 @@ fn code(error: &Error) -> Code {
         Error::Append(AppendError::Conflict { .. }) => Code::Conflict,
         Error::Append(AppendError::VersionRemoved { .. }) => Code::VersionRemoved,
         Error::Read(ReadError::Topic(_)) => Code::InvalidParameter,
+        Error::Read(ReadError::Trimmed { .. }) => Code::Trimmed,
+        Error::Read(ReadError::BeyondEnd { .. }) => Code::BeyondEnd,
         Error::Limit(_) => Code::Limit,
         Error::Engine(error) => code_of_engine(error),
         Error::Append(_) | Error::Read(_) | Error::Group(_) | Error::Request(_) => Code::Refused,

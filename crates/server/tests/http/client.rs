@@ -50,6 +50,56 @@ impl Answer {
     }
 }
 
+/// A stream of server-sent events, as far as it came.
+pub(crate) struct Stream {
+    pieces: tokio::sync::mpsc::Receiver<Bytes>,
+    text: String,
+}
+
+/// One of them.
+#[derive(Debug, Default)]
+pub(crate) struct Sent {
+    pub(crate) kind: Option<String>,
+    pub(crate) id: Option<String>,
+    pub(crate) data: Option<Value>,
+}
+
+impl Stream {
+    /// The next one that has data; nothing when the stream has ended.
+    pub(crate) async fn next(&mut self) -> Option<Sent> {
+        loop {
+            let sent = self.any().await?;
+            if sent.data.is_some() {
+                return Some(sent);
+            }
+        }
+    }
+
+    /// The next one, heartbeats among them.
+    pub(crate) async fn any(&mut self) -> Option<Sent> {
+        let patience = crate::site::PATIENCE;
+        while !self.text.contains("\n\n") {
+            let piece = tokio::time::timeout(patience, self.pieces.recv())
+                .await
+                .unwrap()?;
+            self.text.push_str(std::str::from_utf8(&piece).unwrap());
+        }
+        let (sent, rest) = self.text.split_once("\n\n").unwrap();
+        let mut found = Sent::default();
+        for line in sent.lines() {
+            match line.split_once(": ").unwrap() {
+                ("event", kind) => found.kind = Some(kind.to_owned()),
+                ("id", id) => found.id = Some(id.to_owned()),
+                ("data", data) => found.data = Some(serde_json::from_str(data).unwrap()),
+                ("", "heartbeat") => {}
+                _ => panic!("{line}"),
+            }
+        }
+        self.text = rest.to_owned();
+        Some(found)
+    }
+}
+
 impl Client {
     pub(crate) async fn connect(address: SocketAddr) -> Self {
         let stream = TcpStream::connect(address).await.unwrap();
@@ -88,6 +138,43 @@ impl Client {
 
     pub(crate) async fn get(&mut self, path: &str) -> Answer {
         self.send(Method::GET, path, &[], "").await
+    }
+
+    pub(crate) async fn get_as(&mut self, path: &str, accept: &str) -> Answer {
+        self.send(Method::GET, path, &[("accept", accept)], "")
+            .await
+    }
+
+    /// A stream of server-sent events.
+    pub(crate) async fn stream(mut self, path: &str, last: Option<&str>) -> Result<Stream, Answer> {
+        let mut request = Request::get(path).header("host", &self.host);
+        if let Some(last) = last {
+            request = request.header("last-event-id", last);
+        }
+        let request = request.body(Full::default()).unwrap();
+        let response = self.sender.send_request(request).await.unwrap();
+        let (parts, mut body) = response.into_parts();
+        if parts.status != 200 {
+            return Err(Answer {
+                status: parts.status,
+                headers: parts.headers,
+                body: body.collect().await.unwrap().to_bytes(),
+            });
+        }
+        assert_eq!(parts.headers["content-type"], "text/event-stream");
+        let (send, pieces) = tokio::sync::mpsc::channel(8);
+        tokio::spawn(async move {
+            while let Some(Ok(frame)) = body.frame().await {
+                let piece = frame.into_data().unwrap();
+                if send.send(piece).await.is_err() {
+                    return;
+                }
+            }
+        });
+        Ok(Stream {
+            pieces,
+            text: String::new(),
+        })
     }
 
     /// Posts an event in the structured mode.

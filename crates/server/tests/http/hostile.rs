@@ -57,6 +57,7 @@ async fn bodies_beyond_the_limit_of_all_together_are_refused_until_there_is_room
     let mut config = Config::default();
     config.limits.body_bytes_max = 64 * 1024;
     config.limits.bodies_bytes_max = 64 * 1024;
+    config.limits.answer_bytes_max = 64 * 1024;
     let site = Site::with(config).await;
     let mut client = site.client().await;
     let body = event(

@@ -15,4 +15,6 @@ mod appending;
 mod batches;
 mod hostile;
 mod operating;
+mod reading;
 mod scheduling;
+mod streaming;

@@ -428,6 +428,13 @@ proptest! {
                 .contains(&name.as_str());
             prop_assert!(is_added || event.get(name).is_some(), "{}", name);
         }
+        for (name, written) in value.as_object().unwrap() {
+            let found = stored.cloudevent_attribute(name);
+            let found = found.map(|found| serde_json::to_value(found).unwrap());
+            let is_payload = name.starts_with("data") && !name.starts_with("datav")
+                && !["datacontenttype", "dataschema"].contains(&name.as_str());
+            prop_assert_eq!(found, (!is_payload).then(|| written.clone()), "{}", name);
+        }
         let again = Envelope::from_cloudevent(out.as_bytes(), None).unwrap();
         prop_assert_eq!(again.payload(), stored.payload());
         prop_assert_eq!(written(&again), value);

@@ -1,5 +1,6 @@
 //! Envelopes as CloudEvents.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use base64::Engine as _;
@@ -8,7 +9,7 @@ use serde::ser::{Serialize, SerializeMap, Serializer};
 use serde_json::value::RawValue;
 
 use super::{APPENDED, DataForm, PARTITION_KEY, POSITION, data_form};
-use crate::event::{Envelope, PayloadForm};
+use crate::event::{Envelope, ExtensionValue, PayloadForm};
 use crate::time::Timestamp;
 
 /// An event in the CloudEvents 1.0 JSON format: what it serializes as, and displays.
@@ -29,6 +30,52 @@ impl Envelope {
             envelope: self,
             read: None,
             is_line: false,
+        }
+    }
+}
+
+impl Envelope {
+    /// The attribute of this name as the event has it in the CloudEvents format, in its type; what
+    /// filters go by. The payload is not an attribute.
+    ///
+    /// ```
+    /// use ensue_core::event::{Envelope, ExtensionValue};
+    ///
+    /// let event = Envelope::builder("orders", "paid").key("o-1").extension("shard", 7).build()?;
+    /// assert_eq!(event.cloudevent_attribute("subject"), Some("o-1".into()));
+    /// assert_eq!(event.cloudevent_attribute("shard"), Some(ExtensionValue::Integer(7)));
+    /// assert_eq!(event.cloudevent_attribute("causationid"), None);
+    /// # Ok::<(), ensue_core::InvalidEvent>(())
+    /// ```
+    pub fn cloudevent_attribute(&self, name: &str) -> Option<ExtensionValue<'_>> {
+        let some = |text: &'static str| Some(text.into());
+        let borrowed = |text| Some(ExtensionValue::Text(Cow::Borrowed(text)));
+        match name {
+            "specversion" => some("1.0"),
+            "id" => borrowed(self.id()),
+            "source" => borrowed(self.source()),
+            "type" => borrowed(self.kind()),
+            "topic" => borrowed(self.topic()),
+            PARTITION_KEY if self.is_keyed_by_partition() => borrowed(self.key()),
+            "subject" if self.is_keyed_by_partition() || self.key().is_empty() => None,
+            "subject" => borrowed(self.key()),
+            "time" => match self.time_text() {
+                Some(text) => borrowed(text),
+                None => Some(self.time().to_string().into()),
+            },
+            "datacontenttype" if self.content_type().is_empty() => None,
+            "datacontenttype" => borrowed(self.content_type()),
+            "dataschema" => Some(self.data_schema().into()),
+            "dataversion" => Some(i32::from(self.version()).into()),
+            "correlationid" => borrowed(self.correlation()),
+            "causationid" => borrowed(self.causation()?),
+            "traceparent" => Some(self.trace()?.to_string().into()),
+            other => {
+                let mut extensions = self.extensions();
+                extensions
+                    .find(|(name, _)| *name == other)
+                    .map(|(_, value)| value)
+            }
         }
     }
 }

@@ -1,0 +1,65 @@
+//! Filters in CloudEvents SQL, over the attributes of an event.
+
+use ensue::{Envelope, ExtensionValue};
+use ensue_cesql::{Attributes, Expression, Value};
+use serde::Serialize;
+
+use crate::problem::{Code, Problem};
+
+/// A filter, and what went wrong with events so far.
+#[derive(Debug)]
+pub(super) struct Filter {
+    expression: Expression,
+    errors: Errors,
+}
+
+/// Events with which a filter could not be evaluated: they do not pass.
+#[derive(Clone, Debug, Default, Serialize)]
+pub(super) struct Errors {
+    count: u64,
+    /// What went wrong with the first of them.
+    first: Option<String>,
+}
+
+struct OfEvent<'a>(&'a Envelope);
+
+impl Attributes for OfEvent<'_> {
+    fn attribute(&self, name: &str) -> Option<Value<'_>> {
+        Some(match self.0.cloudevent_attribute(name)? {
+            ExtensionValue::Text(text) => Value::Text(text),
+            ExtensionValue::Integer(number) => Value::Integer(number),
+            ExtensionValue::Boolean(truth) => Value::Boolean(truth),
+        })
+    }
+}
+
+impl Filter {
+    pub(super) fn parse(text: &str) -> Result<Self, Problem> {
+        match Expression::parse(text) {
+            Ok(expression) => Ok(Self {
+                expression,
+                errors: Errors::default(),
+            }),
+            Err(error) => {
+                let detail = format!("the filter is not an expression of CloudEvents SQL: {error}");
+                Err(Problem::new(Code::InvalidFilter, detail).with("at", error.at().into()))
+            }
+        }
+    }
+
+    /// Whether an event passes.
+    pub(super) fn passes(&mut self, event: &Envelope) -> bool {
+        let event = OfEvent(event);
+        let evaluation = self.expression.evaluate(&event);
+        if let Some(error) = evaluation.error {
+            self.errors.count += 1;
+            self.errors.first.get_or_insert_with(|| error.to_string());
+            return false;
+        }
+        evaluation.value == Value::Boolean(true)
+    }
+
+    pub(super) fn errors(&self) -> &Errors {
+        &self.errors
+    }
+}

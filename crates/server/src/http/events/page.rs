@@ -1,0 +1,201 @@
+//! `GET /v1/events`: a page of events, and where to go on.
+
+use std::convert::Infallible;
+use std::time::Instant;
+
+use axum::body::{Body, Bytes};
+use axum::extract::State;
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Uri, header};
+use axum::response::{IntoResponse, Response};
+use ensue::{CloudEventBatch, Cursor};
+use futures_util::stream;
+use serde::Serialize;
+
+use super::filter::Errors;
+use super::scan::{Found, Scan};
+use super::selection::{PARAMETERS, Place, Selection};
+use crate::context::Context;
+use crate::http::query::{Query, invalid};
+use crate::memory::Held;
+use crate::problem::{Code, Problem};
+
+/// How many events a page has, unless it is said, and at the most.
+const EVENTS: usize = 100;
+const EVENTS_MAX: usize = 10_000;
+/// How many events the engine gives at a time.
+const STEP_EVENTS_MAX: usize = 1_000;
+
+const CURSOR: HeaderName = HeaderName::from_static("ensue-cursor");
+const END: HeaderName = HeaderName::from_static("ensue-end");
+
+/// How a page is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Format {
+    /// An object that holds the events and where to go on.
+    Json,
+    /// An event a line.
+    Lines,
+    /// The events, in the batch format of CloudEvents.
+    Batch,
+}
+
+/// What comes after the events of a page in JSON.
+#[derive(Serialize)]
+struct Rest<'a> {
+    /// Where to go on.
+    cursor: &'a Cursor,
+    /// Whether there is nothing more, as the log is now.
+    end: bool,
+    /// How many places of the log were gone through.
+    scanned: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    filter_errors: Option<&'a Errors>,
+}
+
+pub(super) async fn read(
+    State(context): State<Context>,
+    uri: Uri,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let known = [&PARAMETERS[..], &["limit", "cursor"]].concat();
+    let query = Query::with_several(&uri, &known, "type")?;
+    let limit = query.value("limit", "expected a number")?.unwrap_or(EVENTS);
+    if !(1..=EVENTS_MAX).contains(&limit) {
+        let problem = format!("is {limit}; expected 1 to {EVENTS_MAX}");
+        return Err(invalid("limit", &problem));
+    }
+    let cursor: Option<Cursor> = query.value("cursor", "expected the cursor of a page before")?;
+    let selection = Selection::of(&context, &query, Place::Earliest).await?;
+    let mut scan = Scan::new(selection);
+    if let Some(cursor) = cursor {
+        scan.go_to(cursor);
+    }
+    let (events, held) = collect(&context, &mut scan, limit).await?;
+    Ok(respond(Format::of(&headers), &scan, events, held))
+}
+
+/// The events of the page: as many as are wanted, as fit into an answer, and as are found in time.
+async fn collect(
+    context: &Context,
+    scan: &mut Scan,
+    limit: usize,
+) -> Result<(Vec<Found>, Held), Problem> {
+    let limits = context.limits();
+    let before = Instant::now();
+    let (mut events, mut held, mut bytes) = (Vec::new(), Held::default(), 0);
+    while events.len() < limit && !scan.is_end() {
+        let wanted = if scan.has_filter() {
+            EVENTS_MAX
+        } else {
+            limit - events.len()
+        };
+        let places = limits.scan_events_max.saturating_sub(scan.scanned());
+        let found = scan.step(context, wanted.min(STEP_EVENTS_MAX), places);
+        for found in found.await? {
+            let size = found.recorded.envelope.content().len();
+            if events.len() == limit || bytes >= limits.answer_bytes_max {
+                // It begins the next page.
+                scan.go_to(found.recorded.position.into());
+                return Ok((events, held));
+            }
+            if !context.bodies().hold(&mut held, size) {
+                return Err(Problem::new(
+                    Code::Overloaded,
+                    "the requests and answers under way are as large as they may be together, the limit \
+                     `bodies_bytes_max`; try again in a moment, or with a smaller `limit`",
+                ));
+            }
+            bytes += size;
+            events.push(found);
+        }
+        if scan.scanned() >= limits.scan_events_max || before.elapsed() >= limits.scan_timeout {
+            break;
+        }
+    }
+    Ok((events, held))
+}
+
+impl Format {
+    fn of(headers: &HeaderMap) -> Self {
+        let accepted = headers.get_all(header::ACCEPT).iter();
+        let accepted = accepted.filter_map(|value| value.to_str().ok());
+        let mut types = accepted.flat_map(|value| value.split(','));
+        let format = types.find_map(|media| match media.split(';').next().map(str::trim)? {
+            "application/x-ndjson" | "application/ndjson" => Some(Self::Lines),
+            CloudEventBatch::CONTENT_TYPE => Some(Self::Batch),
+            "application/json" => Some(Self::Json),
+            _ => None,
+        });
+        format.unwrap_or(Self::Json)
+    }
+
+    fn content_type(self) -> &'static str {
+        match self {
+            Self::Json => "application/json",
+            Self::Lines => "application/x-ndjson",
+            Self::Batch => CloudEventBatch::CONTENT_TYPE,
+        }
+    }
+}
+
+fn respond(format: Format, scan: &Scan, events: Vec<Found>, held: Held) -> Response {
+    let rest = Rest {
+        cursor: scan.cursor(),
+        end: scan.is_end(),
+        scanned: scan.scanned(),
+        filter_errors: scan.filter_errors(),
+    };
+    // Of texts and numbers: it can be written.
+    let rest = serde_json::to_string(&rest).unwrap_or_default();
+    let (start, end) = match format {
+        Format::Json => (
+            "{\"events\":[".to_owned(),
+            format!("],{}", rest.get(1..).unwrap_or("}")),
+        ),
+        Format::Batch => ("[".to_owned(), "]".to_owned()),
+        Format::Lines => (String::new(), String::new()),
+    };
+    let headers = [
+        (
+            header::CONTENT_TYPE,
+            HeaderValue::from_static(format.content_type()),
+        ),
+        (
+            END,
+            HeaderValue::from_static(if scan.is_end() { "true" } else { "false" }),
+        ),
+    ];
+    let mut response = (headers, body(format, start, events, end, held)).into_response();
+    // A cursor is digits and dots.
+    if let Ok(cursor) = HeaderValue::from_str(&scan.cursor().to_string()) {
+        response.headers_mut().insert(CURSOR, cursor);
+    }
+    response
+}
+
+/// Writes one event after the other, as the client takes them.
+fn body(format: Format, start: String, events: Vec<Found>, end: String, held: Held) -> Body {
+    let count = events.len();
+    let pieces = events.into_iter().enumerate().map(move |(index, found)| {
+        let recorded = &found.recorded;
+        let event = recorded.envelope.to_cloudevent();
+        let event = event.read_from(recorded.position, recorded.appended);
+        match format {
+            Format::Lines => format!("{}\n", event.on_one_line()),
+            _ if index + 1 == count => event.to_string(),
+            _ => format!("{event},"),
+        }
+    });
+    let pieces = std::iter::once(start)
+        .chain(pieces)
+        .chain(std::iter::once(end));
+    let mut pieces = pieces.filter(|piece| !piece.is_empty());
+    let next = move || {
+        // What is held is let go of with the last event.
+        let _held = &held;
+        pieces
+            .next()
+            .map(|piece| Ok::<_, Infallible>(Bytes::from(piece)))
+    };
+    Body::from_stream(stream::iter(std::iter::from_fn(next)))
+}

@@ -1,0 +1,130 @@
+//! Going through the log for events that a reader wants: in steps, each of them bounded.
+
+use std::time::{Duration, Instant};
+
+use ensue::engine::{Query, Recorded};
+use ensue::{Cursor, Position};
+
+use super::filter::{Errors, Filter};
+use super::selection::Selection;
+use crate::context::Context;
+use crate::http::deadline;
+use crate::problem::Problem;
+
+/// How many places of the log one step goes through: few at first, then as many as take about
+/// [`STEP_TIME`]. What an index leaves out costs next to nothing.
+const STEP_EVENTS_MIN: u64 = 1 << 12;
+const STEP_EVENTS_MAX: u64 = 1 << 22;
+const STEP_TIME: Duration = Duration::from_millis(50);
+
+/// A reader on its way through the log.
+#[derive(Debug)]
+pub(super) struct Scan {
+    query: Query,
+    filter: Option<Filter>,
+    step_events: u64,
+    /// How many places it went through.
+    scanned: u64,
+    is_end: bool,
+}
+
+/// An event, and the place after it.
+#[derive(Debug)]
+pub(super) struct Found {
+    pub(super) recorded: Recorded,
+    pub(super) after: Cursor,
+}
+
+impl Scan {
+    pub(super) fn new(selection: Selection) -> Self {
+        Self {
+            query: selection.query,
+            filter: selection.filter,
+            step_events: STEP_EVENTS_MIN,
+            scanned: 0,
+            is_end: false,
+        }
+    }
+
+    /// Where to go on.
+    pub(super) fn cursor(&self) -> &Cursor {
+        &self.query.from
+    }
+
+    /// Whether there is nothing more to find, as the log is now.
+    pub(super) fn is_end(&self) -> bool {
+        self.is_end
+    }
+
+    /// How many places it went through.
+    pub(super) fn scanned(&self) -> u64 {
+        self.scanned
+    }
+
+    pub(super) fn filter_errors(&self) -> Option<&Errors> {
+        self.filter.as_ref().map(Filter::errors)
+    }
+
+    /// Begins to read at another place.
+    pub(super) fn go_to(&mut self, cursor: Cursor) {
+        self.query.from = cursor;
+        self.is_end = false;
+    }
+
+    pub(super) fn has_filter(&self) -> bool {
+        self.filter.is_some()
+    }
+
+    /// Goes one step, over at most `events_max` events that the engine finds, and at most `places_max`
+    /// places of the log.
+    pub(super) async fn step(
+        &mut self,
+        context: &Context,
+        events_max: usize,
+        places_max: u64,
+    ) -> Result<Vec<Found>, Problem> {
+        let from = self.query.from.position();
+        let places = self.step_events.min(places_max.max(1));
+        let limit = Position::new(from.get().saturating_add(places));
+        let until = self.query.until.as_ref().map(Cursor::position);
+        let stop = until.map_or(limit, |until| until.min(limit));
+        let query = Query {
+            until: Some(stop.into()),
+            limit: events_max,
+            ..self.query.clone()
+        };
+        let before = Instant::now();
+        let page = deadline::within(context, context.engine().shared().read(query)).await?;
+        self.adapt(before.elapsed());
+        let next = page.next.position();
+        self.scanned += next.get().saturating_sub(from.get());
+        // A step that came to its own end says nothing of the log's.
+        self.is_end = page.is_end && (next < stop || until.is_some_and(|until| next >= until));
+        self.query.from = page.next.clone();
+        let mut found: Vec<Found> = Vec::new();
+        for recorded in page.events {
+            if let Some(last) = found.last_mut() {
+                last.after = recorded.position.into();
+            }
+            found.push(Found {
+                recorded,
+                after: page.next.clone(),
+            });
+        }
+        if let Some(filter) = &mut self.filter {
+            found.retain(|found| filter.passes(&found.recorded.envelope));
+        }
+        Ok(found)
+    }
+
+    fn adapt(&mut self, took: Duration) {
+        let events = if took < STEP_TIME / 4 {
+            self.step_events * 4
+        } else if took > STEP_TIME * 2 {
+            self.step_events / 4
+        } else {
+            self.step_events
+        };
+        self.step_events = events.clamp(STEP_EVENTS_MIN, STEP_EVENTS_MAX);
+    }
+}

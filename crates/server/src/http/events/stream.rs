@@ -1,0 +1,187 @@
+//! `GET /v1/events/stream`: events as they come, as server-sent events that can be resumed.
+
+use std::convert::Infallible;
+use std::fmt::Write as _;
+use std::time::Duration;
+use std::vec;
+
+use axum::body::{Body, Bytes};
+use axum::extract::State;
+use axum::http::{HeaderMap, HeaderValue, Uri, header};
+use axum::response::{IntoResponse, Response};
+use ensue::Cursor;
+use futures_util::stream;
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::Instant;
+
+use super::scan::{Found, Scan};
+use super::selection::{PARAMETERS, Place, Selection};
+use crate::context::Context;
+use crate::http::query::Query;
+use crate::memory::Held;
+use crate::problem::{Code, Problem};
+
+/// How many events a stream reads ahead.
+const PAGE_EVENTS_MAX: usize = 64;
+/// How long a stream waits for room when all of them together hold as much as they may.
+const ROOM_PAUSE: Duration = Duration::from_millis(50);
+const LAST_EVENT_ID: &str = "last-event-id";
+
+pub(super) async fn follow(
+    State(context): State<Context>,
+    uri: Uri,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let query = Query::with_several(&uri, &PARAMETERS, "type")?;
+    let selection = Selection::of(&context, &query, Place::Latest).await?;
+    let mut scan = Scan::new(selection);
+    if let Some(cursor) = resumed(&headers)? {
+        scan.go_to(cursor);
+    }
+    let Some(slot) = context.stream() else {
+        let streams_max = context.limits().streams_max;
+        let detail = format!(
+            "there are {streams_max} streams, the limit `streams_max`; close one, or read in pages"
+        );
+        return Err(Problem::new(Code::Overloaded, detail));
+    };
+    let mut follower = Follower {
+        context,
+        scan,
+        page: Vec::new().into_iter(),
+        held: Held::default(),
+        said: Instant::now(),
+        is_over: false,
+        _slot: slot,
+    };
+    // What cannot be read at all is refused before the stream begins.
+    follower.read().await?;
+    let events = stream::unfold(follower, |mut follower| async {
+        let text = follower.next().await?;
+        Some((Ok::<_, Infallible>(Bytes::from(text)), follower))
+    });
+    let headers = [
+        (
+            header::CONTENT_TYPE,
+            HeaderValue::from_static("text/event-stream"),
+        ),
+        (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
+    ];
+    Ok((headers, Body::from_stream(events)).into_response())
+}
+
+/// Where the stream that this one goes on from had come to.
+fn resumed(headers: &HeaderMap) -> Result<Option<Cursor>, Problem> {
+    let Some(value) = headers.get(LAST_EVENT_ID).filter(|value| !value.is_empty()) else {
+        return Ok(None);
+    };
+    let cursor = value.to_str().ok().and_then(|text| text.parse().ok());
+    cursor.map(Some).ok_or_else(|| {
+        Problem::new(
+            Code::InvalidHeader,
+            "the header `Last-Event-ID` is not an id of this stream; leave it out to begin again",
+        )
+    })
+}
+
+/// A stream on its way.
+struct Follower {
+    context: Context,
+    scan: Scan,
+    /// What was read and not said.
+    page: vec::IntoIter<Found>,
+    held: Held,
+    /// When something was said last.
+    said: Instant,
+    is_over: bool,
+    _slot: OwnedSemaphorePermit,
+}
+
+impl Follower {
+    /// What to say next; `None` ends the stream.
+    async fn next(&mut self) -> Option<String> {
+        let text = self.say().await;
+        self.said = Instant::now();
+        text
+    }
+
+    async fn say(&mut self) -> Option<String> {
+        let context = self.context.clone();
+        let heartbeat = context.limits().heartbeat;
+        loop {
+            if self.is_over || context.is_draining() {
+                return None;
+            }
+            if let Some(found) = self.page.next() {
+                return Some(event(&found));
+            }
+            self.held = Held::default();
+            let silence = tokio::time::sleep_until(self.said + heartbeat);
+            let more = tokio::select! {
+                more = self.more() => more,
+                () = silence => return Some(beat(self.scan.cursor())),
+                () = context.drained() => return None,
+            };
+            if let Err(problem) = more {
+                self.is_over = true;
+                return Some(format!("event: problem\ndata: {}\n\n", problem.to_json()));
+            }
+        }
+    }
+
+    /// Reads on; at the end of the log it waits first. Nothing is lost when it is given up.
+    async fn more(&mut self) -> Result<(), Problem> {
+        if self.scan.is_end() {
+            self.context
+                .engine()
+                .wait(self.scan.cursor().clone())
+                .await?;
+        }
+        self.read().await
+    }
+
+    async fn read(&mut self) -> Result<(), Problem> {
+        let mut events_max = PAGE_EVENTS_MAX;
+        loop {
+            let from = self.scan.cursor().clone();
+            let page = self.scan.step(&self.context, events_max, u64::MAX).await?;
+            let sizes = page
+                .iter()
+                .map(|found| found.recorded.envelope.content().len());
+            let mut held = Held::default();
+            let bodies = self.context.bodies();
+            let is_alone = events_max == 1 && bodies.in_use() == 0;
+            if bodies.hold(&mut held, sizes.sum()) || is_alone {
+                self.page = page.into_iter();
+                self.held = held;
+                return Ok(());
+            }
+            // There is no room now: less at a time, and later.
+            drop(page);
+            self.scan.go_to(from);
+            events_max = (events_max / 2).max(1);
+            tokio::time::sleep(ROOM_PAUSE).await;
+        }
+    }
+}
+
+fn event(found: &Found) -> String {
+    let recorded = &found.recorded;
+    let event = recorded.envelope.to_cloudevent();
+    let event = event.read_from(recorded.position, recorded.appended);
+    let mut text = String::new();
+    // Writing into a String cannot fail.
+    let _ = write!(
+        text,
+        "id: {}\ndata: {}\n\n",
+        found.after,
+        event.on_one_line()
+    );
+    text
+}
+
+/// Says that the stream is there, and how far it came: an id without data is kept by clients and not
+/// shown to them.
+fn beat(cursor: &Cursor) -> String {
+    format!(": heartbeat\nid: {cursor}\n\n")
+}
