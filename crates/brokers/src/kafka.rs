@@ -336,15 +336,20 @@ impl Kafka {
     /// What `ask` makes of a connection to the leader, all within the time of a call.
     async fn asked<T>(&self, ask: impl AsyncFnOnce(&mut Connection) -> Result<T>) -> Result<T> {
         let asking = async {
-            let mut connection = match self.asker.take() {
-                Some(connection) => connection,
-                None => self.leader().await?,
-            };
+            let mut connection = self.asker().await?;
             let answer = ask(&mut connection).await?;
             self.asker.put(connection);
             Ok(answer)
         };
         self.timely(asking).await
+    }
+
+    /// The connection for everything but appending and reading.
+    async fn asker(&self) -> Result<Connection> {
+        match self.asker.take() {
+            Some(connection) => Ok(connection),
+            None => self.timely(self.leader()).await,
+        }
     }
 
     async fn timely<T>(&self, call: impl Future<Output = Result<T>>) -> Result<T> {
@@ -493,7 +498,8 @@ impl SharedLog for Kafka {
     }
 
     fn remove(&self) -> BoxFuture<'_, Result<()>> {
-        Box::pin(self.asked(async |connection| {
+        Box::pin(async {
+            let mut connection = self.asker().await?;
             let request = protocol::delete_topic(&self.topic, BROKER_MS);
             let code = connection.ask(request, protocol::read_delete_topic).await?;
             if code != Code::UNKNOWN_TOPIC
@@ -501,16 +507,18 @@ impl SharedLog for Kafka {
             {
                 return Err(error);
             }
-            // The controller has removed it; a broker that has not heard of that still shows it.
+            // The controller has removed it; a broker that has not heard of that still shows it, for as
+            // long as the cluster takes.
             loop {
                 let asked = protocol::metadata(&self.topic);
                 let known = connection.ask(asked, protocol::read_metadata).await?;
                 if known.topic == Code::UNKNOWN_TOPIC {
+                    self.asker.put(connection);
                     return Ok(());
                 }
                 tokio::time::sleep(PAUSE).await;
             }
-        }))
+        })
     }
 
     fn close(&self) -> BoxFuture<'_, ()> {

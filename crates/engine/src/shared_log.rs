@@ -90,7 +90,7 @@ pub trait SharedLog: fmt::Debug + Send + Sync + 'static {
 
     /// Reads messages at or after the sequence number `from`, in order: at least one, and more as
     /// long as their bodies fit into `bytes_max`. Waits up to `patience` for the first; empty when
-    /// none came. Whoever reads on from the last sequence number plus one misses nothing: a
+    /// none came. A reader that goes on from the last sequence number plus one misses nothing: a
     /// message never appears behind one that could be read before.
     ///
     /// # Errors
@@ -133,7 +133,9 @@ pub trait SharedLog: fmt::Debug + Send + Sync + 'static {
     /// Looks at the server's version, durability, replication, permissions and clock.
     fn examine(&self) -> BoxFuture<'_, Result<Vec<Finding>>>;
 
-    /// Removes the whole log from the server: for tests, and for `ensue` when it is asked to.
+    /// Removes the whole log from the server: for tests, and for `ensue` when it is asked to. Returns
+    /// when no part of the server shows it any more, which may take longer than one call: the caller
+    /// says how long it waits by dropping the future, and may call again.
     fn remove(&self) -> BoxFuture<'_, Result<()>>;
 
     /// Lets go of the connections.

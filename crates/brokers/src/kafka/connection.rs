@@ -55,8 +55,8 @@ pub(super) struct Connection {
     /// What the next request is numbered, and what the next answer is.
     asked: i32,
     answered: i32,
-    /// The level of the cluster's metadata, where the broker says one.
-    metadata_level: Option<i16>,
+    /// Which requests the broker takes; none until it was asked.
+    versions: Versions,
 }
 
 impl Connection {
@@ -80,7 +80,7 @@ impl Connection {
                 server: server.clone(),
                 asked: 0,
                 answered: 0,
-                metadata_level: None,
+                versions: Versions::default(),
             };
             connection.negotiate().await?;
             if let Some(login) = &server.login {
@@ -92,7 +92,7 @@ impl Connection {
         opened.unwrap_or_else(|_| Err(silent(server)))
     }
 
-    /// Checks that the broker takes what it will be asked, in the version that is spoken here.
+    /// Learns which requests the broker takes, in which versions.
     async fn negotiate(&mut self) -> Result<()> {
         let (mut code, versions) = self.ask(versions::ask(), Versions::read).await?;
         let versions = match versions {
@@ -105,15 +105,13 @@ impl Connection {
             }
         };
         self.check(code)?;
-        let checked = versions.check();
-        checked.map_err(|mismatch| self.server.unfit(&mismatch, mismatch.advice()))?;
-        self.metadata_level = versions.metadata_level;
+        self.versions = versions;
         Ok(())
     }
 
     /// The level of the cluster's metadata, which goes up with its version; `None` before KRaft.
     pub(super) fn metadata_level(&self) -> Option<i16> {
-        self.metadata_level
+        self.versions.metadata_level
     }
 
     /// Sends a request and reads its answer.
@@ -137,7 +135,15 @@ impl Connection {
     }
 
     /// Sends a request, whose answer is to be read later.
+    ///
+    /// # Errors
+    /// [`OpenError::Unfit`](crate::error::OpenError::Unfit) before anything is sent, when the broker does
+    /// not take such requests.
     pub(super) async fn send(&mut self, request: Request) -> Result<()> {
+        if request.api.number != Api::VERSIONS.number {
+            let checked = self.versions.check(request.api);
+            checked.map_err(|mismatch| self.server.unfit(&mismatch, mismatch.advice()))?;
+        }
         let mut head = Vec::with_capacity(64);
         head.put_i16(request.api.number);
         head.put_i16(request.api.version);

@@ -72,19 +72,6 @@ impl Api {
     const DESCRIBE_CONFIGS: Self = Self::new(32, 1, "DescribeConfigs");
     const SASL_AUTHENTICATE: Self = Self::new(36, 0, "SaslAuthenticate");
 
-    /// All but the question which of them a broker takes.
-    pub(super) const USED: [Self; 9] = [
-        Self::PRODUCE,
-        Self::FETCH,
-        Self::LIST_OFFSETS,
-        Self::METADATA,
-        Self::SASL_HANDSHAKE,
-        Self::CREATE_TOPICS,
-        Self::DELETE_TOPICS,
-        Self::DESCRIBE_CONFIGS,
-        Self::SASL_AUTHENTICATE,
-    ];
-
     const fn new(number: i16, version: i16, name: &'static str) -> Self {
         Self {
             number,

@@ -1,9 +1,8 @@
 //! The suite of shared logs on a real broker, and what needs none.
 
-use bytes::BufMut as _;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::{TcpListener, TcpStream};
+mod broker;
 
+use self::broker::{Broker, Form};
 use super::*;
 use crate::error::OpenError;
 use crate::tests::shared_log_tests;
@@ -44,106 +43,57 @@ fn options_are_checked() {
     }
 }
 
-/// How a broker answers the question which versions it takes.
-#[derive(Clone, Copy)]
-enum Form {
-    /// As Kafka 2.4 and later do.
-    Compact,
-    /// As older ones do, which refuse the newer question first.
-    Oldest,
-}
-
-/// What Kafka 4 takes of the requests that are made.
-const TAKEN: [(i16, i16, i16); 9] = [
-    (0, 3, 13),
-    (1, 4, 18),
-    (2, 1, 11),
-    (3, 0, 13),
-    (17, 0, 1),
-    (19, 2, 7),
-    (20, 1, 6),
-    (32, 1, 4),
-    (36, 0, 2),
-];
-
-/// A broker that answers nothing but that question, at the URL that is returned.
-async fn broker_that_takes(api: (i16, i16, i16), form: Form) -> Url {
-    let taken = TAKEN.map(|it| if it.0 == api.0 { api } else { it });
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let url = format!("kafka://{}", listener.local_addr().unwrap());
-    tokio::spawn(async move {
-        while let Ok((stream, _)) = listener.accept().await {
-            tokio::spawn(answer_versions(stream, taken, form));
-        }
-    });
-    Url::parse(&url).unwrap()
-}
-
-async fn answer_versions(mut stream: TcpStream, taken: [(i16, i16, i16); 9], form: Form) {
-    while let Ok(length) = stream.read_i32().await {
-        let mut request = vec![0; length as usize];
-        stream.read_exact(&mut request).await.unwrap();
-        let [api, version] = [0, 2].map(|at| i16::from_be_bytes([request[at], request[at + 1]]));
-        if api != 18 {
-            return;
-        }
-        let mut answer = request[4..8].to_vec();
-        let is_compact = version == 3 && matches!(form, Form::Compact);
-        // An older broker says no more than that it does not know version 3.
-        let is_refused = version != 0 && !is_compact;
-        answer.put_i16(if is_refused { 35 } else { 0 });
-        if is_compact {
-            answer.put_u8(taken.len() as u8 + 1);
-        } else {
-            answer.put_i32(if is_refused { 0 } else { taken.len() as i32 });
-        }
-        for (api, min, max) in taken.iter().filter(|_| !is_refused) {
-            answer.put_i16(*api);
-            answer.put_i16(*min);
-            answer.put_i16(*max);
-            if is_compact {
-                answer.put_u8(0);
-            }
-        }
-        if is_compact {
-            answer.put_i32(0);
-            answer.put_u8(0);
-        }
-        stream.write_i32(answer.len() as i32).await.unwrap();
-        stream.write_all(&answer).await.unwrap();
+/// The words of an error that is for good.
+fn unfit<T>(outcome: Result<T>) -> String {
+    match outcome {
+        Err(error @ Error::Open(OpenError::Unfit { .. })) => error.to_string(),
+        Err(error) => panic!("{error}"),
+        Ok(_) => panic!("it was not refused"),
     }
 }
 
 #[tokio::test]
 async fn a_broker_that_is_too_old_or_too_new_is_refused_with_what_to_do() {
-    for (api, form, parts) in [
-        (
-            (0, 0, 5),
-            Form::Compact,
-            ["too old", "`Produce`", "upgrade the broker"],
-        ),
-        (
-            (0, 0, 5),
-            Form::Oldest,
-            ["too old", "`Produce`", "upgrade the broker"],
-        ),
-        (
-            (1, 13, 18),
-            Form::Compact,
-            ["too new", "`Fetch`", "upgrade Ensue"],
-        ),
+    for (versions, form, parts) in [
+        (0..=3, Form::Compact, ["too old", "upgrade the broker"]),
+        (0..=3, Form::Oldest, ["too old", "upgrade the broker"]),
+        (9..=13, Form::Compact, ["too new", "upgrade Ensue"]),
     ] {
-        let url = broker_that_takes(api, form).await;
-        let Err(error) = connect(url).await else {
-            panic!("{api:?} is taken");
-        };
-        assert!(
-            matches!(error, Error::Open(OpenError::Unfit { .. })),
-            "{error}"
-        );
-        let said = error.to_string();
-        for part in parts {
+        let broker = Broker::new().taking(3, Some(versions)).answering(form);
+        let said = unfit(connect(broker.start().await).await);
+        for part in parts.into_iter().chain(["`Metadata`"]) {
             assert!(said.contains(part), "{part}: {said}");
         }
     }
+}
+
+/// A process that only reads needs no more of a broker than what reading asks of it.
+#[tokio::test]
+async fn a_request_that_a_broker_does_not_take_is_refused_when_it_is_made() {
+    for (versions, part) in [
+        (Some(0..=0), "too old"),
+        (Some(9..=13), "too new"),
+        (None, "does not support"),
+    ] {
+        for (api, name) in [(0, "`Produce`"), (1, "`Fetch`"), (20, "`DeleteTopics`")] {
+            let broker = Broker::new().taking(api, versions.clone());
+            let log = connect(broker.start().await).await.unwrap();
+            let said = match api {
+                0 => unfit(log.append(vec![Bytes::from_static(b"message")]).await),
+                1 => unfit(log.read(0, 1_000, Duration::ZERO).await),
+                _ => unfit(log.remove().await),
+            };
+            assert!(said.contains(part) && said.contains(name), "{said}");
+            assert_eq!(log.end().await.unwrap(), 0);
+        }
+    }
+}
+
+#[tokio::test]
+async fn removing_a_log_takes_as_long_as_brokers_show_it() {
+    // Beyond the time that one answer may take.
+    let times = 2 + (ANSWER.as_millis() / PAUSE.as_millis()) as usize;
+    let broker = Broker::new().showing_a_deleted_topic(times);
+    let log = connect(broker.start().await).await.unwrap();
+    log.remove().await.unwrap();
 }

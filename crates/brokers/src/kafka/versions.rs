@@ -1,6 +1,8 @@
 //! Which versions of each request a broker takes, and whether the one that is spoken here is among them.
 //!
 //! It is asked first thing on every connection: the brokers of a cluster are upgraded one after the other.
+//! A request that a broker does not take is refused when it is made: a process that only reads needs none
+//! of those that create or delete a topic.
 
 use std::fmt;
 use std::ops::RangeInclusive;
@@ -77,51 +79,47 @@ impl Versions {
         Ok((code, versions))
     }
 
-    /// Checks that every request is taken in the version that is spoken here. One that is not in the
-    /// list at all is refused when it is made: not every log needs each of them.
-    pub(super) fn check(&self) -> Result<(), Mismatch> {
-        for api in Api::USED {
-            let mut ranges = self.ranges.iter();
-            let Some((_, range)) = ranges.find(|(number, _)| *number == api.number) else {
-                continue;
-            };
-            if !range.contains(&api.version) {
-                return Err(Mismatch {
-                    api,
-                    taken: range.clone(),
-                });
-            }
+    /// Checks that a kind of request is taken in the version that is spoken here.
+    pub(super) fn check(&self, api: Api) -> Result<(), Mismatch> {
+        let mut ranges = self.ranges.iter();
+        let taken = ranges.find(|(number, _)| *number == api.number);
+        match taken.map(|(_, range)| range) {
+            Some(range) if range.contains(&api.version) => Ok(()),
+            taken => Err(Mismatch {
+                api,
+                taken: taken.cloned(),
+            }),
         }
-        Ok(())
     }
 }
 
-/// A request that a broker takes in other versions only.
+/// A request that a broker takes in other versions only, or not at all.
 #[derive(Debug)]
 pub(super) struct Mismatch {
     api: Api,
-    taken: RangeInclusive<i16>,
+    taken: Option<RangeInclusive<i16>>,
 }
 
 impl Mismatch {
-    fn is_too_old(&self) -> bool {
-        *self.taken.end() < self.api.version
-    }
-
     pub(super) fn advice(&self) -> String {
-        if self.is_too_old() {
-            format!("upgrade the broker: {FITTING} works")
-        } else {
-            format!("upgrade Ensue, or use {FITTING}")
+        match &self.taken {
+            Some(taken) if *taken.start() > self.api.version => {
+                format!("upgrade Ensue, or use {FITTING}")
+            }
+            Some(_) => format!("upgrade the broker: {FITTING} works"),
+            None => format!("use {FITTING}, or enable these requests on the broker"),
         }
     }
 }
 
 impl fmt::Display for Mismatch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let age = if self.is_too_old() { "old" } else { "new" };
         let Api { name, version, .. } = self.api;
-        let (min, max) = (self.taken.start(), self.taken.end());
+        let Some(taken) = &self.taken else {
+            return write!(f, "the broker does not support `{name}` requests");
+        };
+        let (min, max) = (taken.start(), taken.end());
+        let age = if *max < version { "old" } else { "new" };
         write!(
             f,
             "the broker is too {age}: it takes `{name}` requests of versions {min} to {max}, and this \

@@ -12,6 +12,8 @@ use crate::time::Clock;
 use ensue_engine::migrate::Place;
 #[cfg(feature = "distributed")]
 use ensue_engine::replica::Way;
+#[cfg(feature = "distributed")]
+use ensue_engine::shared_log::Server;
 
 /// One kind of engine.
 #[derive(Clone, Copy)]
@@ -295,8 +297,8 @@ pub async fn connect_with(url: &str, clock: Clock) -> Result<SharedEngine> {
     }
 }
 
-/// Removes a whole log from the server that `url` names: every event, every group. For who starts
-/// anew, and for tests.
+/// Removes a whole log from the server that `url` names: every event, every group. For starting
+/// over, and for tests. Waits for as long as the URL's `connect_timeout` says.
 ///
 /// # Errors
 /// As for [`connect`]; [`OpenError::NoServer`] for an engine without a server.
@@ -310,10 +312,16 @@ pub async fn remove(url: &str) -> Result<()> {
         }));
     };
     entry.check_options(&url)?;
+    let server = Server::of(&url, way.port)?;
     let log = (way.dial)(url).await?;
-    let removed = log.remove().await;
+    let patience = server.connect_timeout;
+    let removed = tokio::time::timeout(patience, log.remove()).await;
     log.close().await;
-    removed
+    removed.unwrap_or_else(|_| {
+        Err(server.unavailable(format!(
+            "the log is not removed everywhere after {patience:?} (`connect_timeout`); remove it again"
+        )))
+    })
 }
 
 /// Opens what `url` names for reading only, also while another process owns it: events, status,
