@@ -1,18 +1,7 @@
 use crate::error::{Error, Result};
+use crate::expect::Expect;
 use crate::index::{HashKey, KeyHash};
-use crate::options::BATCH_BYTES_LIMIT;
-use crate::position::Position;
-use crate::record::{Layout, Record};
-
-/// What must be true of a key for a batch to be appended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Expect {
-    /// The topic has no record with this key, and had none: of a key of which trimming has left
-    /// nothing that cannot be known, and it does not hold.
-    Absent,
-    /// The key's last record in the topic is at this position.
-    At(Position),
-}
+use crate::record::{BATCH_BYTES_LIMIT, Layout, Record};
 
 /// Records that are appended together, in one piece or not at all.
 ///

@@ -1,9 +1,9 @@
-//! Threads that wait. There is no thread that all writing goes through: who waits for a frame
-//! writes it, unless somebody else does already. The writer thread does it for futures.
+//! Threads that wait. There is no thread that all writing goes through: the thread that waits for a
+//! frame writes it, unless another one is writing. The writer thread does it for futures.
 
 use crate::codec::lock;
-use crate::log::Shared;
-use crate::submit::State;
+use crate::queue::State;
+use crate::shared::Shared;
 use crate::sync::MutexGuard;
 use crate::sync::atomic::Ordering;
 use crate::sync::thread;
@@ -14,7 +14,7 @@ const LOOKS_MAX: u32 = 32;
 
 impl Shared {
     /// Blocks until `check`, which runs under the state's lock and must not take it, has a value.
-    /// Commits on this thread whenever something waits and nobody else commits: a waiter is never
+    /// Commits on this thread whenever something waits and no other commits: a waiter is never
     /// further from the disk than its own system call.
     pub(crate) fn block_until<T>(&self, mut check: impl FnMut() -> Option<T>) -> T {
         let mut state = lock(&self.state);
@@ -37,8 +37,8 @@ impl Shared {
     }
 
     /// Blocks until the frame of `ticket` has an outcome, and commits on this thread whenever
-    /// nobody else does. Whoever finishes a commit unparks those who were in it, and one of the
-    /// next frame, who goes on: nobody is woken in vain.
+    /// no other does. The thread that finishes a commit unparks those in it, and one of the next
+    /// frame, which goes on: no thread is woken in vain.
     pub(crate) fn wait_for<'a>(
         &'a self,
         ticket: &Ticket,
@@ -47,7 +47,7 @@ impl Shared {
         let mut is_enlisted = false;
         while ticket.outcome() == Outcome::Pending {
             if state.can_commit() {
-                // Then look again rather than park: whoever handed over to this thread counts on
+                // Then look again rather than park: the thread that handed over to this one counts on
                 // it as long as its own frame waits.
                 state = self.commit(state);
                 continue;

@@ -9,11 +9,12 @@ use crate::codec::lock;
 use crate::error::Error;
 use crate::frame::{self, Parts};
 use crate::index::Placed;
-use crate::log::Shared;
 use crate::options::Durability;
+use crate::pending::Pending;
+use crate::queue::State;
 use crate::sabotage::Safeguard;
+use crate::shared::Shared;
 use crate::storage;
-use crate::submit::{Pending, State};
 use crate::sync::MutexGuard;
 use crate::sync::atomic::Ordering;
 use crate::sync::thread::{self, Thread};
@@ -28,7 +29,7 @@ const GATHER_NEXT: Duration = Duration::from_micros(20);
 const GATHER_TIME: Duration = Duration::from_micros(80);
 /// More than these do not come in that time.
 const GATHER_BATCHES_MAX: u64 = 64;
-/// When nobody came, so many frames are written without waiting.
+/// When no batch came, so many frames are written without waiting.
 const GATHER_RESTS: u32 = 16;
 
 /// Wakes threads other than this one.
@@ -57,8 +58,8 @@ fn kept(parts: Vec<Vec<u8>>) -> Parts {
     }
 }
 
-/// Poisons the log when a commit panics (a clock or a storage of the caller did): nobody may wait
-/// forever for a thread that is gone.
+/// Poisons the log when a commit panics (a clock or a storage of the caller did): no thread may
+/// wait forever for one that is gone.
 struct Unfinished<'a> {
     shared: &'a Shared,
     ticket: &'a Arc<crate::wait::Ticket>,
@@ -83,7 +84,7 @@ impl Drop for Unfinished<'_> {
 }
 
 impl Shared {
-    /// Writes the oldest frame of the queue, which must not be empty while nobody commits.
+    /// Writes the oldest frame of the queue, which must not be empty while no thread commits.
     pub(crate) fn commit<'a>(&'a self, mut state: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
         state.committing = true;
         state = self.gather(state);
@@ -102,7 +103,7 @@ impl Shared {
             ticket: &ticket,
         };
         let outcome = tip
-            .write(self, &mut frame)
+            .write(&self.store, &self.options, &self.keeper, &mut frame)
             .map(|written| self.publish(&tip, written, &mut frame));
         std::mem::forget(guard);
         let mut answered = match outcome {
@@ -209,6 +210,9 @@ impl Shared {
             .push_tail(head, body, self.options.tail_bytes_max);
         self.store.set_durable(end);
         self.counters.frames.fetch_add(1, Ordering::Relaxed);
+        if written.is_synced {
+            self.counters.syncs.fetch_add(1, Ordering::Relaxed);
+        }
         self.counters
             .records
             .fetch_add(count as u64, Ordering::Relaxed);

@@ -117,7 +117,7 @@ impl Dedup {
             self.sets.get(set).map_or(0, |Set([place, ..])| *place)
         };
         let read = ids.map(first_place).fold(0, |read, place| read | place);
-        // Or the compiler would see that nobody needs them.
+        // Or the compiler would see that they are not used.
         std::hint::black_box(read);
     }
 

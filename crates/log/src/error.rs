@@ -1,8 +1,8 @@
 use std::io;
 
-use crate::batch::{Batch, Expect};
+use crate::expect::Expect;
+use crate::lost::Lost;
 use crate::position::Position;
-use crate::storage::Lost;
 
 /// The result of an operation of this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -165,7 +165,7 @@ impl From<Lost> for Error {
 /// An [`Expect`] that did not hold.
 #[derive(Clone, Debug, thiserror::Error)]
 #[error(
-    "the key's last record in topic {topic:?} was expected {}, it is {}; read it again and decide anew",
+    "the key's last record in topic {topic:?} was expected {}, it is {}; read it again and decide again",
     match expected { Expect::Absent => "to be absent".to_owned(), Expect::At(at) => format!("at {at}") },
     match (found, removed) {
         (Some(at), _) => format!("at {at}"),
@@ -183,84 +183,8 @@ pub struct Conflict {
     /// Where the key's last record is.
     pub found: Option<Position>,
     /// The oldest position that is kept, if none of the key's records is and there may have been
-    /// one before: then nobody knows whether the expectation holds.
+    /// one before: then it is unknown whether the expectation holds.
     pub removed: Option<Position>,
-    /// The batch, unchanged.
-    pub batch: Batch,
-}
-
-/// Why a batch was not taken. Nothing of it was appended.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum SubmitError {
-    /// The byte budget is used up; the batch comes back. Wait for [`Log::room`](crate::Log::room)
-    /// and try again.
-    #[error("the queue of the log is full; wait for room and submit again")]
-    Full(Batch),
-    /// An [`Expect`] did not hold.
-    #[error(transparent)]
-    Conflict(Box<Conflict>),
-    /// A record or the batch is larger than its limit.
-    #[error("{what} has {bytes} bytes, the limit is {bytes_max}; split it or raise the limit")]
-    TooLarge {
-        /// What is too large.
-        what: &'static str,
-        /// Its size.
-        bytes: usize,
-        /// The limit.
-        bytes_max: usize,
-    },
-    /// See [`Error::Poisoned`].
-    #[error("the log stopped after an I/O failure ({reason}); check the disk, then reopen the log")]
-    Poisoned {
-        /// The failure.
-        reason: String,
-    },
-    /// See [`Error::OwnershipLost`].
-    #[error(
-        "{directory} no longer belongs to this log: {what}; nothing more is acknowledged; find \
-         out what removed or replaced it, then open the log again"
-    )]
-    OwnershipLost {
-        /// The directory.
-        directory: String,
-        /// What happened to it.
-        what: String,
-    },
-    /// The log was closed.
-    #[error("the log is closed; open it again")]
-    Closed,
-    /// Reading what an expectation or the dedup window needs from disk failed.
-    #[error(transparent)]
-    Read(Box<Error>),
-}
-
-impl From<SubmitError> for Error {
-    fn from(error: SubmitError) -> Self {
-        match error {
-            SubmitError::Full(batch) => Self::TooLarge {
-                what: "the queue with this batch",
-                bytes: batch.bytes(),
-                bytes_max: 0,
-            },
-            SubmitError::Conflict(conflict) => Self::Conflict(conflict),
-            SubmitError::TooLarge {
-                what,
-                bytes,
-                bytes_max,
-            } => Self::TooLarge {
-                what,
-                bytes,
-                bytes_max,
-            },
-            SubmitError::Poisoned { reason } => Self::Poisoned { reason },
-            SubmitError::OwnershipLost { directory, what } => {
-                Self::OwnershipLost { directory, what }
-            }
-            SubmitError::Closed => Self::Closed,
-            SubmitError::Read(error) => *error,
-        }
-    }
 }
 
 #[cfg(test)]

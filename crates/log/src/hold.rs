@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::codec::lock;
-use crate::log::Shared;
+use crate::shared::Shared;
 
 /// Nothing that is submitted is written while this lives; see [`Log::hold`](crate::Log::hold).
 #[derive(Debug)]

@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use crate::codec::lock;
 use crate::error::{Error, Result};
-use crate::files;
+use crate::files::{self, Manifest};
 use crate::index::Sealed;
-use crate::log::Shared;
 use crate::segment::Segment;
 use crate::space::{Space, create};
+use crate::store::Store;
 use crate::sync::{Condvar, Mutex, MutexGuard};
 
 /// How long to wait before what the disk refused is tried again.
@@ -20,6 +20,10 @@ const REFUSED_WAIT: Duration = Duration::from_secs(1);
 /// manifest.
 #[derive(Debug)]
 pub(crate) struct Keeper {
+    store: Arc<Store>,
+    manifest: Mutex<Manifest>,
+    /// Whether a thread does the chores, rather than the one that makes them due.
+    background: bool,
     chores: Mutex<Chores>,
     wake: Condvar,
 }
@@ -71,7 +75,12 @@ impl Chores {
 }
 
 impl Keeper {
-    pub(crate) fn new(spare: Option<u64>) -> Self {
+    pub(crate) fn new(
+        store: Arc<Store>,
+        manifest: Manifest,
+        spare: Option<u64>,
+        background: bool,
+    ) -> Self {
         let chores = Chores {
             seal: VecDeque::new(),
             // The process before may have died before it noted it.
@@ -83,6 +92,9 @@ impl Keeper {
             random: fastrand::Rng::new(),
         };
         Self {
+            store,
+            manifest: Mutex::new(manifest),
+            background,
             chores: Mutex::new(chores),
             wake: Condvar::new(),
         }
@@ -92,7 +104,7 @@ impl Keeper {
         let mut chores = lock(&self.chores);
         let spare = chores.spare.take();
         if spare.is_some() {
-            // Somebody may have wished for this one while it was being made. Were another one made
+            // This one may have been asked for while it was being made. Were another one made
             // now, it would be renamed over it before the caller gives it its segment's name: the
             // caller would name the wrong file, and append to one without a name.
             chores.want_spare = None;
@@ -109,17 +121,19 @@ impl Keeper {
         lock(&self.chores).stop = true;
         self.wake.notify_all();
     }
-}
 
-impl Shared {
+    /// The manifest; what changes it, writes it first.
+    pub(crate) fn manifest(&self) -> MutexGuard<'_, Manifest> {
+        lock(&self.manifest)
+    }
     /// After a roll: the sealed segment needs its index file.
-    pub(crate) fn kept(&self, sealed: Option<Arc<Segment>>) {
-        let mut chores = lock(&self.keeper.chores);
+    pub(crate) fn rolled(&self, sealed: Option<Arc<Segment>>) {
+        let mut chores = lock(&self.chores);
         chores.is_unnoted = true;
         chores.seal.extend(sealed);
-        if self.options.background {
+        if self.background {
             drop(chores);
-            self.keeper.wake.notify_one();
+            self.wake.notify_one();
             return;
         }
         // What was refused before is due with it.
@@ -135,15 +149,15 @@ impl Shared {
 
     /// The next roll will need a spare.
     pub(crate) fn want_spare(&self, space: Space, bytes: u64) {
-        if self.options.background {
-            lock(&self.keeper.chores).want_spare = Some((space, bytes));
-            self.keeper.wake.notify_one();
+        if self.background {
+            lock(&self.chores).want_spare = Some((space, bytes));
+            self.wake.notify_one();
         }
     }
 
-    /// The keeper thread.
-    pub(crate) fn keep_loop(&self) {
-        let mut chores = lock(&self.keeper.chores);
+    /// What its thread does.
+    pub(crate) fn run(&self) {
+        let mut chores = lock(&self.chores);
         loop {
             if chores.stop {
                 return;
@@ -154,7 +168,7 @@ impl Shared {
             {
                 drop(chores);
                 let made = self.make_spare(space, bytes);
-                chores = lock(&self.keeper.chores);
+                chores = lock(&self.chores);
                 chores.spare = made;
                 continue;
             }
@@ -163,7 +177,7 @@ impl Shared {
             if did {
                 continue;
             }
-            let wake = &self.keeper.wake;
+            let wake = &self.wake;
             if chores.refused.is_empty() {
                 chores.refused.is_told = false;
                 let waited = wake.wait(chores);
@@ -184,7 +198,7 @@ impl Shared {
         if let Some(segment) = chores.seal.pop_front() {
             drop(chores);
             let sealed = self.seal(&segment);
-            chores = lock(&self.keeper.chores);
+            chores = lock(&self.chores);
             if let Err(error) = sealed {
                 // It stays in memory, and is rebuilt from the segment after a restart.
                 chores.refused.tell(&error, "an index file");
@@ -193,7 +207,7 @@ impl Shared {
         } else if std::mem::take(&mut chores.is_unnoted) {
             drop(chores);
             let noted = self.note_newest();
-            chores = lock(&self.keeper.chores);
+            chores = lock(&self.chores);
             if let Err(error) = noted {
                 chores.refused.tell(&error, "the manifest");
                 chores.refused.note = true;
@@ -222,7 +236,7 @@ impl Shared {
     }
 
     /// Writes the index of a sealed segment, then lets go of the one in memory.
-    pub(crate) fn seal(&self, segment: &Arc<Segment>) -> Result<()> {
+    fn seal(&self, segment: &Arc<Segment>) -> Result<()> {
         let memory = lock(&segment.memory).clone();
         let Some(memory) = memory else { return Ok(()) };
         if !self.store.list().iter().any(|it| Arc::ptr_eq(it, segment)) {
@@ -241,11 +255,11 @@ impl Shared {
             .list()
             .last()
             .map_or(u64::MAX, |segment| segment.first);
-        let mut manifest = lock(&self.manifest);
+        let mut manifest = self.manifest();
         if manifest.newest == newest {
             return Ok(());
         }
-        let changed = files::Manifest {
+        let changed = Manifest {
             newest,
             ..*manifest
         };

@@ -1,28 +1,28 @@
 use std::fmt;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use crate::batch::Batch;
+use crate::changes::{Changed, Room};
 use crate::checkpoint;
 use crate::codec::lock;
-use crate::dedup::Dedup;
-use crate::error::{Error, Result, SubmitError};
-use crate::files::{Clean, Manifest};
+use crate::error::{Error, Result};
+use crate::files::Clean;
 use crate::hold::Hold;
-use crate::keeper::Keeper;
 use crate::options::Options;
 use crate::position::Position;
 use crate::receipt::{Receipt, Submitted};
 use crate::recover::{self, Recovery};
+use crate::shared::{Halt, Shared};
 use crate::status::Status;
 use crate::storage::{self, Lock, Lost, Storage};
 use crate::store::Store;
-use crate::submit::State;
-use crate::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use crate::submit::SubmitError;
+use crate::sync::Mutex;
+use crate::sync::atomic::Ordering;
 use crate::sync::thread::{self, JoinHandle};
-use crate::sync::{Condvar, Mutex};
 use crate::trim::{self, Trimmed};
 use crate::view::View;
-use crate::wait::{Changed, Outcome, Room, Wakers};
+use crate::wait::Outcome;
 
 /// The log of one directory: the only writer of its files.
 ///
@@ -40,64 +40,6 @@ pub struct Log {
     lock: Mutex<Option<Lock>>,
     /// Checkpoints are written one at a time.
     checkpoints: Mutex<()>,
-}
-
-/// What the log, its threads and everyone who waits share.
-pub(crate) struct Shared {
-    pub(crate) store: Arc<Store>,
-    pub(crate) options: Options,
-    pub(crate) state: Mutex<State>,
-    pub(crate) dedup_loading: Mutex<()>,
-    /// Whether the ids of the dedup window are in memory.
-    pub(crate) dedup_loaded: AtomicBool,
-    /// Signalled when a frame is done; paired with `state`.
-    pub(crate) done: Condvar,
-    /// Signalled when the writer thread has something to do; paired with `state`.
-    pub(crate) work: Condvar,
-    pub(crate) wakers: Mutex<Wakers>,
-    /// Why nothing can be appended any more, if the log was not simply closed.
-    pub(crate) halt: OnceLock<Halt>,
-    is_closed: AtomicBool,
-    /// Whether keys may have had records before the first one: see [`Log::assume_trimmed`].
-    pub(crate) is_trimmed: AtomicBool,
-    pub(crate) keeper: Keeper,
-    pub(crate) manifest: Mutex<Manifest>,
-    /// Copies of fields of `state`, for those who must not take its lock.
-    pub(crate) frames_done: AtomicU64,
-    /// Batches put into the queue so far.
-    pub(crate) batches: AtomicU64,
-    pub(crate) queued_bytes: AtomicUsize,
-    pub(crate) counters: Counters,
-    pub(crate) stopping: AtomicBool,
-}
-
-/// What stopped the log.
-#[derive(Debug)]
-pub(crate) enum Halt {
-    /// A write or sync failed.
-    Poisoned(String),
-    /// The directory is no longer this log's.
-    Lost(Lost),
-}
-
-impl Halt {
-    fn error(&self) -> Error {
-        match self {
-            Self::Poisoned(reason) => Error::Poisoned {
-                reason: reason.clone(),
-            },
-            Self::Lost(lost) => lost.clone().into(),
-        }
-    }
-}
-
-#[derive(Debug, Default)]
-pub(crate) struct Counters {
-    pub(crate) frames: AtomicU64,
-    pub(crate) records: AtomicU64,
-    pub(crate) bytes: AtomicU64,
-    pub(crate) syncs: AtomicU64,
-    pub(crate) duplicates: AtomicU64,
 }
 
 impl Log {
@@ -145,7 +87,7 @@ impl Log {
         let mut threads = lock(&self.threads);
         threads.push(spawn("ensue-log-write", Shared::write_loop)?);
         if self.shared.options.background {
-            threads.push(spawn("ensue-log-keep", Shared::keep_loop)?);
+            threads.push(spawn("ensue-log-keep", |shared| shared.keeper.run())?);
         }
         Ok(())
     }
@@ -160,8 +102,8 @@ impl Log {
         &self.recovery
     }
 
-    /// Appends a batch: returns when it is durable. Waits while the queue is full. When nobody
-    /// else is writing, the calling thread writes and syncs itself.
+    /// Appends a batch: returns when it is durable. Waits while the queue is full. When no
+    /// other thread is writing, the calling one writes and syncs itself.
     ///
     /// # Errors
     ///
@@ -206,7 +148,7 @@ impl Log {
     /// were submitted meanwhile are one write, as long as they fit into
     /// [`Options::frame_bytes_max`]: after a crash all of them are there, or none.
     ///
-    /// Whoever holds must not wait meanwhile, neither with [`append`](Self::append) nor for
+    /// The holder must not wait meanwhile, neither with [`append`](Self::append) nor for
     /// [`room`](Self::room): nothing is written before the hold is over.
     pub fn hold(&self) -> Hold {
         Hold::new(Arc::clone(&self.shared))
@@ -378,7 +320,7 @@ impl Log {
 
     /// Does at once what dropping the log does: writes what was submitted, stops its threads and
     /// gives up the directory, without a clean-shutdown marker. When it returns the directory can
-    /// be opened again, whoever still holds on to this value. Does nothing when the log was closed.
+    /// be opened again, even while this value is still held. Does nothing when the log was closed.
     pub fn release(&self) {
         let Some(_lock) = lock(&self.lock).take() else {
             return;
@@ -389,7 +331,7 @@ impl Log {
 
     /// Takes nothing more, writes what was submitted.
     fn wind_down(&self) {
-        self.shared.is_closed.store(true, Ordering::Release);
+        self.shared.close();
         self.shared.drain();
         self.stop_threads();
     }
@@ -423,75 +365,5 @@ impl fmt::Debug for Log {
 impl Drop for Log {
     fn drop(&mut self) {
         self.release();
-    }
-}
-
-impl fmt::Debug for Shared {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Shared")
-            .field("store", &self.store)
-            .finish_non_exhaustive()
-    }
-}
-
-impl Shared {
-    fn new(found: recover::Found, options: Options) -> Self {
-        let state = State::new(
-            found.store.durable(),
-            found.tip,
-            Dedup::new(options.dedup_window),
-        );
-        Self {
-            store: Arc::new(found.store),
-            state: Mutex::new(state),
-            dedup_loading: Mutex::default(),
-            dedup_loaded: AtomicBool::new(options.dedup_window == 0),
-            done: Condvar::new(),
-            work: Condvar::new(),
-            wakers: Mutex::default(),
-            halt: OnceLock::new(),
-            is_closed: AtomicBool::new(false),
-            is_trimmed: AtomicBool::new(false),
-            keeper: Keeper::new(found.spare),
-            manifest: Mutex::new(found.manifest),
-            frames_done: AtomicU64::new(0),
-            batches: AtomicU64::new(0),
-            queued_bytes: AtomicUsize::new(0),
-            counters: Counters::default(),
-            stopping: AtomicBool::new(false),
-            options,
-        }
-    }
-
-    /// Why nothing more will become durable, if so. While a closed log still drains, nothing has
-    /// stopped yet.
-    pub(crate) fn stopped(&self) -> Option<Error> {
-        match self.halt.get() {
-            Some(halt) => Some(halt.error()),
-            None => (self.is_closed() && self.is_queue_empty()).then_some(Error::Closed),
-        }
-    }
-
-    pub(crate) fn is_closed(&self) -> bool {
-        self.is_closed.load(Ordering::Acquire)
-    }
-
-    /// Takes nothing more, because of `error`: it must be opened again.
-    pub(crate) fn stop(&self, error: Error) {
-        self.halt.get_or_init(|| {
-            tracing::error!(%error, "the log stopped; it must be opened again");
-            match error {
-                Error::OwnershipLost { directory, what } => Halt::Lost(Lost { directory, what }),
-                error => Halt::Poisoned(error.to_string()),
-            }
-        });
-    }
-
-    pub(crate) fn frames_done(&self) -> u64 {
-        self.frames_done.load(Ordering::Acquire)
-    }
-
-    pub(crate) fn is_queue_empty(&self) -> bool {
-        self.queued_bytes.load(Ordering::Acquire) == 0
     }
 }

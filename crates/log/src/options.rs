@@ -3,6 +3,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::error::{Error, Result};
+use crate::record::BATCH_BYTES_LIMIT;
 
 /// When an append counts as done.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -68,9 +69,6 @@ pub struct Options {
 pub(crate) const SEGMENT_BYTES_MIN: u64 = 64 * 1024;
 /// Offsets in the index are 32-bit counts of 8 bytes.
 pub(crate) const SEGMENT_BYTES_MAX: u64 = 16 * 1024 * 1024 * 1024;
-/// A frame's body length is a 32-bit number.
-pub(crate) const BATCH_BYTES_LIMIT: usize = 1024 * 1024 * 1024;
-
 impl Default for Options {
     fn default() -> Self {
         Self {

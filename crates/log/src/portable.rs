@@ -7,9 +7,10 @@
 //!        u8 topic length, topic, u16 key length, key, u8 1 when a position follows, u64 position
 //! ```
 
-use crate::batch::{Batch, Expect, Expectation, Slot};
+use crate::batch::{Batch, Expectation, Slot};
 use crate::codec::{array, u16_at, u32_at, u64_at};
 use crate::error::{Error, Result};
+use crate::expect::Expect;
 use crate::index::KeyHash;
 use crate::position::Position;
 use crate::record::{KEY_BYTES_MAX, Layout, TOPIC_BYTES_MAX};

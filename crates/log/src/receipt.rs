@@ -7,8 +7,8 @@ use std::task::{Context, Poll};
 
 use crate::codec::lock;
 use crate::error::{Error, Result};
-use crate::log::Shared;
 use crate::position::Position;
+use crate::shared::Shared;
 use crate::wait::{Outcome, Ticket};
 
 /// Where a batch went.
@@ -105,7 +105,7 @@ pub struct Submitted {
 }
 
 impl Submitted {
-    /// Blocks the thread until the batch is durable; writes and syncs itself when nobody does.
+    /// Blocks the thread until the batch is durable; writes and syncs itself when no other does.
     ///
     /// # Errors
     ///

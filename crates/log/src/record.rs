@@ -22,6 +22,9 @@ pub const TOPIC_BYTES_MAX: usize = 255;
 /// The longest key, in bytes.
 pub const KEY_BYTES_MAX: usize = 1024;
 
+/// The most bytes of a batch's records: a frame's body length is a 32-bit number.
+pub(crate) const BATCH_BYTES_LIMIT: usize = 1024 * 1024 * 1024;
+
 /// The bytes of a record before its id or topic.
 pub(crate) const HEADER_BYTES: usize = 16;
 const ID_BYTES: usize = 16;
@@ -58,9 +61,8 @@ impl Record<'_> {
         if key > KEY_BYTES_MAX {
             return Err(too_large("the key", key, KEY_BYTES_MAX));
         }
-        let limit = crate::options::BATCH_BYTES_LIMIT;
-        if body > limit {
-            return Err(too_large("the body", body, limit));
+        if body > BATCH_BYTES_LIMIT {
+            return Err(too_large("the body", body, BATCH_BYTES_LIMIT));
         }
         let length = HEADER_BYTES + id_bytes + topic + key + body;
 

@@ -363,15 +363,16 @@ fn look_beyond(end: &End, name: &str) -> Result<Beyond> {
 /// Acknowledged records at `end` are damaged: `beyond` are others.
 fn damaged(end: &End, name: &str, (at, header): (u64, frame::Header)) -> Error {
     let first = header.first;
-    let what = match at == end.spot.offset {
-        true => format!(
+    let what = if at == end.spot.offset {
+        format!(
             "the frame here, for position {first}, does not follow the one before it: acknowledged \
              records are damaged"
-        ),
-        false => format!(
+        )
+    } else {
+        format!(
             "no good frame here, but one for position {first} at byte {at}: acknowledged records \
              are damaged"
-        ),
+        )
     };
     Error::corrupt(name, end.spot.offset, what)
 }

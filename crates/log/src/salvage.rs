@@ -13,9 +13,9 @@ use crate::error::{Error, Result};
 use crate::files::{self, Manifest};
 use crate::frame;
 use crate::log::Log;
-use crate::options::{BATCH_BYTES_LIMIT, Durability, Options};
+use crate::options::{Durability, Options};
 use crate::position::Position;
-use crate::record::{self, Layout, Record};
+use crate::record::{self, BATCH_BYTES_LIMIT, Layout, Record};
 use crate::segment::{HEADER_BYTES, Header};
 use crate::storage::{self, Handle, Locking, Storage};
 use crate::trimmed;
@@ -77,14 +77,14 @@ impl fmt::Display for Loss {
 
 /// Copies every record of the log in `from` that can be read into a new log in `to`, with its
 /// position and time, and says what is lost. Also copies checkpoints, and the ids of trimmed
-/// records. Changes nothing in `from`, which nobody may have open. Reads one segment at a time into
+/// records. Changes nothing in `from`, which no process may have open. Reads one segment at a time into
 /// memory; blocks.
 ///
 /// What was written by one append may be copied in part.
 ///
 /// # Errors
 ///
-/// [`Error::Locked`] when somebody owns either directory, [`Error::Io`] with `NotFound` when `from`
+/// [`Error::Locked`] when a process owns either directory, [`Error::Io`] with `NotFound` when `from`
 /// has no segment, with `AlreadyExists` when `to` holds a log, and for what `to` reports.
 pub fn salvage(from: &dyn Storage, to: Arc<dyn Storage>) -> Result<Salvaged> {
     let manifest = Manifest::read(from).ok().flatten();

@@ -197,7 +197,7 @@ impl Segment {
         self.end_offset.load(Ordering::Acquire)
     }
 
-    /// The offset first: whoever sees the position can read up to it.
+    /// The offset first: a reader that sees the position can read up to it.
     pub(crate) fn advance(&self, end: u64, end_offset: u64) {
         self.end_offset.store(end_offset, Ordering::Release);
         self.end.store(end, Ordering::Release);

@@ -1,7 +1,7 @@
 use crate::codec::lock;
-use crate::log::{Halt, Shared};
 use crate::options::Durability;
 use crate::position::Position;
+use crate::shared::{Halt, Shared};
 use crate::sync::atomic::Ordering;
 
 /// What the log is doing; see [`Log::status`](crate::Log::status). Counters start at 0 when it is opened.

@@ -29,7 +29,7 @@ pub(crate) struct Store {
     pub(crate) storage: Arc<dyn Storage>,
     pub(crate) uuid: u128,
     pub(crate) hash_key: HashKey,
-    /// Who writes files by name; nobody does in a directory that is another process's.
+    /// Those that write files by name; none does in a directory that is another process's.
     pub(crate) writers: Writers,
     segments: RwLock<Vec<Arc<Segment>>>,
     durable: AtomicU64,

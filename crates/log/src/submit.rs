@@ -1,266 +1,95 @@
-//! Taking batches: dedup, expectations, positions, and the queue of frames that wait for the disk.
+//! Taking batches: sizes, dedup, expectations, positions.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 
-use crate::batch::{Batch, Expect};
+use crate::batch::{Batch, Expectation};
 use crate::codec::lock;
-use crate::dedup::Dedup;
-use crate::error::{Conflict, Error, Result, SubmitError};
-use crate::frame;
-use crate::index::{Active, Seed};
-use crate::log::{Halt, Shared};
+use crate::error::{Conflict, Error, Result};
+use crate::expect::Expect;
+use crate::index::Active;
 use crate::position::Position;
+use crate::queue::State;
 use crate::receipt::{Receipt, Submitted};
+use crate::shared::{Halt, Shared};
 use crate::storage::Lost;
 use crate::sync::MutexGuard;
 use crate::sync::atomic::Ordering;
-use crate::sync::thread::Thread;
-use crate::tip::Tip;
 use crate::wait::{self, Outcome, Ticket};
-
-/// A batch of this size or more is handed to the writer as it is; a smaller one is copied into
-/// the frame, which is cheaper than another piece to write.
-const MOVE_BYTES_MIN: usize = 64 * 1024;
-/// So many records' places in the tables of ids and keys are fetched at once: as many accesses to
-/// memory as a processor has under way.
-const FETCHED: usize = 16;
-
-/// What one short lock protects: see [`Shared::submit`] and [`Shared::commit`].
-#[derive(Debug)]
-pub(crate) struct State {
-    /// The position of the next record.
-    pub(crate) end: u64,
-    pub(crate) queue: VecDeque<Pending>,
-    /// The buffers of a frame that was written, for the next one.
-    idle: Option<Pending>,
-    /// Whether somebody is writing; whoever sets it owns `tip` meanwhile.
-    pub(crate) committing: bool,
-    /// How many want nothing to be written for now.
-    pub(crate) held: usize,
-    /// The frame being written: the position after it, and its ticket.
-    pub(crate) in_flight: Option<(u64, Arc<Ticket>)>,
-    /// Bytes in `queue` and in flight.
-    pub(crate) queued_bytes: usize,
-    pub(crate) tip: Option<Tip>,
-    pub(crate) dedup: Dedup,
-    /// How many threads wait for `done`.
-    pub(crate) blocked: usize,
-    pub(crate) writer_idle: bool,
-    /// The size of the last frame: a good guess for the next.
-    pub(crate) last_bytes: usize,
-    /// How many batches will have come when everybody of the last frame has come back.
-    pub(crate) wanted_batches: u64,
-    /// How many frames are still written without waiting for them.
-    pub(crate) gather_rests: u32,
-}
 
 /// The lock under which a batch was put into the queue, where it went, and what to wait for.
 pub(crate) type Placement<'a> = (MutexGuard<'a, State>, Receipt, Option<Arc<Ticket>>);
 
-/// A frame that is being filled or waits to be written.
-#[derive(Debug, Default)]
-pub(crate) struct Pending {
-    pub(crate) first: u64,
-    /// The first one starts with room for the frame's header.
-    pub(crate) parts: Vec<Vec<u8>>,
-    /// Whether small batches may still be copied into the last part.
-    open: bool,
-    /// The records' checksums, as on disk.
-    pub(crate) crcs: Vec<u8>,
-    /// The records' padded lengths.
-    pub(crate) lengths: Vec<u32>,
-    /// Of the records.
-    pub(crate) bytes: usize,
-    /// How many batches it holds.
-    pub(crate) batches: u64,
-    pub(crate) ticket: Arc<Ticket>,
+/// Why a batch was not taken. Nothing of it was appended.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SubmitError {
+    /// The byte budget is used up; the batch comes back. Wait for [`Log::room`](crate::Log::room)
+    /// and try again.
+    #[error("the queue of the log is full; wait for room and submit again")]
+    Full(Batch),
+    /// An [`Expect`] did not hold.
+    #[error(transparent)]
+    Conflict(Box<Conflict>),
+    /// A record or the batch is larger than its limit.
+    #[error("{what} has {bytes} bytes, the limit is {bytes_max}; split it or raise the limit")]
+    TooLarge {
+        /// What is too large.
+        what: &'static str,
+        /// Its size.
+        bytes: usize,
+        /// The limit.
+        bytes_max: usize,
+    },
+    /// See [`Error::Poisoned`].
+    #[error("the log stopped after an I/O failure ({reason}); check the disk, then reopen the log")]
+    Poisoned {
+        /// The failure.
+        reason: String,
+    },
+    /// See [`Error::OwnershipLost`].
+    #[error(
+        "{directory} no longer belongs to this log: {what}; nothing more is acknowledged; find \
+         out what removed or replaced it, then open the log again"
+    )]
+    OwnershipLost {
+        /// The directory.
+        directory: String,
+        /// What happened to it.
+        what: String,
+    },
+    /// The log was closed.
+    #[error("the log is closed; open it again")]
+    Closed,
+    /// Reading what an expectation or the dedup window needs from disk failed.
+    #[error(transparent)]
+    Read(Box<Error>),
 }
 
-impl Pending {
-    pub(crate) fn end(&self) -> u64 {
-        self.first + self.lengths.len() as u64
-    }
-
-    /// An empty frame with the buffers of this one, which was written. What of its parts is still
-    /// here nobody reads any more.
-    fn emptied(mut self) -> Self {
-        self.parts.truncate(1);
-        if let Some(part) = self.parts.first_mut() {
-            part.truncate(frame::HEADER_BYTES);
-        }
-        self.crcs.clear();
-        self.lengths.clear();
-        Self {
-            open: !self.parts.is_empty(),
-            parts: self.parts,
-            crcs: self.crcs,
-            lengths: self.lengths,
-            ..Self::default()
-        }
-    }
-
-    /// Adds the records of a batch that starts at `start`: all, or without the duplicates, whose
-    /// positions are not the next ones.
-    fn add(&mut self, batch: Batch, positions: Option<&[u64]>, start: u64, guess: usize) {
-        let Some(positions) = positions else {
-            for slot in &batch.slots {
-                self.add_record(slot.crc, slot.bytes);
+impl From<SubmitError> for Error {
+    fn from(error: SubmitError) -> Self {
+        match error {
+            SubmitError::Full(batch) => Self::TooLarge {
+                what: "the queue with this batch",
+                bytes: batch.bytes(),
+                bytes_max: 0,
+            },
+            SubmitError::Conflict(conflict) => Self::Conflict(conflict),
+            SubmitError::TooLarge {
+                what,
+                bytes,
+                bytes_max,
+            } => Self::TooLarge {
+                what,
+                bytes,
+                bytes_max,
+            },
+            SubmitError::Poisoned { reason } => Self::Poisoned { reason },
+            SubmitError::OwnershipLost { directory, what } => {
+                Self::OwnershipLost { directory, what }
             }
-            if batch.bytes() >= MOVE_BYTES_MIN {
-                self.take(batch.bytes);
-            } else {
-                self.copy(&batch.bytes, guess);
-            }
-            return;
-        };
-        let mut next = start;
-        for ((slot, _, bytes), position) in batch.records().zip(positions) {
-            if *position == next {
-                self.add_record(slot.crc, slot.bytes);
-                self.copy(bytes, guess);
-                next += 1;
-            }
+            SubmitError::Closed => Self::Closed,
+            SubmitError::Read(error) => *error,
         }
-    }
-
-    fn add_record(&mut self, crc: u32, bytes: u32) {
-        self.crcs.extend_from_slice(&crc.to_le_bytes());
-        self.lengths.push(bytes);
-    }
-
-    fn copy(&mut self, bytes: &[u8], guess: usize) {
-        let is_first = self.bytes == 0;
-        if !self.open {
-            let header = if self.parts.is_empty() {
-                frame::HEADER_BYTES
-            } else {
-                0
-            };
-            self.parts.push(vec![0; header]);
-            self.open = true;
-        }
-        self.bytes += bytes.len();
-        if let Some(last) = self.parts.last_mut() {
-            if is_first {
-                last.reserve(guess.max(bytes.len()));
-            }
-            last.extend_from_slice(bytes);
-        }
-    }
-
-    fn take(&mut self, bytes: Vec<u8>) {
-        if self.parts.is_empty() {
-            self.parts.push(vec![0; frame::HEADER_BYTES]);
-        }
-        self.bytes += bytes.len();
-        self.parts.push(bytes);
-        self.open = false;
-    }
-}
-
-impl State {
-    pub(crate) fn new(end: u64, tip: Tip, dedup: Dedup) -> Self {
-        Self {
-            end,
-            queue: VecDeque::new(),
-            idle: None,
-            committing: false,
-            held: 0,
-            in_flight: None,
-            queued_bytes: 0,
-            tip: Some(tip),
-            dedup,
-            blocked: 0,
-            writer_idle: false,
-            last_bytes: 0,
-            wanted_batches: 0,
-            gather_rests: 0,
-        }
-    }
-
-    pub(crate) fn can_commit(&self) -> bool {
-        !self.committing && self.held == 0 && !self.queue.is_empty()
-    }
-
-    /// A thread that waits for a frame of the queue, if any does: it does not leave before that is
-    /// written.
-    pub(crate) fn successor(&self) -> Option<Thread> {
-        self.queue.iter().find_map(|frame| frame.ticket.thread())
-    }
-
-    /// Keeps the buffers of a frame that was written.
-    pub(crate) fn recycle(&mut self, written: Pending) {
-        self.idle = Some(written.emptied());
-    }
-
-    /// The frame that takes `bytes` more.
-    fn frame(&mut self, bytes: usize, frame_bytes_max: usize) -> &mut Pending {
-        let fits = self
-            .queue
-            .back()
-            .is_some_and(|last| last.bytes + bytes <= frame_bytes_max);
-        if !fits {
-            let idle = self.idle.take().unwrap_or_default();
-            self.queue.push_back(Pending {
-                first: self.end,
-                ..idle
-            });
-        }
-        let last = self.queue.len() - 1;
-        #[expect(
-            clippy::indexing_slicing,
-            reason = "in range: the queue has at least the frame just pushed"
-        )]
-        &mut self.queue[last]
-    }
-
-    /// Gives the records of a batch their positions and adds them to the indexes. Also says where
-    /// the next record goes, and, when there are duplicates, where each one is.
-    fn number(&mut self, active: &mut Active, batch: &Batch) -> (u64, Option<Vec<u64>>) {
-        let start = self.end;
-        let mut positions: Option<Vec<u64>> = None;
-        let mut end = start;
-        let mut slots = batch.slots.chunks(FETCHED);
-        let mut ids = batch.records().map(|(_, layout, _)| layout.id);
-        for (index, (slot, layout, bytes)) in batch.records().enumerate() {
-            if batch.len() > 1 && index.is_multiple_of(FETCHED) {
-                self.dedup.fetch(ids.by_ref().take(FETCHED).flatten());
-                let hashes = slots.next().into_iter().flatten().map(|slot| slot.hash);
-                active.fetch(hashes);
-            }
-            if let Some(id) = layout.id
-                && let Some(known) = self.dedup.insert(id, end)
-            {
-                let so_far = || (start..).take(index).collect();
-                positions.get_or_insert_with(so_far).push(known);
-                continue;
-            }
-            if let Some(positions) = &mut positions {
-                positions.push(end);
-            }
-            // Its topic came in as &str.
-            let topic = std::str::from_utf8(layout.topic(bytes)).unwrap_or_default();
-            active.push(Seed {
-                hash: slot.hash,
-                kind: layout.kind,
-                topic,
-                id: layout.id,
-            });
-            end += 1;
-        }
-        (end, positions)
-    }
-
-    /// The ticket of the frame with the record at `position`, while it is not durable.
-    fn ticket_of(&self, position: u64) -> Option<Arc<Ticket>> {
-        if let Some((end, ticket)) = &self.in_flight
-            && position < *end
-        {
-            return Some(Arc::clone(ticket));
-        }
-        let frame = self.queue.iter().find(|frame| position < frame.end())?;
-        Some(Arc::clone(&frame.ticket))
     }
 }
 
@@ -280,7 +109,7 @@ impl Shared {
         })
     }
 
-    /// Puts a batch into the queue. Nobody is told: the caller, who gets the lock, writes it,
+    /// Puts a batch into the queue. No thread is woken: the caller, who gets the lock, writes it,
     /// waits for it or tells the writer thread. Without a ticket it is durable already.
     pub(crate) fn place(&self, mut batch: Batch) -> Result<Placement<'_>, SubmitError> {
         self.check_sizes(&batch)?;
@@ -328,7 +157,6 @@ impl Shared {
                         expected,
                         found,
                         removed: removed.then(|| Position::new(first)),
-                        batch,
                     })));
                 }
             }
@@ -474,13 +302,13 @@ impl Shared {
 
 /// The first expectation that does not hold, where its key's last record is, and whether it may
 /// have been removed with what was before `first`: a key of which nothing is left need not be new,
-/// and whoever expects it to be would start a second history.
+/// and a publisher that expects it to be would start a second history.
 fn find_conflict<'a>(
     batch: &'a Batch,
     active: &Active,
     sealed: &[(u64, Option<u64>)],
     (first, is_trimmed): (u64, bool),
-) -> Option<(&'a crate::batch::Expectation, Option<u64>, bool)> {
+) -> Option<(&'a Expectation, Option<u64>, bool)> {
     batch
         .expects
         .iter()

@@ -79,12 +79,11 @@ impl Tail {
     /// the block before.
     fn copy(&mut self, body: &[u8]) -> (Parts, usize) {
         let left = self.block.capacity() - self.block.len();
-        let unused = match left < body.len() {
-            true => {
-                self.block = BytesMut::with_capacity(BLOCK_BYTES.max(body.len()));
-                left
-            }
-            false => 0,
+        let unused = if left < body.len() {
+            self.block = BytesMut::with_capacity(BLOCK_BYTES.max(body.len()));
+            left
+        } else {
+            0
         };
         self.block.extend_from_slice(body);
         let copied = self.block.split().freeze();

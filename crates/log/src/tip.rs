@@ -7,15 +7,14 @@ use std::time::{Duration, Instant};
 use crate::error::{Error, Result};
 use crate::files;
 use crate::frame;
-use crate::log::Shared;
-use crate::options::Durability;
+use crate::keeper::Keeper;
+use crate::options::{Durability, Options};
+use crate::pending::Pending;
 use crate::sabotage::Safeguard;
 use crate::segment::{HEADER_BYTES, Header, Opened, Segment};
 use crate::space::{Space, create};
 use crate::storage::{self, uninterrupted};
 use crate::store::Store;
-use crate::submit::Pending;
-use crate::sync::atomic::Ordering;
 
 /// The first segment has this size, each further one twice that of the one before, up to
 /// `segment_bytes`: a log takes about as much room as it has records.
@@ -28,7 +27,7 @@ const SPARE_AT: (u64, u64) = (3, 4);
 const ZEROES_BYTES_PER_SECOND: u64 = 128 * 1024 * 1024;
 /// The pace of a segment is known when it is used by one part in this many.
 const PACE_AT: u64 = 16;
-/// From this size on, a segment that no spare is ready for is reserved: nobody who appends waits
+/// From this size on, a segment that no spare is ready for is reserved: no append waits
 /// for so many zeroes.
 const WRITTEN_BYTES_MAX: u64 = 4 * 1024 * 1024;
 /// Writing zeroes ahead costs every byte twice, reserving costs every sync a commit of the file
@@ -41,7 +40,7 @@ const LARGE_FRAME_BYTES: u64 = 128 * 1024;
 const CONFIRM_WAIT_SYNC: Duration = Duration::from_millis(1);
 const CONFIRM_WAIT_OS: Duration = Duration::from_millis(5);
 
-/// The end of the log, owned by whoever commits.
+/// The end of the log, owned by the thread that commits.
 #[derive(Debug)]
 pub(crate) struct Tip {
     /// The segment being written; none in an empty log.
@@ -134,14 +133,14 @@ impl Tip {
 
     /// Looks whether the directory, and the segment in it, are still this log's, unless that was
     /// done a moment ago.
-    fn confirm(&mut self, shared: &Shared, moment: Duration) -> Result<()> {
+    fn confirm(&mut self, store: &Store, moment: Duration) -> Result<()> {
         let now = Instant::now();
         let is_known = |at: Instant| now.duration_since(at) < moment;
         if !self.confirmed.is_some_and(is_known) {
-            let storage = &*shared.store.storage;
+            let storage = &*store.storage;
             storage::confirm(storage)?;
             if let Some((segment, opened)) = &self.segment {
-                let shown = || shared.store.shown(segment);
+                let shown = || store.shown(segment);
                 let harm = opened
                     .handle
                     .harm(self.bytes)
@@ -160,24 +159,31 @@ impl Tip {
 
     /// Writes one frame and makes it durable. After an error nothing of it was acknowledged, and
     /// unless the disk was full this must not be used again.
-    pub(crate) fn write(&mut self, shared: &Shared, frame: &mut Pending) -> Result<Written> {
-        let is_synced = shared.options.durability == Durability::Sync;
+    pub(crate) fn write(
+        &mut self,
+        store: &Store,
+        options: &Options,
+        keeper: &Keeper,
+        frame: &mut Pending,
+    ) -> Result<Written> {
+        let is_synced = options.durability == Durability::Sync;
         self.confirm(
-            shared,
-            match is_synced {
-                true => CONFIRM_WAIT_SYNC,
-                false => CONFIRM_WAIT_OS,
+            store,
+            if is_synced {
+                CONFIRM_WAIT_SYNC
+            } else {
+                CONFIRM_WAIT_OS
             },
         )?;
         let needed = (frame::HEADER_BYTES + frame.bytes) as u64;
-        let now = (shared.options.clock)().max(self.time);
+        let now = (options.clock)().max(self.time);
         let room = self
             .segment
             .as_ref()
             .map_or(0, |(_, opened)| opened.header.bytes);
         let fits = self.offset + needed <= room && self.ordinals_left(frame);
         if !fits {
-            self.roll(shared, frame.first, needed, now)?;
+            self.roll(store, options, keeper, (frame.first, needed, now))?;
         }
         let Some((segment, opened)) = &self.segment else {
             return Err(Error::Closed); // Not reached: roll leaves a segment or an error.
@@ -193,19 +199,19 @@ impl Tip {
         };
         let (header_bytes, chain) = header.encode();
         write_parts(opened, &mut frame.parts, &header_bytes, self.offset)
-            .map_err(|error| Error::io("write", shared.store.shown(segment))(error))?;
+            .map_err(|error| Error::io("write", store.shown(segment))(error))?;
         if is_synced && !Safeguard::FrameSync.is_off() {
             storage::sync(&*opened.handle)
-                .map_err(|error| Error::io("sync", shared.store.shown(segment))(error))
+                .map_err(|error| Error::io("sync", store.shown(segment))(error))
                 .map_err(not_full)?;
-            shared.counters.syncs.fetch_add(1, Ordering::Relaxed);
         }
         if is_synced {
-            self.confirm(shared, Duration::ZERO)?;
+            self.confirm(store, Duration::ZERO)?;
         }
         let written = Written {
             offset: self.offset,
             time: now,
+            is_synced,
         };
         self.frames += 1;
         self.frame_bytes += needed;
@@ -216,8 +222,8 @@ impl Tip {
         self.time = now;
         if is_synced && !self.is_spare_wanted && self.wants_spare() {
             self.is_spare_wanted = true;
-            let bytes = self.next_bytes.min(shared.options.segment_bytes);
-            shared.want_spare(self.space(shared), bytes);
+            let bytes = self.next_bytes.min(options.segment_bytes);
+            keeper.want_spare(self.space(options), bytes);
         }
         Ok(written)
     }
@@ -243,8 +249,8 @@ impl Tip {
     }
 
     /// How the space of further segments is best made ready, by what this one was filled with.
-    fn space(&self, shared: &Shared) -> Space {
-        match shared.options.durability {
+    fn space(&self, options: &Options) -> Space {
+        match options.durability {
             Durability::Os => Space::Growing,
             Durability::Sync
                 if self.frames > 0 && self.frame_bytes >= self.frames * LARGE_FRAME_BYTES =>
@@ -256,10 +262,10 @@ impl Tip {
     }
 
     /// The size of a segment that no spare is ready for, and its space.
-    fn next(&self, shared: &Shared) -> (u64, Space) {
-        let whole = shared.options.segment_bytes;
+    fn next(&self, options: &Options) -> (u64, Space) {
+        let whole = options.segment_bytes;
         let bytes = self.next_bytes.min(whole);
-        match self.space(shared) {
+        match self.space(options) {
             Space::Growing => (whole, Space::Growing),
             Space::Written if bytes <= WRITTEN_BYTES_MAX => (bytes, Space::Written),
             Space::Written | Space::Reserved => (bytes, Space::Reserved),
@@ -275,31 +281,38 @@ impl Tip {
         frame.end() - first < u64::from(u32::MAX)
     }
 
-    /// Goes on in a new segment that has room for `needed` bytes.
-    fn roll(&mut self, shared: &Shared, first: u64, needed: u64, time: i64) -> Result<()> {
-        if shared.options.durability == Durability::Os {
+    /// Goes on in a new segment that begins with the position `first` at `time`, and has room for
+    /// `needed` bytes.
+    fn roll(
+        &mut self,
+        store: &Store,
+        options: &Options,
+        keeper: &Keeper,
+        (first, needed, time): (u64, u64, i64),
+    ) -> Result<()> {
+        if options.durability == Durability::Os {
             // Recovery trusts every segment but the last.
-            self.sync(&shared.store).map_err(not_full)?;
+            self.sync(store).map_err(not_full)?;
         }
-        let storage = &*shared.store.storage;
+        let storage = &*store.storage;
         let room = HEADER_BYTES + needed;
-        let spare = shared.keeper.take_spare().filter(|bytes| *bytes >= room);
+        let spare = keeper.take_spare().filter(|bytes| *bytes >= room);
         let (from, bytes) = match spare {
             Some(bytes) => (files::SPARE, bytes),
             None => {
                 if self.is_spare_wanted {
                     self.next_bytes = self.next_bytes.saturating_mul(OUTRUN_GROWTH);
                 }
-                let (bytes, space) = self.next(shared);
+                let (bytes, space) = self.next(options);
                 let bytes = bytes.max(room.next_multiple_of(4096));
                 create(storage, files::NEXT, bytes, space)?;
                 (files::NEXT, bytes)
             }
         };
         let header = Header {
-            uuid: shared.store.uuid,
+            uuid: store.uuid,
             first,
-            salt: shared.keeper.salt(),
+            salt: keeper.salt(),
             bytes,
             time,
             chain: self.chain,
@@ -335,8 +348,8 @@ impl Tip {
             .segment
             .replace((Arc::clone(&segment), opened))
             .map(|(sealed, _)| sealed);
-        shared.store.roll(segment, sealed.as_ref());
-        shared.kept(sealed);
+        store.roll(segment, sealed.as_ref());
+        keeper.rolled(sealed);
         Ok(())
     }
 }
@@ -345,6 +358,7 @@ impl Tip {
 pub(crate) struct Written {
     pub(crate) offset: u64,
     pub(crate) time: i64,
+    pub(crate) is_synced: bool,
 }
 
 /// Writes a frame: its header into the room that its first part has for it, and all parts.

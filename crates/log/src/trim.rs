@@ -2,14 +2,14 @@
 
 use std::sync::Arc;
 
-use crate::codec::lock;
 use crate::error::Result;
 use crate::files::{self, Manifest};
-use crate::log::Shared;
 use crate::position::Position;
 use crate::sabotage::Safeguard;
 use crate::segment::Segment;
+use crate::shared::Shared;
 use crate::storage;
+use crate::store::Store;
 use crate::trimmed;
 
 /// What [`Log::trim`](crate::Log::trim) removed.
@@ -28,7 +28,7 @@ pub(crate) fn trim(shared: &Shared, floor: u64) -> Result<Trimmed> {
     let store = &shared.store;
     let storage = &*store.storage;
     // One trim at a time: the manifest is held throughout.
-    let mut manifest = lock(&shared.manifest);
+    let mut manifest = shared.keeper.manifest();
     let floor = floor.min(oldest_checkpoint(shared)?);
     let (kept, bytes) = decide(shared, floor)?;
     let removed: Vec<Arc<Segment>> = store.list().iter().take(kept).cloned().collect();
@@ -44,7 +44,7 @@ pub(crate) fn trim(shared: &Shared, floor: u64) -> Result<Trimmed> {
         }
     };
     let window = shared.options.dedup_window as usize;
-    trimmed::keep(store, &removed, window)?;
+    keep_ids(store, &removed, window)?;
     // The manifest next: after a crash the next open finishes the removal.
     let newest = store
         .list()
@@ -64,7 +64,7 @@ pub(crate) fn trim(shared: &Shared, floor: u64) -> Result<Trimmed> {
         storage::remove(storage, &files::index(segment.first))?;
         storage::remove(storage, &segment.name)?;
     }
-    trimmed::prune(store, window)?;
+    prune_ids(store, window)?;
     storage::sync_dir(storage, "log")?;
     Ok(Trimmed {
         first: Position::new(first),
@@ -107,4 +107,46 @@ fn decide(shared: &Shared, floor: u64) -> Result<(usize, u64)> {
         kept += 1;
     }
     Ok((kept, bytes))
+}
+
+/// Before `removed`, which are the oldest segments of `store`, are removed: writes the ids of those
+/// that the window reaches back to.
+fn keep_ids(store: &Store, removed: &[Arc<Segment>], window: usize) -> Result<()> {
+    let mut newer = newer_ids(store, removed.len(), window)?;
+    for segment in removed.iter().rev() {
+        if newer >= window || Safeguard::TrimmedIds.is_off() {
+            break;
+        }
+        let ids = store.ids_of(segment)?;
+        trimmed::write(&*store.storage, store.uuid, segment.first, &ids)?;
+        newer += ids.len();
+    }
+    Ok(())
+}
+
+/// Removes the files of ids that the window has passed.
+fn prune_ids(store: &Store, window: usize) -> Result<()> {
+    let storage = &*store.storage;
+    let mut newer = newer_ids(store, 0, window)?;
+    for first in trimmed::firsts(storage, store.first())?.into_iter().rev() {
+        if newer >= window {
+            storage::remove(storage, &files::ids(first))?;
+        } else {
+            newer += trimmed::count(storage, first)?;
+        }
+    }
+    Ok(())
+}
+
+/// How many ids the segments of `store` but the first `skip` hold, or `enough`.
+fn newer_ids(store: &Store, skip: usize, enough: usize) -> Result<usize> {
+    let segments = store.list().clone();
+    let mut count = 0;
+    for segment in segments.iter().skip(skip).rev() {
+        if count >= enough {
+            break;
+        }
+        count += store.ids_count(segment)?;
+    }
+    Ok(count)
 }

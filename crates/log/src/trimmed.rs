@@ -4,15 +4,10 @@
 //! The file's body has for each record, in order of position, its id as u128 and its ordinal in the
 //! segment as u32; `count` is the number of ids.
 
-use std::sync::Arc;
-
 use crate::codec::Cursor;
 use crate::error::{Error, Result};
 use crate::files;
-use crate::sabotage::Safeguard;
-use crate::segment::Segment;
 use crate::storage::{self, Storage};
-use crate::store::Store;
 use crate::whole::{HEADER_BYTES, Kind};
 
 const ID_BYTES: usize = 20;
@@ -22,48 +17,6 @@ const KIND: Kind = Kind {
     advice: " (without this file, duplicates of trimmed records would not be recognised; remove it to \
              accept that)",
 };
-
-/// Before `removed`, which are the oldest segments of `store`, are removed: writes the ids of those
-/// that the window reaches back to.
-pub(crate) fn keep(store: &Store, removed: &[Arc<Segment>], window: usize) -> Result<()> {
-    let mut newer = newer_ids(store, removed.len(), window)?;
-    for segment in removed.iter().rev() {
-        if newer >= window || Safeguard::TrimmedIds.is_off() {
-            break;
-        }
-        let ids = store.ids_of(segment)?;
-        write(&*store.storage, store.uuid, segment.first, &ids)?;
-        newer += ids.len();
-    }
-    Ok(())
-}
-
-/// Removes the files that the window has passed.
-pub(crate) fn prune(store: &Store, window: usize) -> Result<()> {
-    let storage = &*store.storage;
-    let mut newer = newer_ids(store, 0, window)?;
-    for first in firsts(storage, store.first())?.into_iter().rev() {
-        if newer >= window {
-            storage::remove(storage, &files::ids(first))?;
-        } else {
-            newer += count(storage, first)?;
-        }
-    }
-    Ok(())
-}
-
-/// How many ids the segments of `store` but the first `skip` hold, or `enough`.
-fn newer_ids(store: &Store, skip: usize, enough: usize) -> Result<usize> {
-    let segments = store.list().clone();
-    let mut count = 0;
-    for segment in segments.iter().skip(skip).rev() {
-        if count >= enough {
-            break;
-        }
-        count += store.ids_count(segment)?;
-    }
-    Ok(count)
-}
 
 /// The segments before `end` whose ids are kept, ascending.
 pub(crate) fn firsts(storage: &dyn Storage, end: u64) -> Result<Vec<u64>> {
@@ -89,7 +42,7 @@ pub(crate) fn write(
 }
 
 /// The number of ids, by the length of the file; those of a damaged one are told when it is read.
-fn count(storage: &dyn Storage, first: u64) -> Result<usize> {
+pub(crate) fn count(storage: &dyn Storage, first: u64) -> Result<usize> {
     let name = files::ids(first);
     let length = storage
         .open_read(&name)

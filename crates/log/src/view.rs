@@ -79,7 +79,7 @@ impl View {
     }
 
     /// The first record appended at or after a time in microseconds since the epoch, as far as
-    /// frames tell: all records of a frame have one time. The end of the log when there is none.
+    /// frames tell: all records of a frame have one time. The end of the log when there is no such record.
     ///
     /// # Errors
     ///

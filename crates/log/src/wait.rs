@@ -1,15 +1,10 @@
-//! Waiting: one outcome a frame, one registry of wakers for those who wait for more records or
-//! for room.
+//! What waiting rests on: one outcome a frame, and one registry of wakers of those that wait for more
+//! records or for room.
 
-use std::future::Future;
-use std::pin::Pin;
-use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
+use std::task::{Poll, Waker};
 
 use crate::codec::lock;
-use crate::error::{Error, Result};
-use crate::log::Shared;
-use crate::position::Position;
+use crate::error::Error;
 use crate::sync::Mutex;
 use crate::sync::atomic::{AtomicU8, Ordering};
 use crate::sync::thread::{self, Thread};
@@ -113,7 +108,7 @@ impl Wakers {
         std::mem::take(&mut self.entries)
     }
 
-    fn register(&mut self, number: &mut Option<u64>, waker: &Waker) {
+    pub(crate) fn register(&mut self, number: &mut Option<u64>, waker: &Waker) {
         let known = number.and_then(|number| self.find(number));
         if let Some((_, known)) = known.and_then(|index| self.entries.get_mut(index)) {
             known.clone_from(waker);
@@ -124,7 +119,7 @@ impl Wakers {
         self.entries.push((self.numbers, waker.clone()));
     }
 
-    fn forget(&mut self, number: u64) {
+    pub(crate) fn forget(&mut self, number: u64) {
         if let Some(index) = self.find(number) {
             self.entries.remove(index);
         }
@@ -139,7 +134,7 @@ impl Wakers {
 }
 
 /// What `ready` gives, or registers the waker; `number` is where an earlier call put it.
-fn poll_until<T>(
+pub(crate) fn poll_until<T>(
     wakers: &Mutex<Wakers>,
     number: &mut Option<u64>,
     waker: &Waker,
@@ -149,121 +144,8 @@ fn poll_until<T>(
         return Poll::Ready(ready);
     }
     lock(wakers).register(number, waker);
-    // Again: a commit between the first look and the registration woke nobody.
+    // Again: a commit between the first look and the registration did not wake this one.
     ready().map_or(Poll::Pending, Poll::Ready)
-}
-
-/// Resolves when records past a position are durable; see [`Log::changed`](crate::Log::changed).
-/// Dropping it is always fine.
-#[must_use = "futures do nothing unless polled or waited for"]
-#[derive(Debug)]
-pub struct Changed {
-    shared: Arc<Shared>,
-    past: u64,
-    number: Option<u64>,
-}
-
-impl Changed {
-    pub(crate) fn new(shared: Arc<Shared>, past: Position) -> Self {
-        Self {
-            shared,
-            past: past.get(),
-            number: None,
-        }
-    }
-
-    fn ready(&self) -> Option<Result<Position>> {
-        let durable = self.shared.store.durable();
-        if durable > self.past {
-            return Some(Ok(Position::new(durable)));
-        }
-        self.shared.stopped().map(Err)
-    }
-
-    /// Blocks the thread until it resolves.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Poisoned`] or [`Error::Closed`] when no more records will come.
-    pub fn wait(self) -> Result<Position> {
-        self.shared.block_until(|| self.ready())
-    }
-}
-
-impl Future for Changed {
-    type Output = Result<Position>;
-
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        let this = &mut *self;
-        let mut number = this.number.take();
-        let wakers = &this.shared.wakers;
-        let polled = poll_until(wakers, &mut number, context.waker(), || this.ready());
-        this.number = number;
-        polled
-    }
-}
-
-impl Drop for Changed {
-    fn drop(&mut self) {
-        if let Some(number) = self.number {
-            lock(&self.shared.wakers).forget(number);
-        }
-    }
-}
-
-/// Resolves when a submit that was refused as full is worth trying again; see
-/// [`Log::room`](crate::Log::room). Also resolves when the log stops: the submit then says why.
-#[must_use = "futures do nothing unless polled or waited for"]
-#[derive(Debug)]
-pub struct Room {
-    shared: Arc<Shared>,
-    /// How many frames had left the queue when it was made.
-    frames: u64,
-    number: Option<u64>,
-}
-
-impl Room {
-    pub(crate) fn new(shared: Arc<Shared>) -> Self {
-        let frames = shared.frames_done();
-        Self {
-            shared,
-            frames,
-            number: None,
-        }
-    }
-
-    fn ready(&self) -> bool {
-        self.shared.frames_done() != self.frames
-            || self.shared.is_queue_empty()
-            || self.shared.stopped().is_some()
-    }
-
-    /// Blocks the thread until it resolves. Does the writing itself when nobody else does.
-    pub fn wait(self) {
-        self.shared.block_until(|| self.ready().then_some(()));
-    }
-}
-
-impl Future for Room {
-    type Output = ();
-
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
-        let this = &mut *self;
-        let mut number = this.number.take();
-        let wakers = &this.shared.wakers;
-        let ready = || this.ready().then_some(());
-        let polled = poll_until(wakers, &mut number, context.waker(), ready);
-        this.number = number;
-        polled
-    }
-}
-
-impl Drop for Room {
-    fn drop(&mut self) {
-        if let Some(number) = self.number {
-            lock(&self.shared.wakers).forget(number);
-        }
-    }
 }
 
 /// The error of a frame that did not become durable.
@@ -278,6 +160,7 @@ pub(crate) fn failure(outcome: Outcome, reason: String, bytes: u64) -> Error {
 #[cfg(all(test, loom))]
 mod tests {
     use std::future::poll_fn;
+    use std::sync::Arc;
 
     use loom::future::block_on;
 

@@ -38,7 +38,7 @@ impl Writers {
         Some(write())
     }
 
-    /// Nobody comes in any more; returns when nobody is inside.
+    /// No writer comes in any more; returns when none is inside.
     pub(crate) fn shut(&self) {
         let mut inside = lock(&self.inside);
         inside.is_open = false;

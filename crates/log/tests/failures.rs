@@ -102,7 +102,7 @@ fn a_full_queue_gives_the_batch_back() {
     log.append(batch(at, 50)).unwrap();
 }
 
-/// A clock that panics takes the thread with it, but nobody who waits.
+/// A clock that panics takes its thread with it, but no thread that waits.
 #[test]
 fn a_panic_poisons_the_log() {
     use std::sync::atomic::{AtomicBool, Ordering};

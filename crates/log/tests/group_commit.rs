@@ -1,4 +1,4 @@
-//! Many appenders share a sync; nobody is forgotten.
+//! Many appenders share a sync; none is forgotten.
 #![allow(
     clippy::expect_used,
     clippy::indexing_slicing,
@@ -82,7 +82,7 @@ fn from_many_threads() {
     assert_eq!(next, [EACH; THREADS]);
 }
 
-/// A submit that nobody waits for is written, without any timer.
+/// A submit without a waiter is written, without any timer.
 #[test]
 fn submit_and_forget() {
     let log = Log::open(Arc::new(storage::Memory::new()), Options::default()).unwrap();
@@ -158,7 +158,7 @@ fn what_is_submitted_during_a_hold_is_one_write() {
     assert_eq!(log.status().frames - before, 1);
 }
 
-/// Whoever waits already is told when a hold is over.
+/// A waiting appender is woken when a hold is over.
 #[test]
 fn an_append_waits_for_the_end_of_a_hold() {
     let log = Log::open(Arc::new(storage::Memory::new()), Options::default()).unwrap();

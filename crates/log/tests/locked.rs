@@ -33,7 +33,7 @@ fn in_a_directory() {
     )));
 }
 
-/// Who looks who owns a directory is in nobody's way, and changes nothing.
+/// Looking up the owner of a directory blocks no process, and changes nothing.
 #[test]
 fn looking_at_the_owner_does_not_disturb() {
     let parent = tempfile::tempdir().unwrap();
@@ -68,7 +68,7 @@ fn looking_at_the_owner_does_not_disturb() {
     assert_eq!(looked_at.owner().unwrap(), storage::Ownership::Free);
 }
 
-/// Also while somebody still holds on to the value.
+/// Also while the value is still held.
 #[test]
 fn a_released_log_can_be_opened_again_at_once() {
     let directory = tempfile::tempdir().unwrap();

@@ -82,10 +82,7 @@ fn every_safeguard_is_missed() {
     }
     std::panic::set_hook(hook);
     for (safeguard, winner) in &missed {
-        eprintln!(
-            "without {safeguard:?}: {}",
-            winner.unwrap_or("NOBODY NOTICES")
-        );
+        eprintln!("without {safeguard:?}: {}", winner.unwrap_or("NOT NOTICED"));
     }
     let silent: Vec<_> = missed
         .iter()

@@ -1,4 +1,4 @@
-//! An owner whose directory is no longer its own says so, acknowledges nothing and harms nobody.
+//! An owner whose directory is no longer its own says so, acknowledges nothing and does no harm.
 #![allow(
     clippy::expect_used,
     clippy::indexing_slicing,
@@ -64,7 +64,7 @@ fn says_so(log: &Log) {
     assert_eq!(log.durable().get(), 10);
 }
 
-/// The log that somebody else has there is whole.
+/// The log that another owner has there is whole.
 fn is_unharmed(directory: &Path, other: Log) {
     other.append(batch(3, 2)).unwrap();
     other.close().unwrap();
@@ -87,7 +87,7 @@ fn a_removed_directory() {
 }
 
 #[test]
-fn a_removed_directory_that_nobody_made_again() {
+fn a_removed_directory_that_was_not_made_again() {
     let (_parent, directory, log) = owned();
     remove(&directory);
     says_so(&log);

@@ -102,7 +102,7 @@ fn a_flipped_bit_takes_one_record_at_the_most() {
             disk.overwrite(name, &bad);
             let (salvaged, lost) = salvaged(&disk);
             assert!(lost.len() <= 1, "byte {at} of {name}: {lost:?}");
-            // At the very end nobody can tell a damaged frame from one that was torn.
+            // At the very end one cannot tell a damaged frame from one that was torn.
             let is_last = number + 1 == segments.len();
             let fewest = if is_last { 295 } else { 299 };
             assert!(salvaged.records >= fewest, "byte {at} of {name}");

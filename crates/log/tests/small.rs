@@ -32,9 +32,10 @@ fn disk_bytes(directory: &Path) -> u64 {
     let entries = std::fs::read_dir(directory).unwrap();
     let bytes = entries.map(|entry| {
         let entry = entry.unwrap();
-        match entry.file_type().unwrap().is_dir() {
-            true => disk_bytes(&entry.path()),
-            false => entry.metadata().unwrap().blocks() * 512,
+        if entry.file_type().unwrap().is_dir() {
+            disk_bytes(&entry.path())
+        } else {
+            entry.metadata().unwrap().blocks() * 512
         }
     });
     bytes.sum()

@@ -101,7 +101,7 @@ impl Sealed {
         }
     }
 
-    /// Opens and checks the index file; `None` when there is none.
+    /// Opens and checks the index file; `None` when there is no file.
     pub(crate) fn open(store: &Store, segment: &Arc<Segment>) -> Result<Option<Self>> {
         let name = files::index(segment.first);
         let shown = store.storage.describe(&name);
@@ -113,7 +113,7 @@ impl Sealed {
         Self::parse(store, segment, Source::File(handle), shown).map(Some)
     }
 
-    /// Reads the whole segment and writes its index file anew; keeps it in memory when the store
+    /// Reads the whole segment and writes its index file again; keeps it in memory when the store
     /// must not write, or cannot.
     pub(crate) fn rebuild(store: &Store, segment: &Arc<Segment>) -> Result<Self> {
         let mut active = Active::new(segment.first);

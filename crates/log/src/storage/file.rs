@@ -35,7 +35,7 @@ pub struct File {
 /// Who owns a directory; see [`File::owner`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ownership {
-    /// Nobody does.
+    /// No process does.
     Free,
     /// A process does.
     Owned {
@@ -56,7 +56,7 @@ struct Owned {
 }
 
 impl Owned {
-    /// Locks the directory `path`; `None` when somebody else has.
+    /// Locks the directory `path`; `None` when another process has.
     fn lock(path: &Path) -> io::Result<Option<Self>> {
         let flags = OFlags::DIRECTORY | OFlags::RDONLY | OFlags::CLOEXEC;
         let root = fs::File::from(rustix::fs::open(path, flags, Mode::empty())?);

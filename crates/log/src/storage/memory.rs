@@ -29,7 +29,7 @@ impl Memory {
         Self::default()
     }
 
-    /// A copy of all files as they are now, owned by nobody: what the next process would find if
+    /// A copy of all files as they are now, without an owner: what the next process would find if
     /// this one were killed in this moment.
     #[must_use]
     pub fn fork(&self) -> Self {

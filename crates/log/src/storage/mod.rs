@@ -20,6 +20,8 @@ pub use fault::{Call, Failure, Fault, Op};
 pub use file::{File, Ownership};
 pub use memory::Memory;
 
+pub use crate::lost::Lost;
+
 /// A directory of named files. Names are relative, with `/`; the subdirectories used are `log`,
 /// `idx` and `checkpoint`.
 ///
@@ -31,7 +33,7 @@ pub trait Storage: Send + Sync + fmt::Debug {
     ///
     /// # Errors
     ///
-    /// Whatever the operating system says; that somebody else owns it is not an error.
+    /// What the operating system reports; that another process owns it is not an error.
     fn lock(&self) -> io::Result<Locking>;
     /// Whether the directory that was locked is still the one that its name stands for: it may
     /// have been removed, renamed or replaced meanwhile. Asked before anything is acknowledged.
@@ -162,27 +164,11 @@ pub trait Handle: Send + Sync + fmt::Debug {
 pub enum Locking {
     /// The caller owns the directory until it drops this.
     Acquired(Lock),
-    /// Somebody else does.
+    /// Another process does.
     Held {
         /// The owner, when it could be read.
         pid: Option<u32>,
     },
-}
-
-/// The directory that was locked is no longer the caller's: see [`Storage::confirm`].
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{directory}: {what}")]
-pub struct Lost {
-    /// The directory.
-    pub directory: String,
-    /// What happened to it.
-    pub what: String,
-}
-
-impl From<Lost> for io::Error {
-    fn from(lost: Lost) -> Self {
-        Self::other(lost)
-    }
 }
 
 /// Ownership of a directory; ends when dropped.

@@ -184,9 +184,10 @@ pub(crate) fn of_a_large_log(flips: u64, bytes: u64) {
     each(flips, |seed| {
         let mut random = fastrand::Rng::with_seed(seed);
         let mut at = random.usize(0..total);
-        let file = ends.iter().position(|end| match at < *end {
-            true => true,
-            false => {
+        let file = ends.iter().position(|end| {
+            if at < *end {
+                true
+            } else {
                 at -= end;
                 false
             }

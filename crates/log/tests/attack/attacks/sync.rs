@@ -107,9 +107,10 @@ pub(crate) fn under_threads(seeds: u64) {
         appenders.check(&log, &|| format!("seed {seed}, while open"));
         drop(log);
         // Both ways to go on: with what the system has in memory, and with what the disk has.
-        match random.bool() {
-            true => disk.kill(),
-            false => disk.crash(seed),
+        if random.bool() {
+            disk.kill()
+        } else {
+            disk.crash(seed)
         }
         for turn in 0..2 {
             let context = || format!("seed {seed}, turn {turn}: {op:?}");

@@ -170,9 +170,10 @@ pub(crate) fn before_a_whole_frame(step: usize) {
     each(((torn.start - 4096) / step) as u64, |number| {
         let cut = 4096 + number as usize * step;
         // The first frame ends where the second one starts.
-        let (from, to) = match cut < torn.before {
-            true => (4096, torn.before),
-            false => (torn.before, torn.start),
+        let (from, to) = if cut < torn.before {
+            (4096, torn.before)
+        } else {
+            (torn.before, torn.start)
         };
         for tail in [Tail::Zeroes, Tail::Ones, Tail::Noise] {
             let bytes = tail.replace(&torn.whole, cut, to);
