@@ -7,6 +7,7 @@ mod envelope;
 mod extension;
 mod identity;
 mod invalid;
+mod layout;
 mod strict;
 mod trace;
 
@@ -23,13 +24,13 @@ pub use self::builder::{Defaults, check_name, check_source};
 pub use self::cloudevents::is_in_uri;
 pub use self::cloudevents::{CloudEvent, CloudEventBatch};
 pub use self::codec::{Codec, DecodeError, EncodeError};
-pub(crate) use self::envelope::PayloadForm;
 pub use self::envelope::{
     ATTRIBUTE_BYTES_MAX, EXTENSIONS_BYTES_MAX, Envelope, KEY_BYTES_MAX, PAYLOAD_BYTES_MAX,
 };
 pub use self::extension::ExtensionValue;
 pub use self::identity::EventId;
 pub use self::invalid::InvalidEvent;
+pub(crate) use self::layout::PayloadForm;
 pub use self::trace::TraceContext;
 
 /// A payload in the output of `{:?}`: its size in bytes and its media type, never its content.

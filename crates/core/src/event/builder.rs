@@ -8,8 +8,8 @@ use uuid::Uuid;
 use uuid::fmt::Hyphenated;
 
 use super::cloudevents::{check_absolute_uri, check_uri, is_attribute};
-use super::envelope::{FIXED_BYTES, LAYOUT_VERSION, PARTITION_KEY_BIT, PayloadForm};
 use super::extension::{self, ExtensionValue};
+use super::layout::{FIXED_BYTES, LAYOUT_VERSION, PARTITION_KEY_BIT, PayloadForm};
 use super::{
     ATTRIBUTE_BYTES_MAX, Codec, EXTENSIONS_BYTES_MAX, Envelope, InvalidEvent, KEY_BYTES_MAX,
     PAYLOAD_BYTES_MAX, TraceContext,
