@@ -61,7 +61,7 @@ const UNANSWERED_BYTES_MAX: usize = 16 << 20;
 /// No stream ever ends there.
 const SEQUENCE_NEVER: u64 = 1 << 60;
 
-/// Connects once, and creates the log when there is none.
+/// Connects once, and creates the log if it does not exist.
 ///
 /// # Errors
 /// [`EngineError::Unavailable`] when the server is away,
@@ -120,7 +120,7 @@ struct Nats {
 }
 
 impl Nats {
-    /// The connection, a new one when there is none that works.
+    /// The connection, a new one when it does not work.
     async fn link(&self) -> Result<Link> {
         let mut held = self.link.lock().await;
         if let Some(link) = held.as_ref().filter(|link| !link.is_lost()) {

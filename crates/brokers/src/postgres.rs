@@ -6,8 +6,10 @@
 
 mod encrypted;
 mod facts;
+mod failure;
 mod link;
 mod pooler;
+mod session;
 #[cfg(test)]
 mod tests;
 
@@ -24,7 +26,8 @@ use tokio_postgres::Row;
 use tokio_postgres::types::{FromSql, ToSql};
 
 use self::facts::Facts;
-use self::link::{Link, failure};
+use self::failure::failure;
+use self::link::Link;
 use crate::engine::Url;
 use crate::error::{EngineError, Error, Result};
 use crate::last_seen::{Cursor, parts};
@@ -90,7 +93,7 @@ pub(crate) async fn connect(url: Url) -> Result<Arc<dyn SharedLog>> {
         end: format!("\"{end}\""),
         is_made: AtomicBool::new(false),
     };
-    let (link, facts) = Link::open(&place).await?;
+    let (link, facts) = facts::open(&place).await?;
     Ok(Arc::new(Postgres {
         facts: Mutex::new(facts),
         newest: AtomicU64::new(0),
@@ -149,13 +152,14 @@ impl Postgres {
         *self.facts.lock().unwrap_or_else(PoisonError::into_inner) = facts;
     }
 
-    /// The connection for everything but reading, opened again when there is none.
-    async fn writer(&self) -> Result<Arc<Link>> {
-        self.writer.get(Link::is_alive, self.open()).await
+    /// Asks on the connection for everything but reading, which is opened again when it is gone.
+    async fn ask<T>(&self, question: impl AsyncFnOnce(&Link) -> Result<T>) -> Result<T> {
+        let writer = &self.writer;
+        writer.ask(Link::is_alive, self.open(), question).await
     }
 
     async fn open(&self) -> Result<Link> {
-        let (link, facts) = Link::open(&self.place).await?;
+        let (link, facts) = facts::open(&self.place).await?;
         self.know(facts);
         Ok(link)
     }
@@ -168,12 +172,8 @@ impl Postgres {
             "append less at once, or keep large payloads elsewhere",
         )?;
         for part in parts(&messages, APPEND_MESSAGES_MAX, APPEND_BYTES_MAX) {
-            let link = self.writer().await?;
-            let appended = self.append_part(&link, part).await;
-            if appended.is_err() {
-                self.writer.give_up(&link).await;
-            }
-            appended?;
+            self.ask(async |link| self.append_part(link, part).await)
+                .await?;
         }
         Ok(())
     }
@@ -266,15 +266,6 @@ impl Postgres {
         body.transpose()
     }
 
-    async fn find_one(&self, sequence: u64) -> Result<Option<Bytes>> {
-        let link = self.writer().await?;
-        let found = self.find_on(&link, sequence).await;
-        if found.is_err() {
-            self.writer.give_up(&link).await;
-        }
-        found
-    }
-
     /// Fetches what is there.
     async fn fetch(
         &self,
@@ -300,15 +291,6 @@ impl Postgres {
         }
         reading.is_behind = looked_at >= count_max || looked_at > messages.len() as i64;
         reading.cursor.add(messages)
-    }
-
-    async fn check_all(&self, until: u64) -> Result<()> {
-        let link = self.writer().await?;
-        let looked = self.count_on(&link, until).await;
-        if looked.is_err() {
-            self.writer.give_up(&link).await;
-        }
-        looked
     }
 
     /// Counts some of the messages up to `until`, by turns; all of them when the server says that
@@ -349,15 +331,10 @@ impl Postgres {
         Ok(())
     }
 
-    async fn ends(&self) -> Result<u64> {
+    async fn end_on(&self, link: &Link) -> Result<u64> {
         let server = &self.place.server;
-        let link = self.writer().await?;
         let text = format!("SELECT last FROM {}", self.place.end);
-        let asked = link.query(server, &text, &[]).await;
-        if asked.is_err() {
-            self.writer.give_up(&link).await;
-        }
-        let rows = asked?;
+        let rows = link.query(server, &text, &[]).await?;
         let last = rows.first().map(|row| column(server, row, 0));
         Ok(match unsigned(last.transpose()?.unwrap_or(0)) {
             0 => 0,
@@ -366,7 +343,7 @@ impl Postgres {
     }
 
     async fn findings(&self) -> Result<Vec<Finding>> {
-        let (link, facts) = Link::open(&self.place).await?;
+        let (link, facts) = facts::open(&self.place).await?;
         let findings = facts.findings(&link, &self.place).await?;
         self.know(facts);
         Ok(findings)
@@ -375,12 +352,11 @@ impl Postgres {
     async fn remove_all(&self) -> Result<()> {
         let server = &self.place.server;
         let mut reading = self.reading.lock().await;
-        let link = self.writer().await?;
         let Place { log, end, .. } = &self.place;
         let text = format!("DROP TABLE IF EXISTS {log}, {end}");
-        let removed = link.run(server, &text).await;
+        let removed = self.ask(async |link| link.run(server, &text).await).await;
         // The next one makes the tables again.
-        self.writer.give_up(&link).await;
+        self.writer.close().await;
         self.place.is_made.store(false, Ordering::Relaxed);
         self.newest.store(0, Ordering::Relaxed);
         *reading = Reading::default();
@@ -426,27 +402,22 @@ impl SharedLog for Postgres {
     }
 
     fn find(&self, sequence: u64) -> BoxFuture<'_, Result<Option<Bytes>>> {
-        self.find_one(sequence).boxed()
+        self.ask(async move |link| self.find_on(link, sequence).await)
+            .boxed()
     }
 
     fn check_whole(&self, until: u64) -> BoxFuture<'_, Result<()>> {
-        self.check_all(until).boxed()
+        self.ask(async move |link| self.count_on(link, until).await)
+            .boxed()
     }
 
     fn end(&self) -> BoxFuture<'_, Result<u64>> {
-        self.ends().boxed()
+        self.ask(async |link| self.end_on(link).await).boxed()
     }
 
     fn time(&self) -> BoxFuture<'_, Result<Option<Timestamp>>> {
-        async {
-            let link = self.writer().await?;
-            let asked = facts::time(&link, &self.place.server).await;
-            if asked.is_err() {
-                self.writer.give_up(&link).await;
-            }
-            asked
-        }
-        .boxed()
+        self.ask(async |link| facts::time(link, &self.place.server).await)
+            .boxed()
     }
 
     fn examine(&self) -> BoxFuture<'_, Result<Vec<Finding>>> {

@@ -9,13 +9,13 @@
 //! end of processes, and power cuts as far as the nodes do not have them together.
 
 mod appender;
-mod birth;
 mod delivery;
 mod ending;
 mod examine;
-mod greeting;
+mod first_message;
+mod link;
 mod reader;
-mod session;
+mod server_properties;
 #[cfg(test)]
 mod tests;
 mod wire;
@@ -32,10 +32,10 @@ use tokio::sync::{Mutex, watch};
 use tokio::time::Instant;
 
 use self::appender::Appender;
-use self::birth::Birth;
-use self::greeting::Greeting;
+use self::first_message::FirstMessage;
+use self::link::{Link, answered, soon};
 use self::reader::Reader;
-use self::session::{Session, answered, soon};
+use self::server_properties::ServerProperties;
 use crate::engine::Url;
 use crate::error::{EngineError, Error, Result};
 use crate::shared_log::{About, Finding, Message, Server, SharedLog, check_sizes};
@@ -79,26 +79,26 @@ pub(crate) async fn connect(url: Url) -> Result<Arc<dyn SharedLog>> {
     let queue = format!("ensue.{}.log", server.namespace);
     let until = soon();
 
-    let session = Session::open(&server, until).await?;
-    check_version(&server, &session.greeting)?;
-    if !session.has_queue(&server, &queue, until).await? {
-        declare(&session, &server, &queue, replicas, until).await?;
+    let link = Link::open(&server, until).await?;
+    check_version(&server, &link.properties)?;
+    if !link.has_queue(&server, &queue, until).await? {
+        declare(&link, &server, &queue, replicas, until).await?;
     }
     if let examine::Publishing::Blocked(reason) =
-        examine::publishing(&session, &server, &queue, until).await?
+        examine::publishing(&link, &server, &queue, until).await?
     {
         tracing::warn!(server = %server.shown, %reason, "the server takes no messages for now");
     }
-    let birth = Birth::of(&session, &server, &queue, until).await?;
-    let greeting = session.greeting.clone();
+    let first = FirstMessage::find_or_append(&link, &server, &queue, until).await?;
+    let properties = link.properties.clone();
     Ok(Arc::new(Log {
         server,
         queue,
-        birth,
-        greeting: SyncMutex::new(greeting),
+        first,
+        properties: SyncMutex::new(properties),
         appending: Mutex::new(None),
         reading: Mutex::new(Reading::default()),
-        asking: Mutex::new(Some(session)),
+        asking: Mutex::new(Some(link)),
         closing: watch::Sender::new(false),
     }))
 }
@@ -108,11 +108,11 @@ pub(crate) async fn connect(url: Url) -> Result<Arc<dyn SharedLog>> {
 struct Log {
     server: Server,
     queue: String,
-    birth: Birth,
-    greeting: SyncMutex<Greeting>,
+    first: FirstMessage,
+    properties: SyncMutex<ServerProperties>,
     appending: Mutex<Option<Appender>>,
     reading: Mutex<Reading>,
-    asking: Mutex<Option<Session>>,
+    asking: Mutex<Option<Link>>,
     closing: watch::Sender<bool>,
 }
 
@@ -154,15 +154,15 @@ impl Log {
     ) -> Result<Vec<Message>> {
         let mut reading = self.reading.lock().await;
         let Reading { reader, witness } = &mut *reading;
-        let (server, queue, birth) = (&self.server, &self.queue, &self.birth);
+        let (server, queue, first) = (&self.server, &self.queue, &self.first);
         let open = match reader.take() {
             Some(open) => open,
-            None => Reader::open(server, queue, birth, from, witness.as_ref()).await?,
+            None => Reader::open(server, queue, first, from, witness.as_ref()).await?,
         };
         let open = reader.insert(open);
         let read = async {
             open.seek(server, queue, from, soon()).await?;
-            open.read(server, queue, birth, bytes_max, patience).await
+            open.read(server, queue, first, bytes_max, patience).await
         };
         let read = read.await;
         match &read {
@@ -174,20 +174,20 @@ impl Log {
     }
 
     /// Asks something, on a connection that is kept when there was an answer.
-    async fn ask<T>(
-        &self,
-        question: impl AsyncFnOnce(&Session, Instant) -> Result<T>,
-    ) -> Result<T> {
+    async fn ask<T>(&self, question: impl AsyncFnOnce(&Link, Instant) -> Result<T>) -> Result<T> {
         let mut asking = self.asking.lock().await;
         let until = soon();
-        let session = match asking.take() {
-            Some(session) => session,
-            None => Session::open(&self.server, until).await?,
+        let link = match asking.take() {
+            Some(link) => link,
+            None => Link::open(&self.server, until).await?,
         };
         // The lock is only poisoned by a panic while a name was copied.
-        *self.greeting.lock().unwrap_or_else(PoisonError::into_inner) = session.greeting.clone();
-        let answer = question(&session, until).await?;
-        *asking = Some(session);
+        *self
+            .properties
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = link.properties.clone();
+        let answer = question(&link, until).await?;
+        *asking = Some(link);
         Ok(answer)
     }
 
@@ -204,9 +204,12 @@ impl Log {
 
 impl SharedLog for Log {
     fn about(&self) -> About {
-        let greeting = self.greeting.lock().unwrap_or_else(PoisonError::into_inner);
+        let properties = self
+            .properties
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         About {
-            server: format!("{} {}", greeting.product, greeting.version),
+            server: format!("{} {}", properties.product, properties.version),
             // A stream is never synced.
             is_durable: false,
         }
@@ -230,44 +233,44 @@ impl SharedLog for Log {
     }
 
     fn find(&self, sequence: u64) -> BoxFuture<'_, Result<Option<Bytes>>> {
-        Box::pin(self.while_open(self.ask(async move |session, until| {
+        Box::pin(self.while_open(self.ask(async move |link, until| {
             let (server, queue) = (&self.server, &self.queue);
             // The log's end tells that it is there at all, and that the message is not waited for.
-            let end = ending::end(session, server, queue, until).await?;
-            let now = Birth::again(session, server, queue, until).await?;
-            self.birth.check(&now, server, sequence)?;
+            let end = ending::end(link, server, queue, until).await?;
+            let now = FirstMessage::find(link, server, queue, until).await?;
+            self.first.check(&now, server, sequence)?;
             if sequence >= end {
                 return Ok(None);
             }
-            let found = ending::at(session, server, queue, sequence, until).await?;
-            let is_it = found.offset == sequence && found.birth.is_none();
+            let found = ending::at(link, server, queue, sequence, until).await?;
+            let is_it = found.offset == sequence && found.log_id.is_none();
             Ok(is_it.then_some(found.body))
         })))
     }
 
     fn check_whole(&self, _: u64) -> BoxFuture<'_, Result<()>> {
         // Nothing is ever removed but from the start.
-        Box::pin(self.while_open(self.ask(async |session, until| {
-            let now = Birth::again(session, &self.server, &self.queue, until).await?;
-            self.birth.check(&now, &self.server, 0)
+        Box::pin(self.while_open(self.ask(async |link, until| {
+            let now = FirstMessage::find(link, &self.server, &self.queue, until).await?;
+            self.first.check(&now, &self.server, 0)
         })))
     }
 
     fn end(&self) -> BoxFuture<'_, Result<u64>> {
-        Box::pin(self.while_open(self.ask(async |session, until| {
-            ending::end(session, &self.server, &self.queue, until).await
-        })))
+        Box::pin(self.while_open(
+            self.ask(async |link, until| ending::end(link, &self.server, &self.queue, until).await),
+        ))
     }
 
     fn examine(&self) -> BoxFuture<'_, Result<Vec<Finding>>> {
-        Box::pin(self.while_open(self.ask(async |session, until| {
-            examine::findings(session, &self.server, &self.queue, until).await
+        Box::pin(self.while_open(self.ask(async |link, until| {
+            examine::findings(link, &self.server, &self.queue, until).await
         })))
     }
 
     fn remove(&self) -> BoxFuture<'_, Result<()>> {
-        Box::pin(self.while_open(self.ask(async |session, until| {
-            let channel = session.channel(&self.server, until).await?;
+        Box::pin(self.while_open(self.ask(async |link, until| {
+            let channel = link.channel(&self.server, until).await?;
             let options = QueueDeleteOptions::default();
             let deleting = channel.queue_delete(self.queue.as_str().into(), options);
             answered(&self.server, until, deleting).await?;
@@ -285,12 +288,12 @@ impl SharedLog for Log {
                 if let Some(reader) = self.reading.lock().await.reader.take() {
                     reader.close().await;
                 }
-                if let Some(session) = self.asking.lock().await.take() {
-                    session.close().await;
+                if let Some(link) = self.asking.lock().await.take() {
+                    link.close().await;
                 }
             };
             // What does not end in time is cut when the log is dropped.
-            let _ = tokio::time::timeout(session::FAREWELL, goodbyes).await;
+            let _ = tokio::time::timeout(link::FAREWELL, goodbyes).await;
         })
     }
 }
@@ -305,7 +308,7 @@ impl fmt::Debug for Log {
 }
 
 async fn declare(
-    session: &Session,
+    link: &Link,
     server: &Server,
     queue: &str,
     replicas: Option<i32>,
@@ -320,23 +323,23 @@ async fn declare(
         let name = "x-initial-cluster-size";
         arguments.insert(name.into(), AMQPValue::LongInt(replicas));
     }
-    let channel = session.channel(server, until).await?;
+    let channel = link.channel(server, until).await?;
     let options = QueueDeclareOptions::durable();
     let declaring = channel.queue_declare(queue.into(), options, arguments);
     match answered(server, until, declaring).await {
         Ok(_) => Ok(()),
         // Another process was faster, and asked for another number of replicas.
-        Err(_) if session.has_queue(server, queue, until).await? => Ok(()),
+        Err(_) if link.has_queue(server, queue, until).await? => Ok(()),
         Err(error) => Err(error),
     }
 }
 
-fn check_version(server: &Server, greeting: &Greeting) -> Result<()> {
-    let named = format!("it is {} {}", greeting.product, greeting.version);
-    if greeting.product != "RabbitMQ" {
+fn check_version(server: &Server, properties: &ServerProperties) -> Result<()> {
+    let named = format!("it is {} {}", properties.product, properties.version);
+    if properties.product != "RabbitMQ" {
         return Err(server.unfit(named, "the scheme `amqp` is for RabbitMQ"));
     }
-    match greeting.release() {
+    match properties.release() {
         Some(release) if release < OLDEST => Err(server.unfit(
             named,
             format!("streams need {}.{} or later", OLDEST.0, OLDEST.1),

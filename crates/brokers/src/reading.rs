@@ -32,7 +32,7 @@ impl<L> Reading<L> {
         self.cursor.has_some().then(|| self.cursor.take(bytes_max))
     }
 
-    /// The connection, or what `open` makes when there is none that `is_alive`.
+    /// The connection, or what `open` makes when there is no connection that `is_alive`.
     ///
     /// # Errors
     /// What `open` reports.

@@ -14,7 +14,7 @@ impl<L> Standing<L> {
         Self(Mutex::new(Some(Arc::new(link))))
     }
 
-    /// The connection, or what `open` makes when there is none that `is_alive`.
+    /// The connection, or what `open` makes when there is no connection that `is_alive`.
     ///
     /// # Errors
     /// What `open` reports; the next call tries again.
@@ -29,6 +29,24 @@ impl<L> Standing<L> {
         }
         *held = None;
         Ok(held.insert(Arc::new(open.await?)).clone())
+    }
+
+    /// The answer to `question` on the connection, which is given up when that fails.
+    ///
+    /// # Errors
+    /// What `open` and `question` report.
+    pub(crate) async fn ask<T>(
+        &self,
+        is_alive: impl Fn(&L) -> bool,
+        open: impl Future<Output = Result<L>>,
+        question: impl AsyncFnOnce(&L) -> Result<T>,
+    ) -> Result<T> {
+        let link = self.get(is_alive, open).await?;
+        let answer = question(&link).await;
+        if answer.is_err() {
+            self.give_up(&link).await;
+        }
+        answer
     }
 
     /// Gives the connection up, unless another call has opened a new one meanwhile.

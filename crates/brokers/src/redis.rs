@@ -10,6 +10,7 @@
 //! messages that were acknowledged (valkey-io/valkey#4342 tells of it, and mends it there).
 
 mod facts;
+mod failure;
 mod link;
 #[cfg(test)]
 mod tests;
@@ -25,7 +26,8 @@ use futures_util::future::BoxFuture;
 use redis::{Cmd, Value};
 
 use self::facts::Facts;
-use self::link::{Link, failure, number, strange};
+use self::failure::strange;
+use self::link::{Link, number};
 use crate::engine::Url;
 use crate::error::{EngineError, Error, Result};
 use crate::last_seen::{Cursor, parts};
@@ -138,7 +140,7 @@ pub(crate) async fn connect(url: Url) -> Result<Arc<dyn SharedLog>> {
         database,
         replicas,
     };
-    let (link, facts) = Link::open(&place).await?;
+    let (link, facts) = facts::open(&place).await?;
     // Not only at the first append.
     link.try_append(&place).await?;
     Ok(Arc::new(Redis {
@@ -184,25 +186,21 @@ impl Redis {
         *self.facts.lock().unwrap_or_else(PoisonError::into_inner) = facts;
     }
 
-    /// The connection for everything but reading, opened again when there is none.
-    async fn writer(&self) -> Result<Arc<Link>> {
-        self.writer.get(Link::is_alive, self.open()).await
-    }
-
     async fn open(&self) -> Result<Link> {
-        let (link, facts) = Link::open(&self.place).await?;
+        let (link, facts) = facts::open(&self.place).await?;
         self.know(facts);
         Ok(link)
     }
 
-    /// Asks on the connection for everything but reading, and gives it up when that fails.
-    async fn ask(&self, commands: Vec<Cmd>) -> Result<Vec<Value>> {
-        let link = self.writer().await?;
-        let answered = link.ask(&self.place.server, commands, ANSWER).await;
-        if answered.is_err() {
-            self.writer.give_up(&link).await;
-        }
-        answered
+    /// Asks on the connection for everything but reading, which is opened again when it is gone.
+    async fn ask<T>(&self, question: impl AsyncFnOnce(&Link) -> Result<T>) -> Result<T> {
+        let writer = &self.writer;
+        writer.ask(Link::is_alive, self.open(), question).await
+    }
+
+    async fn run(&self, commands: Vec<Cmd>) -> Result<Vec<Value>> {
+        self.ask(async |link| link.ask(&self.place.server, commands, ANSWER).await)
+            .await
     }
 
     async fn append_all(&self, messages: Vec<Bytes>) -> Result<()> {
@@ -225,7 +223,7 @@ impl Redis {
                 wait.arg(self.place.replicas).arg(REPLICAS_MILLIS_MAX);
                 commands.push(wait);
             }
-            let answers = self.ask(commands).await?;
+            let answers = self.run(commands).await?;
             for answer in answers.iter().take(part.len()) {
                 self.note(sequence_in(answer).ok_or_else(|| strange(&self.place.server))?);
             }
@@ -298,7 +296,7 @@ impl Redis {
     }
 
     async fn find_one(&self, sequence: u64) -> Result<Option<Bytes>> {
-        let answers = self.ask(vec![self.place.range(sequence)]).await?;
+        let answers = self.run(vec![self.place.range(sequence)]).await?;
         let entries = answers.into_iter().next();
         self.first_of(entries.ok_or_else(|| strange(&self.place.server))?)
     }
@@ -377,7 +375,7 @@ impl Redis {
 
     async fn check_all(&self, until: u64) -> Result<()> {
         let none: [&str; 0] = [];
-        let answers = self.ask(vec![self.place.script(WHOLE, &none)]).await?;
+        let answers = self.run(vec![self.place.script(WHOLE, &none)]).await?;
         let server = &self.place.server;
         let (length, beyond) = match answers.first() {
             Some(Value::Array(answer)) => match answer.as_slice() {
@@ -401,7 +399,7 @@ impl Redis {
     async fn ends(&self) -> Result<u64> {
         let mut length = redis::cmd("XLEN");
         length.arg(&self.place.log);
-        let answers = self.ask(vec![length]).await?;
+        let answers = self.run(vec![length]).await?;
         match answers.first().and_then(number) {
             None => Err(strange(&self.place.server)),
             Some(0) => Ok(0),
@@ -411,7 +409,7 @@ impl Redis {
 
     async fn findings(&self) -> Result<Vec<Finding>> {
         // Not the connection for appending: it may have a long queue.
-        let (link, facts) = Link::open(&self.place).await?;
+        let (link, facts) = facts::open(&self.place).await?;
         let findings = facts.findings(&link, &self.place).await?;
         self.know(facts);
         Ok(findings)
@@ -511,11 +509,8 @@ impl SharedLog for Redis {
     }
 
     fn time(&self) -> BoxFuture<'_, Result<Option<Timestamp>>> {
-        async {
-            let link = self.writer().await?;
-            facts::time(&link, &self.place).await
-        }
-        .boxed()
+        self.ask(async |link| facts::time(link, &self.place).await)
+            .boxed()
     }
 
     fn examine(&self) -> BoxFuture<'_, Result<Vec<Finding>>> {
@@ -526,7 +521,7 @@ impl SharedLog for Redis {
         async {
             let mut delete = redis::cmd("UNLINK");
             delete.arg(&self.place.log);
-            self.ask(vec![delete]).await?;
+            self.run(vec![delete]).await?;
             self.newest.store(0, Ordering::Relaxed);
             *self.reading.lock().await = Reading::default();
             Ok(())

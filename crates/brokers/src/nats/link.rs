@@ -133,10 +133,11 @@ async fn connect(server: &Server, trouble: Arc<watch::Sender<Option<Trouble>>>) 
             std::future::ready(())
         });
     if let Some(login) = &server.login {
-        options = match login.password.is_empty() {
+        options = if login.password.is_empty() {
             // A user without a password is how a URL carries a token.
-            true => options.token(login.user.clone()),
-            false => options.user_and_password(login.user.clone(), login.password.clone()),
+            options.token(login.user.clone())
+        } else {
+            options.user_and_password(login.user.clone(), login.password.clone())
         };
     }
     if let Some(tls) = &server.tls {

@@ -2,10 +2,13 @@
 
 use tokio_postgres::Client;
 
-use super::link::{Link, failure};
-use super::{About, Finding, Place, Server, column};
+use super::failure::failure;
+use super::link::Link;
+use super::session::Session;
+use super::{About, Finding, Place, Server, column, pooler};
 use crate::error::Result;
 use crate::server_clock::of_clock;
+use crate::socket;
 use crate::time::Timestamp;
 
 /// The oldest version that is looked after by its makers, more or less.
@@ -40,8 +43,22 @@ pub(super) struct Facts {
     schema: Option<String>,
 }
 
+/// Connects to the first address whose server can keep a log, and makes the tables if there are none.
+/// Takes no longer than one answer may, over all addresses.
+pub(super) async fn open(place: &Place) -> Result<(Link, Facts)> {
+    let open = async |address| {
+        let session = Session::open(place, address).await?;
+        pooler::refuse(place, address, &session).await?;
+        // Before the session is set up: it is to say how others are.
+        let facts = Facts::of(&session.client, &place.server).await?;
+        facts.refuse(&place.server)?;
+        Ok((Link::of(session, place).await?, facts))
+    };
+    socket::first_fit(&place.server, socket::soon(), open).await
+}
+
 impl Facts {
-    pub(super) async fn of(client: &Client, server: &Server) -> Result<Self> {
+    async fn of(client: &Client, server: &Server) -> Result<Self> {
         let row = client.query_one(QUESTIONS, &[]).await;
         let row = row.map_err(|error| failure(server, &error))?;
         Ok(Self {
@@ -61,7 +78,7 @@ impl Facts {
     }
 
     /// Refuses a server that cannot keep a log.
-    pub(super) fn refuse(&self, server: &Server) -> Result<()> {
+    fn refuse(&self, server: &Server) -> Result<()> {
         if self.major < MAJOR_MIN {
             return Err(server.unfit(
                 format!("it is PostgreSQL {}", self.version),

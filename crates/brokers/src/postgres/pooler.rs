@@ -5,12 +5,12 @@
 //! every statement, and ours to others: statements are missing or are another client's, and no client is
 //! told what was appended.
 
-use tokio_postgres::error::SqlState;
 use tokio_postgres::{Client, SimpleQueryMessage};
 
 use super::Place;
-use super::link::{Session, failure, session};
-use crate::error::{Error, Result};
+use super::failure::{failure, pooled};
+use super::session::Session;
+use crate::error::Result;
 use crate::shared_log::{Address, Server};
 
 /// What is set in one session and looked for in another: the server takes any name with a dot.
@@ -31,37 +31,19 @@ pub(super) async fn refuse(place: &Place, address: &Address, ours: &Session) -> 
     let set = format!("SELECT set_config('{SETTING}', '{mark}', false)");
     ask(&ours.client, server, &set).await?;
     // While one is in a transaction, a pooler has to give us another connection of the server.
-    let other = session(place, address).await?;
+    let other = Session::open(place, address).await?;
     ask(&other.client, server, "BEGIN").await?;
     let look = format!("SELECT current_setting('{SETTING}', true)");
     let theirs = ask(&other.client, server, &look).await?;
     if theirs.as_deref() == Some(&mark) {
-        return Err(shared(server));
+        return Err(pooled(server));
     }
     let still = ask(&ours.client, server, &look).await?;
     if still.as_deref() == Some(&mark) {
         Ok(())
     } else {
-        Err(shared(server))
+        Err(pooled(server))
     }
-}
-
-/// Whether the server, or what is between us, says that a prepared statement is not what it was.
-pub(super) fn has_mixed_up(code: &SqlState) -> bool {
-    matches!(
-        *code,
-        SqlState::DUPLICATE_PSTATEMENT | SqlState::INVALID_SQL_STATEMENT_NAME
-    )
-}
-
-/// The error of sessions that are shared.
-pub(super) fn shared(server: &Server) -> Error {
-    server.unfit(
-        "a pooler between us and the server gives its connections to several clients in turn, as \
-         PgBouncer does with `pool_mode = transaction`: prepared statements, settings and \
-         notifications do not last on them",
-        "name the address of PostgreSQL itself, or set `pool_mode = session` for this database",
-    )
 }
 
 /// The first column of the answer to a statement, without preparing it.

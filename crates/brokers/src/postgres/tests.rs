@@ -170,7 +170,7 @@ async fn what_others_did_to_the_tables_is_found_out() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn whoever_may_not_is_told_what_to_do() {
+async fn a_user_without_rights_is_told_what_to_do() {
     tests::shared(SERVICE, postgres::open, async |bed| {
         let user = format!("user_{}", bed.namespace());
         tell(

@@ -9,7 +9,7 @@ use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
 use lapin::{BasicProperties, Channel, Confirmation, PublisherConfirm};
 use tokio::time::Instant;
 
-use super::session::{Session, answered, refused, soon};
+use super::link::{Link, answered, refused, soon};
 use crate::error::{EngineError, Error, Result};
 use crate::shared_log::Server;
 
@@ -21,7 +21,7 @@ const WINDOW_MESSAGES: usize = 4096;
 /// A connection of its own: a server that is short of memory or disk stops reading from those who
 /// publish.
 pub(super) struct Appender {
-    session: Session,
+    link: Link,
     channel: Channel,
 }
 
@@ -29,11 +29,11 @@ type Publishing<'a> = BoxFuture<'a, lapin::Result<PublisherConfirm>>;
 
 impl Appender {
     pub(super) async fn open(server: &Server, until: Instant) -> Result<Self> {
-        let session = Session::open(server, until).await?;
-        let channel = session.channel(server, until).await?;
+        let link = Link::open(server, until).await?;
+        let channel = link.channel(server, until).await?;
         let confirms = channel.confirm_select(ConfirmSelectOptions::default());
         answered(server, until, confirms).await?;
-        Ok(Self { session, channel })
+        Ok(Self { link, channel })
     }
 
     /// Appends `messages` in order. After an error, this is of no use any more: what was on its
@@ -102,7 +102,7 @@ impl Appender {
             Ok(answer) => return Ok(answer),
             Err(error) => error,
         };
-        match self.session.blocked() {
+        match self.link.blocked() {
             Some(reason) if reason.contains("disk") => Err(Error::Engine(EngineError::DiskFull(
                 format!("the server at `{}` takes nothing: {reason}", server.shown),
             ))),
@@ -112,7 +112,7 @@ impl Appender {
     }
 
     pub(super) async fn close(self) {
-        self.session.close().await;
+        self.link.close().await;
     }
 }
 

@@ -4,14 +4,15 @@ use bytes::Bytes;
 use futures_util::{FutureExt as _, StreamExt as _};
 use lapin::options::{BasicAckOptions, BasicConsumeOptions, BasicQosOptions};
 use lapin::types::{AMQPValue, FieldTable};
-use lapin::{Channel, Consumer};
+use lapin::{BasicProperties, Channel, Consumer};
 use tokio::time::Instant;
 
-use super::birth;
-use super::session::{Session, answered, refused, silent};
+use super::link::{Link, answered, refused, silent};
 use crate::error::{Error, Result};
 use crate::shared_log::Server;
 
+/// The type of the message that every log begins with.
+pub(super) const FIRST_MESSAGE: &str = "ensue.first";
 /// The header with a message's place in its stream.
 const OFFSET: &str = "x-stream-offset";
 
@@ -32,7 +33,7 @@ pub(super) struct Delivered {
     pub(super) offset: u64,
     pub(super) body: Bytes,
     /// Set for the message that every log begins with, which no engine appended.
-    pub(super) birth: Option<String>,
+    pub(super) log_id: Option<String>,
     tag: u64,
 }
 
@@ -51,14 +52,14 @@ impl Subscription {
     /// Starts at `from`, with at most about `prefetch` messages ahead of us. Messages before it
     /// may come first.
     pub(super) async fn start(
-        session: &Session,
+        link: &Link,
         server: &Server,
         queue: &str,
         from: From,
         prefetch: u16,
         until: Instant,
     ) -> Result<Self> {
-        let channel = session.channel(server, until).await?;
+        let channel = link.channel(server, until).await?;
         let qos = channel.basic_qos(prefetch, BasicQosOptions::default());
         answered(server, until, qos).await?;
         let from = match from {
@@ -151,7 +152,7 @@ impl Delivered {
             .ok_or_else(|| not_a_stream(server))?;
         Ok(Self {
             offset,
-            birth: birth::id_of(&delivery.properties),
+            log_id: log_id_of(&delivery.properties),
             tag: delivery.delivery_tag,
             body: Bytes::from(delivery.data),
         })
@@ -172,4 +173,11 @@ fn not_a_stream(server: &Server) -> Error {
         "the queue of the log is not a stream",
         "choose another `namespace`, or delete the queue",
     )
+}
+
+/// The id of the log, if this is the message that it begins with.
+fn log_id_of(properties: &BasicProperties) -> Option<String> {
+    let kind = properties.kind().as_ref()?;
+    let id = properties.message_id().as_ref();
+    (kind.as_str() == FIRST_MESSAGE).then(|| id.map_or_else(String::new, |id| id.to_string()))
 }

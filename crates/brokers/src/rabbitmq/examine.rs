@@ -6,8 +6,8 @@ use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
 use lapin::{BasicProperties, Confirmation};
 use tokio::time::Instant;
 
-use super::birth::Birth;
-use super::session::{Session, answered};
+use super::first_message::FirstMessage;
+use super::link::{Link, answered};
 use crate::error::Result;
 use crate::shared_log::{Finding, Server};
 
@@ -22,12 +22,12 @@ pub(super) enum Publishing {
 
 /// Publishes a message that goes nowhere: the rights are checked all the same.
 pub(super) async fn publishing(
-    session: &Session,
+    link: &Link,
     server: &Server,
     queue: &str,
     until: Instant,
 ) -> Result<Publishing> {
-    let channel = session.channel(server, until).await?;
+    let channel = link.channel(server, until).await?;
     let confirms = channel.confirm_select(ConfirmSelectOptions::default());
     answered(server, until, confirms).await?;
     let options = BasicPublishOptions {
@@ -49,7 +49,7 @@ pub(super) async fn publishing(
     };
     let by = until.min(Instant::now() + PROBE);
     let answer = answered(server, by, publishing).await;
-    match (answer, session.blocked()) {
+    match (answer, link.blocked()) {
         (_, Some(reason)) => Ok(Publishing::Blocked(reason)),
         (Ok(Confirmation::Ack(Some(_)) | Confirmation::Nack(_)), None) => Ok(Publishing::Works),
         (Ok(_), None) => Err(server.unavailable("it takes messages that go nowhere")),
@@ -58,15 +58,15 @@ pub(super) async fn publishing(
 }
 
 pub(super) async fn findings(
-    session: &Session,
+    link: &Link,
     server: &Server,
     queue: &str,
     until: Instant,
 ) -> Result<Vec<Finding>> {
-    let birth = Birth::of(session, server, queue, until).await?;
-    let publishing = publishing(session, server, queue, until).await?;
+    let first = FirstMessage::find_or_append(link, server, queue, until).await?;
+    let publishing = publishing(link, server, queue, until).await?;
     Ok(vec![
-        version(session),
+        version(link),
         durability(),
         replication(queue),
         Finding::well(
@@ -74,7 +74,7 @@ pub(super) async fn findings(
             "the user may configure, write and read what the log needs",
         ),
         space(&publishing),
-        retention(&birth),
+        retention(&first),
         Finding::well(
             "clock",
             "the server does not tell its time; schedules go by the clocks of the processes",
@@ -82,15 +82,15 @@ pub(super) async fn findings(
     ])
 }
 
-fn version(session: &Session) -> Finding {
-    let greeting = &session.greeting;
-    let of = match greeting.cluster.as_str() {
+fn version(link: &Link) -> Finding {
+    let properties = &link.properties;
+    let of = match properties.cluster.as_str() {
         "" => String::new(),
         cluster => format!(", cluster `{cluster}`"),
     };
     let found = format!(
         "{} {} on {}{of}",
-        greeting.product, greeting.version, greeting.platform
+        properties.product, properties.version, properties.platform
     );
     Finding::well("version", found)
 }
@@ -129,8 +129,8 @@ fn space(publishing: &Publishing) -> Finding {
     }
 }
 
-fn retention(birth: &Birth) -> Finding {
-    match birth.offset {
+fn retention(first: &FirstMessage) -> Finding {
+    match first.offset {
         0 => Finding::well("retention", "the log is there from its first message on"),
         offset => Finding::weak(
             "retention",

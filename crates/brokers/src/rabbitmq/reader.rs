@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::birth::{Birth, gone};
 use super::delivery::{Delivered, From, Subscription};
-use super::session::{Session, soon};
+use super::first_message::{FirstMessage, gone};
+use super::link::{Link, soon};
 use crate::error::{EngineError, Error, Result};
 use crate::shared_log::{Message, Server};
 
@@ -21,7 +21,7 @@ const BEGINNING: Duration = Duration::from_millis(100);
 /// A connection with a subscription. Everything that is awaited may be dropped: what has come
 /// stays here.
 pub(super) struct Reader {
-    session: Session,
+    link: Link,
     subscription: Subscription,
     /// The stream's offset that is due: there are no gaps.
     due: u64,
@@ -42,31 +42,31 @@ impl Reader {
     pub(super) async fn open(
         server: &Server,
         queue: &str,
-        birth: &Birth,
+        first: &FirstMessage,
         from: u64,
         witness: Option<&Message>,
     ) -> Result<Self> {
         let until = soon();
-        let session = Session::open(server, until).await?;
+        let link = Link::open(server, until).await?;
         // A witness is read again, right before what is to be read.
         let witness = witness.filter(|it| it.sequence.checked_add(1) == Some(from));
-        let first = witness.map_or(from, |it| it.sequence);
+        let begin = witness.map_or(from, |it| it.sequence);
         // Together, because each takes some round trips.
         let (is_there, now, subscription) = tokio::join!(
-            session.has_queue(server, queue, until),
-            Birth::again(&session, server, queue, until),
-            subscribe(&session, server, queue, first, until),
+            link.has_queue(server, queue, until),
+            FirstMessage::find(&link, server, queue, until),
+            subscribe(&link, server, queue, begin, until),
         );
         if !is_there? {
             return Err(gone(server));
         }
-        birth.check(&now?, server, from)?;
+        first.check(&now?, server, from)?;
         let mut subscription = subscription?;
         if let Some(witness) = witness {
             testify(server, &mut subscription, witness, until).await?;
         }
         Ok(Self {
-            session,
+            link,
             subscription,
             due: from,
             next: from,
@@ -88,7 +88,7 @@ impl Reader {
         if from == self.next {
             return Ok(());
         }
-        self.subscription = subscribe(&self.session, server, queue, from, until).await?;
+        self.subscription = subscribe(&self.link, server, queue, from, until).await?;
         self.here.clear();
         self.bytes_here = 0;
         self.doubt = None;
@@ -103,7 +103,7 @@ impl Reader {
         &mut self,
         server: &Server,
         queue: &str,
-        birth: &Birth,
+        first: &FirstMessage,
         bytes_max: usize,
         patience: Duration,
     ) -> Result<Vec<Message>> {
@@ -128,8 +128,8 @@ impl Reader {
             self.admit(delivered?);
         }
         if let Some(due) = self.doubt {
-            let now = Birth::again(&self.session, server, queue, soon()).await?;
-            birth.check(&now, server, due)?;
+            let now = FirstMessage::find(&self.link, server, queue, soon()).await?;
+            first.check(&now, server, due)?;
             self.doubt = None;
         }
         self.subscription.acknowledge(server, soon()).await?;
@@ -137,7 +137,7 @@ impl Reader {
     }
 
     pub(super) async fn close(self) {
-        self.session.close().await;
+        self.link.close().await;
     }
 
     /// Takes a message in, unless it is before what is due.
@@ -150,7 +150,7 @@ impl Reader {
         }
         self.due = delivered.offset.saturating_add(1);
         self.beginning = None;
-        if delivered.birth.is_none() {
+        if delivered.log_id.is_none() {
             self.bytes_here = self.bytes_here.saturating_add(delivered.body.len());
             self.here.push_back(Message {
                 sequence: delivered.offset,
@@ -177,14 +177,14 @@ impl Reader {
 }
 
 async fn subscribe(
-    session: &Session,
+    link: &Link,
     server: &Server,
     queue: &str,
     from: u64,
     until: Instant,
 ) -> Result<Subscription> {
     let from = From::Offset(from);
-    Subscription::start(session, server, queue, from, PREFETCH, until).await
+    Subscription::start(link, server, queue, from, PREFETCH, until).await
 }
 
 /// Checks that the last message that was read is still where it was: a server that lost what it

@@ -45,8 +45,8 @@ async fn another_kind_of_queue_is_refused() {
         let mut server = Server::of(&url, PORT).unwrap();
         server.namespace.push_str("-classic");
         let queue = format!("ensue.{}.log", server.namespace);
-        let session = Session::open(&server, soon()).await.unwrap();
-        let channel = session.channel(&server, soon()).await.unwrap();
+        let link = Link::open(&server, soon()).await.unwrap();
+        let channel = link.channel(&server, soon()).await.unwrap();
         let options = QueueDeclareOptions::durable();
         let declaring =
             channel.queue_declare(queue.as_str().into(), options, FieldTable::default());
@@ -59,7 +59,7 @@ async fn another_kind_of_queue_is_refused() {
         );
         let deleting = channel.queue_delete(queue.as_str().into(), QueueDeleteOptions::default());
         deleting.await.unwrap();
-        session.close().await;
+        link.close().await;
     })
     .await;
 }
@@ -70,13 +70,13 @@ async fn a_log_that_was_removed_is_not_taken_for_its_successor() {
         let open = async || connect(Url::parse(&bed.url()).unwrap()).await.unwrap();
         let old = open().await;
         old.append(vec![Bytes::from_static(b"old")]).await.unwrap();
-        let read = old.read(0, MUCH, session::FAREWELL).await.unwrap();
+        let read = old.read(0, MUCH, link::FAREWELL).await.unwrap();
         assert_eq!(read.len(), 1);
         let next = read[0].sequence + 1;
 
         open().await.remove().await.unwrap();
         let removed = loop {
-            match old.read(next, MUCH, session::FAREWELL).await {
+            match old.read(next, MUCH, link::FAREWELL).await {
                 // It may be told at once, or find out when it connects again.
                 Ok(_) | Err(Error::Engine(EngineError::Unavailable { .. })) => {}
                 Err(error) => break error,
@@ -95,7 +95,7 @@ async fn a_log_that_was_removed_is_not_taken_for_its_successor() {
         new.append(vec![Bytes::from_static(b"new"); 3])
             .await
             .unwrap();
-        let replaced = old.read(next, MUCH, session::FAREWELL).await.unwrap_err();
+        let replaced = old.read(next, MUCH, link::FAREWELL).await.unwrap_err();
         assert!(
             matches!(replaced, Error::Engine(EngineError::Corrupt(_))),
             "{replaced:?}"
@@ -105,16 +105,16 @@ async fn a_log_that_was_removed_is_not_taken_for_its_successor() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_begins_a_log_is_nobodys_message() {
+async fn the_message_that_begins_a_log_is_not_read() {
     shared(SERVICE, connecting, async |bed| {
         let url = Url::parse(&bed.url()).unwrap();
         let server = Server::of(&url, PORT).unwrap();
         let queue = format!("ensue.{}.log", server.namespace);
         let log = connect(url).await.unwrap();
-        let session = Session::open(&server, soon()).await.unwrap();
+        let link = Link::open(&server, soon()).await.unwrap();
         // As if many had found it empty at once.
         for _ in 0..3 {
-            birth::append(&session, &server, &queue, soon())
+            first_message::append(&link, &server, &queue, soon())
                 .await
                 .unwrap();
         }
@@ -123,7 +123,7 @@ async fn what_begins_a_log_is_nobodys_message() {
             .await
             .unwrap();
         let end = log.end().await.unwrap();
-        birth::append(&session, &server, &queue, soon())
+        first_message::append(&link, &server, &queue, soon())
             .await
             .unwrap();
         // One that was late: the newest message is still the one before it.
@@ -132,14 +132,14 @@ async fn what_begins_a_log_is_nobodys_message() {
         let mut bodies = Vec::new();
         let mut next = 0;
         while bodies.len() < 2 {
-            for message in log.read(next, MUCH, session::ANSWER).await.unwrap() {
+            for message in log.read(next, MUCH, link::ANSWER).await.unwrap() {
                 next = message.sequence + 1;
                 bodies.push(message.body);
             }
         }
         assert_eq!(bodies, ["first", ""]);
         assert_eq!(log.end().await.unwrap(), next);
-        session.close().await;
+        link.close().await;
     })
     .await;
 }
@@ -158,7 +158,7 @@ async fn a_silent_server_keeps_no_connection() {
     );
     let mut heard = Vec::new();
     let ended = accepted.read_to_end(&mut heard);
-    tokio::time::timeout(session::ANSWER, ended)
+    tokio::time::timeout(link::ANSWER, ended)
         .await
         .unwrap()
         .unwrap();
@@ -166,7 +166,7 @@ async fn a_silent_server_keeps_no_connection() {
 }
 
 #[test]
-fn a_greeting_is_read() {
+fn the_properties_of_a_server_are_read() {
     let entry = |name: &str, value: &str| {
         let mut entry = vec![name.len() as u8];
         entry.extend(name.as_bytes());
@@ -188,16 +188,19 @@ fn a_greeting_is_read() {
     heard.extend((method.len() as u32).to_be_bytes());
     heard.extend(method);
 
-    let greeting = Greeting::of(&heard).unwrap();
-    assert_eq!(greeting.product, "RabbitMQ");
-    assert_eq!(greeting.cluster, "rabbit@home");
-    assert_eq!(greeting.release(), Some((3, 10)));
+    let properties = ServerProperties::of(&heard).unwrap();
+    assert_eq!(properties.product, "RabbitMQ");
+    assert_eq!(properties.cluster, "rabbit@home");
+    assert_eq!(properties.release(), Some((3, 10)));
     for length in 0..heard.len() {
-        assert!(!greeting::is_whole(&heard[..length]));
-        assert_eq!(Greeting::of(&heard[..length]), None);
+        assert!(!server_properties::is_whole(&heard[..length]));
+        assert_eq!(ServerProperties::of(&heard[..length]), None);
     }
-    assert!(greeting::is_whole(&heard));
-    assert_eq!(Greeting::of(b"HTTP/1.1 400 Bad Request\r\n\r\n"), None);
+    assert!(server_properties::is_whole(&heard));
+    assert_eq!(
+        ServerProperties::of(b"HTTP/1.1 400 Bad Request\r\n\r\n"),
+        None
+    );
 }
 
 #[test]
@@ -205,12 +208,12 @@ fn old_releases_and_other_servers_are_refused() {
     let url = Url::parse("amqp://host").unwrap();
     let server = Server::of(&url, PORT).unwrap();
     let check = |product: &str, version: &str| {
-        let greeting = Greeting {
+        let properties = ServerProperties {
             product: product.to_owned(),
             version: version.to_owned(),
-            ..Greeting::default()
+            ..ServerProperties::default()
         };
-        check_version(&server, &greeting).is_ok()
+        check_version(&server, &properties).is_ok()
     };
     assert!(check("RabbitMQ", "3.10.8") && check("RabbitMQ", "4.1.0"));
     assert!(!check("RabbitMQ", "3.9.29") && !check("Qpid", "9.0.0"));

@@ -27,7 +27,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
 use tracing::dispatcher::{DefaultGuard, Dispatch};
 
-use super::greeting;
+use super::server_properties;
 use crate::error::Result;
 use crate::shared_log::{Address, Server};
 use crate::socket;
@@ -46,7 +46,7 @@ pub(super) struct Wire {
     inner: Inner,
     scissors: Scissors,
     heard: Heard,
-    is_greeted: bool,
+    is_first_frame_read: bool,
 }
 
 enum Inner {
@@ -88,7 +88,7 @@ impl Wire {
             inner,
             scissors: Scissors::default(),
             heard: Heard::default(),
-            is_greeted: false,
+            is_first_frame_read: false,
         })
     }
 
@@ -123,11 +123,11 @@ impl Heard {
         self.lock().clone()
     }
 
-    /// Whether more of the greeting is to come.
+    /// Whether more of the first frame is to come.
     fn take(&self, bytes: &[u8]) -> bool {
         let mut heard = self.lock();
         heard.extend_from_slice(bytes);
-        !greeting::is_whole(&heard)
+        !server_properties::is_whole(&heard)
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Vec<u8>> {
@@ -164,8 +164,8 @@ impl futures_io::AsyncRead for Wire {
             Inner::Tls(stream) => Pin::new(stream).poll_read(context, &mut buffer),
         })?;
         let read = buffer.filled();
-        if !this.is_greeted {
-            this.is_greeted = !this.heard.take(read);
+        if !this.is_first_frame_read {
+            this.is_first_frame_read = !this.heard.take(read);
         }
         Poll::Ready(Ok(read.len()))
     }

@@ -4,10 +4,12 @@ use std::collections::HashMap;
 
 use redis::Value;
 
-use super::link::{Link, number, strange};
+use super::failure::{failure, strange};
+use super::link::{Link, number};
 use super::{ANSWER, About, Finding, Place, Server};
 use crate::error::Result;
 use crate::server_clock::of_clock;
+use crate::socket;
 use crate::time::Timestamp;
 
 /// The oldest major version: blocking reads and scripts behave as they do here from then on.
@@ -32,8 +34,20 @@ pub(super) struct Facts {
     pub(super) bulk_bytes_max: usize,
 }
 
+/// Connects to the first address whose server can keep a log. Takes no longer than one answer may,
+/// over all addresses.
+pub(super) async fn open(place: &Place) -> Result<(Link, Facts)> {
+    let open = async |address| {
+        let link = Link::open(place, address).await?;
+        let facts = Facts::of(&link, place).await?;
+        facts.refuse(&place.server)?;
+        Ok((link, facts))
+    };
+    socket::first_fit(&place.server, socket::soon(), open).await
+}
+
 impl Facts {
-    pub(super) async fn of(link: &Link, place: &Place) -> Result<Self> {
+    async fn of(link: &Link, place: &Place) -> Result<Self> {
         let server = &place.server;
         let mut fsync = redis::cmd("CONFIG");
         fsync.arg("GET").arg("appendfsync");
@@ -44,7 +58,7 @@ impl Facts {
         let [info, fsync, bulk] = <[Value; 3]>::try_from(answers).map_err(|_| strange(server))?;
         let info = info
             .extract_error()
-            .map_err(|error| super::failure(server, error))?;
+            .map_err(|error| failure(server, error))?;
         let info: String = redis::from_redis_value(info).map_err(|_| strange(server))?;
         let fields: HashMap<_, _> = info
             .lines()
@@ -77,7 +91,7 @@ impl Facts {
     }
 
     /// Refuses a server that cannot keep a log.
-    pub(super) fn refuse(&self, server: &Server) -> Result<()> {
+    fn refuse(&self, server: &Server) -> Result<()> {
         let major = self.version.split('.').next().unwrap_or_default();
         if !major.parse::<u32>().is_ok_and(|major| major >= MAJOR_MIN) {
             return Err(server.unfit(

@@ -3,7 +3,7 @@
 use lapin::types::parsing::parse_field_table;
 use lapin::types::{AMQPValue, FieldTable};
 
-/// The longest greeting that is looked at, in bytes.
+/// How much of the frame is looked at, in bytes.
 const BYTES_MAX: usize = 64 * 1024;
 /// A frame's type, channel and length; a method's class and number; the protocol's version.
 const HEAD_BYTES: usize = 7;
@@ -13,9 +13,9 @@ const METHOD_FRAME: [u8; 3] = [1, 0, 0];
 /// Class connection, method start.
 const START: [u8; 4] = [0, 10, 0, 10];
 
-/// A server's name for itself.
+/// The properties of a server.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Greeting {
+pub(super) struct ServerProperties {
     pub(super) product: String,
     pub(super) version: String,
     pub(super) cluster: String,
@@ -34,7 +34,7 @@ pub(super) fn is_whole(heard: &[u8]) -> bool {
     }
 }
 
-impl Greeting {
+impl ServerProperties {
     /// `None` when it is not one of AMQP 0.9.1.
     pub(super) fn of(heard: &[u8]) -> Option<Self> {
         let method = heard.strip_prefix(&METHOD_FRAME)?.get(4..)?;

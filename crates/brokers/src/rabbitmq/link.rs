@@ -13,7 +13,7 @@ use lapin::uri::{AMQPAuthority, AMQPQueryString, AMQPScheme, AMQPUri, AMQPUserIn
 use lapin::{AsyncTcpStream, Channel, Connection, ConnectionProperties, ErrorKind, Event};
 use tokio::time::Instant;
 
-use super::greeting::Greeting;
+use super::server_properties::ServerProperties;
 use super::wire::{self, Scissors, Wire};
 use crate::error::{Error, Result};
 use crate::shared_log::{Address, Login, Server};
@@ -32,14 +32,14 @@ const PRECONDITION_FAILED: u16 = 406;
 const NOT_ALLOWED: u16 = 530;
 
 /// A connection. Dropping it cuts it.
-pub(super) struct Session {
+pub(super) struct Link {
     connection: Connection,
     scissors: Scissors,
     events: Mutex<Pin<Box<dyn Stream<Item = Event> + Send>>>,
-    pub(super) greeting: Greeting,
+    pub(super) properties: ServerProperties,
 }
 
-impl Session {
+impl Link {
     /// Connects to the first address that lets us, until `until`.
     pub(super) async fn open(server: &Server, until: Instant) -> Result<Self> {
         socket::first_fit(server, until, |address| Self::open_at(server, address)).await
@@ -59,20 +59,20 @@ impl Session {
                 let wire = wire.ok_or_else(|| lapin::Error::from(ErrorKind::NoDefaultRuntime))?;
                 Ok(AsyncTcpStream::Plain(wire))
             },
-            properties(server),
+            client_properties(server),
         );
         let connection = connected
             .await
             .map_err(|error| refused_login(server, &error))?;
-        let Some(greeting) = Greeting::of(&heard.bytes()) else {
-            return Err(server.unavailable("it greeted us with something else than AMQP"));
+        let Some(properties) = ServerProperties::of(&heard.bytes()) else {
+            return Err(server.unavailable("it does not speak AMQP 0.9.1"));
         };
         let events = Mutex::new(Box::pin(connection.events_listener()) as Pin<Box<_>>);
         Ok(Self {
             connection,
             scissors: uncut.keep(),
             events,
-            greeting,
+            properties,
         })
     }
 
@@ -124,7 +124,7 @@ impl Session {
     }
 }
 
-impl Drop for Session {
+impl Drop for Link {
     fn drop(&mut self) {
         self.scissors.cut();
     }
@@ -243,7 +243,7 @@ fn uri(server: &Server, address: &Address) -> AMQPUri {
     }
 }
 
-fn properties(server: &Server) -> ConnectionProperties {
+fn client_properties(server: &Server) -> ConnectionProperties {
     let name = format!("ensue {}", server.namespace);
     let properties = ConnectionProperties::default().with_connection_name(name.into());
     let has_certificate = server.tls.as_ref().is_some_and(|tls| tls.client.is_some());

@@ -12,59 +12,57 @@ use lapin::BasicProperties;
 use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
 use tokio::time::Instant;
 
-use super::delivery::{From, Subscription};
-use super::session::{Session, answered};
+use super::delivery::{FIRST_MESSAGE, From, Subscription};
+use super::link::{Link, answered};
 use crate::error::{EngineError, Error, Result};
 use crate::shared_log::Server;
 
 /// How long a log is given to show that it is not empty. Being wrong costs one message more.
 const PAUSE: Duration = Duration::from_millis(300);
-/// The type of such messages.
-const KIND: &str = "ensue.birth";
 
 /// A log's first message.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Birth {
+pub(super) struct FirstMessage {
     /// More than 0 when older ones were removed.
     pub(super) offset: u64,
     id: String,
 }
 
-impl Birth {
-    /// Looks up a log's first message, which is made when there seems to be none.
-    pub(super) async fn of(
-        session: &Session,
+impl FirstMessage {
+    /// Looks up a log's first message, and appends one when the log seems to be empty.
+    pub(super) async fn find_or_append(
+        link: &Link,
         server: &Server,
         queue: &str,
         until: Instant,
     ) -> Result<Self> {
-        let mut oldest = Subscription::start(session, server, queue, From::First, 1, until).await?;
+        let mut oldest = Subscription::start(link, server, queue, From::First, 1, until).await?;
         let pause = tokio::time::timeout(PAUSE, oldest.next(server));
         let first = match pause.await {
             Ok(first) => first?,
             Err(_) => {
-                append(session, server, queue, until).await?;
+                append(link, server, queue, until).await?;
                 oldest.next_until(server, until).await?
             }
         };
         Ok(Self {
             offset: first.offset,
-            id: first.birth.unwrap_or_default(),
+            id: first.log_id.unwrap_or_default(),
         })
     }
 
-    /// Looks the first message up again, of a log that has one.
-    pub(super) async fn again(
-        session: &Session,
+    /// Looks up the first message of a log that has one.
+    pub(super) async fn find(
+        link: &Link,
         server: &Server,
         queue: &str,
         until: Instant,
     ) -> Result<Self> {
-        let mut oldest = Subscription::start(session, server, queue, From::First, 1, until).await?;
+        let mut oldest = Subscription::start(link, server, queue, From::First, 1, until).await?;
         let first = oldest.next_until(server, until).await?;
         Ok(Self {
             offset: first.offset,
-            id: first.birth.unwrap_or_default(),
+            id: first.log_id.unwrap_or_default(),
         })
     }
 
@@ -93,15 +91,8 @@ pub(super) fn gone(server: &Server) -> Error {
     )))
 }
 
-/// The id of a log's beginning, if that is what a message is.
-pub(super) fn id_of(properties: &BasicProperties) -> Option<String> {
-    let kind = properties.kind().as_ref()?;
-    let id = properties.message_id().as_ref();
-    (kind.as_str() == KIND).then(|| id.map_or_else(String::new, |id| id.to_string()))
-}
-
 pub(super) async fn append(
-    session: &Session,
+    link: &Link,
     server: &Server,
     queue: &str,
     until: Instant,
@@ -109,9 +100,9 @@ pub(super) async fn append(
     let id = format!("{:032x}", fastrand::u128(..));
     let properties = BasicProperties::default()
         .with_delivery_mode(super::PERSISTENT)
-        .with_type(KIND.into())
+        .with_type(FIRST_MESSAGE.into())
         .with_message_id(id.as_str().into());
-    let channel = session.channel(server, until).await?;
+    let channel = link.channel(server, until).await?;
     let confirms = channel.confirm_select(ConfirmSelectOptions::default());
     answered(server, until, confirms).await?;
     let options = BasicPublishOptions {
