@@ -147,8 +147,8 @@ mod tests {
         let some = args(&["--service", "payments", "--service", "report"]);
         assert!(some.has_service("payments") && some.has_report());
         assert!(!some.has_service("shipping") && !some.has_storefront());
-        let nobody = Args::try_parse_from(["orders", "--service", "nobody"]);
-        let why = nobody.unwrap_err().to_string();
+        let unknown = Args::try_parse_from(["orders", "--service", "unknown"]);
+        let why = unknown.unwrap_err().to_string();
         assert!(
             why.contains("fulfilment") && why.contains("storefront"),
             "{why}"

@@ -20,7 +20,7 @@ async fn main() -> ExitCode {
     };
     match reported {
         Ok(()) => ExitCode::SUCCESS,
-        // Nobody reads the output any more: there is no one to tell.
+        // The output is closed: there is nowhere to report it.
         Err(_) => ExitCode::FAILURE,
     }
 }

@@ -66,7 +66,7 @@ pub fn failure(error: &run::Error) -> ExitCode {
 }
 
 fn say(text: &str) {
-    // Nobody reads stderr: there is no one left to tell.
+    // stderr is closed: there is nowhere to report it.
     let _ = writeln!(io::stderr().lock(), "{text}");
 }
 

@@ -26,9 +26,9 @@ pub enum Ended {
     AtRest(Summary),
     /// All orders are placed, and this process has nothing else to do.
     Placed,
-    /// Somebody asked it to stop before its work was done.
+    /// It was asked to stop before its work was done.
     Interrupted,
-    /// Somebody asked it to stop, as the only way in which services without a report end.
+    /// It was asked to stop, as the only way in which services without a report end.
     Stopped,
 }
 

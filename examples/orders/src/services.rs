@@ -7,7 +7,7 @@
 //!   ─> order.signed_received ─> ordering
 //! ```
 //!
-//! Whoever learns that the next step will never happen says `order.updated` instead of it.
+//! The service that learns that the next step cannot happen publishes `order.updated` instead.
 
 mod fulfilment;
 mod next;

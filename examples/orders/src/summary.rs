@@ -127,7 +127,7 @@ impl Default for Lives {
 
 impl Lives {
     fn add(&mut self, event: &Envelope) {
-        // Whatever else somebody may have put into the topic is not part of an order's life.
+        // Other events in the topic are not part of an order's life.
         let Some(step) = LIFE.iter().position(|kind| *kind == event.kind()) else {
             return;
         };

@@ -17,7 +17,7 @@ pub trait World: Send + Sync + 'static {
     /// How many orders are placed.
     fn len(&self) -> usize;
 
-    /// Whether nobody orders anything.
+    /// Whether there are no orders.
     fn is_empty(&self) -> bool {
         self.len() == 0
     }

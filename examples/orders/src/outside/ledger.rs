@@ -4,7 +4,7 @@
 //! whether a customer was charged twice is for the books to say. One line of JSON per charge:
 //! `["<idempotency key>","<order>"]`.
 //!
-//! Several processes may keep the same books. Whoever makes a charge holds the file's lock, and
+//! Several processes may keep the same books. The one that charges holds the file's lock, and
 //! reads what others have written before it writes. The system takes the lock back from a process
 //! that is killed.
 
@@ -139,7 +139,7 @@ mod tests {
     fn books_that_several_keep_have_each_charge_once() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("charges");
-        // A lock belongs to whoever opened the file: these are as good as processes.
+        // A lock belongs to an open file description: these are as good as processes.
         let ledgers: Vec<_> = (0..4).map(|_| Ledger::open(&path).unwrap()).collect();
         std::thread::scope(|scope| {
             for ledger in &ledgers {

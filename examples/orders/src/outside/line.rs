@@ -32,10 +32,10 @@ impl Line {
         }
     }
 
-    /// Calls whoever knows `ask`'s answer about an order.
+    /// Calls the partner that has `ask`'s answer about an order.
     ///
     /// Half of the calls that fail never got through; the others did, and only the answer was
-    /// lost: whoever calls cannot know which.
+    /// lost: the caller cannot know which.
     pub(super) async fn call<T>(
         &self,
         order_id: &str,
@@ -73,7 +73,7 @@ impl fmt::Display for Refusal {
             Self::Unreachable(why) => write!(f, "unreachable: {why}"),
             Self::UnknownOrder(order_id) => write!(
                 f,
-                "nobody outside knows the order `{order_id}`; was it placed with another --input?"
+                "no partner knows the order `{order_id}`; was it placed with another --input?"
             ),
         }
     }

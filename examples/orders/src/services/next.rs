@@ -12,7 +12,7 @@ pub enum Next<E> {
     Done(E, Timestamp),
     /// The step will never be done.
     Ended(OrderUpdated, Timestamp),
-    /// Nobody knows of anything further.
+    /// No further step is known.
     Nothing,
 }
 

@@ -79,7 +79,7 @@ mod tests {
         let mut payments = Scenario::of(Payments { gateway }).await.unwrap();
         let outcome = payments.when(created("delivered")).await.unwrap();
         outcome.then_retry();
-        let outcome = payments.when(created("nobody's")).await.unwrap();
+        let outcome = payments.when(created("unknown")).await.unwrap();
         outcome.then_reject();
     }
 }

@@ -62,7 +62,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn nobody_signs_for_what_was_never_paid() {
+    async fn a_signature_for_an_unpaid_order_is_rejected() {
         let mut receipts = Scenario::of(Receipts).await.unwrap();
         receipts.when(signed()).await.unwrap().then_reject();
     }

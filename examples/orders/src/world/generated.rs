@@ -46,7 +46,7 @@ impl World for Generated {
     }
 }
 
-/// The life of an order follows from its id alone: whoever asks, in whatever order, hears the same.
+/// The life of an order follows from its id alone: the answer is the same for every caller, in every order.
 fn live(order_id: &str) -> History {
     let mut dice = fastrand::Rng::with_seed(stable_hash(order_id));
     let mut after = |earlier: Timestamp, hours: u64| {

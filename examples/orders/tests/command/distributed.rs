@@ -2,7 +2,7 @@
 //! server: what comes of it is what comes of it in one process, on the embedded engine.
 //!
 //! `ENSUE_SERVICES` names a JSON file with the servers, as `cargo xtask services status --json`
-//! prints it; a server is killed, so that nobody else may be using it. The long drills are for a
+//! prints it; a server is killed, so that no other test may be using it. The long drills are for a
 //! release build and for people: see the README.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on panics")]
@@ -13,9 +13,9 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use servers::Running;
 
 use crate::drill::Drill;
-use crate::server::Server;
 use crate::shop::{RECORDED, Shop, assert_summary};
 
 /// One drill at a time: each has fourteen processes.
@@ -51,7 +51,7 @@ on!(rabbitmq);
 on!(redis);
 
 fn short(name: &str) {
-    let Some(server) = Server::find(name) else {
+    let Some(server) = Running::find(name) else {
         return;
     };
     let orders = made_up(500);
@@ -67,11 +67,12 @@ fn short(name: &str) {
 
 /// All recorded orders, or as many made-up ones where there are none.
 fn whole(name: &str) {
-    let server = Server::find(name).unwrap();
+    let server = Running::find(name).unwrap();
     let recorded = Path::new(RECORDED);
-    let orders = match recorded.exists() {
-        true => Orders::of(&Shop::with_orders_of(recorded)),
-        false => made_up(5_000),
+    let orders = if recorded.exists() {
+        Orders::of(&Shop::with_orders_of(recorded))
+    } else {
+        made_up(5_000)
     };
     let number = |name: &str| std::env::var(name).ok().map(|it| it.parse().unwrap());
     let drill = Drill {

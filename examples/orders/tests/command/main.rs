@@ -6,7 +6,5 @@ mod distributed;
 mod drill;
 mod kill;
 mod results;
-#[cfg(feature = "distributed")]
-mod server;
 mod shop;
 mod times;

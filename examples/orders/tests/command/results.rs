@@ -33,7 +33,7 @@ fn faults_change_nothing_but_the_retries() {
 fn what_never_works_becomes_dead_letters_and_an_end() {
     let shop = Shop::with_every_kind_of_order(1);
     let summary = shop.run(&["--engine", "memory:", "--faults", "100"]);
-    // Nobody is charged and nobody is told: one dead letter each, per order.
+    // No charge and no notification: one dead letter each, per order.
     assert_eq!(summary["dead_letters"], 80, "{summary}");
     assert_eq!(summary["events"]["order.created"], 40, "{summary}");
     assert_eq!(summary["events"]["order.payment"], 0, "{summary}");

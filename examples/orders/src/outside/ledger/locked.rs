@@ -28,7 +28,7 @@ impl LockedFile {
         Ok(Self { file, read: 0 })
     }
 
-    /// Waits until nobody else writes. Blocks: others hold the lock for one line's time.
+    /// Waits until no other process writes. Blocks: others hold the lock for one line's time.
     pub(super) fn lock(&mut self) -> io::Result<Lock<'_>> {
         flock(&self.file, FlockOperation::LockExclusive)?;
         Ok(Lock(self))
@@ -37,7 +37,7 @@ impl LockedFile {
 
 impl Lock<'_> {
     /// The whole lines that were written since the last time. A line without its end is removed:
-    /// whoever wrote it is dead, or would hold the lock, and told nobody of it.
+    /// its writer is dead, or would hold the lock, and never reported it.
     pub(super) fn read_new(&mut self) -> io::Result<String> {
         let LockedFile { file, read } = &mut *self.0;
         file.seek(SeekFrom::Start(*read))?;
