@@ -228,15 +228,17 @@ fn outcome(ran: &[Ran]) -> Outcome {
     let failed: Vec<_> = ran.iter().filter_map(|it| it.failed.as_deref()).collect();
     let passed: u64 = ran.iter().map(|it| it.passed).sum();
     say(format_args!("{passed} tests passed"));
-    match failed.is_empty() {
-        true if passed == 0 => Outcome::Failed("not one test ran".to_owned()),
-        true => Outcome::Passed,
-        false => Outcome::Failed(format!(
+    if !failed.is_empty() {
+        return Outcome::Failed(format!(
             "{}; the output is above, and in {}",
             failed.join(", "),
             target().join(LOGS).display()
-        )),
+        ));
     }
+    if passed == 0 {
+        return Outcome::Failed("not one test ran".to_owned());
+    }
+    Outcome::Passed
 }
 
 #[cfg(test)]
