@@ -251,7 +251,7 @@ pub(super) async fn append_beyond_the_limit_is_refused(lab: &mut Lab) -> Verdict
         lab.stored("orders").await?.len(),
         0,
     )?;
-    // The engine is none the worse for it.
+    // The engine still works.
     lab.publish("orders", "a", 1..=1).await.map(drop)
 }
 
@@ -282,7 +282,7 @@ pub(super) async fn append_refuses_bad_topics(lab: &mut Lab) -> Verdict {
     for topic in ["", "a b", "a..b", "a.*", "a.>"] {
         let event = Envelope::builder(topic, "contract.tested");
         let refused = publisher.publish(Outgoing::raw(event)).await;
-        fails("a topic that is none to be invalid", refused, |error| {
+        fails("an invalid topic to be refused", refused, |error| {
             matches!(
                 error,
                 Error::Append(AppendError::Invalid(InvalidEvent::Topic(_)))

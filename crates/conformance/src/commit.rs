@@ -208,7 +208,7 @@ pub(super) async fn commit_of_what_another_holds_is_fenced(lab: &mut Lab) -> Ver
     no_effects(lab, "of a thief").await?;
     owner.commit(with_effects(lab, &held)?).await?;
     all_effects(lab, "of the owner").await?;
-    // Once more: it is nobody's any more.
+    // Once more: no member holds it any more.
     let refused = owner
         .member
         .commit(settling(std::slice::from_ref(&held)))
@@ -299,7 +299,7 @@ pub(super) async fn commit_of_an_unmet_expectation_has_no_effect(lab: &mut Lab) 
     })?;
     no_effects(lab, "of a commit that was refused").await?;
     equal("bills", lab.stored("bills").await?.len(), 1)?;
-    // The member still holds the event and decides anew.
+    // The member still holds the event and decides again.
     hand.commit(with_effects(lab, &taken)?).await?;
     all_effects(lab, "of the second commit").await
 }

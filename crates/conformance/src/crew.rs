@@ -313,7 +313,7 @@ async fn operate(engine: SharedEngine, shared: Arc<Shared>, mut random: fastrand
             .await;
         let dead = match dead {
             Ok(dead) => dead,
-            // Nobody has joined yet.
+            // No member has joined yet.
             Err(Error::Group(GroupError::Unknown { .. })) => continue,
             Err(error) => return Err(error.into()),
         };
@@ -426,7 +426,7 @@ impl Worker {
     async fn perish(&mut self, me: u64, member: &dyn Member, plan: &Plan) {
         if self.random.bool() {
             let patience = Duration::from_micros(self.random.u64(..300));
-            // Whatever comes of it stays in doubt: nobody is left to know.
+            // Its outcome stays in doubt: the member is gone before it is known.
             let last = commit(&self.shared, me, member, plan);
             let _ = timeout(patience, last).await;
         }

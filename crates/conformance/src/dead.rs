@@ -362,21 +362,21 @@ pub(super) async fn dead_letters_of_all_groups_are_listed_oldest_first(lab: &mut
 
 pub(super) async fn unknown_groups_are_named(lab: &mut Lab) -> Verdict {
     let engine = lab.engine()?;
-    let nobody = lab.group("nobody");
-    let is_unknown = |error: &Error| matches!(error, Error::Group(GroupError::Unknown { group, .. }) if *group == nobody);
+    let unknown = lab.group("unknown");
+    let is_unknown = |error: &Error| matches!(error, Error::Group(GroupError::Unknown { group, .. }) if *group == unknown);
     let expected = "an unknown group to be reported";
     let all = DeadLetterFilter::default;
-    fails(expected, engine.redrive(&nobody, all()).await, is_unknown)?;
-    fails(expected, engine.discard(&nobody, all()).await, is_unknown)?;
-    fails(expected, engine.delete_group(&nobody).await, is_unknown)?;
-    let letters = engine.dead_letters(Some(&nobody), all()).await;
+    fails(expected, engine.redrive(&unknown, all()).await, is_unknown)?;
+    fails(expected, engine.discard(&unknown, all()).await, is_unknown)?;
+    fails(expected, engine.delete_group(&unknown).await, is_unknown)?;
+    let letters = engine.dead_letters(Some(&unknown), all()).await;
     fails(expected, letters, is_unknown)?;
-    let cell = engine.state(&nobody, "orders", "a", "total").await;
+    let cell = engine.state(&unknown, "orders", "a", "total").await;
     fails(expected, cell, is_unknown)?;
     let start = ensue_core::Start::Earliest;
     fails(
         expected,
-        engine.reset(&nobody, start.into()).await,
+        engine.reset(&unknown, start.into()).await,
         is_unknown,
     )
 }

@@ -90,7 +90,7 @@ pub(super) fn fails<T: Debug>(
     }
 }
 
-/// A value as text, cut where nobody would read on.
+/// A value as text, cut to a readable length.
 fn brief(value: &impl Debug) -> String {
     const SHOWN: usize = 1_500;
     let text = format!("{value:?}");

@@ -147,7 +147,7 @@ impl Hand {
     }
 }
 
-/// Takes and settles `count` events, whoever of `hands` gets them.
+/// Takes and settles `count` events, whichever of `hands` gets them.
 pub(super) async fn drain_all(hands: &[&Hand], count: usize) -> Verdict<Vec<Delivery>> {
     const TURN: Duration = Duration::from_millis(5);
     let mut done: Vec<Delivery> = Vec::new();

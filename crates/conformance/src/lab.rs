@@ -1,5 +1,5 @@
-//! Where a check works: an engine on a storage of its own, a clock, and names that nobody else
-//! uses.
+//! Where a check works: an engine on a storage of its own, a clock, and names that no other
+//! check uses.
 
 use std::ops::RangeInclusive;
 use std::time::Duration;
@@ -71,7 +71,7 @@ impl Lab {
         Ok(colleague)
     }
 
-    /// Ends every engine without closing it and opens one on what is left. Whoever calls this has
+    /// Ends every engine without closing it and opens one on what is left. The caller has
     /// no members any more.
     pub(super) async fn crash(&mut self) -> Verdict {
         self.crash_with(Vec::new()).await
@@ -82,7 +82,7 @@ impl Lab {
         self.crash_with(vec![hand.member]).await
     }
 
-    /// A crash, after which nobody is there for some time.
+    /// A crash, after which no engine runs for some time.
     pub(super) async fn crash_and_wait(&mut self, time: Duration) -> Verdict {
         self.colleagues.clear();
         if let Some(engine) = self.engine.take() {

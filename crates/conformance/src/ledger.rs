@@ -84,8 +84,8 @@ impl Ledger {
     pub(super) fn took(&self, member: u64, taken: &Delivery, is_handed_back: bool) {
         let mut book = self.book();
         if book.is_dying {
-            // What a task held that has ended already may come to one that has not: nobody tells
-            // the ledger of the former.
+            // A task that still runs may get what a task held that has ended: the ledger does not
+            // learn of the latter.
             return;
         }
         let name = label(&taken.envelope);
@@ -182,7 +182,7 @@ impl Ledger {
         }
     }
 
-    /// The event is about to start anew.
+    /// The event is about to start over.
     pub(super) fn redriven(&self, name: &str) {
         if let Some(story) = self.book().stories.get_mut(name) {
             story.failures = 0;
@@ -196,7 +196,7 @@ impl Ledger {
         }
     }
 
-    /// Whether every event was settled, as far as anybody knows.
+    /// Whether every event was settled, as far as is known.
     pub(super) fn is_final(&self) -> bool {
         let book = self.book();
         book.flaw.is_some() || book.stories.values().all(Story::is_final)

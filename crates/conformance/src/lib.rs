@@ -1,8 +1,58 @@
 //! The contract suite: what every engine passes, run unchanged against each of them.
 //!
-//! Whoever writes an engine implements [`Subject`] (how to get an empty storage) and [`Storage`]
-//! (how to open an engine on it, and how to make it crash), and calls [`contract_tests!`],
-//! which becomes one `#[test]` per check, or [`run`], which gives a [`Report`].
+//! The author of an engine implements [`Subject`] (how to get an empty storage) and [`Storage`]
+//! (how to open an engine on it, and how to make it crash):
+//!
+//! ```
+//! use ensue::engine::{SharedEngine, connect_with};
+//! use ensue::{Clock, Result};
+//! use ensue_conformance::{BoxFuture, Storage, Subject};
+//!
+//! #[derive(Debug)]
+//! struct Mine; // a directory, or a database of its own on a server
+//!
+//! impl Subject for Mine {
+//!     fn name(&self) -> &str {
+//!         "mine"
+//!     }
+//!
+//!     fn storage(&self) -> BoxFuture<'_, Result<Box<dyn Storage>>> {
+//!         Box::pin(async { Ok(Box::new(Mine) as Box<dyn Storage>) })
+//!     }
+//! }
+//!
+//! impl Storage for Mine {
+//!     fn open(&self, clock: Clock) -> BoxFuture<'_, Result<SharedEngine>> {
+//!         Box::pin(connect_with("memory:", clock)) // your engine, as an `Arc<dyn Driver>`
+//!     }
+//! }
+//!
+//! # tokio::runtime::Runtime::new()?.block_on(async {
+//! let report = ensue_conformance::run(&Mine, "append_positions").await;
+//! assert!(report.is_kept(), "{report}");
+//! # });
+//! # Ok::<(), std::io::Error>(())
+//! ```
+//!
+//! [`run`] gives a [`Report`]; in an integration test, one line makes a `#[test]` of each check, so that
+//! they run in parallel and can be named (`cargo test --test contract -- order`):
+//!
+//! ```
+//! # use ensue_conformance::{BoxFuture, Storage, Subject};
+//! # #[derive(Debug)]
+//! # struct Mine;
+//! # impl Subject for Mine {
+//! #     fn name(&self) -> &str { "mine" }
+//! #     fn storage(&self) -> BoxFuture<'_, ensue::Result<Box<dyn Storage>>> { unreachable!() }
+//! # }
+//! mod contract {
+//!     ensue_conformance::contract_tests!(super::Mine);
+//! }
+//! ```
+//!
+//! Where to begin: [`Subject::owns_time`] returns `false` for an engine with a clock of its own, such as a
+//! server's; [`Terms`] make the suite shorter while the engine grows; an engine whose
+//! [`Guarantees`] promise little is asked for little.
 //!
 //! A check that needs a promise which the engine's [`Guarantees`] do not give is reported as
 //! [`Outcome::NotPromised`], never passed over in silence. A promise that is given and not kept is
@@ -64,7 +114,6 @@ use std::panic::AssertUnwindSafe;
 use std::time::Duration;
 
 use futures_util::FutureExt;
-use futures_util::future::BoxFuture;
 use serde::Serialize;
 
 use self::flaw::{Flaw, Verdict};
@@ -72,6 +121,8 @@ use self::lab::Lab;
 use ensue_core::engine::{Guarantee, Guarantees, Member, SharedEngine};
 use ensue_core::error::Result;
 use ensue_core::time::Clock;
+
+pub use futures_util::future::BoxFuture;
 
 pub use self::report::{Failure, Outcome, Report, Row};
 pub use self::table::checks;
@@ -103,8 +154,8 @@ pub trait Storage: fmt::Debug + Send + Sync {
     fn open(&self, clock: Clock) -> BoxFuture<'_, Result<SharedEngine>>;
 
     /// Ends `engine`, with what members it has, as a crash would: without closing it. That it says
-    /// nothing more and is dropped is the least; who can copy the storage while the engine lives, or kill a process, comes closer
-    /// to the real thing.
+    /// nothing more and is dropped is the least; copying the storage while the engine lives, or killing
+    /// a process, comes closer to a real crash.
     fn crash(
         &self,
         engine: SharedEngine,

@@ -81,7 +81,7 @@ pub(super) async fn reset_holds_back_what_was_settled(lab: &mut Lab) -> Verdict 
     }
     let taken = hand.take(3).await?;
     equal("what is held back at first", held_back(&taken).len(), 0)?;
-    // One is settled, one is in somebody's hands, one is dead.
+    // One is settled, one is held by a member, one is dead.
     let of_key = |key: &str| {
         let found = taken.iter().find(|it| it.envelope.key() == key);
         some("an event of each key", found).map(std::slice::from_ref)
@@ -178,7 +178,7 @@ async fn count(lab: &Lab, hand: &Hand) -> Verdict {
     .map(drop)
 }
 
-/// Where state would be counted twice or forgotten, somebody has to say which.
+/// Where state would be counted twice or forgotten, the caller has to say which.
 pub(super) async fn reset_asks_what_becomes_of_state(lab: &mut Lab) -> Verdict {
     let hand = lab.join("g", "orders").await?;
     lab.publish("orders", "a", 1..=1).await?;

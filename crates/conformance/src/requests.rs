@@ -155,7 +155,7 @@ pub(super) async fn request_ends_at_its_deadline(lab: &mut Lab) -> Verdict {
     fails("the deadline", reply, |error| {
         matches!(error, Error::Request(RequestError::Deadline { .. }))
     })?;
-    // A reply that comes too late bothers nobody, and the next request is answered.
+    // A late reply is ignored, and the next request is answered.
     hand.commit(replying(&taken?)?).await?;
     let (reply, answered) =
         futures_util::future::join(requester.request::<Answer>(ask(lab, 2), LONG), async {

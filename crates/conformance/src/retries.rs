@@ -257,7 +257,7 @@ pub(super) async fn retry_survives_crashes(lab: &mut Lab) -> Verdict {
     )
 }
 
-pub(super) async fn retry_goes_to_whoever_is_there(lab: &mut Lab) -> Verdict {
+pub(super) async fn retry_goes_to_a_member_that_is_left(lab: &mut Lab) -> Verdict {
     let one = lab.join("g", "orders").await?;
     lab.publish("orders", "a", 1..=3).await?;
     let held = one.hold(3).await?;

@@ -99,7 +99,7 @@ pub(super) async fn schedule_survives_crashes_and_restarts(lab: &mut Lab) -> Ver
     equal("what is stored", lab.stored("orders").await?.len(), 1)
 }
 
-/// Its time came while nobody was there.
+/// It became due while no engine was running.
 pub(super) async fn schedule_catches_up_after_a_restart(lab: &mut Lab) -> Verdict {
     lab.schedule(lab.event("orders", "a", 1)?, lab.later())
         .await?;
@@ -125,7 +125,7 @@ pub(super) async fn schedule_can_be_cancelled(lab: &mut Lab) -> Verdict {
     let ids = vec![
         lab.event_id("orders", "a", 1),
         lab.event_id("orders", "a", 3),
-        lab.event_id("orders", "nobody", 1),
+        lab.event_id("orders", "unknown", 1),
     ];
     equal(
         "how many were pending",
@@ -191,7 +191,7 @@ pub(super) async fn schedule_of_a_known_id_changes_nothing(lab: &mut Lab) -> Ver
         .map(|scheduled| scheduled.at)
         .collect();
     equal("when it is due", times, [first])?;
-    // An id that was appended is not appended again later, either, and whoever asks is told.
+    // An id that was appended is not appended again later, either, and the caller is told.
     let appended = lab.publish("orders", "b", 1..=1).await?;
     let again = lab.schedule(lab.event("orders", "b", 1)?, first).await?;
     equal(

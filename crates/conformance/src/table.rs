@@ -113,7 +113,7 @@ table! { $
     6 retries::retry_has_a_generation []
     6 retries::retry_counts_its_attempts []
     6 retries::retry_survives_crashes [RESTART]
-    6 retries::retry_goes_to_whoever_is_there []
+    6 retries::retry_goes_to_a_member_that_is_left []
     6 retries::retry_shares_a_commit_with_other_outcomes []
     6 retries::crash_counts_as_an_attempt [RESTART]
     6 dead::dead_letter_tells_its_history []

@@ -258,6 +258,12 @@ mod report {
         }
     }
 
+    #[tokio::test]
+    async fn a_run_without_a_check_proves_nothing() {
+        let report = run(&Memory, "no_check_has_this_name").await;
+        assert!(!report.is_kept(), "{report}");
+    }
+
     #[tokio::test(flavor = "multi_thread")]
     async fn what_is_not_promised_is_said() {
         let report = run(&Memory, "append_survives_a_clean_restart").await;

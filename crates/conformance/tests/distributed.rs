@@ -29,7 +29,7 @@ struct Server {
 }
 
 impl Server {
-    /// The server of this name; `None` when there is none, which is said.
+    /// The server of this name; `None` when it does not run, which is printed.
     fn find(name: &'static str) -> Option<Self> {
         let url = Running::find(name)?.url;
         Some(Self { name, url })
