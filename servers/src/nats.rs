@@ -133,10 +133,11 @@ fn set_up(program: &Program, directory: &Path, ports: &[u16]) -> Result<Launch, 
 }
 
 fn settings(port: u16, version: &str) -> String {
-    let sync = match major_minor(version) >= SYNC_OLDEST {
-        true => "    # A publish is acknowledged when it is on disk.\n    sync_interval: always\n",
+    let sync = if major_minor(version) >= SYNC_OLDEST {
+        "    # A publish is acknowledged when it is on disk.\n    sync_interval: always\n"
+    } else {
         // It syncs every other minute, and cannot be told otherwise.
-        false => "",
+        ""
     };
     format!(
         "server_name: ensue\nlisten: \"127.0.0.1:{port}\"\njetstream {{\n    store_dir: data\n    \

@@ -4,8 +4,8 @@ use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher as _, Hasher as _};
 use std::net::{Ipv4Addr, TcpListener};
 
-/// Below the ports that Linux gives to outgoing connections. In that range, a connection of
-/// anybody's could take the port of a server that was killed before it is started again.
+/// Below the ports that Linux gives to outgoing connections. In that range, any
+/// connection could take the port of a server that was killed before it is started again.
 const FIRST: u16 = 15_000;
 const LAST: u16 = 29_999;
 

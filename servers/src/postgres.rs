@@ -136,7 +136,7 @@ fn set_up(program: &Program, directory: &Path, ports: &[u16]) -> Result<Launch, 
 }
 
 /// After SIGKILL its children end by themselves, but not at once. They all work in the data
-/// directory; when nobody does, the lock that the killed server left is nobody's. It would be taken
+/// directory; when none does, the lock that the killed server left has no owner. It would be taken
 /// for a living one's as long as the killed process's parent has not noticed its end.
 const END_OF_THE_LAST: &str = "\
 looks=0

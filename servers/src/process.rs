@@ -126,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn a_process_that_nobody_waited_for_has_ended_all_the_same() {
+    fn a_process_without_a_waiter_has_ended_all_the_same() {
         let (mut child, process) = sleeper();
         assert!(!process.ends_within(Duration::ZERO));
         process.signal(Signal::Terminate).unwrap();

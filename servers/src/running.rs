@@ -35,8 +35,8 @@ pub struct Running {
 }
 
 impl Running {
-    /// The server of that name in the file that `ENSUE_SERVICES` names. `None` when there is none, which is
-    /// said, and no excuse under CI, where everything is there to be tested.
+    /// The server of that name in the file that `ENSUE_SERVICES` names. `None` when there is no such
+    /// server, which is printed, and no excuse under CI, where everything is there to be tested.
     ///
     /// # Panics
     /// When the file cannot be read, and under CI when the server is missing.

@@ -86,9 +86,10 @@ impl Kill {
         let mut attack = Attack::new(seed, self.cycles, &directory);
         attack.run()?;
         let table = Table::of(&attack);
-        match self.json {
-            true => println!("{}", table.json()),
-            false => print!("{table}"),
+        if self.json {
+            println!("{}", table.json())
+        } else {
+            print!("{table}")
         }
         let is_good = attack.checker.violations().is_empty();
         if !is_good {
@@ -189,7 +190,7 @@ impl Attack {
             }
             End::Finished => {}
             End::Itself { status } => {
-                let what = format!("a process that nobody killed ended: {status}");
+                let what = format!("a process ended without being killed: {status}");
                 self.checker.accuse(Kind::Failed, what);
             }
             End::Stuck => self

@@ -265,7 +265,7 @@ impl Checker {
         let known = Stream::of(envelope.topic()).zip(mark_of(envelope));
         let Some((stream, mark)) = known.filter(|(_, mark)| mark.0 < KEYS && mark.1 > 0) else {
             let (topic, id) = (envelope.topic(), envelope.id());
-            let what = format!("nobody published `{id}` to `{topic}` at {position}");
+            let what = format!("`{id}` in `{topic}` at {position} was never published");
             return self.accuse(Kind::Invented, what);
         };
         match stream {
@@ -319,7 +319,7 @@ impl Checker {
         if mark.1 > attempted {
             self.accuse(
                 Kind::Invented,
-                format_args!("nobody published order {mark}"),
+                format_args!("order {mark} was never published"),
             );
         }
         let is_right = self
@@ -340,7 +340,7 @@ impl Checker {
             .lane(Group::Bills, mark.0)
             .map_or(0, |lane| lane.attempted);
         if mark.1 > attempted {
-            let what = format!("nobody committed the bill of {mark}");
+            let what = format!("the bill of {mark} was never committed");
             self.accuse(Kind::Invented, what);
         }
         let is_right = order.is_none_or(|order| {

@@ -24,7 +24,7 @@ use self::voice::Voice;
 use super::orders::{Audited, Fate, Mark, Orders, PUBLISHERS, Placed, mark_of};
 use super::report::{AUDITS, Group, Report, Task};
 
-/// What ends a child that nobody killed.
+/// What ends a child that was not killed.
 type Outcome<T = ()> = Result<T, Box<dyn std::error::Error + Send + Sync>>;
 
 /// An event is tried as often as the process is killed, and that is often.

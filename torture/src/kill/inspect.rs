@@ -96,7 +96,7 @@ async fn letters(engine: &SharedEngine) -> ensue::Result<Vec<FoundLetter>> {
         .dead_letters(None, DeadLetterFilter::default())
         .await?;
     let found = |letter: &DeadLetter| FoundLetter {
-        // Key 0 starts at number 1: this is nobody's.
+        // Key 0 starts at number 1: this is no event's.
         mark: letter
             .envelope
             .as_ref()

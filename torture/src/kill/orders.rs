@@ -1,5 +1,5 @@
 //! What is published, and what follows from it. Every byte derives from the seed, the key and the
-//! number, so that whoever reads an event knows what it must be.
+//! number, so that a reader of an event knows what it must be.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 

@@ -26,7 +26,7 @@ pub(crate) enum End {
     KilledWorking { opening: Duration },
     /// It did all that it was asked for.
     Finished,
-    /// Nobody asked it to.
+    /// It ended without being asked to.
     Itself { status: ExitStatus },
     /// It had to be killed because it did nothing.
     Stuck,

@@ -150,9 +150,10 @@ pub(super) struct Unreadable<const PANICS: bool>;
 
 impl<'de, const PANICS: bool> Deserialize<'de> for Unreadable<PANICS> {
     fn deserialize<D: Deserializer<'de>>(_: D) -> Result<Self, D::Error> {
-        match PANICS {
-            true => deliberately_panic("deserialize a cell"),
-            false => Err(D::Error::custom("not this one")),
+        if PANICS {
+            deliberately_panic("deserialize a cell")
+        } else {
+            Err(D::Error::custom("not this one"))
         }
     }
 }

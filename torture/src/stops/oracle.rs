@@ -213,11 +213,12 @@ impl<'a> Oracle<'a> {
         let there = all.iter().filter(|event| is_counted(event.key())).count();
         let published = self.published.iter().filter(|(key, _)| is_counted(key));
         let published: usize = published.map(|(_, numbers)| numbers.len()).sum();
-        match there == published {
-            true => Ok(()),
-            false => Err(format!(
+        if there == published {
+            Ok(())
+        } else {
+            Err(format!(
                 "{published} events were published, {there} are there"
-            )),
+            ))
         }
     }
 

@@ -103,9 +103,10 @@ pub(super) struct Order {
 impl Order {
     /// Its source and id.
     pub(super) fn id(&self) -> (&'static str, String) {
-        match self.shares_id {
-            true => ("/others", format!("e{}", self.n.saturating_sub(1))),
-            false => ("/stops", format!("e{}", self.n)),
+        if self.shares_id {
+            ("/others", format!("e{}", self.n.saturating_sub(1)))
+        } else {
+            ("/stops", format!("e{}", self.n))
         }
     }
 
@@ -194,10 +195,8 @@ impl Group {
 impl Limits {
     fn of(random: &mut Rng, size: &Size) -> Self {
         let is_small = random.bool();
-        let mut either = |small: &[usize], usual| match is_small {
-            true => pick(random, small),
-            false => usual,
-        };
+        let mut either =
+            |small: &[usize], usual| if is_small { pick(random, small) } else { usual };
         Self {
             schedules_max: either(&[2, 10], 1_000),
             state_bytes_max: either(&[4_096, 65_536], 64 << 20),
@@ -245,9 +244,10 @@ impl Events<'_> {
         let ways = (0..self.groups).map(|_| self.way(random, is_healthy));
         Order {
             ways: ways.collect(),
-            key: match is_healthy {
-                true => format!("{HEALTHY}{key}"),
-                false => format!("k{key}"),
+            key: if is_healthy {
+                format!("{HEALTHY}{key}")
+            } else {
+                format!("k{key}")
             },
             n: self.n,
             shares_id: self.n > 1 && random.u8(..10) == 0,
@@ -257,9 +257,10 @@ impl Events<'_> {
     fn way(&self, random: &mut Rng, is_healthy: bool) -> Way {
         let is_good = is_healthy || random.u32(..100) >= self.evil || self.acts.is_empty();
         Way {
-            act: match is_good {
-                true => Act::Good,
-                false => pick(random, self.acts),
+            act: if is_good {
+                Act::Good
+            } else {
+                pick(random, self.acts)
             },
             attempts: random.u32(1..=5),
             size: pick(random, &[1, 500, 990, 1_000, 1_001, 1_100, 2_000]),
@@ -310,13 +311,15 @@ const ENDS: [Timestamp; 3] = [
 
 /// To the beginning; what becomes of effects and state differs.
 fn reset(random: &mut Rng) -> Reset {
-    let effects = match random.bool() {
-        true => ReplayEffects::Publish,
-        false => ReplayEffects::HoldBack,
+    let effects = if random.bool() {
+        ReplayEffects::Publish
+    } else {
+        ReplayEffects::HoldBack
     };
-    let state = match random.bool() {
-        true => ReplayState::Afresh,
-        false => ReplayState::Keep,
+    let state = if random.bool() {
+        ReplayState::Afresh
+    } else {
+        ReplayState::Keep
     };
     Reset::to(Start::Earliest).effects(effects).state(state)
 }

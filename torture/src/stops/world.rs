@@ -358,9 +358,10 @@ impl<'a> World<'a> {
         match due {
             Some(due) => hands.advance_to(due),
             // Behind a key that is stopped something may be overdue for ever, and hide what comes later.
-            None => hands.advance(match status.groups.iter().any(|it| it.trouble.is_some()) {
-                true => Duration::from_secs(3_600),
-                false => Duration::from_secs(1),
+            None => hands.advance(if status.groups.iter().any(|it| it.trouble.is_some()) {
+                Duration::from_secs(3_600)
+            } else {
+                Duration::from_secs(1)
             }),
         }
     }

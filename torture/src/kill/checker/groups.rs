@@ -57,7 +57,7 @@ impl Checker {
         let name = group.name();
         let attempted = self.sent.get(mark.0).map_or(0, |sent| sent.attempted);
         if mark.1 > attempted {
-            let what = format!("`{name}` got {mark}, which nobody published");
+            let what = format!("`{name}` got {mark}, which was never published");
             return self.accuse(Kind::Invented, what);
         }
         if self.order_hash(mark) != Some(taken.hash) {

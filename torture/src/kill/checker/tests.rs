@@ -235,7 +235,7 @@ fn an_order_that_is_there_twice_is_found() {
 }
 
 #[test]
-fn an_order_that_nobody_published_is_invented() {
+fn an_order_that_was_never_published_is_invented() {
     let mut bench = Bench::new();
     bench.publish(&Bench::good(1));
     bench.log.push(Bench::order(Mark(0, 2)));
@@ -332,7 +332,7 @@ fn a_settled_order_that_is_delivered_again_is_found() {
 }
 
 #[test]
-fn an_effect_in_the_log_settles_its_order_though_nobody_acknowledged_it() {
+fn an_effect_in_the_log_settles_its_order_without_an_acknowledgement() {
     let mut bench = Bench::new();
     let marks = Bench::good(1);
     bench.publish(&marks);
@@ -360,7 +360,7 @@ fn an_order_that_a_group_does_not_get_is_found() {
 }
 
 #[test]
-fn attempts_that_begin_anew_are_found() {
+fn attempts_that_start_over_are_found() {
     let mut bench = Bench::new();
     let marks = Bench::good(1);
     bench.publish(&marks);
@@ -384,7 +384,7 @@ fn attempts_that_begin_anew_are_found() {
 }
 
 #[test]
-fn a_cell_that_nobody_wrote_or_that_fell_behind_is_found() {
+fn a_cell_that_was_never_written_or_fell_behind_is_found() {
     for (number, wrong) in [(1, true), (2, false), (3, false), (4, true)] {
         let mut bench = Bench::new();
         let marks = Bench::good(4);
@@ -408,7 +408,7 @@ fn a_cell_that_nobody_wrote_or_that_fell_behind_is_found() {
 }
 
 #[test]
-fn a_cell_that_nobody_has_written_yet_is_empty() {
+fn a_cell_before_its_first_write_is_empty() {
     let mut bench = Bench::new();
     bench.publish(&Bench::good(1));
     bench.look();
@@ -528,7 +528,7 @@ fn a_review_finds_what_changed_after_it_was_seen() {
     bench.finds(&[Kind::Invented]);
 
     let mut bench = seen();
-    // Nobody has handled anything: none of it may be removed.
+    // No event was handled: none of it may be removed.
     bench.checker.review(2);
     bench.finds(&[Kind::Lost]);
 }
@@ -566,5 +566,5 @@ fn a_commit_that_a_kill_cut_off_is_done_if_nothing_of_it_comes_again() {
         !finish(true, true),
         "it was not committed, and not done again"
     );
-    assert!(!finish(false, false), "nobody tried to commit it");
+    assert!(!finish(false, false), "no child tried to commit it");
 }

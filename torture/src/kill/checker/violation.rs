@@ -18,7 +18,7 @@ pub(crate) enum Kind {
     Twice,
     /// A group got again what it had settled.
     Redelivered,
-    /// It is there, and nobody did it.
+    /// It is there, and no child did it.
     Invented,
     /// A part of a batch or of a commit is there.
     Torn,

@@ -45,7 +45,7 @@ struct Publisher {
 
 impl Publisher {
     async fn work(mut self) -> Outcome {
-        // Whoever is not sure publishes again: nothing may come of what is there already.
+        // A publisher that is not sure publishes again: nothing may come of what is there already.
         let mut marks = Vec::new();
         for key in keys_of(self.publisher) {
             let next = self.next.get(key).copied().unwrap_or(1);

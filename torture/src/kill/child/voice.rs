@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::kill::report::Report;
 
-/// The standard output, one report a line. Whoever says something has been heard when it returns:
+/// The standard output, one report a line. What was said is received when the call returns:
 /// the line is in the pipe, which outlives the process.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Voice(Arc<Mutex<()>>);
@@ -18,7 +18,7 @@ impl Voice {
         line.push(b'\n');
         let _turn = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let mut output = std::io::stdout().lock();
-        // Nobody listens any more: there is nothing left to prove.
+        // The reader is gone: there is nothing left to prove.
         if output
             .write_all(&line)
             .and_then(|()| output.flush())
