@@ -3,9 +3,9 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::greeting::Greeting;
 use crate::launch::{Launch, write};
 use crate::launcher::Place;
+use crate::probe::Probe;
 use crate::process::Signal;
 use crate::program::{Program, find, major_minor, run, version};
 use crate::say::say;
@@ -26,7 +26,7 @@ pub(crate) const SERVER: Server = Server {
     missing,
     obtain,
     set_up,
-    greeting: Greeting {
+    probe: Probe {
         words: METADATA,
         is_answer: has_broker,
     },

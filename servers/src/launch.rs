@@ -51,7 +51,7 @@ impl Launch {
     }
 
     /// Writes the script. Running it gives a process that is the server: the shell replaces
-    /// itself, and its id and birth stay the same.
+    /// itself, and its id and start time stay the same.
     pub(crate) fn write(&self, directory: &Path) -> Result<(), String> {
         let script = directory.join(SCRIPT);
         write(&script, &self.script(directory))?;

@@ -7,8 +7,8 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use crate::greeting::Patience;
 use crate::lock::Lock;
+use crate::probe::Patience;
 use crate::process::{Process, Signal};
 use crate::say::say;
 use crate::server::{SERVERS, Server};
@@ -259,7 +259,7 @@ fn wait_until_ready(server: &Server, state: &mut State, place: &Place) -> Result
     let deadline = Instant::now() + Duration::from_secs(READY_SECONDS_MAX);
     let mut patience = Patience::new();
     let process = loop {
-        let is_answered = server.greeting.is_answered(entry.port(), &mut patience);
+        let is_answered = server.probe.is_answered(entry.port(), &mut patience);
         // Looked at last: with our server gone, it was another one that answered on its port.
         let Some(process) = Process::of(entry.directory()) else {
             return Err(failed("has ended"));

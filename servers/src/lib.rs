@@ -9,7 +9,6 @@
     reason = "ports are looked for, and servers are asked whether they answer"
 )]
 
-mod greeting;
 mod kafka;
 mod launch;
 mod launcher;
@@ -18,6 +17,7 @@ mod nats;
 mod package;
 mod port;
 mod postgres;
+mod probe;
 mod process;
 mod program;
 mod rabbitmq;

@@ -4,10 +4,10 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::greeting::Greeting;
 use crate::launch::{Launch, write};
 use crate::launcher::Place;
 use crate::port::first;
+use crate::probe::Probe;
 use crate::process::Signal;
 use crate::program::{Program, find, major_minor, run, version};
 use crate::say::say;
@@ -21,7 +21,7 @@ const GO_OLDEST: (u32, u32) = (1, 21);
 /// Since then, JetStream can be told to sync every write.
 const SYNC_OLDEST: (u32, u32) = (2, 10);
 
-const GREETING: Greeting = Greeting {
+const PROBE: Probe = Probe {
     words: b"PING\r\n",
     is_answer: |answer| {
         let info = b"\"jetstream\":true";
@@ -36,7 +36,7 @@ pub(crate) const SERVER: Server = Server {
     missing,
     obtain,
     set_up,
-    greeting: GREETING,
+    probe: PROBE,
     farewell: Signal::Terminate,
     has_remains: no_remains,
     clean_up: nothing_to_clean_up,
@@ -157,11 +157,9 @@ mod tests {
 
     #[test]
     fn a_server_without_jetstream_is_not_ready() {
-        assert!((GREETING.is_answer)(
+        assert!((PROBE.is_answer)(
             b"INFO {\"version\":\"2\",\"jetstream\":true}\r\n"
         ));
-        assert!(!(GREETING.is_answer)(
-            b"INFO {\"version\":\"2\"}\r\nPONG\r\n"
-        ));
+        assert!(!(PROBE.is_answer)(b"INFO {\"version\":\"2\"}\r\nPONG\r\n"));
     }
 }

@@ -6,12 +6,12 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use crate::greeting::Greeting;
 use crate::launch::{Launch, write};
 use crate::launcher::Place;
 use crate::package::is_ci;
 use crate::package::is_root;
 use crate::port::first;
+use crate::probe::Probe;
 use crate::process::Signal;
 use crate::program::{Program, find, major_minor, run, version};
 use crate::rabbitmq::random_word;
@@ -31,7 +31,7 @@ pub(crate) const SERVER: Server = Server {
     missing,
     obtain,
     set_up,
-    greeting: Greeting {
+    probe: Probe {
         // Length, protocol 3.0, user and database.
         words: b"\x00\x00\x00\x23\x00\x03\x00\x00user\0ensue\0database\0ensue\0\0",
         // It asks for the password. While it starts, it answers with an error.
@@ -202,8 +202,8 @@ mod tests {
     }
 
     #[test]
-    fn the_greeting_is_as_long_as_it_says() {
-        let words = SERVER.greeting.words;
+    fn the_probe_is_as_long_as_it_says() {
+        let words = SERVER.probe.words;
         assert_eq!(words.len(), 0x23);
         let name = format!("user\0{NAME}\0database\0{NAME}\0");
         assert!(

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-/// The file in a server's directory into which its `start.sh` writes process id and birth.
+/// The file in a server's directory into which its `start.sh` writes process id and start time.
 pub(crate) const FILE: &str = "process";
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,22 +16,22 @@ pub(crate) enum Signal {
 }
 
 /// A process that runs, and is the one that was started: ids are used again, an id together with
-/// the time of its birth is not.
+/// the time of its start is not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Process {
     pid: u32,
     /// In clock ticks since the machine was booted.
-    born: u64,
+    started: u64,
 }
 
 impl Process {
     /// The server of a directory; `None` when it does not run.
     pub(crate) fn of(directory: &Path) -> Option<Self> {
         let written = std::fs::read_to_string(directory.join(FILE)).ok()?;
-        let (pid, born) = written.trim_end().split_once(' ')?;
+        let (pid, started) = written.trim_end().split_once(' ')?;
         let process = Self {
             pid: pid.parse().ok()?,
-            born: born.parse().ok()?,
+            started: started.parse().ok()?,
         };
         process.is_running().then_some(process)
     }
@@ -42,7 +42,7 @@ impl Process {
 
     fn is_running(&self) -> bool {
         let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.pid));
-        stat.is_ok_and(|stat| born_and_running(&stat) == Some(self.born))
+        stat.is_ok_and(|stat| start_if_running(&stat) == Some(self.started))
     }
 
     /// Does nothing to a process that has ended meanwhile.
@@ -77,9 +77,9 @@ impl Process {
     }
 }
 
-/// When the process of this `/proc/…/stat` was born; `None` when it has ended and only waits for
+/// When the process of this `/proc/…/stat` was started; `None` when it has ended and only waits for
 /// its parent to notice.
-fn born_and_running(stat: &str) -> Option<u64> {
+fn start_if_running(stat: &str) -> Option<u64> {
     // The program's name is in parentheses and may contain anything.
     let (_, fields) = stat.rsplit_once(") ")?;
     let mut fields = fields.split(' ');
@@ -103,24 +103,24 @@ mod tests {
         let mut sleep = Command::new("sleep");
         let child = sleep.arg("3600").stdin(Stdio::null()).spawn().unwrap();
         let stat = std::fs::read_to_string(format!("/proc/{}/stat", child.id())).unwrap();
-        let born = born_and_running(&stat).unwrap();
+        let started = start_if_running(&stat).unwrap();
         let pid = child.id();
-        (child, Process { pid, born })
+        (child, Process { pid, started })
     }
 
     #[test]
-    fn the_birth_is_found_behind_any_name() {
-        assert_eq!(born_and_running(STAT), Some(8642));
-        assert_eq!(born_and_running(&STAT.replace(" S ", " Z ")), None);
-        assert_eq!(born_and_running("4711"), None);
+    fn the_start_time_is_found_behind_any_name() {
+        assert_eq!(start_if_running(STAT), Some(8642));
+        assert_eq!(start_if_running(&STAT.replace(" S ", " Z ")), None);
+        assert_eq!(start_if_running("4711"), None);
     }
 
     #[test]
     fn a_process_that_took_over_an_id_is_another_one() {
         let (mut child, process) = sleeper();
         assert!(process.is_running());
-        let born = process.born + 1;
-        assert!(!Process { born, ..process }.is_running());
+        let started = process.started + 1;
+        assert!(!Process { started, ..process }.is_running());
         child.kill().unwrap();
         child.wait().unwrap();
     }

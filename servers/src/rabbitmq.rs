@@ -3,9 +3,9 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::greeting::Greeting;
 use crate::launch::{Launch, write};
 use crate::launcher::Place;
+use crate::probe::Probe;
 use crate::process::Signal;
 use crate::program::{Program, find, run};
 use crate::server::{Server, no_remains};
@@ -22,7 +22,7 @@ pub(crate) const SERVER: Server = Server {
     missing,
     obtain,
     set_up,
-    greeting: Greeting {
+    probe: Probe {
         words: b"AMQP\x00\x00\x09\x01",
         // A method frame on channel 0, class connection, method start.
         is_answer: |answer| {

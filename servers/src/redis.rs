@@ -2,10 +2,10 @@
 
 use std::path::Path;
 
-use crate::greeting::Greeting;
 use crate::launch::{Launch, write};
 use crate::launcher::Place;
 use crate::port::first;
+use crate::probe::Probe;
 use crate::process::Signal;
 use crate::program::{Program, find, version};
 use crate::server::{Server, no_remains, nothing_to_clean_up};
@@ -19,7 +19,7 @@ pub(crate) const SERVER: Server = Server {
     missing,
     obtain,
     set_up,
-    greeting: Greeting {
+    probe: Probe {
         words: b"PING\r\n",
         // While it loads its data, it answers -LOADING.
         is_answer: |answer| answer.starts_with(b"+PONG"),

@@ -2,15 +2,15 @@
 
 use std::path::Path;
 
-use crate::greeting::Greeting;
 use crate::launch::Launch;
 use crate::launcher::Place;
+use crate::probe::Probe;
 use crate::process::Signal;
 use crate::program::Program;
 use crate::state::Entry;
 use crate::{kafka, nats, postgres, rabbitmq, redis};
 
-/// How to get, configure, greet and end one kind of server.
+/// How to get, configure, probe and end one kind of server.
 pub(crate) struct Server {
     pub(crate) name: &'static str,
     /// Whether `up` without a name starts it.
@@ -23,7 +23,7 @@ pub(crate) struct Server {
     pub(crate) obtain: fn(&Place) -> Result<Program, String>,
     /// Writes what it needs into its new directory, and says how it is started.
     pub(crate) set_up: fn(&Program, &Path, &[u16]) -> Result<Launch, String>,
-    pub(crate) greeting: Greeting,
+    pub(crate) probe: Probe,
     /// Asks it to end in order.
     pub(crate) farewell: Signal,
     /// Whether something of a server that was killed would outlive its directory. It is started

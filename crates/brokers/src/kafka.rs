@@ -13,6 +13,7 @@
 //! call takes it away, and puts it back when the answers are read: after an error, or a future
 //! that was dropped half-way, there is none, and the next call makes a new one.
 
+mod appender;
 mod batch;
 mod connection;
 mod examine;
@@ -24,8 +25,6 @@ mod tests;
 mod versions;
 mod wire;
 
-use std::collections::VecDeque;
-use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -69,8 +68,6 @@ const REPLICATION_MAX: i16 = 9;
 const BROKER_MS: i32 = 4000;
 /// What a broker takes unless it is told otherwise.
 const BATCH_BYTES_USUAL: usize = 1_048_588;
-/// How many requests may be sent and not yet answered.
-const UNANSWERED_MAX: usize = 4;
 /// Brokers and topics need a moment from being made to being known.
 const PAUSE: Duration = Duration::from_millis(50);
 /// How long brokers may not know a topic that they have known, until it counts as deleted: less than
@@ -162,14 +159,6 @@ impl Slot {
     fn put(&self, connection: Connection) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(connection);
     }
-}
-
-/// A batch that was sent and not answered.
-struct Sent {
-    /// How many messages it has.
-    count: usize,
-    /// Where the log ended at the least when it was sent.
-    after: u64,
 }
 
 /// The log on the server.
@@ -371,65 +360,12 @@ impl Kafka {
         self.newest.fetch_max(next, Ordering::Relaxed);
     }
 
-    /// Sends all batches, one behind the other, and awaits every answer.
-    async fn produce(&self, connection: &mut Connection, messages: &[Bytes]) -> Result<()> {
-        let max = self.batch_bytes_max.load(Ordering::Relaxed);
-        let mut unanswered = VecDeque::with_capacity(UNANSWERED_MAX);
-        for part in parts(messages, max) {
-            let Some(part) = messages.get(part) else {
-                break;
-            };
-            if unanswered.len() == UNANSWERED_MAX
-                && let Some(sent) = unanswered.pop_front()
-            {
-                self.produced(connection, sent).await?;
-            }
-            unanswered.push_back(Sent {
-                count: part.len(),
-                after: self.newest.load(Ordering::Relaxed),
-            });
-            let batch = batch::encode(part, Timestamp::now());
-            let request = protocol::produce(&self.topic, &batch, BROKER_MS);
-            connection.send(request).await?;
-        }
-        for sent in unanswered {
-            self.produced(connection, sent).await?;
-        }
-        Ok(())
-    }
-
     /// The error of a topic that was there, and is not any more.
     fn gone(&self) -> Error {
         Error::Engine(EngineError::Corrupt(format!(
             "the topic `{}` was deleted from {}; restore it, or restart to begin a new log",
             self.topic, self.server.shown
         )))
-    }
-
-    async fn produced(&self, connection: &mut Connection, sent: Sent) -> Result<()> {
-        let (code, offset) = connection.answer(protocol::read_produce).await?;
-        if let Code::MESSAGE_TOO_LARGE | Code::RECORD_LIST_TOO_LARGE = code {
-            // Lowered since it was asked for: the next call finds out.
-            let mut asked = self.leader().await?;
-            self.learn(&mut asked).await?;
-        }
-        match refused(&self.server, code, None) {
-            None => {
-                let offset = u64::try_from(offset).unwrap_or(0);
-                if offset < sent.after {
-                    return Err(Error::Engine(EngineError::Corrupt(format!(
-                        "the topic `{}` at {} took a message at {offset}, where others were \
-                         acknowledged or read before, up to {}: it was deleted and made again, or \
-                         put back from an older copy; restore it, or restart to go on with what \
-                         the server has",
-                        self.topic, self.server.shown, sent.after
-                    ))));
-                }
-                self.note(offset.saturating_add(sent.count as u64));
-                Ok(())
-            }
-            Some(error) => Err(error),
-        }
     }
 }
 
@@ -535,22 +471,4 @@ fn address_of(broker: &protocol::Broker) -> Address {
         host: broker.host.clone(),
         port: broker.port,
     }
-}
-
-/// Which messages go together, so that no batch is larger than `bytes_max`.
-fn parts(messages: &[Bytes], bytes_max: usize) -> Vec<Range<usize>> {
-    let mut parts = Vec::new();
-    let mut first = 0;
-    let mut bytes = batch::HEADER_BYTES;
-    for (index, message) in messages.iter().enumerate() {
-        let more = batch::record_bytes(message);
-        if bytes.saturating_add(more) > bytes_max && index > first {
-            parts.push(first..index);
-            first = index;
-            bytes = batch::HEADER_BYTES;
-        }
-        bytes = bytes.saturating_add(more);
-    }
-    parts.push(first..messages.len());
-    parts
 }

@@ -126,6 +126,7 @@ impl Keeper {
     pub(crate) fn manifest(&self) -> MutexGuard<'_, Manifest> {
         lock(&self.manifest)
     }
+
     /// After a roll: the sealed segment needs its index file.
     pub(crate) fn rolled(&self, sealed: Option<Arc<Segment>>) {
         let mut chores = lock(&self.chores);

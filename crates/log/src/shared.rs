@@ -31,7 +31,7 @@ pub(crate) struct Shared {
     /// Why nothing can be appended any more, if the log was not simply closed.
     pub(crate) halt: OnceLock<Halt>,
     is_closed: AtomicBool,
-    /// Whether keys may have had records before the first one: see [`Log::assume_trimmed`].
+    /// Whether keys may have had records before the first one: see [`Log::assume_trimmed`](crate::Log::assume_trimmed).
     pub(crate) is_trimmed: AtomicBool,
     pub(crate) keeper: Keeper,
     /// Copies of fields of `state`, for those who must not take its lock.

@@ -3,6 +3,7 @@
 mod broker;
 
 use self::broker::{Broker, Form};
+use super::appender::parts;
 use super::*;
 use crate::error::OpenError;
 use crate::tests::shared_log_tests;

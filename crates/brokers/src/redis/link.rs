@@ -8,7 +8,8 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::task::JoinHandle;
 
 use super::failure::{failure, strange};
-use super::{ANSWER, Place, Server, TRIED, TRY};
+use super::scripts::{TRIED, TRY};
+use super::{ANSWER, Place, Server};
 use crate::error::Result;
 use crate::shared_log::Address;
 use crate::socket;

@@ -13,7 +13,7 @@ const PATIENCE_MIN: Duration = Duration::from_millis(500);
 const PATIENCE_MAX: Duration = Duration::from_secs(30);
 
 /// What to say to a server, and how to see that it serves.
-pub(crate) struct Greeting {
+pub(crate) struct Probe {
     pub(crate) words: &'static [u8],
     /// Is given all that was answered so far.
     pub(crate) is_answer: fn(&[u8]) -> bool,
@@ -34,7 +34,7 @@ impl Patience {
     }
 }
 
-impl Greeting {
+impl Probe {
     /// Asks once.
     pub(crate) fn is_answered(&self, port: u16, patience: &mut Patience) -> bool {
         let asked = connect(port, patience).and_then(|stream| self.ask(stream));
@@ -79,7 +79,7 @@ mod tests {
 
     use super::*;
 
-    const GREETING: Greeting = Greeting {
+    const PROBE: Probe = Probe {
         words: b"HELLO",
         is_answer: |answer| answer == b"WELCOME",
     };
@@ -122,15 +122,15 @@ mod tests {
     #[test]
     fn an_answer_may_come_in_pieces() {
         let pieces = Scripted::new([b"WEL", b"COME"]);
-        assert!(GREETING.ask(pieces).unwrap());
+        assert!(PROBE.ask(pieces).unwrap());
     }
 
     #[test]
     fn another_answer_and_silence_are_none() {
         // An empty read is the end of the stream.
         let refused = Scripted::new([b"NOT", b" YET", b""]);
-        assert!(!GREETING.ask(refused).unwrap());
-        let silent = GREETING.ask(Scripted::new([b"WEL"])).unwrap_err();
+        assert!(!PROBE.ask(refused).unwrap());
+        let silent = PROBE.ask(Scripted::new([b"WEL"])).unwrap_err();
         assert_eq!(silent.kind(), ErrorKind::WouldBlock);
     }
 
@@ -139,7 +139,7 @@ mod tests {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let port = listener.local_addr().unwrap().port();
         let mut patience = Patience(Duration::from_millis(1));
-        assert!(!GREETING.is_answered(port, &mut patience));
+        assert!(!PROBE.is_answered(port, &mut patience));
         assert_eq!(patience.0, Duration::from_millis(2));
         patience.0 = PATIENCE_MAX;
         patience.grow();
