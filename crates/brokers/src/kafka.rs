@@ -11,7 +11,7 @@
 //!
 //! Appending, reading and all else have a `Connection` each, to the partition's leader. A
 //! call takes it away, and puts it back when the answers are read: after an error, or a future
-//! that was dropped half-way, there is none, and the next call makes a new one.
+//! that was dropped half-way, the next call makes a new one.
 
 mod appender;
 mod batch;
@@ -82,7 +82,7 @@ const SETTINGS: &[(&str, &str)] = &[
     ("message.timestamp.type", "LogAppendTime"),
 ];
 
-/// Connects once, and creates the log when there is none.
+/// Connects once, and creates the log if it does not exist.
 ///
 /// # Errors
 /// [`EngineError::Unavailable`] when the server is away,

@@ -81,22 +81,9 @@ pub(crate) fn recover(storage: Arc<dyn Storage>, options: &Options) -> Result<Fo
             settle(&end, &found, &storage.describe(&files::segment(*last)))?;
         }
         active = found;
-        let spot = end.spot;
-        let segment = Arc::new(Segment::new(
-            *last,
-            spot.first,
-            spot.offset,
-            Some(Arc::clone(&end.opened)),
-        ));
-        segments.push(Arc::clone(&segment));
-        let chain = spot.chain.unwrap_or_default();
-        tip = Tip::at(
-            (segment, end.opened),
-            spot.offset,
-            spot.first,
-            chain,
-            end.time,
-        );
+        let segment;
+        (segment, tip) = go_on_at(end, *last);
+        segments.push(segment);
     }
     check_clean(&*storage, clean, &manifest, firsts.last().copied(), &tip)?;
     if clean.is_some() {
@@ -118,6 +105,17 @@ pub(crate) fn recover(storage: Arc<dyn Storage>, options: &Options) -> Result<Fo
         recovery,
         spare,
     })
+}
+
+/// The last segment, which begins at `first`, and the tip at its end.
+fn go_on_at(end: End, first: u64) -> (Arc<Segment>, Tip) {
+    let spot = end.spot;
+    let opened = Some(Arc::clone(&end.opened));
+    let segment = Arc::new(Segment::new(first, spot.first, spot.offset, opened));
+    let chain = spot.chain.unwrap_or_default();
+    let place = (Arc::clone(&segment), end.opened);
+    let tip = Tip::at(place, spot.offset, spot.first, chain, end.time);
+    (segment, tip)
 }
 
 /// A new log, unless there are segments without a manifest.

@@ -14,7 +14,7 @@ use crate::shared_log::Server;
 
 const PREFETCH: u16 = 64;
 
-/// The offset after the newest message; 0 when there is none.
+/// The offset after the newest message; 0 for an empty log.
 pub(super) async fn end(link: &Link, server: &Server, queue: &str, until: Instant) -> Result<u64> {
     if !link.has_queue(server, queue, until).await? {
         return Err(gone(server));
