@@ -47,14 +47,27 @@ fn inputs(target: &str) -> Vec<Vec<u8>> {
         .collect()
 }
 
-/// Writes the seeds into the corpus when `ENSUE_WRITE_CORPUS` is set.
+/// Writes the seeds into the corpus when `ENSUE_WRITE_CORPUS` is set, in place of those of before.
 pub(crate) fn write_if_asked(seeds: Vec<(&'static str, Vec<u8>)>) {
     if std::env::var_os("ENSUE_WRITE_CORPUS").is_none() {
         return;
     }
-    for (number, (target, bytes)) in seeds.into_iter().enumerate() {
-        std::fs::create_dir_all(corpus(target)).unwrap();
-        std::fs::write(corpus(target).join(format!("written-{number}")), bytes).unwrap();
+    let mut written = std::collections::BTreeMap::<_, usize>::new();
+    for (target, bytes) in seeds {
+        let file = |number: usize| corpus(target).join(format!("written-{number}"));
+        let number = written.entry(target).or_default();
+        if *number == 0 {
+            std::fs::create_dir_all(corpus(target)).unwrap();
+            for entry in std::fs::read_dir(corpus(target)).unwrap() {
+                let path = entry.unwrap().path();
+                let name = path.file_name().unwrap_or_default().to_string_lossy();
+                if name.starts_with("written-") {
+                    std::fs::remove_file(&path).unwrap();
+                }
+            }
+        }
+        std::fs::write(file(*number), bytes).unwrap();
+        *number += 1;
     }
 }
 
