@@ -39,7 +39,6 @@ use self::reader::Ahead;
 use crate::engine::Url;
 use crate::error::{EngineError, Error, Result};
 use crate::shared_log::{About, Address, Finding, Message, Server, SharedLog, check_sizes};
-use crate::time::Timestamp;
 use ensue_engine::replica::Way;
 
 /// The options of its own that the URL takes.

@@ -7,6 +7,7 @@ use super::appender::parts;
 use super::*;
 use crate::error::OpenError;
 use crate::tests::shared_log_tests;
+use crate::time::Timestamp;
 
 shared_log_tests!(kafka, connect);
 
