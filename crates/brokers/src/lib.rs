@@ -1,7 +1,7 @@
 //! The servers that an engine of Ensue can share a log on, a room each.
 //!
 //! Programs depend on [`ensue`](https://docs.rs/ensue) and switch on the feature of their server. A room
-//! says how to get to its servers (`WAY`) and which options its URLs take (`OPTIONS`); its shared log
+//! says how to get to its servers (`CONNECTOR`) and which options its URLs take (`OPTIONS`); its shared log
 //! passes the suite in `tests`. A new one is a room, a feature, and a line in the table of engines.
 
 #![deny(missing_docs)]

@@ -35,7 +35,7 @@ use crate::engine::Url;
 use crate::error::{EngineError, Error, Result};
 use crate::shared_log::{About, Finding, Message, Server, SharedLog, check_sizes};
 use crate::time::Timestamp;
-use ensue_engine::replica::Way;
+use ensue_engine::replica::Connector;
 
 /// The options of its own that the URL takes.
 pub const OPTIONS: &[(&str, &str)] = &[(
@@ -46,7 +46,7 @@ pub const OPTIONS: &[(&str, &str)] = &[(
 const PORT: u16 = 4222;
 
 /// How to get to its servers.
-pub const WAY: Way = Way {
+pub const CONNECTOR: Connector = Connector {
     port: PORT,
     dial: |url| Box::pin(connect(url)),
 };

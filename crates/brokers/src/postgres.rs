@@ -36,7 +36,7 @@ use crate::reconnecting::Standing;
 use crate::shared_log::{About, Finding, Message, Server, SharedLog, check_sizes};
 use crate::socket;
 use crate::time::Timestamp;
-use ensue_engine::replica::Way;
+use ensue_engine::replica::Connector;
 
 /// It has no options of its own.
 pub const OPTIONS: &[(&str, &str)] = &[];
@@ -44,7 +44,7 @@ pub const OPTIONS: &[(&str, &str)] = &[];
 const PORT: u16 = 5432;
 
 /// How to get to its servers.
-pub const WAY: Way = Way {
+pub const CONNECTOR: Connector = Connector {
     port: PORT,
     dial: |url| Box::pin(connect(url)),
 };

@@ -39,7 +39,7 @@ use self::server_properties::ServerProperties;
 use crate::engine::Url;
 use crate::error::{EngineError, Error, Result};
 use crate::shared_log::{About, Finding, Message, Server, SharedLog, check_sizes};
-use ensue_engine::replica::Way;
+use ensue_engine::replica::Connector;
 
 /// The options of its own.
 pub const OPTIONS: &[(&str, &str)] = &[(
@@ -50,7 +50,7 @@ pub const OPTIONS: &[(&str, &str)] = &[(
 const PORT: u16 = 5672;
 
 /// How to get to its servers.
-pub const WAY: Way = Way {
+pub const CONNECTOR: Connector = Connector {
     port: PORT,
     dial: |url| Box::pin(connect(url)),
 };

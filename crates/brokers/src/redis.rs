@@ -38,7 +38,7 @@ use crate::reconnecting::Standing;
 use crate::shared_log::{About, Finding, Message, Server, SharedLog, check_sizes};
 use crate::socket::{self, ANSWER};
 use crate::time::Timestamp;
-use ensue_engine::replica::Way;
+use ensue_engine::replica::Connector;
 
 /// Its own options.
 pub const OPTIONS: &[(&str, &str)] = &[(
@@ -49,7 +49,7 @@ pub const OPTIONS: &[(&str, &str)] = &[(
 const PORT: u16 = 6379;
 
 /// How to get to its servers.
-pub const WAY: Way = Way {
+pub const CONNECTOR: Connector = Connector {
     port: PORT,
     dial: |url| Box::pin(connect(url)),
 };

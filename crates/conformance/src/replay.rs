@@ -142,7 +142,7 @@ pub(super) async fn reset_back_loses_nothing_that_was_put_aside(lab: &mut Lab) -
     let b = b.iter().find(|it| it.envelope.key() == "b");
     let b = some("the second event", b)?.position;
 
-    let plan = reset(lab, Start::Position(b).into()).await?;
+    let plan = reset(lab, Start::Cursor(b.into()).into()).await?;
     equal("what is given up", plan.dropped, 0)?;
     equal("dead letters", lab.dead_letters("g").await?.len(), 0)?;
     let hand = lab.join("g", "orders").await?;
@@ -185,12 +185,12 @@ pub(super) async fn reset_asks_what_becomes_of_state(lab: &mut Lab) -> Verdict {
     count(lab, &hand).await?;
     let group = lab.group("g");
     let back = Reset::to(Start::Earliest);
-    let plan = lab.engine()?.plan_reset(&group, back).await?;
+    let plan = lab.engine()?.plan_reset(&group, back.clone()).await?;
     equal("the cells", plan.cells, 1)?;
     equal("what becomes of them", plan.state, None)?;
     fails(
         "a reset that does not say what becomes of state to be refused",
-        lab.engine()?.reset(&group, back).await,
+        lab.engine()?.reset(&group, back.clone()).await,
         |error| matches!(error, Error::Group(GroupError::StateUndecided { .. })),
     )?;
     // Nothing happened.
@@ -207,7 +207,7 @@ pub(super) async fn reset_asks_what_becomes_of_state(lab: &mut Lab) -> Verdict {
         lab.state("g", "orders", "a", "n").await?.is_some(),
         true,
     )?;
-    reset(lab, back.state(ReplayState::Keep)).await?;
+    reset(lab, back.clone().state(ReplayState::Keep)).await?;
     equal(
         "the cell",
         lab.state("g", "orders", "a", "n").await?.is_some(),
@@ -234,9 +234,13 @@ pub(super) async fn start_and_reset_refuse_what_is_not_there(lab: &mut Lab) -> V
     let beyond = Position::new(u64::MAX);
     let tomorrow = lab.clock.now().plus(Duration::from_secs(86_400));
     let later = Start::Time(tomorrow);
-    for start in [Start::Position(beyond), later, Start::Time(Timestamp::MAX)] {
+    for start in [
+        Start::Cursor(beyond.into()),
+        later,
+        Start::Time(Timestamp::MAX),
+    ] {
         let subscription = ensue_core::engine::Subscription {
-            start,
+            start: start.clone(),
             ..lab.subscription("new", "orders")?
         };
         let joined = engine.join(subscription).await;
@@ -259,7 +263,7 @@ pub(super) async fn start_and_reset_refuse_what_is_not_there(lab: &mut Lab) -> V
         None,
     )?;
     let existing = ensue_core::engine::Subscription {
-        start: Start::Position(beyond),
+        start: Start::Cursor(beyond.into()),
         ..lab.subscription("g", "orders")?
     };
     // A group that exists is where it is.

@@ -33,7 +33,10 @@ async fn two_and_two(lab: &Lab) -> Verdict<[Start; 2]> {
         recorded_labels(&stored),
         labels("orders", "a", 1..=4),
     )?;
-    Ok([Start::Position(third.position), Start::Time(third.appended)])
+    Ok([
+        Start::Cursor(third.position.into()),
+        Start::Time(third.appended),
+    ])
 }
 
 pub(super) async fn start_is_where_a_new_group_wants_it(lab: &mut Lab) -> Verdict {
@@ -44,9 +47,9 @@ pub(super) async fn start_is_where_a_new_group_wants_it(lab: &mut Lab) -> Verdic
         ("position", position, 3),
         ("time", time, 3),
         ("epoch", Start::Time(ensue_core::Timestamp::EPOCH), 1),
-        ("zero", Start::Position(ensue_core::Position::ZERO), 1),
+        ("zero", Start::Cursor(ensue_core::Cursor::START), 1),
     ] {
-        let hand = join_from(lab, group, start).await?;
+        let hand = join_from(lab, group, start.clone()).await?;
         if first < 5 {
             let count = usize::try_from(5 - first).unwrap_or_default();
             let got = hand.drain(count).await?;
@@ -115,7 +118,7 @@ pub(super) async fn reset_moves_a_group_anywhere(lab: &mut Lab) -> Verdict {
         (Start::Latest, 5),
         (Start::Earliest, 1),
     ] {
-        reset(lab, to).await?;
+        reset(lab, to.clone()).await?;
         hand.is_fenced(&[]).await?;
         hand = lab.join("g", "orders").await?;
         let count = usize::try_from(5 - first).unwrap_or_default();

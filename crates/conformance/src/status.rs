@@ -30,13 +30,13 @@ pub(super) async fn status_counts_topics(lab: &mut Lab) -> Verdict {
     )?;
     let last = orders.last().copied().unwrap_or_default();
     ensure(
-        status.end > last,
+        status.end > last.into(),
         format_args!("an end after {last}"),
         status.end,
     )?;
     let first = orders.first().copied().unwrap_or_default();
     ensure(
-        status.first <= first,
+        status.first <= first.into(),
         format_args!("a beginning up to {first}"),
         status.first,
     )?;

@@ -98,14 +98,15 @@ impl From<Envelope> for Append {
 /// What became of one event of an append.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct Appended {
-    /// Where the event is; for a duplicate, where it was first.
+    /// Where the event is; for a duplicate, where it was first. One event is in one partition: this is
+    /// what [`Expect::At`] compares. To read or start from there, make it a [`Cursor`].
     pub position: Position,
     /// The id was appended before, within the dedup window, or is scheduled already.
     pub is_duplicate: bool,
 }
 
 /// Where a new group starts, and where a reset moves one.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Start {
     /// At the oldest event there is.
@@ -113,8 +114,8 @@ pub enum Start {
     Earliest,
     /// After the newest event there is.
     Latest,
-    /// At this position, which the log has and retention has not removed.
-    Position(Position),
+    /// At this place, which the log has and retention has not removed.
+    Cursor(Cursor),
     /// At the first event that was appended at or after this time, which is not in the future.
     Time(Timestamp),
 }

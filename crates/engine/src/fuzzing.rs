@@ -2,15 +2,15 @@
 
 use bytes::Bytes;
 
+use crate::engine::Position;
 use crate::event::Envelope;
 use crate::ids::{MemberId, ProcessId};
 use crate::model::change::Change;
-use crate::model::position_set::Settled;
 use crate::model::record::{Begin, Begun, CellWrite, Committed, Left, Parked, Retried, Scheduled};
 use crate::time::Timestamp;
 
 /// Where the records are: after all that they name.
-const POSITION: u64 = 1 << 40;
+const POSITION: Position = Position::new(1 << 40);
 
 /// Reads a control record, and the event in it.
 pub fn control_record(bytes: &[u8]) -> bool {
@@ -29,12 +29,12 @@ pub fn seeds(envelope: &Envelope) -> Vec<Vec<u8>> {
     let at = Timestamp::default();
     let group = || "group".to_owned();
     let parked = Parked {
-        position: 3,
+        position: Position::new(3),
         topic: "orders".into(),
         key: "k".into(),
     };
     let retried = Retried {
-        position: 4,
+        position: Position::new(4),
         topic: "orders".into(),
         key: "k".into(),
         attempt: 2,
@@ -56,8 +56,11 @@ pub fn seeds(envelope: &Envelope) -> Vec<Vec<u8>> {
             group: group(),
             member: Some(MemberId::FIRST),
             at,
-            settled: Settled(vec![(3, 5), (9, 10)]),
-            done: vec![1, 2],
+            settled: [(3, 5), (9, 10)]
+                .map(|(start, end)| (Position::new(start), Position::new(end)))
+                .into_iter()
+                .collect(),
+            done: vec![Position::new(1), Position::new(2)],
             retries: vec![retried],
             parked: vec![parked],
             cells: vec![cell],
@@ -66,7 +69,7 @@ pub fn seeds(envelope: &Envelope) -> Vec<Vec<u8>> {
         Change::Begun(Begun {
             group: group(),
             begins: vec![Begin {
-                position: 9,
+                position: Position::new(9),
                 attempt: 1,
             }],
             boot: ProcessId::new(2),

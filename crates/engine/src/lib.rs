@@ -6,7 +6,7 @@
 //!
 //! | room | holds | knows |
 //! | --- | --- | --- |
-//! | `ids` | the numbers that mean something | nothing |
+//! | `ids`, `log_position` | the numbers that mean something; positions of the log | nothing |
 //! | `model` | the fold of the records | no task, no clock |
 //! | `delivery` | one process's view of a group | the model |
 //! | `runtime` | locks, tasks, the log; the engine itself | both |
@@ -23,6 +23,7 @@ mod delivery;
 pub mod fuzzing;
 mod ids;
 mod log_error;
+mod log_position;
 pub mod migrate;
 mod model;
 mod pending_write;

@@ -2,8 +2,8 @@
 
 use ensue_log as log;
 
-use crate::engine::Position;
 use crate::error::{AppendError, EngineError, Error, LimitError, OpenError, ReadError};
+use crate::log_position::from_log;
 
 /// The typed error of what the log reports.
 pub(crate) fn of_log(error: log::Error) -> Error {
@@ -20,8 +20,8 @@ pub(crate) fn of_log(error: log::Error) -> Error {
             Error::Engine(EngineError::Corrupt(error.to_string()))
         }
         log::Error::Trimmed { position, first } => Error::Read(ReadError::Trimmed {
-            position: Position::new(position.get()),
-            first: Position::new(first.get()),
+            position: from_log(position),
+            first: from_log(first),
         }),
         log::Error::OwnershipLost { directory, what } => {
             Error::Engine(EngineError::OwnershipLost { directory, what })
@@ -63,13 +63,12 @@ pub(crate) fn of_submit(error: log::SubmitError) -> Error {
 }
 
 fn of_conflict(conflict: log::Conflict) -> Error {
-    let position = |at: log::Position| Position::new(at.get());
     let key = String::from_utf8_lossy(&conflict.key).into_owned();
     if let Some(first) = conflict.removed {
         return Error::Append(AppendError::VersionRemoved {
             topic: conflict.topic,
             key,
-            first: position(first),
+            first: from_log(first),
         });
     }
     Error::Append(AppendError::Conflict {
@@ -77,9 +76,9 @@ fn of_conflict(conflict: log::Conflict) -> Error {
         key,
         expected: match conflict.expected {
             log::Expect::Absent => None,
-            log::Expect::At(at) => Some(position(at)),
+            log::Expect::At(at) => Some(from_log(at)),
         },
-        found: conflict.found.map(position),
+        found: conflict.found.map(from_log),
     })
 }
 

@@ -1,4 +1,4 @@
-//! Copying a whole log to another engine, while nobody works on either.
+//! Copying a whole log to another engine, while no program works on either.
 //!
 //! ```text
 //! source ─> events, in order ──────────────────────────┐
@@ -10,7 +10,7 @@
 //!
 //! Events go first, in batches, as they are. What is there of them is what an interrupted copy has
 //! to go on from: it is compared with the source's, byte by byte, and the copy goes on behind it.
-//! Then schedules and groups are written anew, with the positions that the events have now, and
+//! Then schedules and groups are written, with the positions that the events have now, and
 //! last of all that the copy is complete. Until then no engine opens the target (`marker`).
 //!
 //! Control records are not copied: what they come to is.
@@ -74,7 +74,7 @@ pub struct Migrated {
 /// Copies the log at `from` to `to`: events with their ids, times and keys, in order, and of each
 /// group its position, retries, parked events, dead letters and state, and the schedules.
 ///
-/// Offline: nobody may work on either side; the source is only read (a process that copies from a
+/// Offline: no program may work on either side; the source is only read (a process that copies from a
 /// server comes and goes there). Positions are the target's own. Interrupted at any moment, it
 /// goes on where it was when it is called again; until it is complete, no engine opens the target.
 /// Called again after that, it compares both sides and changes nothing.
@@ -105,9 +105,11 @@ fn check_apart(from: &Place, to: &Place) -> Result<()> {
         (Place::Directory(from), Place::Directory(to))
             if is_inside(&to.directory()?, &from.directory()?) =>
         {
-            Err(Error::Migrate(MigrateError::Unfit(format!(
-                "`{to}` lies in the directory of `{from}`, or is the same; name another directory"
-            ))))
+            Err(Error::Migrate(MigrateError::Unfit {
+                url: to.to_string(),
+                found: "it lies in the directory of the source, or is the same",
+                expected: "another directory",
+            }))
         }
         _ => Ok(()),
     }
@@ -134,24 +136,25 @@ async fn copy(source: &Source, target: &Target, tell: Tell<'_>) -> Result<Migrat
     }
     let (both, positions) = compare::walk(source, target, Step::Verifying, total, tell).await?;
     if both.events != total {
-        return Err(Error::Migrate(MigrateError::Unfinished(format!(
-            "the target has {} of {total} events after all were copied; run the migration again",
-            both.events
-        ))));
+        return Err(Error::Migrate(MigrateError::Incomplete {
+            url: target.url(),
+            expected: format!("{total} events"),
+            found: format!("{} events", both.events),
+        }));
     }
     let groups = positions.of_groups(&source.state)?;
     if !was_complete {
         target.restore(source, &groups, tell).await?;
     }
     if !target.has_groups(&groups) || !target.has_schedules(source).await? {
-        return Err(match was_complete {
-            true => target.moved_on(),
-            false => Error::Migrate(MigrateError::Unfinished(
-                "the groups or schedules of the target are not those of the source; run the \
-                 migration again"
-                    .to_owned(),
-            )),
-        });
+        if was_complete {
+            return Err(target.moved_on());
+        }
+        return Err(Error::Migrate(MigrateError::Incomplete {
+            url: target.url(),
+            expected: "the groups and schedules of the source".to_owned(),
+            found: "others".to_owned(),
+        }));
     }
     source.check_unchanged().await?;
     if !was_complete {
@@ -170,7 +173,7 @@ async fn copy(source: &Source, target: &Target, tell: Tell<'_>) -> Result<Migrat
         retrying: all().map(|it| it.set_aside().retrying()).sum(),
         parked: all().map(|it| it.set_aside().parked()).sum(),
         cells: all().map(|it| it.cells().iter().count()).sum(),
-        scheduled: source.state.schedules.len(),
+        scheduled: source.state.schedules().len(),
         keeps_append_times: target.keeps_times(),
         was_complete,
     })

@@ -9,30 +9,32 @@ use std::task::{Context, Poll};
 use ensue_log as log;
 
 use self::ticket::Ticket;
+use crate::engine::Position;
 use crate::error::Result;
 use crate::log_error;
+use crate::log_position::from_log;
 
 /// Resolves when the batch is durable, or was refused. Dropping it changes nothing; a clone is a
 /// second handle.
 #[derive(Clone, Debug)]
-pub(crate) enum Submission {
+pub(crate) enum PendingWrite {
     /// In the queue of this process's own log.
     Log(log::Submitted),
     /// In the queue of a shared log.
     Shared(Ticket),
 }
 
-impl Submission {
+impl PendingWrite {
     /// Where the batch's `index`-th record will be, if that is known before it is durable.
-    pub(crate) fn position(&self, index: usize) -> Option<u64> {
+    pub(crate) fn position(&self, index: usize) -> Option<Position> {
         match self {
-            Self::Log(submitted) => submitted.receipt.position(index).map(log::Position::get),
+            Self::Log(submitted) => submitted.receipt.position(index).map(from_log),
             Self::Shared(_) => None,
         }
     }
 }
 
-impl Future for Submission {
+impl Future for PendingWrite {
     type Output = Result<log::Receipt>;
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {

@@ -65,4 +65,4 @@ pub use self::clocks::examine as examine_clocks;
 pub(crate) use self::link::Link;
 pub use self::open::open;
 pub(crate) use self::open::open_quietly;
-pub use self::options::{Dial, OPTIONS, Way};
+pub use self::options::{Connector, Dial, OPTIONS};

@@ -215,7 +215,7 @@ impl App {
     /// guarantees that are needed and given. Needs no broker to be up.
     pub fn describe(&self) -> Description {
         let services = self.services.iter().map(|(group, service)| {
-            let start = self.settings.for_service(&service.options).start;
+            let start = self.settings.clone().for_service(&service.options).start;
             (group.as_str(), start, service.handlers.as_slice())
         });
         Description::of(&self.engine, &services.collect::<Vec<_>>(), &self.published)
@@ -240,6 +240,7 @@ impl App {
                 handlers, options, ..
             } = service;
             let settings = settings
+                .clone()
                 .for_service(&options)
                 .checked(&format!("the service `{group}`"))?;
             let layers = match options.layers.as_slice() {

@@ -114,7 +114,7 @@ impl Dispatch {
                 group: self.group.to_string(),
                 topics: self.routes.topics(),
                 types: self.routes.types(),
-                start: self.start,
+                start: self.start.clone(),
                 in_flight_max: self.in_flight_max,
             })
             .await

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::engine::{EngineStatus, GroupStatus, Position, SharedEngine};
+use crate::engine::{Cursor, EngineStatus, GroupStatus, SharedEngine};
 use crate::error::Result;
 
 /// The shortest and the longest wait between two looks: whoever looks takes time from those who
@@ -18,12 +18,12 @@ const SAY_EVERY: Duration = Duration::from_secs(5);
 pub(crate) async fn settled(engine: &SharedEngine, services: &[&str]) -> Result<()> {
     let (mut pause, longest) = LOOKS;
     let mut said = Instant::now();
-    let mut idle_at: Option<Position> = None;
+    let mut idle_at: Option<Cursor> = None;
     loop {
         let status = engine.status().await?;
         let busy = services.iter().find_map(|name| waits_for(&status, name));
         match busy {
-            None if idle_at == Some(status.end) => return Ok(()),
+            None if idle_at.as_ref() == Some(&status.end) => return Ok(()),
             None => idle_at = Some(status.end),
             Some(reason) => {
                 idle_at = None;

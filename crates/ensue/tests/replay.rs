@@ -106,7 +106,11 @@ async fn effects_of_what_is_handled_again_are_held_back_and_state_starts_afresh(
     assert_eq!(totals(&app).await, [10, 20, 30]);
     counter.is_mended.store(true, Ordering::SeqCst);
     let earliest = Reset::to(Start::Earliest);
-    let undecided = app.engine().reset("count", earliest).await.unwrap_err();
+    let undecided = app
+        .engine()
+        .reset("count", earliest.clone())
+        .await
+        .unwrap_err();
     assert!(undecided.to_string().contains("cells: 1"), "{undecided}");
     reset(&app, earliest.state(ReplayState::Afresh)).await;
     assert_eq!(counter.held_back.load(Ordering::SeqCst), 3);
@@ -127,7 +131,7 @@ async fn effects_of_what_is_handled_again_are_published_when_asked_to_and_only_o
     let again = Reset::to(Start::Earliest)
         .effects(ReplayEffects::Publish)
         .state(ReplayState::Afresh);
-    reset(&app, again).await;
+    reset(&app, again.clone()).await;
     assert_eq!(totals(&app).await, [10, 20, 30, 1, 2, 3]);
     assert_eq!(counter.held_back.load(Ordering::SeqCst), 0);
     app.crash().await.unwrap();

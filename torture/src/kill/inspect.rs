@@ -36,7 +36,7 @@ pub(crate) fn look(log: &Path, checker: &mut Checker, is_review: bool) {
 
 async fn inspect(log: &Path, checker: &mut Checker, is_review: bool) -> ensue::Result<()> {
     let engine = connect_reader(&format!("embedded:{}", log.display())).await?;
-    let first = engine.status().await?.first;
+    let first = engine.status().await?.first.position();
     if first.get() > checker.cursor() {
         // Plans allow for far more than one process writes.
         let what = format!("everything before {first} was removed before it was looked at");

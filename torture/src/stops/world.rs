@@ -157,7 +157,7 @@ impl<'a> World<'a> {
                 oracle.discarded(group);
             }
             Step::Reset(group, reset) => {
-                self.unless_deleted(self.engine()?.reset(group, *reset).await)?;
+                self.unless_deleted(self.engine()?.reset(group, reset.clone()).await)?;
                 oracle.reset(group);
             }
             Step::Delete(group) => {

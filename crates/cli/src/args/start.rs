@@ -2,16 +2,16 @@
 
 use std::str::FromStr;
 
-use ensue::{Position, Start, Timestamp};
+use ensue::{Cursor, Start, Timestamp};
 
 use super::Moment;
 
 /// `earliest`, `latest`, a position or a time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum StartArg {
     Earliest,
     Latest,
-    Position(Position),
+    Cursor(Cursor),
     Time(Moment),
 }
 
@@ -21,7 +21,7 @@ impl StartArg {
         match self {
             Self::Earliest => Start::Earliest,
             Self::Latest => Start::Latest,
-            Self::Position(position) => Start::Position(position),
+            Self::Cursor(cursor) => Start::Cursor(cursor),
             Self::Time(moment) => Start::Time(moment.resolve(now)),
         }
     }
@@ -34,8 +34,8 @@ impl FromStr for StartArg {
         match text {
             "earliest" => Ok(Self::Earliest),
             "latest" => Ok(Self::Latest),
-            _ => match text.parse() {
-                Ok(number) => Ok(Self::Position(Position::new(number))),
+            _ => match text.parse::<Cursor>() {
+                Ok(cursor) => Ok(Self::Cursor(cursor)),
                 Err(_) => text.parse().map(Self::Time).map_err(|error| {
                     format!("it is neither `earliest`, `latest` nor a position, and {error}")
                 }),
@@ -51,7 +51,10 @@ mod tests {
     #[test]
     fn a_number_is_a_position_and_a_number_with_a_unit_a_time() {
         assert_eq!("earliest".parse(), Ok(StartArg::Earliest));
-        assert_eq!("17".parse(), Ok(StartArg::Position(Position::new(17))));
+        for place in ["17", "17.4"] {
+            let cursor: Cursor = place.parse().unwrap();
+            assert_eq!(place.parse(), Ok(StartArg::Cursor(cursor)));
+        }
         assert!(matches!("17m".parse(), Ok(StartArg::Time(Moment::Ago(_)))));
         assert!("newest".parse::<StartArg>().is_err());
     }

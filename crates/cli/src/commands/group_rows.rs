@@ -52,7 +52,7 @@ fn state(group: &GroupStatus, now: Timestamp) -> Cell {
     if let Some(why) = &group.trouble {
         return Cell::toned(Tone::Bad, why);
     }
-    if let Some(until) = group.held_back_until
+    if let Some(until) = &group.held_back_until
         && group.paused.is_none()
         && group.lag > 0
     {

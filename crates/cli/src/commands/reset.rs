@@ -82,7 +82,7 @@ struct Moved {
 impl Reset {
     pub(crate) async fn run(self, target: &Target, out: &Output) -> Result<(), Failure> {
         let reader = target.reader().await?;
-        let wanted = self.wanted(self.to.resolve(reader.clock().now()));
+        let wanted = self.wanted(self.to.clone().resolve(reader.clock().now()));
         let plan = reader.plan_reset(&self.group, wanted).await?;
         reader.close().await?;
         if self.dry_run {
@@ -101,8 +101,9 @@ impl Reset {
         let intention = format!("{}: {}", heading("moving", &plan), lines(&plan).join("; "));
         confirm(&intention, self.yes)?;
         // To the place that was shown, whatever was appended meanwhile.
-        let wanted = self.wanted(Start::Position(plan.to));
-        let work = async |engine: &dyn Driver| Ok(engine.reset(&self.group, wanted).await?);
+        let wanted = self.wanted(Start::Cursor(plan.to));
+        let work =
+            async |engine: &dyn Driver| Ok(engine.reset(&self.group, wanted.clone()).await?);
         let plan = target.write(CHANGE, work).await?;
         out.report(&Moved {
             dry_run: false,

@@ -113,18 +113,18 @@ impl Tail {
             types: self.types.clone(),
             ..Query::default()
         };
-        match self.until.map(|until| until.resolve(now)) {
+        match self.until.clone().map(|until| until.resolve(now)) {
             None | Some(Start::Latest) => {}
             Some(Start::Earliest) => query.until = Some(Cursor::START),
-            Some(Start::Position(until)) => query.until = Some(until.into()),
+            Some(Start::Cursor(until)) => query.until = Some(until),
             Some(Start::Time(before)) => query.before = Some(before),
         }
         let last = self.last.unwrap_or(LAST_DEFAULT);
-        match self.from.map(|from| from.resolve(now)) {
+        match self.from.clone().map(|from| from.resolve(now)) {
             None => query.from = last::start_of_last(engine, &query, last).await?.into(),
             Some(Start::Earliest) => {}
-            Some(Start::Latest) => query.from = engine.status().await?.end.into(),
-            Some(Start::Position(from)) => query.from = from.into(),
+            Some(Start::Latest) => query.from = engine.status().await?.end,
+            Some(Start::Cursor(from)) => query.from = from,
             Some(Start::Time(since)) => query.since = Some(since),
         }
         Ok(query)

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use ensue::engine::{Append, Appended, Commit, Query, Retry, StateWrite, Subscription};
 use ensue::error::AppendError;
-use ensue::{Clock, Envelope, Error, Expect, SharedEngine, Start};
+use ensue::{Clock, Envelope, Error, Expect, Position, SharedEngine, Start};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -168,10 +168,10 @@ async fn kill_at(shop: &Shop, (from, to, copy): (&str, &str, &Path), records: u6
         }
         let begun = Instant::now();
         let end = match ensue::connect_reader(&copy).await {
-            Ok(reader) => reader.status().await.map(|it| it.end.get()),
+            Ok(reader) => reader.status().await.map(|it| it.end),
             Err(error) => Err(error),
         };
-        if end.is_ok_and(|end| end >= records) {
+        if end.is_ok_and(|end| end >= Position::new(records).into()) {
             break;
         }
         if running.child.try_wait().unwrap().is_some() {

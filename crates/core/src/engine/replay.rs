@@ -4,7 +4,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Position, Start};
+use super::Start;
+use crate::cursor::Cursor;
 
 /// What becomes of the effects of events that a moved group handles again.
 ///
@@ -41,7 +42,7 @@ pub enum ReplayState {
 ///     .effects(ReplayEffects::Publish)
 ///     .state(ReplayState::Afresh);
 /// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 #[must_use = "a reset does nothing until an engine is told"]
 pub struct Reset {
     /// Where to.
@@ -88,9 +89,9 @@ pub struct ResetPlan {
     /// The group.
     pub group: String,
     /// Where it is.
-    pub from: Position,
-    /// Where it will be.
-    pub to: Position,
+    pub from: Cursor,
+    /// Where it will be: [`Start::Cursor`] moves it there, whatever is appended meanwhile.
+    pub to: Cursor,
     /// How many events that it has settled it will handle again.
     pub again: u64,
     /// How many events that it has not handled it will skip.

@@ -3,6 +3,7 @@
 use serde::Serialize;
 
 use super::{Guarantees, Position};
+use crate::cursor::Cursor;
 use crate::time::Timestamp;
 
 /// An engine's state at one moment.
@@ -14,10 +15,10 @@ pub struct EngineStatus {
     pub trouble: Option<String>,
     /// `sync` or `os`: what an acknowledgement means.
     pub durability: String,
-    /// The oldest position that is kept.
-    pub first: Position,
-    /// The position after the newest event.
-    pub end: Position,
+    /// Where the oldest events are that are kept.
+    pub first: Cursor,
+    /// After the newest events.
+    pub end: Cursor,
     /// Bytes on disk, if the engine knows.
     pub bytes: Option<u64>,
     /// What needs the oldest event that something needs: retention removes nothing from there on.
@@ -73,8 +74,8 @@ pub struct GroupStatus {
     pub name: String,
     /// The topics it subscribes to.
     pub topics: Vec<String>,
-    /// The position before which everything is settled, parked or dead.
-    pub position: Position,
+    /// The place before which everything is settled, parked or dead.
+    pub position: Cursor,
     /// How many events its members could take up now and have not: those of its topics that it has
     /// not read, and parked ones whose key is free again.
     pub lag: u64,
@@ -99,7 +100,7 @@ pub struct GroupStatus {
     /// again. Only the process whose members they are knows.
     pub refused: Option<String>,
     /// Up to where events are handled again since the group was reset, their effects held back.
-    pub held_back_until: Option<Position>,
+    pub held_back_until: Option<Cursor>,
     /// The longest backlogs of its keys: of keys that are slow or blocked, and have more events
     /// than are kept in memory.
     pub backlogs: Vec<KeyBacklog>,

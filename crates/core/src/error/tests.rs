@@ -138,11 +138,15 @@ fn engine_and_limit() -> Vec<(Error, Outlook)> {
         Io Passes => EngineError::Io { what: text(), reason: io::ErrorKind::NotFound.into() },
     );
     all.extend(each!(MigrateError:
-        Unfit Engine => MigrateError::Unfit(text()),
+        Unfit Engine => MigrateError::Unfit { url: text(), found: "f", expected: "e" },
         Nothing Engine => MigrateError::Nothing { url: text() },
-        InUse Engine => MigrateError::InUse(text()),
-        Unfinished Engine => MigrateError::Unfinished(text()),
-        Differs Engine => MigrateError::Differs(text()),
+        InUse Engine => MigrateError::InUse { url: text(), found: "f".into() },
+        Unfinished Engine => MigrateError::Unfinished { url: Some(text()), from: "f".into() },
+        Incomplete Engine => MigrateError::Incomplete {
+            url: text(), expected: "e".into(), found: "f".into(),
+        },
+        Differs Engine => MigrateError::Differs { url: text(), expected: "e", found: "f".into() },
+        Completed Engine => MigrateError::Completed { url: text() },
     ));
     let limit = LimitError {
         what: text(),

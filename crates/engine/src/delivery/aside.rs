@@ -11,10 +11,11 @@ use std::collections::{BTreeSet, VecDeque};
 use hashbrown::HashMap;
 
 use super::limits::AsideLimits;
+use crate::engine::Position;
 use crate::model::record::{Committed, Deferred, Parked};
 use crate::model::set_aside::SetAside;
 use crate::model::topic_key::{KeyRef, TopicKey};
-use crate::pending_write::Submission;
+use crate::pending_write::PendingWrite;
 
 /// About the most bytes of one record; what is beyond goes into further ones. The log limits its
 /// records, and what was met of many keys with long names may be larger than that. Each single entry
@@ -33,24 +34,24 @@ pub(crate) struct Aside {
     /// Backlogs that start or move, of which the next record can say so.
     moves: Vec<Deferred>,
     /// What turned out to be nothing for this group, that no record says so of yet.
-    passed: Vec<(u64, u64)>,
+    passed: Vec<(Position, Position)>,
     /// What the record says that was made last and not submitted yet.
     saying: Option<Said>,
     /// What the records say that are on their way, in their order.
     said: VecDeque<Said>,
     /// The last of them.
-    own: Option<Submission>,
+    own: Option<PendingWrite>,
     /// After the last event that was added to a key's backlog since reading began.
-    ends: HashMap<TopicKey, u64, foldhash::fast::RandomState>,
+    ends: HashMap<TopicKey, Position, foldhash::fast::RandomState>,
 }
 
 /// What of a key is on its way.
 #[derive(Debug, Default)]
 struct Coming {
-    positions: BTreeSet<u64>,
+    positions: BTreeSet<Position>,
     /// How many of them the record on its way puts into the lane, and the last one.
     parked: usize,
-    parked_to: u64,
+    parked_to: Position,
     moving: Option<Moving>,
     /// Whether a record on its way says something of the key.
     is_said: bool,
@@ -69,7 +70,7 @@ struct Waiting {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Moving {
     /// It starts here.
-    Starts(u64),
+    Starts(Position),
     /// Its first events are taken up.
     Shrinks,
     /// It is over.
@@ -79,8 +80,8 @@ enum Moving {
 /// An event of a blocked key that was read.
 #[derive(Clone, Debug)]
 struct Met {
-    from: u64,
-    position: u64,
+    from: Position,
+    position: Position,
     lane: TopicKey,
     is_parked: bool,
 }
@@ -90,7 +91,7 @@ struct Met {
 struct Said {
     met: Vec<Met>,
     moves: Vec<TopicKey>,
-    passed: Vec<(u64, u64)>,
+    passed: Vec<(Position, Position)>,
 }
 
 /// Where an event that was put aside goes.
@@ -109,21 +110,22 @@ impl Aside {
     pub(crate) fn coming(&self, lanes: &SetAside) -> (usize, usize) {
         let (mut free, mut blocked) = (0, 0);
         for (lane, coming) in &self.lanes {
-            match lanes.is_free(lane) {
-                true => free += coming.positions.len(),
-                false => blocked += coming.positions.len(),
+            if lanes.is_free(lane) {
+                free += coming.positions.len();
+            } else {
+                blocked += coming.positions.len();
             }
         }
         (free, blocked)
     }
 
     /// The last of the group's own records that are on their way.
-    pub(crate) fn own(&self) -> Option<Submission> {
+    pub(crate) fn own(&self) -> Option<PendingWrite> {
         self.own.clone()
     }
 
     /// Whether an event of this key before `position` is coming.
-    pub(crate) fn is_before(&self, lane: KeyRef<'_>, position: u64) -> bool {
+    pub(crate) fn is_before(&self, lane: KeyRef<'_>, position: Position) -> bool {
         if self.lanes.is_empty() {
             return false;
         }
@@ -134,7 +136,7 @@ impl Aside {
     }
 
     /// The first event of a key that is coming.
-    pub(crate) fn first(&self, lane: &TopicKey) -> Option<u64> {
+    pub(crate) fn first(&self, lane: &TopicKey) -> Option<Position> {
         self.lanes.get(lane)?.positions.first().copied()
     }
 
@@ -144,7 +146,7 @@ impl Aside {
     }
 
     /// After the last event that is known to be in a key's backlog.
-    pub(crate) fn end_of(&self, lane: &TopicKey) -> Option<u64> {
+    pub(crate) fn end_of(&self, lane: &TopicKey) -> Option<Position> {
         self.ends.get(lane).copied()
     }
 
@@ -159,13 +161,13 @@ impl Aside {
     }
 
     /// The events of `from..to` are nothing for this group.
-    pub(crate) fn pass(&mut self, from: u64, to: u64) {
+    pub(crate) fn pass(&mut self, from: Position, to: Position) {
         self.passed.push((from, to));
     }
 
     /// The key's events from `position` on become its backlog, however few its lane has, unless
     /// something of it that comes later is in the lane.
-    pub(crate) fn start(&mut self, lanes: &SetAside, lane: KeyRef<'_>, position: u64) {
+    pub(crate) fn start(&mut self, lanes: &SetAside, lane: KeyRef<'_>, position: Position) {
         let lane = TopicKey::new(lane.0, lane.1);
         if lanes.backlog(lane.as_ref()).is_some()
             || lanes.last_of(&lane).is_some_and(|last| last > position)
@@ -188,11 +190,18 @@ impl Aside {
 
     /// A key's lane takes up the first events of its backlog, which then starts at `next` or is
     /// over.
-    pub(crate) fn take_up(&mut self, lane: &TopicKey, taken: Vec<u64>, next: u64, is_over: bool) {
+    pub(crate) fn take_up(
+        &mut self,
+        lane: &TopicKey,
+        taken: Vec<Position>,
+        next: Position,
+        is_over: bool,
+    ) {
         let coming = self.lanes.entry(lane.clone()).or_default();
-        coming.moving = Some(match is_over {
-            true => Moving::Ends,
-            false => Moving::Shrinks,
+        coming.moving = Some(if is_over {
+            Moving::Ends
+        } else {
+            Moving::Shrinks
         });
         let deferred = Deferred {
             taken,
@@ -205,7 +214,7 @@ impl Aside {
 
     /// An event of a blocked key was read; what lies after the event before it and before this one, is
     /// nothing for this group.
-    pub(crate) fn meet(&mut self, lane: KeyRef<'_>, from: u64, position: u64) {
+    pub(crate) fn meet(&mut self, lane: KeyRef<'_>, from: Position, position: Position) {
         let known = self.lanes.get_key_value(&lane).map(|(key, _)| key.clone());
         let lane = known.unwrap_or_else(|| TopicKey::new(lane.0, lane.1));
         let coming = self.lanes.entry(lane.clone()).or_default();
@@ -216,9 +225,10 @@ impl Aside {
             lane,
             is_parked: false,
         };
-        match coming.is_said {
-            true => coming.waiting.met.push(met),
-            false => self.unsaid.push(met),
+        if coming.is_said {
+            coming.waiting.met.push(met);
+        } else {
+            self.unsaid.push(met);
         }
     }
 
@@ -260,9 +270,10 @@ impl Aside {
         let moves = fitting(self.moves.iter().map(bytes_of), &mut room);
         let moves: Vec<Deferred> = self.moves.drain(..moves).collect();
         self.unsaid.sort_unstable_by_key(|met| met.position);
-        let met = match self.moves.is_empty() {
-            true => fitting(self.unsaid.iter().map(Met::bytes), &mut room),
-            false => 0,
+        let met = if self.moves.is_empty() {
+            fitting(self.unsaid.iter().map(Met::bytes), &mut room)
+        } else {
+            0
         };
         let said = Said {
             met: self.unsaid.drain(..met).collect(),
@@ -310,11 +321,13 @@ impl Aside {
     /// Adds what is unsaid to `record`, as far as there is room in it.
     pub(crate) fn say(&mut self, lanes: &SetAside, bounds: AsideLimits, record: &mut Committed) {
         let (mut said, moves) = self.next_part();
-        record.settled.0.extend(&said.passed);
+        for (from, to) in &said.passed {
+            record.settled.push(*from, *to);
+        }
         record.deferred = moves;
         let mut added: HashMap<TopicKey, usize> = HashMap::default();
         for met in &mut said.met {
-            record.settled.push(met.from, met.position + 1);
+            record.settled.push(met.from, met.position.next());
             match self.place(lanes, met, bounds) {
                 Place::Lane => {
                     met.is_parked = true;
@@ -336,7 +349,7 @@ impl Aside {
                     if is_first {
                         said.moves.push(met.lane.clone());
                     }
-                    self.ends.insert(met.lane.clone(), met.position + 1);
+                    self.ends.insert(met.lane.clone(), met.position.next());
                 }
             }
         }
@@ -345,7 +358,7 @@ impl Aside {
     }
 
     /// The record that was made last was submitted.
-    pub(crate) fn submitted(&mut self, submitted: Option<Submission>) {
+    pub(crate) fn submitted(&mut self, submitted: Option<PendingWrite>) {
         self.said.extend(self.saying.take());
         self.own = submitted;
     }
@@ -454,9 +467,10 @@ fn fitting(sizes: impl Iterator<Item = usize>, room: &mut usize) -> usize {
 impl Coming {
     /// What is to be said of the key's backlog, now or later.
     fn moved(&mut self, deferred: Deferred, moves: &mut Vec<Deferred>) {
-        match self.is_said {
-            true => self.waiting.moved = Some(deferred),
-            false => moves.push(deferred),
+        if self.is_said {
+            self.waiting.moved = Some(deferred);
+        } else {
+            moves.push(deferred);
         }
     }
 }
@@ -477,7 +491,7 @@ impl Met {
 
 /// About how much of a record what becomes of a key's backlog takes.
 fn bytes_of(deferred: &Deferred) -> usize {
-    let taken = deferred.taken.len() * (size_of::<u64>() + 1);
+    let taken = deferred.taken.len() * (size_of::<Position>() + 1);
     ENTRY_BYTES + deferred.topic.len() + deferred.key.len() + taken
 }
 

@@ -3,12 +3,13 @@
 use hashbrown::HashMap;
 
 use super::key_hash::KeyHash;
+use crate::engine::Position;
 use crate::ids::MemberId;
 use crate::model::topic_key::TopicKey;
 
 /// Put-aside events in members' hands, by position.
 #[derive(Debug, Default)]
-pub(crate) struct AsideInHands(HashMap<u64, InHands, foldhash::fast::RandomState>);
+pub(crate) struct AsideInHands(HashMap<Position, InHands, foldhash::fast::RandomState>);
 
 /// One of them.
 #[derive(Debug)]
@@ -21,13 +22,13 @@ pub(crate) struct InHands {
 }
 
 impl AsideInHands {
-    pub(crate) fn has(&self, position: u64) -> bool {
+    pub(crate) fn has(&self, position: Position) -> bool {
         self.0.contains_key(&position)
     }
 
     pub(crate) fn hold(
         &mut self,
-        position: u64,
+        position: Position,
         owner: MemberId,
         (key, hash): (TopicKey, KeyHash),
         bytes: u32,
@@ -43,7 +44,7 @@ impl AsideInHands {
     }
 
     /// The event at `position` is in a commit of the member; whether it holds it.
-    pub(crate) fn claim(&mut self, position: u64, member: MemberId) -> bool {
+    pub(crate) fn claim(&mut self, position: Position, member: MemberId) -> bool {
         let held = self.0.get_mut(&position);
         let Some(held) = held.filter(|it| it.owner == member && !it.is_committing) else {
             return false;
@@ -53,24 +54,24 @@ impl AsideInHands {
     }
 
     /// The commit was not made.
-    pub(crate) fn unclaim(&mut self, position: u64) {
+    pub(crate) fn unclaim(&mut self, position: Position) {
         if let Some(held) = self.0.get_mut(&position) {
             held.is_committing = false;
         }
     }
 
-    pub(crate) fn take_back(&mut self, position: u64) -> Option<InHands> {
+    pub(crate) fn take_back(&mut self, position: Position) -> Option<InHands> {
         self.0.remove(&position)
     }
 
     /// Takes back what a member holds and does not commit.
-    pub(crate) fn give_back(&mut self, member: MemberId) -> Vec<(u64, InHands)> {
+    pub(crate) fn give_back(&mut self, member: MemberId) -> Vec<(Position, InHands)> {
         let held = |it: &InHands| it.owner == member && !it.is_committing;
         self.0.extract_if(|_, it| held(it)).collect()
     }
 
     /// All of them, and their keys.
-    pub(crate) fn in_hands(&self) -> impl Iterator<Item = (KeyHash, u64)> {
+    pub(crate) fn in_hands(&self) -> impl Iterator<Item = (KeyHash, Position)> {
         self.0.iter().map(|(position, held)| (held.hash, *position))
     }
 

@@ -7,6 +7,7 @@ use std::ops::Bound;
 use super::aside_in_hands::AsideInHands;
 use super::limits::AsideLimits;
 use super::slot_ownership::SlotOwnership;
+use crate::engine::Position;
 use crate::model::set_aside::SetAside;
 use crate::model::topic_key::{ByKey, TopicKey};
 use crate::time::Timestamp;
@@ -16,13 +17,13 @@ use crate::time::Timestamp;
 pub(crate) struct AsideIndex {
     limits: AsideLimits,
     /// Lanes with an event that may go now, by its position.
-    runnable: BTreeMap<u64, TopicKey>,
+    runnable: BTreeMap<Position, TopicKey>,
     /// Lanes that wait for a time.
     due: BTreeSet<(Timestamp, TopicKey)>,
     /// Lanes that are to take up the next events of their backlogs.
     hungry: BTreeSet<TopicKey>,
     /// What the first two say of a lane.
-    known: ByKey<(Option<u64>, Option<Timestamp>)>,
+    known: ByKey<(Option<Position>, Option<Timestamp>)>,
     /// When was looked last for lanes whose time has come.
     looked: Timestamp,
 }
@@ -40,7 +41,7 @@ impl AsideIndex {
     }
 
     /// The first lane with an event at or after `from` that may go now.
-    pub(crate) fn runnable(&self, from: u64) -> Option<(u64, TopicKey)> {
+    pub(crate) fn runnable(&self, from: Position) -> Option<(Position, TopicKey)> {
         let (position, lane) = self.runnable.range(from..).next()?;
         Some((*position, lane.clone()))
     }
@@ -109,7 +110,7 @@ impl AsideIndex {
         }
     }
 
-    fn set(&mut self, lane: &TopicKey, runnable: Option<u64>, due: Option<Timestamp>) {
+    fn set(&mut self, lane: &TopicKey, runnable: Option<Position>, due: Option<Timestamp>) {
         if let Some((runnable, due)) = self.known.remove(lane) {
             runnable.map(|position| self.runnable.remove(&position));
             due.map(|due| self.due.remove(&(due, lane.clone())));

@@ -18,7 +18,7 @@ pub(crate) struct NotHeld;
 #[derive(Default)]
 struct Claims {
     settled: Settled,
-    aside: Vec<u64>,
+    aside: Vec<Position>,
     next: usize,
 }
 
@@ -65,11 +65,11 @@ impl Claims {
         in_flight: &mut InFlight,
         member: MemberId,
         commit: &Commit,
-    ) -> Result<Vec<u64>, NotHeld> {
+    ) -> Result<Vec<Position>, NotHeld> {
         let mut done = Vec::new();
         for position in &commit.settled {
             if self.claim(in_flight, member, *position)? {
-                done.push(position.get());
+                done.push(*position);
             }
         }
         let others = (commit.retries.iter().map(|retry| retry.position))
@@ -88,10 +88,9 @@ impl Claims {
         member: MemberId,
         position: Position,
     ) -> Result<bool, NotHeld> {
-        let position = position.get();
         match in_flight.claim(member, position, &mut self.next) {
             Some(Claimed::Read(from)) => {
-                self.settled.push(from, position + 1);
+                self.settled.push(from, position.next());
                 Ok(false)
             }
             Some(Claimed::Aside) => {
@@ -104,7 +103,7 @@ impl Claims {
 }
 
 /// The positions of a commit that may have been put aside before.
-pub(super) fn aside(committed: &Committed) -> impl Iterator<Item = u64> {
+pub(super) fn aside(committed: &Committed) -> impl Iterator<Item = Position> {
     (committed.done.iter().copied())
         .chain(committed.retries.iter().map(|it| it.position))
         .chain(committed.parked.iter().map(|it| it.position))
@@ -125,7 +124,7 @@ fn died(commit: &Commit, kept: usize, parked_max: usize) -> Vec<Died> {
 
 fn parked_of(envelope: &Envelope, position: Position) -> Parked {
     Parked {
-        position: position.get(),
+        position,
         topic: envelope.topic().to_owned(),
         key: envelope.key().to_owned(),
     }
@@ -134,7 +133,7 @@ fn parked_of(envelope: &Envelope, position: Position) -> Parked {
 impl From<&Retry> for Retried {
     fn from(retry: &Retry) -> Self {
         Self {
-            position: retry.position.get(),
+            position: retry.position,
             topic: retry.envelope.topic().to_owned(),
             key: retry.envelope.key().to_owned(),
             attempt: retry.attempt,
@@ -147,7 +146,7 @@ impl From<&Retry> for Retried {
 impl From<&Death> for Died {
     fn from(death: &Death) -> Self {
         Self {
-            position: death.position.get(),
+            position: death.position,
             topic: death.envelope.topic().to_owned(),
             key: death.envelope.key().to_owned(),
             id: death.envelope.id().to_owned(),

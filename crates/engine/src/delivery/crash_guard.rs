@@ -1,6 +1,7 @@
 //! Care after a process ended without a word and without progress: which events may have ended it,
 //! and what is recorded before they are delivered again.
 
+use crate::engine::Position;
 use crate::ids::ProcessId;
 use crate::model::group::{Caution, Group};
 use crate::model::record::Begin;
@@ -14,13 +15,13 @@ const BEGIN_EVENTS_MAX: usize = 64;
 #[derive(Debug)]
 pub(crate) struct CrashGuard {
     /// Events at or after this position cannot have ended it.
-    until: u64,
+    until: Position,
     events_left: usize,
     retries_left: usize,
     /// The event whose attempt is being recorded.
-    beginning: Option<u64>,
+    beginning: Option<Position>,
     /// The event that is being handled with care.
-    held: Option<u64>,
+    held: Option<Position>,
 }
 
 /// What to do with an event.
@@ -38,7 +39,7 @@ impl CrashGuard {
     /// `retries` that were put aside.
     pub(crate) fn new(
         caution: Caution,
-        end: u64,
+        end: Position,
         in_flight_max: usize,
         retries: usize,
     ) -> Option<Self> {
@@ -51,7 +52,7 @@ impl CrashGuard {
         })
     }
 
-    fn covers(&self, position: u64, is_aside: bool) -> bool {
+    fn covers(&self, position: Position, is_aside: bool) -> bool {
         if is_aside {
             self.retries_left > 0
         } else {
@@ -61,7 +62,7 @@ impl CrashGuard {
 
     /// What to do with the event at `position`, whose attempt is not recorded; `is_busy` is whether
     /// others are in members' hands, or about to be.
-    pub(crate) fn check(&mut self, position: u64, is_aside: bool, is_busy: bool) -> Verdict {
+    pub(crate) fn check(&mut self, position: Position, is_aside: bool, is_busy: bool) -> Verdict {
         if self.held.is_some() {
             return Verdict::Wait;
         }
@@ -82,19 +83,19 @@ impl CrashGuard {
     pub(crate) fn begins(
         &self,
         (group, process): (&Group, ProcessId),
-        position: u64,
+        position: Position,
         is_aside: bool,
-        ready: impl Iterator<Item = u64>,
+        ready: impl Iterator<Item = Position>,
     ) -> Vec<Begin> {
         let begin = |position| Begin {
             position,
             attempt: group.next_attempt(position, process),
         };
-        let is_suspect = |position: u64| group.begun(position).is_some();
+        let is_suspect = |position: Position| group.begun(position).is_some();
         if is_aside || is_suspect(position) {
             return vec![begin(position)];
         }
-        // It is the first of them, unless it waits in a line.
+        // It is the first of them, unless it waits in a queue.
         let ready = ready.skip_while(|it| *it <= position);
         std::iter::once(position)
             .chain(ready.take_while(|position| !is_suspect(*position)))
@@ -109,7 +110,7 @@ impl CrashGuard {
     }
 
     /// The event at `position` goes into a member's hands.
-    pub(crate) fn delivered(&mut self, position: u64, is_aside: bool) {
+    pub(crate) fn delivered(&mut self, position: Position, is_aside: bool) {
         if !self.covers(position, is_aside) {
             return;
         }

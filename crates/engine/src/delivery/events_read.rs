@@ -4,8 +4,10 @@ use ensue_log as log;
 
 use super::filter::Memo;
 use super::key_hash::{KeyHash, KeyHasher};
+use crate::engine::Position;
 use crate::error::Result;
 use crate::event::Envelope;
+use crate::log_position::from_log;
 use crate::model::record;
 
 /// How many records are looked at in one go, so that nothing else waits long.
@@ -19,8 +21,8 @@ pub(crate) type Rest = (log::Chunk, log::Place);
 /// What a read found.
 #[derive(Debug, Default)]
 pub(crate) struct EventsRead {
-    pub(crate) events: Vec<(u64, KeyHash, Envelope)>,
-    pub(crate) cursor: u64,
+    pub(crate) events: Vec<(Position, KeyHash, Envelope)>,
+    pub(crate) cursor: Position,
     pub(crate) rest: Option<Rest>,
 }
 
@@ -28,7 +30,7 @@ pub(crate) struct EventsRead {
 pub(crate) fn pick(
     chunk: log::Chunk,
     place: Option<log::Place>,
-    from: u64,
+    from: Position,
     memo: &mut Memo,
     hasher: &KeyHasher,
 ) -> Result<EventsRead> {
@@ -43,18 +45,18 @@ pub(crate) fn pick(
     let mut looked_at = 0;
     while looked_at < PICK_RECORDS_MAX && read.events.len() < PICK_EVENTS_MAX {
         let Some(entry) = entries.next() else {
-            read.cursor = chunk.next().get().max(read.cursor);
+            read.cursor = from_log(chunk.next()).max(read.cursor);
             return Ok(read);
         };
         looked_at += 1;
-        read.cursor = entry.position.get() + 1;
+        read.cursor = from_log(entry.position).next();
         if entry.kind != record::EVENT || !memo.wants_topic(entry.topic) {
             continue;
         }
         let envelope = record::envelope_of(&entry)?;
         if memo.wants_type(envelope.kind()) {
             let key = hasher.hash_of(envelope.topic(), envelope.key());
-            read.events.push((entry.position.get(), key, envelope));
+            read.events.push((from_log(entry.position), key, envelope));
         }
     }
     let place = entries.pause();

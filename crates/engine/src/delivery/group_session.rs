@@ -25,14 +25,14 @@ use super::ready_event::ReadyEvent;
 use super::slot_ownership::{Change, SlotOwnership};
 use super::take_backlog::take_up;
 use super::taking::{Ask, Taking};
-use crate::engine::Commit;
+use crate::engine::{Commit, Position};
 use crate::event::Envelope;
 use crate::ids::{Epoch, MemberId, ProcessId, Slot};
 use crate::model::group::Group;
 use crate::model::processes::Processes;
 use crate::model::record::{Committed, Joined, Released};
 use crate::model::topic_key::TopicKey;
-use crate::pending_write::Submission;
+use crate::pending_write::PendingWrite;
 use crate::time::Timestamp;
 
 /// A group in this process, from the first member that joins to the last one that leaves.
@@ -62,7 +62,7 @@ pub(crate) struct Beginning {
     pub(crate) epoch: Epoch,
     pub(crate) process: ProcessId,
     /// The durable end of the log.
-    pub(crate) end: u64,
+    pub(crate) end: Position,
     pub(crate) now: Timestamp,
     pub(crate) limits: AsideLimits,
 }
@@ -90,7 +90,7 @@ impl GroupSession {
             limits,
             ownership: SlotOwnership::new(process, processes.seed()),
             ahead: ReadAhead::new(beginning.epoch, group.low(), group.settled_end()),
-            in_flight: InFlight::new(first.id(), limits.line_max),
+            in_flight: InFlight::new(first.id(), limits.queue_max),
             index: AsideIndex::new(limits, now),
             aside: Aside::default(),
             pages: Pages::default(),
@@ -181,7 +181,7 @@ impl GroupSession {
 
     /// Whether no member will do anything before the clock moves, a record comes or an event in its
     /// hands ends. `end` is the durable end of the log.
-    pub(crate) fn is_at_rest(&self, end: u64, now: Timestamp) -> bool {
+    pub(crate) fn is_at_rest(&self, end: Position, now: Timestamp) -> bool {
         self.in_flight.is_at_rest(end, now)
             && self.aside.own().is_none()
             && !self.aside.has_unsaid()
@@ -307,7 +307,7 @@ impl GroupSession {
     }
 
     /// Puts fetched events where their member finds them.
-    pub(crate) fn fetched(&mut self, member: MemberId, events: Vec<(u64, Envelope)>) {
+    pub(crate) fn fetched(&mut self, member: MemberId, events: Vec<(Position, Envelope)>) {
         self.in_flight.fetched(member, events);
     }
 
@@ -323,7 +323,7 @@ impl GroupSession {
 /// The group's own records.
 impl GroupSession {
     /// Notes that nothing of this group lies before the cursor, if that is worth a record.
-    pub(crate) fn pass(&mut self, low: u64, records_min: u64) {
+    pub(crate) fn pass(&mut self, low: Position, records_min: u64) {
         if self.in_flight.is_all_settled()
             && self.ownership.has(Slot::new(0))
             && let Some((from, to)) = self.ahead.pass(low, records_min)
@@ -347,7 +347,7 @@ impl GroupSession {
     }
 
     /// The record that [`park`](Self::park) made was submitted.
-    pub(crate) fn parking(&mut self, submitted: Option<Submission>) {
+    pub(crate) fn parking(&mut self, submitted: Option<PendingWrite>) {
         self.aside.submitted(submitted);
     }
 
@@ -357,7 +357,7 @@ impl GroupSession {
     }
 
     /// The last of the group's own records that are on their way.
-    pub(crate) fn last_parking(&self) -> Option<Submission> {
+    pub(crate) fn last_parking(&self) -> Option<PendingWrite> {
         self.aside.own()
     }
 
@@ -480,7 +480,7 @@ impl GroupSession {
     }
 
     /// Whether the put-aside event at `position` is in a member's hands.
-    pub(crate) fn is_in_hands(&self, position: u64) -> bool {
+    pub(crate) fn is_in_hands(&self, position: Position) -> bool {
         self.in_flight.aside().has(position)
     }
 
@@ -495,12 +495,12 @@ impl GroupSession {
     }
 
     /// The next position to read.
-    pub(crate) fn cursor(&self) -> u64 {
+    pub(crate) fn cursor(&self) -> Position {
         self.ahead.cursor()
     }
 
     /// After the last event that was read for this group.
-    pub(crate) fn after_last_event(&self) -> u64 {
+    pub(crate) fn after_last_event(&self) -> Position {
         self.ahead.after_last_event()
     }
 

@@ -4,17 +4,20 @@
 //! its key and in the window, or among those that were put aside. They change together, here and nowhere
 //! else.
 
+use std::collections::VecDeque;
+
 use hashbrown::HashSet;
 
 use super::aside_in_hands::AsideInHands;
 use super::key_hash::KeyHash;
+use super::key_queues::{Held, KeyQueues};
 use super::key_slots::KeySlots;
 use super::local_member::{LocalMember, Waiting};
 use super::positions_by_key::PositionsByKey;
-use super::ready_event::{LinedEvent, ReadyEvent};
+use super::ready_event::{QueuedEvent, ReadyEvent};
 use super::slot_ownership::SlotOwnership;
-use super::turns::{Held, Turns};
 use super::window::Window;
+use crate::engine::Position;
 use crate::event::Envelope;
 use crate::ids::{MemberId, Slot};
 use crate::model::position_set::Settled;
@@ -26,8 +29,8 @@ use crate::time::Timestamp;
 pub(crate) struct InFlight {
     members: Vec<LocalMember>,
     slots: KeySlots,
-    /// Whose turn it is among the keys that were read.
-    turns: Turns,
+    /// The queues of keys with many events, among those that were read.
+    queues: KeyQueues,
     window: Window,
     aside: AsideInHands,
     /// Events that came back from a member that is gone and were not looked at since. They may belong
@@ -41,7 +44,7 @@ pub(crate) struct InFlight {
 /// What a commit may settle.
 pub(crate) enum Claimed {
     /// An event that was read: what settles with it starts here.
-    Read(u64),
+    Read(Position),
     /// One that was put aside.
     Aside,
 }
@@ -49,11 +52,11 @@ pub(crate) enum Claimed {
 /// The members.
 impl InFlight {
     /// With all slots for `first`, before it joins.
-    pub(crate) fn new(first: MemberId, line_max: usize) -> Self {
+    pub(crate) fn new(first: MemberId, queue_max: usize) -> Self {
         Self {
             members: Vec::new(),
             slots: KeySlots::new(first),
-            turns: Turns::new(line_max),
+            queues: KeyQueues::new(queue_max),
             window: Window::default(),
             aside: AsideInHands::default(),
             returned: PositionsByKey::default(),
@@ -99,7 +102,7 @@ impl InFlight {
         for (position, key, size) in read.chain(put_aside) {
             self.fenced.remove(key, position);
             self.slots.take_back(key.slot());
-            self.turns.take_back(key, size);
+            self.queues.take_back(key, size);
             count += 1;
             bytes += size as usize;
         }
@@ -138,10 +141,10 @@ impl InFlight {
         for member in &mut self.members {
             all.extend(member.drain());
         }
-        for lined in self.turns.clear() {
-            // Others of its key may have been put aside while it waited in its line.
-            self.returned.insert(lined.key, lined.position);
-            all.push(lined.into());
+        for queued in self.queues.clear() {
+            // Others of its key may have been put aside while it waited in its queue.
+            self.returned.insert(queued.key, queued.position);
+            all.push(queued.into());
         }
         all.sort_by_key(|ready| ready.position);
         for ready in all {
@@ -179,7 +182,7 @@ impl InFlight {
 
     /// Whether no member will do anything before the clock moves, a record comes or an event in its
     /// hands ends. `end` is the durable end of the log.
-    pub(crate) fn is_at_rest(&self, end: u64, now: Timestamp) -> bool {
+    pub(crate) fn is_at_rest(&self, end: Position, now: Timestamp) -> bool {
         let mut here = self.members.iter().filter(|member| !member.is_gone());
         here.all(|member| member.is_at_rest(end, now))
     }
@@ -189,7 +192,7 @@ impl InFlight {
 impl InFlight {
     /// An event of one of this process's keys was read; what settles with it starts at `from`. With
     /// `is_old` others may have been at work at it before.
-    pub(crate) fn read(&mut self, from: u64, event: ReadyEvent, is_old: bool) {
+    pub(crate) fn read(&mut self, from: Position, event: ReadyEvent, is_old: bool) {
         let (position, key) = (event.position, event.key);
         if !self.window.add(from, position, event.bytes() as u32, key) {
             return;
@@ -205,7 +208,7 @@ impl InFlight {
         for member in &mut self.members {
             drop(member.drain());
         }
-        self.turns.clear();
+        self.queues.clear();
         self.window.forget_ready(|_| true);
     }
 
@@ -215,24 +218,24 @@ impl InFlight {
     }
 
     /// Keeps events that were fetched for a member.
-    pub(crate) fn fetched(&mut self, id: MemberId, events: Vec<(u64, Envelope)>) {
+    pub(crate) fn fetched(&mut self, id: MemberId, events: Vec<(Position, Envelope)>) {
         if let Some(member) = self.member_mut(id) {
             member.fetched(events);
         }
     }
 
-    pub(crate) fn has_fetched(&self, id: MemberId, position: u64) -> bool {
+    pub(crate) fn has_fetched(&self, id: MemberId, position: Position) -> bool {
         self.member(id).is_some_and(|it| it.has_fetched(position))
     }
 
-    pub(crate) fn take_fetched(&mut self, id: MemberId, position: u64) -> Option<Envelope> {
+    pub(crate) fn take_fetched(&mut self, id: MemberId, position: Position) -> Option<Envelope> {
         self.member_mut(id)?.take_fetched(position)
     }
 
     /// The positions of what was read and given to no member yet.
-    pub(crate) fn ready(&self) -> impl Iterator<Item = u64> {
+    pub(crate) fn ready(&self) -> impl Iterator<Item = Position> {
         let ready = self.members.iter().flat_map(LocalMember::ready);
-        ready.chain(self.turns.iter().map(|lined| lined.position))
+        ready.chain(self.queues.iter().map(|queued| queued.position))
     }
 
     /// The member that has the key.
@@ -246,24 +249,60 @@ impl InFlight {
     }
 
     /// Takes the first event that was read for a member.
-    pub(crate) fn pop(&mut self, id: MemberId) -> Option<LinedEvent> {
+    pub(crate) fn pop(&mut self, id: MemberId) -> Option<QueuedEvent> {
         self.member_mut(id)?.pop()
     }
 
-    /// Whose turn it is among the keys.
-    pub(crate) fn turns(&mut self) -> &mut Turns {
-        &mut self.turns
+    /// Whether to read on now although queues could be served.
+    pub(crate) fn take_reading_turn(&mut self) -> bool {
+        self.queues.take_reading_turn()
     }
 
-    /// The first event in the line of a key.
-    pub(crate) fn first_in_line(&self, key: KeyHash) -> Option<&LinedEvent> {
-        self.turns.first(key)
+    /// Whether to serve a queue now; `has_others` says whether there are events of keys without one.
+    pub(crate) fn take_queue_turn(&mut self, has_others: bool) -> bool {
+        self.queues.take_queue_turn(has_others)
     }
 
-    /// Whether so much of a key is in the hands of the member that its next event waits in a line;
+    /// Whether reading has to wait until something of what was read is taken. Notes since when.
+    pub(crate) fn note_full(&mut self, now: Timestamp) -> bool {
+        let is_full = self.members.iter().any(LocalMember::is_full);
+        self.queues.note_full(is_full, now)
+    }
+
+    /// When the wait of reading ends, if that is still to come.
+    pub(crate) fn full_until(&self, now: Timestamp) -> Option<Timestamp> {
+        self.queues.full_until(now)
+    }
+
+    /// Whether there is room to read on now that queues were shed.
+    pub(crate) fn note_room(&mut self) -> bool {
+        !self.members.iter().any(LocalMember::is_full) && self.queues.note_room()
+    }
+
+    /// The keys whose queues are to be shed, and how many events of each stay.
+    pub(crate) fn to_shed(&self) -> (Vec<KeyHash>, usize) {
+        self.queues.to_shed()
+    }
+
+    /// Takes everything out of a key's queue but its first `keep` events.
+    pub(crate) fn shed(&mut self, key: KeyHash, keep: usize) -> VecDeque<QueuedEvent> {
+        self.queues.split_off(key, keep)
+    }
+
+    /// Takes the first event of a key's queue.
+    pub(crate) fn pop_queued(&mut self, key: KeyHash) -> Option<QueuedEvent> {
+        self.queues.pop(key)
+    }
+
+    /// The first event in the queue of a key.
+    pub(crate) fn first_in_queue(&self, key: KeyHash) -> Option<&QueuedEvent> {
+        self.queues.first(key)
+    }
+
+    /// Whether so much of a key is in the hands of the member that its next event waits in a queue;
     /// with a crash guard only where the key has one.
-    pub(crate) fn has_to_line_up(&mut self, id: MemberId, key: KeyHash, is_guarded: bool) -> bool {
-        if self.turns.has_line(key) {
+    pub(crate) fn needs_queue(&mut self, id: MemberId, key: KeyHash, is_guarded: bool) -> bool {
+        if self.queues.has_queue(key) {
             return true;
         }
         let Some(room) = self.member(id).map(LocalMember::room) else {
@@ -276,21 +315,21 @@ impl InFlight {
             return true;
         }
         let (window, aside) = (&self.window, &self.aside);
-        self.turns.may_be_many(key, room)
-            && room.is_too_much(self.turns.held(key, || held_of(window, aside, key)))
+        self.queues.may_be_many(key, room)
+            && room.is_too_much(self.queues.held(key, || held_of(window, aside, key)))
     }
 
-    /// An event goes to the end of its key's line.
-    pub(crate) fn line_up(&mut self, lined: LinedEvent) {
-        let (window, aside, key) = (&self.window, &self.aside, lined.key);
-        self.turns.line_up(lined, || held_of(window, aside, key));
+    /// An event goes to the end of its key's queue.
+    pub(crate) fn push_queued(&mut self, queued: QueuedEvent) {
+        let (window, aside, key) = (&self.window, &self.aside, queued.key);
+        self.queues.push(queued, || held_of(window, aside, key));
     }
 
-    /// The line of the member whose turn it is.
-    pub(crate) fn next_line(&mut self, id: MemberId) -> Option<KeyHash> {
+    /// The key of the queue that the member is to serve next.
+    pub(crate) fn next_queue(&mut self, id: MemberId) -> Option<KeyHash> {
         let room = self.member(id)?.room();
         let slots = &self.slots;
-        self.turns
+        self.queues
             .next(room, |key| slots.owner(key.slot()) == Some(id))
     }
 }
@@ -304,10 +343,10 @@ impl InFlight {
 
     /// An event that was read goes into a member's hands; whether it does. `next` is where in the window
     /// the one before it was.
-    pub(crate) fn hold(&mut self, id: MemberId, lined: &LinedEvent, next: &mut usize) -> bool {
-        let (position, key) = (lined.position, lined.key);
+    pub(crate) fn hold(&mut self, id: MemberId, queued: &QueuedEvent, next: &mut usize) -> bool {
+        let (position, key) = (queued.position, queued.key);
         self.returned.remove(key, position);
-        let bytes = lined.bytes() as u32;
+        let bytes = queued.bytes() as u32;
         if !self.window.hold(position, id, bytes, next) {
             return false;
         }
@@ -319,7 +358,7 @@ impl InFlight {
     pub(crate) fn hold_aside(
         &mut self,
         id: MemberId,
-        position: u64,
+        position: Position,
         (key, hash): (&TopicKey, KeyHash),
         bytes: u32,
     ) {
@@ -332,11 +371,11 @@ impl InFlight {
             member.hold(bytes);
         }
         self.slots.hand_out(key.slot());
-        self.turns.hand_out(key, bytes);
+        self.queues.hand_out(key, bytes);
     }
 
     /// An event of a blocked key goes behind the others: what settles with it starts where.
-    pub(crate) fn park(&mut self, position: u64, key: KeyHash) -> Option<u64> {
+    pub(crate) fn park(&mut self, position: Position, key: KeyHash) -> Option<Position> {
         self.returned.remove(key, position);
         self.window.park(position)
     }
@@ -359,13 +398,17 @@ impl InFlight {
 
     /// Whether everything of the key that was read was looked at, and is in no member's way.
     pub(crate) fn is_clear(&self, key: KeyHash) -> bool {
-        !self.turns.has_line(key) && !self.fenced.has(key) && !self.returned.has(key)
+        !self.queues.has_queue(key) && !self.fenced.has(key) && !self.returned.has(key)
     }
 
     /// The first event of a key that may belong into its lane and is not there yet.
-    pub(crate) fn first_outside(&self, key: KeyHash) -> Option<u64> {
-        let lined_up = self.turns.first(key).map(|lined| lined.position);
-        let all = [lined_up, self.returned.first(key), self.fenced.first(key)];
+    pub(crate) fn first_outside(&self, key: KeyHash) -> Option<Position> {
+        let first_queued = self.queues.first(key).map(|queued| queued.position);
+        let all = [
+            first_queued,
+            self.returned.first(key),
+            self.fenced.first(key),
+        ];
         all.into_iter().flatten().min()
     }
 
@@ -374,7 +417,7 @@ impl InFlight {
     pub(crate) fn claim(
         &mut self,
         id: MemberId,
-        position: u64,
+        position: Position,
         next: &mut usize,
     ) -> Option<Claimed> {
         if let Some(from) = self.window.claim(position, id, next) {
@@ -385,7 +428,7 @@ impl InFlight {
     }
 
     /// A commit was not made: its member holds its events as before.
-    pub(crate) fn unclaim(&mut self, settled: &Settled, aside: impl Iterator<Item = u64>) {
+    pub(crate) fn unclaim(&mut self, settled: &Settled, aside: impl Iterator<Item = Position>) {
         self.window.unclaim(settled);
         aside.for_each(|position| self.aside.unclaim(position));
     }
@@ -396,13 +439,13 @@ impl InFlight {
         let mut moved = false;
         // One member at a time is the rule: its counters are touched once.
         let (mut owner, mut held, mut bytes) = (None, 0, 0);
-        let (slots, turns, fenced) = (&mut self.slots, &mut self.turns, &mut self.fenced);
+        let (slots, queues, fenced) = (&mut self.slots, &mut self.queues, &mut self.fenced);
         self.window.settle(settled, |back| {
             owner = back.owner;
             held += 1;
             bytes += back.bytes as usize;
             moved |= slots.take_back(back.key.slot());
-            turns.take_back(back.key, back.bytes);
+            queues.take_back(back.key, back.bytes);
             fenced.remove(back.key, back.position);
         });
         if let Some(member) = owner.and_then(|owner| self.member_mut(owner)) {
@@ -413,13 +456,13 @@ impl InFlight {
 
     /// A put-aside event with a durable outcome is no longer in hands: its key, and whether its slot
     /// changed hands.
-    pub(crate) fn settle_aside(&mut self, position: u64) -> Option<(TopicKey, bool)> {
+    pub(crate) fn settle_aside(&mut self, position: Position) -> Option<(TopicKey, bool)> {
         let back = self.aside.take_back(position)?;
         self.fenced.remove(back.hash, position);
         if let Some(member) = self.member_mut(back.owner) {
             member.take_back(1, back.bytes as usize);
         }
-        self.turns.take_back(back.hash, back.bytes);
+        self.queues.take_back(back.hash, back.bytes);
         let moved = self.slots.take_back(back.hash.slot());
         Some((back.key, moved))
     }

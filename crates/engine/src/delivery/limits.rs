@@ -9,7 +9,7 @@ pub(crate) const READY_EVENTS_MAX: usize = 16_384;
 /// How many bytes of them.
 pub(crate) const READY_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// How many bytes of one key's events are read ahead.
-pub(crate) const LINE_BYTES_MAX: usize = 2 * 1024 * 1024;
+pub(crate) const KEY_QUEUE_BYTES_MAX: usize = 2 * 1024 * 1024;
 /// A page has at least so many events, also when the group keeps as many as it may: one event a read
 /// would make no progress worth its cost.
 const PAGE_EVENTS_MIN: usize = 16;
@@ -25,7 +25,7 @@ pub(crate) struct AsideLimits {
     /// Events that a lane keeps one by one.
     pub(crate) lane_max: usize,
     /// Events of one key that are read ahead.
-    pub(crate) line_max: usize,
+    pub(crate) queue_max: usize,
 }
 
 impl Default for AsideLimits {
@@ -33,7 +33,7 @@ impl Default for AsideLimits {
         Self {
             parked_max: 1_000_000,
             lane_max: 1_024,
-            line_max: 1_024,
+            queue_max: 1_024,
         }
     }
 }

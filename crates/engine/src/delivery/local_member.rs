@@ -5,10 +5,11 @@ use std::sync::Arc;
 
 use hashbrown::HashMap;
 
+use super::key_queues::Room;
 use super::limits::{HELD_BYTES_MAX, READY_BYTES_MAX, READY_EVENTS_MAX};
-use super::ready_event::{LinedEvent, ReadyEvent};
-use super::turns::Room;
+use super::ready_event::{QueuedEvent, ReadyEvent};
 use super::wake::Wake;
+use crate::engine::Position;
 use crate::event::Envelope;
 use crate::ids::MemberId;
 use crate::time::Timestamp;
@@ -26,7 +27,7 @@ pub(crate) struct LocalMember {
     ready: VecDeque<ReadyEvent>,
     ready_bytes: usize,
     /// Events that were fetched for it by position.
-    fetched: HashMap<u64, Envelope, foldhash::fast::RandomState>,
+    fetched: HashMap<Position, Envelope, foldhash::fast::RandomState>,
     /// What it waits for; `None` while it does something.
     waiting: Option<Waiting>,
     /// It left while a commit of it was under way: it only keeps its slots until that is durable.
@@ -39,7 +40,7 @@ pub(crate) struct Waiting {
     /// This time.
     pub(crate) due: Option<Timestamp>,
     /// A record at or after this position.
-    pub(crate) records: Option<u64>,
+    pub(crate) records: Option<Position>,
 }
 
 impl LocalMember {
@@ -148,7 +149,7 @@ impl LocalMember {
     }
 
     /// Takes the first event that was read; one that has to be fetched stays.
-    pub(crate) fn pop(&mut self) -> Option<LinedEvent> {
+    pub(crate) fn pop(&mut self) -> Option<QueuedEvent> {
         let ready = self.ready.front_mut()?;
         let (position, key, bytes) = (ready.position, ready.key, ready.bytes());
         let envelope = match ready.envelope.take() {
@@ -157,7 +158,7 @@ impl LocalMember {
         };
         self.ready.pop_front();
         self.ready_bytes -= bytes;
-        Some(LinedEvent {
+        Some(QueuedEvent {
             position,
             key,
             envelope,
@@ -171,28 +172,28 @@ impl LocalMember {
     }
 
     /// The positions of what was read.
-    pub(crate) fn ready(&self) -> impl Iterator<Item = u64> {
+    pub(crate) fn ready(&self) -> impl Iterator<Item = Position> {
         self.ready.iter().map(|ready| ready.position)
     }
 
     /// Which of the first `max` events are to be fetched.
-    pub(crate) fn missing(&self, max: usize) -> impl Iterator<Item = u64> {
+    pub(crate) fn missing(&self, max: usize) -> impl Iterator<Item = Position> {
         let first = self.ready.iter().take(max);
         let missing = first.filter(|ready| ready.envelope.is_none());
         missing.map(|ready| ready.position)
     }
 
     /// Keeps events that were fetched for it, in place of others.
-    pub(crate) fn fetched(&mut self, events: Vec<(u64, Envelope)>) {
+    pub(crate) fn fetched(&mut self, events: Vec<(Position, Envelope)>) {
         self.fetched.clear();
         self.fetched.extend(events);
     }
 
-    pub(crate) fn has_fetched(&self, position: u64) -> bool {
+    pub(crate) fn has_fetched(&self, position: Position) -> bool {
         self.fetched.contains_key(&position)
     }
 
-    pub(crate) fn take_fetched(&mut self, position: u64) -> Option<Envelope> {
+    pub(crate) fn take_fetched(&mut self, position: Position) -> Option<Envelope> {
         self.fetched.remove(&position)
     }
 }
@@ -217,7 +218,7 @@ impl LocalMember {
 
     /// Whether it will do nothing before the clock moves, a record comes or an event in its hands ends.
     /// `end` is the durable end of the log.
-    pub(crate) fn is_at_rest(&self, end: u64, now: Timestamp) -> bool {
+    pub(crate) fn is_at_rest(&self, end: Position, now: Timestamp) -> bool {
         // With as much in its hands as it may have, it does not even ask.
         self.held >= self.in_flight_max
             || self.waiting.is_some_and(|waiting| {

@@ -7,7 +7,7 @@ use super::take_aside::take_aside;
 use super::take_backlog::next_page;
 use super::take_ready::{shed, take_ready};
 use super::taking::{Outcome, Taken, Taking};
-use crate::engine::Delivery;
+use crate::engine::{Delivery, Position};
 use crate::model::record::Begin;
 use crate::time::Timestamp;
 
@@ -17,7 +17,7 @@ pub(crate) enum Step {
     /// Return these.
     Deliver(Vec<Delivery>),
     /// Fetch these events by position, then ask again.
-    Fetch(Vec<u64>),
+    Fetch(Vec<Position>),
     /// Record that these attempts begin, then ask again.
     Begin(Vec<Begin>),
     /// Read on, then ask again.
@@ -28,7 +28,7 @@ pub(crate) enum Step {
         /// For this time.
         due: Option<Timestamp>,
         /// For records at or after this position.
-        records: Option<u64>,
+        records: Option<Position>,
     },
 }
 
@@ -65,7 +65,7 @@ fn choose(taking: &mut Taking<'_>) -> Step {
     let member = taking.in_flight.member(ask.member);
     let is_empty = member.is_none_or(|member| !member.has_ready());
     if is_empty
-        && taking.in_flight.turns().take_reading_turn()
+        && taking.in_flight.take_reading_turn()
         && let Some(reading) = read_on(taking)
     {
         return Step::Read(reading);
@@ -92,7 +92,7 @@ fn read_or_wait(taking: &mut Taking<'_>) -> Step {
     if let Some(reading) = read_on(taking) {
         return Step::Read(reading);
     }
-    let full_until = taking.in_flight.turns().full_until(taking.ask.now);
+    let full_until = taking.in_flight.full_until(taking.ask.now);
     let due = taking.index.next_due();
     Step::Wait {
         due: due.into_iter().chain(full_until).min(),
@@ -111,9 +111,8 @@ fn read_on(taking: &mut Taking<'_>) -> Option<Reading> {
     {
         return None;
     }
-    let is_full = taking.in_flight.members().iter().any(LocalMember::is_full);
     let now = taking.ask.now;
-    if taking.in_flight.turns().note_full(is_full, now) && !shed(taking) {
+    if taking.in_flight.note_full(now) && !shed(taking) {
         return None;
     }
     Some(taking.ahead.begin())

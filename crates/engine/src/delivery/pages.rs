@@ -3,6 +3,7 @@
 use hashbrown::HashMap;
 
 use super::read_ahead::ReadToken;
+use crate::engine::Position;
 use crate::event::Envelope;
 use crate::model::topic_key::TopicKey;
 
@@ -15,17 +16,17 @@ const PAGED_BYTES_MAX: usize = 8 * 1024 * 1024;
 pub(crate) struct Paging {
     pub(crate) token: ReadToken,
     pub(crate) lane: TopicKey,
-    pub(crate) from: u64,
+    pub(crate) from: Position,
     /// Up to here the key's events are in its backlog, and nowhere else.
-    pub(crate) to: u64,
+    pub(crate) to: Position,
     pub(crate) events_max: usize,
 }
 
 /// What such a read found: everything of the key before `next`.
 #[derive(Debug, Default)]
 pub(crate) struct Found {
-    pub(crate) events: Vec<(u64, Envelope)>,
-    pub(crate) next: u64,
+    pub(crate) events: Vec<(Position, Envelope)>,
+    pub(crate) next: Position,
 }
 
 /// Which backlogs are being taken up.
@@ -38,13 +39,13 @@ pub(crate) struct Pages {
     /// The key that had its turn last.
     last: Option<TopicKey>,
     /// Events that were taken up.
-    events: HashMap<u64, Envelope, foldhash::fast::RandomState>,
+    events: HashMap<Position, Envelope, foldhash::fast::RandomState>,
     bytes: usize,
 }
 
 impl Pages {
     /// Takes the event at `position`, if it is here.
-    pub(crate) fn take(&mut self, position: u64) -> Option<Envelope> {
+    pub(crate) fn take(&mut self, position: Position) -> Option<Envelope> {
         if self.events.is_empty() {
             return None;
         }
@@ -53,12 +54,12 @@ impl Pages {
         Some(envelope)
     }
 
-    pub(crate) fn has(&self, position: u64) -> bool {
+    pub(crate) fn has(&self, position: Position) -> bool {
         !self.events.is_empty() && self.events.contains_key(&position)
     }
 
     /// Keeps events that were read.
-    pub(crate) fn keep(&mut self, events: Vec<(u64, Envelope)>) {
+    pub(crate) fn keep(&mut self, events: Vec<(Position, Envelope)>) {
         if self.bytes > PAGED_BYTES_MAX {
             self.events.clear();
             self.bytes = 0;

@@ -5,11 +5,12 @@ use std::collections::BTreeSet;
 use hashbrown::HashMap;
 
 use super::key_hash::KeyHash;
+use crate::engine::Position;
 
 /// Positions of events, by their keys' hashes. Two keys with the same hash wait for each other's
 /// events for a moment, for nothing.
 #[derive(Debug, Default)]
-pub(crate) struct PositionsByKey(HashMap<KeyHash, BTreeSet<u64>, foldhash::fast::RandomState>);
+pub(crate) struct PositionsByKey(HashMap<KeyHash, BTreeSet<Position>, foldhash::fast::RandomState>);
 
 impl PositionsByKey {
     /// Whether the lane has any.
@@ -18,15 +19,15 @@ impl PositionsByKey {
     }
 
     /// The first of the lane.
-    pub(crate) fn first(&self, lane: KeyHash) -> Option<u64> {
+    pub(crate) fn first(&self, lane: KeyHash) -> Option<Position> {
         self.0.get(&lane)?.first().copied()
     }
 
-    pub(crate) fn insert(&mut self, lane: KeyHash, position: u64) {
+    pub(crate) fn insert(&mut self, lane: KeyHash, position: Position) {
         self.0.entry(lane).or_default().insert(position);
     }
 
-    pub(crate) fn remove(&mut self, lane: KeyHash, position: u64) {
+    pub(crate) fn remove(&mut self, lane: KeyHash, position: Position) {
         if self.0.is_empty() {
             return;
         }

@@ -3,6 +3,7 @@
 use ensue_log as log;
 
 use super::events_read::Rest;
+use crate::engine::Position;
 use crate::ids::Epoch;
 
 /// How far a group was read.
@@ -10,12 +11,12 @@ use crate::ids::Epoch;
 pub(crate) struct ReadAhead {
     token: ReadToken,
     /// The next position to read.
-    cursor: u64,
+    cursor: Position,
     /// After the last event that was read for this group.
-    from: u64,
+    from: Position,
     /// Up to here, others may have been at work before: what is read may be settled, or belong
     /// before what was put aside since.
-    replayed: u64,
+    replayed: Position,
     /// Whether a member is reading, outside of the lock.
     is_reading: bool,
     /// What the last read left over.
@@ -36,13 +37,13 @@ pub(crate) struct ReadToken {
 #[derive(Debug)]
 pub(crate) struct Reading {
     pub(crate) token: ReadToken,
-    pub(crate) cursor: u64,
+    pub(crate) cursor: Position,
     pub(crate) rest: Option<(log::Chunk, log::Place)>,
 }
 
 impl ReadAhead {
     /// From the low-water mark `low` on; `settled_end` is after everything that is settled.
-    pub(crate) fn new(epoch: Epoch, low: u64, settled_end: u64) -> Self {
+    pub(crate) fn new(epoch: Epoch, low: Position, settled_end: Position) -> Self {
         Self {
             token: ReadToken { epoch, rewinds: 0 },
             cursor: low,
@@ -59,37 +60,37 @@ impl ReadAhead {
     }
 
     /// The next position to read.
-    pub(crate) fn cursor(&self) -> u64 {
+    pub(crate) fn cursor(&self) -> Position {
         self.cursor
     }
 
     /// After the last event that was read for this group.
-    pub(crate) fn after_last_event(&self) -> u64 {
+    pub(crate) fn after_last_event(&self) -> Position {
         self.from
     }
 
     /// Up to where others may have been at work before.
-    pub(crate) fn replayed(&self) -> u64 {
+    pub(crate) fn replayed(&self) -> Position {
         self.replayed
     }
 
     /// Where what others may have been at work at is not read yet.
-    pub(crate) fn unread(&self) -> Option<u64> {
+    pub(crate) fn unread(&self) -> Option<Position> {
         (self.cursor < self.replayed).then_some(self.cursor)
     }
 
     /// Whether there is something to read before `end`.
-    fn has_more(&self, end: u64) -> bool {
+    fn has_more(&self, end: Position) -> bool {
         self.rest.is_some() || self.cursor < end
     }
 
     /// Whether a read can begin: none is under way, and there is something.
-    pub(crate) fn can_read(&self, end: u64) -> bool {
+    pub(crate) fn can_read(&self, end: Position) -> bool {
         !self.is_reading && self.has_more(end)
     }
 
     /// What to wait for before reading on, if nothing is left to read.
-    pub(crate) fn awaited(&self, end: u64) -> Option<u64> {
+    pub(crate) fn awaited(&self, end: Position) -> Option<Position> {
         (!self.has_more(end) && !self.is_reading).then_some(self.cursor)
     }
 
@@ -109,18 +110,18 @@ impl ReadAhead {
     }
 
     /// The read that is under way came to `cursor`.
-    pub(crate) fn end(&mut self, cursor: u64, rest: Option<Rest>) {
+    pub(crate) fn end(&mut self, cursor: Position, rest: Option<Rest>) {
         self.is_reading = false;
         (self.cursor, self.rest) = (cursor, rest);
     }
 
     /// An event for this group was read at `position`; where what settles with it starts.
-    pub(crate) fn meet(&mut self, position: u64) -> u64 {
-        std::mem::replace(&mut self.from, position + 1)
+    pub(crate) fn meet(&mut self, position: Position) -> Position {
+        std::mem::replace(&mut self.from, position.next())
     }
 
     /// Reads again from the low-water mark: who had the slots may have been ahead of this process.
-    pub(crate) fn rewind(&mut self, low: u64, settled_end: u64) {
+    pub(crate) fn rewind(&mut self, low: Position, settled_end: Position) {
         self.replayed = self.replayed.max(self.cursor).max(settled_end);
         (self.cursor, self.from) = (low, low);
         self.rest = None;
@@ -129,8 +130,8 @@ impl ReadAhead {
     }
 
     /// What was read and is nothing for this group, if that is worth a record.
-    pub(crate) fn pass(&mut self, low: u64, records_min: u64) -> Option<(u64, u64)> {
-        if self.cursor.saturating_sub(self.from.max(low)) < records_min {
+    pub(crate) fn pass(&mut self, low: Position, records_min: u64) -> Option<(Position, Position)> {
+        if self.cursor.since(self.from.max(low)) < records_min {
             return None;
         }
         let from = std::mem::replace(&mut self.from, self.cursor);

@@ -1,21 +1,22 @@
 //! An event that was read and is in no member's hands yet.
 
 use super::key_hash::KeyHash;
+use crate::engine::Position;
 use crate::event::Envelope;
 
 /// In the queue of a member.
 #[derive(Debug)]
 pub(crate) struct ReadyEvent {
-    pub(crate) position: u64,
+    pub(crate) position: Position,
     pub(crate) key: KeyHash,
     /// `None` when it has to be fetched.
     pub(crate) envelope: Option<Envelope>,
 }
 
-/// In the line of its key, or on its way into a member's hands.
+/// In the queue of its key, or on its way into a member's hands.
 #[derive(Debug)]
-pub(crate) struct LinedEvent {
-    pub(crate) position: u64,
+pub(crate) struct QueuedEvent {
+    pub(crate) position: Position,
     pub(crate) key: KeyHash,
     pub(crate) envelope: Envelope,
 }
@@ -27,18 +28,18 @@ impl ReadyEvent {
     }
 }
 
-impl LinedEvent {
+impl QueuedEvent {
     pub(crate) fn bytes(&self) -> usize {
         self.envelope.content().len()
     }
 }
 
-impl From<LinedEvent> for ReadyEvent {
-    fn from(lined: LinedEvent) -> Self {
+impl From<QueuedEvent> for ReadyEvent {
+    fn from(queued: QueuedEvent) -> Self {
         Self {
-            position: lined.position,
-            key: lined.key,
-            envelope: Some(lined.envelope),
+            position: queued.position,
+            key: queued.key,
+            envelope: Some(queued.envelope),
         }
     }
 }

@@ -2,13 +2,14 @@
 
 use super::key_hash::KeyHash;
 use super::taking::{Stop, Taken, Taking};
+use crate::engine::Position;
 use crate::model::topic_key::TopicKey;
 
 /// Takes what was put aside and may go now, the oldest first.
 pub(super) fn take_aside(taking: &mut Taking<'_>, taken: &mut Taken) {
-    let mut from = 0;
+    let mut from = Position::ZERO;
     while let Some((at, lane)) = taking.index.runnable(from) {
-        from = at + 1;
+        from = at.next();
         let hash = taking.ownership.hash_key(&lane);
         if taking.in_flight.owner(hash) != Some(taking.ask.member) {
             continue;
@@ -35,7 +36,7 @@ pub(super) fn take_aside(taking: &mut Taking<'_>, taken: &mut Taken) {
 
 /// The first event that may belong into a lane and is not there yet: nothing of the lane may
 /// overtake it.
-fn first_coming(taking: &Taking<'_>, lane: &TopicKey, hash: KeyHash) -> Option<u64> {
+fn first_coming(taking: &Taking<'_>, lane: &TopicKey, hash: KeyHash) -> Option<Position> {
     let coming = taking.aside.first(lane);
     let outside = taking.in_flight.first_outside(hash);
     let all = [coming, outside, taking.ahead.unread()];
@@ -46,7 +47,7 @@ fn take_lane(
     taking: &mut Taking<'_>,
     taken: &mut Taken,
     (lane, hash): (&TopicKey, KeyHash),
-    positions: Vec<u64>,
+    positions: Vec<Position>,
 ) {
     let id = taking.ask.member;
     let mut is_fetching = false;

@@ -4,6 +4,7 @@
 use super::aside::Aside;
 use super::pages::{Found, Paging};
 use super::taking::Taking;
+use crate::engine::Position;
 use crate::model::topic_key::TopicKey;
 
 /// The backlog whose next events the member is to read, if it is time for that.
@@ -67,13 +68,13 @@ fn page_of(taking: &Taking<'_>, lane: &TopicKey) -> Option<Paging> {
 }
 
 /// Whether nothing of a key's backlog lies at or after `position`.
-fn is_all(aside: &Aside, replayed: u64, lane: &TopicKey, position: u64) -> bool {
+fn is_all(aside: &Aside, replayed: Position, lane: &TopicKey, position: Position) -> bool {
     let end = aside.end_of(lane).unwrap_or(replayed);
     position >= end && aside.first(lane).is_none()
 }
 
 /// Takes the page that was read up: its events go from the key's backlog into its lane.
-pub(super) fn take_up(aside: &mut Aside, replayed: u64, lane: &TopicKey, found: &Found) {
+pub(super) fn take_up(aside: &mut Aside, replayed: Position, lane: &TopicKey, found: &Found) {
     let taken = found.events.iter().map(|(position, _)| *position).collect();
     let is_over = is_all(aside, replayed, lane, found.next);
     aside.take_up(lane, taken, found.next, is_over);

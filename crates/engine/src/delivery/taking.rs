@@ -24,7 +24,7 @@ pub(crate) struct Ask {
     pub(crate) events_max: usize,
     pub(crate) now: Timestamp,
     /// The durable end of the log.
-    pub(crate) end: u64,
+    pub(crate) end: Position,
 }
 
 /// What a member that asks works with.
@@ -47,7 +47,7 @@ pub(super) struct Taken {
     events_max: usize,
     bytes: usize,
     bytes_max: usize,
-    fetch: Vec<u64>,
+    fetch: Vec<Position>,
     /// Where in the window the last one was.
     pub(super) next: usize,
     /// Nothing further may be taken before what is collected is delivered, or before this.
@@ -103,7 +103,7 @@ impl Taken {
     }
 
     /// These are to be fetched.
-    pub(super) fn fetch(&mut self, positions: impl IntoIterator<Item = u64>) {
+    pub(super) fn fetch(&mut self, positions: impl IntoIterator<Item = Position>) {
         self.fetch.extend(positions);
     }
 
@@ -128,7 +128,7 @@ impl Taken {
 /// What came of taking.
 pub(super) enum Outcome {
     Deliver(Vec<Delivery>),
-    Fetch(Vec<u64>),
+    Fetch(Vec<Position>),
     Begin(Vec<Begin>),
     /// Others have to finish first.
     Wait,
@@ -144,7 +144,7 @@ impl Taking<'_> {
     }
 
     /// Whether an event that was read has to wait behind others of its key.
-    pub(super) fn is_blocked(&self, key: KeyRef<'_>, hash: KeyHash, position: u64) -> bool {
+    pub(super) fn is_blocked(&self, key: KeyRef<'_>, hash: KeyHash, position: Position) -> bool {
         let set_aside = self.group.set_aside();
         (!set_aside.is_empty() && set_aside.is_occupied(key, position))
             || self.aside.is_before(key, position)
@@ -152,7 +152,7 @@ impl Taking<'_> {
     }
 
     /// An event of a blocked key waits behind the others.
-    pub(super) fn set_aside(&mut self, position: u64, hash: KeyHash, envelope: &Envelope) {
+    pub(super) fn set_aside(&mut self, position: Position, hash: KeyHash, envelope: &Envelope) {
         if let Some(from) = self.in_flight.park(position, hash) {
             let key = KeyRef(envelope.topic(), envelope.key());
             self.aside.meet(key, from, position);
@@ -160,7 +160,12 @@ impl Taking<'_> {
     }
 
     /// After a crash: whether the event at `position` has to wait, or its attempt to be recorded.
-    pub(super) fn hold_up(&mut self, position: u64, is_aside: bool, taken: &Taken) -> Option<Stop> {
+    pub(super) fn hold_up(
+        &mut self,
+        position: Position,
+        is_aside: bool,
+        taken: &Taken,
+    ) -> Option<Stop> {
         let guard = self.guard.as_mut()?;
         let process = self.ownership.process();
         let begun = self.group.begun(position);
@@ -185,7 +190,7 @@ impl Taking<'_> {
     pub(super) fn deliver(
         &mut self,
         taken: &mut Taken,
-        position: u64,
+        position: Position,
         envelope: Envelope,
         is_aside: bool,
     ) {
@@ -201,7 +206,7 @@ impl Taking<'_> {
         let run = self.group.run_of(position, key);
         taken.deliveries.push(Delivery {
             envelope,
-            position: Position::new(position),
+            position,
             attempt,
             generation: self.group.generation(),
             run,

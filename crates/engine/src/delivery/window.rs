@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 
 use super::key_hash::KeyHash;
+use crate::engine::Position;
 use crate::ids::MemberId;
 use crate::model::position_set::Settled;
 
@@ -28,8 +29,8 @@ enum Status {
 struct Entry {
     /// After the event before it: what lies between is nothing for this group, so that settling
     /// the event settles it too.
-    from: u64,
-    position: u64,
+    from: Position,
+    position: Position,
     /// The member that holds it.
     owner: Option<MemberId>,
     /// The bytes of the event.
@@ -41,7 +42,7 @@ struct Entry {
 /// An event that is no longer in a member's hands.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Back {
-    pub(crate) position: u64,
+    pub(crate) position: Position,
     pub(crate) key: KeyHash,
     pub(crate) owner: Option<MemberId>,
     pub(crate) bytes: u32,
@@ -57,7 +58,13 @@ pub(crate) struct Window {
 impl Window {
     /// Adds an event that was read: mostly it follows all others, but not when reading began again.
     /// Whether it was not there yet.
-    pub(crate) fn add(&mut self, from: u64, position: u64, bytes: u32, key: KeyHash) -> bool {
+    pub(crate) fn add(
+        &mut self,
+        from: Position,
+        position: Position,
+        bytes: u32,
+        key: KeyHash,
+    ) -> bool {
         let entry = Entry {
             from,
             position,
@@ -100,7 +107,7 @@ impl Window {
 
     /// The entry of `position`; `next` is the place after the last one found, because most
     /// commits settle neighbours.
-    fn find(&mut self, position: u64, next: &mut usize) -> Option<&mut Entry> {
+    fn find(&mut self, position: Position, next: &mut usize) -> Option<&mut Entry> {
         let guess = self.entries.get(*next).map(|entry| entry.position);
         let index = match guess {
             Some(found) if found == position => *next,
@@ -117,7 +124,7 @@ impl Window {
     /// before it was found.
     pub(crate) fn hold(
         &mut self,
-        position: u64,
+        position: Position,
         owner: MemberId,
         bytes: u32,
         next: &mut usize,
@@ -130,7 +137,7 @@ impl Window {
     }
 
     /// The event at `position` goes behind its key's blocked head: what to settle with it starts where.
-    pub(crate) fn park(&mut self, position: u64) -> Option<u64> {
+    pub(crate) fn park(&mut self, position: Position) -> Option<Position> {
         let entry = self.find(position, &mut 0)?;
         entry.status = Status::Parking;
         Some(entry.from)
@@ -139,10 +146,10 @@ impl Window {
     /// The event at `position`, which the member holds, is in a commit: what that settles starts where.
     pub(crate) fn claim(
         &mut self,
-        position: u64,
+        position: Position,
         member: MemberId,
         next: &mut usize,
-    ) -> Option<u64> {
+    ) -> Option<Position> {
         let entry = self.find(position, next)?;
         if entry.owner != Some(member) || entry.status != Status::Held {
             return None;
@@ -190,30 +197,30 @@ impl Window {
 
     /// The entries whose own position lies in one of `ranges`.
     fn within<'a>(&'a mut self, ranges: &'a Settled) -> impl Iterator<Item = &'a mut Entry> {
-        let first = ranges.0.first().map_or(0, |(start, _)| {
+        let mut ranges = ranges.iter().peekable();
+        let first = ranges.peek().map_or(0, |(start, _)| {
             self.entries
                 .partition_point(|entry| entry.position < *start)
         });
-        let mut ranges = ranges.0.iter();
         let mut range = ranges.next();
         let mut entries = self.entries.range_mut(first..);
         std::iter::from_fn(move || {
             loop {
                 let (start, end) = range?;
                 let entry = entries.next()?;
-                if entry.position < *start {
+                if entry.position < start {
                     continue;
                 }
-                if entry.position < *end {
+                if entry.position < end {
                     return Some(entry);
                 }
                 // Past this range: it may lie in the next one.
                 while let Some((_, end)) = range
-                    && entry.position >= *end
+                    && entry.position >= end
                 {
                     range = ranges.next();
                 }
-                if range.is_some_and(|(start, _)| entry.position >= *start) {
+                if range.is_some_and(|(start, _)| entry.position >= start) {
                     return Some(entry);
                 }
             }
@@ -221,7 +228,7 @@ impl Window {
     }
 
     /// The events in members' hands, and their keys.
-    pub(crate) fn in_hands(&self) -> impl Iterator<Item = (KeyHash, u64)> {
+    pub(crate) fn in_hands(&self) -> impl Iterator<Item = (KeyHash, Position)> {
         let in_hands = self.entries.iter().filter(|entry| entry.is_in_hands());
         in_hands.map(|entry| (entry.key, entry.position))
     }

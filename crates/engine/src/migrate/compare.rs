@@ -5,7 +5,9 @@ use super::positions::Positions;
 use super::progress::{Progress, Step, Tell};
 use super::source::Source;
 use super::target::Target;
+use crate::engine::Position;
 use crate::error::{EngineError, Error, MigrateError, Result};
+use crate::log_position::from_log;
 use crate::runtime::lookup::blocking;
 
 /// How many events are compared before the progress is told.
@@ -23,10 +25,11 @@ pub(super) async fn walk(
     total: u64,
     tell: Tell<'_>,
 ) -> Result<(Both, Positions)> {
-    let end = target.view().durable().get();
+    let end = from_log(target.view().durable());
     let mut walk = Walk {
-        source: Events::of(&source.view, 0, source.end),
-        target: Events::of(target.view(), 0, end),
+        source: Events::of(&source.view, Position::ZERO, source.end),
+        target: Events::of(target.view(), Position::ZERO, end),
+        target_url: target.url(),
         source_sum: Both::default(),
         target_sum: Both::default(),
         positions: Positions::wanted_by(&source.state),
@@ -57,6 +60,7 @@ pub(super) async fn walk(
 struct Walk {
     source: Events,
     target: Events,
+    target_url: String,
     source_sum: Both,
     target_sum: Both,
     positions: Positions,
@@ -71,11 +75,11 @@ impl Walk {
             };
             let ours = self.source.next()?.filter(|ours| ours.is_same(&theirs));
             let Some(ours) = ours else {
-                return Err(Error::Migrate(MigrateError::Differs(format!(
-                    "the target holds something else: its event at position {} is not the \
-                     source's; name an empty target",
-                    theirs.position
-                ))));
+                return Err(Error::Migrate(MigrateError::Differs {
+                    url: self.target_url.clone(),
+                    expected: "the events of the source, in their order",
+                    found: format!("its event at position {} is another one", theirs.position),
+                }));
             };
             self.positions.met(ours.position, theirs.position);
             self.source_sum.add(&ours);

@@ -6,14 +6,16 @@ use std::sync::Arc;
 use bytes::Bytes;
 use ensue_log as log;
 
+use crate::engine::Position;
 use crate::error::{EngineError, Error, Result};
 use crate::log_error;
+use crate::log_position::{from_log, to_log};
 use crate::model::record;
 
 /// One event as a log holds it.
 #[derive(Clone, Debug)]
 pub(super) struct Event {
-    pub(super) position: u64,
+    pub(super) position: Position,
     /// When it was appended, in microseconds since the epoch.
     pub(super) time: i64,
     pub(super) id: Option<u128>,
@@ -26,7 +28,7 @@ pub(super) struct Event {
 impl Event {
     fn of(entry: &log::Entry<'_>) -> Self {
         Self {
-            position: entry.position.get(),
+            position: from_log(entry.position),
             time: entry.time,
             id: entry.id,
             topic_bytes: entry.topic_len(),
@@ -69,10 +71,10 @@ pub(super) struct Events {
 
 impl Events {
     /// Those in `from..to`.
-    pub(super) fn of(view: &log::View, from: u64, to: u64) -> Self {
+    pub(super) fn of(view: &log::View, from: Position, to: Position) -> Self {
         let scan = view.scan(log::Query {
-            from: log::Position::new(from.max(view.first().get())),
-            to: Some(log::Position::new(to)),
+            from: to_log(from).max(view.first()),
+            to: Some(to_log(to)),
             kinds: Some(vec![record::EVENT]),
             ..log::Query::default()
         });
@@ -100,7 +102,7 @@ pub(super) struct Both {
     pub(super) bytes: u64,
     pub(super) checksum: u32,
     /// The position in the source to copy from.
-    pub(super) next: u64,
+    pub(super) next: Position,
 }
 
 impl Both {
@@ -111,14 +113,14 @@ impl Both {
             self.checksum = crc32c::crc32c_append(self.checksum, &(length as u64).to_le_bytes());
         }
         self.checksum = crc32c::crc32c_append(self.checksum, &event.content);
-        self.next = event.position + 1;
+        self.next = event.position.next();
     }
 }
 
 /// How many events lie in `from..to`. Blocks.
-pub(super) fn count(view: &log::View, from: u64, to: u64) -> Result<u64> {
+pub(super) fn count(view: &log::View, from: Position, to: Position) -> Result<u64> {
     let all: Arc<dyn Fn(&str) -> bool + Send + Sync> = Arc::new(|_| true);
-    let (from, to) = (log::Position::new(from), log::Position::new(to));
+    let (from, to) = (to_log(from), to_log(to));
     view.count(from, to, record::EVENT, &all)
         .map_err(log_error::of_log)
 }

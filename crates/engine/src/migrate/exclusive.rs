@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use crate::engine::{Driver as _, Url};
 use crate::error::{Error, MigrateError, Result};
-use crate::replica::{Link, Way, open_quietly};
+use crate::replica::{Connector, Link, open_quietly};
 use crate::runtime::embedded::Embedded;
 use crate::time::Clock;
 
@@ -16,8 +16,8 @@ const WAIT_MAX: Duration = Duration::from_secs(30);
 ///
 /// # Errors
 /// See [`wait_alone`], and what opening reports.
-pub(super) async fn open(url: Url, way: Way) -> Result<Embedded> {
-    let (engine, link) = open_quietly(url, way, Clock::system()).await?;
+pub(super) async fn open(url: Url, connector: Connector) -> Result<Embedded> {
+    let (engine, link) = open_quietly(url, connector, Clock::system()).await?;
     match wait_alone(&engine, &link).await {
         Ok(()) => Ok(engine),
         Err(error) => {
@@ -38,7 +38,7 @@ async fn wait_alone(engine: &Embedded, link: &Link) -> Result<()> {
     loop {
         let others: Vec<_> = {
             let locked = engine.inner().locked();
-            let others = locked.state().processes.iter();
+            let others = locked.state().processes().iter();
             let others = others.filter(|(boot, _)| *boot != locked.boot());
             others.map(|(_, it)| (it.writer, it.name.clone())).collect()
         };
@@ -50,12 +50,10 @@ async fn wait_alone(engine: &Embedded, link: &Link) -> Result<()> {
         let lives = others.iter().any(|it| link.has_heard(it.0, since));
         if lives || begin.elapsed() > lease * 3 + WAIT_MAX {
             let names: Vec<String> = others.into_iter().map(|(_, name)| name).collect();
-            return Err(Error::Migrate(MigrateError::InUse(format!(
-                "other processes work on `{}`: {}; stop the programs that use it, and run the migration \
-                 again",
-                engine.url(),
-                names.join(", ")
-            ))));
+            return Err(Error::Migrate(MigrateError::InUse {
+                url: engine.url().to_owned(),
+                found: names.join(", "),
+            }));
         }
         tokio::time::sleep(lease / 8).await;
     }

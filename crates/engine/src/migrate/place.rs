@@ -1,7 +1,7 @@
 //! Where a log is that can be copied, or be a copy.
 
 use crate::engine::Url;
-use crate::replica::Way;
+use crate::replica::Connector;
 
 /// Where a log is that can be copied, or be a copy.
 #[derive(Clone, Debug)]
@@ -13,6 +13,6 @@ pub enum Place {
         /// Where.
         url: Url,
         /// How to get there.
-        way: Way,
+        connector: Connector,
     },
 }

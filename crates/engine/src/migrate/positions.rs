@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::engine::Position;
 use crate::error::{EngineError, Error, Result};
 use crate::ids::ProcessId;
 use crate::model::backlog::Backlog;
@@ -14,25 +15,25 @@ use crate::model::state::State;
 /// that differed still do.
 const ELSEWHERE: u64 = 1 << 63;
 /// A position that nothing is at.
-const NOWHERE: u64 = u64::MAX;
+const NOWHERE: Position = Position::new(u64::MAX);
 
 /// The positions that groups name, and where they are in the target.
 #[derive(Debug)]
 pub(super) struct Positions {
     /// In ascending order.
-    wanted: Vec<u64>,
+    wanted: Vec<Position>,
     /// For as many of them: the target's position of the first event at or after it, and whether
     /// the event is at that very position.
-    found: Vec<(u64, bool)>,
+    found: Vec<(Position, bool)>,
     /// After the last event of the target.
-    end: u64,
+    end: Position,
 }
 
 impl Positions {
     /// The positions that the groups of `state` name.
     pub(super) fn wanted_by(state: &State) -> Self {
         let mut wanted = BTreeSet::new();
-        for group in state.groups.values() {
+        for group in state.groups().values() {
             wanted.insert(group.low());
             wanted.extend(group.settled().iter().flat_map(|(start, end)| [start, end]));
             wanted.extend(group.set_aside().items().map(|(position, _)| position));
@@ -45,13 +46,13 @@ impl Positions {
         Self {
             wanted: wanted.into_iter().collect(),
             found: Vec::new(),
-            end: 0,
+            end: Position::ZERO,
         }
     }
 
     /// The source's next event is at this position of the target.
-    pub(super) fn met(&mut self, source: u64, target: u64) {
-        self.end = target + 1;
+    pub(super) fn met(&mut self, source: Position, target: Position) {
+        self.end = target.next();
         while let Some(wanted) = self.wanted.get(self.found.len())
             && *wanted <= source
         {
@@ -61,7 +62,7 @@ impl Positions {
 
     /// The target's position of the first event at or after `position`, and whether there is one
     /// exactly there.
-    fn find(&self, position: u64) -> Result<(u64, bool)> {
+    fn find(&self, position: Position) -> Result<(Position, bool)> {
         let Ok(index) = self.wanted.binary_search(&position) else {
             return Err(Error::Engine(EngineError::Stopped(format!(
                 "position {position} of the source is to be mapped and was not looked up; expected is \
@@ -73,11 +74,11 @@ impl Positions {
         Ok(found.unwrap_or((self.end, false)))
     }
 
-    fn at_or_after(&self, position: u64) -> Result<u64> {
+    fn at_or_after(&self, position: Position) -> Result<Position> {
         self.find(position).map(|(target, _)| target)
     }
 
-    fn exactly(&self, name: &str, position: u64) -> Result<u64> {
+    fn exactly(&self, name: &str, position: Position) -> Result<Position> {
         match self.find(position)? {
             (target, true) => Ok(target),
             _ => Err(Error::Engine(EngineError::Corrupt(format!(
@@ -89,7 +90,7 @@ impl Positions {
 
     /// The groups, as they are in the target.
     pub(super) fn of_groups(&self, state: &State) -> Result<BTreeMap<String, Group>> {
-        let groups = state.groups.iter();
+        let groups = state.groups().iter();
         groups
             .map(|(name, group)| Ok((name.clone(), self.of_group(name, group)?)))
             .collect()
@@ -158,18 +159,25 @@ mod tests {
     use crate::model::record::CellWrite;
     use crate::model::topic_key::TopicKey;
 
+    fn at(number: u64) -> Position {
+        Position::new(number)
+    }
+
     fn group() -> Group {
-        let mut group = Group::new(4, 0);
+        let mut group = Group::new(at(4), at(0));
         let mut settled = PositionSet::default();
-        settled.insert(8, 10);
+        settled.insert(at(8), at(10));
         let item = Item {
             lane: TopicKey::new("t", "k"),
             attempts: 3,
             redriven: 1,
             state: Aside::Parked,
         };
-        group.add_item(3, item);
-        let backlog = Backlog { from: 6, events: 2 };
+        group.add_item(at(3), item);
+        let backlog = Backlog {
+            from: at(6),
+            events: 2,
+        };
         group.add_backlog(TopicKey::new("t", "k"), backlog);
         group.add_cell(&CellWrite {
             topic: "t".into(),
@@ -185,26 +193,26 @@ mod tests {
         let member = |member, low| JoinedMember {
             id: MemberId::new(member).unwrap(),
             boot: ProcessId::new(7),
-            low,
+            low: at(low),
             retrying: None,
             is_proven: false,
         };
         group.moved(Moved {
-            low: 4,
+            low: at(4),
             settled,
             set_aside: group.set_aside().clone(),
             members: vec![member(1, 4), member(2, 3)],
-            begun: BTreeMap::from([(5, attempt)]),
+            begun: BTreeMap::from([(at(5), attempt)]),
             runs: group.runs().clone(),
         })
     }
 
     fn mapped(events: &[(u64, u64)]) -> Result<Group> {
         let mut state = State::default();
-        state.groups.insert("g".into(), group());
+        *state.group_mut("g") = group();
         let mut positions = Positions::wanted_by(&state);
         for (source, target) in events {
-            positions.met(*source, *target);
+            positions.met(at(*source), at(*target));
         }
         let mut groups = positions.of_groups(&state)?;
         Ok(groups.remove("g").unwrap())
@@ -214,38 +222,52 @@ mod tests {
     fn a_group_means_the_same_events_elsewhere() {
         // Events at 3, 5, 8, 9 and 12: all others are control records.
         let group = mapped(&[(3, 0), (5, 1), (8, 3), (9, 4), (12, 6)]).unwrap();
-        assert_eq!(group.low(), 1, "before the event that was at 5");
-        assert_eq!(group.settled().iter().collect::<Vec<_>>(), [(3, 6)]);
+        assert_eq!(group.low(), at(1), "before the event that was at 5");
+        assert_eq!(group.settled().iter().collect::<Vec<_>>(), [(at(3), at(6))]);
         let aside: Vec<u64> = group
             .set_aside()
             .items()
-            .map(|(position, _)| position)
+            .map(|(position, _)| position.get())
             .collect();
         assert_eq!(aside, [0]);
         let backlog = group.set_aside().backlog(TopicKey::new("t", "k").as_ref());
-        assert_eq!(backlog, Some(Backlog { from: 3, events: 2 }));
-        assert_eq!(group.attempts()[&1].number, 2);
-        assert!(group.attempts()[&1].boot.get() >= ELSEWHERE);
-        let lows: Vec<u64> = group.members().iter().map(|it| it.low).collect();
-        assert_eq!(lows, [1, NOWHERE], "one of both has seen the group move");
+        assert_eq!(
+            backlog,
+            Some(Backlog {
+                from: at(3),
+                events: 2
+            })
+        );
+        assert_eq!(group.attempts()[&at(1)].number, 2);
+        assert!(group.attempts()[&at(1)].boot.get() >= ELSEWHERE);
+        let lows: Vec<Position> = group.members().iter().map(|it| it.low).collect();
+        assert_eq!(
+            lows,
+            [at(1), NOWHERE],
+            "one of both has seen the group move"
+        );
     }
 
     #[test]
     fn the_end_is_after_the_last_event() {
         let group = mapped(&[(3, 10), (5, 11)]).unwrap();
-        assert_eq!((group.low(), group.settled().is_empty()), (11, true));
+        assert_eq!((group.low(), group.settled().is_empty()), (at(11), true));
         let group = mapped(&[(3, 10)]).unwrap();
-        assert_eq!((group.low(), group.attempts().len()), (11, 0));
+        assert_eq!((group.low(), group.attempts().len()), (at(11), 0));
     }
 
     #[test]
     fn a_position_that_no_group_names_is_not_mapped_to_the_end() {
         let mut state = State::default();
-        state.groups.insert("g".into(), group());
+        *state.group_mut("g") = group();
         let mut positions = Positions::wanted_by(&state);
-        positions.met(3, 0);
-        assert_eq!(positions.at_or_after(6).unwrap(), 1, "after the last event");
-        let error = positions.at_or_after(7).unwrap_err().to_string();
+        positions.met(at(3), at(0));
+        assert_eq!(
+            positions.at_or_after(at(6)).unwrap(),
+            at(1),
+            "after the last event"
+        );
+        let error = positions.at_or_after(at(7)).unwrap_err().to_string();
         assert!(error.contains("position 7"), "{error}");
     }
 

@@ -50,7 +50,7 @@ fn record(name: &str, part: Group, is_first: bool) -> Change {
     })
 }
 
-/// Whether both are the same groups, whoever has which of their slots.
+/// Whether both are the same groups, whichever process owns which of their slots.
 pub(super) fn are_same(
     expected: &BTreeMap<String, Group>,
     found: &BTreeMap<String, Group>,

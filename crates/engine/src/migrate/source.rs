@@ -10,9 +10,11 @@ use super::exclusive;
 use super::place::Place;
 use super::restore;
 use crate::engine::Driver as _;
+use crate::engine::Position;
 use crate::engine::Url;
 use crate::error::{EngineError, Error, MigrateError, OpenError, Result};
 use crate::log_error;
+use crate::log_position::from_log;
 use crate::model::state::State;
 use crate::runtime::embedded::{Embedded, directory};
 use crate::runtime::lookup::blocking;
@@ -24,7 +26,7 @@ pub(crate) struct Source {
     /// What is durable beside the events.
     pub(crate) state: State,
     /// The position after the last record that is copied.
-    pub(crate) end: u64,
+    pub(crate) end: Position,
     hold: Hold,
 }
 
@@ -40,8 +42,8 @@ impl Source {
     pub(crate) async fn open(place: Place) -> Result<Self> {
         match place {
             Place::Directory(url) => blocking(move || Self::open_directory(&url)).await,
-            Place::Server { url, way } => {
-                let engine = exclusive::open(url, way).await?;
+            Place::Server { url, connector } => {
+                let engine = exclusive::open(url, connector).await?;
                 Ok(Self::of_engine(engine))
             }
         }
@@ -97,11 +99,10 @@ impl Source {
     /// Refuses a log that is itself half a copy.
     pub(crate) fn check_whole(&self) -> Result<()> {
         match self.state.unfinished_migration() {
-            Some(migration) => Err(Error::Migrate(MigrateError::Unfinished(format!(
-                "`{}`: {}",
-                self.url,
-                migration.unfinished()
-            )))),
+            Some(migration) => Err(Error::Migrate(MigrateError::Unfinished {
+                url: Some(self.url.clone()),
+                from: migration.from().to_owned(),
+            })),
             None => Ok(()),
         }
     }
@@ -117,7 +118,7 @@ impl Source {
     /// [`MigrateError::Nothing`] when there is nothing at all.
     pub(crate) async fn count(&self) -> Result<u64> {
         let (view, end) = (self.view.clone(), self.end);
-        let count = blocking(move || count(&view, 0, end)).await?;
+        let count = blocking(move || count(&view, Position::ZERO, end)).await?;
         if count == 0 && self.state.holds_nothing() {
             return Err(nothing(&self.url));
         }
@@ -125,7 +126,7 @@ impl Source {
     }
 
     /// Its events from `from` on.
-    pub(crate) fn events(&self, from: u64) -> Events {
+    pub(crate) fn events(&self, from: Position) -> Events {
         Events::of(&self.view, from, self.end)
     }
 
@@ -135,19 +136,18 @@ impl Source {
             return Ok(());
         };
         let (view, end) = (self.view.clone(), self.end);
-        let added = blocking(move || count(&view, end, view.durable().get())).await?;
+        let added = blocking(move || count(&view, end, from_log(view.durable()))).await?;
         let locked = engine.inner().locked();
         let (state, own) = (locked.state(), locked.boot());
-        let is_alone = state.processes.iter().all(|(boot, _)| boot == own);
-        let groups = restore::are_same(&self.state.groups, &state.groups);
-        if added == 0 && is_alone && groups && state.schedules == self.state.schedules {
+        let is_alone = state.processes().iter().all(|(boot, _)| boot == own);
+        let groups = restore::are_same(self.state.groups(), state.groups());
+        if added == 0 && is_alone && groups && state.schedules() == self.state.schedules() {
             return Ok(());
         }
-        Err(Error::Migrate(MigrateError::InUse(format!(
-            "another process worked on `{}` while it was copied: stop the programs that use it and run \
-             the migration again, it goes on where it was",
-            self.url
-        ))))
+        Err(Error::Migrate(MigrateError::InUse {
+            url: self.url.clone(),
+            found: "it changed while it was copied".to_owned(),
+        }))
     }
 
     pub(crate) async fn close(self) -> Result<()> {

@@ -13,12 +13,14 @@ use super::progress::{Progress, Step, Tell};
 use super::restore;
 use super::source::Source;
 use crate::engine::Driver as _;
+use crate::engine::Position;
 use crate::engine::Url;
 use crate::error::{EngineError, Error, LimitError, MigrateError, OpenError, Result};
+use crate::log_position::from_log;
 use crate::model::change::Change;
 use crate::model::group::Group;
 use crate::model::record::{Migrated, Migrating, Scheduled};
-use crate::pending_write::Submission;
+use crate::pending_write::PendingWrite;
 use crate::runtime::embedded::{Embedded, directory};
 use crate::runtime::engine_inner::EngineInner;
 use crate::runtime::lookup;
@@ -47,8 +49,8 @@ impl Target {
     pub(super) async fn open(place: Place, source: &Source) -> Result<Self> {
         match place {
             Place::Directory(url) => Self::open_directory(url, source).await,
-            Place::Server { url, way } => Ok(Self {
-                engine: exclusive::open(url, way).await?,
+            Place::Server { url, connector } => Ok(Self {
+                engine: exclusive::open(url, connector).await?,
                 time: None,
             }),
         }
@@ -58,7 +60,7 @@ impl Target {
         let mut settings = Settings::of(&url, Clock::system())?;
         // Nothing goes before everything is there.
         (settings.retention_age, settings.retention_bytes) = (None, None);
-        let mut first = source.events(0);
+        let mut first = source.events(Position::ZERO);
         let first = blocking(move || first.next()).await?;
         let time = Arc::new(AtomicI64::new(first.map_or(NOW, |event| event.time)));
         let (told, clock) = (time.clone(), settings.clock.clone());
@@ -117,7 +119,7 @@ impl Target {
             ),
             (
                 "the number of scheduled events",
-                source.state.schedules.len(),
+                source.state.schedules().len(),
                 "schedules_max",
                 settings.schedules_max,
             ),
@@ -136,29 +138,27 @@ impl Target {
         let (migration, holds_nothing) = {
             let locked = self.inner().locked();
             let state = locked.state();
-            (state.migration.clone(), state.holds_nothing())
+            (state.migration().cloned(), state.holds_nothing())
         };
         if let Some(migration) = migration {
-            return Ok(migration.is_complete);
+            return Ok(migration.is_complete());
         }
         let view = self.view().clone();
-        let events = blocking(move || count(&view, 0, view.durable().get())).await?;
+        let events =
+            blocking(move || count(&view, Position::ZERO, from_log(view.durable()))).await?;
         if events == 0 && holds_nothing {
             return Ok(false);
         }
-        Err(Error::Migrate(MigrateError::Differs(format!(
-            "`{}` is not empty and no copy: name an empty target",
-            self.url()
-        ))))
+        Err(Error::Migrate(MigrateError::Differs {
+            url: self.url(),
+            expected: "nothing, or an earlier copy of the source",
+            found: "events or groups that no migration wrote".to_owned(),
+        }))
     }
 
     /// The error of a target that was completed and is not as it was then.
     pub(super) fn moved_on(&self) -> Error {
-        Error::Migrate(MigrateError::Differs(format!(
-            "the migration to `{}` was completed before, and one of both sides has gone on since: \
-             there is nothing left to copy",
-            self.url()
-        )))
+        Error::Migrate(MigrateError::Completed { url: self.url() })
     }
 
     /// Says that a copy is made. Groups and schedules of an earlier try are gone then.
@@ -166,12 +166,19 @@ impl Target {
         let boot = self.inner().locked().boot();
         let from = source.url.clone();
         let is_trimmed = source.is_trimmed();
-        self.record(Change::Migrating(Migrating {
+        let begun = self.record(Change::Migrating(Migrating {
             from,
             boot,
             is_trimmed,
-        }))
-        .await
+        }));
+        begun.await.map_err(|error| match error {
+            // The log that refuses it does not know its URL.
+            Error::Migrate(MigrateError::InUse { found, .. }) => {
+                let url = self.url();
+                Error::Migrate(MigrateError::InUse { url, found })
+            }
+            error => error,
+        })
     }
 
     async fn record(&self, change: Change) -> Result<()> {
@@ -191,11 +198,11 @@ impl Target {
             Some(_) => 0,
             None => self.inner().settings().dedup_window,
         });
-        let mut events = source.events(0);
+        let mut events = source.events(Position::ZERO);
         let next = there.next;
         let mut done = there.events;
         let mut pending: Option<Event> = None;
-        let mut on_their_way: VecDeque<Submission> = VecDeque::new();
+        let mut on_their_way: VecDeque<PendingWrite> = VecDeque::new();
         loop {
             let keeps_times = self.keeps_times();
             let filled;
@@ -230,7 +237,7 @@ impl Target {
         Ok(())
     }
 
-    async fn submit(&self, batch: log::Batch) -> Result<Submission> {
+    async fn submit(&self, batch: log::Batch) -> Result<PendingWrite> {
         let inner = self.inner();
         inner
             .submit(batch, |batch| Ok(inner.submit_events(batch)?))
@@ -247,7 +254,7 @@ impl Target {
         let mut progress = Progress {
             step: Step::Restoring,
             done: 0,
-            total: (source.state.schedules.len() + groups.len()) as u64,
+            total: (source.state.schedules().len() + groups.len()) as u64,
         };
         if let Some(time) = &self.time {
             time.store(NOW, Ordering::Release);
@@ -279,7 +286,7 @@ impl Target {
 
     pub(super) fn has_groups(&self, groups: &BTreeMap<String, Group>) -> bool {
         let locked = self.inner().advanced();
-        restore::are_same(groups, &locked.state().groups)
+        restore::are_same(groups, locked.state().groups())
     }
 
     /// Whether its schedules are the source's.
@@ -289,7 +296,7 @@ impl Target {
                 let locked = self.inner().locked();
                 locked
                     .state()
-                    .schedules
+                    .schedules()
                     .iter()
                     .map(|(due, _)| due)
                     .collect()
@@ -328,7 +335,7 @@ fn fill(
     events: &mut Events,
     recent: &mut Recent,
     pending: &mut Option<Event>,
-    next: u64,
+    next: Position,
     is_of_one_time: bool,
 ) -> Result<Option<(log::Batch, i64)>> {
     let mut batch = log::Batch::new();
@@ -404,7 +411,12 @@ struct Schedules {
 impl Schedules {
     fn of(source: &Source) -> Self {
         Self {
-            due: source.state.schedules.iter().map(|(due, _)| due).collect(),
+            due: source
+                .state
+                .schedules()
+                .iter()
+                .map(|(due, _)| due)
+                .collect(),
             at: 0,
         }
     }
@@ -412,11 +424,11 @@ impl Schedules {
     /// The next ones, as many as fit; none at the end.
     async fn next(&mut self, view: &log::View) -> Result<Vec<Scheduled>> {
         let some = self.due.iter().skip(self.at).take(SCHEDULES_MAX);
-        let positions: Vec<u64> = some.map(|(_, position)| *position).collect();
+        let positions: Vec<Position> = some.map(|(_, position)| *position).collect();
         let Some(first) = positions.first() else {
             return Ok(Vec::new());
         };
-        let mut found: BTreeMap<u64, _> = lookup::scheduled(view, positions.clone())
+        let mut found: BTreeMap<Position, _> = lookup::scheduled(view, positions.clone())
             .await?
             .into_iter()
             .collect();

@@ -11,13 +11,14 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::record::Deferred;
 use super::topic_key::{ByKey, by_key};
+use crate::engine::Position;
 use crate::model::topic_key::{KeyRef, TopicKey};
 
 /// The backlog of one key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Backlog {
     /// Every event of the key from here on waits in the log; those before it do not.
-    pub(crate) from: u64,
+    pub(crate) from: Position,
     /// How many were met there.
     pub(crate) events: u64,
 }
@@ -28,7 +29,7 @@ pub(crate) struct Backlog {
 pub(crate) struct Backlogs {
     lanes: ByKey<Backlog>,
     /// How many start at a position.
-    starts: BTreeMap<u64, u32>,
+    starts: BTreeMap<Position, u32>,
     events: u64,
 }
 
@@ -75,7 +76,7 @@ impl Backlogs {
     }
 
     /// The oldest event that waits.
-    pub(crate) fn first(&self) -> Option<u64> {
+    pub(crate) fn first(&self) -> Option<Position> {
         self.starts.first_key_value().map(|(from, _)| *from)
     }
 
@@ -131,13 +132,13 @@ mod tests {
         let mut backlogs = Backlogs::default();
         for position in 0..5_000 {
             let lane = TopicKey::new("t", &random.u8(..20).to_string());
-            let start = random.bool().then_some(position);
+            let start = random.bool().then_some(Position::new(position));
             let deferred = Deferred {
                 start,
                 added: random.u64(..4),
-                taken: vec![0; random.usize(..4)],
+                taken: vec![Position::ZERO; random.usize(..4)],
                 // Several may start at one place.
-                next: random.bool().then_some(position / 8 * 8),
+                next: random.bool().then_some(Position::new(position / 8 * 8)),
                 is_over: random.u8(..10) == 0,
                 ..Deferred::default()
             };

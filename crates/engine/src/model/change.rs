@@ -15,6 +15,7 @@ use super::record::{
     Begun, Cancelled, Committed, Deleted, Discarded, EVENT, Fired, Framed, Gone, Joined, Left,
     Migrated, Migrating, Opened, Redriven, Released, Reset, Scheduled,
 };
+use crate::engine::Position;
 use crate::error::{EngineError, Error, Result};
 
 const GROUPS: &str = "_ensue.groups";
@@ -140,7 +141,7 @@ impl Change {
     ///
     /// # Errors
     /// [`EngineError::Corrupt`] names the position.
-    pub(crate) fn read(kind: u8, position: u64, body: &[u8]) -> Result<Option<Self>> {
+    pub(crate) fn read(kind: u8, position: Position, body: &[u8]) -> Result<Option<Self>> {
         Self::decode(kind, position, body).map_err(|why| {
             Error::Engine(EngineError::Corrupt(format!(
                 "the control record at position {position} {why}"
@@ -150,7 +151,11 @@ impl Change {
 
     /// Reads a control record that is, or is going to be, at `position` at the latest; `None` for an
     /// event.
-    pub(crate) fn decode(kind: u8, position: u64, body: &[u8]) -> Result<Option<Self>, Unreadable> {
+    pub(crate) fn decode(
+        kind: u8,
+        position: Position,
+        body: &[u8],
+    ) -> Result<Option<Self>, Unreadable> {
         use rmp_serde::from_slice as from;
         let change = match kind {
             EVENT => return Ok(None),
@@ -180,14 +185,14 @@ impl Change {
     }
 
     /// Refuses what cannot be.
-    fn check(&self, position: u64) -> Result<(), Implausible> {
+    fn check(&self, position: Position) -> Result<(), Implausible> {
         match self {
             Self::Joined(it) => plausible::joined(it, position),
             Self::Committed(it) => plausible::committed(it, position),
             Self::Begun(it) => plausible::begun(it, position),
             Self::Redriven(it) => plausible::earlier("a dead letter", &it.positions, position),
             Self::Discarded(it) => plausible::earlier("a dead letter", &it.positions, position),
-            Self::Reset(it) => plausible::at_most("the place of a reset", it.to, position),
+            Self::Reset(it) => plausible::not_after("the place of a reset", it.to, position),
             Self::Fired(it) => plausible::fired(it, position),
             Self::Framed(it) => plausible::framed(it),
             Self::Restored(it) => plausible::restored(&it.part, position),
@@ -233,7 +238,6 @@ mod tests {
     use crate::ids::{FrameNumber, MemberId, ProcessId, WriterId};
     use crate::model::backlog::Backlog;
     use crate::model::item::{Item, State};
-    use crate::model::position_set::Settled;
     use crate::model::record::{Begin, CellWrite, Deferred, Firing, Retried};
     use crate::model::topic_key::TopicKey;
     use crate::time::Timestamp;
@@ -243,7 +247,10 @@ mod tests {
         let change = Change::Committed(Box::new(Committed {
             group: "g".into(),
             member: Some(MemberId::FIRST),
-            settled: Settled(vec![(3, 5), (9, 10)]),
+            settled: [(3, 5), (9, 10)]
+                .map(|(start, end)| (at(start), at(end)))
+                .into_iter()
+                .collect(),
             cells: vec![CellWrite {
                 topic: "t".into(),
                 key: "k".into(),
@@ -253,13 +260,17 @@ mod tests {
             ..Committed::default()
         }));
         let (kind, body) = change.encode().unwrap();
-        assert_eq!(Change::read(kind, 10, &body).unwrap(), Some(change));
-        let error = Change::read(99, 7, &body).unwrap_err().to_string();
+        assert_eq!(Change::read(kind, at(10), &body).unwrap(), Some(change));
+        let error = Change::read(99, at(7), &body).unwrap_err().to_string();
         assert!(
             error.contains("position 7") && error.contains("99"),
             "{error}"
         );
-        assert!(Change::read(1, 7, b"\xc1").is_err());
+        assert!(Change::read(1, at(7), b"\xc1").is_err());
+    }
+
+    fn at(number: u64) -> Position {
+        Position::new(number)
     }
 
     fn group() -> String {
@@ -282,14 +293,17 @@ mod tests {
             boot: ProcessId::new(0),
             topics: Vec::new(),
             types: None,
-            start,
+            start: at(start),
         })
     }
 
     fn begun(position: u64, attempt: u32) -> Change {
         Change::Begun(Begun {
             group: group(),
-            begins: vec![Begin { position, attempt }],
+            begins: vec![Begin {
+                position: at(position),
+                attempt,
+            }],
             boot: ProcessId::new(0),
         })
     }
@@ -297,7 +311,7 @@ mod tests {
     fn retried(position: u64, attempt: u32) -> Change {
         committed(|it| {
             it.retries.push(Retried {
-                position,
+                position: at(position),
                 topic: "t".into(),
                 key: "k".into(),
                 attempt,
@@ -324,7 +338,7 @@ mod tests {
     }
 
     fn restored(position: u64, attempts: u32, from: u64) -> Change {
-        let mut part = Group::new(0, 0);
+        let mut part = Group::new(at(0), at(0));
         let lane = TopicKey::new("t", "k");
         let item = Item {
             lane: lane.clone(),
@@ -332,7 +346,8 @@ mod tests {
             redriven: 0,
             state: State::Parked,
         };
-        part.add_item(position, item);
+        part.add_item(at(position), item);
+        let from = at(from);
         part.add_backlog(lane, Backlog { from, events: 1 });
         Change::Restored(Restored {
             group: group(),
@@ -345,13 +360,13 @@ mod tests {
     fn possible_and_not() -> Vec<(Change, Change, &'static str)> {
         let list = |positions: Vec<u64>| Redriven {
             group: group(),
-            positions,
+            positions: positions.into_iter().map(at).collect(),
             at: Timestamp::default(),
         };
         let reset = |to| {
             Change::Reset(Reset {
                 group: group(),
-                to,
+                to: at(to),
                 at: Timestamp::default(),
                 effects: ReplayEffects::Publish,
                 state: ReplayState::Keep,
@@ -359,11 +374,12 @@ mod tests {
         };
         let fired = |position| {
             let name = EventId::new("/", "timer");
+            let position = at(position);
             let events = vec![Firing { name, position }];
             Change::Fired(Fired { events })
         };
         let start = |start| Deferred {
-            start: Some(start),
+            start: Some(at(start)),
             ..Deferred::default()
         };
         let added = |added| Deferred {
@@ -371,15 +387,15 @@ mod tests {
             ..Deferred::default()
         };
         let taken = |position| Deferred {
-            taken: vec![position],
+            taken: vec![at(position)],
             ..Deferred::default()
         };
         let next = |next| Deferred {
-            next: Some(next),
+            next: Some(at(next)),
             ..Deferred::default()
         };
-        let done = |position| committed(|it| it.done.push(position));
-        let settled = |end| committed(|it| it.settled.push(3, end));
+        let done = |position| committed(|it| it.done.push(at(position)));
+        let settled = |end| committed(|it| it.settled.push(at(3), at(end)));
         vec![
             (joined(9, 20), joined(u64::MAX, 20), "member"),
             (joined(9, 20), joined(9, 21), "start"),
@@ -413,9 +429,9 @@ mod tests {
     fn a_record_that_says_what_cannot_be_is_refused_with_its_position_and_what_was_expected() {
         for (possible, not, what) in possible_and_not() {
             let (kind, body) = possible.encode().unwrap();
-            assert_eq!(Change::read(kind, 20, &body).unwrap(), Some(possible));
+            assert_eq!(Change::read(kind, at(20), &body).unwrap(), Some(possible));
             let (kind, body) = not.encode().unwrap();
-            let error = Change::read(kind, 20, &body);
+            let error = Change::read(kind, at(20), &body);
             let error = error.expect_err(&format!("{not:?}"));
             let is_corrupt = matches!(error, Error::Engine(EngineError::Corrupt(_)));
             assert!(is_corrupt, "{not:?}: {error:?}");

@@ -7,6 +7,7 @@ use super::group::Group;
 use super::record::Firing;
 use super::refusal::Refusal;
 use super::state::State;
+use crate::engine::Position;
 use crate::error::{EngineError, Error, Result};
 use crate::ids::{FrameNumber, MemberId, ProcessId, WriterId};
 use crate::time::Timestamp;
@@ -35,8 +36,9 @@ pub(crate) fn admit_batch(
 /// While another log is copied into this one, only the process that copies writes.
 fn admit_beside_migration(state: &State, boot: ProcessId) -> Result<(), Refusal> {
     match state.unfinished_migration() {
-        Some(migration) if migration.boot != boot => {
-            Err(Refusal::Migrating(migration.unfinished()))
+        Some(migration) if migration.boot() != boot => {
+            let from = migration.from().to_owned();
+            Err(Refusal::Migrating { from })
         }
         _ => Ok(()),
     }
@@ -44,16 +46,18 @@ fn admit_beside_migration(state: &State, boot: ProcessId) -> Result<(), Refusal>
 
 /// Whether the process may begin to copy another log into this one: only when it is alone.
 fn admit_migration(state: &State, boot: ProcessId, named: ProcessId) -> Result<(), Refusal> {
-    let is_alone = state.processes.iter().all(|(other, _)| other == boot);
-    let is_empty = state.migration.is_none() && state.holds_nothing();
-    if named == boot && is_alone && (is_empty || state.unfinished_migration().is_some()) {
+    let others = state.processes().iter().filter(|(other, _)| *other != boot);
+    let others: Vec<&str> = others.map(|(_, process)| process.name.as_str()).collect();
+    let is_empty = state.migration().is_none() && state.holds_nothing();
+    if named == boot && others.is_empty() && (is_empty || state.unfinished_migration().is_some()) {
         return Ok(());
     }
-    Err(Refusal::NotAlone(
-        "another process works on the log, or it holds something else; stop that process, or \
-         name an empty target"
-            .to_owned(),
-    ))
+    let found = if others.is_empty() {
+        "it holds something that was written meanwhile".to_owned()
+    } else {
+        others.join(", ")
+    };
+    Err(Refusal::NotAlone { found })
 }
 
 /// Whether a record of the process `boot` may happen now.
@@ -69,10 +73,14 @@ fn admit(state: &State, boot: ProcessId, time: i64, change: &Change) -> Result<(
             if joined.boot != boot {
                 return Err(Refusal::Fenced(joined.group.clone()));
             }
-            let last = state.groups.get(&joined.group).and_then(Group::last_member);
-            match Some(joined.member) > last {
-                true => Ok(()),
-                false => Err(Refusal::Overtaken("a member joined the group")),
+            let last = state
+                .groups()
+                .get(&joined.group)
+                .and_then(Group::last_member);
+            if Some(joined.member) > last {
+                Ok(())
+            } else {
+                Err(Refusal::Overtaken("a member joined the group"))
             }
         }
         Change::Committed(committed) => {
@@ -82,12 +90,12 @@ fn admit(state: &State, boot: ProcessId, time: i64, change: &Change) -> Result<(
         Change::Deleted(deleted) => admit_deletion(state, &deleted.group),
         Change::Redriven(it) => admit_dead(state, &it.group, &it.positions),
         Change::Discarded(it) => admit_dead(state, &it.group, &it.positions),
-        Change::Reset(reset) if !state.groups.contains_key(&reset.group) => {
+        Change::Reset(reset) if !state.groups().contains_key(&reset.group) => {
             Err(Refusal::Deleted(reset.group.clone()))
         }
         Change::Fired(fired) => admit_firings(state, &fired.events, time),
         Change::Gone(gone) => {
-            let process = state.processes.get(gone.boot);
+            let process = state.processes().get(gone.boot);
             let is_same = |counter: FrameNumber| process.is_some_and(|it| it.counter == counter);
             match gone.counter {
                 None if gone.boot == boot => Ok(()),
@@ -119,48 +127,55 @@ fn admit_member(
     group: &str,
     member: Option<MemberId>,
 ) -> Result<(), Refusal> {
-    let members = state.groups.get(group).map(Group::members);
+    let members = state.groups().get(group).map(Group::members);
     let is_in = members.is_some_and(|members| {
         let mut members = members.iter();
         members.any(|it| it.boot == boot && member.is_none_or(|member| it.id == member))
     });
-    match is_in {
-        true => Ok(()),
-        false => Err(Refusal::Fenced(group.to_owned())),
+    if is_in {
+        Ok(())
+    } else {
+        Err(Refusal::Fenced(group.to_owned()))
     }
 }
 
 fn admit_deletion(state: &State, name: &str) -> Result<(), Refusal> {
-    let members = state.groups.get(name).map(Group::members);
+    let members = state.groups().get(name).map(Group::members);
     let is_used = members.is_some_and(|members| {
         let mut members = members.iter();
-        members.any(|member| state.processes.is_alive(member.boot))
+        members.any(|member| state.processes().is_alive(member.boot))
     });
-    match is_used {
-        true => Err(Refusal::HasMembers(name.to_owned())),
-        false => Ok(()),
+    if is_used {
+        Err(Refusal::HasMembers(name.to_owned()))
+    } else {
+        Ok(())
     }
 }
 
-fn admit_dead(state: &State, name: &str, positions: &[u64]) -> Result<(), Refusal> {
-    let lanes = state.groups.get(name).map(Group::set_aside);
-    let is_dead = |position: &u64| lanes.is_some_and(|lanes| lanes.is_dead(*position));
-    match positions.iter().all(is_dead) {
-        true => Ok(()),
-        false => Err(Refusal::Overtaken(
+fn admit_dead(state: &State, name: &str, positions: &[Position]) -> Result<(), Refusal> {
+    let lanes = state.groups().get(name).map(Group::set_aside);
+    let is_dead = |position: &Position| lanes.is_some_and(|lanes| lanes.is_dead(*position));
+    if positions.iter().all(is_dead) {
+        Ok(())
+    } else {
+        Err(Refusal::Overtaken(
             "dead letters were redriven or discarded",
-        )),
+        ))
     }
 }
 
 /// Whether scheduled events may be appended: those that are pending, and not before their time.
 fn admit_firings(state: &State, events: &[Firing], time: i64) -> Result<(), Refusal> {
     let latest = Timestamp::from_micros(time.saturating_add(SKEW_MAX));
-    match events.iter().all(|it| state.schedules.may_fire(it, latest)) {
-        true => Ok(()),
-        false => Err(Refusal::Overtaken(
+    if events
+        .iter()
+        .all(|it| state.schedules().may_fire(it, latest))
+    {
+        Ok(())
+    } else {
+        Err(Refusal::Overtaken(
             "scheduled events were appended, moved or cancelled",
-        )),
+        ))
     }
 }
 
@@ -174,13 +189,13 @@ pub(crate) fn admit_frame(
     writer: WriterId,
     counter: FrameNumber,
     first: Option<&Change>,
-    position: u64,
+    position: Position,
 ) -> Result<Option<ProcessId>> {
-    let Some((boot, process)) = state.processes.of_writer(writer) else {
+    let Some((boot, process)) = state.processes().of_writer(writer) else {
         let opens = matches!(first, Some(Change::Opened(opened)) if opened.writer == writer);
         // The record will be the next one.
         let admitted = (counter == FrameNumber::FIRST && opens).then_some(position);
-        return Ok(admitted.map(ProcessId::new));
+        return Ok(admitted.map(|at| ProcessId::new(at.get())));
     };
     let Some(next) = process.counter.next() else {
         return Err(Error::Engine(EngineError::Corrupt(format!(
@@ -213,7 +228,7 @@ mod tests {
     fn a_process_that_has_sent_the_last_frame_there_can_be_is_corrupt() {
         let writer = WriterId::new(1, 2);
         let mut state = State::default();
-        state.apply(7, &opened(writer));
+        state.apply(Position::new(7), &opened(writer));
         let framed = |counter| {
             Change::Framed(Framed {
                 writer,
@@ -226,11 +241,11 @@ mod tests {
             })
         };
         let last = FrameNumber::new(u64::MAX);
-        state.apply(8, &framed(u64::MAX - 1));
-        let admitted = admit_frame(&state, writer, last, None, 9).unwrap();
+        state.apply(Position::new(8), &framed(u64::MAX - 1));
+        let admitted = admit_frame(&state, writer, last, None, Position::new(9)).unwrap();
         assert_eq!(admitted, Some(ProcessId::new(7)));
-        state.apply(9, &framed(u64::MAX));
-        let error = admit_frame(&state, writer, last, None, 10).unwrap_err();
+        state.apply(Position::new(9), &framed(u64::MAX));
+        let error = admit_frame(&state, writer, last, None, Position::new(10)).unwrap_err();
         assert!(
             matches!(&error, Error::Engine(EngineError::Corrupt(why)) if why.contains("process 7")),
             "it would be taken again and again: {error:?}"
@@ -241,7 +256,7 @@ mod tests {
     fn nothing_goes_off_before_its_time_and_nothing_that_was_moved() {
         let mut state = State::default();
         let writer = WriterId::new(1, 2);
-        state.apply(0, &opened(writer));
+        state.apply(Position::new(0), &opened(writer));
         let due = 3_600_000_000;
         let scheduled = Change::Scheduled(Scheduled {
             name: EventId::new("/", "timer"),
@@ -251,12 +266,12 @@ mod tests {
             key_bytes: 0,
             content: bytes::Bytes::new(),
         });
-        state.apply(1, &scheduled);
+        state.apply(Position::new(1), &scheduled);
         let admits = |state: &State, position, time| {
             let fired = Change::Fired(Fired {
                 events: vec![Firing {
                     name: EventId::new("/", "timer"),
-                    position,
+                    position: Position::new(position),
                 }],
             });
             admit_batch(state, ProcessId::new(0), time, &[&fired]).is_ok()
@@ -264,7 +279,7 @@ mod tests {
         assert!(!admits(&state, 1, 0));
         assert!(!admits(&state, 1, due - SKEW_MAX - 1));
         assert!(admits(&state, 1, due), "it is its time");
-        state.apply(2, &scheduled);
+        state.apply(Position::new(2), &scheduled);
         assert!(!admits(&state, 1, due), "it was moved");
         assert!(admits(&state, 2, due));
     }

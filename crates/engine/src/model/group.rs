@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::backlog::Backlog;
 use super::record::{Begin, CellWrite, Committed, Joined, Reset};
 use super::runs::Runs;
-use crate::engine::{ReplayState, Run};
+use crate::engine::{Position, ReplayState, Run};
 use crate::ids::{MemberId, ProcessId, Slot, Turn, member_or_zero};
 use crate::model::item::{Item, State};
 use crate::model::keyed_state::KeyedState;
@@ -29,7 +29,7 @@ pub(crate) struct Group {
     topics: Vec<TopicPattern>,
     types: Option<Vec<String>>,
     /// The low-water mark: everything before it is settled or put aside.
-    low: u64,
+    low: Position,
     /// What is settled or put aside after it.
     settled: PositionSet,
     #[serde(rename = "lanes")]
@@ -44,7 +44,7 @@ pub(crate) struct Group {
     #[serde(rename = "sessions")]
     members: Vec<JoinedMember>,
     /// Attempts that began and have no outcome yet, by position.
-    begun: BTreeMap<u64, Attempt>,
+    begun: BTreeMap<Position, Attempt>,
     /// Which process has which slots, where several share the log.
     #[serde(default, rename = "shares")]
     slot_owners: SlotOwners,
@@ -61,9 +61,9 @@ pub(crate) struct JoinedMember {
     /// Which opening of the log it lived in.
     pub(crate) boot: ProcessId,
     /// The group's low-water mark when it joined.
-    pub(crate) low: u64,
+    pub(crate) low: Position,
     /// The oldest event that waited for an attempt when it joined.
-    pub(crate) retrying: Option<u64>,
+    pub(crate) retrying: Option<Position>,
     /// Whether it committed anything.
     pub(crate) is_proven: bool,
 }
@@ -79,7 +79,7 @@ pub(crate) struct Attempt {
 
 impl Group {
     /// A group that the record at `position` creates.
-    pub(crate) fn new(start: u64, position: u64) -> Self {
+    pub(crate) fn new(start: Position, position: Position) -> Self {
         Self {
             low: start,
             runs: Runs::first(position),
@@ -108,7 +108,7 @@ impl Group {
     }
 
     /// Dead letters get another life.
-    pub(crate) fn redrive(&mut self, positions: &[u64], at: Timestamp) {
+    pub(crate) fn redrive(&mut self, positions: &[Position], at: Timestamp) {
         for position in positions {
             self.begun.remove(position);
             self.set_aside.redrive(*position, at);
@@ -116,7 +116,7 @@ impl Group {
     }
 
     /// Dead letters are forgotten.
-    pub(crate) fn discard(&mut self, positions: &[u64]) {
+    pub(crate) fn discard(&mut self, positions: &[Position]) {
         for position in positions {
             self.set_aside.discard(*position);
         }
@@ -129,7 +129,7 @@ impl Group {
 
     /// Moves it. Going back, what was put aside before the new place stays as it is: it will not
     /// be read again. Going forward, what waits there is given up with the rest.
-    pub(crate) fn reset(&mut self, position: u64, reset: &Reset) {
+    pub(crate) fn reset(&mut self, position: Position, reset: &Reset) {
         let is_back = reset.to <= self.low;
         let done = self.done();
         let done = (&done, self.set_aside.backlogs());
@@ -147,7 +147,7 @@ impl Group {
     /// What it has settled and not put aside.
     pub(crate) fn done(&self) -> PositionSet {
         let mut done = self.settled.clone();
-        done.insert(0, self.low);
+        done.insert(Position::ZERO, self.low);
         for (position, _) in self.set_aside.items() {
             done.remove(position);
         }
@@ -208,8 +208,8 @@ impl Group {
 
     /// A member, or the engine itself, commits.
     pub(crate) fn commit(&mut self, committed: &Committed) {
-        for (start, end) in &committed.settled.0 {
-            self.settle(*start, *end);
+        for (start, end) in committed.settled.iter() {
+            self.settle(start, end);
         }
         for position in &committed.done {
             self.begun.remove(position);
@@ -243,7 +243,7 @@ impl Group {
         }
     }
 
-    fn settle(&mut self, start: u64, end: u64) {
+    fn settle(&mut self, start: Position, end: Position) {
         if !self.begun.is_empty() {
             // What is put aside stays begun until it has an outcome: a parked event never began.
             self.begun
@@ -261,23 +261,23 @@ impl Group {
 
     /// Whether its position lies beyond what the log holds, so that nothing would ever reach it:
     /// the log is an older copy than the group, or was cut.
-    pub(crate) fn is_beyond(&self, end: u64) -> bool {
+    pub(crate) fn is_beyond(&self, end: Position) -> bool {
         self.low > end
     }
 
     /// Whether the event at `position` need not be read again.
-    pub(crate) fn is_settled(&self, position: u64) -> bool {
+    pub(crate) fn is_settled(&self, position: Position) -> bool {
         position < self.low || self.settled.contains(position)
     }
 
     /// After everything that is settled.
-    pub(crate) fn settled_end(&self) -> u64 {
+    pub(crate) fn settled_end(&self) -> Position {
         let last = self.settled.iter().last();
         last.map_or(self.low, |(_, end)| end)
     }
 
     /// The number of the next attempt at the event at `position`.
-    pub(crate) fn next_attempt(&self, position: u64, boot: ProcessId) -> u32 {
+    pub(crate) fn next_attempt(&self, position: Position, boot: ProcessId) -> u32 {
         let failed = self
             .set_aside
             .item(position)
@@ -291,12 +291,12 @@ impl Group {
     }
 
     /// What to know of the run that it is in, for the event at `position`.
-    pub(crate) fn run_of(&self, position: u64, key: KeyRef<'_>) -> Run {
+    pub(crate) fn run_of(&self, position: Position, key: KeyRef<'_>) -> Run {
         self.runs.of(position, key)
     }
 
     /// The oldest position that must stay in the log.
-    pub(crate) fn floor(&self) -> u64 {
+    pub(crate) fn floor(&self) -> Position {
         self.set_aside
             .first()
             .map_or(self.low, |first| first.min(self.low))
@@ -351,7 +351,7 @@ impl Group {
     }
 
     /// The low-water mark: everything before it is settled or put aside.
-    pub(crate) fn low(&self) -> u64 {
+    pub(crate) fn low(&self) -> Position {
         self.low
     }
 
@@ -384,7 +384,7 @@ impl Group {
     }
 
     /// The attempt at the event at `position` that began and has no outcome yet.
-    pub(crate) fn begun(&self, position: u64) -> Option<&Attempt> {
+    pub(crate) fn begun(&self, position: Position) -> Option<&Attempt> {
         self.begun.get(&position)
     }
 
@@ -394,7 +394,7 @@ impl Group {
     }
 
     /// The attempts that began and have no outcome yet, by position.
-    pub(crate) fn attempts(&self) -> &BTreeMap<u64, Attempt> {
+    pub(crate) fn attempts(&self) -> &BTreeMap<Position, Attempt> {
         &self.begun
     }
 
@@ -419,11 +419,11 @@ impl Group {
 /// What a position or a process of one log is in another.
 #[derive(Debug)]
 pub(crate) struct Moved {
-    pub(crate) low: u64,
+    pub(crate) low: Position,
     pub(crate) settled: PositionSet,
     pub(crate) set_aside: SetAside,
     pub(crate) members: Vec<JoinedMember>,
-    pub(crate) begun: BTreeMap<u64, Attempt>,
+    pub(crate) begun: BTreeMap<Position, Attempt>,
     pub(crate) runs: Runs,
 }
 
@@ -465,7 +465,7 @@ impl Group {
     }
 
     /// Adds an event that was put aside.
-    pub(crate) fn add_item(&mut self, position: u64, item: Item) {
+    pub(crate) fn add_item(&mut self, position: Position, item: Item) {
         self.set_aside.insert(position, item);
     }
 

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::record::Died;
 use super::topic_key::TopicKey;
-use crate::engine::DeathCause;
+use crate::engine::{DeathCause, Position};
 use crate::time::Timestamp;
 
 /// One event that was put aside.
@@ -136,7 +136,7 @@ mod stored_text {
 /// An item as a checkpoint holds it.
 #[derive(Serialize, Deserialize)]
 pub(crate) struct Stored {
-    pub(crate) position: u64,
+    pub(crate) position: Position,
     pub(crate) topic: String,
     pub(crate) key: String,
     pub(crate) attempts: u32,

@@ -23,8 +23,8 @@ impl hashbrown::Equivalent<Name> for NameRef<'_> {
     }
 }
 
-/// How many pieces the cells of a group are kept in. A checkpoint shares the pieces, and whoever
-/// writes to one meanwhile copies that one only.
+/// How many pieces the cells of a group are kept in. A checkpoint shares the pieces, and a write
+/// to one of them meanwhile copies that one only.
 const PIECES: usize = 64;
 
 type Piece = HashMap<Name, Bytes, foldhash::fast::RandomState>;

@@ -9,13 +9,13 @@ use crate::model::record::Migrating;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Migration {
     /// The URL of the log that is copied, without secrets.
-    pub(crate) from: String,
+    from: String,
     /// The process that copies.
-    pub(crate) boot: ProcessId,
+    boot: ProcessId,
     /// Whether everything is there.
-    pub(crate) is_complete: bool,
+    is_complete: bool,
     /// Whether that log had lost events to retention: what a key had before is then unknown.
-    pub(super) is_trimmed: bool,
+    is_trimmed: bool,
 }
 
 impl Migration {
@@ -28,12 +28,27 @@ impl Migration {
         }
     }
 
-    /// Why nobody may work on the log yet.
-    pub(crate) fn unfinished(&self) -> String {
-        format!(
-            "the log holds a part of `{}`: run `ensue migrate` with the same URLs again, it goes \
-             on where it was",
-            self.from
-        )
+    /// The URL of the log that is copied, without secrets.
+    pub(crate) fn from(&self) -> &str {
+        &self.from
+    }
+
+    /// The process that copies.
+    pub(crate) fn boot(&self) -> ProcessId {
+        self.boot
+    }
+
+    /// Everything is there.
+    pub(super) fn complete(&mut self) {
+        self.is_complete = true;
+    }
+
+    pub(crate) fn is_complete(&self) -> bool {
+        self.is_complete
+    }
+
+    /// Whether that log had lost events to retention: what a key had before is then unknown.
+    pub(super) fn is_trimmed(&self) -> bool {
+        self.is_trimmed
     }
 }

@@ -8,6 +8,7 @@ use std::fmt;
 
 use super::group::Group;
 use super::record::{Begun, Committed, Deferred, Fired, Framed, Joined};
+use crate::engine::Position;
 
 /// More than there can be of anything that is counted: what is added to it never overflows.
 const COUNT_MAX: u64 = 1 << 62;
@@ -44,7 +45,15 @@ impl fmt::Display for Implausible {
 }
 
 /// Refuses a place to go on from that comes after `position`.
-pub(crate) fn at_most(what: &'static str, found: u64, most: u64) -> Result<(), Implausible> {
+pub(crate) fn not_after(
+    what: &'static str,
+    found: Position,
+    position: Position,
+) -> Result<(), Implausible> {
+    at_most(what, found.get(), position.get())
+}
+
+fn at_most(what: &'static str, found: u64, most: u64) -> Result<(), Implausible> {
     if found <= most {
         return Ok(());
     }
@@ -81,16 +90,20 @@ fn nothing(what: &'static str, found: usize) -> Result<(), Implausible> {
 }
 
 /// Refuses what is not before `position`: the position of `what`.
-fn before(what: &'static str, found: u64, position: u64) -> Result<(), Implausible> {
-    let Some(most) = position.checked_sub(1) else {
+fn before(what: &'static str, found: Position, position: Position) -> Result<(), Implausible> {
+    let Some(most) = position.get().checked_sub(1) else {
         // Nothing is before the first record.
         return nothing("events that it names", 1);
     };
-    at_most(what, found, most)
+    at_most(what, found.get(), most)
 }
 
 /// Refuses positions that are not before `position`.
-pub(crate) fn earlier(what: &'static str, found: &[u64], position: u64) -> Result<(), Implausible> {
+pub(crate) fn earlier(
+    what: &'static str,
+    found: &[Position],
+    position: Position,
+) -> Result<(), Implausible> {
     let mut found = found.iter();
     found.try_for_each(|found| before(what, *found, position))
 }
@@ -106,14 +119,14 @@ fn attempts(number: u32) -> Result<(), Implausible> {
     at_most("the number of an attempt", number.into(), most)
 }
 
-pub(crate) fn joined(joined: &Joined, position: u64) -> Result<(), Implausible> {
+pub(crate) fn joined(joined: &Joined, position: Position) -> Result<(), Implausible> {
     at_most("the number of a member", joined.member.get(), COUNT_MAX)?;
-    at_most("the start of a group", joined.start, position)
+    not_after("the start of a group", joined.start, position)
 }
 
-pub(crate) fn committed(committed: &Committed, position: u64) -> Result<(), Implausible> {
-    for (_, end) in &committed.settled.0 {
-        at_most("the end of what is settled", *end, position)?;
+pub(crate) fn committed(committed: &Committed, position: Position) -> Result<(), Implausible> {
+    for (_, end) in committed.settled.iter() {
+        not_after("the end of what is settled", end, position)?;
     }
     earlier("an event that was put aside", &committed.done, position)?;
     for retried in &committed.retries {
@@ -131,19 +144,19 @@ pub(crate) fn committed(committed: &Committed, position: u64) -> Result<(), Impl
     deferred.try_for_each(|it| self::deferred(it, position))
 }
 
-fn deferred(deferred: &Deferred, position: u64) -> Result<(), Implausible> {
+fn deferred(deferred: &Deferred, position: Position) -> Result<(), Implausible> {
     if let Some(start) = deferred.start {
         before("the start of a backlog", start, position)?;
     }
-    at_most("the events of a backlog", deferred.added, position)?;
+    at_most("the events of a backlog", deferred.added, position.get())?;
     earlier("an event of a backlog", &deferred.taken, position)?;
     match deferred.next {
-        Some(next) => at_most("where a backlog goes on", next, position),
+        Some(next) => not_after("where a backlog goes on", next, position),
         None => Ok(()),
     }
 }
 
-pub(crate) fn begun(begun: &Begun, position: u64) -> Result<(), Implausible> {
+pub(crate) fn begun(begun: &Begun, position: Position) -> Result<(), Implausible> {
     for begin in &begun.begins {
         before("an event whose attempt begins", begin.position, position)?;
         attempt(begin.attempt)?;
@@ -151,7 +164,7 @@ pub(crate) fn begun(begun: &Begun, position: u64) -> Result<(), Implausible> {
     Ok(())
 }
 
-pub(crate) fn fired(fired: &Fired, position: u64) -> Result<(), Implausible> {
+pub(crate) fn fired(fired: &Fired, position: Position) -> Result<(), Implausible> {
     let mut events = fired.events.iter();
     events.try_for_each(|it| before("a scheduled event", it.position, position))
 }
@@ -164,9 +177,9 @@ pub(crate) fn framed(framed: &Framed) -> Result<(), Implausible> {
 }
 
 /// A part of a group of another log, with the positions of this one.
-pub(crate) fn restored(part: &Group, position: u64) -> Result<(), Implausible> {
-    at_most("the low-water mark of a group", part.low(), position)?;
-    at_most("the end of what is settled", part.settled_end(), position)?;
+pub(crate) fn restored(part: &Group, position: Position) -> Result<(), Implausible> {
+    not_after("the low-water mark of a group", part.low(), position)?;
+    not_after("the end of what is settled", part.settled_end(), position)?;
     at_most("the count of outcomes", part.generation(), COUNT_MAX)?;
     at_most("the number of a run", part.runs().number(), COUNT_MAX)?;
     let member = part.last_member().map_or(0, |it| it.get());
@@ -178,7 +191,7 @@ pub(crate) fn restored(part: &Group, position: u64) -> Result<(), Implausible> {
         attempts(item.redriven)?;
     }
     for (_, backlog) in part.set_aside().backlogs().iter() {
-        at_most("the start of a backlog", backlog.from, position)?;
+        not_after("the start of a backlog", backlog.from, position)?;
         at_most("the events of a backlog", backlog.events, COUNT_MAX)?;
     }
     for (at, begun) in part.attempts() {

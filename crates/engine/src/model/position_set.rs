@@ -4,14 +4,16 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
+use crate::engine::Position;
+
 /// PositionSet of positions, each with an inclusive start and an exclusive end: sorted, disjoint, with
 /// a gap between any two.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct PositionSet(BTreeMap<u64, u64>);
+pub(crate) struct PositionSet(BTreeMap<Position, Position>);
 
 impl PositionSet {
     /// Adds `start..end`, merging it with what it touches.
-    pub(crate) fn insert(&mut self, start: u64, end: u64) {
+    pub(crate) fn insert(&mut self, start: Position, end: Position) {
         if start >= end {
             return;
         }
@@ -30,13 +32,13 @@ impl PositionSet {
     }
 
     /// Whether `position` is in one of them.
-    pub(crate) fn contains(&self, position: u64) -> bool {
+    pub(crate) fn contains(&self, position: Position) -> bool {
         let at_or_before = self.0.range(..=position).next_back();
         at_or_before.is_some_and(|(_, end)| position < *end)
     }
 
     /// Takes away everything that touches `low` or lies before it; gives where that ends.
-    pub(crate) fn absorb(&mut self, low: u64) -> u64 {
+    pub(crate) fn absorb(&mut self, low: Position) -> Position {
         let mut low = low;
         while let Some((&start, &end)) = self.0.first_key_value()
             && start <= low
@@ -48,7 +50,7 @@ impl PositionSet {
     }
 
     /// Takes one position out.
-    pub(crate) fn remove(&mut self, position: u64) {
+    pub(crate) fn remove(&mut self, position: Position) {
         let at_or_before = self.0.range(..=position).next_back();
         let Some((&start, &end)) = at_or_before.filter(|(_, end)| position < **end) else {
             return;
@@ -57,8 +59,8 @@ impl PositionSet {
         if start < position {
             self.0.insert(start, position);
         }
-        if position + 1 < end {
-            self.0.insert(position + 1, end);
+        if position.next() < end {
+            self.0.insert(position.next(), end);
         }
     }
 
@@ -78,7 +80,7 @@ impl PositionSet {
     }
 
     /// What of it lies before `end`.
-    pub(crate) fn before(&self, end: u64) -> Self {
+    pub(crate) fn before(&self, end: Position) -> Self {
         let mut before = Self::default();
         for (from, to) in self.0.range(..end) {
             before.insert(*from, end.min(*to));
@@ -87,7 +89,7 @@ impl PositionSet {
     }
 
     /// After the last position.
-    pub(crate) fn end(&self) -> Option<u64> {
+    pub(crate) fn end(&self) -> Option<Position> {
         self.0.last_key_value().map(|(_, end)| *end)
     }
 
@@ -99,7 +101,7 @@ impl PositionSet {
         self.0.clear();
     }
 
-    pub(crate) fn iter(&self) -> impl Iterator<Item = (u64, u64)> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (Position, Position)> {
         self.0.iter().map(|(start, end)| (*start, *end))
     }
 }
@@ -123,15 +125,20 @@ impl<'de> Deserialize<'de> for PositionSet {
 /// What one commit settles: ranges in ascending order, written as gaps and lengths, so that a
 /// range takes two or three bytes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Settled(pub(crate) Vec<(u64, u64)>);
+pub(crate) struct Settled(Vec<(Position, Position)>);
 
 impl Settled {
     /// Adds `start..end`, which mostly follows the last one.
-    pub(crate) fn push(&mut self, start: u64, end: u64) {
+    pub(crate) fn push(&mut self, start: Position, end: Position) {
         match self.0.last_mut() {
             Some((_, last)) if *last == start => *last = end,
             _ => self.0.push((start, end)),
         }
+    }
+
+    /// The ranges, in ascending order unless some were pushed since [`normalise`](Self::normalise).
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (Position, Position)> {
+        self.0.iter().copied()
     }
 
     /// Sorts and merges after pushes in any order.
@@ -151,12 +158,23 @@ impl Settled {
     }
 }
 
+impl FromIterator<(Position, Position)> for Settled {
+    fn from_iter<T: IntoIterator<Item = (Position, Position)>>(ranges: T) -> Self {
+        let mut settled = Self::default();
+        for (start, end) in ranges {
+            settled.push(start, end);
+        }
+        settled
+    }
+}
+
 impl Serialize for Settled {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut at = 0;
         serializer.collect_seq(self.0.iter().flat_map(|(start, end)| {
-            let pair = [start.wrapping_sub(at), end.wrapping_sub(*start)];
-            at = *end;
+            let (start, end) = (start.get(), end.get());
+            let pair = [start.wrapping_sub(at), end.wrapping_sub(start)];
+            at = end;
             pair
         }))
     }
@@ -175,7 +193,7 @@ impl<'de> Deserialize<'de> for Settled {
                 .checked_add(gap)
                 .and_then(|start| Some((start, start.checked_add(length)?)));
             let (start, end) = range.ok_or_else(|| de::Error::custom("a range passes the end"))?;
-            ranges.push((start, end));
+            ranges.push((Position::new(start), Position::new(end)));
             at = end;
         }
         Ok(Self(ranges))
@@ -190,6 +208,10 @@ mod tests {
 
     use super::*;
 
+    fn at(number: u64) -> Position {
+        Position::new(number)
+    }
+
     proptest! {
         #[test]
         fn ranges_are_a_set(
@@ -199,20 +221,20 @@ mod tests {
             let mut ranges = PositionSet::default();
             let mut set = BTreeSet::new();
             for (start, length) in pieces {
-                ranges.insert(start, start + length);
+                ranges.insert(at(start), at(start + length));
                 set.extend(start..start + length);
             }
             for position in removed {
-                ranges.remove(position);
+                ranges.remove(at(position));
                 set.remove(&position);
             }
-            prop_assert_eq!(ranges.end(), set.last().map(|last| last + 1));
+            prop_assert_eq!(ranges.end(), set.last().map(|last| at(last + 1)));
             for position in 0..80 {
-                prop_assert_eq!(ranges.contains(position), set.contains(&position));
+                prop_assert_eq!(ranges.contains(at(position)), set.contains(&position));
             }
             let starts = (0..80).filter(|p| set.contains(p) && (*p == 0 || !set.contains(&(p - 1))));
             prop_assert_eq!(ranges.iter().count(), starts.count(), "touching ranges are one");
-            let low = ranges.absorb(0);
+            let low = ranges.absorb(at(0)).get();
             prop_assert_eq!(low, (0..).find(|p| !set.contains(p)).unwrap_or(0));
         }
 
@@ -224,16 +246,16 @@ mod tests {
         ) {
             let ranges = |pieces: Vec<(u64, u64)>| {
                 let mut ranges = PositionSet::default();
-                pieces.iter().for_each(|(start, length)| ranges.insert(*start, start + length));
+                pieces.iter().for_each(|(start, length)| ranges.insert(at(*start), at(start + length)));
                 ranges
             };
             let (all, taken) = (ranges(all), ranges(taken));
-            let (left, before) = (all.without(&taken), all.before(end));
+            let (left, before) = (all.without(&taken), all.before(at(end)));
             for position in 0..90 {
-                let is_left = all.contains(position) && !taken.contains(position);
-                prop_assert_eq!(left.contains(position), is_left);
-                let is_before = all.contains(position) && position < end;
-                prop_assert_eq!(before.contains(position), is_before);
+                let is_left = all.contains(at(position)) && !taken.contains(at(position));
+                prop_assert_eq!(left.contains(at(position)), is_left);
+                let is_before = all.contains(at(position)) && position < end;
+                prop_assert_eq!(before.contains(at(position)), is_before);
             }
         }
 
@@ -242,7 +264,7 @@ mod tests {
             starts.sort_unstable();
             let mut settled = Settled::default();
             for start in starts {
-                settled.push(start, start + 1);
+                settled.push(at(start), at(start + 1));
             }
             let bytes = rmp_serde::to_vec_named(&settled).unwrap();
             prop_assert_eq!(rmp_serde::from_slice::<Settled>(&bytes).unwrap(), settled);

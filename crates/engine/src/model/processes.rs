@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::record::{Framed, Opened};
+use crate::engine::Position;
 use crate::ids::{FrameNumber, ProcessId, Seal, Secret, WriterId};
 
 /// The fold of what processes say of themselves.
@@ -16,7 +17,7 @@ pub(crate) struct Processes {
     /// What keys are hashed with, so that all processes agree who has which.
     seed: Option<u64>,
     /// The last frame that was folded.
-    pub(crate) mark: Option<Mark>,
+    mark: Option<Mark>,
 }
 
 /// A process that opened the log and is not gone.
@@ -34,7 +35,7 @@ pub(crate) struct Process {
     /// How long it may be silent, in microseconds.
     #[serde(default)]
     pub(crate) lease_micros: u64,
-    /// Whoever shows the secret that this is the seal of has its place: it is gone.
+    /// The process that shows the secret that this is the seal of takes its place: this one is gone.
     #[serde(default)]
     seal: Option<Seal>,
 }
@@ -54,7 +55,7 @@ pub(crate) fn seal_of(secret: Secret) -> Seal {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Mark {
     /// Where its record is.
-    pub(crate) position: u64,
+    pub(crate) position: Position,
     /// Its sequence number in the shared log, and its checksum.
     pub(crate) sequence: u64,
     pub(crate) checksum: u32,
@@ -72,12 +73,17 @@ impl Processes {
         self.seed.is_some()
     }
 
+    /// The last frame that was folded.
+    pub(crate) fn mark(&self) -> Option<Mark> {
+        self.mark
+    }
+
     pub(crate) fn seed(&self) -> Option<u64> {
         self.seed
     }
 
     /// A process opens; those whose secrets it shows are gone. Whether there were any.
-    pub(crate) fn open(&mut self, position: u64, opened: &Opened) -> bool {
+    pub(crate) fn open(&mut self, position: Position, opened: &Opened) -> bool {
         self.seed.get_or_insert(opened.writer.seed());
         let before = self.processes.len();
         if !opened.follows.is_empty() {
@@ -94,7 +100,8 @@ impl Processes {
             lease_micros: opened.lease_micros,
             seal: opened.seal,
         };
-        self.processes.insert(ProcessId::new(position), process);
+        self.processes
+            .insert(ProcessId::new(position.get()), process);
         has_followed
     }
 
@@ -102,7 +109,7 @@ impl Processes {
         self.processes.remove(&boot);
     }
 
-    pub(crate) fn framed(&mut self, position: u64, framed: &Framed) {
+    pub(crate) fn framed(&mut self, position: Position, framed: &Framed) {
         let mut processes = self.processes.values_mut();
         if let Some(process) = processes.find(|it| it.writer == framed.writer) {
             process.counter = framed.counter;

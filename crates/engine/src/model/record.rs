@@ -34,7 +34,7 @@ use bytes::Bytes;
 use ensue_log as log;
 use serde::{Deserialize, Serialize};
 
-use crate::engine::{DeathCause, ReplayEffects, ReplayState};
+use crate::engine::{DeathCause, Position, ReplayEffects, ReplayState};
 use crate::error::{EngineError, Error, Result};
 use crate::event::{Envelope, EventId};
 use crate::ids::{
@@ -61,7 +61,7 @@ pub(crate) struct Joined {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) types: Option<Vec<String>>,
     /// Where the group starts, if this record creates it.
-    pub(crate) start: u64,
+    pub(crate) start: Position,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -84,7 +84,7 @@ pub(crate) struct Committed {
     pub(crate) settled: Settled,
     /// Retried and parked events that are done.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub(crate) done: Vec<u64>,
+    pub(crate) done: Vec<Position>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) retries: Vec<Retried>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -99,7 +99,7 @@ pub(crate) struct Committed {
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Retried {
-    pub(crate) position: u64,
+    pub(crate) position: Position,
     pub(crate) topic: String,
     pub(crate) key: String,
     pub(crate) attempt: u32,
@@ -109,7 +109,7 @@ pub(crate) struct Retried {
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Parked {
-    pub(crate) position: u64,
+    pub(crate) position: Position,
     pub(crate) topic: String,
     pub(crate) key: String,
 }
@@ -121,16 +121,16 @@ pub(crate) struct Deferred {
     pub(crate) key: String,
     /// Where the backlog starts, if the key has none yet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) start: Option<u64>,
+    pub(crate) start: Option<Position>,
     /// How many more events wait there.
     #[serde(default)]
     pub(crate) added: u64,
     /// Those of them that the key's lane takes up.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub(crate) taken: Vec<u64>,
+    pub(crate) taken: Vec<Position>,
     /// Where it starts from now on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) next: Option<u64>,
+    pub(crate) next: Option<Position>,
     /// Nothing is left of it.
     #[serde(default)]
     pub(crate) is_over: bool,
@@ -138,7 +138,7 @@ pub(crate) struct Deferred {
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Died {
-    pub(crate) position: u64,
+    pub(crate) position: Position,
     pub(crate) topic: String,
     pub(crate) key: String,
     pub(crate) id: String,
@@ -173,28 +173,28 @@ pub(crate) struct Begun {
 /// An attempt that begins.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Begin {
-    pub(crate) position: u64,
+    pub(crate) position: Position,
     pub(crate) attempt: u32,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Redriven {
     pub(crate) group: String,
-    pub(crate) positions: Vec<u64>,
+    pub(crate) positions: Vec<Position>,
     pub(crate) at: Timestamp,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Discarded {
     pub(crate) group: String,
-    pub(crate) positions: Vec<u64>,
+    pub(crate) positions: Vec<Position>,
     pub(crate) at: Timestamp,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Reset {
     pub(crate) group: String,
-    pub(crate) to: u64,
+    pub(crate) to: Position,
     pub(crate) at: Timestamp,
     pub(crate) effects: ReplayEffects,
     pub(crate) state: ReplayState,
@@ -244,7 +244,7 @@ pub(crate) struct Fired {
 pub(crate) struct Firing {
     pub(crate) name: EventId,
     /// Where it was scheduled: its name may stand for another event by now.
-    pub(crate) position: u64,
+    pub(crate) position: Position,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -272,7 +272,7 @@ pub(crate) struct Opened {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Gone {
     pub(crate) boot: ProcessId,
-    /// Its last frame, as whoever took it for dead knew it: if it has written since, it lives.
+    /// Its last frame, as known to the process that took it for dead: if it has written since, it lives.
     pub(crate) counter: Option<FrameNumber>,
 }
 
@@ -305,7 +305,7 @@ pub(crate) struct Framed {
 pub(crate) struct Migrating {
     /// The URL of the other log, without secrets: for people.
     pub(crate) from: String,
-    /// The process that copies: nobody else may write until it is done.
+    /// The process that copies: no other may write until it is done.
     pub(crate) boot: ProcessId,
     /// Whether events were removed from the other log by retention, or from one that it is a copy of.
     pub(crate) is_trimmed: bool,

@@ -14,7 +14,9 @@ pub(crate) enum Refusal {
     /// Another process did it first.
     Overtaken(&'static str),
     /// A log cannot be copied to where another process works, and what was found.
-    NotAlone(String),
+    NotAlone {
+        found: String,
+    },
     /// The group was deleted.
     Deleted(String),
     /// The group cannot be deleted while it has members.
@@ -28,7 +30,9 @@ pub(crate) enum Refusal {
         advice: String,
     },
     /// Another log is being copied into this one: nothing else may be written.
-    Migrating(String),
+    Migrating {
+        from: String,
+    },
     /// The engine stopped.
     Stopped(String),
     Closed,
@@ -61,7 +65,10 @@ impl From<Refusal> for Error {
             Refusal::Conflict(conflict) => log_error::of_log(log::Error::Conflict(conflict)),
             Refusal::Fenced(group) => GroupError::Fenced { group }.into(),
             Refusal::Overtaken(what) => EngineError::Overtaken { what }.into(),
-            Refusal::NotAlone(why) => MigrateError::InUse(why).into(),
+            Refusal::NotAlone { found } => {
+                let url = "the target".to_owned();
+                MigrateError::InUse { url, found }.into()
+            }
             Refusal::Deleted(group) => GroupError::Deleted(group).into(),
             Refusal::HasMembers(group) => GroupError::HasMembers { group }.into(),
             Refusal::Corrupt(why) => EngineError::Corrupt(why).into(),
@@ -75,7 +82,7 @@ impl From<Refusal> for Error {
                 advice,
             }
             .into(),
-            Refusal::Migrating(why) => MigrateError::Unfinished(why).into(),
+            Refusal::Migrating { from } => MigrateError::Unfinished { url: None, from }.into(),
             Refusal::Stopped(why) => EngineError::Stopped(why).into(),
             Refusal::Closed => EngineError::Closed.into(),
         }

@@ -27,9 +27,9 @@ struct Waiting(#[serde(with = "by_key")] ByKey<PositionSet>);
 
 impl Runs {
     /// The first run, which the record at `position` begins.
-    pub(crate) fn first(position: u64) -> Self {
+    pub(crate) fn first(position: Position) -> Self {
         Self {
-            number: position,
+            number: position.get(),
             ..Self::default()
         }
     }
@@ -38,13 +38,13 @@ impl Runs {
     /// waits in `backlogs`.
     pub(crate) fn begin(
         &mut self,
-        position: u64,
+        position: Position,
         (done, backlogs): (&PositionSet, &Backlogs),
         effects: ReplayEffects,
     ) {
         self.waiting.add(&self.done, done, backlogs);
         // A copy of another log has numbers from there: positions alone could come twice.
-        self.number = position.max(self.number + 1);
+        self.number = position.get().max(self.number + 1);
         for (start, end) in done.iter() {
             self.done.insert(start, end);
         }
@@ -57,7 +57,7 @@ impl Runs {
     }
 
     /// What to know of the event at `position`, which is of this key.
-    pub(crate) fn of(&self, position: u64, lane: KeyRef<'_>) -> Run {
+    pub(crate) fn of(&self, position: Position, lane: KeyRef<'_>) -> Run {
         let is_done = || self.done.contains(position) && !self.waiting.has(position, lane);
         Run {
             number: self.number,
@@ -67,7 +67,7 @@ impl Runs {
 
     /// Forgets what earlier runs did once all of it lies before the low-water mark and before the
     /// `first` event that was put aside, which takes a search.
-    pub(crate) fn passed(&mut self, low: u64, first: impl FnOnce() -> Option<u64>) {
+    pub(crate) fn passed(&mut self, low: Position, first: impl FnOnce() -> Option<Position>) {
         if let Some(end) = self.done.end()
             && end <= low
             && first().is_none_or(|first| end <= first)
@@ -79,18 +79,17 @@ impl Runs {
 
     /// Up to where effects are held back, if any still are.
     pub(crate) fn held_back_until(&self) -> Option<Position> {
-        let end = self.done.end().filter(|_| self.holds_back);
-        end.map(Position::new)
+        self.done.end().filter(|_| self.holds_back)
     }
 
     /// The positions that it names.
-    pub(crate) fn positions(&self) -> impl Iterator<Item = u64> {
+    pub(crate) fn positions(&self) -> impl Iterator<Item = Position> {
         let all = self.waiting.0.values().chain([&self.done]);
         all.flat_map(|ranges| ranges.iter().flat_map(|(start, end)| [start, end]))
     }
 
     /// The same in another log, where `at_or_after` says what a position became.
-    pub(crate) fn moved(&self, at_or_after: impl Fn(u64) -> Result<u64>) -> Result<Self> {
+    pub(crate) fn moved(&self, at_or_after: impl Fn(Position) -> Result<Position>) -> Result<Self> {
         let moved = |ranges: &PositionSet| {
             let mut moved = PositionSet::default();
             for (start, end) in ranges.iter() {
@@ -109,7 +108,7 @@ impl Runs {
 }
 
 impl Waiting {
-    fn has(&self, position: u64, lane: KeyRef<'_>) -> bool {
+    fn has(&self, position: Position, lane: KeyRef<'_>) -> bool {
         !self.0.is_empty() && (self.0.get(&lane)).is_some_and(|it| it.contains(position))
     }
 
@@ -146,25 +145,29 @@ mod tests {
 
     const LANE: KeyRef<'_> = KeyRef("t", "k");
 
+    fn at(number: u64) -> Position {
+        Position::new(number)
+    }
+
     fn of(runs: &Runs, position: u64) -> Run {
-        runs.of(position, LANE)
+        runs.of(at(position), LANE)
     }
 
     fn begin(runs: &mut Runs, position: u64, done: &PositionSet, effects: ReplayEffects) {
-        runs.begin(position, (done, &Backlogs::default()), effects);
+        runs.begin(at(position), (done, &Backlogs::default()), effects);
     }
 
     fn done(ranges: &[(u64, u64)]) -> PositionSet {
         let mut done = PositionSet::default();
         for (start, end) in ranges {
-            done.insert(*start, *end);
+            done.insert(at(*start), at(*end));
         }
         done
     }
 
     #[test]
     fn only_what_earlier_runs_settled_is_held_back() {
-        let mut runs = Runs::first(3);
+        let mut runs = Runs::first(at(3));
         assert_eq!(
             of(&runs, 5),
             Run {
@@ -178,27 +181,27 @@ mod tests {
             &done(&[(0, 5), (6, 8)]),
             ReplayEffects::HoldBack,
         );
-        let held: Vec<u64> = (0..10).filter(|at| of(&runs, *at).holds_back).collect();
+        let held: Vec<u64> = (0..10).filter(|it| of(&runs, *it).holds_back).collect();
         assert_eq!(held, [0, 1, 2, 3, 4, 6, 7]);
         assert_eq!(runs.held_back_until(), Some(Position::new(8)));
 
         // A second reset in the middle forgets nothing of the first.
         begin(&mut runs, 22, &done(&[(0, 2)]), ReplayEffects::Publish);
-        assert!((0..10).all(|at| !of(&runs, at).holds_back));
+        assert!((0..10).all(|it| !of(&runs, it).holds_back));
         begin(&mut runs, 23, &done(&[(0, 2)]), ReplayEffects::HoldBack);
         assert!(of(&runs, 7).holds_back && !of(&runs, 5).holds_back);
 
-        runs.passed(7, || None);
+        runs.passed(at(7), || None);
         assert!(of(&runs, 6).holds_back);
-        runs.passed(8, || Some(7));
+        runs.passed(at(8), || Some(at(7)));
         assert!(of(&runs, 6).holds_back);
-        runs.passed(8, || Some(8));
+        runs.passed(at(8), || Some(at(8)));
         assert_eq!(runs.held_back_until(), None);
     }
 
     #[test]
     fn no_two_runs_have_one_number() {
-        let mut runs = Runs::first(500);
+        let mut runs = Runs::first(at(500));
         begin(
             &mut runs,
             40,
@@ -240,18 +243,18 @@ mod tests {
             let mut handled = [false; 80];
             for (pieces, begins) in &all {
                 let (mut done, mut backlogs) = (PositionSet::default(), Backlogs::default());
-                pieces.iter().for_each(|(start, length)| done.insert(*start, start + length));
+                pieces.iter().for_each(|(start, length)| done.insert(at(*start), at(start + length)));
                 for (key, from) in begins.iter().enumerate() {
                     if let Some(from) = *from {
-                        backlogs.set(lane(key as u64), Backlog { from, events: 0 });
+                        backlogs.set(lane(key as u64), Backlog { from: at(from), events: 0 });
                     }
                 }
-                runs.begin(1, (&done, &backlogs), ReplayEffects::HoldBack);
+                runs.begin(at(1), (&done, &backlogs), ReplayEffects::HoldBack);
                 for position in 0..80 {
                     let begins = begins[position as usize % 2];
                     handled[position as usize] |=
-                        done.contains(position) && begins.is_none_or(|from| position < from);
-                    let run = runs.of(position, lane(position).as_ref());
+                        done.contains(at(position)) && begins.is_none_or(|from| position < from);
+                    let run = runs.of(at(position), lane(position).as_ref());
                     prop_assert_eq!(run.holds_back, handled[position as usize], "{}", position);
                 }
                 let bytes = rmp_serde::to_vec_named(&runs).unwrap();

@@ -10,11 +10,12 @@ use hashbrown::HashMap;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::record::{Firing, Scheduled};
+use crate::engine::Position;
 use crate::event::EventId;
 use crate::time::Timestamp;
 
 /// When an event is due, and the position of the record that holds it.
-pub(crate) type Due = (Timestamp, u64);
+pub(crate) type Due = (Timestamp, Position);
 
 /// All scheduled events: the fold of their control records.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -29,7 +30,7 @@ impl Schedules {
     }
 
     /// The position of the record that schedules `name`.
-    pub(crate) fn get(&self, name: &EventId) -> Option<u64> {
+    pub(crate) fn get(&self, name: &EventId) -> Option<Position> {
         self.names.get(name).map(|(_, position)| *position)
     }
 
@@ -56,11 +57,12 @@ impl Schedules {
 
     /// The record at `position` schedules an event: in place of what is pending under its name, if
     /// that is a timer's; otherwise unless something is.
-    pub(crate) fn schedule(&mut self, scheduled: &Scheduled, position: u64) {
-        match self.names.contains_key(&scheduled.name) {
-            true if !scheduled.is_timer => return,
-            true => self.remove(&scheduled.name),
-            false => {}
+    pub(crate) fn schedule(&mut self, scheduled: &Scheduled, position: Position) {
+        if self.names.contains_key(&scheduled.name) {
+            if !scheduled.is_timer {
+                return;
+            }
+            self.remove(&scheduled.name);
         }
         self.insert(scheduled.name.clone(), scheduled.at, position);
     }
@@ -79,7 +81,7 @@ impl Schedules {
         names.iter().for_each(|name| self.remove(name));
     }
 
-    fn insert(&mut self, name: EventId, at: Timestamp, position: u64) {
+    fn insert(&mut self, name: EventId, at: Timestamp, position: Position) {
         let name = Arc::new(name);
         self.names.insert(name.clone(), (at, position));
         self.due.insert((at, position), name);
@@ -92,12 +94,12 @@ impl Schedules {
     }
 
     /// The oldest record that must stay in the log.
-    pub(crate) fn floor(&self) -> Option<u64> {
+    pub(crate) fn floor(&self) -> Option<Position> {
         self.oldest().map(|(position, _)| position)
     }
 
     /// The oldest record, and the name that it schedules.
-    pub(crate) fn oldest(&self) -> Option<(u64, &EventId)> {
+    pub(crate) fn oldest(&self) -> Option<(Position, &EventId)> {
         let all = self.due.iter();
         let all = all.map(|((_, position), name)| (*position, name.as_ref()));
         all.min_by_key(|(position, _)| *position)
@@ -117,7 +119,9 @@ impl Serialize for Schedules {
 impl<'de> Deserialize<'de> for Schedules {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let mut schedules = Self::default();
-        for (name, at, position) in Vec::<(EventId, Timestamp, u64)>::deserialize(deserializer)? {
+        for (name, at, position) in
+            Vec::<(EventId, Timestamp, Position)>::deserialize(deserializer)?
+        {
             schedules.insert(name, at, position);
         }
         Ok(schedules)

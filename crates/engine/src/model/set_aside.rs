@@ -15,12 +15,13 @@ use super::item::{Dead, Item, State};
 use super::item::{Stored, Texts};
 use super::record::{Deferred, Died, Parked, Retried};
 use super::topic_key::{KeyRef, TopicKey};
+use crate::engine::Position;
 use crate::time::Timestamp;
 
 /// The events of one key that wait, or are waited for: not dead letters that were skipped.
 #[derive(Clone, Debug, Default, PartialEq)]
 struct Lane {
-    positions: BTreeSet<u64>,
+    positions: BTreeSet<Position>,
     /// How many of them hold it up.
     holding_up: usize,
 }
@@ -28,7 +29,7 @@ struct Lane {
 /// Everything a group has put aside.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct SetAside {
-    items: BTreeMap<u64, Item>,
+    items: BTreeMap<Position, Item>,
     lanes: HashMap<TopicKey, Lane, foldhash::fast::RandomState>,
     backlogs: Backlogs,
     retrying: usize,
@@ -43,7 +44,7 @@ pub(crate) struct SetAside {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Deliverable {
     /// The first events that may go now, in order.
-    pub(crate) now: Vec<u64>,
+    pub(crate) now: Vec<Position>,
     /// When the one that holds up the rest may go.
     pub(crate) due: Option<Timestamp>,
 }
@@ -95,7 +96,7 @@ impl SetAside {
     }
 
     /// Everything that was put aside, in the order of positions.
-    pub(crate) fn items(&self) -> impl Iterator<Item = (u64, &Item)> {
+    pub(crate) fn items(&self) -> impl Iterator<Item = (Position, &Item)> {
         self.items.iter().map(|(position, item)| (*position, item))
     }
 
@@ -110,17 +111,17 @@ impl SetAside {
     }
 
     /// Puts an event aside as it was put aside elsewhere.
-    pub(crate) fn insert(&mut self, position: u64, item: Item) {
+    pub(crate) fn insert(&mut self, position: Position, item: Item) {
         self.remove(position);
         self.put(position, item);
     }
 
-    pub(crate) fn item(&self, position: u64) -> Option<&Item> {
+    pub(crate) fn item(&self, position: Position) -> Option<&Item> {
         self.items.get(&position)
     }
 
     /// Whether an event of this key at `position` that was read must go behind others.
-    pub(crate) fn is_occupied(&self, lane: KeyRef<'_>, position: u64) -> bool {
+    pub(crate) fn is_occupied(&self, lane: KeyRef<'_>, position: Position) -> bool {
         self.lanes.contains_key(&lane)
             || (!self.backlogs.is_empty()
                 && self.backlog(lane).is_some_and(|it| it.from <= position))
@@ -132,7 +133,7 @@ impl SetAside {
     }
 
     /// The last event that a lane keeps.
-    pub(crate) fn last_of(&self, lane: &TopicKey) -> Option<u64> {
+    pub(crate) fn last_of(&self, lane: &TopicKey) -> Option<Position> {
         self.lanes.get(lane)?.positions.last().copied()
     }
 
@@ -162,13 +163,13 @@ impl SetAside {
     }
 
     /// The oldest event that the log must keep.
-    pub(crate) fn first(&self) -> Option<u64> {
+    pub(crate) fn first(&self) -> Option<Position> {
         let item = self.items.first_key_value().map(|(position, _)| *position);
         item.into_iter().chain(self.backlogs.first()).min()
     }
 
     /// The oldest event that waits for an attempt: for its time, or for nothing but its turn.
-    pub(crate) fn first_waiting(&self) -> Option<u64> {
+    pub(crate) fn first_waiting(&self) -> Option<Position> {
         if self.items.len() == self.dead {
             return None;
         }
@@ -197,14 +198,14 @@ impl SetAside {
     }
 
     /// What waits for an attempt or behind one, by position.
-    pub(crate) fn waiting(&self) -> impl Iterator<Item = u64> {
+    pub(crate) fn waiting(&self) -> impl Iterator<Item = Position> {
         let is_waiting = |item: &Item| !matches!(item.state, State::Dead(_));
         let waiting = self.items().filter(move |(_, item)| is_waiting(item));
         waiting.map(|(position, _)| position)
     }
 
     /// The dead letters, the oldest first.
-    pub(crate) fn dead_letters(&self) -> impl Iterator<Item = (u64, &Item, &Dead)> {
+    pub(crate) fn dead_letters(&self) -> impl Iterator<Item = (Position, &Item, &Dead)> {
         self.items
             .iter()
             .filter_map(|(position, item)| match &item.state {
@@ -214,20 +215,20 @@ impl SetAside {
     }
 
     /// Whether there is a dead letter at `position`.
-    pub(crate) fn is_dead(&self, position: u64) -> bool {
+    pub(crate) fn is_dead(&self, position: Position) -> bool {
         let item = self.items.get(&position);
         item.is_some_and(|item| matches!(item.state, State::Dead(_)))
     }
 
     /// How many events are parked behind `position` in its lane.
-    pub(crate) fn parked_behind(&self, position: u64, lane: &TopicKey) -> usize {
+    pub(crate) fn parked_behind(&self, position: Position, lane: &TopicKey) -> usize {
         let backlog = self.backlog(lane.as_ref());
         let backlog = backlog.map_or(0, |backlog| backlog.events as usize);
         let Some(lane) = self.lanes.get(lane) else {
             return backlog;
         };
-        let later = lane.positions.range(position + 1..);
-        let parked = |position: &&u64| {
+        let later = lane.positions.range(position.next()..);
+        let parked = |position: &&Position| {
             self.items
                 .get(position)
                 .is_some_and(|item| item.state == State::Parked)
@@ -236,7 +237,7 @@ impl SetAside {
     }
 
     /// How many parked events may go: nothing of their key is before them that has to end first.
-    pub(crate) fn ready(&self, is_out: impl Fn(u64) -> bool) -> usize {
+    pub(crate) fn ready(&self, is_out: impl Fn(Position) -> bool) -> usize {
         let of_lane = |lane: &Lane| {
             let items = lane
                 .positions
@@ -253,14 +254,14 @@ impl SetAside {
     }
 
     /// The first up to `max` events of a lane that may go at `now`. Nothing goes past a dead
-    /// letter that blocks, a retry that is not due, or a retry that somebody is at; parked events
-    /// that somebody is at (`is_out`) are passed over.
+    /// letter that blocks, a retry that is not due, or a retry whose attempt is under way; parked
+    /// events that are in a member's hands (`is_out`) are passed over.
     pub(crate) fn deliverable(
         &self,
         lane: &TopicKey,
         now: Timestamp,
         max: usize,
-        is_out: impl Fn(u64) -> bool,
+        is_out: impl Fn(Position) -> bool,
     ) -> Deliverable {
         let mut found = Deliverable::default();
         let positions = self
@@ -329,7 +330,7 @@ impl SetAside {
     }
 
     /// Gives a dead letter another life.
-    pub(crate) fn redrive(&mut self, position: u64, at: Timestamp) {
+    pub(crate) fn redrive(&mut self, position: Position, at: Timestamp) {
         if !self.is_dead(position) {
             return;
         }
@@ -341,14 +342,14 @@ impl SetAside {
         }
     }
 
-    pub(crate) fn discard(&mut self, position: u64) {
+    pub(crate) fn discard(&mut self, position: Position) {
         if self.is_dead(position) {
             self.remove(position);
         }
     }
 
     /// Forgets an event that is done.
-    pub(crate) fn remove(&mut self, position: u64) -> Option<Item> {
+    pub(crate) fn remove(&mut self, position: Position) -> Option<Item> {
         let item = self.items.remove(&position)?;
         self.count(&item, false);
         if item.occupies()
@@ -368,7 +369,7 @@ impl SetAside {
 
     /// Drops what a group that is moved to `to` will read again. Of what lies before, all stays
     /// when the group goes back; when it goes forward, dead letters do, and block nothing.
-    pub(crate) fn reset(&mut self, to: u64, is_back: bool) {
+    pub(crate) fn reset(&mut self, to: Position, is_back: bool) {
         let Self {
             items: mut kept,
             backlogs,
@@ -393,7 +394,7 @@ impl SetAside {
     }
 
     /// The item at `position`, taken out, or a fresh one.
-    fn take(&mut self, position: u64, topic: &str, key: &str) -> Item {
+    fn take(&mut self, position: Position, topic: &str, key: &str) -> Item {
         self.remove(position).unwrap_or_else(|| Item {
             lane: self.lane_key(topic, key),
             attempts: 0,
@@ -410,7 +411,7 @@ impl SetAside {
         known.map_or_else(|| TopicKey::new(topic, key), TopicKey::clone)
     }
 
-    fn put(&mut self, position: u64, item: Item) {
+    fn put(&mut self, position: Position, item: Item) {
         self.count(&item, true);
         if item.occupies() {
             let lane = self.lanes.entry(item.lane.clone()).or_default();
@@ -485,9 +486,18 @@ mod tests {
     use super::*;
     use crate::engine::DeathCause;
 
+    fn at(number: u64) -> Position {
+        Position::new(number)
+    }
+
+    /// The numbers of positions.
+    fn numbers(positions: Vec<Position>) -> Vec<u64> {
+        positions.into_iter().map(Position::get).collect()
+    }
+
     fn parked(position: u64) -> Parked {
         Parked {
-            position,
+            position: at(position),
             topic: "t".into(),
             key: "k".into(),
         }
@@ -495,7 +505,7 @@ mod tests {
 
     fn retried(position: u64, due: i64) -> Retried {
         Retried {
-            position,
+            position: at(position),
             topic: "t".into(),
             key: "k".into(),
             attempt: 1,
@@ -511,26 +521,24 @@ mod tests {
         lanes.retry(&retried(5, 100), Timestamp::from_micros(90));
         lanes.park(&parked(7));
         lanes.park(&parked(8));
-        let at = |lanes: &SetAside, now, out: &[u64]| {
-            lanes.deliverable(&key, Timestamp::from_micros(now), 10, |p| out.contains(&p))
+        let found = |lanes: &SetAside, now, out: &[u64]| {
+            let is_out = |position: Position| out.contains(&position.get());
+            lanes.deliverable(&key, Timestamp::from_micros(now), 10, is_out)
         };
+        let now = |lanes: &SetAside, now, out: &[u64]| numbers(found(lanes, now, out).now);
         let due = Some(Timestamp::from_micros(100));
-        assert_eq!(at(&lanes, 99, &[]), Deliverable { now: vec![], due });
-        let set_back = at(&lanes, 90 - 2_000_000, &[]);
-        assert_eq!(set_back.now, [5], "nobody knows how long it has waited");
-        assert_eq!(at(&lanes, 100, &[]).now, [5]);
-        assert_eq!(
-            at(&lanes, 100, &[5]).now,
-            [0; 0],
-            "nothing overtakes a retry"
-        );
-        lanes.remove(5);
-        assert_eq!(at(&lanes, 100, &[]).now, [7, 8]);
-        assert_eq!(at(&lanes, 100, &[7]).now, [8]);
-        assert!(lanes.is_occupied(KeyRef("t", "k"), 9));
-        lanes.remove(7);
-        lanes.remove(8);
-        assert!(!lanes.is_occupied(KeyRef("t", "k"), 9) && lanes.is_empty());
+        assert_eq!(found(&lanes, 99, &[]), Deliverable { now: vec![], due });
+        let set_back = now(&lanes, 90 - 2_000_000, &[]);
+        assert_eq!(set_back, [5], "it is unknown how long it has waited");
+        assert_eq!(now(&lanes, 100, &[]), [5]);
+        assert_eq!(now(&lanes, 100, &[5]), [0; 0], "nothing overtakes a retry");
+        lanes.remove(at(5));
+        assert_eq!(now(&lanes, 100, &[]), [7, 8]);
+        assert_eq!(now(&lanes, 100, &[7]), [8]);
+        assert!(lanes.is_occupied(KeyRef("t", "k"), at(9)));
+        lanes.remove(at(7));
+        lanes.remove(at(8));
+        assert!(!lanes.is_occupied(KeyRef("t", "k"), at(9)) && lanes.is_empty());
     }
 
     #[test]
@@ -538,7 +546,7 @@ mod tests {
         let mut lanes = SetAside::default();
         let key = TopicKey::new("t", "k");
         let died = Died {
-            position: 5,
+            position: at(5),
             topic: "t".into(),
             key: "k".into(),
             id: "i".into(),
@@ -552,18 +560,20 @@ mod tests {
         };
         lanes.die(&died, Timestamp::EPOCH);
         lanes.park(&parked(6));
-        let now = |lanes: &SetAside| lanes.deliverable(&key, Timestamp::EPOCH, 10, |_| false).now;
+        let now = |lanes: &SetAside| {
+            numbers(lanes.deliverable(&key, Timestamp::EPOCH, 10, |_| false).now)
+        };
         assert_eq!(now(&lanes), [0; 0]);
-        assert_eq!(lanes.parked_behind(5, &key), 1);
+        assert_eq!(lanes.parked_behind(at(5), &key), 1);
         assert_eq!((lanes.dead(), lanes.parked(), lanes.retrying()), (1, 1, 0));
 
         let mut redriven = lanes.clone();
-        redriven.redrive(5, Timestamp::EPOCH);
+        redriven.redrive(at(5), Timestamp::EPOCH);
         assert_eq!(now(&redriven), [5]);
-        let item = redriven.item(5).unwrap();
+        let item = redriven.item(at(5)).unwrap();
         assert_eq!((item.attempts, item.redriven), (0, 1));
 
-        lanes.discard(5);
+        lanes.discard(at(5));
         assert_eq!(now(&lanes), [6]);
 
         lanes.die(
@@ -574,8 +584,8 @@ mod tests {
             Timestamp::EPOCH,
         );
         assert_eq!(now(&lanes), [6], "a skipped dead letter blocks nothing");
-        lanes.remove(6);
-        assert!(!lanes.is_occupied(KeyRef("t", "k"), 9));
+        lanes.remove(at(6));
+        assert!(!lanes.is_occupied(KeyRef("t", "k"), at(9)));
         let bytes = rmp_serde::to_vec_named(&lanes).unwrap();
         assert_eq!(rmp_serde::from_slice::<SetAside>(&bytes).unwrap(), lanes);
     }

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::slot_allotment::allot;
 use crate::ids::{ProcessId, Slot, Turn, process_or_max};
 
-/// The slots of one group; none when nobody shares the log.
+/// The slots of one group; none when one process has the log for itself.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct SlotOwners {
     /// Counts assignments: a release says which one it means.
@@ -88,9 +88,10 @@ impl SlotOwners {
         let mut roles = [SlotRole::None; Slot::COUNT];
         for (role, share) in roles.iter_mut().zip(&self.slots) {
             if share.owner == Some(boot) {
-                *role = match share.heir == Some(boot) {
-                    true => SlotRole::Keeps,
-                    false => SlotRole::Leaves,
+                *role = if share.heir == Some(boot) {
+                    SlotRole::Keeps
+                } else {
+                    SlotRole::Leaves
                 };
             }
         }

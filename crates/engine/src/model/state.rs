@@ -14,6 +14,7 @@ use super::migration::Migration;
 use super::schedule::Schedules;
 use crate::engine::{Needed, Position};
 use crate::error::{EngineError, Error, Result};
+use crate::log_position::from_log;
 use crate::model::processes::Processes;
 
 /// The version of the checkpoint's layout.
@@ -29,19 +30,45 @@ struct Versioned {
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 pub(crate) struct State {
     version: u32,
-    pub(crate) groups: BTreeMap<String, Group>,
-    pub(crate) schedules: Schedules,
+    groups: BTreeMap<String, Group>,
+    schedules: Schedules,
     #[serde(default, rename = "cluster")]
-    pub(crate) processes: Processes,
+    processes: Processes,
     /// Where the log came from, if it is the copy of another engine's.
     #[serde(default)]
-    pub(crate) migration: Option<Migration>,
+    migration: Option<Migration>,
 }
 
+/// What there is.
+impl State {
+    pub(crate) fn groups(&self) -> &BTreeMap<String, Group> {
+        &self.groups
+    }
+
+    pub(crate) fn schedules(&self) -> &Schedules {
+        &self.schedules
+    }
+
+    pub(crate) fn processes(&self) -> &Processes {
+        &self.processes
+    }
+
+    /// Where the log came from, if it is the copy of another engine's.
+    pub(crate) fn migration(&self) -> Option<&Migration> {
+        self.migration.as_ref()
+    }
+
+    #[cfg(test)]
+    pub(crate) fn group_mut(&mut self, name: &str) -> &mut Group {
+        self.groups.entry(name.to_owned()).or_default()
+    }
+}
+
+/// The fold.
 impl State {
     /// Applies the control record at `position`. A record of a group that is not there says
     /// something about one that was deleted meanwhile, and changes nothing.
-    pub(crate) fn apply(&mut self, position: u64, change: &Change) {
+    pub(crate) fn apply(&mut self, position: Position, change: &Change) {
         match change {
             Change::Joined(joined) if !self.groups.contains_key(&joined.group) => {
                 self.groups
@@ -75,7 +102,7 @@ impl State {
             }
             Change::Migrated(_) => {
                 if let Some(migration) = &mut self.migration {
-                    migration.is_complete = true;
+                    migration.complete();
                 }
             }
             _ => {}
@@ -100,12 +127,12 @@ impl State {
 
     /// The migration that is under way, or was interrupted.
     pub(crate) fn unfinished_migration(&self) -> Option<&Migration> {
-        self.migration.as_ref().filter(|it| !it.is_complete)
+        self.migration.as_ref().filter(|it| !it.is_complete())
     }
 
     /// Whether the log is a copy of one that had lost events to retention.
     pub(crate) fn is_of_trimmed(&self) -> bool {
-        self.migration.as_ref().is_some_and(|it| it.is_trimmed)
+        self.migration.as_ref().is_some_and(Migration::is_trimmed)
     }
 
     /// Whether there are neither groups nor schedules.
@@ -123,20 +150,15 @@ impl State {
 
     /// The oldest position that must stay in the log: what a group has not settled, what it has
     /// put aside, what waits for its time.
-    pub(crate) fn floor(&self) -> u64 {
-        let groups = self.groups.values().map(Group::floor).min();
-        groups
-            .unwrap_or(u64::MAX)
-            .min(self.schedules.floor().unwrap_or(u64::MAX))
+    pub(crate) fn floor(&self) -> Option<Position> {
+        let groups = self.groups.values().map(Group::floor);
+        groups.chain(self.schedules.floor()).min()
     }
 
     /// What needs the event at [`floor`](Self::floor), if that is before `end`.
-    pub(crate) fn needed(&self, end: u64) -> Option<Needed> {
-        let floor = self.floor();
-        if floor >= end {
-            return None;
-        }
-        let position = Position::new(floor);
+    pub(crate) fn needed(&self, end: Position) -> Option<Needed> {
+        let floor = self.floor().filter(|floor| *floor < end)?;
+        let position = floor;
         let mut groups = self.groups.iter();
         if let Some((name, group)) = groups.find(|(_, group)| group.floor() == floor) {
             let by = format!("group `{name}`: {}", group.need());
@@ -196,7 +218,7 @@ impl State {
     /// Applies the control records of a chunk.
     pub(crate) fn apply_chunk(&mut self, chunk: &log::Chunk) -> Result<()> {
         for entry in chunk.iter() {
-            let position = entry.position.get();
+            let position = from_log(entry.position);
             if let Some(change) = Change::read(entry.kind, position, entry.body)? {
                 self.apply(position, &change);
             }
@@ -206,7 +228,12 @@ impl State {
 }
 
 /// What a control record does to its group, other than creating and deleting it.
-pub(crate) fn apply_to(group: &mut Group, position: u64, change: &Change, processes: &Processes) {
+pub(crate) fn apply_to(
+    group: &mut Group,
+    position: Position,
+    change: &Change,
+    processes: &Processes,
+) {
     match change {
         Change::Joined(joined) => group.join(joined, processes),
         Change::Left(left) => group.leave(left.member),

@@ -9,7 +9,7 @@
 //! Clocks are compared by the order of the log: what another process wrote between two messages of
 //! this one, it wrote between their times, unless it came late. So nothing is made of a difference
 //! that does not last. All that are there answer one that opens with a beat, and beats see to it that
-//! nobody is silent for long.
+//! no process is silent for long.
 
 use std::collections::HashMap;
 use std::sync::Arc;

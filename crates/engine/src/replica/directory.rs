@@ -12,10 +12,12 @@ use super::link::Link;
 use super::node::Node;
 use super::retry::patiently;
 use super::succession::{self, Succession};
+use crate::engine::Position;
 use crate::engine::Url;
 use crate::error::{EngineError, Error, OpenError, Result};
 use crate::ids::FrameNumber;
 use crate::log_error;
+use crate::log_position::to_log;
 use crate::runtime::closing;
 use crate::runtime::engine_inner::EngineInner;
 use crate::runtime::lookup;
@@ -155,39 +157,38 @@ fn claim(place: &Path) -> Result<()> {
 /// [`EngineError::Corrupt`] when the server has another log, or none any more.
 async fn is_copy(engine: &EngineInner, link: &Link, place: &Path) -> Result<Result<(), String>> {
     let (mark, end) = {
-        let mark = engine.locked().state().processes.mark;
+        let mark = engine.locked().state().processes().mark();
         (mark, engine.end())
     };
     let Some(mark) = mark else {
-        let is_empty = end == 0;
+        let is_empty = end == Position::ZERO;
         return Ok(is_empty
             .then_some(())
             .ok_or_else(|| "it is not the copy of a shared log".to_owned()));
     };
-    if mark.position + 1 != end {
+    if mark.position.next() != end {
         return Ok(Err("the process ended within a frame".to_owned()));
     }
     // It answered a moment ago, and may be gone since.
     let (log, server) = (link.shared_log(), link.server());
     let end = patiently(server, || log.end()).await?;
-    let why = match end <= mark.sequence {
-        true => "the server has less than the copy",
-        false => {
-            // Looked up, not read: a slow server's read brings nothing although it is there.
-            let found = patiently(server, || log.find(mark.sequence)).await?;
-            let is_same = found.is_some_and(|body| {
-                let part = Part::read(mark.sequence, &body);
-                part.is_ok_and(|it| it.checksum == mark.checksum)
-            });
-            if is_same {
-                return Ok(Ok(()));
-            }
-            "the server has something else in that place"
+    let why = if end <= mark.sequence {
+        "the server has less than the copy"
+    } else {
+        // Looked up, not read: a slow server's read brings nothing although it is there.
+        let found = patiently(server, || log.find(mark.sequence)).await?;
+        let is_same = found.is_some_and(|body| {
+            let part = Part::read(mark.sequence, &body);
+            part.is_ok_and(|it| it.checksum == mark.checksum)
+        });
+        if is_same {
+            return Ok(Ok(()));
         }
+        "the server has something else in that place"
     };
     // One that lost its end, as a server that does not sync may after a power cut, is gone on with.
     // In place of one that is another one, or is gone, none is begun without a word.
-    let seed = engine.locked().state().processes.seed();
+    let seed = engine.locked().state().processes().seed();
     let begin = first_message(link)
         .await?
         .map(|message| Part::read(message.sequence, &message.body));
@@ -235,10 +236,10 @@ async fn first_message(link: &Link) -> Result<Option<Message>> {
 
 /// When the last frame of a copy was written; 0 when there is none.
 fn time_of_last(engine: &EngineInner) -> Result<i64> {
-    let Some(mark) = engine.locked().state().processes.mark else {
+    let Some(mark) = engine.locked().state().processes().mark() else {
         return Ok(0);
     };
-    let chunk = engine.view().read(log::Position::new(mark.position), 1);
+    let chunk = engine.view().read(to_log(mark.position), 1);
     let chunk = chunk.map_err(log_error::of_log)?;
     Ok(chunk.iter().last().map_or(0, |entry| entry.time))
 }

@@ -12,9 +12,11 @@ use super::link::Link;
 use super::node::{Node, WeakNode, others};
 use super::outbox::Outcome;
 use super::retry::Retry;
+use crate::engine::Position;
 use crate::error::{EngineError, Error, Result};
 use crate::ids::{FrameNumber, ProcessId, WriterId};
 use crate::log_error;
+use crate::log_position::from_log;
 use crate::model::change::Change;
 use crate::model::fencing;
 use crate::model::record::Framed;
@@ -87,7 +89,7 @@ impl Progress {
 
 /// Starts the task that reads; it holds the engine only while it works.
 pub(super) fn start(node: &Node) {
-    let mark = node.engine.locked().state().processes.mark;
+    let mark = node.engine.locked().state().processes().mark();
     let reader = Reader {
         next: mark.map_or(0, |mark| mark.resume),
         partial: HashMap::new(),
@@ -267,7 +269,7 @@ impl Reader {
             return Ok(());
         };
         let stamp = last.stamp;
-        let (time, claimed) = state.processes.time_at(last.writer, stamp.time);
+        let (time, claimed) = state.processes().time_at(last.writer, stamp.time);
         link.set_time(time);
         // A frame that nothing here waits for any more, because the engine ends, is like any other.
         let is_own = link.outbox().lock().read_back(last.writer, last.counter);
@@ -296,7 +298,7 @@ impl Reader {
             Vec::new()
         };
         let (at, mark) = folding.writing.finish()?;
-        locked.apply_foreign(at.get(), &mark);
+        locked.apply_foreign(from_log(at), &mark);
         engine.grew(bytes);
         if let Some(why) = folding.usurped {
             return Err(why);
@@ -340,7 +342,7 @@ impl Folding<'_> {
             for (index, change) in &changes {
                 if let Some(position) = receipt.position(*index) {
                     let is_fenced = locked.is_fenced_by(change);
-                    locked.apply_foreign(position.get(), change);
+                    locked.apply_foreign(from_log(position), change);
                     self.heed(locked, change, is_fenced)?;
                 }
             }
@@ -452,7 +454,7 @@ struct Source<'a> {
     /// Its last message.
     sequence: u64,
     /// Where its first record is going to be.
-    position: u64,
+    position: Position,
 }
 
 impl Source<'_> {
@@ -462,7 +464,7 @@ impl Source<'_> {
         let mut changes = Vec::new();
         for (index, (kind, body)) in batch.bodies().enumerate() {
             // No later than there: those before it may be duplicates, or refused.
-            let position = self.position + (before + index) as u64;
+            let position = Position::new(self.position.get() + (before + index) as u64);
             let change = Change::decode(kind, position, body).map_err(|why| {
                 let record = before + index;
                 self.corrupt(format_args!("ends in a frame whose record {record} {why}"))

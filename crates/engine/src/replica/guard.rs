@@ -2,7 +2,7 @@
 //!
 //! A log may be removed under those who use it, emptied, put back from an older backup, or lose
 //! messages, and another may take its place: reading may then wait for ever for what comes next,
-//! and what is appended may be in a log that nobody reads. So the last frame that was folded is
+//! and what is appended may be in a log that no process reads. So the last frame that was folded is
 //! looked up on the server now and then, also while nothing happens. It is a message with a random
 //! writer and a number of its own: no other log has it there. And the server is asked whether it
 //! still has those before it: this process has read them, those that come after it would not.
@@ -63,7 +63,7 @@ struct Folded {
 impl Folded {
     fn of(node: &WeakNode) -> Result<Option<Self>> {
         let node = node.upgrade().ok_or(EngineError::Closed)?;
-        let mark = node.engine.locked().state().processes.mark;
+        let mark = node.engine.locked().state().processes().mark();
         Ok(mark.map(|mark| Self {
             log: node.link.shared_log().clone(),
             server: node.link.server().shown.clone(),

@@ -48,10 +48,10 @@ async fn ask_for_time(link: &Link) {
 fn expire_silent_processes(node: &Node) {
     let mut locked = node.engine.locked();
     let own = locked.boot();
-    if !locked.state().processes.is_alive(own) {
+    if !locked.state().processes().is_alive(own) {
         return;
     }
-    let expired = node.link.heard().expired(&locked.state().processes, own);
+    let expired = node.link.heard().expired(locked.state().processes(), own);
     for gone in expired {
         tracing::warn!(process = %gone.boot, "no message for its lease: the process is fenced");
         let changes = vec![Change::Gone(gone)];

@@ -74,7 +74,7 @@ impl WeakNode {
 
 /// The other processes that live, the oldest first, and how many are older than this one.
 pub(super) fn others(locked: &LockedState) -> (Vec<WriterId>, usize) {
-    let (all, own) = (locked.state().processes.iter(), locked.boot());
+    let (all, own) = (locked.state().processes().iter(), locked.boot());
     let others: Vec<_> = all.filter(|(boot, _)| *boot != own).collect();
     let elders = others.iter().filter(|(boot, _)| *boot < own).count();
     (others.iter().map(|(_, it)| it.writer).collect(), elders)

@@ -10,13 +10,13 @@ use super::clocks::{Clocks, server_ahead};
 use super::heard::Heard;
 use super::link::Link;
 use super::node::{Node, others};
-use super::options::{SEGMENT_BYTES, Way, lease_of};
+use super::options::{Connector, SEGMENT_BYTES, lease_of};
 use super::retry::patiently;
 use super::{directory, fold, guard, lease, send};
 use crate::background;
 use crate::engine::{Driver as _, SharedEngine, Url};
 use crate::error::Result;
-use crate::pending_write::Submission;
+use crate::pending_write::PendingWrite;
 use crate::runtime::embedded::Embedded;
 use crate::runtime::maintenance;
 use crate::runtime::settings::Settings;
@@ -32,9 +32,12 @@ const ANSWER_WAIT: Duration = Duration::from_millis(250);
 /// [`OpenError::Url`](crate::error::OpenError::Url),
 /// [`EngineError::Unavailable`](crate::error::EngineError::Unavailable) when the server is away for
 /// `connect_timeout`, [`OpenError::Unfit`](crate::error::OpenError::Unfit) when it cannot be used.
-pub async fn open(url: Url, way: Way, clock: Clock) -> Result<SharedEngine> {
+pub async fn open(url: Url, connector: Connector, clock: Clock) -> Result<SharedEngine> {
     background::run(async move {
-        let node = open_node(url, way, clock, |node| maintenance::start(&node.engine)).await?;
+        let node = open_node(url, connector, clock, |node| {
+            maintenance::start(&node.engine)
+        })
+        .await?;
         let engine = Embedded::of(node.engine);
         if let Err(error) = engine.inner().check_whole() {
             engine.close().await?;
@@ -49,18 +52,18 @@ pub async fn open(url: Url, way: Way, clock: Clock) -> Result<SharedEngine> {
 /// [`open`] without the tasks of the engine that is on it: nothing happens there by itself.
 pub(crate) async fn open_quietly(
     url: Url,
-    way: Way,
+    connector: Connector,
     clock: Clock,
 ) -> Result<(Embedded, Arc<Link>)> {
     background::run(async move {
-        let node = open_node(url, way, clock, |_| {}).await?;
+        let node = open_node(url, connector, clock, |_| {}).await?;
         Ok((Embedded::of(node.engine), node.link))
     })
     .await
 }
 
-async fn open_node(url: Url, way: Way, clock: Clock, start: fn(&Node)) -> Result<Node> {
-    let server = Server::of(&url, way.port)?;
+async fn open_node(url: Url, connector: Connector, clock: Clock, start: fn(&Node)) -> Result<Node> {
+    let server = Server::of(&url, connector.port)?;
     let correction = Arc::new(AtomicI64::new(0));
     let mut settings = Settings::of(&url, clock.corrected(correction.clone()))?;
     settings.durability = log::Durability::Os;
@@ -68,7 +71,7 @@ async fn open_node(url: Url, way: Way, clock: Clock, start: fn(&Node)) -> Result
         settings.segment_bytes = SEGMENT_BYTES;
     }
     let lease = lease_of(&url)?;
-    let shared_log = patiently(&server, || (way.dial)(url.clone())).await?;
+    let shared_log = patiently(&server, || (connector.dial)(url.clone())).await?;
     let mut clocks = Clocks::new(correction, lease);
     if let Some(ahead) = server_ahead(&*shared_log, &clock).await {
         clocks.hear_server(ahead);
@@ -77,7 +80,7 @@ async fn open_node(url: Url, way: Way, clock: Clock, start: fn(&Node)) -> Result
     let heard = Heard::new(lease, clocks);
     let link = Link::new((server, shared_log), lease, clock, heard);
     let node = directory::open(&url, settings, link).await?;
-    let time = node.engine.locked().state().processes.time();
+    let time = node.engine.locked().state().processes().time();
     node.link.set_time(time);
     let opened = introduce(&node)?;
     start(&node);
@@ -99,7 +102,7 @@ async fn open_node(url: Url, way: Way, clock: Clock, start: fn(&Node)) -> Result
 }
 
 /// Says that this process works on the log, before anything else that it says.
-fn introduce(node: &Node) -> Result<Submission> {
+fn introduce(node: &Node) -> Result<PendingWrite> {
     let mut locked = node.engine.locked();
     let (submitted, opened) = node.link.outbox().lock().introduce()?;
     locked.submitted_first(submitted.clone(), opened);

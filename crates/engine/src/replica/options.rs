@@ -11,7 +11,7 @@ use crate::shared_log::SharedLog;
 
 /// How to get to the servers of one kind.
 #[derive(Clone, Copy, Debug)]
-pub struct Way {
+pub struct Connector {
     /// The usual port.
     pub port: u16,
     /// Connects once.

@@ -21,7 +21,7 @@ use crate::model::processes::seal_of;
 use crate::model::record::Opened;
 use crate::model::refusal::Refusal;
 use crate::pending_write::ticket::Ticket;
-use crate::pending_write::{Room, Submission};
+use crate::pending_write::{PendingWrite, Room};
 use crate::runtime::write_sink::WriteSink;
 
 /// How many bytes wait to be sent and read back before a submit is refused.
@@ -63,7 +63,7 @@ pub(super) struct OutboxQueue {
     message_bytes_max: usize,
     /// Told when there is something to send.
     work: Arc<Notify>,
-    /// Counts what was read back: whoever waits for room looks again.
+    /// Counts what was read back: what waits for room looks again.
     drained: watch::Sender<u64>,
     halt: Option<Refusal>,
     /// Whether a process that has opened waits to hear of this one.
@@ -117,8 +117,8 @@ impl Outbox {
 }
 
 impl WriteSink for Outbox {
-    fn submit(&self, batch: log::Batch) -> Result<Submission, log::SubmitError> {
-        self.lock().push(batch).map(Submission::Shared)
+    fn submit(&self, batch: log::Batch) -> Result<PendingWrite, log::SubmitError> {
+        self.lock().push(batch).map(PendingWrite::Shared)
     }
 
     fn room(&self) -> Room {
@@ -306,16 +306,16 @@ impl OutboxQueue {
 
     /// Says that this process works on the log, before anything else that waits; the record that
     /// says it.
-    pub(super) fn introduce(&mut self) -> Result<(Submission, Change)> {
+    pub(super) fn introduce(&mut self) -> Result<(PendingWrite, Change)> {
         let opened = Change::Opened(self.opening());
         let mut batch = log::Batch::new();
         opened.push_to(&mut batch)?;
-        Ok((Submission::Shared(self.push_first(batch)), opened))
+        Ok((PendingWrite::Shared(self.push_first(batch)), opened))
     }
 
     /// This process was fenced: it introduces itself under another name, and sends again what was
     /// not read back.
-    pub(super) fn reopen(&mut self) -> Result<(Submission, Change)> {
+    pub(super) fn reopen(&mut self) -> Result<(PendingWrite, Change)> {
         self.rename();
         self.introduce()
     }

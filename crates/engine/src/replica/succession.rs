@@ -3,14 +3,14 @@
 //! Before a process opens the shared log it writes a *secret*, a random number, into the directory
 //! of its copy; the record that it opens with has the secret's *seal*, a hash of it. The directory
 //! is locked for as long as the process lives. So the next one that gets the lock knows that its
-//! predecessor has ended, and shows the secret in its own first record: whoever folds that record
+//! predecessor has ended, and shows the secret in its own first record: each process that folds that record
 //! compares it to the seal, takes the predecessor for gone, and needs no clock for it. Without
 //! this, a process that is started again waits for the lease of the one that was killed.
 //!
 //! A copied directory holds the secret, too, while its owner may live. So the secret is shown only
 //! where it was written: under the same lock file (by its device and number, which a copy does not
 //! keep) and since the same start of the machine (the lock of another machine says nothing here).
-//! When that is not known, the lease decides, as for everybody else.
+//! When that is not known, the lease decides, as for all others.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -38,7 +38,7 @@ pub(super) struct Succession {
     place: Option<String>,
     own: Secret,
     before: Vec<Secret>,
-    /// Whether the file has the secret: otherwise its seal is not given to anybody.
+    /// Whether the file has the secret: otherwise its seal is not published.
     is_kept: bool,
 }
 
@@ -119,7 +119,7 @@ impl Succession {
             // Writing to a string does not fail.
             let _ = writeln!(text, "{high:016x}{low:016x}");
         }
-        // Nothing is synced: after a power cut the machine has started anew, and no secret counts.
+        // Nothing is synced: after a power cut the machine was restarted, and no secret counts.
         let new = self.directory.join(FILE_NEW);
         fs::write(&new, text)?;
         fs::rename(new, self.directory.join(FILE))?;

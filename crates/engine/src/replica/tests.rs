@@ -16,7 +16,7 @@ use futures_util::future::join_all;
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
 
-use self::wild::{Troubles, WAY, Wild};
+use self::wild::{CONNECTOR, Troubles, Wild};
 use super::frame::{HEADER_BYTES, Kind, Part};
 use super::*;
 use crate::engine::{
@@ -87,7 +87,7 @@ impl Bed {
             self.key_events_max
         );
         let url = Url::parse(&url).unwrap();
-        open(url, WAY, clock).await
+        open(url, CONNECTOR, clock).await
     }
 }
 
@@ -220,10 +220,11 @@ async fn storm(seed: u64) {
         Troubles {
             appends: random.u8(..50),
             reads: random.u8(..20),
-            message_bytes_max: match random.bool() {
-                true => 1 << 20,
+            message_bytes_max: if random.bool() {
+                1 << 20
+            } else {
                 // Most frames have several parts.
-                false => HEADER_BYTES + random.usize(100..400),
+                HEADER_BYTES + random.usize(100..400)
             },
         },
     );
@@ -467,7 +468,7 @@ async fn a_process_whose_clock_is_ahead_goes_by_the_others() {
         "{trouble}"
     );
 
-    // What is said to be in an hour is in an hour, whoever says it.
+    // What is said to be in an hour is in an hour, whichever process says it.
     let later = Envelope::builder("events", "later").source("/fast");
     let later = later.payload(Codec::Json, b"9".to_vec()).build().unwrap();
     let later = Append {
@@ -486,7 +487,7 @@ async fn a_process_whose_clock_is_ahead_goes_by_the_others() {
         assert!(times.iter().all(|at| *at < begun.plus(minute)), "{times:?}");
     }
     let line =
-        (WAY.dial)(Url::parse(&format!("wild://a?namespace={}", bed.log.namespace)).unwrap());
+        (CONNECTOR.dial)(Url::parse(&format!("wild://a?namespace={}", bed.log.namespace)).unwrap());
     let finding = examine_clocks(&*line.await.unwrap())
         .await
         .unwrap()

@@ -22,7 +22,7 @@ use crate::time::Timestamp;
 /// A dead letter without its event.
 pub(crate) struct Found {
     group: String,
-    position: u64,
+    position: Position,
     item: Item,
     dead: Dead,
     parked: usize,
@@ -67,7 +67,7 @@ async fn change_dead(
     inner: &Arc<EngineInner>,
     name: &str,
     filter: DeadLetterFilter,
-    change: impl Fn(String, Vec<u64>, Timestamp) -> Change,
+    change: impl Fn(String, Vec<Position>, Timestamp) -> Change,
 ) -> Result<usize> {
     let _turn = inner.admin_turn().await;
     loop {
@@ -85,11 +85,15 @@ async fn change_dead(
     }
 }
 
-fn dead_positions(inner: &EngineInner, name: &str, filter: &DeadLetterFilter) -> Result<Vec<u64>> {
+fn dead_positions(
+    inner: &EngineInner,
+    name: &str,
+    filter: &DeadLetterFilter,
+) -> Result<Vec<Position>> {
     inner.check_open()?;
     let locked = inner.advanced();
     let letters = select([(name, existing(locked.state(), name)?)], filter);
-    let mut positions: Vec<u64> = letters.iter().map(|letter| letter.position).collect();
+    let mut positions: Vec<Position> = letters.iter().map(|letter| letter.position).collect();
     positions.sort_unstable();
     Ok(positions)
 }
@@ -99,7 +103,7 @@ pub(crate) async fn delete_group(inner: &Arc<EngineInner>, name: &str) -> Result
     let _turn = inner.admin_turn().await;
     {
         let locked = inner.locked();
-        let (group, processes) = (existing(locked.state(), name)?, &locked.state().processes);
+        let (group, processes) = (existing(locked.state(), name)?, locked.state().processes());
         // In other processes too: they would make it again at once, from its start.
         let mut members = group.members().iter();
         let is_joined = |member: &JoinedMember| processes.is_alive(member.boot);
@@ -157,8 +161,8 @@ pub(crate) async fn cancel(inner: &Arc<EngineInner>, names: Vec<EventId>) -> Res
 }
 
 pub(crate) fn existing<'a>(state: &'a State, name: &str) -> Result<&'a Group> {
-    state.groups.get(name).ok_or_else(|| {
-        let existing = state.groups.keys().map(String::as_str);
+    state.groups().get(name).ok_or_else(|| {
+        let existing = state.groups().keys().map(String::as_str);
         Error::Group(GroupError::unknown(name, existing))
     })
 }
@@ -167,7 +171,7 @@ pub(crate) fn existing<'a>(state: &'a State, name: &str) -> Result<&'a Group> {
 struct Letter<'a> {
     name: &'a str,
     group: &'a Group,
-    position: u64,
+    position: Position,
     item: &'a Item,
     dead: &'a Dead,
 }
@@ -183,7 +187,7 @@ fn select<'a>(
     for (name, group) in groups {
         let all = group.set_aside().dead_letters();
         letters.extend(all.filter_map(|(position, item, dead)| {
-            let is_meant = positions.is_empty() || positions.contains(&Position::new(position));
+            let is_meant = positions.is_empty() || positions.contains(&position);
             (is_meant && is_wanted(filter, item, dead)).then_some(Letter {
                 name,
                 group,
@@ -226,7 +230,7 @@ pub(crate) fn find_dead(
     let letters = match name {
         Some(name) => select([(name, existing(state, name)?)], filter),
         None => {
-            let groups = state.groups.iter();
+            let groups = state.groups().iter();
             select(groups.map(|(name, group)| (name.as_str(), group)), filter)
         }
     };
@@ -249,7 +253,7 @@ pub(crate) async fn dead_letters(view: &log::View, found: Vec<Found>) -> Result<
     let mut rest = found.into_iter().peekable();
     while rest.peek().is_some() {
         let some: Vec<Found> = rest.by_ref().take(READ_EVENTS_MAX).collect();
-        let mut positions: Vec<u64> = some.iter().map(|found| found.position).collect();
+        let mut positions: Vec<Position> = some.iter().map(|found| found.position).collect();
         positions.sort_unstable();
         positions.dedup();
         let events = lookup::readable_events(view, positions).await?;
@@ -264,7 +268,7 @@ pub(crate) async fn dead_letters(view: &log::View, found: Vec<Found>) -> Result<
                 kind: (*found.dead.kind).to_owned(),
                 key: found.item.lane.key().to_owned(),
                 envelope,
-                position: Position::new(found.position),
+                position: found.position,
                 attempts: found.item.attempts,
                 cause: found.dead.cause,
                 reason: found.dead.reason.to_string(),
@@ -281,12 +285,12 @@ pub(crate) async fn dead_letters(view: &log::View, found: Vec<Found>) -> Result<
 pub(crate) struct Waiting {
     name: Arc<EventId>,
     at: Timestamp,
-    position: u64,
+    position: Position,
 }
 
 /// The next up to `limit` scheduled events.
 pub(crate) fn find_scheduled(state: &State, limit: usize) -> Vec<Waiting> {
-    let first = state.schedules.iter().take(limit.min(READ_EVENTS_MAX));
+    let first = state.schedules().iter().take(limit.min(READ_EVENTS_MAX));
     let waiting = |((at, position), name): (Due, &Arc<EventId>)| Waiting {
         name: name.clone(),
         at,

@@ -8,10 +8,11 @@ use hashbrown::HashMap;
 use crate::engine::{APPEND_EVENTS_MAX, Append, Appended, Effect, Expect, Position};
 use crate::error::{EngineError, Error, LimitError, Result};
 use crate::event::{EventId, InvalidEvent};
+use crate::log_position::{from_log, to_log};
 use crate::model::change::Change;
 use crate::model::record;
 use crate::model::record::{Cancelled, Scheduled};
-use crate::pending_write::Submission;
+use crate::pending_write::PendingWrite;
 use crate::runtime::engine_inner::EngineInner;
 use crate::runtime::locked_state::LockedState;
 use crate::runtime::lookup::blocking;
@@ -83,9 +84,9 @@ enum Place {
     /// This record of the batch has its id, or schedules it.
     Twin(usize),
     /// The record at this position has its id, or schedules it.
-    Known(u64),
+    Known(Position),
     /// This record of this batch, which is not durable yet, schedules it.
-    Coming(usize, Box<Submission>),
+    Coming(usize, Box<PendingWrite>),
 }
 
 impl Outgoing {
@@ -138,7 +139,7 @@ impl Outgoing {
         if let Some(expect) = append.expect {
             let expect = match expect {
                 Expect::Absent => log::Expect::Absent,
-                Expect::At(position) => log::Expect::At(log::Position::new(position.get())),
+                Expect::At(position) => log::Expect::At(to_log(position)),
             };
             self.batch
                 .expect(envelope.topic(), envelope.key().as_bytes(), expect);
@@ -226,20 +227,20 @@ impl Outgoing {
     }
 
     /// The events that were not appended because their ids were known, and where those are.
-    pub(crate) async fn duplicates(&self, receipt: &log::Receipt) -> Vec<(usize, u64)> {
+    pub(crate) async fn duplicates(&self, receipt: &log::Receipt) -> Vec<(usize, Position)> {
         let mut duplicates = Vec::new();
         for (index, place) in self.places.iter().enumerate() {
             let at = match place {
                 Place::Record(record) if receipt.is_duplicate(*record) => receipt.position(*record),
                 Place::Twin(record) => receipt.position(*record),
-                Place::Known(position) => Some(log::Position::new(*position)),
+                Place::Known(position) => Some(to_log(*position)),
                 Place::Coming(record, submitted) => {
-                    let durable = Submission::clone(submitted).await.ok();
+                    let durable = PendingWrite::clone(submitted).await.ok();
                     durable.and_then(|receipt| receipt.position(*record))
                 }
                 Place::Record(_) | Place::Later => None,
             };
-            duplicates.extend(at.map(|at| (index, at.get())));
+            duplicates.extend(at.map(|at| (index, from_log(at))));
         }
         duplicates
     }
@@ -251,7 +252,7 @@ impl Outgoing {
             let (position, is_duplicate) = match place {
                 Place::Record(index) => (receipt.position(index), receipt.is_duplicate(index)),
                 Place::Twin(index) => (receipt.position(index), true),
-                Place::Known(at) => (Some(log::Position::new(at)), true),
+                Place::Known(at) => (Some(to_log(at)), true),
                 Place::Coming(index, submitted) => (submitted.await?.position(index), true),
                 // Not reached: nothing is submitted before it is decided.
                 Place::Later => (None, false),
@@ -264,7 +265,7 @@ impl Outgoing {
                     appended.len()
                 ))
             })?;
-            let position = Position::new(position.get());
+            let position = from_log(position);
             appended.push(Appended {
                 position,
                 is_duplicate,
@@ -305,7 +306,7 @@ impl<'a> Plan<'a> {
     /// What has this id already.
     fn known(&self, id: u128) -> Option<Place> {
         let twin = self.appended.get(&id).copied().map(Place::Twin);
-        twin.or_else(|| Some(Place::Known(self.log.find(id)?.get())))
+        twin.or_else(|| Some(Place::Known(from_log(self.log.find(id)?))))
     }
 
     /// What a name is going to stand for before the batch's next record.
@@ -321,7 +322,7 @@ impl<'a> Plan<'a> {
     }
 
     fn schedule(&mut self, id: u128, scheduled: &Scheduled) -> Place {
-        // A duplicate would never be appended, and nobody would be told.
+        // A duplicate would never be appended, and no error would say so.
         if let Some(known) = self.known(id) {
             return known;
         }
@@ -389,7 +390,7 @@ pub(crate) async fn append(inner: Arc<EngineInner>, appends: Vec<Append>) -> Res
     outgoing.appended(&receipt).await
 }
 
-async fn submit_events(inner: &Arc<EngineInner>, outgoing: &mut Outgoing) -> Result<Submission> {
+async fn submit_events(inner: &Arc<EngineInner>, outgoing: &mut Outgoing) -> Result<PendingWrite> {
     let batch = std::mem::take(&mut outgoing.batch);
     if !outgoing.is_conditional {
         return inner
@@ -411,7 +412,7 @@ async fn submit_events(inner: &Arc<EngineInner>, outgoing: &mut Outgoing) -> Res
 }
 
 /// Submits events of which some concern the schedules.
-async fn submit_later(inner: &Arc<EngineInner>, outgoing: &mut Outgoing) -> Result<Submission> {
+async fn submit_later(inner: &Arc<EngineInner>, outgoing: &mut Outgoing) -> Result<PendingWrite> {
     let mut is_counted = false;
     loop {
         let room = inner.room();

@@ -8,6 +8,7 @@ use crate::delivery::filter::Filter;
 use crate::delivery::pages::{Found, Paging};
 use crate::error::Result;
 use crate::log_error;
+use crate::log_position::{from_log, to_log};
 use crate::model::record;
 
 /// How many bytes of events are taken up in one go, unless one is larger.
@@ -35,7 +36,7 @@ pub(crate) fn read(view: &log::View, paging: &Paging, filter: &Arc<Filter>) -> R
             reading.by_index(view)?;
             break;
         }
-        let from = log::Position::new(reading.found.next);
+        let from = to_log(reading.found.next);
         let chunk = match view.tail(from) {
             Some(chunk) => chunk,
             None => view.read(from, NEAR_BYTES).map_err(log_error::of_log)?,
@@ -64,8 +65,8 @@ impl Reading<'_> {
     fn by_index(&mut self, view: &log::View) -> Result<()> {
         let lane = &self.paging.lane;
         let mut scan = view.scan(log::Query {
-            from: log::Position::new(self.found.next),
-            to: Some(log::Position::new(self.paging.to)),
+            from: to_log(self.found.next),
+            to: Some(to_log(self.paging.to)),
             key: Some((lane.topic().to_owned(), lane.key().as_bytes().to_vec())),
             kinds: Some(vec![record::EVENT]),
             ..log::Query::default()
@@ -86,7 +87,7 @@ impl Reading<'_> {
     fn take(&mut self, chunk: &log::Chunk) -> Result<()> {
         let lane = &self.paging.lane;
         for entry in chunk.iter() {
-            let position = entry.position.get();
+            let position = from_log(entry.position);
             if position >= self.paging.to {
                 break;
             }
@@ -94,7 +95,7 @@ impl Reading<'_> {
                 return Ok(());
             }
             self.looked_at += 1;
-            self.found.next = position + 1;
+            self.found.next = position.next();
             if entry.kind != record::EVENT
                 || entry.topic != lane.topic()
                 || entry.key != lane.key().as_bytes()
@@ -110,7 +111,7 @@ impl Reading<'_> {
             }
         }
         if !self.is_full() {
-            self.found.next = chunk.next().get().clamp(self.found.next, self.paging.to);
+            self.found.next = from_log(chunk.next()).clamp(self.found.next, self.paging.to);
         }
         Ok(())
     }

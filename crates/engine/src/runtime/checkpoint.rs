@@ -3,13 +3,12 @@
 use std::sync::Weak;
 use std::time::Duration;
 
-use ensue_log as log;
-
 use super::engine_inner::EngineInner;
 use super::group_progress;
 use super::lookup::blocking;
 use crate::error::{EngineError, Error, Result};
 use crate::log_error;
+use crate::log_position::to_log;
 
 /// How long to wait before something is tried again that the disk refused.
 const REFUSED_WAIT: Duration = Duration::from_secs(1);
@@ -27,15 +26,16 @@ pub(crate) fn write(inner: &EngineInner) -> Result<()> {
         // Cells are shared, not copied: the lock is held for a moment only.
         (locked.applied(inner.end()), locked.state().clone())
     };
-    let (bytes, floor) = (state.encode()?, state.floor().min(at));
-    log.checkpoint(log::Position::new(at), &bytes)
+    let (bytes, floor) = (
+        state.encode()?,
+        state.floor().map_or(at, |floor| floor.min(at)),
+    );
+    log.checkpoint(to_log(at), &bytes)
         .map_err(log_error::of_log)?;
-    tracing::debug!(at, bytes = bytes.len(), "wrote a checkpoint");
+    tracing::debug!(%at, bytes = bytes.len(), "wrote a checkpoint");
     inner.checkpoints().written(bytes.len());
     if settings.retention_age.is_some() || settings.retention_bytes.is_some() {
-        let trimmed = log
-            .trim(log::Position::new(floor))
-            .map_err(log_error::of_log)?;
+        let trimmed = log.trim(to_log(floor)).map_err(log_error::of_log)?;
         if trimmed.segments > 0 {
             let (segments, bytes) = (trimmed.segments, trimmed.bytes);
             tracing::info!(segments, bytes, first = %trimmed.first, "retention removed segments");

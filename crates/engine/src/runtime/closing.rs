@@ -33,9 +33,10 @@ pub(crate) async fn close(inner: &Arc<EngineInner>) -> Result<()> {
     blocking(move || {
         inner.stop_tasks();
         let left = left_by_all(&inner);
-        let recorded = match left.is_empty() {
-            true => Ok(()),
-            false => runtime.block_on(inner.record_last(|_| left.clone())),
+        let recorded = if left.is_empty() {
+            Ok(())
+        } else {
+            runtime.block_on(inner.record_last(|_| left.clone()))
         };
         close_log(&inner, recorded)
     })

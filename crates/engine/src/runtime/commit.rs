@@ -11,7 +11,7 @@ use crate::ids::{Epoch, MemberId};
 use crate::model::change::Change;
 use crate::model::record;
 use crate::model::record::CellWrite;
-use crate::pending_write::Submission;
+use crate::pending_write::PendingWrite;
 use crate::runtime::append::{Outgoing, Said};
 use crate::runtime::dropped;
 use crate::runtime::engine_inner::{EngineInner, NotSubmitted};
@@ -21,7 +21,7 @@ use crate::runtime::pending_changes::Terms;
 use crate::time::Timestamp;
 
 /// A commit on its way into the log.
-pub(crate) struct Claim {
+pub(crate) struct MemberCommit {
     inner: Arc<EngineInner>,
     group: String,
     member: MemberId,
@@ -34,7 +34,7 @@ pub(crate) struct Claim {
     generation: Arc<AtomicU64>,
 }
 
-impl Claim {
+impl MemberCommit {
     /// A commit of a member: its events are encoded here, outside of the lock.
     pub(crate) fn of(
         inner: &Arc<EngineInner>,
@@ -99,7 +99,7 @@ impl Claim {
 
     /// Claims the commit's events and submits it as one batch. When the log does not take it,
     /// nothing is claimed, and it can be submitted again.
-    fn submit(&mut self) -> Result<Submission, NotSubmitted> {
+    fn submit(&mut self) -> Result<PendingWrite, NotSubmitted> {
         let inner = self.inner.clone();
         inner.check_open()?;
         let mut locked = inner.advanced();
@@ -129,7 +129,7 @@ impl Claim {
         locked: &mut LockedState,
         committed: &record::Committed,
         epoch: Option<Epoch>,
-    ) -> Result<Submission, NotSubmitted> {
+    ) -> Result<PendingWrite, NotSubmitted> {
         let cell_bytes = self.check_cells(locked, &committed.cells)?;
         let committed = Change::Committed(Box::new(committed.clone()));
         // Again for each try: what is decided about the schedules may be another thing by now.
@@ -173,7 +173,7 @@ impl Claim {
         if there + most <= max / 2 {
             return Ok(most);
         }
-        let group = locked.state().groups.get(&self.group);
+        let group = locked.state().groups().get(&self.group);
         let more = group.map_or(most, |group| group.cells().growth(cells));
         if more == 0 || there + more <= max {
             return Ok(more);

@@ -19,7 +19,7 @@ const LOOKED_AT_MAX: usize = 16;
 pub(crate) async fn count(
     view: &log::View,
     effects: &[Effect],
-    duplicates: Vec<(usize, u64)>,
+    duplicates: Vec<(usize, Position)>,
 ) -> usize {
     let appends: Vec<&Envelope> = effects
         .iter()
@@ -41,14 +41,13 @@ pub(crate) async fn count(
 }
 
 /// The event at a position, or the one that is scheduled there.
-async fn event_at(view: &log::View, position: u64) -> Result<Option<Envelope>> {
-    let at = Position::new(position);
+async fn event_at(view: &log::View, position: Position) -> Result<Option<Envelope>> {
     let page = query::read(
         view,
         Query {
             topics: Some(TopicPattern::all()),
-            from: at.into(),
-            until: Some(at.next().into()),
+            from: position.into(),
+            until: Some(position.next().into()),
             ..Query::default()
         },
     );

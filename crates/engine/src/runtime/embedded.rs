@@ -15,10 +15,9 @@
 //!
 //! # What retention keeps
 //!
-//! Retention removes whole segments that are too old or too many, but never one that somebody
-//! still needs. A position is pinned by: a group that has not settled it, its retries, parked
-//! events and dead letters, a scheduled event, the last two checkpoints. A group that nobody
-//! consumes any more pins the log until it is deleted.
+//! Retention removes whole segments that are too old or too many, but never one that is
+//! still needed. A position is pinned by: a group that has not settled it, its retries, parked
+//! events and dead letters, a scheduled event, the last two checkpoints. A group without members pins the log until it is deleted.
 //!
 //! # Order
 //!
@@ -49,6 +48,7 @@
 pub(crate) mod tests;
 
 use crate::log_error;
+use crate::log_position::to_log;
 use crate::runtime::admin;
 use crate::runtime::inside;
 use crate::runtime::maintenance;
@@ -109,7 +109,7 @@ pub async fn open_memory(url: Url, clock: Clock) -> Result<SharedEngine> {
     ))
 }
 
-/// Opens the directory of `url` for reading, whoever owns it.
+/// Opens the directory of `url` for reading, whichever process owns it.
 #[doc(hidden)]
 pub async fn open_reader(url: Url, clock: Clock) -> Result<SharedEngine> {
     let settings = Settings::of(&url, clock)?;
@@ -207,7 +207,7 @@ impl Embedded {
         .await
     }
 
-    /// Writes a checkpoint now, and lets retention remove what nobody needs. Happens by itself as
+    /// Writes a checkpoint now, and lets retention remove what is not needed. Happens by itself as
     /// the log grows.
     ///
     /// # Errors
@@ -224,7 +224,7 @@ impl Embedded {
         self.inner.advanced().at_rest(self.inner.end())
     }
 
-    /// Ends like a killed process: nobody leaves, nothing is said.
+    /// Ends like a killed process: no member leaves, nothing is recorded.
     #[cfg(test)]
     fn crash(self, members: Vec<Box<dyn Member>>) {
         self.abandon();
@@ -270,7 +270,7 @@ impl Driver for Embedded {
 
     fn wait(&self, cursor: Cursor) -> BoxFuture<'_, Result<()>> {
         Box::pin(async move {
-            let past = log::Position::new(cursor.position().get());
+            let past = to_log(cursor.position());
             let changed = self.inner.log().changed(past);
             let changed = async { changed.await.map(drop).map_err(log_error::of_log) };
             let Some(upstream) = self.inner.upstream() else {

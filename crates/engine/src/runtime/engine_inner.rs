@@ -18,13 +18,14 @@ use super::replay;
 use super::settings::Settings;
 use super::upstream::Upstream;
 use super::write_sink::WriteSink;
-use crate::engine::Guarantees;
+use crate::engine::{Guarantees, Position};
 use crate::error::{EngineError, Error, MigrateError, Result};
 use crate::ids::ProcessId;
 use crate::log_error;
+use crate::log_position::from_log;
 use crate::model::change::Change;
 use crate::model::refusal::Refusal;
-use crate::pending_write::{Room, Submission};
+use crate::pending_write::{PendingWrite, Room};
 use crate::time::Timestamp;
 
 /// How long a member or a process that ends waits for a server that is away: what was not recorded
@@ -83,7 +84,7 @@ impl EngineInner {
         if state.is_of_trimmed() {
             log.assume_trimmed();
         }
-        let boot = ProcessId::new(end);
+        let boot = ProcessId::new(end.get());
         let state = LockedState::new(state, settings.clock.clone(), boot, settings.bounds());
         let checkpoints = CheckpointSchedule::new(settings.checkpoint_bytes, checkpoint_bytes);
         Ok(Self {
@@ -136,8 +137,8 @@ impl EngineInner {
     }
 
     /// The durable end of the log.
-    pub(crate) fn end(&self) -> u64 {
-        self.log.durable().get()
+    pub(crate) fn end(&self) -> Position {
+        from_log(self.log.durable())
     }
 
     pub(crate) fn checkpoints(&self) -> &CheckpointSchedule {
@@ -186,9 +187,10 @@ impl EngineInner {
     /// Refuses a log that another one was copied into in part.
     pub(crate) fn check_whole(&self) -> Result<()> {
         match self.locked().state().unfinished_migration() {
-            Some(migration) => Err(Error::Migrate(MigrateError::Unfinished(
-                migration.unfinished(),
-            ))),
+            Some(migration) => Err(Error::Migrate(MigrateError::Unfinished {
+                url: Some(self.settings.url.clone()),
+                from: migration.from().to_owned(),
+            })),
             None => Ok(()),
         }
     }
@@ -240,7 +242,7 @@ impl EngineInner {
         batch: log::Batch,
         changes: Vec<Change>,
         terms: Terms,
-    ) -> Result<Submission, log::SubmitError> {
+    ) -> Result<PendingWrite, log::SubmitError> {
         if self.upstream.is_some() {
             // What this process's own log would refuse must not get into the shared one.
             self.log.check(&batch)?;
@@ -249,7 +251,10 @@ impl EngineInner {
     }
 
     /// Submits a batch of events alone.
-    pub(crate) fn submit_events(&self, batch: log::Batch) -> Result<Submission, log::SubmitError> {
+    pub(crate) fn submit_events(
+        &self,
+        batch: log::Batch,
+    ) -> Result<PendingWrite, log::SubmitError> {
         if self.upstream.is_none() {
             // No record of it is applied here: the log keeps the order by itself.
             return WriteSink::submit(&self.log, batch);
@@ -261,8 +266,8 @@ impl EngineInner {
     pub(crate) async fn submit(
         &self,
         mut batch: log::Batch,
-        mut submit: impl FnMut(log::Batch) -> Result<Submission, NotSubmitted>,
-    ) -> Result<Submission> {
+        mut submit: impl FnMut(log::Batch) -> Result<PendingWrite, NotSubmitted>,
+    ) -> Result<PendingWrite> {
         self.grew(batch.bytes());
         loop {
             let room = self.room();
@@ -311,7 +316,7 @@ impl EngineInner {
     }
 
     /// Submits control records alone, unless the queue is full.
-    pub(crate) fn try_record(&self, changes: &[Change]) -> Result<Option<Submission>> {
+    pub(crate) fn try_record(&self, changes: &[Change]) -> Result<Option<PendingWrite>> {
         let batch = batch_of(changes)?;
         self.grew(batch.bytes());
         let mut locked = self.advanced();
@@ -323,7 +328,7 @@ impl EngineInner {
     }
 
     /// Submits control records alone.
-    async fn submit_changes(self: &Arc<Self>, changes: Vec<Change>) -> Result<Submission> {
+    async fn submit_changes(self: &Arc<Self>, changes: Vec<Change>) -> Result<PendingWrite> {
         self.submit(batch_of(&changes)?, |batch| {
             self.check_open()?;
             let mut locked = self.advanced();

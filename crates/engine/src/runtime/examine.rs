@@ -63,9 +63,10 @@ fn in_memory() -> Finding {
 
 fn existence(directory: &Path) -> Finding {
     let shown = directory.display();
-    let found = match directory.is_dir() {
-        true => format!("{shown} is there"),
-        false => format!("{shown} is not there yet; an app makes it when it starts"),
+    let found = if directory.is_dir() {
+        format!("{shown} is there")
+    } else {
+        format!("{shown} is not there yet; an app makes it when it starts")
     };
     Finding::well("directory", found)
 }
@@ -136,15 +137,15 @@ fn space(place: &Path) -> Result<Finding> {
     })?;
     let free = system.f_bavail.saturating_mul(system.f_frsize);
     let found = format!("{} MiB are free", free / (1024 * 1024));
-    Ok(match free < SPACE_LOW_BYTES {
-        false => Finding::well("space", found),
-        true => Finding::weak(
-            "space",
-            found,
-            "appends are refused once the disk is full, and go on when there is space again",
-            "free some space, or limit the log with `retention_bytes` or `retention_age`",
-        ),
-    })
+    if free >= SPACE_LOW_BYTES {
+        return Ok(Finding::well("space", found));
+    }
+    Ok(Finding::weak(
+        "space",
+        found,
+        "appends are refused once the disk is full, and go on when there is space again",
+        "free some space, or limit the log with `retention_bytes` or `retention_age`",
+    ))
 }
 
 fn durability(durability: log::Durability) -> Finding {
@@ -204,7 +205,7 @@ mod tests {
                 .found
                 .contains("no process has it open")
         );
-        // Whoever looks does not stay in the way.
+        // Looking at it does not keep it locked.
         crate::connect(&url).await.unwrap().close().await.unwrap();
     }
 

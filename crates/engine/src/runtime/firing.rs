@@ -9,6 +9,7 @@ use hashbrown::HashMap;
 use super::engine_inner::{EngineInner, NotSubmitted};
 use super::lookup;
 use super::pending_changes::Terms;
+use crate::engine::Position;
 use crate::error::{EngineError, Error, Outlook, ReadError, Result};
 use crate::event::Envelope;
 use crate::model::change::Change;
@@ -125,7 +126,10 @@ fn set_aside(inner: &EngineInner, firing: Firing, error: &Error) {
 }
 
 /// The scheduled events in the records of `due`: the first, and others that fit.
-async fn fetch_scheduled(inner: &EngineInner, due: &[Firing]) -> Result<HashMap<u64, Envelope>> {
+async fn fetch_scheduled(
+    inner: &EngineInner,
+    due: &[Firing],
+) -> Result<HashMap<Position, Envelope>> {
     let positions = due.iter().map(|it| it.position).collect();
     let mut found = lookup::scheduled(inner.view(), positions).await?;
     if let Some(first) = due.first()
@@ -136,7 +140,8 @@ async fn fetch_scheduled(inner: &EngineInner, due: &[Firing]) -> Result<HashMap<
         // Large ones with older records filled the batch; the one that is due first goes alone.
         found = lookup::scheduled(inner.view(), vec![first.position]).await?;
     }
-    let event = |(position, scheduled): (u64, Scheduled)| Ok((position, scheduled.envelope()?));
+    let event =
+        |(position, scheduled): (Position, Scheduled)| Ok((position, scheduled.envelope()?));
     found.into_iter().map(event).collect()
 }
 

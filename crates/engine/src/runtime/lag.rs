@@ -5,8 +5,10 @@ use std::sync::Arc;
 use ensue_log as log;
 
 use crate::delivery::filter::Filter;
+use crate::engine::Position;
 use crate::error::Result;
 use crate::log_error;
+use crate::log_position::{from_log, to_log};
 use crate::model::group::Group;
 use crate::model::record;
 
@@ -15,7 +17,7 @@ use crate::model::record;
 pub(super) const LAG_READ_EVENTS_MAX: u64 = 1_048_576;
 
 /// What a group has not settled before `end`.
-pub(crate) fn unsettled(group: &Group, end: u64) -> Vec<(u64, u64)> {
+pub(crate) fn unsettled(group: &Group, end: Position) -> Vec<(Position, Position)> {
     let mut from = group.low();
     let mut gaps = Vec::new();
     for (start, stop) in group.settled().iter() {
@@ -30,7 +32,7 @@ pub(crate) fn unsettled(group: &Group, end: u64) -> Vec<(u64, u64)> {
 /// How many events in `ranges` a filter wants. Blocks.
 pub(crate) fn wanted(
     view: &log::View,
-    ranges: Vec<(u64, u64)>,
+    ranges: Vec<(Position, Position)>,
     filter: &Arc<Filter>,
 ) -> Result<u64> {
     let mut reads = LAG_READ_EVENTS_MAX;
@@ -45,14 +47,14 @@ pub(crate) fn wanted(
 /// are reads left.
 pub(super) fn wanted_in(
     view: &log::View,
-    (from, to): (u64, u64),
+    (from, to): (Position, Position),
     filter: &Arc<Filter>,
     reads: &mut u64,
 ) -> Result<u64> {
     let wants = filter.clone();
     let wanted: Arc<dyn Fn(&str) -> bool + Send + Sync> =
         Arc::new(move |topic| wants.wants_topic(topic));
-    let positions = (log::Position::new(from), log::Position::new(to));
+    let positions = (to_log(from), to_log(to));
     let most = view
         .count(positions.0, positions.1, record::EVENT, &wanted)
         .map_err(log_error::of_log)?;
@@ -72,7 +74,7 @@ pub(super) fn wanted_in(
     let mut count = 0;
     while let Some(chunk) = scan.next_chunk().map_err(log_error::of_log)? {
         for entry in chunk.iter() {
-            let is_there = (from..to).contains(&entry.position.get());
+            let is_there = (from..to).contains(&from_log(entry.position));
             let is_event = entry.kind == record::EVENT && filter.wants_topic(entry.topic);
             if is_there && is_event && filter.wants_type(record::envelope_of(&entry)?.kind()) {
                 count += 1;

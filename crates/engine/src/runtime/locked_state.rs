@@ -18,10 +18,11 @@ use super::write_sink::WriteSink;
 use crate::delivery::group_session::GroupSession;
 use crate::delivery::limits::AsideLimits;
 use crate::delivery::local_member::LocalMember;
-use crate::engine::DeathCause;
+use crate::engine::{DeathCause, Position};
 use crate::error::{Error, Result};
 use crate::event::EventId;
 use crate::ids::{Epoch, MemberId, ProcessId};
+use crate::log_position::from_log;
 use crate::model::change::Change;
 use crate::model::group::Group;
 use crate::model::record::{Died, Firing};
@@ -29,7 +30,7 @@ use crate::model::refusal::Refusal;
 use crate::model::schedule::Due;
 use crate::model::state::State;
 use crate::model::topic_key::TopicKey;
-use crate::pending_write::Submission;
+use crate::pending_write::PendingWrite;
 use crate::time::{Clock, Timestamp};
 
 /// The state of an engine, behind its lock.
@@ -95,7 +96,7 @@ impl LockedState {
         batch: log::Batch,
         changes: Vec<Change>,
         terms: Terms,
-    ) -> Result<Submission, log::SubmitError> {
+    ) -> Result<PendingWrite, log::SubmitError> {
         let first = batch.len().saturating_sub(changes.len());
         let submitted = sink.submit(batch)?;
         if self.pending.push(&submitted, first, changes, terms) {
@@ -106,7 +107,7 @@ impl LockedState {
     }
 
     /// `change` alone went out before all that waits.
-    pub(crate) fn submitted_first(&mut self, submitted: Submission, change: Change) {
+    pub(crate) fn submitted_first(&mut self, submitted: PendingWrite, change: Change) {
         self.pending.push_first(submitted, change);
     }
 
@@ -128,10 +129,12 @@ impl LockedState {
         let now = self.clock.now();
         for (index, change) in pending.changes() {
             match receipt.and_then(|receipt| receipt.position(*index)) {
-                Some(position) => self.apply(position.get(), change, pending.epoch(), now),
+                Some(position) => self.apply(from_log(position), change, pending.epoch(), now),
                 None => self.fail(change, pending.epoch(), now),
             }
-            let group = change.group().and_then(|name| self.state.groups.get(name));
+            let group = change
+                .group()
+                .and_then(|name| self.state.groups().get(name));
             if let Some(group) = group {
                 pending.tell_generation(group.generation());
             }
@@ -147,25 +150,25 @@ impl LockedState {
     }
 
     /// Applies a record that nothing here waits for, because another process wrote it.
-    pub(crate) fn apply_foreign(&mut self, position: u64, change: &Change) {
+    pub(crate) fn apply_foreign(&mut self, position: Position, change: &Change) {
         let now = self.clock.now();
         self.apply(position, change, None, now);
     }
 
     /// The position before which all control records are applied, and none at or after it.
-    pub(crate) fn applied(&self, durable: u64) -> u64 {
+    pub(crate) fn applied(&self, durable: Position) -> Position {
         let waiting = self.pending.first_position();
         waiting.map_or(durable, |position| durable.min(position))
     }
 
-    fn apply(&mut self, position: u64, change: &Change, epoch: Option<Epoch>, now: Timestamp) {
+    fn apply(&mut self, position: Position, change: &Change, epoch: Option<Epoch>, now: Timestamp) {
         let lanes = self.lanes_of(change);
         self.state.apply(position, change);
         self.tell_schedules(change);
         self.follow_processes(change, now);
         let Some(name) = change.group() else { return };
         let session = self.sessions.get_mut(name);
-        let (Some(session), Some(group)) = (session, self.state.groups.get(name)) else {
+        let (Some(session), Some(group)) = (session, self.state.groups().get(name)) else {
             self.sessions.fence(name);
             return;
         };
@@ -190,7 +193,7 @@ impl LockedState {
         self.tell_schedules(change);
         let Some(name) = change.group() else { return };
         let session = self.sessions.get_mut(name);
-        let (Some(session), Some(group)) = (session, self.state.groups.get(name)) else {
+        let (Some(session), Some(group)) = (session, self.state.groups().get(name)) else {
             return;
         };
         match change {
@@ -234,8 +237,10 @@ impl LockedState {
             Change::Discarded(discarded) => &discarded.positions,
             _ => return Vec::new(),
         };
-        let group = change.group().and_then(|name| self.state.groups.get(name));
-        let lane = |position: &u64| Some(group?.set_aside().item(*position)?.lane.clone());
+        let group = change
+            .group()
+            .and_then(|name| self.state.groups().get(name));
+        let lane = |position: &Position| Some(group?.set_aside().item(*position)?.lane.clone());
         positions.iter().filter_map(lane).collect()
     }
 
@@ -262,7 +267,7 @@ impl LockedState {
 impl LockedState {
     /// Whether this process does what only one has to do.
     pub(crate) fn is_leader(&self) -> bool {
-        !self.is_replica || self.state.processes.leader() == Some(self.boot)
+        !self.is_replica || self.state.processes().leader() == Some(self.boot)
     }
 
     pub(crate) fn schedules_changed(&self) -> Arc<Notify> {
@@ -271,13 +276,13 @@ impl LockedState {
 
     /// What `name` stands for among the schedules, once what is on its way is durable.
     pub(crate) fn fate(&self, name: &EventId) -> Fate {
-        self.pending.schedules().fate(&self.state.schedules, name)
+        self.pending.schedules().fate(self.state.schedules(), name)
     }
 
     /// How many schedules there will be then; a number that is quick to tell and not too small comes
     /// first.
     pub(crate) fn schedules_len(&self) -> (usize, impl FnOnce() -> usize) {
-        let (pending, durable) = (self.pending.schedules(), &self.state.schedules);
+        let (pending, durable) = (self.pending.schedules(), self.state.schedules());
         (pending.len_max(durable), move || pending.len(durable))
     }
 
@@ -298,25 +303,26 @@ impl LockedState {
     }
 
     /// A batch on its way that is about schedules, if there is one.
-    pub(crate) fn pending_schedule(&self) -> Option<Submission> {
+    pub(crate) fn pending_schedule(&self) -> Option<PendingWrite> {
         self.pending.schedules().any()
     }
 
     /// Whether a schedule is as it was when it was found due.
     pub(crate) fn may_fire(&self, firing: &Firing) -> bool {
         let is_touched = self.pending.schedules().is_touched(&firing.name);
-        self.state.schedules.is_pending(firing) && !is_touched
+        self.state.schedules().is_pending(firing) && !is_touched
     }
 
     fn untouched(&self) -> impl Iterator<Item = (Due, &Arc<EventId>)> {
-        let all = self.state.schedules.iter();
+        let all = self.state.schedules().iter();
         let some = all.filter(|((_, position), _)| !self.unfired.is_aside(*position));
         some.filter(|(_, name)| !self.pending.schedules().is_touched(name))
     }
 
     /// A schedule that is due cannot be appended.
     pub(crate) fn set_schedule_aside(&mut self, firing: Firing, error: &Error) {
-        self.unfired.set_aside(firing, error, &self.state.schedules);
+        self.unfired
+            .set_aside(firing, error, self.state.schedules());
     }
 
     /// What is due could not be appended; whether that was known.
@@ -331,7 +337,7 @@ impl LockedState {
 
     /// Why something that is due is not appended.
     pub(crate) fn schedules_trouble(&self) -> Option<String> {
-        self.unfired.trouble(&self.state.schedules)
+        self.unfired.trouble(self.state.schedules())
     }
 }
 
@@ -355,7 +361,7 @@ impl LockedState {
     /// A group's session, and its durable state.
     pub(crate) fn session_mut(&mut self, name: &str) -> Option<(&mut GroupSession, &Group)> {
         let session = self.sessions.get_mut(name)?;
-        Some((session, self.state.groups.get(name)?))
+        Some((session, self.state.groups().get(name)?))
     }
 
     /// The same, if it is still the session of this epoch.
@@ -380,14 +386,14 @@ impl LockedState {
 
     /// A number for a new member.
     pub(crate) fn next_member(&mut self, name: &str) -> Result<MemberId> {
-        let group = self.state.groups.get(name);
+        let group = self.state.groups().get(name);
         let durable = group.and_then(Group::last_member);
         self.sessions.next_member(name, durable)
     }
 
     /// What members that are all gone still have on its way: until it has an outcome, it is not known
     /// which of the group's events are settled.
-    pub(crate) fn left_behind(&self, name: &str) -> Option<Submission> {
+    pub(crate) fn left_behind(&self, name: &str) -> Option<PendingWrite> {
         match self.sessions.get(name) {
             Some(_) => None,
             None => self.pending.last_of(name),
@@ -396,9 +402,9 @@ impl LockedState {
 
     /// Adds a member, once its record is durable and applied. Whether the group is there; it may have
     /// been deleted meanwhile.
-    pub(crate) fn join(&mut self, name: &str, member: LocalMember, end: u64) -> bool {
+    pub(crate) fn join(&mut self, name: &str, member: LocalMember, end: Position) -> bool {
         let (now, boot) = (self.clock.now(), self.boot);
-        let Some(group) = self.state.groups.get(name) else {
+        let Some(group) = self.state.groups().get(name) else {
             return false;
         };
         let group = (name, group);
@@ -410,7 +416,7 @@ impl LockedState {
     /// Removes a member; what it holds goes to the others. Whether it was one.
     pub(crate) fn leave(&mut self, name: &str, member: MemberId) -> bool {
         let now = self.clock.now();
-        let group = self.state.groups.get(name);
+        let group = self.state.groups().get(name);
         group.is_some_and(|group| self.sessions.leave((name, group), member, now))
     }
 
@@ -426,7 +432,7 @@ impl LockedState {
 
     /// How many events are in members' hands, if no member of this process will do anything before
     /// the clock moves, a record comes or one of these ends. `end` is the durable end of the log.
-    pub(crate) fn at_rest(&self, end: u64) -> Option<usize> {
+    pub(crate) fn at_rest(&self, end: Position) -> Option<usize> {
         let now = self.clock.now();
         let sessions = self.pending.is_empty().then_some(&self.sessions)?;
         sessions.at_rest(end, now)

@@ -4,9 +4,11 @@ use ensue_log as log;
 use hashbrown::HashMap;
 use tokio::runtime::{Handle, RuntimeFlavor};
 
+use crate::engine::Position;
 use crate::error::{EngineError, Error, Outlook, Result};
 use crate::event::Envelope;
 use crate::log_error;
+use crate::log_position::{from_log, to_log};
 use crate::model::change::Change;
 use crate::model::record;
 use crate::model::record::Scheduled;
@@ -17,14 +19,17 @@ const READ_BYTES: usize = 64 * 1024;
 const FETCH_BYTES_MAX: usize = 16 * 1024 * 1024;
 
 /// The events at `positions`, or as many of the first of them as fit into memory.
-pub(crate) async fn events(view: &log::View, positions: Vec<u64>) -> Result<Vec<(u64, Envelope)>> {
+pub(crate) async fn events(
+    view: &log::View,
+    positions: Vec<Position>,
+) -> Result<Vec<(Position, Envelope)>> {
     on_disk_or_here(view, positions, |view, positions| {
         let (mut events, mut bytes) = (Vec::with_capacity(positions.len()), 0);
         each(view, positions, |entry| {
             let envelope = record::envelope_of(entry)?;
             bytes += envelope.content().len();
             // What is kept for long must not keep a whole chunk.
-            events.push((entry.position.get(), envelope.detached()));
+            events.push((from_log(entry.position), envelope.detached()));
             Ok(bytes < FETCH_BYTES_MAX)
         })?;
         Ok(events)
@@ -35,12 +40,12 @@ pub(crate) async fn events(view: &log::View, positions: Vec<u64>) -> Result<Vec<
 /// The records at `positions`, which schedule events, or as many of the first of them as fit.
 pub(crate) async fn scheduled(
     view: &log::View,
-    positions: Vec<u64>,
-) -> Result<Vec<(u64, Scheduled)>> {
+    positions: Vec<Position>,
+) -> Result<Vec<(Position, Scheduled)>> {
     on_disk_or_here(view, positions, |view, positions| {
         let (mut events, mut bytes) = (Vec::with_capacity(positions.len()), 0);
         each(view, positions, |entry| {
-            let position = entry.position.get();
+            let position = from_log(entry.position);
             events.push((position, scheduled_in(entry)?));
             bytes += entry.body.len();
             Ok(bytes < FETCH_BYTES_MAX)
@@ -51,10 +56,13 @@ pub(crate) async fn scheduled(
 }
 
 /// Events by the position of their records, or why they cannot be read.
-pub(crate) type Readable = HashMap<u64, Result<Envelope, String>>;
+pub(crate) type Readable = HashMap<Position, Result<Envelope, String>>;
 
 /// The events at `positions`, or why they cannot be read.
-pub(crate) async fn readable_events(view: &log::View, mut positions: Vec<u64>) -> Result<Readable> {
+pub(crate) async fn readable_events(
+    view: &log::View,
+    mut positions: Vec<Position>,
+) -> Result<Readable> {
     let mut found = Readable::new();
     while !positions.is_empty() {
         let some = match events(view, positions.clone()).await {
@@ -77,13 +85,13 @@ pub(crate) async fn readable_events(view: &log::View, mut positions: Vec<u64>) -
 /// What the records at `positions` schedule, or why that cannot be read.
 pub(crate) async fn readable_scheduled(
     view: &log::View,
-    mut positions: Vec<u64>,
+    mut positions: Vec<Position>,
 ) -> Result<Readable> {
     let mut found = Readable::new();
     while !positions.is_empty() {
         let some = match scheduled(view, positions.clone()).await {
             Ok(some) => {
-                let event = |(at, scheduled): (u64, Scheduled)| (at, scheduled.envelope());
+                let event = |(at, scheduled): (Position, Scheduled)| (at, scheduled.envelope());
                 some.into_iter().map(event).collect()
             }
             // It is not said of which, and the others may be good.
@@ -97,7 +105,7 @@ pub(crate) async fn readable_scheduled(
 }
 
 /// Notes what was read, and of damage why.
-fn note(found: &mut Readable, some: Vec<(u64, Result<Envelope>)>) -> Result<()> {
+fn note(found: &mut Readable, some: Vec<(Position, Result<Envelope>)>) -> Result<()> {
     for (at, event) in some {
         let readable = match event {
             Ok(event) => Ok(event),
@@ -118,17 +126,17 @@ pub(crate) fn is_damage(error: &Error) -> bool {
 /// its outcome: those that cannot be read do not matter to the others.
 pub(crate) async fn each_scheduled(
     view: &log::View,
-    positions: Vec<u64>,
-) -> Result<Vec<(u64, Result<Envelope>)>> {
+    positions: Vec<Position>,
+) -> Result<Vec<(Position, Result<Envelope>)>> {
     each_alone(view, positions, scheduled_at).await
 }
 
 /// Reads the records at `positions` one by one, up to about [`FETCH_BYTES_MAX`] of them.
 async fn each_alone(
     view: &log::View,
-    positions: Vec<u64>,
-    read: fn(&log::View, u64) -> Result<Envelope>,
-) -> Result<Vec<(u64, Result<Envelope>)>> {
+    positions: Vec<Position>,
+    read: fn(&log::View, Position) -> Result<Envelope>,
+) -> Result<Vec<(Position, Result<Envelope>)>> {
     let view = view.clone();
     blocking(move || {
         let (mut events, mut bytes) = (Vec::with_capacity(positions.len()), 0);
@@ -146,7 +154,7 @@ async fn each_alone(
 }
 
 /// The event at `position`. Blocks.
-fn event_at(view: &log::View, position: u64) -> Result<Envelope> {
+fn event_at(view: &log::View, position: Position) -> Result<Envelope> {
     let mut event = None;
     each(view, &[position], |entry| {
         event = Some(record::envelope_of(entry)?.detached());
@@ -160,7 +168,7 @@ fn event_at(view: &log::View, position: u64) -> Result<Envelope> {
 }
 
 /// The event that the record at `position` schedules. Blocks.
-pub(crate) fn scheduled_at(view: &log::View, position: u64) -> Result<Envelope> {
+pub(crate) fn scheduled_at(view: &log::View, position: Position) -> Result<Envelope> {
     let mut event = None;
     each(view, &[position], |entry| {
         event = Some(scheduled_in(entry)?.envelope()?);
@@ -170,14 +178,14 @@ pub(crate) fn scheduled_at(view: &log::View, position: u64) -> Result<Envelope> 
 }
 
 fn scheduled_in(entry: &log::Entry<'_>) -> Result<Scheduled> {
-    let position = entry.position.get();
+    let position = from_log(entry.position);
     match Change::read(entry.kind, position, entry.body)? {
         Some(Change::Scheduled(scheduled)) => Ok(scheduled),
         _ => Err(schedules_none(position)),
     }
 }
 
-fn schedules_none(position: u64) -> Error {
+fn schedules_none(position: Position) -> Error {
     Error::Engine(EngineError::Corrupt(format!(
         "the record at position {position} schedules no event"
     )))
@@ -186,11 +194,11 @@ fn schedules_none(position: u64) -> Error {
 /// Runs `read` here when everything is in memory, else where it may block.
 async fn on_disk_or_here<T: Send + 'static>(
     view: &log::View,
-    mut positions: Vec<u64>,
-    read: impl FnOnce(&log::View, &[u64]) -> Result<T> + Send + 'static,
+    mut positions: Vec<Position>,
+    read: impl FnOnce(&log::View, &[Position]) -> Result<T> + Send + 'static,
 ) -> Result<T> {
     positions.sort_unstable();
-    let oldest = positions.first().map(|oldest| log::Position::new(*oldest));
+    let oldest = positions.first().map(|oldest| to_log(*oldest));
     if oldest.is_none_or(|oldest| view.tail(oldest).is_some()) {
         return read(view, &positions);
     }
@@ -201,25 +209,25 @@ async fn on_disk_or_here<T: Send + 'static>(
 /// Calls `take` with the record at each of `positions`, which are ascending, while it says so.
 fn each(
     view: &log::View,
-    positions: &[u64],
+    positions: &[Position],
     mut take: impl FnMut(&log::Entry<'_>) -> Result<bool>,
 ) -> Result<()> {
     let mut wanted = positions.iter().copied().peekable();
     while let Some(first) = wanted.peek().copied() {
-        let from = log::Position::new(first);
+        let from = to_log(first);
         let chunk = match view.tail(from) {
             Some(chunk) => chunk,
             None => view.read(from, READ_BYTES).map_err(log_error::of_log)?,
         };
         for entry in chunk.iter() {
-            let position = entry.position.get();
+            let position = from_log(entry.position);
             while wanted.next_if(|wanted| *wanted < position).is_some() {}
             if wanted.next_if_eq(&position).is_some() && !take(&entry)? {
                 return Ok(());
             }
             if wanted
                 .peek()
-                .is_none_or(|wanted| *wanted >= chunk.next().get())
+                .is_none_or(|wanted| *wanted >= from_log(chunk.next()))
             {
                 break;
             }

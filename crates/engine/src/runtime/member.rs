@@ -17,16 +17,17 @@ use crate::delivery::pages::Paging;
 use crate::delivery::read_ahead::{ReadToken, Reading};
 use crate::delivery::taking::Ask;
 use crate::delivery::wake::Wake;
-use crate::engine::{Commit, Committed, Delivery, Member, Subscription};
+use crate::engine::{Commit, Committed, Delivery, Member, Position, Subscription};
 use crate::error::{EngineError, Error, GroupError, LimitError, Result};
 use crate::ids::MemberId;
 use crate::log_error;
+use crate::log_position::{from_log, to_log};
 use crate::model::change::Change;
 use crate::model::record;
 use crate::model::record::{Begin, Begun, Joined, Left};
-use crate::pending_write::Submission;
+use crate::pending_write::PendingWrite;
 use crate::runtime::backlog_reader;
-use crate::runtime::commit::Claim;
+use crate::runtime::commit::MemberCommit;
 use crate::runtime::engine_handle::EngineHandle;
 use crate::runtime::engine_inner::EngineInner;
 use crate::runtime::group_progress;
@@ -100,7 +101,7 @@ impl EmbeddedMember {
             };
             match inner.record(vec![Change::Joined(joined)]).await {
                 Ok(()) => break member,
-                // Somebody in another process has this number, or this process was taken for dead
+                // A member of another process has this number, or this process was taken for dead
                 // meanwhile and has another name now.
                 Err(
                     Error::Engine(EngineError::Overtaken { .. })
@@ -158,7 +159,7 @@ impl EmbeddedMember {
         }
     }
 
-    /// What to do next, and what is on its way that nobody else waits for.
+    /// What to do next, and what is on its way that nothing else waits for.
     fn step(&self, events_max: usize) -> Result<(Step, Own)> {
         let inner = &self.inner;
         inner.check_open()?;
@@ -184,10 +185,15 @@ impl EmbeddedMember {
     }
 
     /// Waits until there may be something: at a time, at a position, when events are parked, when
-    /// somebody says so.
-    async fn wait(&self, due: Option<Timestamp>, records: Option<u64>, own: Own) -> Result<()> {
+    /// something wakes it.
+    async fn wait(
+        &self,
+        due: Option<Timestamp>,
+        records: Option<Position>,
+        own: Own,
+    ) -> Result<()> {
         let (log, clock) = (self.inner.log(), &self.inner.settings().clock);
-        let records = records.map(|at| log.changed(log::Position::new(at)));
+        let records = records.map(|at| log.changed(to_log(at)));
         let due = due.map(|due| clock.sleep_until_or_set_back(due));
         let (room, coming) = match own {
             Own::None => (None, None),
@@ -217,12 +223,12 @@ impl EmbeddedMember {
             cursor,
             rest,
         } = reading;
-        let mut errand = Errand {
+        let mut task = GroupTask {
             member: self,
-            what: What::Read(token),
+            work: GroupWork::Read(token),
             is_over: false,
         };
-        let from = log::Position::new(cursor);
+        let from = to_log(cursor);
         let (chunk, place, cursor) = match rest {
             Some((chunk, place)) => (chunk, Some(place), cursor),
             None => match self.inner.view().tail(from) {
@@ -234,7 +240,7 @@ impl EmbeddedMember {
             },
         };
         let staged = self.stage(chunk, place, cursor)?;
-        errand.is_over = true;
+        task.is_over = true;
         let mut locked = self.inner.advanced();
         if let Some((session, group)) = locked.session_at(&self.group, token.epoch) {
             session.read(group, token, staged);
@@ -243,7 +249,7 @@ impl EmbeddedMember {
     }
 
     /// Reads from disk; also gives where the chunk starts, or the next one when it is empty.
-    async fn read_disk(&self, from: log::Position) -> Result<(log::Chunk, u64)> {
+    async fn read_disk(&self, from: log::Position) -> Result<(log::Chunk, Position)> {
         let view = self.inner.view().clone();
         let filter = self.memo().filter();
         let is_sparse = self.is_sparse.load(Ordering::Relaxed);
@@ -257,7 +263,7 @@ impl EmbeddedMember {
             let from = from.max(first);
             if !is_sparse {
                 let chunk = view.read(from, READ_BYTES).map_err(log_error::of_log)?;
-                return Ok((chunk, from.get()));
+                return Ok((chunk, from_log(from)));
             }
             let to = view.durable();
             let mut scan = view.scan(log::Query {
@@ -268,14 +274,21 @@ impl EmbeddedMember {
                 ..log::Query::default()
             });
             let found = scan.next_chunk().map_err(log_error::of_log)?;
-            Ok(found.map_or((log::Chunk::default(), to.get()), |chunk| {
-                (chunk, from.get())
-            }))
+            Ok(
+                found.map_or((log::Chunk::default(), from_log(to)), |chunk| {
+                    (chunk, from_log(from))
+                }),
+            )
         })
         .await
     }
 
-    fn stage(&self, chunk: log::Chunk, place: Option<log::Place>, from: u64) -> Result<EventsRead> {
+    fn stage(
+        &self,
+        chunk: log::Chunk,
+        place: Option<log::Place>,
+        from: Position,
+    ) -> Result<EventsRead> {
         let mut memo = self.memo();
         let hasher = {
             let mut locked = self.inner.locked();
@@ -286,7 +299,7 @@ impl EmbeddedMember {
             session.hasher().clone()
         };
         let mut staged = events_read::pick(chunk, place, from, &mut memo, &hasher)?;
-        let looked_at = (staged.cursor - from) as usize;
+        let looked_at = staged.cursor.since(from) as usize;
         let is_sparse = staged.events.len() < looked_at / SPARSE;
         self.is_sparse.store(is_sparse, Ordering::Relaxed);
         if is_sparse {
@@ -302,9 +315,9 @@ impl EmbeddedMember {
     /// Reads what is next of a key's backlog.
     async fn page(&self, paging: Paging) -> Result<()> {
         let token = paging.token;
-        let mut errand = Errand {
+        let mut task = GroupTask {
             member: self,
-            what: What::Page(token),
+            work: GroupWork::Page(token),
             is_over: false,
         };
         let filter = {
@@ -316,7 +329,7 @@ impl EmbeddedMember {
         };
         let (view, wanted) = (self.inner.view().clone(), paging.clone());
         let found = blocking(move || backlog_reader::read(&view, &wanted, &filter)).await?;
-        errand.is_over = true;
+        task.is_over = true;
         let mut locked = self.inner.advanced();
         if let Some((session, group)) = locked.session_at(&self.group, token.epoch) {
             session.page_read(group, &paging, found);
@@ -324,7 +337,7 @@ impl EmbeddedMember {
         Ok(())
     }
 
-    async fn fetch(&self, positions: Vec<u64>) -> Result<()> {
+    async fn fetch(&self, positions: Vec<Position>) -> Result<()> {
         let events = lookup::events(self.inner.view(), positions).await?;
         let mut locked = self.inner.locked();
         if let Some((session, _)) = locked.session_of(&self.group, self.id) {
@@ -342,13 +355,13 @@ impl EmbeddedMember {
             begins,
             boot,
         });
-        let mut errand = Errand {
+        let mut task = GroupTask {
             member: self,
-            what: What::Begin,
+            work: GroupWork::Begin,
             is_over: false,
         };
         self.inner.record(vec![begun]).await?;
-        errand.is_over = true;
+        task.is_over = true;
         Ok(())
     }
 
@@ -366,9 +379,9 @@ impl EmbeddedMember {
                 dropped: 0,
             });
         }
-        let claim = Claim::of(inner, &self.group, self.id, commit);
-        let outcome = match claim {
-            Ok(claim) => claim.commit().await,
+        let commit = MemberCommit::of(inner, &self.group, self.id, commit);
+        let outcome = match commit {
+            Ok(commit) => commit.commit().await,
             Err(error) => Err(error),
         };
         let (refusals, now) = (inner.refusals(), || inner.now());
@@ -416,24 +429,24 @@ enum Own {
     None,
     /// The log had no room for it.
     Refused,
-    Coming(Submission),
+    Coming(PendingWrite),
 }
 
-/// Something that a member does for its whole group: when it gives up in the middle, another one
-/// must be able to.
-struct Errand<'a> {
+/// What a member does for its whole group. When it is dropped before it is over, another member can do
+/// it.
+struct GroupTask<'a> {
     member: &'a EmbeddedMember,
-    what: What,
+    work: GroupWork,
     is_over: bool,
 }
 
-enum What {
+enum GroupWork {
     Read(ReadToken),
     Page(ReadToken),
     Begin,
 }
 
-impl Drop for Errand<'_> {
+impl Drop for GroupTask<'_> {
     fn drop(&mut self) {
         if self.is_over {
             return;
@@ -442,18 +455,18 @@ impl Drop for Errand<'_> {
             inner, group, id, ..
         } = self.member;
         let mut locked = inner.locked();
-        match self.what {
-            What::Read(token) => {
+        match self.work {
+            GroupWork::Read(token) => {
                 if let Some((session, _)) = locked.session_at(group, token.epoch) {
                     session.give_up_read(token);
                 }
             }
-            What::Page(token) => {
+            GroupWork::Page(token) => {
                 if let Some((session, _)) = locked.session_at(group, token.epoch) {
                     session.give_up_page(token);
                 }
             }
-            What::Begin => {
+            GroupWork::Begin => {
                 if let Some((session, _)) = locked.session_of(group, *id) {
                     session.begin_ended();
                 }

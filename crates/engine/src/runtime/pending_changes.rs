@@ -10,10 +10,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use ensue_log as log;
 
 use super::pending_schedules::PendingSchedules;
+use crate::engine::Position;
 use crate::ids::Epoch;
 use crate::model::change::Change;
 use crate::model::refusal::Refusal;
-use crate::pending_write::Submission;
+use crate::pending_write::PendingWrite;
 use crate::pending_write::ticket::Ticket;
 
 /// The batches with control records on their way.
@@ -29,7 +30,7 @@ pub(crate) struct PendingChanges {
 /// One of these batches.
 #[derive(Debug)]
 pub(crate) struct Pending {
-    submitted: Submission,
+    submitted: PendingWrite,
     /// The control records, and which of the batch they are.
     changes: Vec<(usize, Change)>,
     terms: Terms,
@@ -51,7 +52,7 @@ impl PendingChanges {
     /// them are about schedules.
     pub(crate) fn push(
         &mut self,
-        submitted: &Submission,
+        submitted: &PendingWrite,
         first: usize,
         changes: Vec<Change>,
         terms: Terms,
@@ -71,7 +72,7 @@ impl PendingChanges {
     }
 
     /// A batch of `change` alone, which is not about schedules, went before all others.
-    pub(crate) fn push_first(&mut self, submitted: Submission, change: Change) {
+    pub(crate) fn push_first(&mut self, submitted: PendingWrite, change: Change) {
         self.queue.push_front(Pending {
             submitted,
             changes: vec![(0, change)],
@@ -92,7 +93,7 @@ impl PendingChanges {
     /// Takes the oldest out if it went into this process's own log and its outcome is known: the
     /// receipt, unless it failed.
     pub(crate) fn pop_concluded(&mut self) -> Option<(Pending, Option<log::Receipt>)> {
-        let Submission::Log(submitted) = &self.queue.front()?.submitted else {
+        let PendingWrite::Log(submitted) = &self.queue.front()?.submitted else {
             return None;
         };
         let receipt = submitted.outcome()?.is_ok();
@@ -105,7 +106,7 @@ impl PendingChanges {
     }
 
     /// Where the oldest record on its way is going to be, as far as that is known.
-    pub(crate) fn first_position(&self) -> Option<u64> {
+    pub(crate) fn first_position(&self) -> Option<Position> {
         self.queue.iter().find_map(|pending| {
             let (index, _) = pending.changes.first()?;
             pending.submitted.position(*index)
@@ -113,7 +114,7 @@ impl PendingChanges {
     }
 
     /// The last batch that concerns a group.
-    pub(crate) fn last_of(&self, group: &str) -> Option<Submission> {
+    pub(crate) fn last_of(&self, group: &str) -> Option<PendingWrite> {
         let concerns = |pending: &&Pending| {
             let mut changes = pending.changes.iter();
             changes.any(|(_, change)| change.group() == Some(group))
@@ -151,8 +152,8 @@ impl Pending {
     /// Where its outcome is waited for, if it went out by way of a shared log.
     pub(crate) fn ticket(&self) -> Option<&Ticket> {
         match &self.submitted {
-            Submission::Log(_) => None,
-            Submission::Shared(ticket) => Some(ticket),
+            PendingWrite::Log(_) => None,
+            PendingWrite::Shared(ticket) => Some(ticket),
         }
     }
 

@@ -6,10 +6,11 @@
 
 use hashbrown::HashMap;
 
+use crate::engine::Position;
 use crate::event::EventId;
 use crate::model::change::Change;
 use crate::model::schedule::Schedules;
-use crate::pending_write::Submission;
+use crate::pending_write::PendingWrite;
 
 /// Names that records on their way are about.
 #[derive(Debug, Default)]
@@ -26,7 +27,7 @@ struct Touched {
     /// The record of the last batch that schedules it, unless it is going to be free.
     scheduled_by: Option<usize>,
     /// The last batch.
-    submitted: Submission,
+    submitted: PendingWrite,
 }
 
 /// What a name stands for.
@@ -35,9 +36,9 @@ pub(crate) enum Fate {
     /// Nothing.
     Free,
     /// The event in the record at this position.
-    Pending(u64),
+    Pending(Position),
     /// The event in this record of a batch that is not durable yet.
-    Coming(usize, Box<Submission>),
+    Coming(usize, Box<PendingWrite>),
 }
 
 impl Fate {
@@ -52,7 +53,7 @@ impl PendingSchedules {
         &mut self,
         index: usize,
         change: &Change,
-        submitted: &Submission,
+        submitted: &PendingWrite,
     ) -> bool {
         match change {
             Change::Scheduled(scheduled) => self.touch(&scheduled.name, Some(index), submitted),
@@ -71,7 +72,7 @@ impl PendingSchedules {
         true
     }
 
-    fn touch(&mut self, name: &EventId, scheduled_by: Option<usize>, submitted: &Submission) {
+    fn touch(&mut self, name: &EventId, scheduled_by: Option<usize>, submitted: &PendingWrite) {
         self.coming += usize::from(scheduled_by.is_some());
         let Some(touched) = self.names.get_mut(name) else {
             let touched = Touched {
@@ -146,7 +147,7 @@ impl PendingSchedules {
     }
 
     /// A batch on its way that is about schedules, if there is one.
-    pub(crate) fn any(&self) -> Option<Submission> {
+    pub(crate) fn any(&self) -> Option<PendingWrite> {
         self.names.values().next().map(|it| it.submitted.clone())
     }
 }

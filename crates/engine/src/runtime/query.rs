@@ -8,6 +8,7 @@ use super::reset;
 use crate::engine::{Page, Position, Query, READ_EVENTS_MAX, Recorded};
 use crate::error::Result;
 use crate::log_error;
+use crate::log_position::{from_log, to_log};
 use crate::model::record;
 use crate::runtime::lookup::blocking;
 use crate::time::Timestamp;
@@ -20,22 +21,22 @@ const READ_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// The events that `query` asks for, as far as one page goes.
 pub(crate) async fn read(view: &log::View, query: Query) -> Result<Page> {
     let from = match query.from.position() {
-        Position::ZERO => view.first().get(),
+        Position::ZERO => from_log(view.first()),
         from => {
             reset::check(view, from)?;
-            from.get()
+            from
         }
     };
-    let end = view.durable().get();
+    let end = from_log(view.durable());
     if from >= end || until_of(&query).is_some_and(|until| until <= from) {
         return Ok(Page {
             events: Vec::new(),
-            next: Position::new(from).into(),
+            next: from.into(),
             is_end: true,
         });
     }
-    // Whoever follows the end reads from memory: nothing there blocks.
-    let is_recent = view.tail(log::Position::new(from)).is_some();
+    // A reader that follows the end reads from memory: nothing there blocks.
+    let is_recent = view.tail(to_log(from)).is_some();
     let mut reader = Reader::new(query, from, end);
     if is_recent && reader.read_tail(view)? {
         return Ok(reader.page());
@@ -53,14 +54,14 @@ struct Reader {
     limit: usize,
     bytes: usize,
     events: Vec<Recorded>,
-    next: u64,
+    next: Position,
     /// Where the read ends, if the page does not fill up before.
-    stop: u64,
+    stop: Position,
     is_full: bool,
 }
 
 impl Reader {
-    fn new(query: Query, from: u64, end: u64) -> Self {
+    fn new(query: Query, from: Position, end: Position) -> Self {
         let limit = match query.limit {
             0 => READ_EVENTS_MAX,
             limit => limit.min(READ_EVENTS_MAX),
@@ -80,12 +81,12 @@ impl Reader {
     /// Reads what is in memory; whether that was all.
     fn read_tail(&mut self, view: &log::View) -> Result<bool> {
         while self.next < self.stop && !self.is_full {
-            let Some(chunk) = view.tail(log::Position::new(self.next)) else {
+            let Some(chunk) = view.tail(to_log(self.next)) else {
                 return Ok(false);
             };
             self.take(&chunk)?;
             if !self.is_full {
-                self.next = self.next.max(chunk.next().get().min(self.stop));
+                self.next = self.next.max(from_log(chunk.next()).min(self.stop));
             }
         }
         Ok(true)
@@ -96,8 +97,8 @@ impl Reader {
         let (pattern, key) = (self.query.topics.clone(), self.query.key.clone());
         let literal = pattern.as_ref().filter(|pattern| pattern.is_literal());
         let mut scan = view.scan(log::Query {
-            from: log::Position::new(self.next),
-            to: Some(log::Position::new(self.stop)),
+            from: to_log(self.next),
+            to: Some(to_log(self.stop)),
             key: literal
                 .zip(key)
                 .map(|(topic, key)| (topic.as_str().to_owned(), key.into_bytes())),
@@ -122,7 +123,7 @@ impl Reader {
 
     fn take(&mut self, chunk: &log::Chunk) -> Result<()> {
         for entry in chunk.iter() {
-            let position = entry.position.get();
+            let position = from_log(entry.position);
             if position < self.next {
                 continue;
             }
@@ -134,7 +135,7 @@ impl Reader {
                 self.is_full = true;
                 return Ok(());
             }
-            self.next = position + 1;
+            self.next = position.next();
             self.add(&entry)?;
         }
         Ok(())
@@ -159,7 +160,7 @@ impl Reader {
             return Ok(());
         }
         self.bytes += entry.body.len();
-        let position = Position::new(entry.position.get());
+        let position = from_log(entry.position);
         self.events.push(Recorded {
             position,
             appended,
@@ -172,15 +173,15 @@ impl Reader {
         let is_end = !self.is_full && self.next >= self.stop;
         Page {
             events: self.events,
-            next: Position::new(self.next).into(),
+            next: self.next.into(),
             is_end,
         }
     }
 }
 
 /// Before which position a read ends.
-fn until_of(query: &Query) -> Option<u64> {
-    query.until.as_ref().map(|until| until.position().get())
+fn until_of(query: &Query) -> Option<Position> {
+    query.until.as_ref().map(|until| until.position())
 }
 
 fn is_wanted(pattern: Option<&TopicPattern>, topic: &str) -> bool {

@@ -18,6 +18,7 @@ use crate::engine::{
 use crate::error::{EngineError, Error, OpenError, ReadError, Result};
 use crate::event::EventId;
 use crate::log_error;
+use crate::log_position::from_log;
 use crate::model::state::State;
 use crate::runtime::admin;
 use crate::runtime::lookup::blocking;
@@ -44,7 +45,7 @@ struct Followed {
     follower: log::Follower,
     state: State,
     /// The position up to which `state` is folded.
-    at: u64,
+    at: Position,
 }
 
 impl Followed {
@@ -63,7 +64,7 @@ impl Followed {
     fn look(&mut self) -> Result<()> {
         self.follower.refresh().map_err(log_error::of_log)?;
         let view = self.follower.view();
-        if self.at < view.first().get() {
+        if self.at < from_log(view.first()) {
             // Retention overtook this reader; a checkpoint has what the lost records said.
             (self.state, self.at, _) = replay::load(&view)?;
         } else {
@@ -187,7 +188,7 @@ impl Driver for Reader {
         Box::pin(async move {
             loop {
                 self.look(|_| Ok(())).await?;
-                if self.view.durable().get() > cursor.position().get() {
+                if from_log(self.view.durable()) > cursor.position() {
                     return Ok(());
                 }
                 self.settings.clock.sleep(LOOK_WAIT).await;
@@ -260,8 +261,8 @@ impl Driver for Reader {
         Box::pin(self.look(move |it| {
             let view = it.follower.view();
             admin::existing(&it.state, &group)?;
-            let to = reset::resolve(&view, now, wanted.to)?;
-            Draft::of(&it.state, &group, wanted, to)?.count(&view)
+            let to = reset::resolve(&view, now, wanted.to.clone())?;
+            Draft::of(&it.state, &group, wanted.clone(), to)?.count(&view)
         }))
     }
 
@@ -276,16 +277,16 @@ impl Driver for Reader {
         let now = self.settings.clock.now();
         Box::pin(self.look(move |it| {
             let view = it.follower.view();
-            let schedules = &it.state.schedules;
+            let schedules = it.state.schedules();
             let (topics, replies) = status::topics(&view)?;
             Ok(EngineStatus {
                 url: url.clone(),
                 trouble: Unfired::look(schedules, &view, now).trouble(schedules),
                 durability: durability.clone(),
-                first: Position::new(view.first().get()),
-                end: Position::new(view.durable().get()),
+                first: from_log(view.first()).into(),
+                end: from_log(view.durable()).into(),
                 bytes: None,
-                needed: it.state.needed(view.durable().get()),
+                needed: it.state.needed(from_log(view.durable())),
                 topics,
                 replies,
                 groups: status::of_state(&it.state, &view)?,

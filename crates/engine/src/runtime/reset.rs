@@ -9,6 +9,7 @@ use crate::delivery::filter::Filter;
 use crate::engine::{Position, ReplayState, Reset, ResetPlan, Start};
 use crate::error::{Error, GroupError, ReadError, Result};
 use crate::log_error;
+use crate::log_position::from_log;
 use crate::model::change::Change;
 use crate::model::group::Group;
 use crate::model::position_set::PositionSet;
@@ -23,32 +24,33 @@ use crate::time::Timestamp;
 ///
 /// Nothing is taken for something near it: a position that the log does not have, or a time that
 /// has not come, would have its group wait for ever and look healthy.
-pub(crate) fn resolve(view: &log::View, now: Timestamp, start: Start) -> Result<u64> {
-    let (first, end) = (view.first().get(), view.durable().get());
+pub(crate) fn resolve(view: &log::View, now: Timestamp, start: Start) -> Result<Position> {
+    let (first, end) = (from_log(view.first()), from_log(view.durable()));
     match start {
         Start::Earliest => Ok(first),
         Start::Latest => Ok(end),
-        Start::Position(position) => {
+        Start::Cursor(cursor) => {
+            let position = cursor.position();
             check(view, position)?;
-            Ok(position.get())
+            Ok(position)
         }
         Start::Time(at) => {
             let found = view
                 .position_at(at.as_micros())
                 .map_err(log_error::of_log)?;
             // Another process's clock may be ahead of this one: what is there counts.
-            if found.get() >= end && at > now {
+            if from_log(found) >= end && at > now {
                 return Err(Error::Read(ReadError::InTheFuture { at, now }));
             }
-            Ok(found.get())
+            Ok(from_log(found))
         }
     }
 }
 
 /// Whether the log has this position, or has it next.
 pub(crate) fn check(view: &log::View, position: Position) -> Result<()> {
-    let first = Position::new(view.first().get());
-    let end = Position::new(view.durable().get());
+    let first = from_log(view.first());
+    let end = from_log(view.durable());
     if position > end {
         return Err(Error::Read(ReadError::BeyondEnd { position, end }));
     }
@@ -62,16 +64,16 @@ pub(crate) fn check(view: &log::View, position: Position) -> Result<()> {
 pub(crate) struct Draft {
     plan: ResetPlan,
     filter: Arc<Filter>,
-    again: Vec<(u64, u64)>,
-    skipped: Vec<(u64, u64)>,
+    again: Vec<(Position, Position)>,
+    skipped: Vec<(Position, Position)>,
 }
 
 impl Draft {
     /// Of moving the group `name` to the position `to`.
-    pub(crate) fn of(state: &State, name: &str, reset: Reset, to: u64) -> Result<Self> {
+    pub(crate) fn of(state: &State, name: &str, reset: Reset, to: Position) -> Result<Self> {
         let group = admin::existing(state, name)?;
         let is_back = to <= group.low();
-        let ahead = |position: u64| position >= to;
+        let ahead = |position: Position| position >= to;
         let dead = group.set_aside().dead_letters();
         let dead_again = dead.filter(|(position, ..)| ahead(*position)).count();
         let waiting = group.set_aside().waiting();
@@ -83,8 +85,8 @@ impl Draft {
         };
         let plan = ResetPlan {
             group: name.to_owned(),
-            from: Position::new(group.low()),
-            to: Position::new(to),
+            from: group.low().into(),
+            to: to.into(),
             again: 0,
             skipped: 0,
             dropped,
@@ -93,7 +95,7 @@ impl Draft {
             cells: group.cells().len(),
             effects: reset.effects,
             state: reset.state,
-            scheduled: state.schedules.len(),
+            scheduled: state.schedules().len(),
         };
         Ok(Self {
             plan,
@@ -116,23 +118,23 @@ impl Draft {
 }
 
 /// What of `ranges` is at `to` and after.
-fn from(ranges: &PositionSet, to: u64) -> Vec<(u64, u64)> {
+fn from(ranges: &PositionSet, to: Position) -> Vec<(Position, Position)> {
     let ahead = ranges.iter().map(|(start, end)| (start.max(to), end));
     ahead.filter(|(start, end)| start < end).collect()
 }
 
 /// The position that `start` means now.
-async fn resolve_now(inner: &EngineInner, start: Start) -> Result<u64> {
+async fn resolve_now(inner: &EngineInner, start: Start) -> Result<Position> {
     let (view, now) = (inner.view().clone(), inner.now());
     blocking(move || resolve(&view, now, start)).await
 }
 
 /// Where the group `name` starts if it is new, or is.
-pub(crate) async fn start_of(inner: &EngineInner, name: &str, start: Start) -> Result<u64> {
+pub(crate) async fn start_of(inner: &EngineInner, name: &str, start: Start) -> Result<Position> {
     let known = {
         let locked = inner.advanced();
         let end = inner.end();
-        let group = locked.state().groups.get(name);
+        let group = locked.state().groups().get(name);
         group.map(|group| check_reachable(name, group, end).map(|()| group.low()))
     };
     let known = known.transpose()?;
@@ -147,7 +149,7 @@ pub(crate) async fn start_of(inner: &EngineInner, name: &str, start: Start) -> R
 /// See [`Driver::plan_reset`](crate::engine::Driver::plan_reset).
 pub(crate) async fn plan(inner: &EngineInner, name: &str, reset: Reset) -> Result<ResetPlan> {
     admin::existing(inner.locked().state(), name)?;
-    let to = resolve_now(inner, reset.to).await?;
+    let to = resolve_now(inner, reset.to.clone()).await?;
     let draft = {
         let locked = inner.advanced();
         Draft::of(locked.state(), name, reset, to)?
@@ -166,7 +168,7 @@ pub(crate) async fn reset(inner: &Arc<EngineInner>, name: &str, reset: Reset) ->
             group: name.to_owned(),
             cells: plan.cells,
             again: plan.again,
-            to: plan.to,
+            to: plan.to.position(),
         }));
     };
     // Nothing that is committed from here on may undo the move.
@@ -174,7 +176,7 @@ pub(crate) async fn reset(inner: &Arc<EngineInner>, name: &str, reset: Reset) ->
     inner
         .record(vec![Change::Reset(record::Reset {
             group: name.to_owned(),
-            to: plan.to.get(),
+            to: plan.to.position(),
             at: inner.now(),
             effects: plan.effects,
             state,
@@ -188,13 +190,13 @@ pub(crate) async fn reset(inner: &Arc<EngineInner>, name: &str, reset: Reset) ->
 }
 
 /// Whether anything can ever reach the group.
-pub(crate) fn check_reachable(name: &str, group: &Group, end: u64) -> Result<()> {
+pub(crate) fn check_reachable(name: &str, group: &Group, end: Position) -> Result<()> {
     if !group.is_beyond(end) {
         return Ok(());
     }
     Err(Error::Group(GroupError::BeyondEnd {
         group: name.to_owned(),
-        position: Position::new(group.low()),
-        end: Position::new(end),
+        position: group.low(),
+        end,
     }))
 }

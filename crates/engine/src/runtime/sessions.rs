@@ -8,6 +8,7 @@ use hashbrown::HashMap;
 use crate::delivery::group_session::{Beginning, GroupSession};
 use crate::delivery::limits::AsideLimits;
 use crate::delivery::local_member::LocalMember;
+use crate::engine::Position;
 use crate::error::{EngineError, Result};
 use crate::ids::{Epoch, MemberId, ProcessId};
 use crate::model::group::Group;
@@ -78,7 +79,7 @@ impl Sessions {
         (name, group): (&str, &Group),
         member: LocalMember,
         state: &State,
-        (boot, end): (ProcessId, u64),
+        (boot, end): (ProcessId, Position),
         now: Timestamp,
     ) {
         let session = match self.sessions.get_mut(name) {
@@ -92,7 +93,7 @@ impl Sessions {
                     now,
                     limits: self.limits,
                 };
-                let processes = &state.processes;
+                let processes = state.processes();
                 let mut session = GroupSession::new(group, &member, processes, beginning);
                 if processes.is_shared() {
                     session.follow(group, now);
@@ -147,7 +148,7 @@ impl Sessions {
     /// Goes by what the log says now about which process owns which slots.
     pub(crate) fn follow_slots(&mut self, state: &State, now: Timestamp) {
         for (name, session) in &mut self.sessions {
-            if let Some(group) = state.groups.get(name) {
+            if let Some(group) = state.groups().get(name) {
                 session.follow(group, now);
             }
         }
@@ -155,7 +156,7 @@ impl Sessions {
 
     /// How many events are in members' hands, if no member will do anything before the clock moves,
     /// a record comes or one of these ends. `end` is the durable end of the log.
-    pub(crate) fn at_rest(&self, end: u64, now: Timestamp) -> Option<usize> {
+    pub(crate) fn at_rest(&self, end: Position, now: Timestamp) -> Option<usize> {
         let mut sessions = self.sessions.values();
         let is_at_rest = sessions.all(|session| session.is_at_rest(end, now));
         is_at_rest.then(|| self.sessions.values().map(GroupSession::held).sum())

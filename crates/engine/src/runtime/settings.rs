@@ -102,7 +102,7 @@ impl Settings {
         AsideLimits {
             parked_max: self.parked_max,
             lane_max: self.key_events_max.max(1),
-            line_max: self.key_events_max.max(1),
+            queue_max: self.key_events_max.max(1),
         }
     }
 

@@ -9,9 +9,12 @@ use super::reset;
 use crate::delivery::filter::Filter;
 use crate::delivery::group_session::GroupSession;
 use crate::delivery::local_member::LocalMember;
-use crate::engine::{EngineStatus, GroupStatus, KeyBacklog, MemberStatus, Position, TopicStatus};
+use crate::engine::{
+    Cursor, EngineStatus, GroupStatus, KeyBacklog, MemberStatus, Position, TopicStatus,
+};
 use crate::error::Result;
 use crate::log_error;
+use crate::log_position::from_log;
 use crate::model::group::Group;
 use crate::model::processes::{Process, Processes};
 use crate::model::record;
@@ -28,7 +31,7 @@ const BACKLOGS_SHOWN_MAX: usize = 16;
 struct Counted {
     status: GroupStatus,
     filter: Arc<Filter>,
-    ahead: Vec<(u64, u64)>,
+    ahead: Vec<(Position, Position)>,
     /// Whether members in other processes have passed over events there that nothing in the log
     /// says they have: of types that the group does not want.
     has_unwanted: bool,
@@ -41,16 +44,16 @@ pub(crate) fn of_engine(inner: &EngineInner) -> Result<EngineStatus> {
         // The end after the state: what a commit settled is counted together with what follows
         // from it, or a group would look idle for a moment that never was.
         let log = inner.log().status();
-        let end = log.durable.get();
+        let end = from_log(log.durable);
         let now = locked.now().as_micros();
         let is_silent = |process: &Process| is_silent(inner, process, now);
         let state = locked.state();
         let groups: Vec<Counted> = state
-            .groups
+            .groups()
             .iter()
             .map(|(name, group)| {
                 let session = locked.session(name);
-                let mut counted = count(name, group, session, &state.processes, end, &is_silent);
+                let mut counted = count(name, group, session, state.processes(), end, &is_silent);
                 counted.status.refused = inner.refusals().of(name);
                 counted
             })
@@ -58,8 +61,8 @@ pub(crate) fn of_engine(inner: &EngineInner) -> Result<EngineStatus> {
         (
             log,
             groups,
-            state.schedules.len(),
-            state.schedules.next_due(),
+            state.schedules().len(),
+            state.schedules().next_due(),
             locked.schedules_trouble(),
             state.needed(end),
         )
@@ -69,8 +72,8 @@ pub(crate) fn of_engine(inner: &EngineInner) -> Result<EngineStatus> {
         url: inner.settings().url.clone(),
         trouble: trouble(inner, log.poisoned).or(unfired),
         durability: durability(durability_of(inner, log.durability)).to_owned(),
-        first: Position::new(log.first.get()),
-        end: Position::new(log.durable.get()),
+        first: from_log(log.first).into(),
+        end: from_log(log.durable).into(),
         bytes: Some(log.disk_bytes),
         needed,
         topics,
@@ -122,19 +125,19 @@ pub(crate) fn topics(view: &log::View) -> Result<(Vec<TopicStatus>, u64)> {
     let status = |it: log::Topic| TopicStatus {
         name: it.name,
         events: it.records,
-        first: Position::new(it.first.get()),
-        last: Position::new(it.last.get()),
+        first: from_log(it.first),
+        last: from_log(it.last),
     };
     Ok((users.into_iter().map(status).collect(), replies))
 }
 
-/// The groups of a state that nobody works on in this process. Blocks.
+/// The groups of a state that have no members in this process. Blocks.
 pub(crate) fn of_state(state: &State, view: &log::View) -> Result<Vec<GroupStatus>> {
-    let end = view.durable().get();
+    let end = from_log(view.durable());
     let groups = state
-        .groups
+        .groups()
         .iter()
-        .map(|(name, group)| count(name, group, None, &state.processes, end, &|_| false))
+        .map(|(name, group)| count(name, group, None, state.processes(), end, &|_| false))
         .collect();
     with_lag(view, groups)
 }
@@ -144,7 +147,7 @@ fn count(
     group: &Group,
     live: Option<&GroupSession>,
     processes: &Processes,
-    end: u64,
+    end: Position,
     is_silent: &dyn Fn(&Process) -> bool,
 ) -> Counted {
     let member = |member: &LocalMember| MemberStatus {
@@ -173,7 +176,7 @@ fn count(
     let status = GroupStatus {
         name: name.to_owned(),
         topics: group.topics().iter().map(ToString::to_string).collect(),
-        position: Position::new(group.low()),
+        position: group.low().into(),
         lag: (ready + free) as u64,
         in_flight: live.map_or(0, GroupSession::held),
         retrying: group.set_aside().retrying(),
@@ -184,7 +187,7 @@ fn count(
         paused: unreachable.or_else(|| live.and_then(|live| live.paused().map(str::to_owned))),
         trouble: trouble_of(group),
         refused: None,
-        held_back_until: group.runs().held_back_until(),
+        held_back_until: group.runs().held_back_until().map(Cursor::from),
         backlogs: backlogs(group),
         members: live
             .into_iter()
@@ -218,7 +221,7 @@ fn count(
 /// For how many events the status of a group accounts whose members all live here; those that a
 /// member holds for another attempt twice.
 #[cfg(test)]
-pub(crate) fn accounted(group: &Group, live: Option<&GroupSession>, end: u64) -> u64 {
+pub(crate) fn accounted(group: &Group, live: Option<&GroupSession>, end: Position) -> u64 {
     let counted = count("g", group, live, &Processes::default(), end, &|_| false);
     let GroupStatus {
         lag,
@@ -228,7 +231,7 @@ pub(crate) fn accounted(group: &Group, live: Option<&GroupSession>, end: u64) ->
         dead,
         ..
     } = counted.status;
-    let ahead: u64 = counted.ahead.iter().map(|(from, to)| to - from).sum();
+    let ahead: u64 = counted.ahead.iter().map(|(from, to)| to.since(*from)).sum();
     lag + ahead + (in_flight + retrying + parked + dead) as u64
 }
 
@@ -251,11 +254,11 @@ fn backlogs(group: &Group) -> Vec<KeyBacklog> {
         .collect();
     all.sort_unstable_by_key(|(events, from, _)| (std::cmp::Reverse(*events), *from));
     all.truncate(BACKLOGS_SHOWN_MAX);
-    let shown = |(events, from, lane): (u64, u64, &TopicKey)| KeyBacklog {
+    let shown = |(events, from, lane): (u64, Position, &TopicKey)| KeyBacklog {
         topic: lane.topic().to_owned(),
         key: lane.key().to_owned(),
         events,
-        from: Position::new(from),
+        from,
     };
     all.into_iter().map(shown).collect()
 }

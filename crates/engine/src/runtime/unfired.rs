@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use ensue_log as log;
 
+use crate::engine::Position;
 use crate::error::{EngineError, Error};
 use crate::model::record::Firing;
 use crate::model::schedule::Schedules;
@@ -18,7 +19,7 @@ const LOOKED_AT_MAX: usize = 256;
 pub(crate) struct Unfired {
     /// Those that cannot be appended, by the positions of their records, and why. They hold up no
     /// others, and stay scheduled: the next opening of the log tries them again.
-    aside: BTreeMap<u64, (Firing, String)>,
+    aside: BTreeMap<Position, (Firing, String)>,
     /// Why the others are not appended at present; that is tried again.
     refused: Option<String>,
 }
@@ -47,7 +48,7 @@ impl Unfired {
             .insert(firing.position, (firing, error.to_string()));
     }
 
-    pub(crate) fn is_aside(&self, position: u64) -> bool {
+    pub(crate) fn is_aside(&self, position: Position) -> bool {
         self.aside.contains_key(&position)
     }
 

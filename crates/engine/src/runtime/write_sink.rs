@@ -3,7 +3,7 @@
 
 use ensue_log as log;
 
-use crate::pending_write::{Room, Submission};
+use crate::pending_write::{PendingWrite, Room};
 
 /// Takes batches, in the order in which they are submitted.
 pub(crate) trait WriteSink {
@@ -11,7 +11,7 @@ pub(crate) trait WriteSink {
     ///
     /// # Errors
     /// `Full` with the batch when there is no room for it; anything else is final.
-    fn submit(&self, batch: log::Batch) -> Result<Submission, log::SubmitError>;
+    fn submit(&self, batch: log::Batch) -> Result<PendingWrite, log::SubmitError>;
 
     /// Resolves when a batch that was refused as full is worth submitting again. Asked for before the
     /// submit, so that no room is missed.
@@ -19,8 +19,8 @@ pub(crate) trait WriteSink {
 }
 
 impl WriteSink for log::Log {
-    fn submit(&self, batch: log::Batch) -> Result<Submission, log::SubmitError> {
-        Self::submit(self, batch).map(Submission::Log)
+    fn submit(&self, batch: log::Batch) -> Result<PendingWrite, log::SubmitError> {
+        Self::submit(self, batch).map(PendingWrite::Log)
     }
 
     fn room(&self) -> Room {

@@ -90,7 +90,7 @@ impl Description {
             .iter()
             .map(|(name, start, handlers)| ServiceDescription {
                 name: (*name).to_owned(),
-                start: *start,
+                start: start.clone(),
                 handlers: handlers.iter().map(HandlerDescription::of).collect(),
             })
             .collect();
@@ -126,10 +126,10 @@ impl fmt::Display for Description {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "engine {}", self.engine)?;
         for service in &self.services {
-            let start = match service.start {
+            let start = match &service.start {
                 Start::Earliest => "the earliest event".to_owned(),
                 Start::Latest => "the latest event".to_owned(),
-                Start::Position(position) => format!("position {position}"),
+                Start::Cursor(cursor) => format!("position {cursor}"),
                 Start::Time(time) => time.to_string(),
             };
             writeln!(

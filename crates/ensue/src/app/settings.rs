@@ -11,7 +11,7 @@ pub const IN_FLIGHT_MAX: usize = 65_536;
 /// The most tasks that a service may spread its keys over.
 pub const WORKERS_MAX: usize = 64;
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Settings {
     pub(super) start: Start,
     pub(super) workers: usize,
@@ -38,7 +38,7 @@ impl Settings {
     /// These, but for what one service says otherwise.
     pub(super) fn for_service(self, options: &ServiceOptions) -> Self {
         Self {
-            start: options.start.unwrap_or(self.start),
+            start: options.start.clone().unwrap_or(self.start),
             workers: options.workers.unwrap_or(self.workers),
             in_flight_max: options.in_flight_max.unwrap_or(self.in_flight_max),
             concurrency: options.concurrency.unwrap_or(self.concurrency),

@@ -19,8 +19,8 @@ pub async fn examine(url: &str) -> Result<Vec<Finding>> {
         entry.check_options(&url)?;
     }
     #[cfg(feature = "distributed")]
-    if let Some(way) = entry.way() {
-        let log = (way.dial)(url).await?;
+    if let Some(connector) = entry.connector() {
+        let log = (connector.dial)(url).await?;
         let mut findings = log.examine().await;
         if let Ok(findings) = &mut findings {
             // What keeps it from reading is among the findings already.

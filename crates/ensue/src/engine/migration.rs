@@ -3,12 +3,13 @@
 use ensue_engine::migrate::{Migrated, Progress};
 
 use super::table::place_of;
+use crate::engine::Url;
 use crate::error::{Error, MigrateError, Result};
 
 /// Copies the log at `from` to `to`: events with their ids, times and keys, in order, and of each
 /// group its position, retries, parked events, dead letters and state, and the schedules.
 ///
-/// Offline: nobody may work on either side; the source is only read (a process that copies from a
+/// Offline: no program may work on either side; the source is only read (a process that copies from a
 /// server comes and goes there). Positions are the target's own. Interrupted at any moment, it
 /// goes on where it was when it is called again; until it is complete, no engine opens the target.
 /// Called again after that, it compares both sides and changes nothing.
@@ -26,9 +27,11 @@ pub async fn migrate(
     tell: &(dyn Fn(Progress) + Send + Sync),
 ) -> Result<Migrated> {
     if from == to {
-        return Err(Error::Migrate(MigrateError::Unfit(
-            "the source and the target are the same".to_owned(),
-        )));
+        return Err(Error::Migrate(MigrateError::Unfit {
+            url: Url::parse(to)?.to_string(),
+            found: "source and target are the same",
+            expected: "another log",
+        }));
     }
     ensue_engine::migrate::migrate(place_of(from)?, place_of(to)?, tell).await
 }

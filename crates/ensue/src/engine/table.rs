@@ -11,7 +11,7 @@ use crate::time::Clock;
 #[cfg(feature = "embedded")]
 use ensue_engine::migrate::Place;
 #[cfg(feature = "distributed")]
-use ensue_engine::replica::Way;
+use ensue_engine::replica::Connector;
 #[cfg(feature = "distributed")]
 use ensue_engine::shared_log::Server;
 
@@ -45,7 +45,7 @@ enum Home {
     #[cfg(feature = "embedded")]
     Memory,
     #[cfg(feature = "distributed")]
-    Server(Way),
+    Server(Connector),
 }
 
 impl EngineEntry {
@@ -61,11 +61,11 @@ impl EngineEntry {
         }))
     }
 
-    /// The way to its server, if it has one.
+    /// How its server is connected to, if it has one.
     #[cfg(feature = "distributed")]
-    pub(super) fn way(&self) -> Option<Way> {
+    pub(super) fn connector(&self) -> Option<Connector> {
         match self.home {
-            Some(Home::Server(way)) => Some(way),
+            Some(Home::Server(connector)) => Some(connector),
             _ => None,
         }
     }
@@ -92,11 +92,11 @@ const EMBEDDED: (Option<Home>, Option<Home>) = (Some(Home::Directory), Some(Home
 #[cfg(not(feature = "embedded"))]
 const EMBEDDED: (Option<Home>, Option<Home>) = (None, None);
 
-/// The way to a distributed engine's server, if it is compiled in.
+/// How a distributed engine's server is connected to, if it is compiled in.
 macro_rules! server {
     ($feature:literal, $module:ident) => {{
         #[cfg(feature = $feature)]
-        const HOME: Option<Home> = Some(Home::Server(ensue_brokers::$module::WAY));
+        const HOME: Option<Home> = Some(Home::Server(ensue_brokers::$module::CONNECTOR));
         #[cfg(not(feature = $feature))]
         const HOME: Option<Home> = None;
         HOME
@@ -293,7 +293,7 @@ pub async fn connect_with(url: &str, clock: Clock) -> Result<SharedEngine> {
             ensue_engine::open_memory(url, clock).await
         }
         #[cfg(feature = "distributed")]
-        Home::Server(way) => ensue_engine::replica::open(url, way, clock).await,
+        Home::Server(connector) => ensue_engine::replica::open(url, connector, clock).await,
     }
 }
 
@@ -306,14 +306,14 @@ pub async fn connect_with(url: &str, clock: Clock) -> Result<SharedEngine> {
 pub async fn remove(url: &str) -> Result<()> {
     let url = Url::parse(url)?;
     let entry = entry_of(&url)?;
-    let Some(way) = entry.way() else {
+    let Some(connector) = entry.connector() else {
         return Err(Error::Open(OpenError::NoServer {
             engine: entry.scheme.to_owned(),
         }));
     };
     entry.check_options(&url)?;
-    let server = Server::of(&url, way.port)?;
-    let log = (way.dial)(url).await?;
+    let server = Server::of(&url, connector.port)?;
+    let log = (connector.dial)(url).await?;
     let patience = server.connect_timeout;
     let removed = tokio::time::timeout(patience, log.remove()).await;
     log.close().await;
@@ -354,11 +354,13 @@ pub(super) fn place_of(url: &str) -> Result<Place> {
     entry.check_options(&url)?;
     match home {
         Home::Directory => Ok(Place::Directory(url)),
-        Home::Memory => Err(Error::Migrate(crate::error::MigrateError::Unfit(format!(
-            "`{url}` ends with its process: there is nothing to copy from or to"
-        )))),
+        Home::Memory => Err(Error::Migrate(crate::error::MigrateError::Unfit {
+            url: url.to_string(),
+            found: "it ends with its process",
+            expected: "a log that stays",
+        })),
         #[cfg(feature = "distributed")]
-        Home::Server(way) => Ok(Place::Server { url, way }),
+        Home::Server(connector) => Ok(Place::Server { url, connector }),
     }
 }
 

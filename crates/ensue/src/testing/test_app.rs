@@ -355,7 +355,7 @@ impl TestApp {
     async fn something(&self, status: &EngineStatus) {
         let engine = self.engine();
         // An engine that has stopped is found dead at the next look.
-        let _ = tokio::time::timeout(LOOK_WAIT, engine.wait(status.end.into())).await;
+        let _ = tokio::time::timeout(LOOK_WAIT, engine.wait(status.end.clone())).await;
     }
 
     /// Waits until nothing moves any more before the clock does: everything that is due has
@@ -419,9 +419,10 @@ impl Patience {
         if seen != self.seen {
             (self.seen, self.since) = (seen, Instant::now());
         }
-        let begun = *self.begun.get_or_insert(status.end);
+        let end = status.end.position();
+        let begun = *self.begun.get_or_insert(end);
         self.unchanged() > UNCHANGED_MAX
-            || status.end.get().saturating_sub(begun.get()) > CASCADE_RECORDS_MAX
+            || end.get().saturating_sub(begun.get()) > CASCADE_RECORDS_MAX
     }
 
     /// For how long nothing has changed.

@@ -46,12 +46,12 @@ fn write_engine(text: &mut PrometheusText, status: &EngineStatus) {
     gauge(
         "ensue_log_first_position",
         "The oldest position that is kept.",
-        status.first.get(),
+        status.first.position().get(),
     );
     gauge(
         "ensue_log_end_position",
         "The position after the newest event.",
-        status.end.get(),
+        status.end.position().get(),
     );
     if let Some(bytes) = status.bytes {
         gauge("ensue_log_bytes", "Bytes of the log on disk.", bytes);
@@ -74,7 +74,7 @@ fn write_groups(text: &mut PrometheusText, groups: &[GroupStatus]) {
         (
             "position",
             "Before it, everything is settled, parked or dead.",
-            |it| it.position.get(),
+            |it| it.position.position().get(),
         ),
         (
             "lag",

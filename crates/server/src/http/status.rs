@@ -7,7 +7,7 @@ use ensue::engine::{
     Atomicity, DedupWindow, EngineStatus, GroupStatus, Guarantees, KeyBacklog, MemberStatus,
     Needed, TopicStatus,
 };
-use ensue::{Position, Timestamp};
+use ensue::{Cursor, Position, Timestamp};
 use serde::{Serialize, Serializer};
 
 use super::{deadline, route};
@@ -70,8 +70,8 @@ struct EngineState {
     url: String,
     trouble: Option<String>,
     durability: String,
-    first: Place,
-    end: Place,
+    first: Cursor,
+    end: Cursor,
     bytes: Option<u64>,
     needed: Option<NeededState>,
     replies: u64,
@@ -88,8 +88,8 @@ impl From<EngineStatus> for EngineState {
             url: status.url,
             trouble: status.trouble,
             durability: status.durability,
-            first: Place(status.first),
-            end: Place(status.end),
+            first: status.first,
+            end: status.end,
             bytes: status.bytes,
             needed: status.needed.map(NeededState::from),
             replies: status.replies,
@@ -175,7 +175,7 @@ impl From<TopicStatus> for TopicState {
 struct GroupState {
     name: String,
     topics: Vec<String>,
-    position: Place,
+    position: Cursor,
     lag: u64,
     in_flight: usize,
     retrying: usize,
@@ -185,7 +185,7 @@ struct GroupState {
     paused: Option<String>,
     trouble: Option<String>,
     refused: Option<String>,
-    held_back_until: Option<Place>,
+    held_back_until: Option<Cursor>,
     backlogs: Vec<BacklogState>,
     members: Vec<MemberState>,
 }
@@ -195,7 +195,7 @@ impl From<GroupStatus> for GroupState {
         Self {
             name: group.name,
             topics: group.topics,
-            position: Place(group.position),
+            position: group.position,
             lag: group.lag,
             in_flight: group.in_flight,
             retrying: group.retrying,
@@ -205,7 +205,7 @@ impl From<GroupStatus> for GroupState {
             paused: group.paused,
             trouble: group.trouble,
             refused: group.refused,
-            held_back_until: group.held_back_until.map(Place),
+            held_back_until: group.held_back_until,
             backlogs: group.backlogs.into_iter().map(BacklogState::from).collect(),
             members: group.members.into_iter().map(MemberState::from).collect(),
         }

@@ -25,13 +25,14 @@ pub(super) async fn start_of_last(
 ) -> Result<Position, Failure> {
     let mut status = engine.status().await?;
     let until = query.until.as_ref().map(Cursor::position);
-    let end = until.map_or(status.end, |until| until.min(status.end));
+    let end = status.end.position();
+    let end = until.map_or(end, |until| until.min(end));
     if count == 0 {
         return Ok(end);
     }
     let mut window = WINDOW_POSITIONS_MIN.max(count as u64);
     loop {
-        let from = Position::new(end.get().saturating_sub(window)).max(status.first);
+        let from = Position::new(end.get().saturating_sub(window)).max(status.first.position());
         let newest = match last_positions(engine, query, from, end, count).await {
             // Retention was faster: the log begins later than the status said.
             Err(Error::Read(ReadError::Trimmed { .. })) => {
@@ -40,7 +41,7 @@ pub(super) async fn start_of_last(
             }
             newest => newest?,
         };
-        if newest.len() >= count || from <= status.first {
+        if newest.len() >= count || from <= status.first.position() {
             return Ok(newest.front().copied().unwrap_or(end));
         }
         window = window.saturating_mul(WINDOW_GROWTH);

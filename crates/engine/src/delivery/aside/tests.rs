@@ -2,6 +2,15 @@
 
 use super::*;
 
+fn at(number: u64) -> Position {
+    Position::new(number)
+}
+
+/// The numbers of positions.
+fn number((start, end): (Position, Position)) -> (u64, u64) {
+    (start.get(), end.get())
+}
+
 #[test]
 fn what_is_too_much_for_one_record_goes_into_several() {
     let mut aside = Aside::default();
@@ -11,15 +20,15 @@ fn what_is_too_much_for_one_record_goes_into_several() {
     let mut expected = Vec::new();
     for n in (0..20_000).rev() {
         let (topic, key) = lane(n);
-        aside.meet(KeyRef(&topic, &key), n, n);
+        aside.meet(KeyRef(&topic, &key), at(n), at(n));
         expected.push(n);
     }
     for n in 20_000..24_000 {
         let (topic, key) = lane(n);
-        aside.start(&lanes, KeyRef(&topic, &key), n);
-        aside.meet(KeyRef(&topic, &key), n, n);
+        aside.start(&lanes, KeyRef(&topic, &key), at(n));
+        aside.meet(KeyRef(&topic, &key), at(n), at(n));
     }
-    aside.pass(30_000, 30_100);
+    aside.pass(at(30_000), at(30_100));
     let (mut parked, mut deferred) = (Vec::new(), Vec::new());
     let mut settled = crate::model::position_set::PositionSet::default();
     while aside.has_unsaid() {
@@ -27,11 +36,11 @@ fn what_is_too_much_for_one_record_goes_into_several() {
         aside.say(&lanes, bounds, &mut record);
         let bytes = rmp_serde::to_vec_named(&record).unwrap().len();
         assert!(bytes <= RECORD_BYTES_MAX, "{bytes} bytes");
-        parked.extend(record.parked.iter().map(|it| it.position));
+        parked.extend(record.parked.iter().map(|it| it.position.get()));
         let starts = record.deferred.iter();
-        deferred.extend(starts.map(|it| (it.start.unwrap(), it.added)));
-        for (start, end) in &record.settled.0 {
-            settled.insert(*start, *end);
+        deferred.extend(starts.map(|it| (it.start.unwrap().get(), it.added)));
+        for (start, end) in record.settled.iter() {
+            settled.insert(start, end);
         }
         aside.submitted(None);
         record.deferred.iter().for_each(|it| lanes.defer(it));
@@ -43,7 +52,7 @@ fn what_is_too_much_for_one_record_goes_into_several() {
     let starts = (20_000..24_000).map(|n| (n, 0));
     let added = (20_000..24_000).map(|n| (n, 1));
     assert_eq!(deferred, starts.chain(added).collect::<Vec<_>>());
-    let settled: Vec<_> = settled.iter().collect();
+    let settled: Vec<_> = settled.iter().map(number).collect();
     assert_eq!(settled, [(0, 24_000), (30_000, 30_100)]);
     assert!(aside.is_empty());
 }
@@ -57,18 +66,18 @@ fn what_comes_of_a_key_while_a_record_says_something_of_it_waits_for_that_record
         aside.say(&lanes, bounds, &mut record);
         aside.submitted(None);
         let parked = record.parked.iter();
-        parked.map(|it| it.position).collect::<Vec<u64>>()
+        parked.map(|it| it.position.get()).collect::<Vec<u64>>()
     };
-    aside.meet(KeyRef("t", "a"), 3, 3);
+    aside.meet(KeyRef("t", "a"), at(3), at(3));
     assert_eq!(say(&mut aside), [3]);
-    aside.meet(KeyRef("t", "a"), 5, 5);
+    aside.meet(KeyRef("t", "a"), at(5), at(5));
     assert!(!aside.has_unsaid());
-    aside.meet(KeyRef("t", "b"), 6, 6);
+    aside.meet(KeyRef("t", "b"), at(6), at(6));
     assert_eq!(say(&mut aside), [6], "other keys go on");
     // The disk was full, and has room again.
     aside.failed();
     aside.committed();
-    aside.meet(KeyRef("t", "a"), 7, 7);
+    aside.meet(KeyRef("t", "a"), at(7), at(7));
     assert_eq!(say(&mut aside), [3, 5, 7]);
     aside.committed();
     assert!(aside.is_empty());

@@ -1,4 +1,4 @@
-//! Messages that are whole and say what cannot be: whoever reads one stops, before it is folded.
+//! Messages that are whole and say what cannot be: a process that reads one stops before it is folded.
 
 use super::super::frame::{Head, Stamp};
 use super::*;
@@ -45,7 +45,7 @@ fn joined(boot: u64, member: u64) -> Change {
         boot: ProcessId::new(boot),
         topics: vec!["events".parse().unwrap()],
         types: None,
-        start: 0,
+        start: Position::ZERO,
     })
 }
 
@@ -64,7 +64,7 @@ async fn refusal(engine: &SharedEngine) -> Error {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_record_that_cannot_be_stops_who_reads_it_and_names_log_message_and_what_was_expected() {
+async fn a_record_that_cannot_be_stops_its_reader_with_log_message_and_what_was_expected() {
     let bed = Bed::new(14, CALM);
     // The first record of the log: its process is number 0.
     bed.log.add([frame(1, &opened()), frame(2, &joined(0, 7))]);

@@ -1,6 +1,8 @@
 //! How processes and logs end, and what those who stay or come after make of it.
 
 use super::*;
+use tokio::time::error::Elapsed;
+
 use crate::error::{EngineError, OpenError};
 
 /// Far longer than a test waits for anything.
@@ -37,6 +39,16 @@ async fn members(engine: &SharedEngine) -> usize {
     status.groups.iter().map(|group| group.members.len()).sum()
 }
 
+/// Waits until the engine knows of so many members.
+async fn members_become(engine: &SharedEngine, count: usize) -> Result<(), Elapsed> {
+    let waiting = async {
+        while members(engine).await != count {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, waiting).await
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_follows_a_killed_process_in_its_directory_waits_for_no_lease() {
     let bed = Bed::new(6, CALM);
@@ -61,7 +73,7 @@ async fn ten_processes_killed_one_after_the_other_leave_no_members() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn who_works_in_a_copied_directory_fences_nobody() {
+async fn a_process_in_a_copied_directory_fences_no_other() {
     let bed = Bed::new(8, CALM);
     let engine = bed.try_open("a", "a", LONG_LEASE).await.unwrap();
     let member = join(&engine).await.unwrap();
@@ -164,7 +176,7 @@ async fn a_log_that_is_removed_is_noticed_by_who_only_waits() {
     let end = engine.status().await.unwrap().end;
     let following = tokio::spawn({
         let engine = engine.clone();
-        async move { engine.wait(end.into()).await }
+        async move { engine.wait(end).await }
     });
     bed.log.vanish();
     let waiting = async {
@@ -255,12 +267,13 @@ async fn a_process_that_closes_while_its_queue_is_full_waits_for_room_and_says_t
         "wild://a?namespace={namespace}&replica={}&lease={LONG_LEASE}",
         copy.display()
     );
-    let opening = open_quietly(Url::parse(&url).unwrap(), WAY, Clock::default());
+    let opening = open_quietly(Url::parse(&url).unwrap(), CONNECTOR, Clock::default());
     let (engine, _link) = opening.await.unwrap();
     let engine: SharedEngine = {
         let inner = engine.inner().clone();
         let engine: SharedEngine = Arc::new(engine);
         let member = join(&engine).await.unwrap();
+        assert_eq!(members_become(&other, 1).await, Ok(()));
         bed.log.hold("a", Duration::from_millis(500));
         let full = (0..).find_map(|number| {
             let payload = vec![b'1'; 1_000_000];
@@ -277,13 +290,8 @@ async fn a_process_that_closes_while_its_queue_is_full_waits_for_room_and_says_t
         drop(member);
         engine
     };
-    let waiting = async {
-        while members(&other).await > 0 {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    };
-    let said = tokio::time::timeout(PATIENCE, waiting).await;
-    said.expect("the other knows it long before the lease is over");
+    let known = members_become(&other, 0).await;
+    assert_eq!(known, Ok(()), "long before the lease is over");
     drop(engine);
 }
 
@@ -319,7 +327,7 @@ async fn a_frame_of_many_batches_is_one_write_to_the_copy() {
     let copy = bed.copies.path().join("b");
     let namespace = &bed.log.namespace;
     let url = format!("wild://b?namespace={namespace}&replica={}", copy.display());
-    let reader = open_quietly(Url::parse(&url).unwrap(), WAY, Clock::default());
+    let reader = open_quietly(Url::parse(&url).unwrap(), CONNECTOR, Clock::default());
     let (reader, _) = reader.await.unwrap();
     let written = reader.inner().log().status().frames;
     let there = bed.log.messages().iter().filter(frames).count();

@@ -12,13 +12,13 @@ use tokio::sync::watch;
 
 use crate::engine::Url;
 use crate::error::{EngineError, Error, Result};
-use crate::replica::Way;
+use crate::replica::Connector;
 use crate::shared_log::{About, Finding, Message, Server, SharedLog};
 
 /// The logs there are, by namespace: a way to a server is a plain function.
 static LOGS: LazyLock<Mutex<HashMap<String, Arc<Wild>>>> = LazyLock::new(Mutex::default);
 
-pub(super) const WAY: Way = Way {
+pub(super) const CONNECTOR: Connector = Connector {
     port: 1,
     dial: |url| Box::pin(async move { Ok(Arc::new(Line::to(&url)?) as Arc<dyn SharedLog>) }),
 };
@@ -101,7 +101,7 @@ impl Wild {
         self.sea().has_held
     }
 
-    /// Adds messages as if somebody sent them.
+    /// Adds messages as if another process sent them.
     pub(super) fn add(&self, messages: impl IntoIterator<Item = Bytes>) {
         self.sea().add(messages);
         self.grown.send_modify(|count| *count += 1);
@@ -112,15 +112,15 @@ impl Wild {
         self.sea().messages.values().cloned().collect()
     }
 
-    /// Loses everything, as if somebody had removed the log, and says nothing to whoever reads;
-    /// numbers begin anew.
+    /// Loses everything, as if the log had been removed, and tells its readers nothing;
+    /// numbers start over.
     pub(super) fn vanish(&self) {
         let mut sea = self.sea();
         sea.messages.clear();
         sea.end = 1;
     }
 
-    /// Loses a message that others came after, as if somebody had deleted it.
+    /// Loses a message that others came after, as if it had been deleted.
     pub(super) fn lose_from_the_middle(&self) {
         let mut sea = self.sea();
         let middle = sea.messages.len() / 2;
@@ -138,7 +138,7 @@ impl Wild {
         self.sea().slow_reads > 0
     }
 
-    /// Loses the newest messages, which were acknowledged, and whoever reads.
+    /// Loses the newest messages, which were acknowledged, and its readers.
     pub(super) fn crash(&self, count: usize) {
         {
             let mut sea = self.sea();
@@ -198,7 +198,7 @@ impl std::fmt::Debug for Line {
 
 impl Line {
     fn to(url: &Url) -> Result<Self> {
-        let server = Server::of(url, WAY.port)?;
+        let server = Server::of(url, CONNECTOR.port)?;
         let logs = LOGS.lock().unwrap();
         Ok(Self {
             process: server.addresses[0].host.clone(),
@@ -234,9 +234,10 @@ impl Line {
             sea.slow_reads -= 1;
             return Ok(Vec::new());
         }
-        let most = match sea.random.bool() {
-            true => sea.random.usize(1..8),
-            false => usize::MAX,
+        let most = if sea.random.bool() {
+            sea.random.usize(1..8)
+        } else {
+            usize::MAX
         };
         let (mut found, mut bytes) = (Vec::new(), 0);
         for (sequence, body) in sea.messages.range(from..).take(most) {
@@ -273,16 +274,14 @@ impl SharedLog for Line {
                 let mut sea = self.log.sea();
                 let late = std::mem::take(&mut sea.late);
                 sea.add(late);
-                match is_bad {
-                    true => sea.add_badly(messages),
-                    false => sea.add(messages),
+                if is_bad {
+                    sea.add_badly(messages);
+                } else {
+                    sea.add(messages);
                 }
             }
             self.log.grown.send_modify(|count| *count += 1);
-            match is_bad {
-                true => Err(self.fail()),
-                false => Ok(()),
-            }
+            if is_bad { Err(self.fail()) } else { Ok(()) }
         })
     }
 
@@ -311,10 +310,10 @@ impl SharedLog for Line {
     fn find(&self, sequence: u64) -> BoxFuture<'_, Result<Option<Bytes>>> {
         Box::pin(async move {
             self.wait_until_free().await;
-            match self.log.is_bad(self.log.troubles.reads) {
-                true => Err(self.fail()),
-                false => Ok(self.log.sea().messages.get(&sequence).cloned()),
+            if self.log.is_bad(self.log.troubles.reads) {
+                return Err(self.fail());
             }
+            Ok(self.log.sea().messages.get(&sequence).cloned())
         })
     }
 

@@ -41,7 +41,7 @@ impl Selection {
             Place::Earliest => {}
             Place::Latest => {
                 let status = deadline::within(context, context.engine().status()).await?;
-                wanted.from = status.end.into();
+                wanted.from = status.end;
             }
             Place::At(cursor) => wanted.from = cursor,
             Place::Since(time) => wanted.since = Some(time),

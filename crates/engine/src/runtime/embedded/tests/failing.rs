@@ -128,7 +128,8 @@ async fn what_was_read_before_its_key_was_blocked_is_not_delivered() {
     let group = group_of(&engine).await;
     assert_eq!((group.retrying, group.parked), (1, 1));
     assert_eq!(
-        group.position, taken[0].position,
+        group.position,
+        taken[0].position.into(),
         "nothing before it is undecided"
     );
 }
@@ -198,7 +199,7 @@ async fn dead_letters_are_listed_redriven_and_discarded() {
     member.commit(settle(&rest)).await.unwrap();
     assert!(group_of(&engine).await.is_idle());
     assert!(matches!(
-        engine.redrive("nobody", DeadLetterFilter::default()).await,
+        engine.redrive("unknown", DeadLetterFilter::default()).await,
         Err(Error::Group(GroupError::Unknown { .. }))
     ));
 }

@@ -201,7 +201,7 @@ async fn a_key_that_keeps_retrying_does_not_hold_up_others_however_much_is_behin
     let begun = std::time::Instant::now();
     let group = loop {
         let group = group_of(&engine).await;
-        if group.lag == 0 && group.position.get() >= events {
+        if group.lag == 0 && group.position >= Position::new(events).into() {
             break group;
         }
         assert!(begun.elapsed() < HANG, "{group:?}");
@@ -216,7 +216,7 @@ async fn a_key_that_keeps_retrying_does_not_hold_up_others_however_much_is_behin
     };
     assert_eq!((backlog.topic.as_str(), backlog.key.as_str()), ("t", "bad"));
     assert!(backlog.events > BEHIND as u64 - 2_000, "{backlog:?}");
-    let kept = engine.inner().locked().state().groups["g"]
+    let kept = engine.inner().locked().state().groups()["g"]
         .set_aside()
         .len();
     assert!(kept < 1_100, "{kept} events are kept one by one");
@@ -230,7 +230,7 @@ async fn a_key_that_keeps_retrying_does_not_hold_up_others_however_much_is_behin
     assert_eq!(ids, numbered("bad", 0..1 + BEHIND));
     publish_many(&engine, "more", 1).await;
     drain(&bed, &*member, 1).await;
-    let state = engine.inner().locked().state().groups["g"].clone();
+    let state = engine.inner().locked().state().groups()["g"].clone();
     assert!(state.set_aside().is_empty(), "{:?}", state.set_aside());
 }
 
@@ -391,7 +391,7 @@ async fn a_group_that_is_moved_back_keeps_what_waits_before_the_place() {
     let place = place.unwrap().position;
     let reset = crate::engine::Reset {
         effects: crate::engine::ReplayEffects::HoldBack,
-        ..Start::Position(place).into()
+        ..Start::Cursor(place.into()).into()
     };
     engine.reset("g", reset).await.unwrap();
     let member = join_with(&engine, 100).await;

@@ -103,7 +103,7 @@ async fn groups_start_where_they_say() {
     for (group, start, expected) in [
         ("earliest", Start::Earliest, vec!["1", "2", "3"]),
         ("latest", Start::Latest, vec!["3"]),
-        ("position", Start::Position(second), vec!["2", "3"]),
+        ("position", Start::Cursor(second.into()), vec!["2", "3"]),
         ("time", Start::Time(bed.hands.now()), vec!["2", "3"]),
     ] {
         let wanted = Subscription {
@@ -287,8 +287,8 @@ async fn a_reset_fences_and_moves() {
         "its dead letter is among them"
     );
     assert!(matches!(
-        engine.reset("nobody", Start::Latest.into()).await,
-        Err(Error::Group(GroupError::Unknown { group, .. })) if group == "nobody"
+        engine.reset("unknown", Start::Latest.into()).await,
+        Err(Error::Group(GroupError::Unknown { group, .. })) if group == "unknown"
     ));
 }
 
@@ -301,7 +301,7 @@ async fn a_group_beyond_the_end_of_its_log_takes_nothing_and_says_so() {
     join(&engine).await.leave().await.unwrap();
     let cut = Change::Reset(record::Reset {
         group: "g".into(),
-        to: 1_000_000,
+        to: Position::new(1_000_000),
         at: crate::time::Timestamp::EPOCH,
         effects: ReplayEffects::Publish,
         state: ReplayState::Keep,
@@ -325,7 +325,7 @@ async fn a_group_beyond_the_end_of_its_log_takes_nothing_and_says_so() {
 }
 
 #[tokio::test]
-async fn a_deleted_group_starts_anew() {
+async fn a_deleted_group_starts_from_the_beginning() {
     let bed = Bed::new();
     let engine = bed.open().await;
     publish(&engine, &["a:1"]).await;

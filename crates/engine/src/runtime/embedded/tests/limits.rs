@@ -69,7 +69,7 @@ async fn keys_that_fail_again_and_again_keep_no_more_than_a_quarter_over_the_lim
     };
     let member = engine.join(wanted).await.unwrap();
     let kept = || {
-        engine.inner().locked().state().groups["g"]
+        engine.inner().locked().state().groups()["g"]
             .set_aside()
             .len()
     };
@@ -81,7 +81,7 @@ async fn keys_that_fail_again_and_again_keep_no_more_than_a_quarter_over_the_lim
             bed.hands.advance(Duration::from_secs(3_600));
         }
         for delivery in taken {
-            if delivery.generation < engine.inner().locked().state().groups["g"].generation() {
+            if delivery.generation < engine.inner().locked().state().groups()["g"].generation() {
                 // It may be behind one that failed meanwhile.
                 let parked = vec![delivery];
                 let back = Commit {

@@ -31,10 +31,10 @@ const IN_FLIGHT_MAX: [usize; 2] = [8, 20];
 /// From what an engine has down to what is of use for nothing but finding faults.
 fn bounds() -> impl Strategy<Value = AsideLimits> {
     let parked = prop_oneof![Just(0), Just(12), Just(1_000_000)];
-    (parked, 1..6_usize, 1..6_usize).prop_map(|(parked_max, lane_max, line_max)| AsideLimits {
+    (parked, 1..6_usize, 1..6_usize).prop_map(|(parked_max, lane_max, queue_max)| AsideLimits {
         parked_max,
         lane_max,
-        line_max,
+        queue_max,
     })
 }
 
@@ -44,6 +44,11 @@ struct Worker {
     held: Vec<Delivery>,
     /// Keys whose failure is in a commit that is not durable.
     failing: BTreeSet<String>,
+}
+
+/// The position of the event with this index.
+fn at(index: usize) -> Position {
+    Position::new(index as u64)
 }
 
 /// A record on its way.
@@ -81,7 +86,7 @@ impl World {
             epoch: Epoch::default(),
             last_member: None,
             events: Vec::new(),
-            group: Group::new(0, 0),
+            group: Group::new(Position::ZERO, Position::ZERO),
             live: None,
             workers: Vec::new(),
             coming: VecDeque::new(),
@@ -94,12 +99,16 @@ impl World {
         self.act(op);
         let settled: usize = self.settled.values().map(Vec::len).sum();
         let end = self.events.len() as u64;
-        let shown = status::accounted(&self.group, self.live.as_ref(), end);
+        let shown = status::accounted(&self.group, self.live.as_ref(), self.end());
         let left = end - settled as u64;
         assert!(
             shown >= left,
             "the status shows {shown} of {left} events after {op:?}"
         );
+    }
+
+    fn end(&self) -> Position {
+        at(self.events.len())
     }
 
     fn act(&mut self, op: &Op) {
@@ -161,12 +170,17 @@ impl World {
             boot,
             topics: vec!["t".parse().unwrap()],
             types: None,
-            start: 0,
+            start: Position::ZERO,
         });
-        apply_to(&mut self.group, 0, &joined, &Processes::default());
+        apply_to(
+            &mut self.group,
+            Position::ZERO,
+            &joined,
+            &Processes::default(),
+        );
         self.applied.push(joined);
         let local = LocalMember::new(member, self.in_flight_max, Arc::new(Notify::new()));
-        let (group, end) = (&self.group, self.events.len() as u64);
+        let (group, end) = (&self.group, self.end());
         let live = self.live.get_or_insert_with(|| {
             self.epoch = self.epoch.next();
             let beginning = Beginning {
@@ -208,10 +222,10 @@ impl World {
         self.workers.clear();
         self.live = None;
         self.boot = ProcessId::new(self.boot.get() + 1);
-        let mut replayed = Group::new(0, 0);
-        self.applied
-            .iter()
-            .for_each(|change| apply_to(&mut replayed, 0, change, &Processes::default()));
+        let mut replayed = Group::new(Position::ZERO, Position::ZERO);
+        self.applied.iter().for_each(|change| {
+            apply_to(&mut replayed, Position::ZERO, change, &Processes::default())
+        });
         assert_eq!(replayed, self.group);
         let bytes = rmp_serde::to_vec_named(&self.group).unwrap();
         assert_eq!(rmp_serde::from_slice::<Group>(&bytes).unwrap(), self.group);
@@ -234,7 +248,7 @@ impl World {
                 member,
                 events_max: max,
                 now: self.now,
-                end: self.events.len() as u64,
+                end: self.end(),
             };
             let Some(live) = &mut self.live else { return };
             let step = live.take(&self.group, ask);
@@ -257,37 +271,37 @@ impl World {
         let Some(live) = &mut self.live else { return };
         match step {
             Step::Read(reading) => {
-                let to = (reading.cursor as usize + 5).min(self.events.len());
+                let from = reading.cursor.get() as usize;
+                let to = (from + 5).min(self.events.len());
                 let hash_of = |it: &Envelope| live.hasher().hash_of(it.topic(), it.key());
-                let read =
-                    (reading.cursor..to as u64).zip(&self.events[reading.cursor as usize..to]);
+                let read = (from..to).map(at).zip(&self.events[from..to]);
                 let events = read.map(|(at, it)| (at, hash_of(it), it.clone())).collect();
                 live.read(
                     &self.group,
                     reading.token,
                     EventsRead {
                         events,
-                        cursor: to as u64,
+                        cursor: at(to),
                         rest: None,
                     },
                 );
             }
             Step::Fetch(positions) => {
-                let fetch = |at: u64| (at, self.events[at as usize].clone());
+                let fetch = |at: Position| (at, self.events[at.get() as usize].clone());
                 // The engine's limit on bytes cuts it short now and then.
                 live.fetched(member, positions.into_iter().map(fetch).take(3).collect());
             }
             Step::Page(paging) => {
-                let (from, to) = (paging.from as usize, paging.to as usize);
+                let (from, to) = (paging.from.get() as usize, paging.to.get() as usize);
                 let wanted = |it: &Envelope| {
                     (it.topic(), it.key()) == (paging.lane.topic(), paging.lane.key())
                 };
-                let read = (paging.from..).zip(&self.events[from..to]);
+                let read = (from..to).map(at).zip(&self.events[from..to]);
                 let mut found: Vec<_> = read.filter(|(_, it)| wanted(it)).collect();
                 found.truncate(paging.events_max);
                 let is_full = found.len() == paging.events_max;
                 let next = match found.last() {
-                    Some((last, _)) if is_full => last + 1,
+                    Some((last, _)) if is_full => last.next(),
                     _ => paging.to,
                 };
                 let events = found.into_iter().map(|(at, it)| (at, it.clone())).collect();
@@ -374,7 +388,7 @@ impl World {
             .set_aside()
             .dead_letters()
             .map(|(position, ..)| position);
-        let positions: Vec<u64> = dead.collect();
+        let positions: Vec<Position> = dead.collect();
         let (group, at) = ("g".into(), self.now);
         self.submit(
             Change::Redriven(Redriven {
@@ -404,7 +418,12 @@ impl World {
                 .collect(),
             _ => Vec::new(),
         };
-        apply_to(&mut self.group, 0, &change, &Processes::default());
+        apply_to(
+            &mut self.group,
+            Position::ZERO,
+            &change,
+            &Processes::default(),
+        );
         self.applied.push(change.clone());
         if let Some(live) = &mut self.live {
             match &change {

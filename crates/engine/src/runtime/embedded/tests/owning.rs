@@ -63,7 +63,7 @@ async fn the_last_member_leaves_before_the_directory_is_given_up() {
     take(&*member).await;
     drop(member);
     let engine = bed.open().await;
-    let group = engine.inner().locked().state().groups["g"].clone();
+    let group = engine.inner().locked().state().groups()["g"].clone();
     assert!(group.members().is_empty(), "{:?}", group.members());
 }
 

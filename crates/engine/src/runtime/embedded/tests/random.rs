@@ -324,10 +324,10 @@ impl World {
         let mut replayed = engine.inner().locked().state().clone();
         // Whether those who left were still saying so when it ended is a matter of luck.
         for state in [&mut state, &mut replayed] {
-            state
-                .groups
-                .values_mut()
-                .for_each(|group| group.set_members(Vec::new()));
+            let names: Vec<String> = state.groups().keys().cloned().collect();
+            for name in names {
+                state.group_mut(&name).set_members(Vec::new());
+            }
         }
         assert_eq!(replayed, state);
         self.engine = Some(engine);
@@ -372,7 +372,7 @@ impl World {
     /// What the group still holds of events.
     fn left_in_group(&self) -> Vec<&'static str> {
         let locked = self.engine().inner().locked();
-        let group = &locked.state().groups["g"];
+        let group = &locked.state().groups()["g"];
         let held = [
             ("settled", !group.settled().is_empty()),
             ("begun", group.has_begun()),

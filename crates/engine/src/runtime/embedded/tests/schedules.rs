@@ -62,7 +62,7 @@ async fn an_event_is_appended_when_its_time_comes_once() {
     assert_eq!(engine.scheduled(10).await.unwrap().len(), 1);
     engine.close().await.unwrap();
 
-    // It falls due while nobody is there.
+    // It falls due while no process has the log open.
     bed.hands.advance(Duration::from_secs(10));
     let engine = bed.open().await;
     assert_eq!(until(&engine, 3).await, ["0", "1", "2"]);
@@ -275,7 +275,7 @@ async fn at_the_limit_what_makes_room_and_what_needs_none_goes_through() {
     assert_eq!(ids, ["4", "3"]);
 }
 
-/// Waits until somebody sleeps until `due`, and nobody until before.
+/// Waits until something sleeps until `due`, and nothing until before.
 async fn asleep_until(bed: &Bed, due: Timestamp) {
     while bed.hands.next_wake() != Some(due) {
         tokio::time::sleep(Duration::from_millis(1)).await;
@@ -323,7 +323,7 @@ async fn a_retry_does_not_wait_for_a_clock_that_was_set_back() {
     assert_eq!(
         ids(&again.unwrap()),
         ["a"],
-        "nobody knows how long it has waited"
+        "it is unknown how long it has waited"
     );
     // What is scheduled is for a time of day.
     bed.hands.advance(Duration::from_secs(600));

@@ -78,10 +78,10 @@ async fn a_checkpoint_is_what_a_replay_gives() {
     engine.close().await.unwrap();
     let engine = bed.open().await;
     let mut clean = live.clone();
-    let members = engine.inner().locked().state().groups["g"]
+    let members = engine.inner().locked().state().groups()["g"]
         .members()
         .to_vec();
-    clean.groups.get_mut("g").unwrap().set_members(members);
+    clean.group_mut("g").set_members(members);
     assert_eq!(*engine.inner().locked().state(), clean, "checkpoint alone");
     let cell = engine.state("g", "t", "a", "n").await.unwrap();
     assert_eq!(cell.unwrap().as_ref(), b"v");
@@ -135,7 +135,10 @@ async fn a_full_disk_takes_a_commit_back_and_its_member_can_commit_again() {
         "{refused:?}"
     );
     let group = group_of(&engine).await;
-    assert_eq!((group.in_flight, group.position), (2, taken[0].position));
+    assert_eq!(
+        (group.in_flight, group.position),
+        (2, taken[0].position.into())
+    );
     let why = group.refused.expect("the status says so");
     assert!(
         why.contains("the disk is full") && why.contains("since 2026-05-17"),
@@ -245,7 +248,7 @@ async fn retention_keeps_what_a_group_has_not_settled() {
     }
     engine.checkpoint().await.unwrap();
     engine.checkpoint().await.unwrap();
-    assert_eq!(engine.status().await.unwrap().first, Position::ZERO);
+    assert_eq!(engine.status().await.unwrap().first, Cursor::START);
     let taken = take_all(&*member, 40).await;
     member.commit(dead(&taken[0], OnDead::Skip)).await.unwrap();
     member.commit(settle(&taken[1..])).await.unwrap();
@@ -254,7 +257,7 @@ async fn retention_keeps_what_a_group_has_not_settled() {
     engine.checkpoint().await.unwrap();
     assert_eq!(
         engine.status().await.unwrap().first,
-        Position::ZERO,
+        Cursor::START,
         "its dead letter is there"
     );
     engine
@@ -264,7 +267,7 @@ async fn retention_keeps_what_a_group_has_not_settled() {
     engine.checkpoint().await.unwrap();
     publish(&engine, &["a:2"]).await;
     engine.checkpoint().await.unwrap();
-    assert!(engine.status().await.unwrap().first > Position::new(30));
+    assert!(engine.status().await.unwrap().first > Position::new(30).into());
     member.leave().await.unwrap();
     engine.close().await.unwrap();
     let engine = bed.open().await;
@@ -292,7 +295,7 @@ async fn what_retention_removed_is_not_taken_for_what_never_was() {
         engine.append(vec![large("new", n)]).await.unwrap();
         engine.checkpoint().await.unwrap();
     }
-    let kept = engine.status().await.unwrap().first;
+    let kept = engine.status().await.unwrap().first.position();
     assert!(kept > first);
 
     let expecting = |key: &str, expect: Expect| Append {
@@ -333,9 +336,9 @@ async fn what_retention_removed_is_not_taken_for_what_never_was() {
             .events
             .is_empty()
     );
-    let start = Start::Position(from);
+    let start = Start::Cursor(from.into());
     assert!(is_removed(
-        engine.reset("g", start.into()).await.unwrap_err()
+        engine.reset("g", start.clone().into()).await.unwrap_err()
     ));
     let new = Subscription {
         start,
@@ -573,7 +576,7 @@ async fn a_group_that_wants_little_finds_it() {
     member.leave().await.unwrap();
     let group = group_of(&engine).await;
     assert!(
-        group.position >= Position::new(8_000),
+        group.position >= Position::new(8_000).into(),
         "what is nothing for it is behind it"
     );
 }

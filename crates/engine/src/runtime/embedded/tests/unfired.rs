@@ -96,7 +96,7 @@ async fn schedule_in_a_sealed_segment(bed: &mut Bed, events: &[(&str, u64)]) -> 
         engine.append(vec![later]).await.unwrap();
     }
     seal(bed, &engine).await;
-    let end = engine.status().await.unwrap().end;
+    let end = engine.status().await.unwrap().end.position();
     engine.close().await.unwrap();
     end
 }
@@ -115,7 +115,7 @@ async fn a_schedule_whose_record_is_damaged_holds_up_no_other_and_status_names_i
     assert!(names_it(&trouble), "{trouble}");
     let elsewhere = {
         let (locked, now) = (engine.inner().locked(), bed.hands.now());
-        let schedules = &locked.state().schedules;
+        let schedules = locked.state().schedules();
         Unfired::look(schedules, engine.inner().view(), now).trouble(schedules)
     };
     assert_eq!(
