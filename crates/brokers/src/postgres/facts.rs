@@ -86,9 +86,9 @@ impl Facts {
             ));
         }
         if self.is_standby {
-            return Err(server.unfit(
-                "it is a standby, and cannot be written to",
-                "name the address of the primary, or of both",
+            // A failover that is not over looks like this, too.
+            return Err(server.unavailable(
+                "it is a standby, and cannot be written to; name the address of the primary, or of both",
             ));
         }
         if self.is_read_only {

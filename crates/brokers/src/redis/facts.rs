@@ -100,9 +100,9 @@ impl Facts {
             ));
         }
         if self.is_replica {
-            return Err(server.unfit(
-                "it is a replica, and cannot be written to",
-                "name the address of the primary, or of both",
+            // A failover that is not over looks like this, too.
+            return Err(server.unavailable(
+                "it is a replica, and cannot be written to; name the address of the primary, or of both",
             ));
         }
         if self.evicts() {

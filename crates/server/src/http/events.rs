@@ -1,6 +1,7 @@
 //! `/v1/events`: the log, as CloudEvents.
 
 mod append;
+mod batch;
 mod binary;
 mod form;
 mod options;

@@ -9,7 +9,7 @@ use serde_json::value::RawValue;
 
 use super::form::Form;
 use super::options::Options;
-use super::{binary, receipt};
+use super::{batch, binary, receipt};
 use crate::context::Context;
 use crate::http::{body, deadline};
 use crate::problem::{Code, Problem};
@@ -62,18 +62,17 @@ fn short() -> Problem {
 
 /// The events of a batch.
 fn read_batch(context: &Context, bytes: &[u8], topic: Option<&str>) -> Result<Vec<Item>, Problem> {
-    let events: Vec<&RawValue> = serde_json::from_slice(bytes).map_err(|error| {
+    let events_max = context.limits().batch_events_max;
+    let batch = batch::split(bytes, events_max).map_err(|error| {
         let detail = format!("the batch is not a JSON array of CloudEvents: {error}");
         Problem::new(Code::InvalidEvent, detail)
     })?;
-    let events_max = context.limits().batch_events_max;
-    if events.len() > events_max {
+    let Some(events) = batch else {
         let detail = format!(
-            "the batch has {} events, the limit `batch_events_max` is {events_max}; send several batches",
-            events.len()
+            "the batch has more than {events_max} events, the limit `batch_events_max`; send several batches"
         );
         return Err(Problem::new(Code::BatchTooLarge, detail).with("max", events_max.into()));
-    }
+    };
     let read = |event: &RawValue| checked(Envelope::from_cloudevent(event.get().as_bytes(), topic));
     Ok(events.into_iter().map(read).collect())
 }
