@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use ensue::{Engine, Metrics};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::{Mutex, MutexGuard, OwnedSemaphorePermit, Semaphore, watch};
 
 use crate::config::{Config, Limits};
 use crate::counters::Counters;
@@ -25,6 +25,7 @@ struct Shared {
     hosts: Hosts,
     bodies: Budget,
     streams: Arc<Semaphore>,
+    listing: Mutex<()>,
     counters: Counters,
     /// The counters of the services that run beside the server.
     services: Metrics,
@@ -46,6 +47,7 @@ impl Context {
             limits: config.limits.clone(),
             hosts: Hosts::new(&config.hosts),
             bodies: Budget::new(config.limits.bodies_bytes_max),
+            listing: Mutex::new(()),
             streams: Arc::new(Semaphore::new(config.limits.streams_max)),
             counters: Counters::default(),
             services,
@@ -76,6 +78,11 @@ impl Context {
 
     pub(crate) fn bodies(&self) -> &Budget {
         &self.0.bodies
+    }
+
+    /// Waits for the turn to list what the engine reads whole events for: one at a time.
+    pub(crate) async fn turn_to_list(&self) -> MutexGuard<'_, ()> {
+        self.0.listing.lock().await
     }
 
     /// A place among the streams, if there is one.

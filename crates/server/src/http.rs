@@ -2,13 +2,19 @@
 //!
 //! A resource is a file: its routes and what they do, side by side.
 
+mod dead_letters;
 mod events;
+mod groups;
 mod metrics;
 mod probes;
+mod schedules;
 mod status;
 
 mod body;
 mod deadline;
+mod json;
+mod letter;
+mod place;
 mod query;
 mod route;
 
@@ -32,6 +38,9 @@ use crate::problem::{Code, Problem};
 pub(crate) fn router(context: Context) -> Router {
     let router = Router::new();
     let router = events::routes(router);
+    let router = groups::routes(router);
+    let router = dead_letters::routes(router);
+    let router = schedules::routes(router);
     let router = status::routes(router);
     let router = probes::routes(router);
     let router = metrics::routes(router);

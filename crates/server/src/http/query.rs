@@ -18,14 +18,14 @@ pub(super) struct Query(Vec<(&'static str, String)>);
 impl Query {
     /// The parameters of `uri`, which are among `known`, each once.
     pub(super) fn of(uri: &Uri, known: &[&'static str]) -> Result<Self, Problem> {
-        Self::with_several(uri, known, "")
+        Self::with_several(uri, known, &[])
     }
 
-    /// The same, with one parameter that may be there several times.
+    /// The same, with parameters that may be there several times.
     pub(super) fn with_several(
         uri: &Uri,
         known: &[&'static str],
-        several: &str,
+        several: &[&str],
     ) -> Result<Self, Problem> {
         let text = uri.query().unwrap_or_default();
         let mut found: Vec<(&'static str, String)> = Vec::new();
@@ -35,7 +35,7 @@ impl Query {
             let Some(name) = known.iter().find(|known| **known == name) else {
                 return Err(unknown(&name, known));
             };
-            if *name != several && found.iter().any(|(found, _)| found == name) {
+            if !several.contains(name) && found.iter().any(|(found, _)| found == name) {
                 return Err(invalid(name, "is there twice; give it once"));
             }
             if found.len() == PARAMETERS_MAX {

@@ -3,6 +3,7 @@
 use axum::extract::State;
 use axum::routing::get;
 use axum::{Json, Router};
+use ensue::Timestamp;
 use ensue::engine::{
     Atomicity, DedupWindow, EngineStatus, GroupStatus, Guarantees, KeyBacklog, MemberStatus,
     Needed, TopicStatus,
@@ -10,6 +11,7 @@ use ensue::engine::{
 use ensue::{Cursor, Position, Timestamp};
 use serde::{Serialize, Serializer};
 
+use super::place::Place;
 use super::{deadline, route};
 use crate::context::Context;
 use crate::problem::Problem;
@@ -52,16 +54,6 @@ impl ServerStatus {
             uptime_seconds: context.started().elapsed().as_secs(),
             is_stopping: context.is_draining(),
         }
-    }
-}
-
-/// Positions are strings: some readers of JSON round numbers beyond 2⁵³.
-#[derive(Clone, Copy)]
-struct Place(Position);
-
-impl Serialize for Place {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(&self.0)
     }
 }
 
@@ -171,8 +163,9 @@ impl From<TopicStatus> for TopicState {
     }
 }
 
+/// A group, as clients see it.
 #[derive(Serialize)]
-struct GroupState {
+pub(super) struct GroupState {
     name: String,
     topics: Vec<String>,
     position: Cursor,

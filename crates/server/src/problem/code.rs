@@ -56,10 +56,14 @@ codes! {
     InvalidEvent = "invalid_event", BAD_REQUEST, refused;
     /// A parameter of the query has a value that it cannot have
     InvalidParameter = "invalid_parameter", BAD_REQUEST, refused;
+    /// The body is not what the path takes
+    InvalidBody = "invalid_body", BAD_REQUEST, refused;
     /// The query has a parameter that does not exist
     UnknownParameter = "unknown_parameter", BAD_REQUEST, refused;
     /// The filter is not an expression of CloudEvents SQL
     InvalidFilter = "invalid_filter", BAD_REQUEST, refused;
+    /// A time that has not come cannot be found in the log
+    InTheFuture = "in_the_future", BAD_REQUEST, refused;
     /// The log has no such place yet
     BeyondEnd = "beyond_end", BAD_REQUEST, refused;
     /// A header has a value that it cannot have
@@ -74,12 +78,22 @@ codes! {
     ReadOnly = "read_only", FORBIDDEN, refused;
     /// There is nothing at this path
     NotFound = "not_found", NOT_FOUND, refused;
+    /// There is no such group
+    UnknownGroup = "unknown_group", NOT_FOUND, refused;
+    /// The group has no such dead letter
+    NoDeadLetter = "no_dead_letter", NOT_FOUND, refused;
+    /// Nothing is scheduled under this name
+    NotScheduled = "not_scheduled", NOT_FOUND, refused;
     /// The path does not take this method
     MethodNotAllowed = "method_not_allowed", METHOD_NOT_ALLOWED, refused;
     /// The body did not arrive in time
     BodyTimeout = "body_timeout", REQUEST_TIMEOUT, refused;
     /// The key's last event is not the expected one
     Conflict = "conflict", CONFLICT, refused;
+    /// The group has members
+    HasMembers = "has_members", CONFLICT, refused;
+    /// What becomes of the group's state has to be said
+    UndecidedState = "undecided_state", CONFLICT, refused;
     /// Retention has removed what the expectation is about
     VersionRemoved = "version_removed", CONFLICT, refused;
     /// Retention has removed what was asked for

@@ -3,7 +3,7 @@
 use std::error::Error as _;
 
 use ensue::Error;
-use ensue::error::{AppendError, EngineError, ReadError};
+use ensue::error::{AppendError, EngineError, GroupError, ReadError};
 use serde_json::json;
 
 use super::{Code, Problem};
@@ -31,6 +31,9 @@ impl From<Error> for Problem {
             Error::Read(ReadError::BeyondEnd { end, .. }) => {
                 problem.with("end", json!(end.to_string()))
             }
+            Error::Group(GroupError::StateUndecided { cells, again, .. }) => problem
+                .with("cells", json!(cells))
+                .with("again", json!(again)),
             Error::Limit(error) => problem
                 .with("limit", json!(error.limit))
                 .with("max", json!(error.max)),
@@ -64,10 +67,21 @@ fn code(error: &Error) -> Code {
         Error::Read(ReadError::Topic(_)) => Code::InvalidParameter,
         Error::Read(ReadError::Trimmed { .. }) => Code::Trimmed,
         Error::Read(ReadError::BeyondEnd { .. }) => Code::BeyondEnd,
+        Error::Read(ReadError::InTheFuture { .. }) => Code::InTheFuture,
+        Error::Group(error) => code_of_group(error),
         Error::Limit(_) => Code::Limit,
         Error::Engine(error) => code_of_engine(error),
-        Error::Append(_) | Error::Read(_) | Error::Group(_) | Error::Request(_) => Code::Refused,
+        Error::Append(_) | Error::Read(_) | Error::Request(_) => Code::Refused,
         _ => Code::Internal,
+    }
+}
+
+fn code_of_group(error: &GroupError) -> Code {
+    match error {
+        GroupError::Unknown { .. } | GroupError::Deleted { .. } => Code::UnknownGroup,
+        GroupError::HasMembers { .. } => Code::HasMembers,
+        GroupError::StateUndecided { .. } => Code::UndecidedState,
+        _ => Code::Refused,
     }
 }
 

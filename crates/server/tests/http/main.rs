@@ -14,6 +14,7 @@ mod site;
 mod appending;
 mod batches;
 mod hostile;
+mod mending;
 mod operating;
 mod reading;
 mod scheduling;

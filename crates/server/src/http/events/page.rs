@@ -58,7 +58,7 @@ pub(super) async fn read(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let known = [&PARAMETERS[..], &["limit", "cursor"]].concat();
-    let query = Query::with_several(&uri, &known, "type")?;
+    let query = Query::with_several(&uri, &known, &["type"])?;
     let limit = query.value("limit", "expected a number")?.unwrap_or(EVENTS);
     if !(1..=EVENTS_MAX).contains(&limit) {
         let problem = format!("is {limit}; expected 1 to {EVENTS_MAX}");

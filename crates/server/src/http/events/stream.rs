@@ -32,7 +32,7 @@ pub(super) async fn follow(
     uri: Uri,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let query = Query::with_several(&uri, &PARAMETERS, "type")?;
+    let query = Query::with_several(&uri, &PARAMETERS, &["type"])?;
     let selection = Selection::of(&context, &query, Place::Latest).await?;
     let mut scan = Scan::new(selection);
     if let Some(cursor) = resumed(&headers)? {

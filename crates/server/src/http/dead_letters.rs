@@ -1,0 +1,231 @@
+//! `/v1/dead-letters` and those of a group: listing, showing, redriving, discarding.
+
+use axum::extract::{Path, Request, State};
+use axum::http::Uri;
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use ensue::engine::DeadLetterFilter;
+use ensue::{Position, Timestamp};
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+use serde_json::{Value, json};
+
+use super::letter::{self, LISTED_MAX, Letter};
+use super::place::Place;
+use super::query::{Query, invalid};
+use super::{deadline, json as body, route};
+use crate::context::Context;
+use crate::problem::{Code, Problem};
+
+const PARAMETERS: [&str; 8] = [
+    "group", "id", "source", "type", "key", "reason", "since", "limit",
+];
+const SEVERAL: [&str; 2] = ["id", "type"];
+
+pub(super) fn routes(router: Router<Context>) -> Router<Context> {
+    let router = route::add(router, "/v1/dead-letters", get(list));
+    let router = route::add(
+        router,
+        "/v1/groups/{group}/dead-letters/redrive",
+        post(redrive),
+    );
+    let router = route::add(
+        router,
+        "/v1/groups/{group}/dead-letters/discard",
+        post(discard),
+    );
+    route::add(
+        router,
+        "/v1/groups/{group}/dead-letters/{position}",
+        get(show),
+    )
+}
+
+async fn list(State(context): State<Context>, uri: Uri) -> Result<Json<Value>, Problem> {
+    let query = Query::with_several(&uri, &PARAMETERS, &SEVERAL)?;
+    let limit = letter::limit(&query)?;
+    let text = |name: &str| query.text(name).map(str::to_owned);
+    let filter = DeadLetterFilter {
+        positions: Vec::new(),
+        ids: query.texts("id").map(str::to_owned).collect(),
+        source: text("source"),
+        types: query.texts("type").map(str::to_owned).collect(),
+        key: text("key"),
+        reason: text("reason"),
+        since: query.value("since", "expected a time such as 2030-01-31T12:00:00Z")?,
+        limit: limit + 1,
+    };
+    let (letters, is_more) = listed(&context, query.text("group"), filter, limit).await?;
+    Ok(Json(json!({ "dead_letters": letters, "more": is_more })))
+}
+
+/// Up to `limit` letters, and whether there are more.
+async fn listed(
+    context: &Context,
+    group: Option<&str>,
+    filter: DeadLetterFilter,
+    limit: usize,
+) -> Result<(Vec<Letter>, bool), Problem> {
+    let _turn = context.turn_to_list().await;
+    let letters = context.engine().dead_letters(group, filter);
+    let letters = deadline::within(context, letters).await?;
+    let is_more = letters.len() > limit;
+    Ok((
+        letters.iter().take(limit).map(Letter::of).collect(),
+        is_more,
+    ))
+}
+
+/// A dead letter and its event. Not made with `json!`, which would read payloads and write them again
+/// in its own words.
+#[derive(Serialize)]
+struct Shown {
+    dead_letter: Letter,
+    event: Option<Box<RawValue>>,
+}
+
+async fn show(
+    State(context): State<Context>,
+    Path((group, position)): Path<(String, String)>,
+) -> Result<Json<Shown>, Problem> {
+    let number = position
+        .parse()
+        .map_err(|_| invalid("position", "is not a number"))?;
+    let filter = DeadLetterFilter {
+        positions: vec![Position::new(number)],
+        ..DeadLetterFilter::default()
+    };
+    let letters = context.engine().dead_letters(Some(&group), filter);
+    let letters = deadline::within(&context, letters).await?;
+    let Some(found) = letters.first() else {
+        return Err(Problem::new(
+            Code::NoDeadLetter,
+            format!("the group `{group}` has no dead letter at position {number}"),
+        ));
+    };
+    let (event, _) = letter::event(&found.envelope);
+    Ok(Json(Shown {
+        dead_letter: Letter::of(found),
+        event,
+    }))
+}
+
+/// Which dead letters of a group, and whether only to say which.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct Selection {
+    all: bool,
+    positions: Vec<Place>,
+    ids: Vec<String>,
+    source: Option<String>,
+    types: Vec<String>,
+    key: Option<String>,
+    reason: Option<String>,
+    since: Option<Timestamp>,
+    limit: usize,
+    dry_run: bool,
+}
+
+impl Selection {
+    /// The engine's form of the restrictions; all letters must be asked for by name.
+    fn filter(&self) -> Result<DeadLetterFilter, Problem> {
+        let filter = DeadLetterFilter {
+            positions: self.positions.iter().map(|place| place.0).collect(),
+            ids: self.ids.clone(),
+            source: self.source.clone(),
+            types: self.types.clone(),
+            key: self.key.clone(),
+            reason: self.reason.clone(),
+            since: self.since,
+            limit: self.limit,
+        };
+        let is_restricted = !filter.positions.is_empty()
+            || !filter.ids.is_empty()
+            || !filter.types.is_empty()
+            || filter.source.is_some()
+            || filter.key.is_some()
+            || filter.reason.is_some()
+            || filter.since.is_some()
+            || filter.limit > 0;
+        if self.all == is_restricted {
+            let detail = "which dead letters? restrict them by `positions`, `ids`, `source`, `types`, `key`, \
+                          `reason`, `since` or `limit`, or say `\"all\": true`, and not both";
+            return Err(Problem::new(Code::InvalidBody, detail));
+        }
+        Ok(filter)
+    }
+}
+
+#[derive(Clone, Copy)]
+enum Fate {
+    Redrive,
+    Discard,
+}
+
+/// What happened, or would happen, to how many.
+#[derive(Serialize)]
+struct Outcome {
+    group: String,
+    dry_run: bool,
+    count: usize,
+    /// Which they would be: what a dry run found, to be given as `positions`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    dead_letters: Option<Vec<Letter>>,
+    /// Whether there are more than a dry run shows.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    more: Option<bool>,
+}
+
+async fn redrive(
+    State(context): State<Context>,
+    Path(group): Path<String>,
+    request: Request,
+) -> Result<Json<Outcome>, Problem> {
+    settle(&context, group, request, Fate::Redrive).await
+}
+
+async fn discard(
+    State(context): State<Context>,
+    Path(group): Path<String>,
+    request: Request,
+) -> Result<Json<Outcome>, Problem> {
+    settle(&context, group, request, Fate::Discard).await
+}
+
+async fn settle(
+    context: &Context,
+    group: String,
+    request: Request,
+    fate: Fate,
+) -> Result<Json<Outcome>, Problem> {
+    let selection: Selection = body::read(context, request).await?;
+    let mut filter = selection.filter()?;
+    if selection.dry_run {
+        let limit = match filter.limit {
+            0 => LISTED_MAX,
+            limit => limit.min(LISTED_MAX),
+        };
+        let is_cut = filter.limit == 0 || filter.limit > LISTED_MAX;
+        filter.limit = limit + usize::from(is_cut);
+        let (letters, is_more) = listed(context, Some(&group), filter, limit).await?;
+        return Ok(Json(Outcome {
+            group,
+            dry_run: true,
+            count: letters.len(),
+            dead_letters: Some(letters),
+            more: Some(is_more),
+        }));
+    }
+    let engine = context.engine();
+    let count = match fate {
+        Fate::Redrive => deadline::within(context, engine.redrive(&group, filter)).await?,
+        Fate::Discard => deadline::within(context, engine.discard(&group, filter)).await?,
+    };
+    Ok(Json(Outcome {
+        group,
+        dry_run: false,
+        count,
+        dead_letters: None,
+        more: None,
+    }))
+}

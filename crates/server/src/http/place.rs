@@ -1,0 +1,31 @@
+//! A position as clients see it.
+
+use ensue::Position;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+/// A position, written as a string: some readers of JSON round numbers beyond 2⁵³. A number is read, too.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Place(pub(super) Position);
+
+impl Serialize for Place {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(&self.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for Place {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(untagged, expecting = "a position: a number, or a string of digits")]
+        enum Form {
+            Number(u64),
+            Text(String),
+        }
+        let number = match Form::deserialize(deserializer)? {
+            Form::Number(number) => Some(number),
+            Form::Text(text) => text.parse().ok(),
+        };
+        let number = number.ok_or_else(|| serde::de::Error::custom("a position is a number"))?;
+        Ok(Self(Position::new(number)))
+    }
+}
