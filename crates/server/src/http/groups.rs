@@ -4,11 +4,10 @@ use axum::extract::{Path, Request, State};
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use ensue::engine::{EngineStatus, ReplayEffects, ReplayState, Reset, ResetPlan};
-use ensue::{Position, Start};
+use ensue::{Cursor, Start};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::place::Place;
 use super::status::GroupState;
 use super::{deadline, json as body, route};
 use crate::context::Context;
@@ -68,8 +67,8 @@ struct Wanted {
 struct Moved {
     dry_run: bool,
     group: String,
-    from: Place,
-    to: Place,
+    from: Cursor,
+    to: Cursor,
     again: u64,
     skipped: u64,
     dropped: usize,
@@ -87,8 +86,8 @@ impl Moved {
         Self {
             dry_run,
             group: plan.group,
-            from: Place(plan.from),
-            to: Place(plan.to),
+            from: plan.from,
+            to: plan.to,
             again: plan.again,
             skipped: plan.skipped,
             dropped: plan.dropped,
@@ -125,8 +124,8 @@ fn start(text: &str) -> Result<Start, Problem> {
     let start = match text {
         "earliest" => Some(Start::Earliest),
         "latest" => Some(Start::Latest),
-        text => match (text.parse().map(Position::new), text.parse()) {
-            (Ok(position), _) => Some(Start::Position(position)),
+        text => match (text.parse(), text.parse()) {
+            (Ok(cursor), _) => Some(Start::Cursor(cursor)),
             (_, Ok(time)) => Some(Start::Time(time)),
             _ => None,
         },

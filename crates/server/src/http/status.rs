@@ -3,13 +3,12 @@
 use axum::extract::State;
 use axum::routing::get;
 use axum::{Json, Router};
-use ensue::Timestamp;
 use ensue::engine::{
     Atomicity, DedupWindow, EngineStatus, GroupStatus, Guarantees, KeyBacklog, MemberStatus,
     Needed, TopicStatus,
 };
-use ensue::{Cursor, Position, Timestamp};
-use serde::{Serialize, Serializer};
+use ensue::{Cursor, Timestamp};
+use serde::Serialize;
 
 use super::place::Place;
 use super::{deadline, route};
