@@ -10,7 +10,7 @@ use super::Args;
 use crate::Outcome;
 
 #[derive(Event, Serialize, Deserialize)]
-#[event(name = "reading.taken", topic = "readings", key = device)]
+#[event(type = "reading.taken", topic = "readings", key = device)]
 struct ReadingTaken {
     device: String,
     celsius: f64,

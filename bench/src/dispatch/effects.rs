@@ -14,7 +14,7 @@ use crate::meter::{Meter, Spent};
 pub(super) const BATCH: u64 = 100;
 
 #[derive(Event, Serialize, Deserialize)]
-#[event(name = "order.created", topic = "orders", key = order_id)]
+#[event(type = "order.created", topic = "orders", key = order_id)]
 pub(super) struct OrderCreated {
     pub(super) order_id: String,
     pub(super) number: u64,
@@ -24,7 +24,7 @@ pub(super) struct OrderCreated {
 }
 
 #[derive(Event, Serialize, Deserialize)]
-#[event(name = "order.paid", topic = "payments", key = order_id)]
+#[event(type = "order.paid", topic = "payments", key = order_id)]
 pub(super) struct OrderPaid {
     pub(super) order_id: String,
     pub(super) number: u64,

@@ -27,7 +27,7 @@ const WARM_UP: f64 = 0.2;
 const WAITING_MAX: usize = 65_536;
 
 #[derive(Event, Serialize, Deserialize)]
-#[event(name = "ping.sent", topic = "pings", key = device)]
+#[event(type = "ping.sent", topic = "pings", key = device)]
 struct PingSent {
     device: String,
     number: u64,

@@ -19,7 +19,7 @@ const EVENTS_A_SECOND_MIN: u64 = 10_000;
 const SAMPLE_EVERY: Duration = Duration::from_millis(20);
 
 #[derive(Event, Serialize, Deserialize)]
-#[event(name = "tick.counted", topic = "ticks", key = counter)]
+#[event(type = "tick.counted", topic = "ticks", key = counter)]
 struct TickCounted {
     counter: String,
     number: u64,

@@ -24,7 +24,7 @@ Examples:
 
 const EVERYWHERE: &str = "With every command";
 
-/// Looks into an Ensue log, publishes to it, and mends what failed.
+/// Inspects an Ensue log, publishes to it, and redrives what failed.
 #[derive(Debug, Parser)]
 #[command(name = "ensue", version, after_help = AFTER_HELP)]
 #[command(
@@ -130,7 +130,7 @@ fn refuse(error: &clap::Error) -> ExitCode {
         let text = text.trim().trim_start_matches("error: ");
         return Failure::Usage(text.to_owned()).report(true);
     }
-    // Help that nobody reads any more is no failure.
+    // Help whose reader has gone is no failure.
     let _ = error.print();
     ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2))
 }

@@ -15,7 +15,7 @@ use crate::human;
 /// Why a command did not do what it was asked to.
 #[derive(Debug)]
 pub(crate) enum Failure {
-    /// Whoever read our output has gone: nothing is wrong and nothing is left to say.
+    /// The reader of our output has gone: nothing is wrong and nothing is left to say.
     PipeClosed,
     /// The command ran and its result says what is wrong: exit code 1, no further words.
     Reported,
@@ -76,7 +76,7 @@ impl Failure {
         } else {
             problem.to_text()
         };
-        // With stderr gone there is nobody left to tell.
+        // With stderr gone there is no way left to tell.
         let _ = writeln!(io::stderr().lock(), "{text}");
         code
     }
@@ -93,7 +93,7 @@ fn usage(message: String) -> Problem {
 
 impl Problem {
     fn to_text(&self) -> String {
-        // An error may quote what somebody else wrote; its line breaks are ours.
+        // An error may quote what another program wrote; its line breaks are ours.
         let lines: Vec<_> = self.message.lines().map(human::printable).collect();
         let message = lines.join("\n");
         match &self.advice {

@@ -16,7 +16,7 @@ use crate::failure::Failure;
 /// What a command found out: serialized for programs, printed for people.
 ///
 /// The names of its fields are the command's JSON interface: adding one is fine, renaming one
-/// breaks somebody's script.
+/// breaks a user's script.
 pub(crate) trait Report: Serialize {
     /// Says it to a person.
     fn print(&self, page: &mut Page<'_>) -> io::Result<()>;

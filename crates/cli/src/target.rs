@@ -145,7 +145,7 @@ impl Target {
         }
     }
 
-    /// Refuses a directory that is not there, instead of creating an empty log nobody asked for.
+    /// Refuses a directory that is not there, instead of creating an empty log by mistake.
     pub(crate) fn require_directory(&self) -> Result<(), Failure> {
         match self.directory() {
             Some(directory) if !directory.is_dir() => Err(no_log(&directory)),

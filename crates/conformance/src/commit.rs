@@ -273,6 +273,23 @@ pub(super) async fn commit_keeps_state_per_group_topic_key_and_name(lab: &mut La
 }
 
 async fn states_are(lab: &Lab, expected: &[(&str, &str, &str, Option<&str>)]) -> Verdict {
+    for (group, name) in [("g", "x"), ("h", "x")] {
+        let mut keys: Vec<&str> = expected
+            .iter()
+            .filter(|(its, _, named, value)| (*its, *named) == (group, name) && value.is_some())
+            .map(|(_, key, ..)| *key)
+            .collect();
+        keys.sort_unstable();
+        let (joined, topic) = (lab.group(group), lab.topic("orders"));
+        let engine = lab.engine()?;
+        let found = engine.states(&joined, &topic, name, None, 0).await?;
+        let found: Vec<&str> = found.iter().map(|(key, _)| key.as_str()).collect();
+        equal(
+            format_args!("keys with state in group {group}"),
+            found,
+            keys,
+        )?;
+    }
     for (group, key, name, value) in expected {
         let found = lab.state(group, "orders", key, name).await?;
         let found = found.map(|bytes| String::from_utf8_lossy(&bytes).into_owned());

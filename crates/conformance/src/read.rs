@@ -66,7 +66,7 @@ pub(super) async fn read_selects_topics_keys_and_types(lab: &mut Lab) -> Verdict
         ..own(lab, ">")?
     };
     reads(lab, query, &of_key).await?;
-    let of_type = those(&all, |r| r.envelope.kind() == "bill.sent");
+    let of_type = those(&all, |r| r.envelope.event_type() == "bill.sent");
     let types = vec!["bill.sent".to_owned()];
     let query = Query {
         types,

@@ -29,7 +29,7 @@ struct Answer {
 }
 
 impl Event for Question {
-    const NAME: &'static str = "contract.question";
+    const TYPE: &'static str = "contract.question";
     const TOPIC: &'static str = "questions";
     fn key(&self) -> Cow<'_, str> {
         Cow::Owned(self.number.to_string())
@@ -37,7 +37,7 @@ impl Event for Question {
 }
 
 impl Event for Answer {
-    const NAME: &'static str = "contract.answer";
+    const TYPE: &'static str = "contract.answer";
     const TOPIC: &'static str = "questions";
     fn key(&self) -> Cow<'_, str> {
         Cow::Owned(self.number.to_string())
@@ -59,7 +59,7 @@ fn replying(request: &Delivery) -> Verdict<Commit> {
     };
     let payload = Codec::Json.encode(&answer);
     let payload = payload.map_err(|error| Flaw::new("an answer", error))?;
-    let reply = Envelope::builder(topic, Answer::NAME)
+    let reply = Envelope::builder(topic, Answer::TYPE)
         .causation(envelope.id())
         .payload(Codec::Json, payload);
     let reply = request::answer(reply, envelope, topic).build()?;

@@ -1,7 +1,7 @@
 //! The runtime for what goes on by itself: schedules, checkpoints, leases, connections.
 //!
 //! Engines are opened on a runtime of the program's, and used from others: that one of them ends,
-//! or is kept busy by a handler that blocks, must not stop what everybody relies on. So it goes on
+//! or is kept busy by a handler that blocks, must not stop what every user of the engine relies on. So it goes on
 //! on threads of its own, which all engines of the process share.
 
 use std::future::Future;
@@ -72,7 +72,7 @@ pub async fn run<T: Send + 'static>(
         Ok(outcome) => outcome,
         Err(ended) => match ended.try_into_panic() {
             Ok(panic) => std::panic::resume_unwind(panic),
-            // Nobody else cancels it.
+            // Nothing else cancels it.
             Err(_) => Err(Error::Engine(EngineError::Closed)),
         },
     }

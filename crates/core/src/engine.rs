@@ -378,7 +378,7 @@ pub trait Driver: fmt::Debug + Send + Sync + 'static {
     /// The engine's URL, without secrets.
     fn url(&self) -> &str;
 
-    /// Ends like a killed process: nobody leaves, nothing more is said. For tests.
+    /// Ends like a killed process: no member leaves, nothing more is written. For tests.
     #[doc(hidden)]
     fn abandon(&self) {}
 
@@ -452,6 +452,21 @@ pub trait Driver: fmt::Debug + Send + Sync + 'static {
         name: &'a str,
     ) -> BoxFuture<'a, Result<Option<Bytes>>>;
 
+    /// The cells called `name` of a group's state in a topic, as of its last commit: those of up to
+    /// `limit` keys, by key, of the keys behind `after`. 0 means [`READ_EVENTS_MAX`], which is also the
+    /// most.
+    ///
+    /// # Errors
+    /// [`GroupError::Unknown`](crate::error::GroupError::Unknown) and what the backend reports.
+    fn states<'a>(
+        &'a self,
+        group: &'a str,
+        topic: &'a str,
+        name: &'a str,
+        after: Option<&'a str>,
+        limit: usize,
+    ) -> BoxFuture<'a, Result<Vec<(String, Bytes)>>>;
+
     /// The dead letters of a group, or of all groups: those that died first come first.
     ///
     /// # Errors
@@ -463,7 +478,7 @@ pub trait Driver: fmt::Debug + Send + Sync + 'static {
     ) -> BoxFuture<'a, Result<Vec<DeadLetter>>>;
 
     /// Hands dead letters back to their group, followed by what is parked behind them; their
-    /// attempts start anew. Returns how many.
+    /// attempts are counted from one again. Returns how many.
     ///
     /// # Errors
     /// [`GroupError::Unknown`](crate::error::GroupError::Unknown) and what the backend reports.

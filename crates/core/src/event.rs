@@ -52,7 +52,7 @@ impl fmt::Debug for Redacted<'_> {
     }
 }
 
-/// A fact that happened: an immutable struct with a name, a topic and a key.
+/// A fact that happened: an immutable struct with a type, a topic and a key.
 ///
 /// Derived, hardly ever written by hand:
 ///
@@ -60,29 +60,34 @@ impl fmt::Debug for Redacted<'_> {
 /// use ensue::prelude::*;
 ///
 /// #[derive(Event, Serialize, Deserialize)]
-/// #[event(name = "order.created", topic = "orders", key = order_id)]
+/// #[event(type = "order.created", topic = "orders", key = order_id)]
 /// struct OrderCreated {
 ///     order_id: String,
 ///     cents: u64,
 /// }
 ///
 /// let event = OrderCreated { order_id: "o-1".into(), cents: 4200 };
-/// assert_eq!(OrderCreated::NAME, "order.created");
+/// assert_eq!(OrderCreated::TYPE, "order.created");
 /// assert_eq!(event.key(), "o-1");
 /// ```
+///
+/// What happened is the event's *type*, the word of CloudEvents, and has no other name here:
+/// `#[event(type = "…")]`, [`Event::TYPE`], [`Envelope::event_type`] (`type` alone is a keyword of Rust),
+/// `types` wherever events are chosen, `--type` and `TYPE` in the command, `type` in JSON. It stands for
+/// one schema, whatever the Rust struct is called.
 ///
 /// Events of one topic with equal keys keep their order, everywhere and always; events with
 /// different keys are handled in parallel.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not an event",
     label = "not an event",
-    note = "derive it: `#[derive(Event, Serialize, Deserialize)]` and `#[event(name = \"…\", topic = \
+    note = "derive it: `#[derive(Event, Serialize, Deserialize)]` and `#[event(type = \"…\", topic = \
             \"…\")]`",
     note = "events are given by value, not by reference"
 )]
 pub trait Event: Serialize + DeserializeOwned + Send + Sync + 'static {
-    /// The CloudEvents `type`: dotted, past tense, for instance `order.created`.
-    const NAME: &'static str;
+    /// What happened: dotted, past tense, for instance `order.created`.
+    const TYPE: &'static str;
 
     /// The topic, or the pattern of the topics, that events of this type are appended to.
     const TOPIC: &'static str;
@@ -111,7 +116,7 @@ pub trait Event: Serialize + DeserializeOwned + Send + Sync + 'static {
             codec.decode(payload)
         } else {
             Err(DecodeError::unknown_version(
-                Self::NAME,
+                Self::TYPE,
                 version,
                 Self::VERSION,
             ))

@@ -8,7 +8,7 @@ use crate::topic::REPLIES;
 
 /// The extension of a request that names the topic of its reply.
 pub const REPLY_TO: &str = "replyto";
-/// The extension of a request that says how long somebody waits.
+/// The extension of a request that says how long the requester waits.
 pub const DEADLINE: &str = "deadline";
 /// In a reply: the source of its request, whose id is the reply's key.
 pub const REQUEST_SOURCE: &str = "requestsource";
@@ -22,7 +22,7 @@ pub struct RequestFailed {
     pub reason: String,
 }
 
-/// Where the reply to `request` goes, if somebody waits for one.
+/// Where the reply to `request` goes, if a requester waits for one.
 pub fn reply_topic(request: &Envelope) -> Option<&str> {
     request
         .extension(REPLY_TO)
@@ -30,7 +30,7 @@ pub fn reply_topic(request: &Envelope) -> Option<&str> {
         .filter(|topic| topic.starts_with(REPLIES) && crate::topic::validate(topic).is_ok())
 }
 
-/// Until when the requester waits, if somebody does.
+/// Until when the requester waits, if there is one.
 pub fn deadline(request: &Envelope) -> Option<Timestamp> {
     // An event that is no request may have an extension of that name for other purposes.
     reply_topic(request)?;

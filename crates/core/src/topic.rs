@@ -70,7 +70,7 @@ fn check(
         None => Ok(()),
         Some("") => Err(invalid("it has an empty part".into())),
         Some(part) => Err(invalid(format!(
-            "the part `{part}` has a character that may not be"
+            "the part `{part}` contains an invalid character"
         ))),
     }
 }
@@ -107,7 +107,7 @@ impl TopicPattern {
         Self(">".to_owned())
     }
 
-    /// A pattern that a macro has checked already. One that nobody checked matches at most what it
+    /// A pattern that a macro has checked already. One that was not checked matches at most what it
     /// spells, and an app refuses to start with it.
     #[doc(hidden)]
     pub fn trusted(text: &'static str) -> Self {

@@ -3,11 +3,11 @@
 use ensue::prelude::*;
 
 #[derive(Event, Serialize, Deserialize)]
-#[event(name = "order.created", topic = "orders", key = 0)]
+#[event(type = "order.created", topic = "orders", key = 0)]
 struct OrderCreated(String);
 
 #[derive(Event, Serialize, Deserialize)]
-#[event(name = "order.paid", topic = "orders", key = 0)]
+#[event(type = "order.paid", topic = "orders", key = 0)]
 struct OrderPaid(String);
 
 async fn charge(OrderCreated(order): OrderCreated) -> OrderPaid {

@@ -8,13 +8,13 @@ use std::time::Duration;
 use ensue::prelude::*;
 
 #[derive(Event, Serialize, Deserialize)]
-#[event(name = "number.given", topic = "numbers", key = number)]
+#[event(type = "number.given", topic = "numbers", key = number)]
 struct NumberGiven {
     number: u64,
 }
 
 #[derive(Event, Serialize, Deserialize)]
-#[event(name = "number.squared", topic = "squares", key = number)]
+#[event(type = "number.squared", topic = "squares", key = number)]
 struct NumberSquared {
     number: u64,
     square: u64,

@@ -9,7 +9,7 @@ use ensue::engine::DeadLetterFilter;
 use ensue::prelude::*;
 
 #[derive(Event, Serialize, Deserialize)]
-#[event(name = "mail.requested", topic = "mails", key = to)]
+#[event(type = "mail.requested", topic = "mails", key = to)]
 struct MailRequested {
     to: String,
     text: String,
@@ -60,7 +60,7 @@ async fn main() -> ensue::Result<()> {
     let all = DeadLetterFilter::default();
     app.settled().await?; // a dead letter is an end, if a bad one
     for dead in engine.dead_letters(None, all.clone()).await? {
-        let kind = &dead.kind;
+        let kind = &dead.event_type;
         println!(
             "dead after {} attempts: {kind}: {}",
             dead.attempts, dead.reason

@@ -7,13 +7,13 @@ use std::time::Duration;
 use ensue::prelude::*;
 
 #[derive(Event, Serialize, Deserialize)]
-#[event(name = "quote.requested", topic = "quotes")]
+#[event(type = "quote.requested", topic = "quotes")]
 struct QuoteRequested {
     item: String,
 }
 
 #[derive(Event, Serialize, Deserialize)]
-#[event(name = "quote.given", topic = "quotes")]
+#[event(type = "quote.given", topic = "quotes")]
 struct QuoteGiven {
     cents: u64,
 }

@@ -6,7 +6,7 @@
 use ensue::prelude::*;
 
 #[derive(Event, Serialize, Deserialize)]
-#[event(name = "sensor.read", topic = "sensors.{hall}", key = device)]
+#[event(type = "sensor.read", topic = "sensors.{hall}", key = device)]
 struct SensorRead {
     hall: String,
     device: String,
@@ -14,7 +14,7 @@ struct SensorRead {
 }
 
 #[derive(Event, Serialize, Deserialize)]
-#[event(name = "alarm.raised", topic = "alarms", key = device)]
+#[event(type = "alarm.raised", topic = "alarms", key = device)]
 struct AlarmRaised {
     device: String,
     rise: f64,

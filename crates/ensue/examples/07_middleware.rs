@@ -6,7 +6,7 @@ use ensue::middleware::{Middleware, Next, Timing, Tracing, from_fn};
 use ensue::prelude::*;
 
 #[derive(Event, Serialize, Deserialize)]
-#[event(name = "page.viewed", topic = "pages", key = path)]
+#[event(type = "page.viewed", topic = "pages", key = path)]
 struct PageViewed {
     path: String,
 }

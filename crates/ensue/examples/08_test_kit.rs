@@ -6,13 +6,13 @@ use ensue::prelude::*;
 use ensue::testing::{Scenario, TestApp, explore};
 
 #[derive(Event, Serialize, Deserialize, Debug, PartialEq)]
-#[event(name = "order.created", topic = "orders", key = order_id)]
+#[event(type = "order.created", topic = "orders", key = order_id)]
 struct OrderCreated {
     order_id: String,
 }
 
 #[derive(Event, Serialize, Deserialize, Debug, PartialEq)]
-#[event(name = "order.paid", topic = "orders", key = order_id)]
+#[event(type = "order.paid", topic = "orders", key = order_id)]
 struct OrderPaid {
     order_id: String,
 }

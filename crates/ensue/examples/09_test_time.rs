@@ -9,19 +9,19 @@ use ensue::prelude::*;
 use ensue::testing::TestApp;
 
 #[derive(Event, Serialize, Deserialize, Debug, PartialEq)]
-#[event(name = "order.created", topic = "orders", key = order_id)]
+#[event(type = "order.created", topic = "orders", key = order_id)]
 struct OrderCreated {
     order_id: String,
 }
 
 #[derive(Event, Serialize, Deserialize, Debug, PartialEq)]
-#[event(name = "order.paid", topic = "orders", key = order_id)]
+#[event(type = "order.paid", topic = "orders", key = order_id)]
 struct OrderPaid {
     order_id: String,
 }
 
 #[derive(Event, Serialize, Deserialize, Debug, PartialEq)]
-#[event(name = "reminder.due", topic = "reminders", key = order_id)]
+#[event(type = "reminder.due", topic = "reminders", key = order_id)]
 struct ReminderDue {
     order_id: String,
 }

@@ -36,7 +36,7 @@ use crate::service::{Context, Handler, HandlerOptions, Service, ServiceOptions};
 /// ```
 /// use ensue::prelude::*;
 /// # #[derive(Event, Serialize, Deserialize)]
-/// # #[event(name = "order.created", topic = "orders", key = order_id)]
+/// # #[event(type = "order.created", topic = "orders", key = order_id)]
 /// # struct OrderCreated { order_id: String }
 ///
 /// struct Greeter;
@@ -128,7 +128,7 @@ impl App {
         Fut: Future<Output = R> + Send + 'static,
         R: IntoEffects,
     {
-        self.handler(group, Handler::new(E::NAME, options, handle))
+        self.handler(group, Handler::new(E::TYPE, options, handle))
     }
 
     /// Adds a handler to the group `group`.
@@ -151,9 +151,9 @@ impl App {
     }
 
     /// Declares that the program publishes events of type `E` from outside its handlers, so that
-    /// [`App::describe`] can tell whether anybody handles them.
+    /// [`App::describe`] can tell whether a service handles them.
     pub fn publishes<E: Event>(mut self) -> Self {
-        self.published.push(E::NAME);
+        self.published.push(E::TYPE);
         self
     }
 
@@ -211,7 +211,7 @@ impl App {
         self.metrics.clone()
     }
 
-    /// What this app is made of: services, handlers, topics, events that nobody handles, and the
+    /// What this app is made of: services, handlers, topics, events without a handler, and the
     /// guarantees that are needed and given. Needs no broker to be up.
     pub fn describe(&self) -> Description {
         let services = self.services.iter().map(|(group, service)| {

@@ -136,7 +136,7 @@ pub(crate) fn shorten(text: &str, bytes_max: usize) -> String {
     bounded.text
 }
 
-/// A text that takes so many bytes and refuses the rest, so that whoever writes stops early.
+/// A text that takes so many bytes and refuses the rest, so that the writer stops early.
 struct Bounded {
     text: String,
     bytes_max: usize,

@@ -144,7 +144,7 @@ impl Dispatch {
 
     /// Notes that the handler of `event` uses the cell `name`; warns when handlers of several topics do.
     fn uses_state(&self, event: &Envelope, name: &str) {
-        let route = self.routes.find(event.topic(), event.kind());
+        let route = self.routes.find(event.topic(), event.event_type());
         let warning = route.and_then(|it| self.state_scope.note(&self.group, &it.handler, name));
         if let Some(warning) = warning {
             tracing::warn!("{warning}");

@@ -14,15 +14,15 @@ use crate::outgoing::{Due, Outgoing};
 use crate::service::Failure;
 use crate::state::{self, State};
 
-/// The answer to a request: goes to whoever asked, and nowhere when nobody did.
+/// The answer to a request: goes to the requester, and is dropped when there is none.
 ///
 /// ```
 /// # use ensue::prelude::*;
 /// # #[derive(Event, Serialize, Deserialize)]
-/// # #[event(name = "quote.requested", topic = "quotes")]
+/// # #[event(type = "quote.requested", topic = "quotes")]
 /// # struct QuoteRequested { item: String }
 /// # #[derive(Event, Serialize, Deserialize)]
-/// # #[event(name = "quote.given", topic = "quotes")]
+/// # #[event(type = "quote.given", topic = "quotes")]
 /// # struct QuoteGiven { cents: u64 }
 /// async fn quote(request: QuoteRequested) -> Reply<QuoteGiven> {
 ///     Reply(QuoteGiven { cents: 100 * request.item.len() as u64 })

@@ -31,7 +31,7 @@ pub fn envelope(bytes: &[u8]) -> bool {
 
 /// Everything an event can be asked.
 fn read(envelope: &Envelope) {
-    let _ = (envelope.topic(), envelope.key(), envelope.kind());
+    let _ = (envelope.topic(), envelope.key(), envelope.event_type());
     let _ = (envelope.id(), envelope.source(), envelope.time());
     let _ = (envelope.correlation(), envelope.causation());
     let _ = (envelope.content_type(), envelope.codec(), envelope.trace());

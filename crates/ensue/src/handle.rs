@@ -27,7 +27,7 @@ const SOURCE: &str = "/app";
 /// use ensue::prelude::*;
 ///
 /// #[derive(Event, Serialize, Deserialize)]
-/// #[event(name = "order.created", topic = "orders", key = order_id)]
+/// #[event(type = "order.created", topic = "orders", key = order_id)]
 /// struct OrderCreated { order_id: String }
 ///
 /// # tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(async {
@@ -100,7 +100,7 @@ impl Engine {
     /// let mut events = engine.read(Query { key: Some("o-1".into()), ..Query::default() });
     /// let mut count = 0;
     /// while let Some(event) = events.next().await {
-    ///     println!("{}", event?.envelope.kind());
+    ///     println!("{}", event?.envelope.event_type());
     ///     count += 1;
     /// }
     /// # Ok(count)
@@ -128,8 +128,8 @@ impl Engine {
     /// question that puts nothing into the log.
     ///
     /// # Errors
-    /// [`StateError`] when the cell was written by a type that this program does not know, or the
-    /// engine cannot be asked.
+    /// [`StateError`] when the cell was written by a type that this program does not know, there is no
+    /// such group, or the engine cannot be asked.
     pub async fn state<T: State>(
         &self,
         group: &str,
@@ -138,6 +138,28 @@ impl Engine {
     ) -> Result<Option<T>, StateError> {
         let bytes = self.0.state(group, topic, key, T::NAME).await?;
         bytes.map(|bytes| state::decode(&bytes)).transpose()
+    }
+
+    /// What the service `group` remembers, as a `T`, of the keys of a topic: those of up to `limit`
+    /// keys, by key, of the keys behind `after`; 0 and more than
+    /// [`READ_EVENTS_MAX`](crate::engine::READ_EVENTS_MAX) is that many. The last key of a page is the `after` of the
+    /// next. Puts nothing into the log, and looks at all of the group's state.
+    ///
+    /// # Errors
+    /// As for [`Engine::state`].
+    pub async fn states<T: State>(
+        &self,
+        group: &str,
+        topic: &str,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<(String, T)>, StateError> {
+        let cells = self.0.states(group, topic, T::NAME, after, limit).await?;
+        let mut typed = Vec::with_capacity(cells.len());
+        for (key, bytes) in cells {
+            typed.push((key, state::decode(&bytes)?));
+        }
+        Ok(typed)
     }
 
     /// Completes when none of these groups has anything left to do, whichever processes run them: as

@@ -8,11 +8,11 @@
 //! use ensue::prelude::*;
 //!
 //! #[derive(Event, Serialize, Deserialize)]
-//! #[event(name = "order.created", topic = "orders", key = order_id)]
+//! #[event(type = "order.created", topic = "orders", key = order_id)]
 //! struct OrderCreated { order_id: String, cents: u64 }
 //!
 //! #[derive(Event, Serialize, Deserialize, Debug, PartialEq)]
-//! #[event(name = "order.paid", topic = "orders", key = order_id)]
+//! #[event(type = "order.paid", topic = "orders", key = order_id)]
 //! struct OrderPaid { order_id: String }
 //!
 //! struct Payments;

@@ -173,7 +173,7 @@ impl Middleware for Tracing {
             "handle",
             group = context.group(),
             handler = next.handler().name(),
-            event = context.envelope().kind(),
+            event = context.envelope().event_type(),
             id = context.id(),
             key = context.key(),
             position = context.position().get(),

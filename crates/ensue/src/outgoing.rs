@@ -15,7 +15,7 @@ use crate::time::Timestamp;
 /// use std::time::Duration;
 /// use ensue::prelude::*;
 /// # #[derive(Event, Serialize, Deserialize)]
-/// # #[event(name = "reminder.due", topic = "reminders", key = order_id)]
+/// # #[event(type = "reminder.due", topic = "reminders", key = order_id)]
 /// # struct ReminderDue { order_id: String }
 ///
 /// let reminder = Outgoing::new(ReminderDue { order_id: "o-1".into() })
@@ -152,7 +152,7 @@ impl Outgoing {
     /// ```compile_fail,E0061
     /// use ensue::prelude::*;
     /// # #[derive(Event, Serialize, Deserialize)]
-    /// # #[event(name = "reminder.due", topic = "reminders")]
+    /// # #[event(type = "reminder.due", topic = "reminders")]
     /// # struct ReminderDue;
     ///
     /// let reminder = Outgoing::new(ReminderDue).timer("reminder-o-1"); // due when?
@@ -217,10 +217,10 @@ impl<E: Event> From<E> for Outgoing {
 /// use ensue::Expect;
 /// use ensue::prelude::*;
 /// # #[derive(Event, Serialize, Deserialize)]
-/// # #[event(name = "order.created", topic = "orders")]
+/// # #[event(type = "order.created", topic = "orders")]
 /// # struct OrderCreated;
 /// # #[derive(Event, Serialize, Deserialize)]
-/// # #[event(name = "order.paid", topic = "orders")]
+/// # #[event(type = "order.paid", topic = "orders")]
 /// # struct OrderPaid;
 /// # async fn app(engine: Engine) {
 /// App::new(engine).on("payments", |_: OrderCreated| async {

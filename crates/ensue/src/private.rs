@@ -111,21 +111,21 @@ pub const fn is_same(left: &str, right: &str) -> bool {
     left.is_empty() && right.is_empty()
 }
 
-/// The name of a type that may be an event: the inherent constant wins over [`NoName`]'s.
-pub struct Name<T: ?Sized>(PhantomData<T>);
+/// The type of what may be an event: the inherent constant wins over [`NoEventType`]'s.
+pub struct EventType<T: ?Sized>(PhantomData<T>);
 
-impl<T: Event> Name<T> {
-    /// The event's name.
-    pub const NAME: Option<&'static str> = Some(T::NAME);
+impl<T: Event> EventType<T> {
+    /// The event's type.
+    pub const TYPE: Option<&'static str> = Some(T::TYPE);
 }
 
-/// A type that is not an event has no name.
-pub trait NoName {
+/// What is not an event has none.
+pub trait NoEventType {
     /// Nothing.
-    const NAME: Option<&'static str> = None;
+    const TYPE: Option<&'static str> = None;
 }
 
-impl<T: ?Sized> NoName for Name<T> {}
+impl<T: ?Sized> NoEventType for EventType<T> {}
 
 /// The distinct names among up to `N`.
 pub struct Names<const N: usize> {

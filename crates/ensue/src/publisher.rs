@@ -16,7 +16,7 @@ use crate::time::Clock;
 /// ```
 /// use ensue::prelude::*;
 /// # #[derive(Event, Serialize, Deserialize)]
-/// # #[event(name = "order.created", topic = "orders", key = order_id)]
+/// # #[event(type = "order.created", topic = "orders", key = order_id)]
 /// # struct OrderCreated { order_id: String }
 ///
 /// # tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(async {

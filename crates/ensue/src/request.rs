@@ -39,11 +39,11 @@ pub const REQUESTS_MAX: usize = 10_000;
 /// use ensue::prelude::*;
 ///
 /// #[derive(Event, Serialize, Deserialize)]
-/// #[event(name = "quote.requested", topic = "quotes")]
+/// #[event(type = "quote.requested", topic = "quotes")]
 /// struct QuoteRequested { item: String }
 ///
 /// #[derive(Event, Serialize, Deserialize)]
-/// #[event(name = "quote.given", topic = "quotes")]
+/// #[event(type = "quote.given", topic = "quotes")]
 /// struct QuoteGiven { cents: u64 }
 ///
 /// # tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(async {
@@ -114,7 +114,7 @@ impl Waiters {
         let same = same.unwrap_or_default();
         self.count -= same.len();
         for (_, waiting) in same {
-            // Whoever gave up in this moment does not need the reply any more.
+            // A requester that gave up in this moment does not need the reply any more.
             let _ = waiting.send(Ok(reply.detached()));
         }
     }
@@ -165,7 +165,7 @@ impl Requester {
         deadline: Duration,
     ) -> Result<R> {
         let reply = self.request_raw(request.into(), deadline).await?;
-        if reply.kind() == FAILED {
+        if reply.event_type() == FAILED {
             let failed: RequestFailed = Codec::Json.decode(reply.payload())?;
             return Err(Error::Request(RequestError::Failed(failed.reason)));
         }
@@ -181,7 +181,7 @@ impl Requester {
             .extension(REPLY_TO, &inner.topic)
             .extension(DEADLINE, until.to_string());
         let append = inner.publisher.prepare(request)?;
-        let kind = append.envelope.kind().to_owned();
+        let event_type = append.envelope.event_type().to_owned();
         let id = append.envelope.event_id();
         let (reply, replied) = oneshot::channel();
         let _waiting = self.register(id.clone(), reply)?;
@@ -189,8 +189,8 @@ impl Requester {
             Ok(answer) = replied => answer,
             reply = self.ask(append, &id) => reply,
             // Those who handle it go by the wall clock; that it was set back is no reason to wait on.
-            () = clock.sleep_until(until) => Err(too_late(kind, deadline)),
-            () = clock.sleep(deadline) => Err(too_late(kind, deadline)),
+            () = clock.sleep_until(until) => Err(too_late(event_type, deadline)),
+            () = clock.sleep(deadline) => Err(too_late(event_type, deadline)),
         }
     }
 
@@ -242,9 +242,12 @@ impl Requester {
     }
 }
 
-fn too_late(kind: String, deadline: Duration) -> Error {
+fn too_late(event_type: String, deadline: Duration) -> Error {
     let waited_ms = u64::try_from(deadline.as_millis()).unwrap_or(u64::MAX);
-    Error::Request(RequestError::Deadline { kind, waited_ms })
+    Error::Request(RequestError::Deadline {
+        event_type,
+        waited_ms,
+    })
 }
 
 /// The reply to a request that was made before, by this requester or another one, at `position`:

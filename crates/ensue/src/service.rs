@@ -21,10 +21,10 @@ pub use self::options::ServiceOptions;
 /// ```
 /// use ensue::prelude::*;
 /// # #[derive(Event, Serialize, Deserialize)]
-/// # #[event(name = "order.created", topic = "orders", key = order_id)]
+/// # #[event(type = "order.created", topic = "orders", key = order_id)]
 /// # struct OrderCreated { order_id: String }
 /// # #[derive(Event, Serialize, Deserialize)]
-/// # #[event(name = "order.paid", topic = "orders", key = order_id)]
+/// # #[event(type = "order.paid", topic = "orders", key = order_id)]
 /// # struct OrderPaid { order_id: String }
 ///
 /// struct Payments;

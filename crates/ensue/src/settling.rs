@@ -5,8 +5,7 @@ use std::time::{Duration, Instant};
 use crate::engine::{Cursor, EngineStatus, GroupStatus, SharedEngine};
 use crate::error::Result;
 
-/// The shortest and the longest wait between two looks: whoever looks takes time from those who
-/// work.
+/// The shortest and the longest wait between two looks: each takes time from the services.
 const LOOKS: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(50));
 /// How often to say what is waited for.
 const SAY_EVERY: Duration = Duration::from_secs(5);

@@ -17,7 +17,7 @@ use ensue::testing::TestApp;
 use ensue::{Codec, Envelope, Error, HandlerOptions};
 
 #[derive(Event, Serialize, Deserialize, Clone, Debug, PartialEq)]
-#[event(name = "order.created", topic = "orders", key = order_id)]
+#[event(type = "order.created", topic = "orders", key = order_id)]
 struct OrderCreated {
     order_id: String,
 }
@@ -252,13 +252,13 @@ async fn discarding_what_does_not_exist_and_asking_for_unknown_groups_is_said() 
     let engine = ensue::connect("memory:").await.unwrap();
     let all = DeadLetterFilter::default();
     for error in [
-        engine.redrive("nobody", all.clone()).await.unwrap_err(),
-        engine.discard("nobody", all).await.unwrap_err(),
+        engine.redrive("unknown", all.clone()).await.unwrap_err(),
+        engine.discard("unknown", all).await.unwrap_err(),
         engine
-            .reset("nobody", ensue::Start::Latest.into())
+            .reset("unknown", ensue::Start::Latest.into())
             .await
             .unwrap_err(),
-        engine.delete_group("nobody").await.unwrap_err(),
+        engine.delete_group("unknown").await.unwrap_err(),
     ] {
         assert!(
             matches!(error, Error::Group(GroupError::Unknown { .. })),

@@ -17,20 +17,20 @@ use ensue::prelude::*;
 use ensue::testing::{Fault, Scenario, TestApp, TestResult, explore};
 
 #[derive(Event, Serialize, Deserialize, Debug)]
-#[event(name = "order.created", topic = "orders", key = order_id)]
+#[event(type = "order.created", topic = "orders", key = order_id)]
 struct OrderCreated {
     order_id: String,
 }
 
 #[derive(Event, Serialize, Deserialize, Debug)]
-#[event(name = "order.paid", topic = "orders", key = order_id)]
+#[event(type = "order.paid", topic = "orders", key = order_id)]
 struct OrderPaid {
     order_id: String,
     payments: u32,
 }
 
 #[derive(Event, Serialize, Deserialize, Debug, PartialEq)]
-#[event(name = "receipt.sent", topic = "receipts", key = order_id)]
+#[event(type = "receipt.sent", topic = "receipts", key = order_id)]
 struct ReceiptSent {
     order_id: String,
 }
@@ -267,7 +267,9 @@ async fn a_clock_that_moves_stops_at_everything_that_is_due() {
     let begun = app.clock().now();
     pay_and_wait(&app).await.unwrap();
     let sent = app.envelopes().await.unwrap();
-    let sent = sent.iter().filter(|it| it.kind() == ReceiptSent::NAME);
+    let sent = sent
+        .iter()
+        .filter(|it| it.event_type() == ReceiptSent::TYPE);
     let mut after: Vec<u64> = sent.map(|it| it.time().since(begun).as_secs()).collect();
     after.sort_unstable();
     // Those of one order wait for each other.

@@ -17,7 +17,7 @@ use ensue::{HandlerOptions, OnDead};
 use tokio::sync::Semaphore;
 
 #[derive(Event, Serialize, Deserialize, Clone, Debug, PartialEq)]
-#[event(name = "step.taken", topic = "steps", key = walker)]
+#[event(type = "step.taken", topic = "steps", key = walker)]
 struct StepTaken {
     walker: String,
     number: usize,

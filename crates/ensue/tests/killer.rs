@@ -19,13 +19,13 @@ use ensue::prelude::*;
 const CHILD: &str = "ENSUE_TEST_KILLER_URL";
 
 #[derive(Event, Serialize, Deserialize)]
-#[event(name = "job.given", topic = "jobs", key = job)]
+#[event(type = "job.given", topic = "jobs", key = job)]
 struct JobGiven {
     job: String,
 }
 
 #[derive(Event, Serialize, Deserialize)]
-#[event(name = "job.done", topic = "results", key = job)]
+#[event(type = "job.done", topic = "results", key = job)]
 struct JobDone {
     job: String,
 }

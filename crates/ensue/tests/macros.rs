@@ -25,20 +25,20 @@ mod events {
     }
 
     #[derive(Event, Serialize, Deserialize)]
-    #[event(name = "order.created", topic = "orders", key = order_id)]
+    #[event(type = "order.created", topic = "orders", key = order_id)]
     pub(crate) struct OrderCreated {
         pub(crate) order_id: OrderId,
         pub(crate) cents: u64,
     }
 
     #[derive(Debug, PartialEq, Event, Serialize, Deserialize)]
-    #[event(name = "order.paid", topic = "orders", key = order_id)]
+    #[event(type = "order.paid", topic = "orders", key = order_id)]
     pub(crate) struct OrderPaid {
         pub(crate) order_id: OrderId,
     }
 
     #[derive(Event, Serialize, Deserialize)]
-    #[event(name = "order.rejected", topic = "orders", key = order_id)]
+    #[event(type = "order.rejected", topic = "orders", key = order_id)]
     pub(crate) struct OrderRejected {
         pub(crate) order_id: OrderId,
     }
@@ -50,12 +50,12 @@ mod an_event {
     use super::*;
 
     #[derive(Event, Serialize, Deserialize)]
-    #[event(name = "day.ended", topic = "days")]
+    #[event(type = "day.ended", topic = "days")]
     struct DayEnded;
 
     #[test]
     fn needs_no_more_than_a_name_and_a_topic() {
-        assert_eq!(DayEnded::NAME, "day.ended");
+        assert_eq!(DayEnded::TYPE, "day.ended");
         assert_eq!(DayEnded::TOPIC, "days");
         assert_eq!(DayEnded::VERSION, 1);
         assert_eq!(DayEnded::CODEC, Codec::Json);
@@ -64,17 +64,17 @@ mod an_event {
     }
 
     #[derive(Event, Serialize, Deserialize)]
-    #[event(name = "user.renamed", topic = "users", key = r#type)]
+    #[event(type = "user.renamed", topic = "users", key = r#type)]
     struct UserRenamed {
         r#type: String,
     }
 
     #[derive(Event, Serialize, Deserialize)]
-    #[event(name = "word.said", topic = "words", key = 0)]
+    #[event(type = "word.said", topic = "words", key = 0)]
     struct WordSaid(Arc<str>, u8);
 
     #[derive(Event, Serialize, Deserialize)]
-    #[event(name = "price.changed", topic = "prices", key = item.0.code)]
+    #[event(type = "price.changed", topic = "prices", key = item.0.code)]
     struct PriceChanged {
         item: (Item, u8),
     }
@@ -98,7 +98,7 @@ mod an_event {
     }
 
     #[derive(Event, Serialize, Deserialize)]
-    #[event(name = "line.added", topic = "orders", key = (tenant, order.0, line))]
+    #[event(type = "line.added", topic = "orders", key = (tenant, order.0, line))]
     struct LineAdded {
         tenant: String,
         order: OrderId,
@@ -118,7 +118,7 @@ mod an_event {
     }
 
     #[derive(Event, Serialize, Deserialize)]
-    #[event(name = "door.moved", topic = "doors", key_with = Self::door)]
+    #[event(type = "door.moved", topic = "doors", key_with = Self::door)]
     enum DoorMoved {
         Opened { door: String },
         Closed(String),
@@ -143,14 +143,14 @@ mod an_event {
     }
 
     #[derive(Event, Serialize, Deserialize)]
-    #[event(name = "sensor.read", topic = "sensors.{hall}.x.{device}", key = device)]
+    #[event(type = "sensor.read", topic = "sensors.{hall}.x.{device}", key = device)]
     struct SensorRead {
         hall: u8,
         device: String,
     }
 
     #[derive(Event, Serialize, Deserialize)]
-    #[event(name = "tenant.joined", topic = "{0}")]
+    #[event(type = "tenant.joined", topic = "{0}")]
     struct TenantJoined(String);
 
     #[test]
@@ -171,13 +171,13 @@ mod an_event {
     }
 
     #[derive(Debug, PartialEq, Event, Serialize, Deserialize)]
-    #[event(name = "blob.stored", topic = "blobs", codec = "msgpack")]
+    #[event(type = "blob.stored", topic = "blobs", codec = "msgpack")]
     struct BlobStored {
         bytes: u32,
     }
 
     #[derive(Event, Serialize, Deserialize)]
-    #[event(name = "blob.read", topic = "blobs", codec = "cbor")]
+    #[event(type = "blob.read", topic = "blobs", codec = "cbor")]
     struct BlobRead;
 
     #[test]
@@ -192,14 +192,14 @@ mod an_event {
     // As long as the framework allows: the macros know its limits by heart.
     #[derive(Event, Serialize, Deserialize)]
     #[event(
-        name = "nnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnn",
+        type = "nnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnn",
         topic = "tttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttt"
     )]
     struct AsLongAsAllowed;
 
     #[test]
     fn has_the_limits_of_the_framework() {
-        assert_eq!(AsLongAsAllowed::NAME.len(), ATTRIBUTE_BYTES_MAX);
+        assert_eq!(AsLongAsAllowed::TYPE.len(), ATTRIBUTE_BYTES_MAX);
         assert_eq!(AsLongAsAllowed::TOPIC.len(), TOPIC_BYTES_MAX);
         let envelope = Envelope::of(&AsLongAsAllowed).unwrap().source("/test");
         envelope.build().unwrap();
@@ -210,13 +210,13 @@ mod a_version {
     use super::*;
 
     #[derive(Event, Serialize, Deserialize)]
-    #[event(name = "user.joined", topic = "users")]
+    #[event(type = "user.joined", topic = "users")]
     struct V1 {
         name: String,
     }
 
     #[derive(Event, Serialize, Deserialize)]
-    #[event(name = "user.joined", topic = "users", version = 2, previous = V1)]
+    #[event(type = "user.joined", topic = "users", version = 2, previous = V1)]
     struct V2 {
         first: String,
         last: String,
@@ -224,7 +224,7 @@ mod a_version {
 
     /// Version 3 was never released.
     #[derive(Event, Serialize, Deserialize)]
-    #[event(name = "user.joined", topic = "users", version = 4, previous = self::V2)]
+    #[event(type = "user.joined", topic = "users", version = 4, previous = self::V2)]
     #[event(codec = "cbor")]
     struct V4 {
         first: String,
@@ -475,7 +475,7 @@ mod a_service {
     }
 
     #[derive(Event, Serialize, Deserialize)]
-    #[event(name = "quote.asked", topic = "quotes")]
+    #[event(type = "quote.asked", topic = "quotes")]
     struct QuoteAsked;
 
     struct Audit<S>(S);
@@ -495,7 +495,7 @@ mod a_service {
     {
         #[on(topics = ">")]
         async fn everything(&self, event: Envelope) -> impl IntoEffects + use<S> {
-            self.0.keep(event.kind());
+            self.0.keep(event.event_type());
         }
 
         #[on(topics = "orders", types = ["order.paid", "order.rejected"])]

@@ -17,13 +17,13 @@ use ensue::testing::TestApp;
 use ensue::{HandlerOptions, Start};
 
 #[derive(Event, Serialize, Deserialize, Clone, Debug, PartialEq)]
-#[event(name = "step.taken", topic = "steps", key = walker)]
+#[event(type = "step.taken", topic = "steps", key = walker)]
 struct StepTaken {
     walker: String,
 }
 
 #[derive(Event, Serialize, Deserialize, Clone, Debug, PartialEq)]
-#[event(name = "step.counted", topic = "counts", key = walker)]
+#[event(type = "step.counted", topic = "counts", key = walker)]
 struct StepCounted {
     walker: String,
     total: u32,

@@ -1,4 +1,4 @@
-//! Requests that are refused, that fail, and that wait for nobody.
+//! Requests that are refused, that fail, and that have no requester.
 #![allow(
     clippy::expect_used,
     clippy::indexing_slicing,
@@ -18,13 +18,13 @@ use ensue::{Error, HandlerOptions};
 use tokio::sync::Barrier;
 
 #[derive(Event, Serialize, Deserialize, Clone, Debug, PartialEq)]
-#[event(name = "quote.requested", topic = "quotes")]
+#[event(type = "quote.requested", topic = "quotes")]
 struct QuoteRequested {
     item: String,
 }
 
 #[derive(Event, Serialize, Deserialize, Clone, Debug, PartialEq)]
-#[event(name = "quote.given", topic = "quotes")]
+#[event(type = "quote.given", topic = "quotes")]
 struct QuoteGiven {
     cents: u64,
 }
@@ -80,7 +80,7 @@ async fn a_refused_request_is_settled_and_its_key_goes_on() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_request_that_cannot_be_tried_again_in_time_is_answered_and_holds_up_nobody() {
+async fn a_request_that_cannot_be_tried_again_in_time_is_answered_and_holds_up_no_other() {
     let app = shop(10).await;
     let requester = Requester::new(app.engine(), "/till");
     let second = Duration::from_millis(500); // The first attempt is followed by another after 1 s at the least.
@@ -98,7 +98,7 @@ async fn a_request_that_cannot_be_tried_again_in_time_is_answered_and_holds_up_n
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_request_that_ran_out_of_attempts_is_a_dead_letter_that_parks_nobody() {
+async fn a_request_that_ran_out_of_attempts_is_a_dead_letter_that_parks_nothing() {
     let app = shop(1).await;
     let requester = Requester::new(app.engine(), "/till");
     for (item, is_given) in [("broken", false), ("tea", true)] {

@@ -13,7 +13,7 @@ use ensue::prelude::*;
 use tokio::sync::mpsc;
 
 #[derive(Event, Serialize, Deserialize)]
-#[event(name = "thing.happened", topic = "things")]
+#[event(type = "thing.happened", topic = "things")]
 struct Thing {}
 
 fn terminate() {

@@ -14,13 +14,13 @@ use ensue::prelude::*;
 use ensue::testing::TestApp;
 
 #[derive(Event, Serialize, Deserialize, Clone, Debug, PartialEq)]
-#[event(name = "reading.taken", topic = "readings")]
+#[event(type = "reading.taken", topic = "readings")]
 struct ReadingTaken {
     place: String,
 }
 
 #[derive(Event, Serialize, Deserialize, Clone, Debug, PartialEq)]
-#[event(name = "reading.stored", topic = "stored")]
+#[event(type = "reading.stored", topic = "stored")]
 struct ReadingStored {
     place: String,
 }
@@ -93,14 +93,14 @@ async fn cancel_means_the_services_own_event_and_cancel_event_any() {
 }
 
 #[derive(Event, Serialize, Deserialize, Clone, Debug, PartialEq)]
-#[event(name = "level.measured", topic = "levels", key = place)]
+#[event(type = "level.measured", topic = "levels", key = place)]
 struct LevelMeasured {
     place: String,
     values: Vec<f64>,
 }
 
 #[derive(Event, Serialize, Deserialize, Clone, Debug, PartialEq)]
-#[event(name = "level.sent", topic = "sent", key = place, codec = "cbor")]
+#[event(type = "level.sent", topic = "sent", key = place, codec = "cbor")]
 struct LevelSent {
     place: String,
     value: f64,
@@ -166,7 +166,7 @@ async fn what_a_service_of_any_name_publishes_is_a_valid_cloudevent() {
         app.publish(reading_of("/hall")).await.unwrap();
         app.settle().await.unwrap();
         let stored = app.envelopes().await.unwrap().pop().unwrap();
-        assert_eq!(stored.kind(), "reading.stored", "{name:?}");
+        assert_eq!(stored.event_type(), "reading.stored", "{name:?}");
         let text = stored.to_cloudevent().to_string();
         let back = Envelope::from_cloudevent(text.as_bytes(), None).expect(name);
         assert_eq!(back.source(), stored.source(), "{name:?}");

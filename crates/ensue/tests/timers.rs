@@ -15,14 +15,14 @@ use ensue::prelude::*;
 use ensue::testing::TestApp;
 
 #[derive(Event, Serialize, Deserialize, Clone, Debug, PartialEq)]
-#[event(name = "door.used", topic = "doors", key = door)]
+#[event(type = "door.used", topic = "doors", key = door)]
 struct DoorUsed {
     door: String,
     action: String,
 }
 
 #[derive(Event, Serialize, Deserialize, Clone, Debug, PartialEq)]
-#[event(name = "alarm.raised", topic = "alarms", key = door)]
+#[event(type = "alarm.raised", topic = "alarms", key = door)]
 struct AlarmRaised {
     door: String,
     because: String,
@@ -206,13 +206,13 @@ async fn at_the_limit_a_pending_id_can_be_scheduled_again() {
 }
 
 #[derive(Event, Serialize, Deserialize, Clone, Debug, PartialEq)]
-#[event(name = "quote.requested", topic = "quotes")]
+#[event(type = "quote.requested", topic = "quotes")]
 struct QuoteRequested {
     item: String,
 }
 
 #[derive(Event, Serialize, Deserialize, Clone, Debug, PartialEq)]
-#[event(name = "quote.given", topic = "quotes")]
+#[event(type = "quote.given", topic = "quotes")]
 struct QuoteGiven {
     cents: u64,
 }

@@ -2,7 +2,7 @@
 //!
 //! The messages are part of the framework: read each `.stderr` as its user would. What the compiler
 //! says on its own is not here: it lists types of whatever crates happen to be compiled in.
-//! `ENSUE_WRITE_MESSAGES=1 cargo test -p ensue --all-features --test ui` writes them anew.
+//! `ENSUE_WRITE_MESSAGES=1 cargo test -p ensue --all-features --test ui` writes them again.
 //!
 //! Each case is given to the compiler as it is, with the crates that this test was compiled with:
 //! nothing is built a second time.

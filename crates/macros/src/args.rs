@@ -1,6 +1,6 @@
 //! `key = value` lists in attributes.
 //!
-//! A value is the tokens up to the next comma. It is parsed by whoever asks for it, so that one bad
+//! A value is the tokens up to the next comma. It is parsed when it is asked for, so that one bad
 //! value does not hide what is wrong with the others.
 
 use std::fmt::Display;

@@ -14,10 +14,10 @@ use self::topic::Topic;
 use crate::args::{Args, Known};
 use crate::errors::Errors;
 use crate::names;
-use crate::version::Version;
+use crate::version::{Stored, Version};
 
 const OPTIONS: &[Known] = &[
-    known("name", r#"name = "order.created""#),
+    known("type", r#"type = "order.created""#),
     known("topic", r#"topic = "orders""#),
     known("key", "key = order_id"),
     known("key_with", "key_with = Self::order_key"),
@@ -26,8 +26,14 @@ const OPTIONS: &[Known] = &[
     known("codec", r#"codec = "msgpack""#),
 ];
 
+const EVENT: Stored = Stored {
+    of: "Event",
+    found_by: "TYPE",
+    option: "type",
+};
+
 /// A whole attribute.
-const EXAMPLE: &str = r#"#[event(name = "order.created", topic = "orders", key = order_id)]"#;
+const EXAMPLE: &str = r#"#[event(type = "order.created", topic = "orders", key = order_id)]"#;
 
 const fn known(name: &'static str, example: &'static str) -> Known {
     Known { name, example }
@@ -38,15 +44,15 @@ pub(crate) fn expand(input: &DeriveInput) -> TokenStream {
     let mut errors = Errors::default();
     let shape = Shape::read(input, &mut errors);
     let args = Args::of_type(input, "event", OPTIONS, EXAMPLE, &mut errors);
-    let name = read_name(input, &args, &mut errors);
+    let event_type = read_type(input, &args, &mut errors);
     let parts = [
         Topic::read(input, &args, &shape, &mut errors).expand(),
-        Version::read(&args, name.as_ref(), &mut errors).expand(&quote!(::ensue::Event)),
+        Version::read(&args, event_type.as_ref(), &mut errors).expand(&EVENT),
         Key::read(&args, &shape, &mut errors).expand(),
         expand_codec(&args, &mut errors),
     ];
     if errors.is_empty() {
-        return implement(&input.ident, &quote!(#name), &parts);
+        return implement(&input.ident, &quote!(#event_type), &parts);
     }
     let errors = errors.into_tokens();
     // An implementation all the same, so that every use of the event does not become an error too.
@@ -65,11 +71,11 @@ pub(crate) fn expand(input: &DeriveInput) -> TokenStream {
     quote!(#errors #stub)
 }
 
-fn implement(event: &Ident, name: &TokenStream, parts: &[TokenStream]) -> TokenStream {
+fn implement(event: &Ident, event_type: &TokenStream, parts: &[TokenStream]) -> TokenStream {
     quote! {
         #[automatically_derived]
         impl ::ensue::Event for #event {
-            const NAME: &'static str = #name;
+            const TYPE: &'static str = #event_type;
             #(#parts)*
         }
 
@@ -78,21 +84,21 @@ fn implement(event: &Ident, name: &TokenStream, parts: &[TokenStream]) -> TokenS
     }
 }
 
-fn read_name(input: &DeriveInput, args: &Args, errors: &mut Errors) -> Option<LitStr> {
-    let Some(arg) = args.get("name") else {
+fn read_type(input: &DeriveInput, args: &Args, errors: &mut Errors) -> Option<LitStr> {
+    let Some(arg) = args.get("type") else {
         errors.at(
             &input.ident,
             format!(
-                "the event `{}` has no name: say what happened, in lower case and in the past \
-                 tense, for instance `#[event(name = \"order.created\", …)]`",
+                "the event `{}` has no type: say what happened, in lower case and in the past \
+                 tense, for instance `#[event(type = \"order.created\", …)]`",
                 input.ident
             ),
         );
         return None;
     };
-    let name = errors.keep(arg.text())?;
-    errors.keep(names::check_event(&name.value()).map_err(|reason| arg.error(reason)))?;
-    Some(name)
+    let text = errors.keep(arg.text())?;
+    errors.keep(names::check_event(&text.value()).map_err(|reason| arg.error(reason)))?;
+    Some(text)
 }
 
 fn expand_codec(args: &Args, errors: &mut Errors) -> TokenStream {

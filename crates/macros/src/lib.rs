@@ -20,20 +20,20 @@ mod version;
 
 use proc_macro::TokenStream;
 
-/// Makes a struct or an enum an event: a fact with a name, a topic and a key.
+/// Makes a struct or an enum an event: a fact with a type, a topic and a key.
 ///
 /// ```
 /// use ensue::prelude::*;
 ///
 /// #[derive(Event, Serialize, Deserialize)]
-/// #[event(name = "order.created", topic = "orders", key = order_id)]
+/// #[event(type = "order.created", topic = "orders", key = order_id)]
 /// struct OrderCreated {
 ///     order_id: String,
 ///     cents: u64,
 /// }
 ///
 /// let event = OrderCreated { order_id: "o-1".into(), cents: 4200 };
-/// assert_eq!(OrderCreated::NAME, "order.created");
+/// assert_eq!(OrderCreated::TYPE, "order.created");
 /// assert_eq!(event.topic(), "orders");
 /// assert_eq!(event.key(), "o-1");
 /// ```
@@ -45,17 +45,17 @@ use proc_macro::TokenStream;
 /// use ensue::prelude::*;
 ///
 /// #[derive(Event, Serialize)]
-/// #[event(name = "order.created", topic = "orders")]
+/// #[event(type = "order.created", topic = "orders")]
 /// struct OrderCreated;
 /// ```
 ///
-/// An event has no generic parameters: one name stands for one schema.
+/// An event has no generic parameters: one type of event stands for one schema.
 ///
 /// # Options
 ///
 /// | option | meaning |
 /// | --- | --- |
-/// | `name = "order.created"` | What happened: lower case, dotted, past tense. Required. |
+/// | `type = "order.created"` | What happened (the CloudEvents `type`): lower case, dotted, past tense. Required. |
 /// | `topic = "orders"` | The topic it is appended to. Required. |
 /// | `topic = "sensors.{hall}.{device}"` | A topic that fields fill in, each a whole part. |
 /// | `key = order_id` | The field that keeps the order. Without it the key is empty. |
@@ -74,7 +74,7 @@ use proc_macro::TokenStream;
 /// use ensue::prelude::*;
 ///
 /// #[derive(Event, Serialize, Deserialize)]
-/// #[event(name = "temperature.measured", topic = "sensors.{hall}.{device}", key = device)]
+/// #[event(type = "temperature.measured", topic = "sensors.{hall}.{device}", key = device)]
 /// struct TemperatureMeasured {
 ///     hall: u8,
 ///     device: String,
@@ -99,11 +99,11 @@ use proc_macro::TokenStream;
 /// use ensue::prelude::*;
 ///
 /// #[derive(Event, Serialize, Deserialize)]
-/// #[event(name = "order.created", topic = "orders", key = order_id)]
+/// #[event(type = "order.created", topic = "orders", key = order_id)]
 /// struct OrderCreatedV1 { order_id: String, euros: u64 }
 ///
 /// #[derive(Event, Serialize, Deserialize)]
-/// #[event(name = "order.created", topic = "orders", key = order_id)]
+/// #[event(type = "order.created", topic = "orders", key = order_id)]
 /// #[event(version = 2, previous = OrderCreatedV1)]
 /// struct OrderCreated { order_id: String, cents: u64 }
 ///
@@ -136,7 +136,7 @@ pub fn derive_event(input: TokenStream) -> TokenStream {
 /// use ensue::prelude::*;
 ///
 /// #[derive(Event, Serialize, Deserialize)]
-/// #[event(name = "temperature.measured", topic = "sensors", key = device)]
+/// #[event(type = "temperature.measured", topic = "sensors", key = device)]
 /// struct TemperatureMeasured { device: String, celsius: f64 }
 ///
 /// #[derive(State, Serialize, Deserialize)]
@@ -169,11 +169,11 @@ pub fn derive_state(input: TokenStream) -> TokenStream {
 /// use ensue::prelude::*;
 ///
 /// #[derive(Event, Serialize, Deserialize)]
-/// #[event(name = "order.created", topic = "orders", key = order_id)]
+/// #[event(type = "order.created", topic = "orders", key = order_id)]
 /// struct OrderCreated { order_id: String, cents: u64 }
 ///
 /// #[derive(Event, Serialize, Deserialize)]
-/// #[event(name = "order.paid", topic = "orders", key = order_id)]
+/// #[event(type = "order.paid", topic = "orders", key = order_id)]
 /// struct OrderPaid { order_id: String }
 ///
 /// struct Payments { limit_cents: u64 }
@@ -267,7 +267,7 @@ pub fn service(arguments: TokenStream, item: TokenStream) -> TokenStream {
 /// ```compile_fail
 /// use ensue::prelude::*;
 /// # #[derive(Event, Serialize, Deserialize)]
-/// # #[event(name = "order.created", topic = "orders")]
+/// # #[event(type = "order.created", topic = "orders")]
 /// # struct OrderCreated;
 ///
 /// struct Payments;

@@ -1,4 +1,4 @@
-//! The names of events, topics and services.
+//! The types of events, the names of topics and services.
 //!
 //! The framework checks all of them again at run time; here they are checked early, where the
 //! error can point at the source.
@@ -10,12 +10,12 @@ const NAME_BYTES_MAX: usize = 255;
 /// The longest name of a service or a cell of state. Brokers put the former into names of their own, which have limits too.
 const WORD_BYTES_MAX: usize = 100;
 
-/// What is wrong with the name of an event.
+/// What is wrong with the type of an event.
 pub(crate) fn check_event(name: &str) -> Result<(), String> {
     let is_part = |part: &str| part.bytes().all(is_lower_case);
     check_parts(name, NAME_BYTES_MAX, is_part).map_err(|reason| {
         format!(
-            "`{name}` cannot name an event: {reason}; a name is parts of a-z, 0-9, `-` and `_`, \
+            "`{name}` cannot be the type of an event: {reason}; a type is parts of a-z, 0-9, `-` and `_`, \
              joined by dots, at most {NAME_BYTES_MAX} bytes"
         )
     })
@@ -124,7 +124,7 @@ fn check_parts(name: &str, bytes_max: usize, is_part: impl Fn(&str) -> bool) -> 
     {
         None => Ok(()),
         Some("") => Err("it has an empty part".into()),
-        Some(part) => Err(format!("the part `{part}` has a character that may not be")),
+        Some(part) => Err(format!("the part `{part}` contains an invalid character")),
     }
 }
 
@@ -159,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn events_have_dotted_lower_case_names() {
+    fn types_of_events_are_dotted_and_lower_case() {
         check_event("order.line-item_added.2").unwrap();
         for bad in ["", "Order.created", "order..created", "order created", ".a"] {
             assert!(check_event(bad).is_err(), "{bad}");

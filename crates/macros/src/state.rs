@@ -7,13 +7,19 @@ use syn::{DeriveInput, LitStr};
 use crate::args::{Args, Known};
 use crate::errors::Errors;
 use crate::names;
-use crate::version::Version;
+use crate::version::{Stored, Version};
 
 const OPTIONS: &[Known] = &[
     known("name", r#"name = "last-reading""#),
     known("version", "version = 2"),
     known("previous", "previous = LastReadingV1"),
 ];
+
+const STATE: Stored = Stored {
+    of: "State",
+    found_by: "NAME",
+    option: "name",
+};
 
 /// A whole attribute.
 const EXAMPLE: &str = r#"#[state(name = "last-reading")]"#;
@@ -36,11 +42,7 @@ pub(crate) fn expand(input: &DeriveInput) -> TokenStream {
     let name = read_name(input, &args, &mut errors);
     let version = Version::read(&args, name.as_ref(), &mut errors);
     if errors.is_empty() {
-        return implement(
-            input,
-            &quote!(#name),
-            &version.expand(&quote!(::ensue::State)),
-        );
+        return implement(input, &quote!(#name), &version.expand(&STATE));
     }
     let errors = errors.into_tokens();
     // An implementation all the same, so that every use of the type does not become an error too.

@@ -1,6 +1,6 @@
 //! The version of a type that is stored, and how older ones are read.
 
-use proc_macro2::{Span, TokenStream};
+use proc_macro2::{Ident, Span, TokenStream};
 use quote::{ToTokens, quote, quote_spanned};
 use syn::spanned::Spanned;
 use syn::{LitStr, Path};
@@ -13,6 +13,27 @@ use crate::errors::Errors;
 pub(crate) struct Version {
     number: Option<u16>,
     previous: Option<Previous>,
+}
+
+/// What is stored with a version.
+pub(crate) struct Stored {
+    /// Its trait, in `ensue`.
+    pub(crate) of: &'static str,
+    /// The constant by which what is stored finds its Rust type.
+    pub(crate) found_by: &'static str,
+    /// The option that sets it.
+    pub(crate) option: &'static str,
+}
+
+impl Stored {
+    fn of(&self) -> TokenStream {
+        let of = Ident::new(self.of, Span::call_site());
+        quote!(::ensue::#of)
+    }
+
+    fn found_by(&self) -> Ident {
+        Ident::new(self.found_by, Span::call_site())
+    }
 }
 
 struct Previous {
@@ -49,20 +70,25 @@ impl Version {
         Self { number, previous }
     }
 
-    /// `VERSION`, and `decode` where there is a version before, for an implementation of `of`.
-    pub(crate) fn expand(&self, of: &TokenStream) -> TokenStream {
+    /// `VERSION`, and `decode` where there is a version before, for an implementation of what is
+    /// stored.
+    pub(crate) fn expand(&self, stored: &Stored) -> TokenStream {
         let constant = self
             .number
             .map(|number| quote!(const VERSION: u16 = #number;));
-        let decode = self.previous.as_ref().map(|previous| previous.expand(of));
+        let decode = self
+            .previous
+            .as_ref()
+            .map(|previous| previous.expand(stored));
         quote!(#constant #decode)
     }
 }
 
 impl Previous {
-    fn expand(&self, of: &TokenStream) -> TokenStream {
+    fn expand(&self, stored: &Stored) -> TokenStream {
         let Self { path, .. } = self;
-        let checks = self.checks(of);
+        let (of, found_by) = (stored.of(), stored.found_by());
+        let checks = self.checks(stored);
         let span = path.span().resolved_at(Span::mixed_site());
         // All in one place, so that a conversion that is missing is reported once.
         let convert = quote_spanned!(span=> |older| ::core::convert::From::from(older));
@@ -79,7 +105,7 @@ impl Previous {
                     <#path as #of>::decode(version, codec, payload).map(#convert)
                 } else {
                     ::core::result::Result::Err(::ensue::DecodeError::unknown_version(
-                        <Self as #of>::NAME,
+                        <Self as #of>::#found_by,
                         version,
                         <Self as #of>::VERSION,
                     ))
@@ -88,7 +114,9 @@ impl Previous {
         }
     }
 
-    fn checks(&self, of: &TokenStream) -> TokenStream {
+    fn checks(&self, stored: &Stored) -> TokenStream {
+        let (of, found_by) = (stored.of(), stored.found_by());
+        let option = stored.option;
         let Self {
             path,
             name,
@@ -96,7 +124,7 @@ impl Previous {
         } = self;
         let older = path.to_token_stream().to_string().replace(' ', "");
         let wrong_name = format!(
-            "`previous = {older}` is not an older `{name}`: both types need the same `name`, \
+            "`previous = {older}` is not an older `{name}`: both types need the same `{option}`, \
              because that is how what is stored finds its type"
         );
         let wrong_version = format!(
@@ -107,7 +135,7 @@ impl Previous {
         quote_spanned! {span=>
             const _: () = {
                 ::core::assert!(
-                    ::ensue::__private::is_same(<#path as #of>::NAME, #name),
+                    ::ensue::__private::is_same(<#path as #of>::#found_by, #name),
                     #wrong_name
                 );
                 ::core::assert!(<#path as #of>::VERSION < #version, #wrong_version);

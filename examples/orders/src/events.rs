@@ -9,7 +9,7 @@ use ensue::prelude::*;
 
 /// A customer has placed an order in the shop.
 #[derive(Clone, Debug, PartialEq, Event, Serialize, Deserialize)]
-#[event(name = "order.placed", topic = "checkout", key = order_id)]
+#[event(type = "order.placed", topic = "checkout", key = order_id)]
 pub struct OrderPlaced {
     /// The shop's number for the order.
     pub order_id: String,
@@ -21,7 +21,7 @@ pub struct OrderPlaced {
 
 /// The order exists.
 #[derive(Clone, Debug, PartialEq, Event, Serialize, Deserialize)]
-#[event(name = "order.created", topic = "orders", key = order_id)]
+#[event(type = "order.created", topic = "orders", key = order_id)]
 pub struct OrderCreated {
     /// Which order.
     pub order_id: String,
@@ -31,7 +31,7 @@ pub struct OrderCreated {
 
 /// The order is paid.
 #[derive(Clone, Debug, PartialEq, Event, Serialize, Deserialize)]
-#[event(name = "order.payment", topic = "orders", key = order_id)]
+#[event(type = "order.payment", topic = "orders", key = order_id)]
 pub struct OrderPayment {
     /// Which order.
     pub order_id: String,
@@ -41,7 +41,7 @@ pub struct OrderPayment {
 
 /// The warehouse is at work on the order.
 #[derive(Clone, Debug, PartialEq, Event, Serialize, Deserialize)]
-#[event(name = "order.processing", topic = "orders", key = order_id)]
+#[event(type = "order.processing", topic = "orders", key = order_id)]
 pub struct OrderProcessing {
     /// Which order.
     pub order_id: String,
@@ -49,7 +49,7 @@ pub struct OrderProcessing {
 
 /// The carrier has the parcel.
 #[derive(Clone, Debug, PartialEq, Event, Serialize, Deserialize)]
-#[event(name = "order.shipped", topic = "orders", key = order_id)]
+#[event(type = "order.shipped", topic = "orders", key = order_id)]
 pub struct OrderShipped {
     /// Which order.
     pub order_id: String,
@@ -57,7 +57,7 @@ pub struct OrderShipped {
 
 /// The customer has the parcel and signed for it.
 #[derive(Clone, Debug, PartialEq, Event, Serialize, Deserialize)]
-#[event(name = "order.signed", topic = "orders", key = order_id)]
+#[event(type = "order.signed", topic = "orders", key = order_id)]
 pub struct OrderSigned {
     /// Which order.
     pub order_id: String,
@@ -65,7 +65,7 @@ pub struct OrderSigned {
 
 /// The signed receipt is filed: the event is the file.
 #[derive(Clone, Debug, PartialEq, Event, Serialize, Deserialize)]
-#[event(name = "order.signed_received", topic = "orders", key = order_id)]
+#[event(type = "order.signed_received", topic = "orders", key = order_id)]
 pub struct OrderSignedReceived {
     /// Which order.
     pub order_id: String,
@@ -77,7 +77,7 @@ pub struct OrderSignedReceived {
 
 /// The order has taken another turn, and nothing more will happen to it.
 #[derive(Clone, Debug, PartialEq, Event, Serialize, Deserialize)]
-#[event(name = "order.updated", topic = "orders", key = order_id)]
+#[event(type = "order.updated", topic = "orders", key = order_id)]
 pub struct OrderUpdated {
     /// Which order.
     pub order_id: String,
@@ -97,11 +97,11 @@ pub enum Status {
 
 /// The seven events in the order in which they happen to an order; some of them may not happen.
 pub const LIFE: [&str; 7] = [
-    OrderCreated::NAME,
-    OrderPayment::NAME,
-    OrderProcessing::NAME,
-    OrderShipped::NAME,
-    OrderSigned::NAME,
-    OrderSignedReceived::NAME,
-    OrderUpdated::NAME,
+    OrderCreated::TYPE,
+    OrderPayment::TYPE,
+    OrderProcessing::TYPE,
+    OrderShipped::TYPE,
+    OrderSigned::TYPE,
+    OrderSignedReceived::TYPE,
+    OrderUpdated::TYPE,
 ];

@@ -128,10 +128,10 @@ impl Default for Lives {
 impl Lives {
     fn add(&mut self, event: &Envelope) {
         // Other events in the topic are not part of an order's life.
-        let Some(step) = LIFE.iter().position(|kind| *kind == event.kind()) else {
+        let Some(step) = LIFE.iter().position(|kind| *kind == event.event_type()) else {
             return;
         };
-        if let Some(count) = self.events.get_mut(event.kind()) {
+        if let Some(count) = self.events.get_mut(event.event_type()) {
             *count += 1;
         }
         let life = self.by_order.entry(event.key().to_owned()).or_default();
@@ -139,7 +139,7 @@ impl Lives {
         let is_next = step >= life.steps && (step == 0) == (life.steps == 0);
         life.is_out_of_order |= !is_next;
         life.steps = step + 1;
-        life.payments += u64::from(event.kind() == OrderPayment::NAME);
+        life.payments += u64::from(event.event_type() == OrderPayment::TYPE);
     }
 }
 

@@ -24,7 +24,7 @@ use ensue::prelude::*;
 const PARCELS: &str = "parcels";
 
 #[derive(Event, Serialize, Deserialize)]
-#[event(name = "parcel.scanned", topic = "parcels", key = parcel_id)]
+#[event(type = "parcel.scanned", topic = "parcels", key = parcel_id)]
 struct ParcelScanned {
     parcel_id: String,
     place: String,

@@ -39,7 +39,7 @@ pub(crate) fn keys_of(publisher: usize) -> std::ops::Range<usize> {
 
 /// Published by the publishers.
 #[derive(Event, Serialize, Deserialize)]
-#[event(name = "order.placed", topic = "orders", key = key)]
+#[event(type = "order.placed", topic = "orders", key = key)]
 pub(crate) struct Placed {
     key: String,
     number: u64,
@@ -48,7 +48,7 @@ pub(crate) struct Placed {
 
 /// Follows from an order in the group `bills`, made by hand.
 #[derive(Event, Serialize, Deserialize)]
-#[event(name = "order.billed", topic = "bills", key = key)]
+#[event(type = "order.billed", topic = "bills", key = key)]
 pub(crate) struct Billed {
     key: String,
     number: u64,
@@ -58,7 +58,7 @@ pub(crate) struct Billed {
 
 /// Follows from an order in the group `audits`, returned by a handler.
 #[derive(Event, Serialize, Deserialize)]
-#[event(name = "order.audited", topic = "audits", key = key)]
+#[event(type = "order.audited", topic = "audits", key = key)]
 pub(crate) struct Audited {
     key: String,
     number: u64,

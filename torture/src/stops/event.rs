@@ -42,7 +42,7 @@ impl<'de> Deserialize<'de> for Thing {
 }
 
 impl Event for Thing {
-    const NAME: &'static str = "thing.ordered";
+    const TYPE: &'static str = "thing.ordered";
     const TOPIC: &'static str = THINGS;
     const VERSION: u16 = 2;
 
@@ -52,7 +52,7 @@ impl Event for Thing {
 
     fn decode(version: u16, codec: Codec, payload: &[u8]) -> Result<Self, DecodeError> {
         if !(1..=Self::VERSION).contains(&version) {
-            let (name, newest) = (Self::NAME, Self::VERSION);
+            let (name, newest) = (Self::TYPE, Self::VERSION);
             return Err(DecodeError::unknown_version(name, version, newest));
         }
         let thing: Self = codec.decode(payload)?;
@@ -80,7 +80,7 @@ pub(super) struct Done {
 }
 
 impl Event for Done {
-    const NAME: &'static str = "thing.done";
+    const TYPE: &'static str = "thing.done";
     const TOPIC: &'static str = DONE;
 
     fn key(&self) -> Cow<'_, str> {
@@ -127,7 +127,7 @@ impl Serialize for Filler {
 }
 
 impl Event for Filler {
-    const NAME: &'static str = "thing.filled";
+    const TYPE: &'static str = "thing.filled";
     const TOPIC: &'static str = FILLER;
 
     fn key(&self) -> Cow<'_, str> {
@@ -162,7 +162,7 @@ impl<'de, const PANICS: bool> Deserialize<'de> for Unreadable<PANICS> {
 pub(super) fn event(order: &Order) -> EnvelopeBuilder {
     let mut payload = Codec::Json.encode(order).unwrap_or_default();
     let (source, id) = order.id();
-    let builder = Envelope::builder(THINGS, Thing::NAME)
+    let builder = Envelope::builder(THINGS, Thing::TYPE)
         .key(&order.key)
         .id(id)
         .source(source);

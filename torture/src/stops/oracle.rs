@@ -225,7 +225,7 @@ impl<'a> Oracle<'a> {
     async fn done(&self, engine: &SharedEngine) -> Result<BTreeMap<String, Seen>, String> {
         let mut seen: BTreeMap<String, Seen> = BTreeMap::new();
         for event in read(engine, DONE).await? {
-            if event.kind() == Done::NAME {
+            if event.event_type() == Done::TYPE {
                 let done: Done = event.decode().map_err(|error| error.to_string())?;
                 let group = seen.entry(done.group).or_default();
                 group.done.entry(done.key).or_default().push(done.n);

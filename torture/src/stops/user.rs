@@ -48,7 +48,7 @@ fn handler(index: usize, group: &Group, options: HandlerOptions, limits: Limits)
     let kept = Bomb(group.drop_panics);
     if group.is_blocking {
         return Handler::blocking(
-            Thing::NAME,
+            Thing::TYPE,
             options,
             move |thing: Thing, context: Context| {
                 let _kept = &kept;
@@ -61,7 +61,7 @@ fn handler(index: usize, group: &Group, options: HandlerOptions, limits: Limits)
         );
     }
     Handler::new(
-        Thing::NAME,
+        Thing::TYPE,
         options,
         move |thing: Thing, context: Context| {
             let _kept = &kept;

@@ -89,7 +89,7 @@ impl Check {
     }
 }
 
-/// On stderr, and only where somebody watches.
+/// On stderr, and only on a terminal.
 fn progress_bar() -> ProgressBar {
     const FORM: &str =
         "{bar:40} {percent:>3} %  {binary_bytes} of {binary_total_bytes}, {eta} left";

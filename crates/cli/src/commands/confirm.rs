@@ -6,7 +6,7 @@ use crate::failure::Failure;
 
 /// Returns when the person agrees to `what`, or agreed beforehand with `--yes`.
 ///
-/// Without a terminal there is nobody to ask: the command is refused.
+/// Without a terminal there is no one to ask: the command is refused.
 pub(crate) fn confirm(what: &str, is_agreed: bool) -> Result<(), Failure> {
     if is_agreed {
         return Ok(());

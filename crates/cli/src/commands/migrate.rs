@@ -61,7 +61,7 @@ impl Migrate {
     }
 }
 
-/// A bar for each step; on stderr, and only where somebody watches.
+/// A bar for each step; on stderr, and only on a terminal.
 #[derive(Default)]
 struct Bar(Mutex<Option<(Step, ProgressBar)>>);
 

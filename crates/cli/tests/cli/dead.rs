@@ -117,7 +117,7 @@ async fn which_letters_must_be_said() {
     shop.run(&["dead", "redrive", "payments", "--all", "--key", "k"])
         .fails(2)
         .warns("contradict");
-    shop.run(&["dead", "redrive", "nobody", "--all"])
+    shop.run(&["dead", "redrive", "unknown", "--all"])
         .fails(1)
-        .warns("no group `nobody`");
+        .warns("no group `unknown`");
 }

@@ -83,7 +83,7 @@ async fn join(engine: &SharedEngine, group: &str) -> Box<dyn ensue::engine::Memb
 }
 
 /// The shop, in which `payments` has state, a retry in an hour and an event behind it, and with
-/// `more` events that nobody has seen.
+/// `more` events that no group has seen.
 async fn shop(more: usize) -> Shop {
     let shop = Shop::with_history().await;
     let engine = shop.open().await;
@@ -367,26 +367,20 @@ async fn a_copy_that_was_killed_goes_on_and_is_closed_until_it_is_whole() {
 /// There and back again, killed on the way; then the service goes on.
 #[allow(dead_code, reason = "which servers there are depends on the features")]
 async fn there_and_back(server: &str) {
-    let Some(file) = std::env::var_os("ENSUE_SERVICES") else {
-        assert!(
-            std::env::var_os("CI").is_none(),
-            "ENSUE_SERVICES is not set"
-        );
-        eprintln!("!!! SKIPPED: ENSUE_SERVICES is not set, `{server}` was not tested");
+    let Some(server) = servers::Running::find(server) else {
         return;
     };
-    let services: Value = serde_json::from_slice(&std::fs::read(file).unwrap()).unwrap();
-    let mut services = services.as_array().unwrap().iter();
-    let service = services.find(|it| it["name"] == server).unwrap();
     let (shop, other) = (shop(40_000).await, TempDir::new().unwrap());
     let mut attempt = 0;
     let (to, url) = loop {
         attempt += 1;
         let copy = other.path().join(format!("copy-{attempt}"));
-        let url = service["url"].as_str().unwrap();
         let name = other.path().file_name().unwrap().to_string_lossy();
         let name = name.trim_start_matches('.');
-        let url = format!("{url}?namespace=migrate_{name}_{attempt}&lease=1s&replica=");
+        let url = format!(
+            "{}?namespace=migrate_{name}_{attempt}&lease=1s&replica=",
+            server.url
+        );
         let to = format!("{url}{}", copy.display());
         let mut is_killed = true;
         for records in [4, 3_000, 10_000] {

@@ -65,7 +65,7 @@ async fn groups_show_where_they_are() {
 }
 
 #[tokio::test]
-async fn describe_names_topics_that_nobody_hears() {
+async fn describe_names_topics_that_no_group_reads() {
     let shop = Shop::with_history().await;
     let description = shop.json(&["describe"]);
     assert_eq!(description["unheard"], json!(["photos"]));

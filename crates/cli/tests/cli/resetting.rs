@@ -115,8 +115,8 @@ async fn a_group_is_forgotten_only_when_confirmed() {
 async fn an_unknown_group_is_named() {
     let shop = Shop::with_history().await;
     for args in [
-        &["reset", "nobody", "--to", "latest", "--yes"][..],
-        &["delete", "nobody", "--yes"],
+        &["reset", "unknown", "--to", "latest", "--yes"][..],
+        &["delete", "unknown", "--yes"],
     ] {
         let run = shop.run(&[&["--json"], args].concat()).fails(1);
         assert_eq!(run.error()["kind"], "unknown_group");

@@ -5,7 +5,7 @@
 //! | 1st | orders | o-1 created | settled |
 //! | 2nd | orders | o-2 created | dead: the card was declined |
 //! | 3rd | orders | o-3 created, binary | dead: it does not decode |
-//! | 4th | photos | taken | nobody listens |
+//! | 4th | photos | taken | no group reads it |
 //!
 //! An event of topic `reminders` is scheduled for 2100.
 

@@ -60,6 +60,17 @@ macro_rules! forward_engine {
             self.$inner.state(group, topic, key, name)
         }
 
+        fn states<'a>(
+            &'a self,
+            group: &'a str,
+            topic: &'a str,
+            name: &'a str,
+            after: Option<&'a str>,
+            limit: usize,
+        ) -> $crate::BoxFuture<'a, $crate::error::Result<Vec<(String, $crate::Bytes)>>> {
+            self.$inner.states(group, topic, name, after, limit)
+        }
+
         fn dead_letters<'a>(
             &'a self,
             group: Option<&'a str>,

@@ -35,7 +35,7 @@ pub struct DeadLetter {
     /// Its topic.
     pub topic: String,
     /// Its type.
-    pub kind: String,
+    pub event_type: String,
     /// Its key.
     pub key: String,
     /// The event, or why it cannot be read: its record is damaged.

@@ -101,7 +101,7 @@ impl Url {
         Ok(path)
     }
 
-    /// Paths that nobody means.
+    /// Paths that are always a mistake.
     fn check_slips(&self, path: &str) -> Result<()> {
         let reason = if path.is_empty() {
             "it names no directory".to_owned()
@@ -145,7 +145,7 @@ impl Url {
         read.map_err(|error| self.invalid(format!("the option `{name}`: {error}")))
     }
 
-    /// A log in memory is nobody's but its opener's.
+    /// A log in memory belongs to its opener alone.
     #[doc(hidden)]
     pub fn check_nameless(&self) -> Result<()> {
         match self.rest.as_str() {

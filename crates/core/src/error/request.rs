@@ -7,10 +7,10 @@ use super::Outlook;
 #[non_exhaustive]
 pub enum RequestError {
     /// No reply came in time. The request may still be handled.
-    #[error("no reply to `{kind}` within {waited_ms} ms")]
+    #[error("no reply to `{event_type}` within {waited_ms} ms")]
     Deadline {
         /// The request's type.
-        kind: String,
+        event_type: String,
         /// How long the requester waited, in milliseconds.
         waited_ms: u64,
     },

@@ -43,7 +43,7 @@ pub const PAYLOAD_BYTES_MAX: usize = 8 * 1024 * 1024;
 ///     .payload(Codec::Json, br#"{"order_id":"o-1"}"#.to_vec())
 ///     .build()?;
 /// assert_eq!(envelope.topic(), "orders");
-/// assert_eq!(envelope.kind(), "order.created");
+/// assert_eq!(envelope.event_type(), "order.created");
 /// assert_eq!(envelope.correlation(), envelope.id(), "the first event of a chain names it");
 /// # Ok::<(), ensue::InvalidEvent>(())
 /// ```
@@ -69,9 +69,9 @@ struct Ends {
 }
 
 impl Envelope {
-    /// Starts an event of type `kind` for `topic`.
-    pub fn builder(topic: impl Into<String>, kind: impl Into<String>) -> EnvelopeBuilder {
-        EnvelopeBuilder::new(Cow::Owned(topic.into()), Cow::Owned(kind.into()))
+    /// Starts an event of type `event_type` for `topic`.
+    pub fn builder(topic: impl Into<String>, event_type: impl Into<String>) -> EnvelopeBuilder {
+        EnvelopeBuilder::new(Cow::Owned(topic.into()), Cow::Owned(event_type.into()))
     }
 
     /// Starts an envelope with the topic, type, key, version and payload of `event`.
@@ -84,7 +84,7 @@ impl Envelope {
             topic if topic == E::TOPIC => Cow::Borrowed(E::TOPIC),
             topic => Cow::Owned(topic.into_owned()),
         };
-        Ok(EnvelopeBuilder::new(topic, Cow::Borrowed(E::NAME))
+        Ok(EnvelopeBuilder::new(topic, Cow::Borrowed(E::TYPE))
             .key(event.key())
             .version(E::VERSION)
             .payload(E::CODEC, E::CODEC.encode_readable(event)?))
@@ -182,8 +182,8 @@ impl Envelope {
         self.text(self.ends.topic, self.ends.key)
     }
 
-    /// The event's type, for instance `order.created`.
-    pub fn kind(&self) -> &str {
+    /// The event's type ([`Event::TYPE`]), for instance `order.created`.
+    pub fn event_type(&self) -> &str {
         self.text(self.ends.key + FIXED_BYTES as u32, self.ends.kind)
     }
 
@@ -264,7 +264,7 @@ impl Envelope {
     pub fn data_schema(&self) -> String {
         match self.rare(extension::DATA_SCHEMA) {
             Some(schema) => schema.to_owned(),
-            None => format!("urn:ensue:{}:{}", self.kind(), self.version()),
+            None => format!("urn:ensue:{}:{}", self.event_type(), self.version()),
         }
     }
 
@@ -343,7 +343,7 @@ impl Envelope {
     }
 
     #[doc(hidden)]
-    pub fn kind_bytes(&self) -> &[u8] {
+    pub fn type_bytes(&self) -> &[u8] {
         self.slice(self.ends.key + FIXED_BYTES as u32, self.ends.kind)
     }
 
@@ -371,7 +371,7 @@ impl Envelope {
     pub fn to_builder(&self) -> EnvelopeBuilder {
         EnvelopeBuilder {
             topic: Cow::Owned(self.topic().to_owned()),
-            kind: Cow::Owned(self.kind().to_owned()),
+            kind: Cow::Owned(self.event_type().to_owned()),
             key: self.key().to_owned(),
             id: Some(self.id().to_owned()),
             source: Some(self.source().to_owned()),
@@ -442,7 +442,7 @@ impl fmt::Debug for Envelope {
         let payload = super::Redacted(self.payload().len(), self.content_type());
         f.debug_struct("Envelope")
             .field("topic", &self.topic())
-            .field("type", &self.kind())
+            .field("type", &self.event_type())
             .field("key", &self.key())
             .field("id", &self.id())
             .field("time", &format_args!("{}", self.time()))

@@ -151,7 +151,7 @@ impl From<&Death> for Died {
             key: death.envelope.key().to_owned(),
             id: death.envelope.id().to_owned(),
             source: death.envelope.source().to_owned(),
-            kind: death.envelope.kind().to_owned(),
+            kind: death.envelope.event_type().to_owned(),
             attempts: death.attempts,
             cause: death.cause,
             reason: record::shorten(&death.reason),

@@ -54,7 +54,7 @@ pub(crate) fn pick(
             continue;
         }
         let envelope = record::envelope_of(&entry)?;
-        if memo.wants_type(envelope.kind()) {
+        if memo.wants_type(envelope.event_type()) {
             let key = hasher.hash_of(envelope.topic(), envelope.key());
             read.events.push((from_log(entry.position), key, envelope));
         }

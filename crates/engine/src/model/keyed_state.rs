@@ -1,5 +1,6 @@
 //! A group's state: cells of bytes, each for one topic, key and name.
 
+use std::collections::BTreeMap;
 use std::hash::BuildHasher;
 use std::sync::Arc;
 
@@ -8,6 +9,7 @@ use hashbrown::{HashMap, HashSet};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::record::CellWrite;
+use crate::engine::READ_EVENTS_MAX;
 
 /// What a cell costs beside its texts and its value, in bytes, for `state_bytes_max`.
 const CELL_BYTES: usize = 64;
@@ -99,6 +101,46 @@ impl KeyedState {
         })
     }
 
+    /// The cells called `name` of the first up to `limit` keys of a topic behind `after`, by key; 0 and
+    /// more than [`READ_EVENTS_MAX`] is that many. Looks at all cells, and keeps no more than it returns.
+    pub(crate) fn page(
+        &self,
+        topic: &str,
+        name: &str,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Vec<(String, Bytes)> {
+        let limit = match limit {
+            0 => READ_EVENTS_MAX,
+            limit => limit.min(READ_EVENTS_MAX),
+        };
+        let mut first: BTreeMap<&str, &Bytes> = BTreeMap::new();
+        for ((its_topic, key, its_name), value) in self.pieces.iter().flat_map(|it| it.iter()) {
+            if **its_topic != *topic
+                || **its_name != *name
+                || after.is_some_and(|after| **key <= *after)
+            {
+                continue;
+            }
+            let is_full = first.len() == limit;
+            if is_full
+                && first
+                    .last_key_value()
+                    .is_some_and(|(last, _)| **key > **last)
+            {
+                continue;
+            }
+            first.insert(key, value);
+            if is_full {
+                first.pop_last();
+            }
+        }
+        let cells = first.into_iter();
+        cells
+            .map(|(key, value)| (key.to_owned(), value.clone()))
+            .collect()
+    }
+
     /// How many they are.
     pub(crate) fn len(&self) -> usize {
         self.pieces.iter().map(|piece| piece.len()).sum()
@@ -143,5 +185,38 @@ impl<'de> Deserialize<'de> for KeyedState {
             cells.write(&cell);
         }
         Ok(cells)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_page_has_the_first_keys_of_one_topic_and_name_in_order() {
+        let mut cells = KeyedState::default();
+        let mut write = |topic: &str, key: &str, name: &str| {
+            cells.write(&CellWrite {
+                topic: topic.to_owned(),
+                key: key.to_owned(),
+                name: name.to_owned(),
+                value: Some(Bytes::copy_from_slice(key.as_bytes())),
+            });
+        };
+        for number in (0..50).rev() {
+            write("orders", &format!("o-{number:02}"), "total");
+        }
+        write("bills", "o-001", "total");
+        write("orders", "o-002", "other");
+        let keys = |after: Option<&str>, limit| -> Vec<String> {
+            let page = cells.page("orders", "total", after, limit);
+            assert!(page.iter().all(|(key, value)| *value == *key.as_bytes()));
+            page.into_iter().map(|(key, _)| key).collect()
+        };
+        assert_eq!(keys(None, 3), ["o-00", "o-01", "o-02"]);
+        assert_eq!(keys(Some("o-02"), 2), ["o-03", "o-04"]);
+        assert_eq!(keys(Some("o-48"), 5), ["o-49"]);
+        assert_eq!(keys(None, 0).len(), 50);
+        assert!(keys(Some("p"), 0).is_empty());
     }
 }

@@ -265,7 +265,7 @@ pub(crate) async fn dead_letters(view: &log::View, found: Vec<Found>) -> Result<
                 group: found.group,
                 event: EventId::new(&*found.dead.source, &*found.dead.id),
                 topic: found.item.lane.topic().to_owned(),
-                kind: (*found.dead.kind).to_owned(),
+                event_type: (*found.dead.kind).to_owned(),
                 key: found.item.lane.key().to_owned(),
                 envelope,
                 position: found.position,

@@ -104,7 +104,7 @@ impl Reading<'_> {
                 continue;
             }
             let envelope = record::envelope_of(&entry)?;
-            if self.filter.wants_type(envelope.kind()) {
+            if self.filter.wants_type(envelope.event_type()) {
                 self.bytes += envelope.content().len();
                 // What is kept for a while must not keep a whole chunk.
                 self.found.events.push((position, envelope.detached()));

@@ -49,6 +49,7 @@ pub(crate) mod tests;
 
 use crate::log_error;
 use crate::log_position::to_log;
+use crate::model::keyed_state::KeyedState;
 use crate::runtime::admin;
 use crate::runtime::inside;
 use crate::runtime::maintenance;
@@ -310,6 +311,29 @@ impl Driver for Embedded {
             Ok(group.cells().get(topic, key, name).cloned())
         };
         Box::pin(std::future::ready(read()))
+    }
+
+    fn states<'a>(
+        &'a self,
+        group: &'a str,
+        topic: &'a str,
+        name: &'a str,
+        after: Option<&'a str>,
+        limit: usize,
+    ) -> BoxFuture<'a, Result<Vec<(String, Bytes)>>> {
+        let cells = || -> Result<KeyedState> {
+            self.inner.check_open()?;
+            let locked = self.inner.advanced();
+            Ok(admin::existing(locked.state(), group)?.cells().clone())
+        };
+        Box::pin(async move {
+            let cells = cells()?;
+            let [topic, name] = [topic, name].map(str::to_owned);
+            let after = after.map(str::to_owned);
+            // All of the group's cells are looked at, and not under the lock.
+            let page = move || Ok(cells.page(&topic, &name, after.as_deref(), limit));
+            blocking(page).await
+        })
     }
 
     fn dead_letters<'a>(

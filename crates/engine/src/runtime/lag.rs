@@ -76,7 +76,8 @@ pub(super) fn wanted_in(
         for entry in chunk.iter() {
             let is_there = (from..to).contains(&from_log(entry.position));
             let is_event = entry.kind == record::EVENT && filter.wants_topic(entry.topic);
-            if is_there && is_event && filter.wants_type(record::envelope_of(&entry)?.kind()) {
+            if is_there && is_event && filter.wants_type(record::envelope_of(&entry)?.event_type())
+            {
                 count += 1;
             }
         }

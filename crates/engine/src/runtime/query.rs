@@ -156,7 +156,8 @@ impl Reader {
             return Ok(());
         }
         let envelope = record::envelope_of(entry)?;
-        if !query.types.is_empty() && !query.types.iter().any(|kind| kind == envelope.kind()) {
+        if !query.types.is_empty() && !query.types.iter().any(|kind| kind == envelope.event_type())
+        {
             return Ok(());
         }
         self.bytes += entry.body.len();

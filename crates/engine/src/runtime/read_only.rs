@@ -226,6 +226,22 @@ impl Driver for Reader {
         }))
     }
 
+    fn states<'a>(
+        &'a self,
+        group: &'a str,
+        topic: &'a str,
+        name: &'a str,
+        after: Option<&'a str>,
+        limit: usize,
+    ) -> BoxFuture<'a, Result<Vec<(String, Bytes)>>> {
+        let [group, topic, name] = [group, topic, name].map(str::to_owned);
+        let after = after.map(str::to_owned);
+        Box::pin(self.look(move |it| {
+            let cells = admin::existing(&it.state, &group)?.cells();
+            Ok(cells.page(&topic, &name, after.as_deref(), limit))
+        }))
+    }
+
     fn dead_letters<'a>(
         &'a self,
         group: Option<&'a str>,

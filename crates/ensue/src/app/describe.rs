@@ -161,7 +161,7 @@ impl fmt::Display for Description {
         if self.unhandled.is_empty() {
             writeln!(f, "every published event is handled")
         } else {
-            writeln!(f, "nobody handles {}", self.unhandled.join(", "))
+            writeln!(f, "no service handles {}", self.unhandled.join(", "))
         }
     }
 }

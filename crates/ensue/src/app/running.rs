@@ -139,7 +139,7 @@ impl Running {
 
     async fn stop_by(&mut self, deadline: Instant) -> Result<()> {
         self.stopping.store(true, Ordering::Relaxed);
-        // Nobody listens when every service has ended already.
+        // There is no receiver when every service has ended already.
         let _ = self.order.send(Order::Drain);
         let farewell = FAREWELL_MAX.min(self.shutdown / 4);
         let mut stopped = Ok(());

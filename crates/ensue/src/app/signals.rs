@@ -52,7 +52,7 @@ impl Signals {
     }
 }
 
-/// Completes when somebody presses Ctrl-C, or a supervisor asks the process to end (SIGTERM): what
+/// Completes when the process is told to end: by Ctrl-C, or by a supervisor's SIGTERM: what
 /// [`App::run`](crate::App::run) waits for, for those who wait for something else besides.
 pub async fn asked_to_stop() {
     Signals::new().next().await;

@@ -120,7 +120,7 @@ impl Follow {
         Ok(published)
     }
 
-    /// An event that follows; `None` for a reply that nobody waits for.
+    /// An event that follows; `None` for a reply without a requester.
     fn publish(
         &self,
         (cause, run): (&Envelope, Run),

@@ -184,7 +184,7 @@ impl Outcomes {
     /// durable.
     pub(super) fn die(&mut self, subject: Subject, death: Death, key: Option<Envelope>) {
         let envelope = &death.envelope;
-        let texts = envelope.stream().len() + envelope.id().len() + envelope.kind().len();
+        let texts = envelope.stream().len() + envelope.id().len() + envelope.event_type().len();
         self.weigh(texts + death.reason.len());
         self.commit.dead.push(death);
         self.close(subject, Outcome::Dead, key);

@@ -76,7 +76,7 @@ impl Routes {
         typed.or_else(|| self.any.iter().find(takes))
     }
 
-    /// Nobody who waits for a handler's turn gets it any more.
+    /// What waits for a handler's turn no longer gets it.
     pub(crate) fn close(&self) {
         let routes = self.by_type.values().flatten().chain(&self.any);
         for limit in routes.filter_map(|route| route.limit.as_ref()) {

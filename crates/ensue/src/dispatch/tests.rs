@@ -18,7 +18,7 @@ use crate::{Effects, Outgoing};
 
 type Refuse = dyn Fn(&Commit) -> Option<Error> + Send + Sync;
 
-/// An engine that refuses some commits, and lets nobody leave if it is told so.
+/// An engine that refuses some commits, and lets no member leave if it is told so.
 #[derive(Clone)]
 struct Odd {
     inner: SharedEngine,
@@ -280,7 +280,7 @@ async fn no_handler_begins_while_too_much_of_what_others_returned_is_not_committ
 }
 
 #[tokio::test]
-async fn stopping_ends_by_its_deadline_though_the_engine_lets_nobody_leave() {
+async fn stopping_ends_by_its_deadline_though_the_engine_lets_no_member_leave() {
     let mut engine = odd(|_| None).await;
     engine.leave_hangs = true;
     let app = App::new(Arc::new(engine.clone()))
@@ -325,7 +325,7 @@ impl tracing::Subscriber for Panics {
 async fn a_worker_that_ends_ends_the_app_with_the_reason() {
     let engine = odd(|_| None).await;
     // With two of them, tracing asks both about each place that reports; with one, it asks the thread
-    // that comes by first, which may be another test's, and then believes that nobody listens.
+    // that comes by first, which may be another test's, and then believes that there is no listener.
     let _other = tracing::Dispatch::new(Panics);
     let _guard = tracing::subscriber::set_default(Panics);
     let start = || async {

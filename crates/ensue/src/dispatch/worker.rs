@@ -240,7 +240,7 @@ impl Worker {
         if request::is_expired(&delivery.envelope, self.dispatch.engine.clock()) {
             tracing::debug!(
                 id = delivery.envelope.id(),
-                "nobody waits for this request any more"
+                "the requester no longer waits for this request"
             );
             self.settle(&delivery);
             return;
@@ -270,7 +270,7 @@ impl Worker {
 
     /// The handler of an event: looked up once per topic and type, remembered for the next.
     fn route(&mut self, envelope: &Envelope) -> Option<Arc<Route>> {
-        let (topic, kind) = (envelope.topic_bytes(), envelope.kind_bytes());
+        let (topic, kind) = (envelope.topic_bytes(), envelope.type_bytes());
         let known = self
             .recent
             .iter()
@@ -278,7 +278,10 @@ impl Worker {
         if let Some(known) = known {
             return known.route.clone();
         }
-        let found = self.dispatch.routes.find(envelope.topic(), envelope.kind());
+        let found = self
+            .dispatch
+            .routes
+            .find(envelope.topic(), envelope.event_type());
         let route = found.map(|route| Arc::new(route.clone()));
         if self.recent.len() >= RECENT_MAX {
             self.recent.remove(0);
@@ -490,7 +493,7 @@ impl Worker {
             {
                 return;
             }
-            // Its requester is told, and nobody waits for it any more: it holds up no later event
+            // Its requester is told, and no longer waits for it: it holds up no later event
             // of its key. It is kept for people to see.
             death.on_dead = OnDead::Skip;
         }
@@ -515,7 +518,7 @@ impl Worker {
             return false;
         }
         tracing::debug!(
-            group = %self.dispatch.group, event = request.kind(), id = request.id(), reason,
+            group = %self.dispatch.group, event = request.event_type(), id = request.id(), reason,
             "refused a request"
         );
         GroupCounters::add(&self.dispatch.counters.turned_down, 1);
@@ -526,7 +529,7 @@ impl Worker {
     /// Makes a dead letter; with `key`, the key waits until it is durable.
     fn bury(&mut self, death: Death, key: Option<Envelope>, run: Run) {
         tracing::warn!(
-            group = %self.dispatch.group, event = death.envelope.kind(), id = death.envelope.id(),
+            group = %self.dispatch.group, event = death.envelope.event_type(), id = death.envelope.id(),
             key = death.envelope.key(), attempts = death.attempts, cause = ?death.cause,
             reason = death.reason, "dead letter"
         );

@@ -276,7 +276,7 @@ pub async fn connect(url: &str) -> Result<SharedEngine> {
     not(feature = "embedded"),
     allow(
         unused_variables,
-        reason = "without an engine, nobody asks for the time"
+        reason = "without an engine, nothing asks for the time"
     )
 )]
 pub async fn connect_with(url: &str, clock: Clock) -> Result<SharedEngine> {

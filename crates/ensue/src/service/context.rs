@@ -7,7 +7,7 @@ use bytes::Bytes;
 use serde::de::DeserializeOwned;
 
 use crate::engine::{Delivery, Position, SharedEngine};
-use crate::event::{Codec, Envelope};
+use crate::event::{Codec, Envelope, InvalidEvent};
 use crate::publisher::Publisher;
 use crate::state::{self, State, StateError};
 use crate::time::{Clock, Timestamp};
@@ -50,6 +50,36 @@ impl Context {
         &self.0.delivery.envelope
     }
 
+    /// This context with another payload: for a layer that decrypts or unpacks what the handler is to
+    /// read. All else stays, and so does what is in the log: a dead letter has the payload that was
+    /// published.
+    ///
+    /// ```
+    /// use ensue::Codec;
+    /// use ensue::middleware::Next;
+    /// use ensue::prelude::*;
+    ///
+    /// async fn unpack(context: Context, next: Next) -> Result<Effects, Failure> {
+    ///     let json = String::from_utf8(context.envelope().payload().to_vec())?.to_lowercase();
+    ///     next.run(context.with_payload(Codec::Json, json.into_bytes())?).await
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    /// [`InvalidEvent`] when the payload is too large.
+    pub fn with_payload(&self, codec: Codec, payload: Vec<u8>) -> Result<Self, InvalidEvent> {
+        let Inner {
+            delivery,
+            surroundings,
+        } = &*self.0;
+        let envelope = delivery.envelope.to_builder().payload(codec, payload);
+        let delivery = Delivery {
+            envelope: envelope.build()?,
+            ..delivery.clone()
+        };
+        Ok(Self::new(delivery, surroundings.clone()))
+    }
+
     /// The event's id, unique within its source. With [`Context::source`] it is the idempotency key
     /// for everything that reaches outside the log.
     pub fn id(&self) -> &str {
@@ -84,7 +114,7 @@ impl Context {
 
     /// Whether the effects that the handler returns are held back, because the group was reset and
     /// had settled this event before: only its state changes. What a handler does itself
-    /// ([`Context::publisher`], a call to elsewhere) nobody can hold back; this tells when not to.
+    /// ([`Context::publisher`], a call to elsewhere) cannot be held back; this tells when not to.
     pub fn is_held_back(&self) -> bool {
         self.0.delivery.run.holds_back
     }
@@ -104,7 +134,7 @@ impl Context {
         self.0.surroundings.engine.clock()
     }
 
-    /// Whether somebody waits for a reply.
+    /// Whether a requester waits for a reply.
     pub fn is_request(&self) -> bool {
         crate::request::reply_topic(self.envelope()).is_some()
     }

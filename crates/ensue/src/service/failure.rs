@@ -53,10 +53,10 @@ pub enum FailureKind {
 /// use anyhow::{Context as _, ensure};
 /// use ensue::prelude::*;
 /// # #[derive(Event, Serialize, Deserialize)]
-/// # #[event(name = "order.created", topic = "orders", key = order_id)]
+/// # #[event(type = "order.created", topic = "orders", key = order_id)]
 /// # struct OrderCreated { order_id: String, cents: String }
 /// # #[derive(Event, Serialize, Deserialize)]
-/// # #[event(name = "order.paid", topic = "orders", key = order_id)]
+/// # #[event(type = "order.paid", topic = "orders", key = order_id)]
 /// # struct OrderPaid { order_id: String, cents: u64 }
 /// # struct Payments;
 ///

@@ -230,7 +230,7 @@ impl Handler {
             .unwrap_or_else(|| TopicPattern::trusted(E::TOPIC));
         Self {
             name,
-            event: Some(E::NAME),
+            event: Some(E::TYPE),
             version: E::VERSION,
             topics,
             publishes: &[],

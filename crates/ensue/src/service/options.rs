@@ -14,13 +14,13 @@ use crate::middleware::{Layer, Middleware};
 /// use ensue::prelude::*;
 /// use ensue::{ServiceOptions, Start};
 /// # #[derive(Event, Serialize, Deserialize)]
-/// # #[event(name = "order.paid", topic = "orders", key = order_id)]
+/// # #[event(type = "order.paid", topic = "orders", key = order_id)]
 /// # struct OrderPaid { order_id: String }
 ///
 /// struct Letters;
 ///
 /// /// Writes only to those who pay from now on: a new group starts at the earliest event, and
-/// /// would write to everybody who ever paid.
+/// /// would write to every customer who ever paid.
 /// #[service(start = "latest", concurrency = 4)]
 /// impl Letters {
 ///     #[on]

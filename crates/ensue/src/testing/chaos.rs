@@ -21,7 +21,7 @@ pub enum Fault {
     None,
     /// The process dies before this step reaches the engine.
     CrashBefore(u64),
-    /// The process dies after this step is durable and before anybody learns of it.
+    /// The process dies after this step is durable and before it is acknowledged.
     CrashAfter(u64),
     /// Every append reaches the engine twice, as if its acknowledgement had been lost.
     Duplicates,

@@ -42,10 +42,10 @@ pub type TestResult<T = ()> = std::result::Result<T, Box<dyn std::error::Error +
 /// use ensue::prelude::*;
 /// use ensue::testing::{TestApp, explore};
 /// # #[derive(Event, Serialize, Deserialize, Debug, PartialEq)]
-/// # #[event(name = "order.created", topic = "orders", key = order_id)]
+/// # #[event(type = "order.created", topic = "orders", key = order_id)]
 /// # struct OrderCreated { order_id: String }
 /// # #[derive(Event, Serialize, Deserialize, Debug, PartialEq)]
-/// # #[event(name = "order.paid", topic = "orders", key = order_id)]
+/// # #[event(type = "order.paid", topic = "orders", key = order_id)]
 /// # struct OrderPaid { order_id: String }
 ///
 /// # tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(async {

@@ -22,10 +22,10 @@ use crate::state::State;
 /// use ensue::prelude::*;
 /// use ensue::testing::Scenario;
 /// # #[derive(Event, Serialize, Deserialize, Debug, PartialEq)]
-/// # #[event(name = "order.created", topic = "orders", key = order_id)]
+/// # #[event(type = "order.created", topic = "orders", key = order_id)]
 /// # struct OrderCreated { order_id: String }
 /// # #[derive(Event, Serialize, Deserialize, Debug, PartialEq)]
-/// # #[event(name = "order.paid", topic = "orders", key = order_id)]
+/// # #[event(type = "order.paid", topic = "orders", key = order_id)]
 /// # struct OrderPaid { order_id: String }
 /// # struct Payments;
 /// # #[service]
@@ -92,7 +92,7 @@ impl Scenario {
         match outcome.effects {
             Ok(_) => Ok(self),
             Err(failure) => Err(Error::Test(TestError::Given {
-                event: E::NAME.to_owned(),
+                event: E::TYPE.to_owned(),
                 reason: failure.to_string(),
             })),
         }
@@ -113,10 +113,10 @@ impl Scenario {
     /// # Errors
     /// As for [`Scenario::when`].
     pub async fn when_envelope(&mut self, envelope: Envelope) -> Result<Outcome> {
-        let Some(route) = self.routes.find(envelope.topic(), envelope.kind()) else {
+        let Some(route) = self.routes.find(envelope.topic(), envelope.event_type()) else {
             return Err(Error::Test(TestError::NoHandler {
                 service: self.group.to_string(),
-                event: envelope.kind().to_owned(),
+                event: envelope.event_type().to_owned(),
                 topic: envelope.topic().to_owned(),
             }));
         };
@@ -152,7 +152,7 @@ impl Scenario {
 
 /// What a handler said.
 #[derive(Debug)]
-#[must_use = "an outcome that nobody looks at tests nothing"]
+#[must_use = "an outcome that is not looked at tests nothing"]
 pub struct Outcome {
     effects: Result<Effects, Failure>,
     /// What assertions have looked at.
@@ -184,13 +184,13 @@ impl Outcome {
         &self,
         expected: impl IntoIterator<Item = E>,
     ) -> &Self {
-        self.asserted(Asserted::Now(E::NAME.to_owned()));
+        self.asserted(Asserted::Now(E::TYPE.to_owned()));
         let expected: Vec<E> = expected.into_iter().collect();
         let found = self.events::<E>().into_iter();
         let found: Vec<E> = found
             .filter_map(|(due, event)| due.is_none().then_some(event))
             .collect();
-        assert_eq!(found, expected, "the `{}` that follow", E::NAME);
+        assert_eq!(found, expected, "the `{}` that follow", E::TYPE);
         self
     }
 
@@ -202,10 +202,10 @@ impl Outcome {
     /// # use ensue::prelude::*;
     /// # use ensue::testing::Scenario;
     /// # #[derive(Event, Serialize, Deserialize, Debug, PartialEq)]
-    /// # #[event(name = "order.created", topic = "orders", key = 0)]
+    /// # #[event(type = "order.created", topic = "orders", key = 0)]
     /// # struct OrderCreated(String);
     /// # #[derive(Event, Serialize, Deserialize, Debug, PartialEq)]
-    /// # #[event(name = "reminder.due", topic = "reminders", key = 0)]
+    /// # #[event(type = "reminder.due", topic = "reminders", key = 0)]
     /// # struct ReminderDue(String);
     /// # struct Reminders;
     /// #[service]
@@ -231,14 +231,14 @@ impl Outcome {
         &self,
         expected: impl IntoIterator<Item = (D, E)>,
     ) -> &Self {
-        self.asserted(Asserted::Later(E::NAME.to_owned()));
+        self.asserted(Asserted::Later(E::TYPE.to_owned()));
         let expected = expected.into_iter().map(|(due, event)| (due.into(), event));
         let expected: Vec<(Due, E)> = expected.collect();
         let found = self.events::<E>().into_iter();
         let found: Vec<(Due, E)> = found
             .filter_map(|(due, event)| Some((due?, event)))
             .collect();
-        assert_eq!(found, expected, "the `{}` that are scheduled", E::NAME);
+        assert_eq!(found, expected, "the `{}` that are scheduled", E::TYPE);
         self
     }
 
@@ -316,10 +316,10 @@ impl Outcome {
     /// # use ensue::prelude::*;
     /// # use ensue::testing::Scenario;
     /// # #[derive(Event, Serialize, Deserialize, Debug, PartialEq)]
-    /// # #[event(name = "order.created", topic = "orders", key = 0)]
+    /// # #[event(type = "order.created", topic = "orders", key = 0)]
     /// # struct OrderCreated(String);
     /// # #[derive(Event, Serialize, Deserialize, Debug, PartialEq)]
-    /// # #[event(name = "order.paid", topic = "orders", key = 0)]
+    /// # #[event(type = "order.paid", topic = "orders", key = 0)]
     /// # struct OrderPaid(String);
     /// # struct Payments;
     /// #[service]
@@ -353,7 +353,7 @@ impl Outcome {
     fn nothing_but(&self, asserted: &HashSet<Asserted>) -> &Self {
         let mut found = Vec::new();
         for (due, envelope) in self.outgoing() {
-            let event = envelope.kind().to_owned();
+            let event = envelope.event_type().to_owned();
             let (when, text) = match due {
                 None => ("", Asserted::Now(event.clone())),
                 Some(_) => (" for later", Asserted::Later(event.clone())),
@@ -429,10 +429,10 @@ impl Outcome {
     #[track_caller]
     fn events<E: Event>(&self) -> Vec<(Option<Due>, E)> {
         let all = self.outgoing().into_iter();
-        all.filter(|(_, envelope)| envelope.kind() == E::NAME)
+        all.filter(|(_, envelope)| envelope.event_type() == E::TYPE)
             .map(|(due, envelope)| match envelope.decode() {
                 Ok(event) => (due, event),
-                Err(error) => panic!("`{}` does not decode: {error}", E::NAME),
+                Err(error) => panic!("`{}` does not decode: {error}", E::TYPE),
             })
             .collect()
     }

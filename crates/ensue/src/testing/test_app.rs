@@ -53,10 +53,10 @@ type Build = Box<dyn Fn(App) -> App + Send + Sync>;
 /// use ensue::prelude::*;
 /// use ensue::testing::TestApp;
 /// # #[derive(Event, Serialize, Deserialize, Debug, PartialEq)]
-/// # #[event(name = "order.created", topic = "orders", key = order_id)]
+/// # #[event(type = "order.created", topic = "orders", key = order_id)]
 /// # struct OrderCreated { order_id: String }
 /// # #[derive(Event, Serialize, Deserialize, Debug, PartialEq)]
-/// # #[event(name = "order.paid", topic = "orders", key = order_id)]
+/// # #[event(type = "order.paid", topic = "orders", key = order_id)]
 /// # struct OrderPaid { order_id: String }
 ///
 /// # tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(async {
@@ -234,7 +234,7 @@ impl TestApp {
     /// As for [`App::start`].
     pub async fn crash(&mut self) -> Result<()> {
         drop(std::mem::take(&mut *self.life()));
-        // Whoever still holds the old engine holds a dead process.
+        // What still holds the old engine holds a dead process.
         self.storage = self.storage.fork();
         (self.engine, self.chaos) = open(&self.storage, &self.clock, Fault::None).await?;
         let running = run(&self.build, &self.chaos).await?;
@@ -251,7 +251,7 @@ impl TestApp {
         let envelopes = self.envelopes().await?;
         let of_type = envelopes
             .iter()
-            .filter(|envelope| envelope.kind() == E::NAME);
+            .filter(|envelope| envelope.event_type() == E::TYPE);
         Ok(of_type.map(Envelope::decode).collect::<Result<_, _>>()?)
     }
 
@@ -385,14 +385,16 @@ impl TestApp {
 fn line_of(letter: &DeadLetter) -> String {
     let DeadLetter {
         group,
-        kind,
+        event_type,
         key,
         attempts,
         cause,
         reason,
         ..
     } = letter;
-    format!("  `{group}`: `{kind}` of key `{key}`, {cause:?} after {attempts} attempts: {reason}")
+    format!(
+        "  `{group}`: `{event_type}` of key `{key}`, {cause:?} after {attempts} attempts: {reason}"
+    )
 }
 
 /// Notices that nothing changes any more, or that changes do not end.

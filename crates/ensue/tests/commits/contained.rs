@@ -97,7 +97,7 @@ impl IntoEffects for Unmakeable {
 
 /// An event that cannot be written.
 #[derive(Event, Deserialize)]
-#[event(name = "bad.written", topic = "followers")]
+#[event(type = "bad.written", topic = "followers")]
 struct Unwritable;
 
 impl Serialize for Unwritable {

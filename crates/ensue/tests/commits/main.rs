@@ -22,14 +22,14 @@ const GROUP: &str = "g";
 const PATIENCE: Duration = Duration::from_secs(60);
 
 #[derive(Event, Serialize, Deserialize, Clone, Debug, PartialEq)]
-#[event(name = "thing.happened", topic = "things", key = key)]
+#[event(type = "thing.happened", topic = "things", key = key)]
 struct Thing {
     key: String,
     number: u32,
 }
 
 #[derive(Event, Serialize, Deserialize, Clone, Debug, PartialEq)]
-#[event(name = "thing.followed", topic = "followers", key = key)]
+#[event(type = "thing.followed", topic = "followers", key = key)]
 struct Followed {
     key: String,
     number: u32,

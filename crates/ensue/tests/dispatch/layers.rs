@@ -95,3 +95,41 @@ async fn layers_wrap_in_the_order_in_which_they_were_added() {
         ["outer in", "inner in", "inner out", "outer out"]
     );
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_layer_changes_what_the_handler_reads_and_nothing_of_the_event() {
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let seen_by_handler = seen.clone();
+    let app = TestApp::start(move |app| {
+        let seen = seen_by_handler.clone();
+        let reverse = async |context: Context, next: Next| {
+            let payload = context.envelope().payload().iter().rev().copied();
+            let read = context.with_payload(ensue::Codec::Json, payload.collect())?;
+            next.run(read).await
+        };
+        app.layer(from_fn(reverse)).on_with(
+            "watch",
+            HandlerOptions::default(),
+            move |taken: StepTaken, context| {
+                seen.lock()
+                    .unwrap()
+                    .push((taken.walker, context.id().to_owned()));
+                async { Err::<(), _>(Failure::reject("seen")) }
+            },
+        )
+    })
+    .await
+    .unwrap();
+    let json = serde_json::to_vec(&step("w", 1)).unwrap();
+    let reversed: Vec<u8> = json.iter().rev().copied().collect();
+    let stored = ensue::Envelope::builder("steps", StepTaken::TYPE)
+        .key("w")
+        .id("s-1")
+        .payload(ensue::Codec::Json, reversed.clone());
+    app.publish(Outgoing::raw(stored)).await.unwrap();
+    app.settle().await.unwrap();
+    let seen = seen.lock().unwrap().clone();
+    assert_eq!(seen, [("w".to_owned(), "s-1".to_owned())]);
+    let letters = app.dead_letters("watch").await.unwrap();
+    assert_eq!(letters[0].envelope.as_ref().unwrap().payload(), reversed);
+}

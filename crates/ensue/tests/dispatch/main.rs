@@ -24,14 +24,14 @@ use ensue::{Handler, HandlerOptions, OnDead, ServiceOptions, Start};
 use tokio::sync::Notify;
 
 #[derive(Event, Serialize, Deserialize, Clone, Debug, PartialEq)]
-#[event(name = "step.taken", topic = "steps", key = walker)]
+#[event(type = "step.taken", topic = "steps", key = walker)]
 struct StepTaken {
     walker: String,
     number: u32,
 }
 
 #[derive(Event, Serialize, Deserialize, Clone, Debug, PartialEq)]
-#[event(name = "step.counted", topic = "counts", key = walker)]
+#[event(type = "step.counted", topic = "counts", key = walker)]
 struct StepCounted {
     walker: String,
     total: u32,
@@ -263,7 +263,7 @@ async fn a_handler_may_skip_its_dead_letters() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_panic_counts_as_an_attempt_and_hurts_nobody_else() {
+async fn a_panic_counts_as_an_attempt_and_hurts_no_other_event() {
     let app = TestApp::start(|app| {
         let options = HandlerOptions::default().attempts(2);
         app.on_with("watch", options, |step: StepTaken, _| async move {
@@ -551,6 +551,15 @@ async fn state_is_converted_and_what_a_program_cannot_read_waits_for_one_that_ca
     app.settle().await.unwrap();
     assert_eq!(total(&app).await, Some((16, 4)));
     assert!(app.dead_letters("watch").await.unwrap().is_empty());
+
+    let engine = app.engine();
+    let totals: Vec<(String, Total)> = engine.states("watch", "steps", None, 0).await.unwrap();
+    let keys: Vec<&str> = totals.iter().map(|(key, _)| key.as_str()).collect();
+    assert_eq!(keys, ["w"]);
+    let unknown = engine.state::<Total>("wach", "steps", "w").await;
+    let unknown = unknown.map(drop).unwrap_err();
+    let why = std::error::Error::source(&unknown).unwrap().to_string();
+    assert!(why.contains("no group `wach`, there are `watch`"), "{why}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -571,7 +580,7 @@ async fn an_app_refuses_to_start_without_a_guarantee_that_it_needs_and_names_the
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn describe_tells_what_nobody_handles() {
+async fn describe_names_events_without_a_handler() {
     let engine = ensue::connect("memory:").await.unwrap();
     let handler = Handler::new(
         "count",
@@ -579,7 +588,7 @@ async fn describe_tells_what_nobody_handles() {
         |_: StepTaken, _| async {},
     );
     let app = App::new(engine)
-        .handler("counter", handler.publishes(&[StepCounted::NAME]))
+        .handler("counter", handler.publishes(&[StepCounted::TYPE]))
         .publishes::<StepTaken>();
     let described = app.describe();
     assert_eq!(described.unhandled, ["step.counted"]);
@@ -588,5 +597,5 @@ async fn describe_tells_what_nobody_handles() {
         text.contains("step.taken (steps) -> count -> step.counted"),
         "{text}"
     );
-    assert!(text.contains("nobody handles step.counted"), "{text}");
+    assert!(text.contains("no service handles step.counted"), "{text}");
 }

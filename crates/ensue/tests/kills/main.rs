@@ -2,7 +2,7 @@
 //! ones, and ones that pause for longer than their lease. Real servers, real processes.
 //!
 //! `ENSUE_SERVICES` names a JSON file with the servers, as `cargo xtask services status --json`
-//! prints it. Tests of one server run one after the other, and nobody else may use it meanwhile.
+//! prints it. Tests of one server run one after the other, and nothing else may use it meanwhile.
 #![allow(
     clippy::expect_used,
     clippy::indexing_slicing,

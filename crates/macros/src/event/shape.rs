@@ -103,7 +103,7 @@ fn refuse_generics(input: &DeriveInput, errors: &mut Errors) {
     let advice = if input.generics.type_params().next().is_some() {
         "one name stands for one schema, so write one struct for each type that it is used with"
     } else if input.generics.lifetimes().next().is_some() {
-        "it outlives whoever published it, so it owns its data: `String` in place of `&str`"
+        "it outlives its publisher, so it owns its data: `String` in place of `&str`"
     } else {
         "one name stands for one schema, so write one struct for each value that it is used with"
     };

@@ -234,13 +234,13 @@ impl Method {
         let returned = publishes::collect(&self.output).into_iter().map(|output| {
             quote! {{
                 #[allow(unused_imports, reason = "needed only where the type is not an event")]
-                use ::ensue::__private::NoName as _;
-                <::ensue::__private::Name<#output>>::NAME
+                use ::ensue::__private::NoEventType as _;
+                <::ensue::__private::EventType<#output>>::TYPE
             }}
         });
         let declared =
             self.options.publishes.iter().map(
-                |event| quote!(::core::option::Option::Some(<#event as ::ensue::Event>::NAME)),
+                |event| quote!(::core::option::Option::Some(<#event as ::ensue::Event>::TYPE)),
             );
         let names: Vec<TokenStream> = returned.chain(declared).collect();
         (!names.is_empty()).then(|| {
@@ -283,7 +283,7 @@ fn check_signature(signature: &Signature, options: &Options, errors: &mut Errors
     if let Some(token) = &signature.unsafety {
         errors.at(
             token,
-            "a handler cannot be unsafe: nobody checks before the call",
+            "a handler cannot be unsafe: nothing checks its conditions before the call",
         );
     }
 }

@@ -232,7 +232,7 @@ impl Options {
     }
 
     fn set_types(&mut self, arg: &Arg) -> syn::Result<()> {
-        self.types = elements(arg, "a list of names of events")?;
+        self.types = elements(arg, "a list of types of events")?;
         for (at, name) in self.types.iter().enumerate() {
             let text = name.value();
             names::check_event(&text).map_err(|reason| syn::Error::new_spanned(name, reason))?;

@@ -19,7 +19,7 @@ async fn events_have_the_recorded_times() {
     let page = engine.read(query).await.unwrap();
     let events = page.events.iter().map(|event| &event.envelope);
     let times: BTreeMap<_, _> = events
-        .map(|event| (event.kind(), event.time().to_string()))
+        .map(|event| (event.event_type(), event.time().to_string()))
         .collect();
     let expected = [
         ("order.placed", "2017-10-02T10:56:00Z"),

@@ -120,7 +120,7 @@ impl Report for Shown {
             Err(why) => page.pairs(&[
                 ("id", text(letter.event.id())),
                 ("topic", text(&letter.topic)),
-                ("type", text(&letter.kind)),
+                ("type", text(&letter.event_type)),
                 ("key", text(&letter.key)),
                 ("position", letter.position.to_string()),
                 ("source", text(letter.event.source())),
@@ -139,7 +139,7 @@ fn print_event(page: &mut Page<'_>, letter: &DeadLetter, event: &Envelope) -> io
         ("topic", text(event.topic())),
         (
             "type",
-            format!("{} (version {})", text(event.kind()), event.version()),
+            format!("{} (version {})", text(event.event_type()), event.version()),
         ),
         ("key", text(event.key())),
         ("position", letter.position.to_string()),

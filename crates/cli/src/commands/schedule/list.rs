@@ -102,7 +102,7 @@ impl Report for Listed {
             let [topic, kind, key, payload] = match &scheduled.envelope {
                 Ok(event) => [
                     event.topic().into(),
-                    event.kind().into(),
+                    event.event_type().into(),
                     event.key().into(),
                     payload::on_one_line(event, PAYLOAD_CHARS_MAX).into(),
                 ],

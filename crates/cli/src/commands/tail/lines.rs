@@ -9,7 +9,7 @@ use crate::output::{Page, Tone};
 use crate::{human, payload};
 
 /// Prints events as they come. Columns widen to what they had to hold so far: the lines of a
-/// stream align without anybody having seen its end.
+/// stream align before its end is known.
 pub(super) struct Lines {
     is_json: bool,
     with_payloads: bool,
@@ -84,7 +84,7 @@ fn cells(event: &Recorded) -> [(Tone, String); 4] {
     };
     [
         (Tone::Plain, event.topic()),
-        (Tone::Strong, event.kind()),
+        (Tone::Strong, event.event_type()),
         (Tone::Plain, key),
         (Tone::Dim, event.id()),
     ]

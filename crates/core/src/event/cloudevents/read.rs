@@ -38,7 +38,7 @@ impl Envelope {
     /// let attributes = [("specversion", "1.0"), ("id", "1"), ("source", "/shop"), ("type", "paid")];
     /// let attributes = attributes.map(|(name, value)| (name.into(), value.into()));
     /// let event = Envelope::from_cloudevent_parts(attributes, Some("text/plain"), b"42".to_vec(), Some("orders"))?;
-    /// assert_eq!((event.kind(), event.payload()), ("paid", &b"42"[..]));
+    /// assert_eq!((event.event_type(), event.payload()), ("paid", &b"42"[..]));
     /// # Ok::<(), ensue_core::InvalidEvent>(())
     /// ```
     ///

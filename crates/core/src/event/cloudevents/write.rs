@@ -136,7 +136,7 @@ impl Serialize for CloudEvent<'_> {
         map.serialize_entry("specversion", "1.0")?;
         map.serialize_entry("id", event.id())?;
         map.serialize_entry("source", event.source())?;
-        map.serialize_entry("type", event.kind())?;
+        map.serialize_entry("type", event.event_type())?;
         map.serialize_entry("topic", event.topic())?;
         if event.is_keyed_by_partition() {
             map.serialize_entry(PARTITION_KEY, event.key())?;

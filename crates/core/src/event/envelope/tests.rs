@@ -27,7 +27,7 @@ fn every_attribute_reads_back() {
     let envelope = full();
     assert_eq!(envelope.topic(), "orders.eu");
     assert_eq!(envelope.key(), "o-1");
-    assert_eq!(envelope.kind(), "order.created");
+    assert_eq!(envelope.event_type(), "order.created");
     assert_eq!(envelope.id(), "id-1");
     assert_eq!(envelope.source(), "/shop");
     assert_eq!(envelope.time().to_string(), "2017-10-02T10:56:33Z");
@@ -83,7 +83,7 @@ fn a_damaged_envelope_is_refused_or_reads_without_a_panic() {
                 let _ = (
                     bad.topic(),
                     bad.key(),
-                    bad.kind(),
+                    bad.event_type(),
                     bad.id(),
                     bad.correlation(),
                 );

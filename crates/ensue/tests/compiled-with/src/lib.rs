@@ -1,6 +1,6 @@
 //! Tells a test how it was compiled, so that it can compile more against the same crates.
 //!
-//! Cargo tells where it puts the crates that it builds to nobody but the compiler, and a macro runs
+//! Cargo tells where it puts the crates that it builds to the compiler alone, and a macro runs
 //! inside the compiler.
 
 use proc_macro::TokenStream;

@@ -2,7 +2,7 @@ use ensue::prelude::*;
 
 #[derive(Event, Serialize, Deserialize)]
 #[event(
-    name = "Order Created",
+    type = "Order Created",
     topic = "orders..new",
     codec = "xml",
     version = 0
@@ -10,15 +10,15 @@ use ensue::prelude::*;
 struct OrderCreated;
 
 #[derive(Event, Serialize, Deserialize)]
-#[event(name = order_paid, topic = "_orders")]
+#[event(type = order_paid, topic = "_orders")]
 struct OrderPaid;
 
 #[derive(Event, Serialize, Deserialize)]
 #[event(
-    name = "order.rejected",
+    type = "order.rejected",
     topic = "orders.>",
-    nmae = "x",
-    name = "again"
+    tpye = "x",
+    type = "again"
 )]
 struct OrderRejected;
 

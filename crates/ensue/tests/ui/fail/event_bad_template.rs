@@ -1,19 +1,19 @@
 use ensue::prelude::*;
 
 #[derive(Event, Serialize, Deserialize)]
-#[event(name = "sensor.read", topic = "sensors.{hal}")]
+#[event(type = "sensor.read", topic = "sensors.{hal}")]
 struct UnknownField {
     hall: String,
 }
 
 #[derive(Event, Serialize, Deserialize)]
-#[event(name = "sensor.read", topic = "sensors.hall-{hall}")]
+#[event(type = "sensor.read", topic = "sensors.hall-{hall}")]
 struct NotAWholePart {
     hall: String,
 }
 
 #[derive(Event, Serialize, Deserialize)]
-#[event(name = "sensor.read", topic = "sensors.{hall}")]
+#[event(type = "sensor.read", topic = "sensors.{hall}")]
 struct NoText {
     hall: Vec<u8>,
 }

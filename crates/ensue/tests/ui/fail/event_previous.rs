@@ -1,11 +1,11 @@
 use ensue::prelude::*;
 
 #[derive(Event, Serialize, Deserialize)]
-#[event(name = "order.made", topic = "orders", version = 3)]
+#[event(type = "order.made", topic = "orders", version = 3)]
 struct OrderMade;
 
 #[derive(Event, Serialize, Deserialize)]
-#[event(name = "order.created", topic = "orders", version = 2, previous = OrderMade)]
+#[event(type = "order.created", topic = "orders", version = 2, previous = OrderMade)]
 struct OrderCreated;
 
 impl From<OrderMade> for OrderCreated {
@@ -15,7 +15,7 @@ impl From<OrderMade> for OrderCreated {
 }
 
 #[derive(Event, Serialize, Deserialize)]
-#[event(name = "order.made", topic = "orders", version = 3, previous = OrderMade)]
+#[event(type = "order.made", topic = "orders", version = 3, previous = OrderMade)]
 struct NotNewer;
 
 impl From<OrderMade> for NotNewer {
@@ -25,11 +25,11 @@ impl From<OrderMade> for NotNewer {
 }
 
 #[derive(Event, Serialize, Deserialize)]
-#[event(name = "order.made", topic = "orders", previous = OrderMade)]
+#[event(type = "order.made", topic = "orders", previous = OrderMade)]
 struct NoVersion;
 
 #[derive(Event, Serialize, Deserialize)]
-#[event(name = "order.made", topic = "orders", version = 4, previous = OrderMade)]
+#[event(type = "order.made", topic = "orders", version = 4, previous = OrderMade)]
 struct NoConversion;
 
 fn main() {}

@@ -2,11 +2,11 @@ use ensue::Expect;
 use ensue::prelude::*;
 
 #[derive(Event, Serialize, Deserialize)]
-#[event(name = "order.created", topic = "orders")]
+#[event(type = "order.created", topic = "orders")]
 struct OrderCreated;
 
 #[derive(Event, Serialize, Deserialize)]
-#[event(name = "order.paid", topic = "orders")]
+#[event(type = "order.paid", topic = "orders")]
 struct OrderPaid;
 
 struct Payments;

@@ -1,7 +1,7 @@
 use ensue::prelude::*;
 
 #[derive(Event, Serialize, Deserialize)]
-#[event(name = "order.created", topic = "orders")]
+#[event(type = "order.created", topic = "orders")]
 struct OrderCreated;
 
 struct Payments;

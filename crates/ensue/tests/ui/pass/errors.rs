@@ -6,11 +6,11 @@ use std::fmt;
 use ensue::prelude::*;
 
 #[derive(Event, Serialize, Deserialize)]
-#[event(name = "order.created", topic = "orders")]
+#[event(type = "order.created", topic = "orders")]
 struct OrderCreated;
 
 #[derive(Event, Serialize, Deserialize)]
-#[event(name = "order.paid", topic = "orders")]
+#[event(type = "order.paid", topic = "orders")]
 struct OrderPaid;
 
 type Boxed = Box<dyn std::error::Error + Send + Sync>;

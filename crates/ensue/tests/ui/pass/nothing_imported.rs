@@ -3,14 +3,14 @@
 #![deny(warnings)]
 
 #[derive(::ensue::Event, ::serde::Serialize, ::serde::Deserialize)]
-#[event(name = "order.created", topic = "orders.{region}", key = (region, order_id))]
+#[event(type = "order.created", topic = "orders.{region}", key = (region, order_id))]
 struct OrderCreatedV1 {
     region: u8,
     order_id: ::std::string::String,
 }
 
 #[derive(::ensue::Event, ::serde::Serialize, ::serde::Deserialize)]
-#[event(name = "order.created", topic = "orders.{region}", key = order_id, codec = "cbor")]
+#[event(type = "order.created", topic = "orders.{region}", key = order_id, codec = "cbor")]
 #[event(version = 2, previous = OrderCreatedV1)]
 struct OrderCreated {
     region: u8,

@@ -1,7 +1,7 @@
 use ensue::prelude::*;
 
 #[derive(Event, Serialize, Deserialize)]
-#[event(name = "day.ended", topic = "days")]
+#[event(type = "day.ended", topic = "days")]
 struct DayEnded;
 
 struct Calendar;

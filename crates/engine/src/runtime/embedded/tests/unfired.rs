@@ -187,7 +187,7 @@ async fn a_dead_letter_whose_record_is_damaged_is_listed_with_the_reason_among_t
     assert_eq!(
         (
             &*damaged.topic,
-            &*damaged.kind,
+            &*damaged.event_type,
             &*damaged.key,
             &*damaged.reason
         ),
