@@ -44,7 +44,7 @@ impl Letter {
             id: letter.event.id().to_owned(),
             source: letter.event.source().to_owned(),
             topic: letter.topic.clone(),
-            kind: letter.kind.clone(),
+            kind: letter.event_type.clone(),
             key: letter.key.clone(),
             cause: letter.cause,
             reason: letter.reason.clone(),

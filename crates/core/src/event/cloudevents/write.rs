@@ -54,7 +54,7 @@ impl Envelope {
             "specversion" => some("1.0"),
             "id" => borrowed(self.id()),
             "source" => borrowed(self.source()),
-            "type" => borrowed(self.kind()),
+            "type" => borrowed(self.event_type()),
             "topic" => borrowed(self.topic()),
             PARTITION_KEY if self.is_keyed_by_partition() => borrowed(self.key()),
             "subject" if self.is_keyed_by_partition() || self.key().is_empty() => None,
