@@ -35,13 +35,14 @@ const LAYERS: [(&str, &[&str]); 17] = [
 ];
 
 /// What the tests alone of a part may use besides.
-const TEST_LAYERS: [(&str, &[&str]); 6] = [
+const TEST_LAYERS: [(&str, &[&str]); 7] = [
     // The examples in the documentation name what programs depend on.
     ("crates/core", &["ensue"]),
     ("crates/ensue", &["compiled-with", "servers"]),
     // Engines are tested on real servers.
     ("crates/brokers", &["servers"]),
     ("crates/conformance", &["servers"]),
+    ("crates/cli", &["servers"]),
     ("examples/orders", &["servers"]),
     // What a macro writes names the framework.
     ("crates/macros", &["ensue"]),
