@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!  0  u32   "ENSU"
-//!  4  u8    version, 2
+//!  4  u8    version, 3
 //!  5  u8    kind: 0 a frame or a part of one, 1 a beat
 //!  6  u16   which part
 //!  8  u16   of how many
