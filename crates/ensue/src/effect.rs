@@ -14,7 +14,7 @@ use crate::outgoing::{Due, Outgoing};
 use crate::service::Failure;
 use crate::state::{self, State};
 
-/// The answer to a request: goes to the requester, and is dropped when there is none.
+/// The answer to a request: goes to the requester, and is dropped without one.
 ///
 /// ```
 /// # use ensue::prelude::*;

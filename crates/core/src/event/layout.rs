@@ -12,7 +12,7 @@
 //! | 20–21 | length of the extensions |
 //! | 22–23 | zero |
 //!
-//! The content type is empty if it is the codec's own, or if there is none. An extension is the
+//! The content type is empty if it is the codec's own, or if it is not given. An extension is the
 //! length of its name (u8), its kind (0 text, 1 boolean, 2 integer, 3 an attribute that is hardly
 //! ever there), the length of its value (u16), its name and its value as text.
 

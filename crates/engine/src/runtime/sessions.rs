@@ -53,7 +53,7 @@ impl Sessions {
     /// A number for a new member; `durable` is the last one that the log knows.
     ///
     /// # Errors
-    /// [`EngineError::Corrupt`] when the log knows one after which there is none.
+    /// [`EngineError::Corrupt`] when the log has used the last number there is.
     pub(crate) fn next_member(
         &mut self,
         group: &str,

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::status::GroupState;
-use super::{deadline, json as body, route};
+use super::{deadline, json as body, place, route};
 use crate::context::Context;
 use crate::problem::{Code, Problem};
 
@@ -121,16 +121,7 @@ async fn reset(
 }
 
 fn start(text: &str) -> Result<Start, Problem> {
-    let start = match text {
-        "earliest" => Some(Start::Earliest),
-        "latest" => Some(Start::Latest),
-        text => match (text.parse(), text.parse()) {
-            (Ok(cursor), _) => Some(Start::Cursor(cursor)),
-            (_, Ok(time)) => Some(Start::Time(time)),
-            _ => None,
-        },
-    };
-    start.ok_or_else(|| {
+    place::start(text).ok_or_else(|| {
         let shown: String = text.chars().take(80).collect();
         let detail = format!(
             "`to` is `{shown}`; expected `earliest`, `latest`, a position, or a time such as \

@@ -1,6 +1,6 @@
-//! A position as clients see it.
+//! Places in the log as clients write and see them.
 
-use ensue::Position;
+use ensue::{Position, Start};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// A position, written as a string: some readers of JSON round numbers beyond 2⁵³. A number is read, too.
@@ -27,5 +27,18 @@ impl<'de> Deserialize<'de> for Place {
         };
         let number = number.ok_or_else(|| serde::de::Error::custom("a position is a number"))?;
         Ok(Self(Position::new(number)))
+    }
+}
+
+/// `earliest`, `latest`, a cursor or position, or a time; `None` when it is something else.
+pub(super) fn start(text: &str) -> Option<Start> {
+    match text {
+        "earliest" => Some(Start::Earliest),
+        "latest" => Some(Start::Latest),
+        text => match (text.parse(), text.parse()) {
+            (Ok(cursor), _) => Some(Start::Cursor(cursor)),
+            (_, Ok(time)) => Some(Start::Time(time)),
+            _ => None,
+        },
     }
 }

@@ -7,13 +7,13 @@ use axum::body::{Body, Bytes};
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Uri, header};
 use axum::response::{IntoResponse, Response};
-use ensue::{CloudEventBatch, Cursor};
+use ensue::{CloudEventBatch, Cursor, Start};
 use futures_util::stream;
 use serde::Serialize;
 
 use super::filter::Errors;
 use super::scan::{Found, Scan};
-use super::selection::{PARAMETERS, Place, Selection};
+use super::selection::{PARAMETERS, Selection};
 use crate::context::Context;
 use crate::http::query::{Query, invalid};
 use crate::memory::Held;
@@ -65,7 +65,7 @@ pub(super) async fn read(
         return Err(invalid("limit", &problem));
     }
     let cursor: Option<Cursor> = query.value("cursor", "expected the cursor of a page before")?;
-    let selection = Selection::of(&context, &query, Place::Earliest).await?;
+    let selection = Selection::of(&context, &query, Start::Earliest).await?;
     let mut scan = Scan::new(selection);
     if let Some(cursor) = cursor {
         scan.go_to(cursor);

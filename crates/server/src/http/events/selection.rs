@@ -1,12 +1,12 @@
 //! Which events a reader wants: what the query of a read says.
 
 use ensue::engine;
-use ensue::{Cursor, Timestamp, TopicPattern};
+use ensue::{Start, TopicPattern};
 
 use super::filter::Filter;
 use crate::context::Context;
-use crate::http::deadline;
 use crate::http::query::{Query, invalid};
+use crate::http::{deadline, place};
 use crate::problem::Problem;
 
 /// What every read knows.
@@ -23,7 +23,7 @@ pub(super) struct Selection {
 
 impl Selection {
     /// What `query` says; `from` is where it begins if it does not say that.
-    pub(super) async fn of(context: &Context, query: &Query, from: Place) -> Result<Self, Problem> {
+    pub(super) async fn of(context: &Context, query: &Query, from: Start) -> Result<Self, Problem> {
         let topics = query
             .text("topic")
             .map(str::parse::<TopicPattern>)
@@ -37,20 +37,20 @@ impl Selection {
             types: query.texts("type").map(str::to_owned).collect(),
             ..engine::Query::default()
         };
-        match place(query, "from")?.unwrap_or(from) {
-            Place::Earliest => {}
-            Place::Latest => {
+        match start(query, "from")?.unwrap_or(from) {
+            Start::Earliest => {}
+            Start::Latest => {
                 let status = deadline::within(context, context.engine().status()).await?;
                 wanted.from = status.end;
             }
-            Place::At(cursor) => wanted.from = cursor,
-            Place::Since(time) => wanted.since = Some(time),
+            Start::Cursor(cursor) => wanted.from = cursor,
+            Start::Time(time) => wanted.since = Some(time),
         }
-        match place(query, "until")? {
-            None | Some(Place::Latest) => {}
-            Some(Place::At(cursor)) => wanted.until = Some(cursor),
-            Some(Place::Since(time)) => wanted.before = Some(time),
-            Some(Place::Earliest) => return Err(invalid("until", "cannot be `earliest`")),
+        match start(query, "until")? {
+            None | Some(Start::Latest) => {}
+            Some(Start::Cursor(cursor)) => wanted.until = Some(cursor),
+            Some(Start::Time(time)) => wanted.before = Some(time),
+            Some(Start::Earliest) => return Err(invalid("until", "cannot be `earliest`")),
         }
         Ok(Self {
             query: wanted,
@@ -59,31 +59,12 @@ impl Selection {
     }
 }
 
-/// A place in the log.
-#[derive(Clone, Debug, PartialEq)]
-pub(super) enum Place {
-    Earliest,
-    Latest,
-    At(Cursor),
-    Since(Timestamp),
-}
-
-fn place(query: &Query, name: &str) -> Result<Option<Place>, Problem> {
+fn start(query: &Query, name: &str) -> Result<Option<Start>, Problem> {
     let Some(text) = query.text(name) else {
         return Ok(None);
     };
-    let place = match text {
-        "earliest" => Place::Earliest,
-        "latest" => Place::Latest,
-        text => match (text.parse(), text.parse()) {
-            (Ok(cursor), _) => Place::At(cursor),
-            (_, Ok(time)) => Place::Since(time),
-            _ => {
-                let expected = "is not a place: expected `earliest`, `latest`, a cursor or position, or a \
-                                time such as 2030-01-31T12:00:00Z (write `+` as %2B)";
-                return Err(invalid(name, expected));
-            }
-        },
-    };
+    let expected = "is not a place: expected `earliest`, `latest`, a cursor or position, or a time such as \
+                    2030-01-31T12:00:00Z (write `+` as %2B)";
+    let place = place::start(text).ok_or_else(|| invalid(name, expected))?;
     Ok(Some(place))
 }

@@ -9,13 +9,13 @@ use axum::body::{Body, Bytes};
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, Uri, header};
 use axum::response::{IntoResponse, Response};
-use ensue::Cursor;
+use ensue::{Cursor, Start};
 use futures_util::stream;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 
 use super::scan::{Found, Scan};
-use super::selection::{PARAMETERS, Place, Selection};
+use super::selection::{PARAMETERS, Selection};
 use crate::context::Context;
 use crate::http::query::Query;
 use crate::memory::Held;
@@ -33,7 +33,7 @@ pub(super) async fn follow(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let query = Query::with_several(&uri, &PARAMETERS, &["type"])?;
-    let selection = Selection::of(&context, &query, Place::Latest).await?;
+    let selection = Selection::of(&context, &query, Start::Latest).await?;
     let mut scan = Scan::new(selection);
     if let Some(cursor) = resumed(&headers)? {
         scan.go_to(cursor);
