@@ -156,6 +156,23 @@ impl TopicPattern {
             }
         }
     }
+
+    /// Whether every topic that `other` selects is selected, too.
+    pub fn covers(&self, other: &Self) -> bool {
+        if is_reserved(&other.0) && !is_reserved(&self.0) {
+            return false;
+        }
+        let mut wide = self.0.split('.');
+        let mut narrow = other.0.split('.');
+        loop {
+            match (wide.next(), narrow.next()) {
+                (None, None) | (Some(">"), Some(_)) => return true,
+                (Some("*"), Some(part)) if part != ">" => {}
+                (Some(want), Some(part)) if want == part => {}
+                _ => return false,
+            }
+        }
+    }
 }
 
 impl FromStr for TopicPattern {
@@ -242,6 +259,37 @@ mod tests {
         assert!(!pattern(">").matches("_reply.1"));
         assert!(!pattern("*.1").matches("_reply.1"));
         assert!(pattern("_reply.*").matches("_reply.1"));
+    }
+
+    #[test]
+    fn a_pattern_covers_those_that_select_nothing_else() {
+        for (wide, narrow) in [
+            (">", ">"),
+            (">", "*"),
+            (">", "a.*.b"),
+            ("*", "a"),
+            ("a.>", "a.b.>"),
+            ("a.>", "a.*"),
+            ("a.*.c", "a.b.c"),
+            ("_audit", "_audit"),
+            ("_reply.>", "_reply.*"),
+        ] {
+            assert!(pattern(wide).covers(&pattern(narrow)), "{wide} {narrow}");
+        }
+        for (wide, narrow) in [
+            ("*", ">"),
+            ("a", "*"),
+            ("a.*", "a.>"),
+            ("a.>", "a"),
+            ("a.b", "a"),
+            ("a", "a.b"),
+            ("a.*", "*.a"),
+            (">", "_audit"),
+            ("*", "_audit"),
+            ("_reply.>", ">"),
+        ] {
+            assert!(!pattern(wide).covers(&pattern(narrow)), "{wide} {narrow}");
+        }
     }
 
     #[test]

@@ -10,7 +10,7 @@ use tokio::sync::{Mutex, MutexGuard, OwnedSemaphorePermit, Semaphore, watch};
 use crate::config::{Config, Limits};
 use crate::counters::Counters;
 use crate::memory::Budget;
-use crate::security::Hosts;
+use crate::security::Security;
 
 /// What every part of a server shares. Cloning gives the same.
 #[derive(Clone, Debug)]
@@ -22,7 +22,7 @@ struct Shared {
     address: SocketAddr,
     started: Instant,
     limits: Limits,
-    hosts: Hosts,
+    security: Security,
     bodies: Budget,
     streams: Arc<Semaphore>,
     listing: Mutex<()>,
@@ -45,7 +45,7 @@ impl Context {
             address,
             started: Instant::now(),
             limits: config.limits.clone(),
-            hosts: Hosts::new(&config.hosts),
+            security: Security::new(config),
             bodies: Budget::new(config.limits.bodies_bytes_max),
             listing: Mutex::new(()),
             streams: Arc::new(Semaphore::new(config.limits.streams_max)),
@@ -72,8 +72,9 @@ impl Context {
         &self.0.limits
     }
 
-    pub(crate) fn hosts(&self) -> &Hosts {
-        &self.0.hosts
+    /// Who may call, and what they may do.
+    pub(crate) fn security(&self) -> &Security {
+        &self.0.security
     }
 
     pub(crate) fn bodies(&self) -> &Budget {

@@ -30,24 +30,29 @@ use axum::response::{IntoResponse as _, Response};
 use futures_util::FutureExt as _;
 use tower_service::Service as _;
 
-use self::route::Route;
+use self::route::{Route, Routes};
 use crate::context::Context;
 use crate::problem::{Code, Problem};
+use crate::security::Caller;
 
 /// Every route there is.
 pub(crate) fn router(context: Context) -> Router {
-    let router = Router::new();
-    let router = events::routes(router);
-    let router = groups::routes(router);
-    let router = dead_letters::routes(router);
-    let router = schedules::routes(router);
-    let router = status::routes(router);
-    let router = probes::routes(router);
-    let router = metrics::routes(router);
-    router
+    routes()
+        .finish()
         .fallback(not_found)
         .method_not_allowed_fallback(method_not_allowed)
         .with_state(context)
+}
+
+fn routes() -> Routes {
+    let routes = Routes::default();
+    let routes = events::routes(routes);
+    let routes = groups::routes(routes);
+    let routes = dead_letters::routes(routes);
+    let routes = schedules::routes(routes);
+    let routes = status::routes(routes);
+    let routes = probes::routes(routes);
+    metrics::routes(routes)
 }
 
 /// Answers a request, whatever happens.
@@ -84,11 +89,11 @@ async fn respond(
     mut request: Request,
     peer: SocketAddr,
 ) -> Response {
-    let caller = match context.hosts().caller(&request, peer) {
+    let caller = match context.security().caller(&request) {
         Ok(caller) => caller,
         Err(problem) => return problem.into_response(),
     };
-    tracing::debug!(?caller, "let in");
+    tracing::debug!(caller = caller.name(), %peer, "let in");
     request.extensions_mut().insert(caller);
     match router.call(request).await {
         Ok(response) => response,
@@ -96,7 +101,10 @@ async fn respond(
     }
 }
 
-async fn not_found(uri: Uri) -> Problem {
+async fn not_found(caller: Caller, uri: Uri) -> Problem {
+    if let Err(problem) = caller.known() {
+        return problem;
+    }
     let path: String = uri.path().chars().take(200).collect();
     Problem::new(
         Code::NotFound,
@@ -104,11 +112,31 @@ async fn not_found(uri: Uri) -> Problem {
     )
 }
 
-async fn method_not_allowed(method: Method, uri: Uri) -> Problem {
+async fn method_not_allowed(caller: Caller, method: Method, uri: Uri) -> Problem {
+    if let Err(problem) = caller.known() {
+        return problem;
+    }
     let path: String = uri.path().chars().take(200).collect();
     let method: String = method.as_str().chars().take(40).collect();
     Problem::new(
         Code::MethodNotAllowed,
         format!("`{path}` does not take {method}; the header `Allow` has what it takes"),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::security::Access;
+
+    #[test]
+    fn only_probes_are_public() {
+        let routes = routes();
+        let public = routes
+            .declared()
+            .iter()
+            .filter(|it| it.access == Access::Public);
+        let public: Vec<_> = public.map(|it| (it.method, it.path)).collect();
+        assert_eq!(public, [("GET", "/livez"), ("GET", "/readyz")]);
+    }
 }

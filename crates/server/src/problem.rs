@@ -15,6 +15,8 @@ pub use self::code::Code;
 pub(crate) const CONTENT_TYPE: &str = "application/problem+json";
 /// How long a client should wait that was refused because there is too much to do, in seconds.
 const RETRY_AFTER_S: &str = "1";
+/// How a client that is not known proves who it is.
+const CHALLENGE: &str = "Bearer realm=\"ensue\"";
 
 /// Why a request is refused.
 #[derive(Clone, Debug)]
@@ -40,6 +42,15 @@ impl Problem {
     pub(crate) fn with(mut self, name: &str, value: Value) -> Self {
         self.more.insert(name.to_owned(), value);
         self
+    }
+
+    pub(crate) fn code(&self) -> Code {
+        self.code
+    }
+
+    /// What happened, what was expected, what to do.
+    pub(crate) fn detail(&self) -> &str {
+        &self.detail
     }
 
     /// The document.
@@ -75,6 +86,12 @@ impl IntoResponse for Problem {
         let mut response = (status, self.to_json().to_string()).into_response();
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(CONTENT_TYPE));
+        if status == StatusCode::UNAUTHORIZED {
+            headers.insert(
+                header::WWW_AUTHENTICATE,
+                HeaderValue::from_static(CHALLENGE),
+            );
+        }
         if status == StatusCode::SERVICE_UNAVAILABLE {
             headers.insert(header::RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER_S));
         }

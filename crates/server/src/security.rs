@@ -1,10 +1,42 @@
-//! Who is calling, and whether they may: what every request passes before its handler.
+//! Who is calling, and what they may do: what every request passes before its handler.
 //!
-//! The server listens on loopback addresses and takes every process of this machine for its owner.
-//! What it does not take for that is a web page in a browser of this machine, which can send requests
-//! to loopback, too: by its own name (`Origin`), or by a name that its author resolves to loopback
-//! (`Host`, DNS rebinding).
+//! A route says who may use it ([`Access`]); a handler takes the [`Caller`] as an argument and asks it
+//! before it touches a topic, or shows something of one.
 
+mod access;
 mod caller;
+mod hosts;
+mod permissions;
 
-pub(crate) use self::caller::Hosts;
+use std::sync::Arc;
+
+use axum::http::Request;
+
+pub(crate) use self::access::{Access, Action};
+pub(crate) use self::caller::Caller;
+use self::caller::Who;
+use self::hosts::Hosts;
+use crate::config::Config;
+use crate::problem::Problem;
+
+/// What the server knows of those who may call.
+#[derive(Debug)]
+pub(crate) struct Security {
+    hosts: Hosts,
+    local: Arc<Who>,
+}
+
+impl Security {
+    pub(crate) fn new(config: &Config) -> Self {
+        Self {
+            hosts: Hosts::new(&config.hosts),
+            local: Arc::new(Who::local()),
+        }
+    }
+
+    /// Who sent the request, or why it is refused.
+    pub(crate) fn caller<B>(&self, request: &Request<B>) -> Result<Caller, Problem> {
+        self.hosts.check(request)?;
+        Ok(Caller::new(self.local.clone()))
+    }
+}

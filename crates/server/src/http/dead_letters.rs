@@ -1,9 +1,8 @@
 //! `/v1/dead-letters` and those of a group: listing, showing, redriving, discarding.
 
+use axum::Json;
 use axum::extract::{Path, Request, State};
 use axum::http::Uri;
-use axum::routing::{get, post};
-use axum::{Json, Router};
 use ensue::engine::DeadLetterFilter;
 use ensue::{Position, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -13,35 +12,40 @@ use serde_json::{Value, json};
 use super::letter::{self, LISTED_MAX, Letter};
 use super::place::Place;
 use super::query::{Query, invalid};
-use super::{deadline, json as body, route};
+use super::route::{Routes, get, post};
+use super::{deadline, groups, json as body};
 use crate::context::Context;
 use crate::problem::{Code, Problem};
+use crate::security::{Access, Action, Caller};
 
 const PARAMETERS: [&str; 8] = [
     "group", "id", "source", "type", "key", "reason", "since", "limit",
 ];
 const SEVERAL: [&str; 2] = ["id", "type"];
 
-pub(super) fn routes(router: Router<Context>) -> Router<Context> {
-    let router = route::add(router, "/v1/dead-letters", get(list));
-    let router = route::add(
-        router,
-        "/v1/groups/{group}/dead-letters/redrive",
-        post(redrive),
-    );
-    let router = route::add(
-        router,
-        "/v1/groups/{group}/dead-letters/discard",
-        post(discard),
-    );
-    route::add(
-        router,
-        "/v1/groups/{group}/dead-letters/{position}",
-        get(show),
-    )
+pub(super) fn routes(routes: Routes) -> Routes {
+    let operate = Access::May(Action::Operate);
+    routes
+        .add("/v1/dead-letters", [get(Access::Known, list)])
+        .add(
+            "/v1/groups/{group}/dead-letters/redrive",
+            [post(operate, redrive)],
+        )
+        .add(
+            "/v1/groups/{group}/dead-letters/discard",
+            [post(operate, discard)],
+        )
+        .add(
+            "/v1/groups/{group}/dead-letters/{position}",
+            [get(Access::Known, show)],
+        )
 }
 
-async fn list(State(context): State<Context>, uri: Uri) -> Result<Json<Value>, Problem> {
+async fn list(
+    State(context): State<Context>,
+    caller: Caller,
+    uri: Uri,
+) -> Result<Json<Value>, Problem> {
     let query = Query::with_several(&uri, &PARAMETERS, &SEVERAL)?;
     let limit = letter::limit(&query)?;
     let text = |name: &str| query.text(name).map(str::to_owned);
@@ -53,9 +57,33 @@ async fn list(State(context): State<Context>, uri: Uri) -> Result<Json<Value>, P
         key: text("key"),
         reason: text("reason"),
         since: query.value("since", "expected a time such as 2030-01-31T12:00:00Z")?,
-        limit: limit + 1,
+        limit: 0,
     };
-    let (letters, is_more) = listed(&context, query.text("group"), filter, limit).await?;
+    let groups = match query.text("group") {
+        Some(group) => {
+            groups::must_handle(&context, &caller, group).await?;
+            vec![Some(group.to_owned())]
+        }
+        None if caller.may_everything() => vec![None],
+        None => {
+            let groups = groups::handled(&context, &caller).await?;
+            groups.into_iter().map(Some).collect()
+        }
+    };
+    let (mut letters, mut is_more) = (Vec::new(), false);
+    for group in groups {
+        let left = limit - letters.len();
+        let filter = DeadLetterFilter {
+            limit: left + 1,
+            ..filter.clone()
+        };
+        let (found, more) = listed(&context, group.as_deref(), filter, left).await?;
+        letters.extend(found);
+        if more {
+            is_more = true;
+            break;
+        }
+    }
     Ok(Json(json!({ "dead_letters": letters, "more": is_more })))
 }
 
@@ -76,7 +104,7 @@ async fn listed(
     ))
 }
 
-/// A dead letter and its event. Not made with `json!`, which would read payloads and write them again
+/// A dead letter and its event, if the caller may read it. Not made with `json!`, which would read payloads and write them again
 /// in its own words.
 #[derive(Serialize)]
 struct Shown {
@@ -86,11 +114,13 @@ struct Shown {
 
 async fn show(
     State(context): State<Context>,
+    caller: Caller,
     Path((group, position)): Path<(String, String)>,
 ) -> Result<Json<Shown>, Problem> {
     let number = position
         .parse()
         .map_err(|_| invalid("position", "is not a number"))?;
+    groups::must_handle(&context, &caller, &group).await?;
     let filter = DeadLetterFilter {
         positions: vec![Position::new(number)],
         ..DeadLetterFilter::default()
@@ -103,7 +133,11 @@ async fn show(
             format!("the group `{group}` has no dead letter at position {number}"),
         ));
     };
-    let (event, _) = letter::event(&found.envelope);
+    let event = if caller.may(Action::Read, &found.topic) {
+        letter::event(&found.envelope).0
+    } else {
+        None
+    };
     Ok(Json(Shown {
         dead_letter: Letter::of(found),
         event,
@@ -178,26 +212,30 @@ struct Outcome {
 
 async fn redrive(
     State(context): State<Context>,
+    caller: Caller,
     Path(group): Path<String>,
     request: Request,
 ) -> Result<Json<Outcome>, Problem> {
-    settle(&context, group, request, Fate::Redrive).await
+    settle(&context, &caller, group, request, Fate::Redrive).await
 }
 
 async fn discard(
     State(context): State<Context>,
+    caller: Caller,
     Path(group): Path<String>,
     request: Request,
 ) -> Result<Json<Outcome>, Problem> {
-    settle(&context, group, request, Fate::Discard).await
+    settle(&context, &caller, group, request, Fate::Discard).await
 }
 
 async fn settle(
     context: &Context,
+    caller: &Caller,
     group: String,
     request: Request,
     fate: Fate,
 ) -> Result<Json<Outcome>, Problem> {
+    groups::must_operate(context, caller, &group).await?;
     let selection: Selection = body::read(context, request).await?;
     let mut filter = selection.filter()?;
     if selection.dry_run {

@@ -14,14 +14,16 @@ mod filter;
 mod scan;
 mod selection;
 
-use axum::Router;
-use axum::routing::get;
+use super::route::{Routes, get, post};
+use crate::security::{Access, Action};
 
-use super::route;
-use crate::context::Context;
-
-pub(super) fn routes(router: Router<Context>) -> Router<Context> {
-    let events = get(page::read).post(append::append);
-    let router = route::add(router, "/v1/events", events);
-    route::add(router, "/v1/events/stream", get(stream::follow))
+pub(super) fn routes(routes: Routes) -> Routes {
+    let read = Access::May(Action::Read);
+    let publish = Access::May(Action::Publish);
+    routes
+        .add(
+            "/v1/events",
+            [get(read, page::read), post(publish, append::append)],
+        )
+        .add("/v1/events/stream", [get(read, stream::follow)])
 }

@@ -1,50 +1,100 @@
 //! `/v1/groups`: those there are, moving one, forgetting one.
 
+use axum::Json;
 use axum::extract::{Path, Request, State};
-use axum::routing::{get, post};
-use axum::{Json, Router};
-use ensue::engine::{EngineStatus, ReplayEffects, ReplayState, Reset, ResetPlan};
+use ensue::engine::{GroupStatus, ReplayEffects, ReplayState, Reset, ResetPlan};
 use ensue::{Cursor, Start};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use super::route::{Routes, delete as remove, get, post};
 use super::status::GroupState;
-use super::{deadline, json as body, place, route};
+use super::{deadline, json as body, place};
 use crate::context::Context;
 use crate::problem::{Code, Problem};
+use crate::security::{Access, Action, Caller};
 
-pub(super) fn routes(router: Router<Context>) -> Router<Context> {
-    let router = route::add(router, "/v1/groups", get(list));
-    let router = route::add(router, "/v1/groups/{group}", get(show).delete(delete));
-    route::add(router, "/v1/groups/{group}/reset", post(reset))
+pub(super) fn routes(routes: Routes) -> Routes {
+    let operate = Access::May(Action::Operate);
+    routes
+        .add("/v1/groups", [get(Access::Known, list)])
+        .add(
+            "/v1/groups/{group}",
+            [get(Access::Known, show), remove(operate, delete)],
+        )
+        .add("/v1/groups/{group}/reset", [post(operate, reset)])
 }
 
-async fn status(context: &Context) -> Result<EngineStatus, Problem> {
-    deadline::within(context, context.engine().status()).await
-}
-
-async fn list(State(context): State<Context>) -> Result<Json<Value>, Problem> {
-    let groups = status(&context).await?.groups.into_iter();
-    let groups: Vec<GroupState> = groups.map(GroupState::from).collect();
+async fn list(State(context): State<Context>, caller: Caller) -> Result<Json<Value>, Problem> {
+    let status = deadline::within(&context, context.engine().status()).await?;
+    let groups = status.groups.into_iter();
+    let groups = groups.filter(|group| caller.sees(group));
+    let groups: Vec<GroupState> = groups.map(|it| GroupState::shown(it, &caller)).collect();
     Ok(Json(json!({ "groups": groups })))
 }
 
 async fn show(
     State(context): State<Context>,
+    caller: Caller,
     Path(name): Path<String>,
 ) -> Result<Json<GroupState>, Problem> {
-    let mut groups = status(&context).await?.groups.into_iter();
-    let group = groups.find(|group| group.name == name);
-    group.map(|group| Json(group.into())).ok_or_else(|| {
+    let group = visible(&context, &caller, &name).await?;
+    Ok(Json(GroupState::shown(group, &caller)))
+}
+
+/// A group. One that the caller may not see is not there, for all that they can tell.
+async fn visible(context: &Context, caller: &Caller, name: &str) -> Result<GroupStatus, Problem> {
+    let status = deadline::within(context, context.engine().status()).await?;
+    let mut groups = status.groups.into_iter();
+    let group = groups.find(|group| group.name == name && caller.sees(group));
+    group.ok_or_else(|| {
         let detail = format!("there is no group `{name}`; `GET /v1/groups` lists those there are");
         Problem::new(Code::UnknownGroup, detail)
     })
 }
 
+/// Refuses a caller who may do nothing with the group's topics: its dead letters are theirs to see.
+pub(super) async fn must_handle(
+    context: &Context,
+    caller: &Caller,
+    group: &str,
+) -> Result<(), Problem> {
+    if caller.may_everything() {
+        return Ok(());
+    }
+    match visible(context, caller, group).await? {
+        group if caller.handles(&group) => Ok(()),
+        group => caller.must_cover(Action::Read, &group.topics),
+    }
+}
+
+/// The groups with whose topics the caller may do something.
+pub(super) async fn handled(context: &Context, caller: &Caller) -> Result<Vec<String>, Problem> {
+    let status = deadline::within(context, context.engine().status()).await?;
+    let groups = status.groups.into_iter();
+    let groups = groups.filter(|group| group.dead > 0 && caller.handles(group));
+    Ok(groups.map(|group| group.name).collect())
+}
+
+/// Refuses a caller who may not operate the group; its topics say who may.
+pub(super) async fn must_operate(
+    context: &Context,
+    caller: &Caller,
+    group: &str,
+) -> Result<(), Problem> {
+    if caller.may_everything() {
+        return Ok(());
+    }
+    let group = visible(context, caller, group).await?;
+    caller.must_cover(Action::Operate, &group.topics)
+}
+
 async fn delete(
     State(context): State<Context>,
+    caller: Caller,
     Path(name): Path<String>,
 ) -> Result<Json<Value>, Problem> {
+    must_operate(&context, &caller, &name).await?;
     deadline::within(&context, context.engine().delete_group(&name)).await?;
     Ok(Json(json!({ "deleted": name })))
 }
@@ -103,9 +153,11 @@ impl Moved {
 
 async fn reset(
     State(context): State<Context>,
+    caller: Caller,
     Path(group): Path<String>,
     request: Request,
 ) -> Result<Json<Moved>, Problem> {
+    must_operate(&context, &caller, &group).await?;
     let wanted: Wanted = body::read(&context, request).await?;
     let mut reset = Reset::to(start(&wanted.to)?).effects(wanted.effects);
     if let Some(state) = wanted.state {

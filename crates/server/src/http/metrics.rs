@@ -1,19 +1,20 @@
 //! `GET /metrics`: counters and gauges for Prometheus.
 
-use axum::Router;
 use axum::extract::State;
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
 use ensue::PrometheusText;
 use ensue::engine::{EngineStatus, GroupStatus};
 
-use super::{deadline, route};
+use super::deadline;
+use super::route::{Routes, get};
 use crate::context::Context;
 use crate::problem::Problem;
+use crate::security::{Access, Action};
 
-pub(super) fn routes(router: Router<Context>) -> Router<Context> {
-    route::add(router, "/metrics", get(metrics))
+pub(super) fn routes(routes: Routes) -> Routes {
+    // Every group is a label of it.
+    routes.add("/metrics", [get(Access::May(Action::Admin), metrics)])
 }
 
 async fn metrics(State(context): State<Context>) -> Result<Response, Problem> {

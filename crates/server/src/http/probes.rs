@@ -2,20 +2,20 @@
 
 use std::time::Duration;
 
-use axum::Router;
 use axum::extract::State;
-use axum::routing::get;
 
-use super::route;
+use super::route::{Routes, get};
 use crate::context::Context;
 use crate::problem::{Code, Problem};
+use crate::security::Access;
 
 /// How long the engine may take before it is not ready.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(5);
 
-pub(super) fn routes(router: Router<Context>) -> Router<Context> {
-    let router = route::add(router, "/livez", get(live));
-    route::add(router, "/readyz", get(ready))
+pub(super) fn routes(routes: Routes) -> Routes {
+    routes
+        .add("/livez", [get(Access::Public, live)])
+        .add("/readyz", [get(Access::Public, ready)])
 }
 
 /// The process answers. An engine in trouble is no reason to restart it.

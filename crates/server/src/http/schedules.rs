@@ -1,21 +1,24 @@
 //! `/v1/schedules`: events that wait for their time.
 
+use axum::Json;
 use axum::extract::State;
 use axum::http::Uri;
-use axum::routing::get;
-use axum::{Json, Router};
 use ensue::engine::Scheduled;
 use ensue::{EventId, Timestamp};
 use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::query::{Query, invalid};
-use super::{deadline, letter, route};
+use super::route::{Routes, delete, get};
+use super::{deadline, letter};
 use crate::context::Context;
 use crate::problem::{Code, Problem};
+use crate::security::{Access, Action, Caller};
 
-pub(super) fn routes(router: Router<Context>) -> Router<Context> {
-    route::add(router, "/v1/schedules", get(list).delete(cancel))
+pub(super) fn routes(routes: Routes) -> Routes {
+    let read = Access::May(Action::Read);
+    let operate = Access::May(Action::Operate);
+    routes.add("/v1/schedules", [get(read, list), delete(operate, cancel)])
 }
 
 /// An event that waits.
@@ -51,10 +54,22 @@ struct Listed {
     total: usize,
 }
 
-async fn list(State(context): State<Context>, uri: Uri) -> Result<Json<Listed>, Problem> {
+async fn list(
+    State(context): State<Context>,
+    caller: Caller,
+    uri: Uri,
+) -> Result<Json<Listed>, Problem> {
     let query = Query::of(&uri, &["limit"])?;
     let limit = letter::limit(&query)?;
     let _turn = context.turn_to_list().await;
+    if !caller.may_everything() {
+        let mut scheduled = next_due(&context).await?;
+        scheduled.retain(|waiting| may(&caller, Action::Read, waiting));
+        return Ok(Json(Listed {
+            total: scheduled.len(),
+            schedules: scheduled.into_iter().take(limit).map(Waiting::of).collect(),
+        }));
+    }
     let scheduled = deadline::within(&context, context.engine().scheduled(limit)).await?;
     let status = deadline::within(&context, context.engine().status()).await?;
     Ok(Json(Listed {
@@ -63,7 +78,48 @@ async fn list(State(context): State<Context>, uri: Uri) -> Result<Json<Listed>, 
     }))
 }
 
-async fn cancel(State(context): State<Context>, uri: Uri) -> Result<Json<Value>, Problem> {
+/// Those that callers who may not see all are shown some of: the engine reads whole events for that.
+async fn next_due(context: &Context) -> Result<Vec<Scheduled>, Problem> {
+    deadline::within(context, context.engine().scheduled(letter::LISTED_MAX)).await
+}
+
+/// Whether the caller may do this with what waits. What cannot be read is of no topic.
+fn may(caller: &Caller, action: Action, waiting: &Scheduled) -> bool {
+    let envelope = waiting.envelope.as_ref();
+    envelope.is_ok_and(|event| caller.may(action, event.topic()))
+}
+
+/// Refuses a caller who may not cancel this. What the caller may not even see is not there, for all
+/// that they can tell.
+async fn must_operate(context: &Context, caller: &Caller, name: &EventId) -> Result<(), Problem> {
+    if caller.may_everything() {
+        return Ok(());
+    }
+    let _turn = context.turn_to_list().await;
+    let mut scheduled = next_due(context).await?.into_iter();
+    let found = scheduled.find(|waiting| waiting.name == *name);
+    match found {
+        Some(waiting) if may(caller, Action::Operate, &waiting) => Ok(()),
+        Some(waiting) if may(caller, Action::Read, &waiting) => {
+            let topic = waiting.envelope.as_ref().map_or("", |event| event.topic());
+            caller.must(Action::Operate, topic)
+        }
+        _ => Err(not_scheduled()),
+    }
+}
+
+fn not_scheduled() -> Problem {
+    Problem::new(
+        Code::NotScheduled,
+        "nothing is scheduled under this name: it was appended or cancelled already, or never there",
+    )
+}
+
+async fn cancel(
+    State(context): State<Context>,
+    caller: Caller,
+    uri: Uri,
+) -> Result<Json<Value>, Problem> {
     let query = Query::of(&uri, &["source", "name"])?;
     let (Some(source), Some(name)) = (query.text("source"), query.text("name")) else {
         return Err(invalid(
@@ -71,13 +127,11 @@ async fn cancel(State(context): State<Context>, uri: Uri) -> Result<Json<Value>,
             "and `source` say together what to cancel; give both",
         ));
     };
-    let names = vec![EventId::new(source, name)];
-    let cancelled = deadline::within(&context, context.engine().cancel(names)).await?;
+    let name = EventId::new(source, name);
+    must_operate(&context, &caller, &name).await?;
+    let cancelled = deadline::within(&context, context.engine().cancel(vec![name])).await?;
     if cancelled == 0 {
-        return Err(Problem::new(
-            Code::NotScheduled,
-            "nothing is scheduled under this name: it was appended or cancelled already, or never there",
-        ));
+        return Err(not_scheduled());
     }
     Ok(Json(json!({ "cancelled": cancelled })))
 }

@@ -1,8 +1,7 @@
 //! `GET /v1/status`: what is going on in the server and in its engine.
 
+use axum::Json;
 use axum::extract::State;
-use axum::routing::get;
-use axum::{Json, Router};
 use ensue::engine::{
     Atomicity, DedupWindow, EngineStatus, GroupStatus, Guarantees, KeyBacklog, MemberStatus,
     Needed, TopicStatus,
@@ -10,20 +9,22 @@ use ensue::engine::{
 use ensue::{Cursor, Timestamp};
 use serde::Serialize;
 
+use super::deadline;
 use super::place::Place;
-use super::{deadline, route};
+use super::route::{Routes, get};
 use crate::context::Context;
 use crate::problem::Problem;
+use crate::security::{Access, Caller};
 
-pub(super) fn routes(router: Router<Context>) -> Router<Context> {
-    route::add(router, "/v1/status", get(status))
+pub(super) fn routes(routes: Routes) -> Routes {
+    routes.add("/v1/status", [get(Access::Known, status)])
 }
 
-async fn status(State(context): State<Context>) -> Result<Json<Status>, Problem> {
+async fn status(State(context): State<Context>, caller: Caller) -> Result<Json<Status>, Problem> {
     let status = deadline::within(&context, context.engine().status()).await?;
     Ok(Json(Status {
         server: ServerStatus::of(&context),
-        engine: status.into(),
+        engine: EngineState::shown(status, &caller),
     }))
 }
 
@@ -58,7 +59,7 @@ impl ServerStatus {
 
 #[derive(Serialize)]
 struct EngineState {
-    url: String,
+    url: Option<String>,
     trouble: Option<String>,
     durability: String,
     first: Cursor,
@@ -73,22 +74,33 @@ struct EngineState {
     groups: Vec<GroupState>,
 }
 
-impl From<EngineStatus> for EngineState {
-    fn from(status: EngineStatus) -> Self {
+impl EngineState {
+    /// As much of it as the caller may see.
+    fn shown(status: EngineStatus, caller: &Caller) -> Self {
+        let topics = status.topics.into_iter();
+        let topics = topics.filter(|topic| caller.sees_topic(&topic.name));
+        let groups = status.groups.into_iter();
+        let groups = groups.filter(|group| caller.sees(group));
+        // Both name what others may not know of: directories, groups, events.
+        let (url, needed) = if caller.is_admin() {
+            (Some(status.url), status.needed)
+        } else {
+            (None, None)
+        };
         Self {
-            url: status.url,
+            url,
             trouble: status.trouble,
             durability: status.durability,
             first: status.first,
             end: status.end,
             bytes: status.bytes,
-            needed: status.needed.map(NeededState::from),
+            needed: needed.map(NeededState::from),
             replies: status.replies,
             scheduled: status.scheduled,
             next_due: status.next_due,
             guarantees: (&status.guarantees).into(),
-            topics: status.topics.into_iter().map(TopicState::from).collect(),
-            groups: status.groups.into_iter().map(GroupState::from).collect(),
+            topics: topics.map(TopicState::from).collect(),
+            groups: groups.map(|it| GroupState::shown(it, caller)).collect(),
         }
     }
 }
@@ -182,8 +194,12 @@ pub(super) struct GroupState {
     members: Vec<MemberState>,
 }
 
-impl From<GroupStatus> for GroupState {
-    fn from(group: GroupStatus) -> Self {
+impl GroupState {
+    /// As much of a group as the caller may see.
+    pub(super) fn shown(group: GroupStatus, caller: &Caller) -> Self {
+        // Keys may be personal.
+        let may_see_keys = caller.handles(&group);
+        let backlogs = group.backlogs.into_iter().filter(|_| may_see_keys);
         Self {
             name: group.name,
             topics: group.topics,
@@ -198,7 +214,7 @@ impl From<GroupStatus> for GroupState {
             trouble: group.trouble,
             refused: group.refused,
             held_back_until: group.held_back_until,
-            backlogs: group.backlogs.into_iter().map(BacklogState::from).collect(),
+            backlogs: backlogs.map(BacklogState::from).collect(),
             members: group.members.into_iter().map(MemberState::from).collect(),
         }
     }

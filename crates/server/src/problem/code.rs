@@ -70,6 +70,10 @@ codes! {
     InvalidHeader = "invalid_header", BAD_REQUEST, refused;
     /// The body did not arrive whole
     BodyIncomplete = "body_incomplete", BAD_REQUEST, refused;
+    /// The request has no credentials, or none that are valid
+    Unauthenticated = "unauthenticated", UNAUTHORIZED, refused;
+    /// The caller may not do this
+    Forbidden = "forbidden", FORBIDDEN, refused;
     /// The header `Host` names another server
     HostNotAllowed = "host_not_allowed", FORBIDDEN, refused;
     /// A web page of another origin sent the request

@@ -1,171 +1,181 @@
-//! Who sent a request.
+//! Who sent a request, and what they may do: in the extensions of every request.
 
-use std::net::{IpAddr, SocketAddr};
+use std::convert::Infallible;
+use std::sync::Arc;
 
-use axum::http::uri::Authority;
-use axum::http::{HeaderMap, Request, header};
+use axum::extract::FromRequestParts;
+use axum::http::request::Parts;
+use ensue::TopicPattern;
+use ensue::engine::GroupStatus;
 
+use super::access::{Access, Action};
+use super::permissions::Permissions;
 use crate::problem::{Code, Problem};
 
-/// Who sent a request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Caller {
-    /// A process of this machine, which may do everything.
-    Loopback(SocketAddr),
+/// Who sent a request. Handlers take it as an argument and ask it before they touch a topic; cloning
+/// gives the same.
+#[derive(Clone, Debug)]
+pub(crate) struct Caller {
+    who: Arc<Who>,
 }
 
-/// The names that the server may be reached by.
-#[derive(Clone, Debug)]
-pub(crate) struct Hosts(Vec<String>);
+/// Whom the server knows.
+#[derive(Debug)]
+pub(crate) struct Who {
+    name: String,
+    kind: Kind,
+    permissions: Permissions,
+}
 
-impl Hosts {
-    /// Those of loopback, and `others`.
-    pub(crate) fn new(others: &[String]) -> Self {
-        Self(
-            others
-                .iter()
-                .map(|host| host.to_ascii_lowercase())
-                .collect(),
+/// How a caller proved who they are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// Not at all: they may use what is public.
+    Stranger,
+    /// By being a process of this machine, where the server asks for nothing else.
+    Local,
+}
+
+impl Who {
+    /// A process of this machine, which may do everything.
+    pub(crate) fn local() -> Self {
+        Self {
+            name: "local".to_owned(),
+            kind: Kind::Local,
+            permissions: Permissions::everything(),
+        }
+    }
+
+    /// Someone who may do nothing.
+    fn stranger() -> Self {
+        Self {
+            name: "stranger".to_owned(),
+            kind: Kind::Stranger,
+            permissions: Permissions::default(),
+        }
+    }
+}
+
+impl Caller {
+    pub(crate) fn new(who: Arc<Who>) -> Self {
+        Self { who }
+    }
+
+    /// For logs.
+    pub(crate) fn name(&self) -> &str {
+        &self.who.name
+    }
+
+    /// Refuses a caller who may not use a route at all.
+    pub(crate) fn enter(&self, access: Access) -> Result<(), Problem> {
+        match access {
+            Access::Public => Ok(()),
+            Access::Known => self.known(),
+            Access::May(action) => {
+                self.known()?;
+                if self.who.permissions.has(action) {
+                    return Ok(());
+                }
+                Err(self.forbidden(&format!("none of its roles may {action}")))
+            }
+        }
+    }
+
+    /// Refuses a stranger.
+    pub(crate) fn known(&self) -> Result<(), Problem> {
+        if self.who.kind != Kind::Stranger {
+            return Ok(());
+        }
+        Err(Problem::new(
+            Code::Unauthenticated,
+            "the request has no credentials: send the header `Authorization: Bearer TOKEN`; `ensue token \
+             create` makes a token",
+        ))
+    }
+
+    /// Whether the action is allowed with this topic.
+    pub(crate) fn may(&self, action: Action, topic: &str) -> bool {
+        self.who.permissions.may(action, topic)
+    }
+
+    /// Refuses the action with this topic, unless it is allowed.
+    pub(crate) fn must(&self, action: Action, topic: &str) -> Result<(), Problem> {
+        if self.may(action, topic) {
+            return Ok(());
+        }
+        let shown: String = topic.chars().take(200).collect();
+        Err(self.forbidden(&format!("it may not {action} `{shown}`")))
+    }
+
+    /// Refuses the action, unless it is allowed with every topic that each of the patterns selects; a
+    /// list without any needs all topics.
+    pub(crate) fn must_cover(&self, action: Action, patterns: &[String]) -> Result<(), Problem> {
+        if self.covers(action, patterns) {
+            return Ok(());
+        }
+        let topics = if patterns.is_empty() {
+            "every topic".to_owned()
+        } else {
+            let shown = patterns.iter().take(20).map(|it| format!("`{it}`"));
+            shown.collect::<Vec<_>>().join(", ")
+        };
+        Err(self.forbidden(&format!("it may not {action} {topics}")))
+    }
+
+    fn covers(&self, action: Action, patterns: &[String]) -> bool {
+        let covers = |pattern: &TopicPattern| self.who.permissions.covers(action, pattern);
+        if patterns.is_empty() {
+            return covers(&TopicPattern::all());
+        }
+        let mut patterns = patterns.iter();
+        patterns.all(|pattern| pattern.parse().is_ok_and(|pattern| covers(&pattern)))
+    }
+
+    /// Whether the caller may do something with the events of this group: read all its topics, consume
+    /// them or operate them.
+    pub(crate) fn handles(&self, group: &GroupStatus) -> bool {
+        let actions = [Action::Read, Action::Consume, Action::Operate];
+        let mut actions = actions.into_iter();
+        actions.any(|action| self.covers(action, &group.topics))
+    }
+
+    /// Whether the caller may see that this group is there, and how it goes.
+    pub(crate) fn sees(&self, group: &GroupStatus) -> bool {
+        self.is_admin() || self.handles(group)
+    }
+
+    /// Whether the caller may see that this topic is there.
+    pub(crate) fn sees_topic(&self, topic: &str) -> bool {
+        self.is_admin() || self.may(Action::Read, topic)
+    }
+
+    /// Whether the caller is the owner of the process, as far as the server can tell.
+    pub(crate) fn may_everything(&self) -> bool {
+        self.who.permissions.are_everything()
+    }
+
+    /// Whether the caller sees the server as a whole.
+    pub(crate) fn is_admin(&self) -> bool {
+        self.who.permissions.has(Action::Admin)
+    }
+
+    fn forbidden(&self, what: &str) -> Problem {
+        let name = self.name();
+        Problem::new(
+            Code::Forbidden,
+            format!(
+                "the caller is known as `{name}`, and {what}; permissions are in `[roles]` of the configuration"
+            ),
         )
     }
-
-    fn allows(&self, authority: &Authority) -> bool {
-        let host = authority.host().to_ascii_lowercase();
-        let address = host.trim_start_matches('[').trim_end_matches(']');
-        let is_loopback = match address.parse::<IpAddr>() {
-            Ok(address) => address.to_canonical().is_loopback(),
-            Err(_) => host == "localhost" || host.ends_with(".localhost"),
-        };
-        is_loopback || self.0.contains(&host)
-    }
-
-    /// Who sent the request, or why it is refused.
-    pub(crate) fn caller<B>(
-        &self,
-        request: &Request<B>,
-        peer: SocketAddr,
-    ) -> Result<Caller, Problem> {
-        let headers = request.headers();
-        let host = single(headers, header::HOST)?;
-        let host = match request.uri().authority() {
-            Some(authority) => Some(authority.clone()),
-            None => host.and_then(|host| host.parse().ok()),
-        };
-        let Some(host) = host.filter(|host| self.allows(host)) else {
-            return Err(Problem::new(
-                Code::HostNotAllowed,
-                "the header `Host` does not name this server: use localhost or a loopback address, or \
-                 add the name of the proxy in front of the server to `hosts` in its configuration",
-            ));
-        };
-        let origin = single(headers, header::ORIGIN)?;
-        let is_own = |origin: &str| {
-            let (_, authority) = origin.split_once("://").unwrap_or_default();
-            authority.eq_ignore_ascii_case(host.as_str())
-        };
-        let fetched_by = headers.get("sec-fetch-site").map(|site| site.as_bytes());
-        let is_foreign = matches!(fetched_by, Some(b"cross-site" | b"same-site"));
-        if is_foreign || !origin.is_none_or(is_own) {
-            return Err(Problem::new(
-                Code::CrossOrigin,
-                "a web page of another origin may not use this server; send the request from a program, \
-                 or let your own server pass it on",
-            ));
-        }
-        Ok(Caller::Loopback(peer))
-    }
 }
 
-/// A header that there is at most once.
-fn single(headers: &HeaderMap, name: header::HeaderName) -> Result<Option<&str>, Problem> {
-    let mut values = headers.get_all(&name).iter();
-    let value = values.next();
-    let text = value.map(|value| value.to_str()).transpose();
-    match (text, values.next()) {
-        (Ok(text), None) => Ok(text),
-        _ => Err(Problem::new(
-            Code::InvalidHeader,
-            format!("the header `{name}` is there twice or is not text; send it once"),
-        )),
-    }
-}
+impl<S: Sync> FromRequestParts<S> for Caller {
+    type Rejection = Infallible;
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn ask(headers: &[(&str, &str)]) -> Result<Caller, Code> {
-        let mut request = Request::get("/v1/status");
-        for (name, value) in headers {
-            request = request.header(*name, *value);
-        }
-        let request = request.body(()).unwrap();
-        let hosts = Hosts::new(&["ensue.example".to_owned()]);
-        let caller = hosts.caller(&request, crate::DEFAULT_ADDRESS);
-        caller.map_err(|problem| {
-            let code = problem.to_json()["code"].as_str().unwrap().to_owned();
-            *Code::ALL.iter().find(|it| it.as_str() == code).unwrap()
-        })
-    }
-
-    #[test]
-    fn a_process_of_this_machine_is_let_in_by_every_name_of_loopback() {
-        for host in [
-            "localhost",
-            "LOCALHOST:3678",
-            "127.0.0.1:1",
-            "[::1]:3678",
-            "ensue.example",
-        ] {
-            let caller = ask(&[("host", host)]);
-            assert_eq!(
-                caller,
-                Ok(Caller::Loopback(crate::DEFAULT_ADDRESS)),
-                "{host}"
-            );
-        }
-    }
-
-    #[test]
-    fn a_name_that_resolves_to_loopback_is_refused() {
-        for host in [
-            "evil.example:3678",
-            "10.0.0.1",
-            "localhost.evil.example",
-            "",
-            "127.0.0.1.evil",
-        ] {
-            assert_eq!(ask(&[("host", host)]), Err(Code::HostNotAllowed), "{host}");
-        }
-        assert_eq!(ask(&[]), Err(Code::HostNotAllowed));
-        let twice = ask(&[("host", "localhost"), ("host", "evil.example")]);
-        assert_eq!(twice, Err(Code::InvalidHeader));
-    }
-
-    #[test]
-    fn a_web_page_of_another_origin_is_refused() {
-        let host = ("host", "localhost:3678");
-        for origin in [
-            "https://evil.example",
-            "null",
-            "http://localhost:3000",
-            "http://localhost",
-        ] {
-            assert_eq!(
-                ask(&[host, ("origin", origin)]),
-                Err(Code::CrossOrigin),
-                "{origin}"
-            );
-        }
-        for site in ["cross-site", "same-site"] {
-            assert_eq!(
-                ask(&[host, ("sec-fetch-site", site)]),
-                Err(Code::CrossOrigin),
-                "{site}"
-            );
-        }
-        assert!(ask(&[host, ("origin", "http://localhost:3678")]).is_ok());
-        assert!(ask(&[host, ("sec-fetch-site", "same-origin")]).is_ok());
-        assert!(ask(&[host, ("sec-fetch-site", "none")]).is_ok());
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
+        let caller = parts.extensions.get::<Self>().cloned();
+        // A request that came past the door is a stranger's.
+        Ok(caller.unwrap_or_else(|| Self::new(Arc::new(Who::stranger()))))
     }
 }

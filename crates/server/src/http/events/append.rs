@@ -13,15 +13,17 @@ use super::{batch, binary, receipt};
 use crate::context::Context;
 use crate::http::{body, deadline};
 use crate::problem::{Code, Problem};
+use crate::security::{Action, Caller};
 
 /// How many invalid events of a batch are named.
 const ERRORS_SHOWN_MAX: usize = 20;
 
-/// An event of a request, or why it is not one.
-type Item = Result<Append, InvalidEvent>;
+/// An event of a request, or why it is not one, or not this caller's to publish.
+type Item = Result<Append, Problem>;
 
 pub(super) async fn append(
     State(context): State<Context>,
+    caller: Caller,
     request: Request,
 ) -> Result<Response, Problem> {
     let (parts, body) = request.into_parts();
@@ -30,7 +32,7 @@ pub(super) async fn append(
     let form = Form::of(&parts.headers)?;
     let whole = body::read(&context, &parts.headers, body).await?;
     if form == Form::Batch {
-        let items = read_batch(&context, whole.bytes(), topic)?;
+        let items = read_batch(&context, &caller, whole.bytes(), topic)?;
         return if options.is_atomic {
             append_all(&context, &options, items).await
         } else {
@@ -43,7 +45,7 @@ pub(super) async fn append(
         Form::Binary => binary::read(&parts.headers, bytes, topic)?,
         _ => Envelope::from_cloudevent(&bytes, topic),
     };
-    let mut batch = vec![checked(event)?];
+    let mut batch = vec![checked(&caller, event)?];
     options.apply(&mut batch)?;
     let appended = deadline::within(&context, context.engine().append(batch)).await?;
     let receipt = appended
@@ -61,7 +63,12 @@ fn short() -> Problem {
 }
 
 /// The events of a batch.
-fn read_batch(context: &Context, bytes: &[u8], topic: Option<&str>) -> Result<Vec<Item>, Problem> {
+fn read_batch(
+    context: &Context,
+    caller: &Caller,
+    bytes: &[u8],
+    topic: Option<&str>,
+) -> Result<Vec<Item>, Problem> {
     let events_max = context.limits().batch_events_max;
     let batch = batch::split(bytes, events_max).map_err(|error| {
         let detail = format!("the batch is not a JSON array of CloudEvents: {error}");
@@ -73,16 +80,20 @@ fn read_batch(context: &Context, bytes: &[u8], topic: Option<&str>) -> Result<Ve
         );
         return Err(Problem::new(Code::BatchTooLarge, detail).with("max", events_max.into()));
     };
-    let read = |event: &RawValue| checked(Envelope::from_cloudevent(event.get().as_bytes(), topic));
+    let read = |event: &RawValue| {
+        let event = Envelope::from_cloudevent(event.get().as_bytes(), topic);
+        checked(caller, event)
+    };
     Ok(events.into_iter().map(read).collect())
 }
 
-/// An event that others may publish.
-fn checked(event: Result<Envelope, InvalidEvent>) -> Item {
+/// An event that this caller may publish.
+fn checked(caller: &Caller, event: Result<Envelope, InvalidEvent>) -> Item {
     let event = event?;
     if ensue_core::topic::is_reserved(event.topic()) {
-        return Err(InvalidEvent::ReservedTopic(event.topic().to_owned()));
+        return Err(InvalidEvent::ReservedTopic(event.topic().to_owned()).into());
     }
+    caller.must(Action::Publish, event.topic())?;
     Ok(event.into())
 }
 
@@ -97,18 +108,19 @@ async fn append_all(
     for (index, item) in items.into_iter().enumerate() {
         match item {
             Ok(append) => batch.push(append),
-            Err(error) => errors.push((index, error.to_string())),
+            Err(problem) => errors.push((index, problem)),
         }
     }
     if let Some((index, first)) = errors.first() {
+        let (code, first) = (first.code(), first.detail());
         let detail = format!(
             "event {} of the batch: {first}; nothing was appended, as a batch is appended whole \
              (`atomic=false` appends the others)",
             index + 1
         );
         let shown = errors.iter().take(ERRORS_SHOWN_MAX);
-        let shown = shown.map(|(index, detail)| json!({ "index": index, "detail": detail }));
-        return Err(Problem::new(Code::InvalidEvent, detail)
+        let shown = shown.map(|(index, it)| json!({ "index": index, "detail": it.detail() }));
+        return Err(Problem::new(code, detail)
             .with("errors", shown.collect())
             .with("errors_total", errors.len().into()));
     }
@@ -133,7 +145,7 @@ async fn append_each(
                 batch.push(append);
                 refused.push(None);
             }
-            Err(error) => refused.push(Some(Problem::from(error))),
+            Err(problem) => refused.push(Some(problem)),
         }
     }
     options.apply(&mut batch)?;

@@ -18,6 +18,7 @@ use crate::context::Context;
 use crate::http::query::{Query, invalid};
 use crate::memory::Held;
 use crate::problem::{Code, Problem};
+use crate::security::Caller;
 
 /// How many events a page has, unless it is said, and at the most.
 const EVENTS: usize = 100;
@@ -54,6 +55,7 @@ struct Rest<'a> {
 
 pub(super) async fn read(
     State(context): State<Context>,
+    caller: Caller,
     uri: Uri,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
@@ -65,7 +67,7 @@ pub(super) async fn read(
         return Err(invalid("limit", &problem));
     }
     let cursor: Option<Cursor> = query.value("cursor", "expected the cursor of a page before")?;
-    let selection = Selection::of(&context, &query, Start::Earliest).await?;
+    let selection = Selection::of(&context, &caller, &query, Start::Earliest).await?;
     let mut scan = Scan::new(selection);
     if let Some(cursor) = cursor {
         scan.go_to(cursor);

@@ -10,6 +10,7 @@ use super::selection::Selection;
 use crate::context::Context;
 use crate::http::deadline;
 use crate::problem::Problem;
+use crate::security::{Action, Caller};
 
 /// How many places of the log one step goes through: few at first, then as many as take about
 /// [`STEP_TIME`]. What an index leaves out costs next to nothing.
@@ -22,6 +23,7 @@ const STEP_TIME: Duration = Duration::from_millis(50);
 pub(super) struct Scan {
     query: Query,
     filter: Option<Filter>,
+    caller: Caller,
     step_events: u64,
     /// How many places it went through.
     scanned: u64,
@@ -40,6 +42,7 @@ impl Scan {
         Self {
             query: selection.query,
             filter: selection.filter,
+            caller: selection.caller,
             step_events: STEP_EVENTS_MIN,
             scanned: 0,
             is_end: false,
@@ -71,8 +74,9 @@ impl Scan {
         self.is_end = false;
     }
 
+    /// Whether the engine finds events that the reader does not get.
     pub(super) fn has_filter(&self) -> bool {
-        self.filter.is_some()
+        self.filter.is_some() || !self.caller.may_everything()
     }
 
     /// Goes one step, over at most `events_max` events that the engine finds, and at most `places_max`
@@ -110,6 +114,11 @@ impl Scan {
                 recorded,
                 after: page.next.clone(),
             });
+        }
+        // Before the filter, which may not tell either.
+        if !self.caller.may_everything() {
+            let caller = &self.caller;
+            found.retain(|found| caller.may(Action::Read, found.recorded.envelope.topic()));
         }
         if let Some(filter) = &mut self.filter {
             found.retain(|found| filter.passes(&found.recorded.envelope));

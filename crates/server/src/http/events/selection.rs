@@ -8,6 +8,7 @@ use crate::context::Context;
 use crate::http::query::{Query, invalid};
 use crate::http::{deadline, place};
 use crate::problem::Problem;
+use crate::security::{Action, Caller};
 
 /// What every read knows.
 pub(super) const PARAMETERS: [&str; 6] = ["topic", "key", "type", "filter", "from", "until"];
@@ -19,17 +20,28 @@ pub(super) struct Selection {
     pub(super) query: engine::Query,
     /// What it does not.
     pub(super) filter: Option<Filter>,
+    /// Who wants to know.
+    pub(super) caller: Caller,
 }
 
 impl Selection {
     /// What `query` says; `from` is where it begins if it does not say that.
-    pub(super) async fn of(context: &Context, query: &Query, from: Start) -> Result<Self, Problem> {
+    pub(super) async fn of(
+        context: &Context,
+        caller: &Caller,
+        query: &Query,
+        from: Start,
+    ) -> Result<Self, Problem> {
         let topics = query
             .text("topic")
             .map(str::parse::<TopicPattern>)
             .transpose();
         let topics =
             topics.map_err(|error| invalid("topic", &format!("is not a pattern: {error}")))?;
+        // One topic is refused by its name; of a pattern, the caller gets what they may read.
+        if let Some(topic) = topics.as_ref().filter(|topics| topics.is_literal()) {
+            caller.must(Action::Read, topic.as_str())?;
+        }
         let filter = query.text("filter").map(Filter::parse).transpose()?;
         let mut wanted = engine::Query {
             topics,
@@ -55,6 +67,7 @@ impl Selection {
         Ok(Self {
             query: wanted,
             filter,
+            caller: caller.clone(),
         })
     }
 }

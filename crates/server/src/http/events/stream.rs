@@ -20,6 +20,7 @@ use crate::context::Context;
 use crate::http::query::Query;
 use crate::memory::Held;
 use crate::problem::{Code, Problem};
+use crate::security::Caller;
 
 /// How many events a stream reads ahead.
 const PAGE_EVENTS_MAX: usize = 64;
@@ -29,11 +30,12 @@ const LAST_EVENT_ID: &str = "last-event-id";
 
 pub(super) async fn follow(
     State(context): State<Context>,
+    caller: Caller,
     uri: Uri,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let query = Query::with_several(&uri, &PARAMETERS, &["type"])?;
-    let selection = Selection::of(&context, &query, Start::Latest).await?;
+    let selection = Selection::of(&context, &caller, &query, Start::Latest).await?;
     let mut scan = Scan::new(selection);
     if let Some(cursor) = resumed(&headers)? {
         scan.go_to(cursor);
