@@ -206,6 +206,13 @@ impl App {
         self
     }
 
+    /// Counts in `metrics`, in which other apps of the program count, too: one exposition shows them
+    /// all.
+    pub fn count_in(mut self, metrics: Metrics) -> Self {
+        self.metrics = metrics;
+        self
+    }
+
     /// The app's counters, live; keep them beside the running app.
     pub fn metrics(&self) -> Metrics {
         self.metrics.clone()

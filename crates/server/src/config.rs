@@ -3,11 +3,13 @@
 use std::time::Duration;
 
 use ensue::engine::APPEND_EVENTS_MAX;
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
 use crate::address::ListenAddress;
 use crate::closest::closest;
+use crate::duration;
+use crate::webhooks::WebhookConfig;
 
 /// The largest configuration file, in bytes.
 const TEXT_BYTES_MAX: usize = 1024 * 1024;
@@ -42,6 +44,8 @@ pub struct Config {
     pub hosts: Vec<String>,
     /// How much one client, and all of them, may ask for.
     pub limits: Limits,
+    /// Where events are delivered to, and who may send them.
+    pub webhooks: WebhookConfig,
 }
 
 /// How much one client, and all of them, may ask for.
@@ -139,6 +143,14 @@ pub enum ConfigError {
         /// The largest allowed.
         max: String,
     },
+    /// A webhook cannot be as it is said.
+    #[error("the webhook `{name}` cannot be: {problem}")]
+    Webhook {
+        /// Its name.
+        name: String,
+        /// What is wrong, and what was expected.
+        problem: String,
+    },
 }
 
 impl std::str::FromStr for Config {
@@ -193,7 +205,9 @@ impl Config {
     /// [`ConfigError::Range`] names the first that is not.
     pub fn check(&self) -> Result<(), ConfigError> {
         within("hosts", self.hosts.len(), 0, HOSTS_MAX)?;
-        self.limits.check()
+        self.limits.check()?;
+        let checked = self.webhooks.check();
+        checked.map_err(|(name, problem)| ConfigError::Webhook { name, problem })
     }
 }
 
@@ -290,20 +304,6 @@ fn within_times(
         min,
         max,
     })
-}
-
-/// Durations as people write them: `500ms`, `30s`, `2m`.
-mod duration {
-    use super::{Deserialize, Deserializer, Duration, Serializer};
-
-    pub(super) fn serialize<S: Serializer>(value: &Duration, to: S) -> Result<S::Ok, S::Error> {
-        to.serialize_str(&format!("{}ms", value.as_millis()))
-    }
-
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
-        let text = String::deserialize(from)?;
-        ensue::parse_duration(&text).map_err(serde::de::Error::custom)
-    }
 }
 
 #[cfg(test)]

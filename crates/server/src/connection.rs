@@ -53,6 +53,7 @@ where
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
     use std::time::Duration;
 
     use ensue::{Engine, Metrics};
@@ -62,6 +63,7 @@ mod tests {
 
     use super::*;
     use crate::config::Config;
+    use crate::webhooks::Webhooks;
 
     /// A connection in memory, on a clock that goes on when everything waits.
     async fn connect() -> (DuplexStream, Config, watch::Sender<bool>) {
@@ -69,7 +71,9 @@ mod tests {
         let config = Config::default();
         let (stop, draining) = watch::channel(false);
         let address = crate::DEFAULT_ADDRESS;
-        let context = Context::new(engine, address, &config, Metrics::default(), draining);
+        let webhooks = Webhooks::start(&engine, &config.webhooks, &Metrics::default()).await;
+        let shared = (Metrics::default(), Arc::new(webhooks.unwrap()));
+        let context = Context::new(engine, address, &config, shared, draining);
         let router = http::router(context.clone());
         let (client, server) = tokio::io::duplex(64 * 1024);
         tokio::spawn(serve(context, router, server, address));

@@ -11,6 +11,7 @@ use crate::config::{Config, Limits};
 use crate::counters::Counters;
 use crate::memory::Budget;
 use crate::security::Security;
+use crate::webhooks::Webhooks;
 
 /// What every part of a server shares. Cloning gives the same.
 #[derive(Clone, Debug)]
@@ -29,6 +30,7 @@ struct Shared {
     counters: Counters,
     /// The counters of the services that run beside the server.
     services: Metrics,
+    webhooks: Arc<Webhooks>,
     draining: watch::Receiver<bool>,
 }
 
@@ -37,7 +39,7 @@ impl Context {
         engine: Engine,
         address: SocketAddr,
         config: &Config,
-        services: Metrics,
+        (services, webhooks): (Metrics, Arc<Webhooks>),
         draining: watch::Receiver<bool>,
     ) -> Self {
         Self(Arc::new(Shared {
@@ -51,6 +53,7 @@ impl Context {
             streams: Arc::new(Semaphore::new(config.limits.streams_max)),
             counters: Counters::default(),
             services,
+            webhooks,
             draining,
         }))
     }
@@ -103,6 +106,10 @@ impl Context {
 
     pub(crate) fn services(&self) -> &Metrics {
         &self.0.services
+    }
+
+    pub(crate) fn webhooks(&self) -> &Webhooks {
+        &self.0.webhooks
     }
 
     /// Whether the server was asked to stop.

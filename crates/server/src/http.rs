@@ -9,6 +9,7 @@ mod metrics;
 mod probes;
 mod schedules;
 mod status;
+mod webhooks;
 
 mod body;
 mod deadline;
@@ -50,6 +51,7 @@ fn routes() -> Routes {
     let routes = groups::routes(routes);
     let routes = dead_letters::routes(routes);
     let routes = schedules::routes(routes);
+    let routes = webhooks::routes(routes);
     let routes = status::routes(routes);
     let routes = probes::routes(routes);
     metrics::routes(routes)
@@ -130,13 +132,22 @@ mod tests {
     use crate::security::Access;
 
     #[test]
-    fn only_probes_are_public() {
+    fn only_probes_and_what_is_signed_are_public() {
         let routes = routes();
         let public = routes
             .declared()
             .iter()
             .filter(|it| it.access == Access::Public);
         let public: Vec<_> = public.map(|it| (it.method, it.path)).collect();
-        assert_eq!(public, [("GET", "/livez"), ("GET", "/readyz")]);
+        let receiving = "/v1/webhooks/in/{name}";
+        assert_eq!(
+            public,
+            [
+                ("POST", receiving),
+                ("OPTIONS", receiving),
+                ("GET", "/livez"),
+                ("GET", "/readyz")
+            ]
+        );
     }
 }

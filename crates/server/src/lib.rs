@@ -27,19 +27,26 @@
 mod server;
 
 mod address;
+mod attributes;
 mod closest;
 mod config;
 mod connection;
 mod connections;
 mod context;
 mod counters;
+mod duration;
 mod http;
 mod memory;
 mod problem;
 mod security;
 mod stalled;
+mod webhooks;
 
 pub use crate::address::{DEFAULT_ADDRESS, InvalidAddress, ListenAddress};
 pub use crate::config::{Config, ConfigError, Limits};
 pub use crate::problem::Code;
 pub use crate::server::{Running, Server, ServerError};
+pub use crate::webhooks::{
+    AfterDead, ContentMode, EndpointConfig, InvalidNetwork, Network, SecretSource, SenderConfig,
+    StartAt, WebhookConfig,
+};

@@ -2,6 +2,8 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
 
 use ensue::{Engine, Metrics};
 use tokio::net::TcpListener;
@@ -11,6 +13,7 @@ use tokio::task::JoinHandle;
 use crate::address::{InvalidAddress, ListenAddress};
 use crate::config::{Config, ConfigError};
 use crate::context::Context;
+use crate::webhooks::{StartError, Webhooks};
 use crate::{connections, http};
 
 /// An engine over HTTP.
@@ -52,6 +55,20 @@ pub enum ServerError {
         /// What the operating system answered.
         reason: io::Error,
     },
+    /// The groups of the webhooks cannot be joined.
+    #[error("cannot start the webhooks: {0}")]
+    Webhooks(#[source] ensue::Error),
+}
+
+impl From<StartError> for ServerError {
+    fn from(error: StartError) -> Self {
+        match error {
+            StartError::Webhook { name, problem } => {
+                Self::Config(ConfigError::Webhook { name, problem })
+            }
+            StartError::Engine(error) => Self::Webhooks(error),
+        }
+    }
 }
 
 impl Server {
@@ -89,7 +106,8 @@ impl Server {
     /// Starts to listen. The engine stays the caller's, who closes it after the server has stopped.
     ///
     /// # Errors
-    /// [`ServerError`] when a setting is out of its range, or the address is in use.
+    /// [`ServerError`] when a setting is out of its range, or the address is in use,
+    /// or a webhook cannot be as it is configured.
     pub async fn start(self) -> Result<Running, ServerError> {
         self.config.check()?;
         let address = self.config.listen.get();
@@ -98,14 +116,19 @@ impl Server {
         let address = listener
             .local_addr()
             .map_err(|reason| ServerError::Listen { address, reason })?;
+        let webhooks = Webhooks::start(&self.engine, &self.config.webhooks, &self.services);
+        let webhooks = Arc::new(webhooks.await?);
         let (stop, draining) = watch::channel(false);
-        let context = Context::new(self.engine, address, &self.config, self.services, draining);
+        let shared = (self.services, webhooks.clone());
+        let context = Context::new(self.engine, address, &self.config, shared, draining);
         let router = http::router(context.clone());
         let task = tokio::spawn(connections::serve(context, listener, router));
         Ok(Running {
             address,
             stop,
             task,
+            webhooks,
+            drain_timeout: self.config.limits.drain_timeout,
         })
     }
 
@@ -127,6 +150,8 @@ pub struct Running {
     address: SocketAddr,
     stop: watch::Sender<bool>,
     task: JoinHandle<()>,
+    webhooks: Arc<Webhooks>,
+    drain_timeout: Duration,
 }
 
 impl Running {
@@ -139,7 +164,10 @@ impl Running {
     /// [`Limits::drain_timeout`](crate::Limits::drain_timeout) is over.
     pub async fn stop(self) {
         self.stop.send_replace(true);
-        if let Err(error) = self.task.await {
+        // While requests are answered: both have the same time.
+        let stopping = self.webhooks.stop(self.drain_timeout);
+        let (ended, ()) = tokio::join!(self.task, stopping);
+        if let Err(error) = ended {
             tracing::error!(%error, "the server ended early");
         }
     }

@@ -12,6 +12,7 @@ mod shop;
 mod cesql;
 mod checking;
 mod dead;
+mod delivering;
 mod doctor;
 mod following;
 mod migrating;

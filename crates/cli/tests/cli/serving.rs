@@ -18,28 +18,32 @@ const CLIENTS: usize = 8;
 /// How many receipts a killed server gave at least.
 const RECEIPTS: usize = 200;
 
-struct Serving {
+pub(crate) struct Serving {
     running: Running,
-    address: String,
+    pub(crate) address: String,
 }
 
 impl Serving {
     fn start(shop: &Shop) -> Self {
-        let args = ["--json", "serve", "--listen", "127.0.0.1:0"];
-        let running = Running::start(shop.command(&args));
+        Self::started(shop.command(&["--json", "serve", "--listen", "127.0.0.1:0"]))
+    }
+
+    /// A server that `command` starts, and that says with `--json` where it listens.
+    pub(crate) fn started(command: Command) -> Self {
+        let running = Running::start(command);
         let said: Value = serde_json::from_str(&running.line()).unwrap();
         let address = said["listening"].as_str().unwrap().to_owned();
         Self { running, address }
     }
 
-    fn signal(&self, signal: &str) {
+    pub(crate) fn signal(&self, signal: &str) {
         let pid = self.running.child.id().to_string();
         let status = Command::new("kill").args([signal, &pid]).status().unwrap();
         assert!(status.success());
     }
 
     /// Ends when the process has ended by itself.
-    fn end(mut self) -> Option<i32> {
+    pub(crate) fn end(mut self) -> Option<i32> {
         self.signal("-TERM");
         let before = Instant::now();
         loop {
@@ -70,7 +74,7 @@ fn publish(stream: &mut TcpStream, id: &str) -> Option<Value> {
 }
 
 /// An answer whose body is a line or one object of JSON.
-fn answer(stream: &mut TcpStream) -> Option<String> {
+pub(crate) fn answer(stream: &mut TcpStream) -> Option<String> {
     let mut text = Vec::new();
     let mut some = [0; 4096];
     loop {

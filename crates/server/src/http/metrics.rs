@@ -32,6 +32,7 @@ async fn metrics(State(context): State<Context>) -> Result<Response, Problem> {
     text.sample(name, &[], context.bodies().in_use());
     text.family("ensue_http_streams", "gauge", "Streams of events.");
     text.sample("ensue_http_streams", &[], context.streams());
+    write_webhooks(&mut text, &context);
     let services = context.services().to_prometheus();
     let content_type = [(header::CONTENT_TYPE, PrometheusText::CONTENT_TYPE)];
     Ok((content_type, text.finish() + &services).into_response())
@@ -105,5 +106,20 @@ fn write_groups(text: &mut PrometheusText, groups: &[GroupStatus]) {
         for group in groups {
             text.sample(&name, &[("group", &group.name)], value(group));
         }
+    }
+}
+
+fn write_webhooks(text: &mut PrometheusText, context: &Context) {
+    let name = "ensue_webhook_callable";
+    let help =
+        "Whether the endpoint may be called: not disabled, paused or behind an open circuit.";
+    text.family(name, "gauge", help);
+    for endpoint in context.webhooks().endpoints() {
+        let is_active = endpoint.state().name == "active";
+        text.sample(
+            name,
+            &[("endpoint", &endpoint.config().name)],
+            u8::from(is_active),
+        );
     }
 }

@@ -39,6 +39,10 @@ pub(super) fn delete<H: Handler<T, Context>, T: 'static>(access: Access, handler
     Method::new("DELETE", access, routing::delete(handler))
 }
 
+pub(super) fn options<H: Handler<T, Context>, T: 'static>(access: Access, handler: H) -> Method {
+    Method::new("OPTIONS", access, routing::options(handler))
+}
+
 impl Method {
     fn new(name: &'static str, access: Access, handler: MethodRouter<Context>) -> Self {
         Self {

@@ -12,6 +12,7 @@ use serde::Serialize;
 use super::deadline;
 use super::place::Place;
 use super::route::{Routes, get};
+use super::webhooks::{self, EndpointState};
 use crate::context::Context;
 use crate::problem::Problem;
 use crate::security::{Access, Caller};
@@ -24,6 +25,7 @@ async fn status(State(context): State<Context>, caller: Caller) -> Result<Json<S
     let status = deadline::within(&context, context.engine().status()).await?;
     Ok(Json(Status {
         server: ServerStatus::of(&context),
+        webhooks: webhooks::states(&context, &caller, &status.groups),
         engine: EngineState::shown(status, &caller),
     }))
 }
@@ -31,6 +33,7 @@ async fn status(State(context): State<Context>, caller: Caller) -> Result<Json<S
 #[derive(Serialize)]
 struct Status {
     server: ServerStatus,
+    webhooks: Vec<EndpointState>,
     engine: EngineState,
 }
 

@@ -72,12 +72,16 @@ codes! {
     BodyIncomplete = "body_incomplete", BAD_REQUEST, refused;
     /// The request has no credentials, or none that are valid
     Unauthenticated = "unauthenticated", UNAUTHORIZED, refused;
+    /// A webhook is not signed by its sender, or too long ago
+    InvalidSignature = "invalid_signature", UNAUTHORIZED, refused;
     /// The caller may not do this
     Forbidden = "forbidden", FORBIDDEN, refused;
     /// The header `Host` names another server
     HostNotAllowed = "host_not_allowed", FORBIDDEN, refused;
     /// A web page of another origin sent the request
     CrossOrigin = "cross_origin", FORBIDDEN, refused;
+    /// The sender's origin may not send webhooks here
+    OriginNotAllowed = "origin_not_allowed", FORBIDDEN, refused;
     /// The engine was opened for reading only
     ReadOnly = "read_only", FORBIDDEN, refused;
     /// There is nothing at this path
@@ -86,6 +90,8 @@ codes! {
     UnknownGroup = "unknown_group", NOT_FOUND, refused;
     /// The group has no such dead letter
     NoDeadLetter = "no_dead_letter", NOT_FOUND, refused;
+    /// There is no such webhook in the configuration
+    UnknownWebhook = "unknown_webhook", NOT_FOUND, refused;
     /// Nothing is scheduled under this name
     NotScheduled = "not_scheduled", NOT_FOUND, refused;
     /// The path does not take this method
@@ -112,6 +118,8 @@ codes! {
     Limit = "limit", UNPROCESSABLE_ENTITY, refused;
     /// Something cannot be done as it was asked for
     Refused = "refused", UNPROCESSABLE_ENTITY, refused;
+    /// There were as many requests as there may be in a time
+    RateLimited = "rate_limited", TOO_MANY_REQUESTS, refused;
     /// A fault in the server
     Internal = "internal", INTERNAL_SERVER_ERROR, doubt;
     /// What is stored is not what was written

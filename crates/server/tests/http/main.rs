@@ -9,13 +9,17 @@
 )]
 
 mod client;
+mod receiver;
 mod site;
 
 mod appending;
 mod batches;
 mod hostile;
 mod mending;
+mod official;
 mod operating;
 mod reading;
 mod scheduling;
 mod streaming;
+mod webhooks_in;
+mod webhooks_out;

@@ -1,9 +1,10 @@
 //! Filters in CloudEvents SQL, over the attributes of an event.
 
-use ensue::{Envelope, ExtensionValue};
-use ensue_cesql::{Attributes, Expression, Value};
+use ensue::Envelope;
+use ensue_cesql::{Expression, Value};
 use serde::Serialize;
 
+use crate::attributes::OfEvent;
 use crate::problem::{Code, Problem};
 
 /// A filter, and what went wrong with events so far.
@@ -19,18 +20,6 @@ pub(super) struct Errors {
     count: u64,
     /// What went wrong with the first of them.
     first: Option<String>,
-}
-
-struct OfEvent<'a>(&'a Envelope);
-
-impl Attributes for OfEvent<'_> {
-    fn attribute(&self, name: &str) -> Option<Value<'_>> {
-        Some(match self.0.cloudevent_attribute(name)? {
-            ExtensionValue::Text(text) => Value::Text(text),
-            ExtensionValue::Integer(number) => Value::Integer(number),
-            ExtensionValue::Boolean(truth) => Value::Boolean(truth),
-        })
-    }
 }
 
 impl Filter {

@@ -1,0 +1,245 @@
+//! `/v1/webhooks`: the endpoints that events are delivered to, and what became of that.
+
+mod receiving;
+
+use axum::Json;
+use axum::body::Body;
+use axum::extract::{Path, Request, State};
+use axum::http::header;
+use ensue::Timestamp;
+use ensue::engine::GroupStatus;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use super::route::{Routes, get, post};
+use super::{deadline, json as body};
+use crate::context::Context;
+use crate::problem::{Code, Problem};
+use crate::security::{Access, Action, Caller};
+use crate::webhooks::{ContentMode, Endpoint, Response, Sender};
+
+pub(super) fn routes(routes: Routes) -> Routes {
+    let operate = Access::May(Action::Operate);
+    let routes = routes
+        .add("/v1/webhooks", [get(Access::Known, list)])
+        .add("/v1/webhooks/{name}", [get(Access::Known, show)])
+        .add("/v1/webhooks/{name}/test", [post(operate, test)])
+        .add("/v1/webhooks/{name}/disable", [post(operate, disable)])
+        .add("/v1/webhooks/{name}/enable", [post(operate, enable)]);
+    receiving::routes(routes)
+}
+
+/// An endpoint, as it is configured and as it is.
+#[derive(Serialize)]
+pub(super) struct EndpointState {
+    name: String,
+    url: String,
+    group: String,
+    state: &'static str,
+    until: Option<Timestamp>,
+    reason: Option<String>,
+    topics: Vec<String>,
+    types: Vec<String>,
+    filter: Option<String>,
+    content: ContentMode,
+    public_keys: Vec<String>,
+    secrets_trouble: Option<String>,
+    /// Failures in a row.
+    failures: u32,
+    /// Events with which the filter could not be evaluated: they are not sent.
+    filter_errors: u64,
+    /// Nothing: the engine does not know the group.
+    lag: Option<u64>,
+    in_flight: Option<usize>,
+    retrying: Option<usize>,
+    parked: Option<usize>,
+    dead_letters: Option<usize>,
+    next_due: Option<Timestamp>,
+    last: Option<Response>,
+}
+
+impl EndpointState {
+    /// What the caller may see of it; the last response, which has to do with an event, only if they
+    /// may handle those.
+    fn shown(endpoint: &Endpoint, caller: &Caller, groups: &[GroupStatus]) -> Option<Self> {
+        let (config, state) = (endpoint.config(), endpoint.state());
+        let name = endpoint.group();
+        let group = groups.iter().find(|group| group.name == name);
+        if !caller.is_admin() && !group.is_some_and(|group| caller.sees(group)) {
+            return None;
+        }
+        let handles = group.is_some_and(|group| caller.handles(group));
+        Some(Self {
+            name: config.name.clone(),
+            url: endpoint.shown_url(),
+            group: name,
+            state: state.name,
+            until: state.until,
+            reason: state.reason,
+            topics: config.topics.iter().map(ToString::to_string).collect(),
+            types: config.types.clone(),
+            filter: config.filter.clone(),
+            content: config.content,
+            public_keys: endpoint.public_keys(),
+            secrets_trouble: state.secrets_trouble,
+            failures: state.failures,
+            filter_errors: state.filter_errors,
+            lag: group.map(|it| it.lag),
+            in_flight: group.map(|it| it.in_flight),
+            retrying: group.map(|it| it.retrying),
+            parked: group.map(|it| it.parked),
+            dead_letters: group.map(|it| it.dead),
+            next_due: group.and_then(|it| it.next_due),
+            last: endpoint.last().filter(|_| handles),
+        })
+    }
+}
+
+/// The endpoints that the caller sees, by name.
+pub(super) fn states(
+    context: &Context,
+    caller: &Caller,
+    groups: &[GroupStatus],
+) -> Vec<EndpointState> {
+    let endpoints = context.webhooks().endpoints();
+    endpoints
+        .filter_map(|endpoint| EndpointState::shown(endpoint, caller, groups))
+        .collect()
+}
+
+async fn groups(context: &Context) -> Result<Vec<GroupStatus>, Problem> {
+    let status = deadline::within(context, context.engine().status()).await?;
+    Ok(status.groups)
+}
+
+async fn list(State(context): State<Context>, caller: Caller) -> Result<Json<Value>, Problem> {
+    let endpoints = states(&context, &caller, &groups(&context).await?);
+    let senders = context.webhooks().senders().filter(|sender| {
+        let topic = &sender.config().topic;
+        caller.sees_topic(topic) || caller.may(Action::Publish, topic)
+    });
+    let shown = |sender: &Sender| {
+        let config = sender.config();
+        json!({
+            "name": config.name,
+            "path": format!("/v1/webhooks/in/{}", config.name),
+            "topic": config.topic,
+            "type": config.event_type,
+            "secrets_trouble": sender.trouble(),
+        })
+    };
+    let senders: Vec<Value> = senders.map(shown).collect();
+    Ok(Json(json!({ "endpoints": endpoints, "in": senders })))
+}
+
+#[derive(Serialize)]
+struct Shown {
+    #[serde(flatten)]
+    endpoint: EndpointState,
+    /// The last ones, the newest first.
+    responses: Vec<Response>,
+}
+
+async fn show(
+    State(context): State<Context>,
+    caller: Caller,
+    Path(name): Path<String>,
+) -> Result<Json<Shown>, Problem> {
+    let endpoint = find(&context, &name)?;
+    let groups = groups(&context).await?;
+    let shown = EndpointState::shown(endpoint, &caller, &groups).ok_or_else(|| unknown(&name))?;
+    let handles = shown.last.is_some();
+    let responses = if handles {
+        endpoint.responses()
+    } else {
+        Vec::new()
+    };
+    Ok(Json(Shown {
+        endpoint: shown,
+        responses,
+    }))
+}
+
+async fn test(
+    State(context): State<Context>,
+    caller: Caller,
+    Path(name): Path<String>,
+) -> Result<Json<Response>, Problem> {
+    let endpoint = to_operate(&context, &caller, &name)?;
+    Ok(Json(endpoint.test().await?))
+}
+
+/// Why an endpoint is switched.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct Switched {
+    reason: String,
+}
+
+async fn disable(
+    State(context): State<Context>,
+    caller: Caller,
+    Path(name): Path<String>,
+    request: Request,
+) -> Result<Json<EndpointState>, Problem> {
+    switch(&context, &caller, &name, true, request).await
+}
+
+async fn enable(
+    State(context): State<Context>,
+    caller: Caller,
+    Path(name): Path<String>,
+    request: Request,
+) -> Result<Json<EndpointState>, Problem> {
+    switch(&context, &caller, &name, false, request).await
+}
+
+async fn switch(
+    context: &Context,
+    caller: &Caller,
+    name: &str,
+    is_disabled: bool,
+    request: Request<Body>,
+) -> Result<Json<EndpointState>, Problem> {
+    let endpoint = to_operate(context, caller, name)?;
+    // A body may be left out.
+    let switched = if request.headers().contains_key(header::CONTENT_TYPE) {
+        body::read(context, request).await?
+    } else {
+        Switched::default()
+    };
+    let switching = endpoint.set_disabled(is_disabled, &switched.reason);
+    deadline::within(context, switching).await?;
+    let groups = groups(context).await?;
+    let shown = EndpointState::shown(endpoint, caller, &groups);
+    shown.map(Json).ok_or_else(|| unknown(name))
+}
+
+fn find<'a>(context: &'a Context, name: &str) -> Result<&'a Endpoint, Problem> {
+    let found = context.webhooks().endpoint(name);
+    found
+        .map(|endpoint| &**endpoint)
+        .ok_or_else(|| unknown(name))
+}
+
+/// An endpoint whose topics the caller may operate.
+fn to_operate<'a>(
+    context: &'a Context,
+    caller: &Caller,
+    name: &str,
+) -> Result<&'a Endpoint, Problem> {
+    let endpoint = find(context, name)?;
+    let topics = endpoint.config().topics.iter().map(ToString::to_string);
+    caller.must_cover(Action::Operate, &topics.collect::<Vec<_>>())?;
+    Ok(endpoint)
+}
+
+fn unknown(name: &str) -> Problem {
+    let shown: String = name.chars().take(80).collect();
+    Problem::new(
+        Code::UnknownWebhook,
+        format!(
+            "there is no webhook endpoint `{shown}`; `GET /v1/webhooks` lists those of the configuration"
+        ),
+    )
+}

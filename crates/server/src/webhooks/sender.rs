@@ -1,0 +1,104 @@
+//! A sender of webhooks: its requests, verified, become events.
+
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use axum::http::{HeaderMap, header};
+use ensue::{Envelope, InvalidEvent, Timestamp, TraceContext};
+use serde_json::Value;
+use tokio::time::Instant;
+
+use super::keyring::Keyring;
+use super::rate::Rate;
+use super::settings::SenderConfig;
+use super::signature::{Unverified, verify};
+
+#[derive(Debug)]
+pub(crate) struct Sender {
+    config: SenderConfig,
+    keyring: Keyring,
+    rate: Option<Mutex<Rate>>,
+}
+
+/// Why a request does not become an event.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Refusal {
+    #[error(transparent)]
+    Unverified(#[from] Unverified),
+    #[error(transparent)]
+    Invalid(#[from] InvalidEvent),
+    /// It is verified, and one too many: the next may come after so long.
+    #[error("the sender has sent as many requests in a minute as it may")]
+    TooMany(Duration),
+}
+
+impl Sender {
+    pub(super) fn new(config: SenderConfig) -> Result<Self, String> {
+        Ok(Self {
+            keyring: Keyring::open(config.secrets.clone())?,
+            rate: config.rate_per_minute.map(Rate::per_minute).map(Mutex::new),
+            config,
+        })
+    }
+
+    pub(crate) fn config(&self) -> &SenderConfig {
+        &self.config
+    }
+
+    /// Why its secrets are not read any more, if they are not.
+    pub(crate) fn trouble(&self) -> Option<String> {
+        self.keyring.trouble()
+    }
+
+    /// The event that a request is, its body byte by byte.
+    pub(crate) async fn event(
+        &self,
+        now: Timestamp,
+        headers: &HeaderMap,
+        body: Vec<u8>,
+    ) -> Result<Envelope, Refusal> {
+        let secrets = self.keyring.current().await;
+        let id = verify(&secrets, (now, self.config.tolerance), headers, &body)?;
+        // Only the sender itself uses up its rate.
+        self.take_turn()?;
+        let text = |name| headers.get(name)?.to_str().ok();
+        let content_type = text(header::CONTENT_TYPE.as_str()).unwrap_or_default();
+        let mut event = Envelope::builder(&self.config.topic, &self.config.event_type)
+            .id(id)
+            .source(self.config.source())
+            .key(self.key(&body).unwrap_or_default());
+        if let Some(trace) = text("traceparent").and_then(|it| it.parse::<TraceContext>().ok()) {
+            event = event.trace(trace);
+        }
+        Ok(event.opaque_payload(content_type, body).build()?)
+    }
+
+    /// The key of an event: a string or an integer in its body.
+    fn key(&self, body: &[u8]) -> Option<String> {
+        let pointer = self.config.key.as_ref()?;
+        let body: Value = serde_json::from_slice(body).ok()?;
+        match body.pointer(pointer)? {
+            Value::String(text) => Some(text.clone()),
+            Value::Number(number) if !number.is_f64() => Some(number.to_string()),
+            _ => None,
+        }
+    }
+
+    fn take_turn(&self) -> Result<(), Refusal> {
+        let Some(rate) = &self.rate else {
+            return Ok(());
+        };
+        let now = Instant::now();
+        let turn = rate
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take(now);
+        turn.map_err(|at| Refusal::TooMany(at.saturating_duration_since(now)))
+    }
+
+    /// Whether the handshake of CloudEvents may name this origin.
+    pub(crate) fn allows(&self, origin: &str) -> bool {
+        let mut origins = self.config.origins.iter();
+        origins.any(|allowed| allowed == "*" || allowed.eq_ignore_ascii_case(origin))
+    }
+}

@@ -1,0 +1,229 @@
+//! Webhooks that come in, and become events.
+
+use ensue::Timestamp;
+use ensue_server::Config;
+use hyper::Method;
+use hyper::body::Bytes;
+use standardwebhooks::Webhook;
+use tempfile::TempDir;
+
+use crate::client::{Answer, Client};
+use crate::site::Site;
+
+const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+const PATH: &str = "/v1/webhooks/in/bank";
+
+/// A server with the sender `bank`.
+async fn start(secrets: &str, more: &str) -> (Site, TempDir) {
+    let directory = TempDir::new().unwrap();
+    let path = directory.path().join("secrets");
+    std::fs::write(&path, secrets).unwrap();
+    let text = format!(
+        r#"
+        [[webhooks.in]]
+        name = "bank"
+        topic = "payments"
+        type = "payment.notified"
+        secrets = {{ file = "{}" }}
+        {more}
+        "#,
+        path.display()
+    );
+    (Site::with(text.parse::<Config>().unwrap()).await, directory)
+}
+
+fn now() -> i64 {
+    Timestamp::now().as_micros() / 1_000_000
+}
+
+/// Sends a webhook, signed by the official library.
+async fn send(client: &mut Client, id: &str, sent: i64, body: &'static [u8]) -> Answer {
+    let signature = Webhook::new(SECRET).unwrap().sign(id, sent, body).unwrap();
+    post(client, id, sent, &signature, body).await
+}
+
+async fn post(
+    client: &mut Client,
+    id: &str,
+    sent: i64,
+    signature: &str,
+    body: &'static [u8],
+) -> Answer {
+    let sent = sent.to_string();
+    let headers = [
+        ("content-type", "application/json"),
+        ("webhook-id", id),
+        ("webhook-timestamp", &sent),
+        ("webhook-signature", signature),
+    ];
+    client
+        .send(Method::POST, PATH, &headers, Bytes::from_static(body))
+        .await
+}
+
+#[tokio::test]
+async fn a_signed_request_becomes_an_event_with_its_body_byte_by_byte_and_once() {
+    let (site, _directory) = start(SECRET, "key = \"/data/account\"").await;
+    let mut client = site.client().await;
+    let body = br#"{"data": {"account": "a-1", "amount": 1.10, "n": 23958446825181076828}}"#;
+    let first = send(&mut client, "msg_1", now(), body).await.ok();
+    assert_eq!(first["duplicate"], false);
+    // Another attempt has another time and another signature.
+    let again = send(&mut client, "msg_1", now() - 7, body).await.ok();
+    assert_eq!(
+        (&again["duplicate"], &again["position"]),
+        (&true.into(), &first["position"])
+    );
+    send(&mut client, "msg_2", now(), b"not json \xc3\xbc")
+        .await
+        .ok();
+    let events = site.events().await;
+    assert_eq!(events.len(), 2);
+    let event = &events[0].envelope;
+    assert_eq!(
+        (event.topic(), event.event_type()),
+        ("payments", "payment.notified")
+    );
+    assert_eq!((event.id(), event.source()), ("msg_1", "/webhooks/bank"));
+    assert_eq!((event.key(), event.payload()), ("a-1", &body[..]));
+    assert_eq!(event.content_type(), "application/json");
+    assert_eq!(events[1].envelope.key(), "");
+    site.end().await;
+}
+
+#[tokio::test]
+async fn what_is_not_signed_by_the_sender_or_too_old_is_refused_and_not_in_the_log() {
+    let (site, _directory) = start(SECRET, "").await;
+    let mut client = site.client().await;
+    let other = Webhook::new("whsec_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA").unwrap();
+    let sent = now();
+    let forged = other.sign("msg_1", sent, b"{}").unwrap();
+    for signature in [&forged, "", "v1,", "v1a,AAAA"] {
+        let answer = post(&mut client, "msg_1", sent, signature, b"{}").await;
+        answer.problem(401, "invalid_signature");
+    }
+    let signature = Webhook::new(SECRET)
+        .unwrap()
+        .sign("msg_1", sent, b"{}")
+        .unwrap();
+    let changed = post(&mut client, "msg_1", sent, &signature, b"{ }").await;
+    changed.problem(401, "invalid_signature");
+    let other_id = post(&mut client, "msg_2", sent, &signature, b"{}").await;
+    other_id.problem(401, "invalid_signature");
+    for sent in [sent - 400, sent + 400] {
+        let stale = send(&mut client, "msg_1", sent, b"{}").await;
+        let detail = stale.problem(401, "invalid_signature")["detail"].to_string();
+        assert!(detail.contains("tolerance"), "{detail}");
+    }
+    let unsigned = client.send(Method::POST, PATH, &[], "{}").await;
+    unsigned.problem(401, "invalid_signature");
+    let unknown = client
+        .send(Method::POST, "/v1/webhooks/in/none", &[], "{}")
+        .await;
+    unknown.problem(404, "unknown_webhook");
+    assert!(site.events().await.is_empty());
+    // The signature was right all along.
+    assert_eq!(
+        post(&mut client, "msg_1", sent, &signature, b"{}")
+            .await
+            .status,
+        200
+    );
+    site.end().await;
+}
+
+#[tokio::test]
+async fn a_sender_that_sends_too_much_is_told_when_to_come_again() {
+    let (site, _directory) = start(SECRET, "rate_per_minute = 2").await;
+    let mut client = site.client().await;
+    // Forged ones do not use up the sender's turns.
+    for _ in 0..5 {
+        let forged = post(&mut client, "x", now(), "v1,AAAA", b"{}").await;
+        forged.problem(401, "invalid_signature");
+    }
+    let mut refused = None;
+    for id in 0..10 {
+        let answer = send(&mut client, &id.to_string(), now(), b"{}").await;
+        if answer.status != 200 {
+            refused = Some(answer);
+            break;
+        }
+    }
+    let refused = refused.unwrap();
+    refused.problem(429, "rate_limited");
+    let wait: u64 = refused.headers["retry-after"]
+        .to_str()
+        .unwrap()
+        .parse()
+        .unwrap();
+    assert!((1..=60).contains(&wait), "{wait}");
+    site.end().await;
+}
+
+#[tokio::test]
+async fn the_handshake_of_cloudevents_grants_the_origins_that_are_configured() {
+    let more = "origins = [\"eventemitter.example.com\"]\nrate_per_minute = 120";
+    let (site, _directory) = start(SECRET, more).await;
+    let mut client = site.client().await;
+    for (asked, granted) in [("60", "60"), ("1000", "120"), ("*", "120")] {
+        let headers = [
+            ("webhook-request-origin", "eventemitter.example.com"),
+            ("webhook-request-rate", asked),
+            (
+                "webhook-request-callback",
+                "http://127.0.0.1:1/never-called",
+            ),
+        ];
+        let answer = client.send(Method::OPTIONS, PATH, &headers, "").await;
+        assert_eq!(answer.status, 200);
+        assert_eq!(
+            answer.headers["webhook-allowed-origin"],
+            "eventemitter.example.com"
+        );
+        assert_eq!(answer.headers["webhook-allowed-rate"], granted);
+        assert!(answer.headers["allow"].to_str().unwrap().contains("POST"));
+    }
+    let headers = [("webhook-request-origin", "evil.example")];
+    let refused = client.send(Method::OPTIONS, PATH, &headers, "").await;
+    refused.problem(403, "origin_not_allowed");
+    assert!(!refused.headers.contains_key("webhook-allowed-origin"));
+    let plain = client.send(Method::OPTIONS, PATH, &[], "").await;
+    assert_eq!(plain.status, 200);
+    assert!(!plain.headers.contains_key("webhook-allowed-origin"));
+    site.end().await;
+}
+
+#[tokio::test]
+async fn what_one_server_sends_another_one_takes_with_a_key_pair() {
+    let private = "whsk_nWGxne/9WmC6hEr0kuwsxERJxWl7MmkZcDusAxyuf2A=";
+    let public = "whpk_11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo=";
+    let (taker, directory) = start(public, "").await;
+    let path = directory.path().join("private");
+    std::fs::write(&path, private).unwrap();
+    let text = format!(
+        r#"
+        [webhooks]
+        allow = ["127.0.0.0/8"]
+        [[webhooks.endpoint]]
+        name = "partner"
+        url = "http://{}{PATH}"
+        topics = [">"]
+        secrets = {{ file = "{}" }}
+        "#,
+        taker.running.address(),
+        path.display()
+    );
+    let giver = Site::with(text.parse::<Config>().unwrap()).await;
+    let mut client = giver.client().await;
+    let shown = client.get("/v1/webhooks/partner").await.ok();
+    assert_eq!(shown["public_keys"][0], public);
+    let event = crate::site::event("o-1", r#","topic":"orders","data":{"price":1.10}"#);
+    client.event("/v1/events", event).await.ok();
+    let mut events = taker.engine.read(ensue::engine::Query::default()).follow();
+    let waiting = tokio::time::timeout(crate::site::PATIENCE, events.next());
+    let event = waiting.await.unwrap().unwrap().unwrap().envelope;
+    assert_eq!((event.id(), event.topic()), ("o-1", "payments"));
+    assert!(event.payload().windows(4).any(|it| it == b"1.10"));
+    giver.end().await;
+    taker.end().await;
+}
