@@ -113,6 +113,7 @@ mod tests {
         Envelope::builder("orders", "order.paid")
             .id("o 1/ü")
             .source("/shop")
+            .time(ensue::Timestamp::EPOCH)
             .key("100% \"grün\"")
             .trace(trace.parse::<TraceContext>().unwrap())
             .extension("shard", 7)

@@ -198,8 +198,19 @@ async fn a_receiver_that_is_down_opens_the_circuit_and_gets_everything_when_it_i
     let problem = shown["last"]["problem"].as_str().unwrap();
     assert!(problem.contains("cannot connect to 127.0.0.1"), "{problem}");
     let metrics = client.get("/metrics").await;
-    let line = "ensue_webhook_callable{endpoint=\"shop\"} 0";
-    assert!(metrics.text().contains(line), "{}", metrics.text());
+    for line in [
+        "ensue_webhook_callable{endpoint=\"shop\"} 0",
+        "ensue_handled_total{group=\"webhook.shop\"} 0",
+        "ensue_handled_total{group=\"webhooks\"} 0",
+    ] {
+        assert!(
+            metrics.text().lines().any(|it| it == line),
+            "{}",
+            metrics.text()
+        );
+    }
+    let family = "# TYPE ensue_handled_total";
+    assert_eq!(metrics.text().matches(family).count(), 1);
     receiver.up().await;
     let taken = receiver.taken(50).await;
     let mut last = BTreeMap::new();
