@@ -9,6 +9,7 @@
 )]
 
 mod client;
+mod endpoint;
 mod receiver;
 mod site;
 
@@ -23,3 +24,4 @@ mod scheduling;
 mod streaming;
 mod webhooks_in;
 mod webhooks_out;
+mod webhooks_reach;
