@@ -108,8 +108,8 @@ const RULES: &[Rule] = &[
     },
     Rule {
         says: "a file has one subject and at most 600 lines",
-        remedy: "split it by subject; or add it to `LONG_FILES` with a reason",
-        check: Check::Sources(text::files_are_short),
+        remedy: "split it by subject",
+        check: Check::Source(text::files_are_short),
     },
     Rule {
         says: "a file is named after its subject",

@@ -6,7 +6,9 @@ use super::flaw::{Verdict, ensure, equal, fails};
 use super::hand::{delivery_labels, is_fenced, settling};
 use super::lab::Lab;
 use super::labels::{label, labels, recorded_labels};
-use ensue_core::engine::{Append, Atomicity, Commit, Delivery, Effect, Expect, Start, StateWrite};
+use ensue_core::engine::{
+    Append, Atomicity, Commit, Delivery, Effect, Expect, Schedule, Start, StateWrite,
+};
 use ensue_core::error::{AppendError, Error};
 
 /// A cell of state for the event at hand.
@@ -360,7 +362,7 @@ pub(super) async fn commit_schedules_and_cancels(lab: &mut Lab) -> Verdict {
         .await?;
     let taken = hand.take_one().await?;
     let scheduled = Append {
-        at: Some(lab.later()),
+        schedule: Some(Schedule::at(lab.later())),
         ..lab.event("effects", "a", 2)?.into()
     };
     let commit = Commit {
@@ -391,7 +393,7 @@ pub(super) async fn commit_applies_effects_in_order(lab: &mut Lab) -> Verdict {
     lab.publish("orders", "a", 1..=2).await?;
     let schedule = |lab: &Lab, key: &str| -> Verdict<Effect> {
         Ok(Effect::Append(Append {
-            at: Some(lab.later()),
+            schedule: Some(Schedule::at(lab.later())),
             ..lab.event("effects", key, 1)?.into()
         }))
     };

@@ -10,7 +10,7 @@ use super::labels::label;
 use super::{Storage, Subject, Terms};
 use ensue_core::engine::{
     Append, Appended, DeadLetter, DeadLetterFilter, EngineStatus, GroupStatus, Member, Query,
-    Recorded, SharedEngine, Start, Subscription,
+    Recorded, Schedule, SharedEngine, Start, Subscription,
 };
 use ensue_core::error::{Error, OpenError};
 use ensue_core::event::{Codec, Envelope, EnvelopeBuilder, EventId};
@@ -274,7 +274,7 @@ impl Lab {
     /// Appends one event for later.
     pub(super) async fn schedule(&self, event: Envelope, at: Timestamp) -> Verdict<Appended> {
         let append = Append {
-            at: Some(at),
+            schedule: Some(Schedule::at(at)),
             ..event.into()
         };
         let appended = self.engine()?.append(vec![append]).await?;
@@ -292,8 +292,10 @@ impl Lab {
         at: Timestamp,
     ) -> Verdict<Appended> {
         let append = Append {
-            at: Some(at),
-            timer: Some(timer.to_owned()),
+            schedule: Some(Schedule {
+                at,
+                timer: Some(timer.to_owned()),
+            }),
             ..event.into()
         };
         let appended = self.engine()?.append(vec![append]).await?;

@@ -4,7 +4,7 @@ use super::flaw::{Verdict, ensure, equal};
 use super::hand::delivery_labels;
 use super::lab::Lab;
 use super::labels::{labels, recorded_labels};
-use ensue_core::engine::Append;
+use ensue_core::engine::{Append, Schedule};
 use ensue_core::event::Envelope;
 
 pub(super) async fn schedule_appends_at_its_time_and_once(lab: &mut Lab) -> Verdict {
@@ -58,7 +58,7 @@ pub(super) async fn schedule_shares_a_batch_with_appends(lab: &mut Lab) -> Verdi
     let batch = vec![
         lab.event("orders", "a", 1)?.into(),
         Append {
-            at: Some(lab.later()),
+            schedule: Some(Schedule::at(lab.later())),
             ..lab.event("orders", "a", 2)?.into()
         },
         lab.event("orders", "a", 3)?.into(),

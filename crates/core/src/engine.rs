@@ -75,13 +75,27 @@ pub struct Append {
     pub envelope: Envelope,
     /// Append the whole batch only if this holds.
     pub expect: Option<Expect>,
-    /// Append at this time; `None` or a past time is now. Without a timer the schedule goes by the
-    /// event's id: scheduling one that is pending, or that was appended before, is a duplicate and
-    /// changes nothing.
-    pub at: Option<Timestamp>,
+    /// Append it later; `None` is now.
+    pub schedule: Option<Schedule>,
+}
+
+/// When an event is to be appended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Schedule {
+    /// Append at this time; a past time is now.
+    pub at: Timestamp,
     /// The timer that this sets: its event takes the place of what the timer would have appended.
     /// A name within the event's source, which can be used again, while an id names one event.
+    /// Without a timer the schedule goes by the event's id: scheduling one that is pending, or that
+    /// was appended before, is a duplicate and changes nothing.
     pub timer: Option<String>,
+}
+
+impl Schedule {
+    /// At this time, by the event's id.
+    pub fn at(at: Timestamp) -> Self {
+        Self { at, timer: None }
+    }
 }
 
 impl From<Envelope> for Append {
@@ -89,8 +103,7 @@ impl From<Envelope> for Append {
         Self {
             envelope,
             expect: None,
-            at: None,
-            timer: None,
+            schedule: None,
         }
     }
 }

@@ -536,7 +536,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn who_waits_for_the_wall_clock_sees_that_it_was_set() {
+    async fn a_waiter_on_the_wall_clock_sees_that_it_was_set() {
         // It runs evenly.
         assert_eq!(rests(10, false, |_, now| now).await, (10, 10));
         // It goes two hours ahead, or the machine sleeps.

@@ -29,8 +29,8 @@ pub use ensue_core::engine::{
     EFFECTS_MAX, EFFECTS_NAMES_BYTES_MAX, EFFECTS_STATE_BYTES_MAX, Effect, EngineStatus, Expect,
     Finding, GroupStatus, Guarantee, Guarantees, InvalidCursor, KeyBacklog, Member, MemberStatus,
     Needed, OnDead, Page, Position, Query, READ_EVENTS_MAX, Recorded, ReplayEffects, ReplayState,
-    Reset, ResetPlan, Retry, Run, Scheduled, Scheme, SharedEngine, Start, StateWrite, Subscription,
-    TopicStatus, directory_of,
+    Reset, ResetPlan, Retry, Run, Schedule, Scheduled, Scheme, SharedEngine, Start, StateWrite,
+    Subscription, TopicStatus, directory_of,
 };
 
 pub use self::doctor::examine;

@@ -81,12 +81,12 @@ impl Engine {
 
     /// A publisher that signs its events with `source`, a URI reference such as `/shop`.
     pub fn publisher(&self, source: &str) -> Publisher {
-        Publisher::new(self.clone(), source)
+        Publisher::new(self, source)
     }
 
     /// A requester that signs its requests with `source`.
     pub fn requester(&self, source: &str) -> Requester {
-        Requester::new(self.clone(), source)
+        Requester::new(self, source)
     }
 
     /// The events that `query` asks for, up to the end of the log as it is when that is reached;
@@ -182,6 +182,18 @@ impl Engine {
 impl From<SharedEngine> for Engine {
     fn from(engine: SharedEngine) -> Self {
         Self(engine)
+    }
+}
+
+impl From<Engine> for SharedEngine {
+    fn from(engine: Engine) -> Self {
+        engine.0
+    }
+}
+
+impl From<&Engine> for SharedEngine {
+    fn from(engine: &Engine) -> Self {
+        engine.0.clone()
     }
 }
 

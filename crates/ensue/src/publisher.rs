@@ -4,10 +4,9 @@ use std::sync::Arc;
 
 use uuid::Uuid;
 
-use crate::engine::{Append, Appended, SharedEngine};
+use crate::engine::{Append, Appended, Schedule, SharedEngine};
 use crate::error::Result;
 use crate::event::{ATTRIBUTE_BYTES_MAX, Defaults, Envelope, EventId, InvalidEvent, TraceContext};
-use crate::handle::Engine;
 use crate::outgoing::{Due, OutgoingParts, Publish};
 use crate::time::Clock;
 
@@ -30,14 +29,14 @@ use crate::time::Clock;
 /// ```
 #[derive(Clone, Debug)]
 pub struct Publisher {
-    engine: Engine,
+    engine: SharedEngine,
     source: Arc<str>,
     cause: Option<Envelope>,
 }
 
 impl Publisher {
     /// A publisher that signs its events with `source`, a URI reference such as `/shop`.
-    pub fn new(engine: impl Into<Engine>, source: &str) -> Self {
+    pub fn new(engine: impl Into<SharedEngine>, source: &str) -> Self {
         Self {
             engine: engine.into(),
             source: source.into(),
@@ -48,7 +47,7 @@ impl Publisher {
     /// A publisher whose events follow from `cause`: they share its correlation and trace.
     pub(crate) fn following(engine: SharedEngine, group: &str, cause: &Envelope) -> Self {
         Self {
-            engine: engine.into(),
+            engine,
             source: source_of(group).into(),
             cause: Some(cause.clone()),
         }
@@ -92,8 +91,7 @@ impl Publisher {
         Ok(self.engine.cancel(vec![name]).await? > 0)
     }
 
-    /// The engine.
-    pub fn engine(&self) -> &Engine {
+    pub(crate) fn engine(&self) -> &SharedEngine {
         &self.engine
     }
 
@@ -189,14 +187,17 @@ pub(crate) fn complete(
     if crate::topic::is_reserved(envelope.topic()) && !outgoing.is_reply {
         return Err(InvalidEvent::ReservedTopic(envelope.topic().to_owned()));
     }
-    let at = outgoing.due.map(|due| match due {
-        Due::At(at) => at,
-        Due::After(delay) => now.plus(delay),
+    let timer = outgoing.timer;
+    let schedule = outgoing.due.map(|due| Schedule {
+        at: match due {
+            Due::At(at) => at,
+            Due::After(delay) => now.plus(delay),
+        },
+        timer,
     });
     Ok(Append {
         envelope,
         expect: None,
-        at,
-        timer: outgoing.timer,
+        schedule,
     })
 }

@@ -24,7 +24,6 @@ use crate::background;
 use crate::engine::{Append, Position, Query, SharedEngine};
 use crate::error::{EngineError, Error, LimitError, ReadError, RequestError, Result};
 use crate::event::{Codec, Envelope, Event, EventId};
-use crate::handle::Engine;
 use crate::outgoing::Outgoing;
 use crate::publisher::Publisher;
 use crate::topic::{REPLIES, TopicPattern};
@@ -137,7 +136,7 @@ impl Waiters {
 
 impl Requester {
     /// A requester that signs its requests with `source`. Its replies come to a topic of its own.
-    pub fn new(engine: impl Into<Engine>, source: &str) -> Self {
+    pub fn new(engine: impl Into<SharedEngine>, source: &str) -> Self {
         Self(Arc::new(Inner {
             publisher: Publisher::new(engine, source),
             topic: format!(
@@ -197,7 +196,7 @@ impl Requester {
     /// Publishes a request. Ends with its reply only if it was made before: otherwise the reader
     /// hands that over.
     async fn ask(&self, append: Append, id: &EventId) -> Result<Envelope> {
-        let engine = self.0.publisher.engine().shared();
+        let engine = self.0.publisher.engine();
         let appended = engine.append(vec![append]).await?;
         // One result per event is the engine's contract.
         let appended = appended
@@ -333,12 +332,10 @@ async fn read_replies(requester: Weak<Inner>, from: Position) {
 
 /// Holds no strong reference while it waits, so that dropping the last requester ends it.
 async fn hand_over_replies(requester: &Weak<Inner>, from: Position) -> Result<()> {
-    let Some((engine, topic)) = requester.upgrade().map(|inner| {
-        (
-            inner.publisher.engine().shared().clone(),
-            inner.topic.clone(),
-        )
-    }) else {
+    let Some((engine, topic)) = requester
+        .upgrade()
+        .map(|inner| (inner.publisher.engine().clone(), inner.topic.clone()))
+    else {
         return Ok(());
     };
     let mut query = Query {

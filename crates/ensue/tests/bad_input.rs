@@ -141,7 +141,7 @@ async fn a_bad_url_says_what_is_known() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_second_owner_of_a_directory_is_told_who_owns_it() {
+async fn a_second_owner_of_a_directory_is_told_the_first_ones_pid() {
     let (_directory, url) = directory();
     let owner = ensue::connect(&url).await.unwrap();
     match ensue::connect(&url).await.unwrap_err() {

@@ -82,7 +82,7 @@ async fn cancel_means_the_services_own_event_and_cancel_event_any() {
     app.publisher().publish(reminder).await.unwrap();
     app.publisher().publish(reading_of("/hall")).await.unwrap();
     app.settle().await.unwrap();
-    let engine = app.publisher().engine().clone();
+    let engine = app.engine();
     assert_eq!(engine.scheduled(9).await.unwrap().len(), 2);
     app.publisher().publish(reading_of("/own")).await.unwrap();
     app.settle().await.unwrap();

@@ -6,23 +6,10 @@ use super::Breach;
 use super::circles::circles;
 use super::source::Source;
 
-/// Rooms whose files still import each other in circles: the crate, and the module at its root. An
-/// entry that is not needed any more is a breach itself.
-const ROOMS: &[(&str, &str)] = &[
-    // An engine's handle makes publishers and requesters, which hold the handle.
-    ("ensue", "handle"),
-    ("ensue", "publisher"),
-    ("ensue", "request"),
-];
-
 /// The names from a crate's root to a module.
 type Module = Vec<String>;
 
 pub(super) fn files_import_downwards(sources: &[Source]) -> Vec<Breach> {
-    files_but_for(sources, ROOMS)
-}
-
-fn files_but_for(sources: &[Source], excused: &[(&str, &str)]) -> Vec<Breach> {
     let mut crates: BTreeMap<&str, Vec<&Source>> = BTreeMap::new();
     for source in sources {
         if let Some(name) = crate_of(&source.path) {
@@ -30,7 +17,6 @@ fn files_but_for(sources: &[Source], excused: &[(&str, &str)]) -> Vec<Breach> {
         }
     }
     let mut breaches = Vec::new();
-    let mut needed = BTreeSet::new();
     for (name, files) in crates {
         let imports = imports(name, &files);
         let borrowed = imports.iter().map(|(file, others)| {
@@ -38,38 +24,16 @@ fn files_but_for(sources: &[Source], excused: &[(&str, &str)]) -> Vec<Breach> {
             (file.as_str(), others)
         });
         for circle in circles(&borrowed.collect()) {
-            let rooms: BTreeSet<&str> = circle.iter().map(|file| room_of(file)).collect();
-            let is_excused = |room: &&str| excused.contains(&(name, *room));
-            if rooms.iter().all(is_excused) {
-                needed.extend(
-                    rooms
-                        .iter()
-                        .map(|room| (name.to_owned(), (*room).to_owned())),
-                );
-                continue;
-            }
             let what = format!("{} import each other", circle.join(", "));
             breaches.push(Breach::new(format!("crates/{name}"), what));
         }
     }
-    let stale = excused
-        .iter()
-        .filter(|(name, room)| !needed.contains(&((*name).to_owned(), (*room).to_owned())));
-    breaches.extend(stale.map(|(name, room)| {
-        let what = format!("`{room}` is in `ROOMS` and has no circle");
-        Breach::new(format!("crates/{name}"), what)
-    }));
     breaches
 }
 
 fn crate_of(path: &str) -> Option<&str> {
     let (name, rest) = path.strip_prefix("crates/")?.split_once('/')?;
     rest.starts_with("src/").then_some(name)
-}
-
-fn room_of(file: &str) -> &str {
-    let first = file.split('/').next().unwrap_or(file);
-    first.trim_end_matches(".rs")
 }
 
 /// The files of a crate but for its root, and which of the others each one names outside of tests.
@@ -203,12 +167,12 @@ fn inline_modules(text: &str) -> Vec<(String, std::ops::Range<usize>)> {
 mod tests {
     use super::*;
 
-    fn found(files: &[(&str, &str)], excused: &[(&str, &str)]) -> Vec<String> {
+    fn found(files: &[(&str, &str)]) -> Vec<String> {
         let sources = files.iter().map(|(path, text)| {
             let path = format!("crates/engine/src/{path}");
             Source::new(&path, text)
         });
-        let breaches = files_but_for(&sources.collect::<Vec<_>>(), excused);
+        let breaches = files_import_downwards(&sources.collect::<Vec<_>>());
         breaches.into_iter().map(|breach| breach.what).collect()
     }
 
@@ -229,11 +193,10 @@ mod tests {
                 ("room/c.rs", ""),
             ];
             assert_eq!(
-                found(&files, &[]),
+                found(&files),
                 ["room/a.rs, room/b.rs import each other"],
                 "{up}"
             );
-            assert_eq!(found(&files, &[("engine", "room")]), Vec::<String>::new());
         }
     }
 
@@ -249,10 +212,6 @@ mod tests {
                 "use super::a::{A, inner::C}; // crate::room::b",
             ),
         ];
-        assert_eq!(found(&files, &[]), Vec::<String>::new());
-        assert_eq!(
-            found(&files, &[("engine", "room")]),
-            ["`room` is in `ROOMS` and has no circle"]
-        );
+        assert_eq!(found(&files), Vec::<String>::new());
     }
 }

@@ -5,12 +5,8 @@ use super::source::Source;
 
 const LINES_MAX: usize = 600;
 
-/// Files that may be longer, and why. An entry that is not needed any more is a breach itself.
-const LONG_FILES: &[(&str, &str)] = &[];
-
 /// Where `.commit(` is spelled for good reasons: dispatch, engines, and what stands in for one.
-const COMMIT_PLACES: [&str; 4] = [
-    "crates/ensue/src/contract",
+const COMMIT_PLACES: [&str; 3] = [
     "crates/ensue/src/dispatch.rs",
     "crates/ensue/src/dispatch/",
     "crates/ensue/src/testing/chaos.rs",
@@ -29,23 +25,13 @@ pub(super) fn only_dispatch_commits(source: &Source) -> Vec<Breach> {
     }
 }
 
-pub(super) fn files_are_short(sources: &[Source]) -> Vec<Breach> {
-    files_are_short_but_for(sources, LONG_FILES)
-}
-
-fn files_are_short_but_for(sources: &[Source], excused: &[(&str, &str)]) -> Vec<Breach> {
-    let reason = |path: &str| excused.iter().any(|(long, _)| *long == path);
-    let long = sources.iter().filter_map(|source| {
-        let lines = source.code.lines().count();
-        (lines > LINES_MAX && !reason(&source.path))
-            .then(|| Breach::new(&source.path, format!("{lines} lines")))
-    });
-    let stale = excused.iter().filter_map(|(path, _)| {
-        let source = sources.iter().find(|source| source.path == *path);
-        let is_needed = source.is_some_and(|source| source.code.lines().count() > LINES_MAX);
-        (!is_needed).then(|| Breach::new(*path, "is in `LONG_FILES` and need not be"))
-    });
-    long.chain(stale).collect()
+pub(super) fn files_are_short(source: &Source) -> Vec<Breach> {
+    let lines = source.code.lines().count();
+    if lines > LINES_MAX {
+        vec![Breach::new(&source.path, format!("{lines} lines"))]
+    } else {
+        Vec::new()
+    }
 }
 
 pub(super) fn names_say_something(source: &Source) -> Vec<Breach> {
@@ -152,16 +138,9 @@ mod tests {
     }
 
     #[test]
-    fn a_long_file_needs_a_reason_and_a_reason_a_long_file() {
-        let long = "\n".repeat(LINES_MAX + 1);
-        let sources = [
-            Source::new("long.rs", &long),
-            Source::new("excused.rs", &long),
-            Source::new("short.rs", "fn f() {}"),
-        ];
-        let found =
-            files_are_short_but_for(&sources, &[("excused.rs", "why"), ("short.rs", "why")]);
-        let places: Vec<_> = found.iter().map(|breach| breach.place.as_str()).collect();
-        assert_eq!(places, ["long.rs", "short.rs"]);
+    fn a_file_that_is_too_long_is_found() {
+        let found = |lines| files_are_short(&Source::new("file.rs", &"\n".repeat(lines)));
+        assert_eq!(found(LINES_MAX).len(), 0);
+        assert_eq!(found(LINES_MAX + 1).len(), 1);
     }
 }

@@ -40,7 +40,7 @@ async fn a_stream_can_be_trimmed_and_that_is_no_weakness() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_message_that_is_deleted_from_the_middle_is_missed_by_who_has_read_it() {
+async fn a_message_that_is_deleted_from_the_middle_is_missed_by_a_process_that_has_read_it() {
     tests::shared(SERVICE, nats::open, async |bed| {
         let log = bed.open().await;
         log.append(vec![Bytes::from_static(b"x"); 5]).await.unwrap();

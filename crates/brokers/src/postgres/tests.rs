@@ -73,7 +73,7 @@ async fn a_server_that_lost_what_was_read_is_found_out() {
 
 /// As after the restore of an older dump, under processes that stay connected.
 #[tokio::test(flavor = "multi_thread")]
-async fn tables_that_were_emptied_take_nothing_from_who_knew_more() {
+async fn tables_that_were_emptied_take_nothing_from_a_process_that_knew_more() {
     tests::shared(SERVICE, postgres::open, async |bed| {
         let log = bed.open().await;
         log.append(vec![Bytes::from_static(b"x"); 10])
@@ -103,7 +103,7 @@ async fn tables_that_were_emptied_take_nothing_from_who_knew_more() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_row_that_is_deleted_is_missed_by_who_has_read_it() {
+async fn a_row_that_is_deleted_is_missed_by_a_process_that_has_read_it() {
     const ROWS: u64 = 3 * COUNTED_MAX;
     tests::shared(SERVICE, postgres::open, async |bed| {
         let log = bed.open().await;

@@ -19,7 +19,7 @@ async fn refusal(url: &str) -> Error {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn who_may_not_log_in_is_told_why() {
+async fn a_client_that_may_not_log_in_is_told_why() {
     shared(SERVICE, connecting, async |bed| {
         let wrong = bed.url().replace(":guest@", ":hunter2@");
         for (url, part) in [

@@ -60,7 +60,7 @@ async fn a_server_that_lost_what_was_read_is_found_out() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_stream_that_was_removed_is_not_begun_again_by_who_knew_it() {
+async fn a_stream_that_was_removed_is_not_created_again_by_a_process_that_knew_it() {
     tests::shared(SERVICE, redis::open, async |bed| {
         let log = bed.open().await;
         log.append(vec![Bytes::from_static(b"x"); 10])
@@ -114,7 +114,7 @@ async fn a_user_without_a_right_is_told_at_once_which_one() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_entry_that_is_deleted_is_missed_by_who_has_read_it() {
+async fn an_entry_that_is_deleted_is_missed_by_a_process_that_has_read_it() {
     tests::shared(SERVICE, redis::open, async |bed| {
         let key = format!("ensue:{{{}}}:log", bed.namespace());
         for deleted in [1, 3, 5] {

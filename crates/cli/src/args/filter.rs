@@ -34,17 +34,6 @@ pub(crate) struct DeadLetterArgs {
 }
 
 impl DeadLetterArgs {
-    /// Whether nothing was restricted.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.ids.is_empty()
-            && self.source.is_none()
-            && self.types.is_empty()
-            && self.key.is_none()
-            && self.reason.is_none()
-            && self.since.is_none()
-            && self.limit.is_none()
-    }
-
     /// The engine's form of it, seen from `now`.
     pub(crate) fn resolve(self, now: Timestamp) -> DeadLetterFilter {
         DeadLetterFilter {

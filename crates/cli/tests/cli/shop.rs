@@ -15,7 +15,7 @@ use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::mpsc;
 use std::time::Duration;
 
-use ensue::engine::{Append, Commit, Death, DeathCause, Delivery, Query, Subscription};
+use ensue::engine::{Append, Commit, Death, DeathCause, Delivery, Query, Schedule, Subscription};
 use ensue::{Codec, Envelope, OnDead, SharedEngine, Start};
 use serde_json::Value;
 use tempfile::TempDir;
@@ -46,8 +46,7 @@ impl Shop {
         let reminder = Append {
             envelope: event("reminders", "reminder.due", "o-1", "r-1", b"{}"),
             expect: None,
-            at: Some("2100-01-01T00:00:00Z".parse().unwrap()),
-            timer: None,
+            schedule: Some(Schedule::at("2100-01-01T00:00:00Z".parse().unwrap())),
         };
         engine.append(vec![reminder]).await.unwrap();
         handle(&engine).await;

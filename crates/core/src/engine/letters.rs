@@ -5,7 +5,7 @@ use crate::event::{Envelope, EventId};
 use crate::time::Timestamp;
 
 /// Which dead letters of a group are meant; what is `None` or empty does not restrict.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct DeadLetterFilter {
     /// Positions of the events: those letters and no others.
     pub positions: Vec<Position>,
@@ -23,6 +23,13 @@ pub struct DeadLetterFilter {
     pub since: Option<Timestamp>,
     /// How many at the most, those that died first; 0 is no limit.
     pub limit: usize,
+}
+
+impl DeadLetterFilter {
+    /// Whether it means all dead letters.
+    pub fn is_unrestricted(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 /// A dead letter, with its history.

@@ -461,7 +461,7 @@ mod tests {
     }
 
     #[test]
-    fn who_is_alone_goes_by_the_servers_clock() {
+    fn a_process_that_is_alone_goes_by_the_servers_clock() {
         let now = Instant::now();
         let (mut clocks, correction) = clocks(2 * HOUR, now);
         clocks.hear_server(-2 * HOUR);

@@ -20,7 +20,7 @@ use self::wild::{CONNECTOR, Troubles, Wild};
 use super::frame::{HEADER_BYTES, Kind, Part};
 use super::*;
 use crate::engine::{
-    Append, Commit, Delivery, Member, Position, Query, SharedEngine, Subscription, Url,
+    Append, Commit, Delivery, Member, Position, Query, Schedule, SharedEngine, Subscription, Url,
 };
 use crate::error::{EngineError, Error, GroupError, Result};
 use crate::event::{Codec, Envelope};
@@ -359,7 +359,7 @@ async fn parts_are_joined_only_in_their_order() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn who_was_cut_off_for_longer_than_its_lease_commits_nothing() {
+async fn a_process_that_was_cut_off_for_longer_than_its_lease_commits_nothing() {
     let bed = Bed::new(4, CALM);
     let (slow, quick) = (bed.open("a", "a").await, bed.open("b", "b").await);
     let member = join(&slow).await.unwrap();
@@ -472,7 +472,7 @@ async fn a_process_whose_clock_is_ahead_goes_by_the_others() {
     let later = Envelope::builder("events", "later").source("/fast");
     let later = later.payload(Codec::Json, b"9".to_vec()).build().unwrap();
     let later = Append {
-        at: Some(fast.clock().now().plus(HOUR)),
+        schedule: Some(Schedule::at(fast.clock().now().plus(HOUR))),
         ..Append::from(later)
     };
     fast.append(vec![later]).await.unwrap();

@@ -109,7 +109,7 @@ impl Outgoing {
             if let Said::Append(append) = one {
                 bytes += append.envelope.content().len() + RECORD_BYTES;
                 events += 1;
-                schedules |= append.at.is_some();
+                schedules |= append.schedule.is_some();
             }
         }
         let mut outgoing = Self {
@@ -146,8 +146,13 @@ impl Outgoing {
             self.is_conditional = true;
         }
         let id = || envelope.identity();
-        if let Some(at) = append.at.filter(|at| *at > now) {
-            let timer = append.timer.clone();
+        let timer = append.schedule.as_ref().and_then(|it| it.timer.clone());
+        if let Some(at) = append
+            .schedule
+            .as_ref()
+            .map(|it| it.at)
+            .filter(|at| *at > now)
+        {
             self.steps.push(Step::Schedule {
                 id: id(),
                 place: self.places.len(),
@@ -166,7 +171,7 @@ impl Outgoing {
             self.places.push(Place::Later);
             return Ok(());
         }
-        if let Some(timer) = append.timer.clone() {
+        if let Some(timer) = timer {
             let timer = EventId::new(envelope.source(), timer);
             self.steps.push(Step::Replace { id: id(), timer });
         }

@@ -130,7 +130,7 @@ impl Outcomes {
     }
 
     pub(super) fn append(&mut self, append: Append) {
-        let more = match append.at {
+        let more = match append.schedule {
             Some(_) => SCHEDULE_BYTES + append.envelope.id().len(),
             None => RECORD_BYTES,
         };

@@ -159,13 +159,24 @@ pub struct Outcome {
     asserted: Mutex<HashSet<Asserted>>,
 }
 
+/// An event that follows.
+struct Following<E> {
+    /// When it is due, if it is for later.
+    due: Option<Due>,
+    /// The timer that appends it.
+    timer: Option<String>,
+    event: E,
+}
+
 /// What an assertion looks at, all of it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 enum Asserted {
     /// The events of a type that follow now.
     Now(String),
-    /// Those that are scheduled.
+    /// Those that are scheduled, by timers too.
     Later(String),
+    /// Those that timers append.
+    Timers(String),
     Cancellations,
     /// The changes of a cell of state.
     Cell(String),
@@ -188,7 +199,7 @@ impl Outcome {
         let expected: Vec<E> = expected.into_iter().collect();
         let found = self.events::<E>().into_iter();
         let found: Vec<E> = found
-            .filter_map(|(due, event)| due.is_none().then_some(event))
+            .filter_map(|it| it.due.is_none().then_some(it.event))
             .collect();
         assert_eq!(found, expected, "the `{}` that follow", E::TYPE);
         self
@@ -235,10 +246,60 @@ impl Outcome {
         let expected = expected.into_iter().map(|(due, event)| (due.into(), event));
         let expected: Vec<(Due, E)> = expected.collect();
         let found = self.events::<E>().into_iter();
-        let found: Vec<(Due, E)> = found
-            .filter_map(|(due, event)| Some((due?, event)))
-            .collect();
+        let found: Vec<(Due, E)> = found.filter_map(|it| Some((it.due?, it.event))).collect();
         assert_eq!(found, expected, "the `{}` that are scheduled", E::TYPE);
+        self
+    }
+
+    /// Asserts that exactly these timers are set to append events of one type, in this order: their
+    /// names, when they are due, and their events.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use ensue::prelude::*;
+    /// # use ensue::testing::Scenario;
+    /// # #[derive(Event, Serialize, Deserialize, Debug, PartialEq)]
+    /// # #[event(type = "order.created", topic = "orders", key = 0)]
+    /// # struct OrderCreated(String);
+    /// # #[derive(Event, Serialize, Deserialize, Debug, PartialEq)]
+    /// # #[event(type = "reminder.due", topic = "reminders", key = 0)]
+    /// # struct ReminderDue(String);
+    /// # struct Reminders;
+    /// #[service]
+    /// impl Reminders {
+    ///     #[on]
+    ///     async fn remember(&self, OrderCreated(order): OrderCreated) -> Outgoing {
+    ///         let timer = format!("reminder-{order}");
+    ///         Outgoing::new(ReminderDue(order)).timer(timer, Duration::from_secs(60))
+    ///     }
+    /// }
+    /// # tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(async {
+    /// let mut reminders = Scenario::of(Reminders).await?;
+    /// let outcome = reminders.when(OrderCreated("o-1".into())).await?;
+    /// let reminder = ReminderDue("o-1".into());
+    /// outcome.then_timers([("reminder-o-1", Duration::from_secs(60), reminder)]);
+    /// # Ok::<(), ensue::Error>(())
+    /// # })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Panics
+    /// When they are not.
+    #[track_caller]
+    pub fn then_timers<E: Event + PartialEq + Debug, N: Into<String>, D: Into<Due>>(
+        &self,
+        expected: impl IntoIterator<Item = (N, D, E)>,
+    ) -> &Self {
+        self.asserted(Asserted::Timers(E::TYPE.to_owned()));
+        let expected = expected.into_iter();
+        let expected: Vec<(String, Due, E)> = expected
+            .map(|(name, due, event)| (name.into(), due.into(), event))
+            .collect();
+        let found = self.events::<E>().into_iter();
+        let found: Vec<(String, Due, E)> = found
+            .filter_map(|it| Some((it.timer?, it.due?, it.event)))
+            .collect();
+        assert_eq!(found, expected, "the timers of `{}`", E::TYPE);
         self
     }
 
@@ -352,13 +413,17 @@ impl Outcome {
     #[track_caller]
     fn nothing_but(&self, asserted: &HashSet<Asserted>) -> &Self {
         let mut found = Vec::new();
-        for (due, envelope) in self.outgoing() {
-            let event = envelope.event_type().to_owned();
-            let (when, text) = match due {
-                None => ("", Asserted::Now(event.clone())),
-                Some(_) => (" for later", Asserted::Later(event.clone())),
+        for Following { due, timer, event } in self.outgoing() {
+            let kind = event.event_type().to_owned();
+            let (when, is_asserted) = if due.is_none() {
+                ("", asserted.contains(&Asserted::Now(kind.clone())))
+            } else {
+                let by_timer = Asserted::Timers(kind.clone());
+                let is_asserted = timer.is_some() && asserted.contains(&by_timer)
+                    || asserted.contains(&Asserted::Later(kind.clone()));
+                (" for later", is_asserted)
             };
-            found.extend((!asserted.contains(&text)).then(|| format!("`{event}`{when}")));
+            found.extend((!is_asserted).then(|| format!("`{kind}`{when}")));
         }
         let effects = self.effects();
         let cancelled = effects.said.len() - effects.events();
@@ -407,18 +472,22 @@ impl Outcome {
     #[track_caller]
     pub fn envelopes(&self) -> Vec<Envelope> {
         let all = self.outgoing().into_iter();
-        all.map(|(_, envelope)| envelope).collect()
+        all.map(|it| it.event).collect()
     }
 
-    /// The events that follow, and when those are due that are for later.
+    /// The events that follow.
     #[track_caller]
-    fn outgoing(&self) -> Vec<(Option<Due>, Envelope)> {
+    fn outgoing(&self) -> Vec<Following<Envelope>> {
         let outgoing = self.effects().said.iter().filter_map(Said::outgoing);
         let parts = outgoing.map(|outgoing| outgoing.clone().into_parts());
         parts
             .map(
                 |parts| match parts.builder.and_then(|builder| builder.build()) {
-                    Ok(envelope) => (parts.due, envelope),
+                    Ok(event) => Following {
+                        due: parts.due,
+                        timer: parts.timer,
+                        event,
+                    },
                     Err(error) => panic!("the handler returned what is not a valid event: {error}"),
                 },
             )
@@ -427,11 +496,15 @@ impl Outcome {
 
     /// The events of one type that follow.
     #[track_caller]
-    fn events<E: Event>(&self) -> Vec<(Option<Due>, E)> {
+    fn events<E: Event>(&self) -> Vec<Following<E>> {
         let all = self.outgoing().into_iter();
-        all.filter(|(_, envelope)| envelope.event_type() == E::TYPE)
-            .map(|(due, envelope)| match envelope.decode() {
-                Ok(event) => (due, event),
+        all.filter(|it| it.event.event_type() == E::TYPE)
+            .map(|it| match it.event.decode() {
+                Ok(event) => Following {
+                    due: it.due,
+                    timer: it.timer,
+                    event,
+                },
                 Err(error) => panic!("`{}` does not decode: {error}", E::TYPE),
             })
             .collect()
@@ -551,6 +624,44 @@ mod tests {
             said.is_some_and(|it| it.contains("but `thing.happened` for later did")),
             "what is scheduled was not looked at"
         );
+    }
+
+    #[derive(Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+    struct Rang(i32);
+
+    impl Event for Rang {
+        const TYPE: &'static str = "alarm.rang";
+        const TOPIC: &'static str = "alarms";
+
+        fn key(&self) -> std::borrow::Cow<'_, str> {
+            "hall".into()
+        }
+    }
+
+    #[test]
+    fn timers_are_compared_by_name_time_and_event() {
+        let minute = Duration::from_secs(60);
+        let timer = || Outgoing::new(Rang(1)).timer("alarm", minute);
+        let only = outcome(Effects::none().publish(timer()));
+        only.then_timers([("alarm", minute, Rang(1))])
+            .then_nothing_else();
+        for (name, due, event) in [
+            ("alert", minute, Rang(1)),
+            ("alarm", 2 * minute, Rang(1)),
+            ("alarm", minute, Rang(2)),
+        ] {
+            let said = said(|| drop(only.then_timers([(name, due, event)]).envelopes()));
+            assert!(said.is_some_and(|it| it.contains("the timers of `alarm.rang`")));
+        }
+        let plain = Outgoing::new(Rang(2)).after(minute);
+        let both = outcome(Effects::none().publish(timer()).publish(plain));
+        both.then_timers([("alarm", minute, Rang(1))]);
+        assert!(
+            said(|| drop(both.then_nothing_else().envelopes())).is_some(),
+            "an event that no timer appends was not looked at"
+        );
+        both.then_later([(minute, Rang(1)), (minute, Rang(2))])
+            .then_nothing_else();
     }
 
     #[test]

@@ -173,15 +173,7 @@ impl Selection {
             since: self.since,
             limit: self.limit,
         };
-        let is_restricted = !filter.positions.is_empty()
-            || !filter.ids.is_empty()
-            || !filter.types.is_empty()
-            || filter.source.is_some()
-            || filter.key.is_some()
-            || filter.reason.is_some()
-            || filter.since.is_some()
-            || filter.limit > 0;
-        if self.all == is_restricted {
+        if self.all != filter.is_unrestricted() {
             let detail = "which dead letters? restrict them by `positions`, `ids`, `source`, `types`, `key`, \
                           `reason`, `since` or `limit`, or say `\"all\": true`, and not both";
             return Err(Problem::new(Code::InvalidBody, detail));

@@ -54,6 +54,7 @@ async fn a_time_that_cannot_be_is_refused_by_the_name_of_its_parameter() {
         ("at=tomorrow", "at"),
         ("after=soon", "after"),
         ("at=2100-01-01T00:00:00Z&after=1h", "after"),
+        ("timer=without-a-time", "timer"),
     ] {
         let answer = client
             .event(&format!("/v1/events?topic=t&{query}"), event("1", ""))

@@ -35,13 +35,13 @@ impl List {
     pub(crate) async fn run(self, target: &Target, out: &Output) -> Result<(), Failure> {
         let reader = target.reader().await?;
         let group = self.group.as_deref();
-        let is_filtered = !self.filter.is_empty();
         let filter = self.filter.resolve(reader.clock().now());
+        let is_filtered = !filter.is_unrestricted();
         let letters = reader.dead_letters(group, filter).await?;
-        match (letters.is_empty(), is_filtered) {
-            (true, false) => out.note("no dead letters: everything that was delivered was handled"),
-            (true, true) => out.note("no dead letter matches; `ensue dead list` lists all"),
-            (false, _) => {}
+        if letters.is_empty() && is_filtered {
+            out.note("no dead letter matches; `ensue dead list` lists all");
+        } else if letters.is_empty() {
+            out.note("no dead letters: everything that was delivered was handled");
         }
         let damaged = letters.iter().filter(|it| it.envelope.is_err()).count();
         if damaged > 0 {

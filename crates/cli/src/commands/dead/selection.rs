@@ -33,14 +33,16 @@ pub(super) struct Selection {
 impl Selection {
     /// The engine's form of the restrictions; all of them must be asked for by name.
     pub(super) fn filter(&self, now: Timestamp) -> Result<DeadLetterFilter, Failure> {
-        if self.all == self.filter.is_empty() {
-            return Ok(self.filter.clone().resolve(now));
+        let filter = self.filter.clone().resolve(now);
+        if self.all == filter.is_unrestricted() {
+            return Ok(filter);
         }
-        Err(Failure::Usage(match self.all {
-            true => "--all and a restriction contradict each other; drop one of them".to_owned(),
-            false => "which dead letters? Restrict them (--id, --type, --key, --reason, --since, \
-                      --limit) or say --all"
-                .to_owned(),
+        Err(Failure::Usage(if self.all {
+            "--all and a restriction contradict each other; drop one of them".to_owned()
+        } else {
+            "which dead letters? Restrict them (--id, --source, --type, --key, --reason, --since, \
+             --limit) or say --all"
+                .to_owned()
         }))
     }
 

@@ -50,7 +50,7 @@ async fn members_become(engine: &SharedEngine, count: usize) -> Result<(), Elaps
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn who_follows_a_killed_process_in_its_directory_waits_for_no_lease() {
+async fn a_process_that_follows_a_killed_one_in_its_directory_waits_for_no_lease() {
     let bed = Bed::new(6, CALM);
     let position = killed(&bed, "a").await;
     let engine = bed.follow("b", "a").await;
@@ -90,7 +90,7 @@ async fn a_process_in_a_copied_directory_fences_no_other() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn who_is_taken_for_dead_with_its_own_secret_stops_and_says_why() {
+async fn a_process_that_is_taken_for_dead_with_its_own_secret_stops_and_says_why() {
     let bed = Bed::new(9, CALM);
     let engine = bed.try_open("a", "a", LONG_LEASE).await.unwrap();
     publish(&engine, "k", 0..1).await;
@@ -124,7 +124,7 @@ async fn who_is_taken_for_dead_with_its_own_secret_stops_and_says_why() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn who_reads_shows_no_members_of_processes_that_were_silent_for_their_lease() {
+async fn a_reader_shows_no_members_of_processes_that_were_silent_for_their_lease() {
     let bed = Bed::new(10, CALM);
     let engine = bed.try_open("a", "a", "500ms").await.unwrap();
     let _member = join(&engine).await.unwrap();

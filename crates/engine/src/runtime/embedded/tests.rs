@@ -20,7 +20,9 @@ use std::time::Duration;
 
 use super::*;
 use crate::engine::OnDead;
-use crate::engine::{Commit, Cursor, Death, DeathCause, Delivery, Effect, Position, Retry, Start};
+use crate::engine::{
+    Commit, Cursor, Death, DeathCause, Delivery, Effect, Position, Retry, Schedule, Start,
+};
 use crate::event::{Codec, Envelope, EventId};
 use crate::time::{Timestamp, VirtualClock};
 

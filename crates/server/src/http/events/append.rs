@@ -50,7 +50,7 @@ pub(super) async fn append(
     let appended = deadline::within(&context, context.engine().append(batch)).await?;
     let receipt = appended
         .first()
-        .map(|appended| receipt::Receipt::of(*appended, options.at, context.counters()));
+        .map(|appended| receipt::Receipt::of(*appended, options.due(), context.counters()));
     receipt.map(receipt::single).ok_or_else(short)
 }
 
@@ -127,7 +127,7 @@ async fn append_all(
     options.apply(&mut batch)?;
     let appended = deadline::within(context, context.engine().append(batch)).await?;
     let receipts = appended.into_iter();
-    let receipts = receipts.map(|it| receipt::Receipt::of(it, options.at, context.counters()));
+    let receipts = receipts.map(|it| receipt::Receipt::of(it, options.due(), context.counters()));
     Ok(receipt::whole(&receipts.collect::<Vec<_>>()))
 }
 
@@ -156,7 +156,7 @@ async fn append_each(
         None => match appended.next() {
             Some(appended) => Ok(receipt::Receipt::of(
                 appended,
-                options.at,
+                options.due(),
                 context.counters(),
             )),
             None => Err(short()),

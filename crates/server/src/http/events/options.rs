@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use axum::http::Uri;
-use ensue::engine::Append;
+use ensue::engine::{Append, Schedule};
 use ensue::{Expect, Position, Timestamp};
 
 use crate::context::Context;
@@ -18,9 +18,8 @@ pub(super) struct Options {
     pub(super) topic: Option<String>,
     pub(super) is_atomic: bool,
     expect: Option<Expect>,
-    /// When to append them, if that is not now.
-    pub(super) at: Option<Timestamp>,
-    timer: Option<String>,
+    schedule: Option<Schedule>,
+    now: Timestamp,
 }
 
 impl Options {
@@ -33,9 +32,8 @@ impl Options {
                 .value("atomic", "expected true or false")?
                 .unwrap_or(true),
             expect: expect(&query)?,
-            // What is due is appended now.
-            at: at(&query, now)?.filter(|at| *at > now),
-            timer: query.text("timer").map(str::to_owned),
+            schedule: schedule(&query, now)?,
+            now,
         };
         options.check(context)?;
         Ok(options)
@@ -53,11 +51,8 @@ impl Options {
         if self.expect.is_some() && !promised.conditional_append {
             return Err(lacks("conditional append"));
         }
-        if (self.at.is_some() || self.timer.is_some()) && !promised.schedules {
+        if self.schedule.is_some() && !promised.schedules {
             return Err(lacks("schedules"));
-        }
-        if let Some(timer) = &self.timer {
-            ensue_core::event::check_name("timer", timer)?;
         }
         if self.expect.is_some() && !self.is_atomic {
             return Err(invalid(
@@ -68,17 +63,23 @@ impl Options {
         Ok(())
     }
 
+    /// When they are appended, if that is not now.
+    pub(super) fn due(&self) -> Option<Timestamp> {
+        let at = self.schedule.as_ref().map(|schedule| schedule.at);
+        at.filter(|at| *at > self.now)
+    }
+
     /// Adds to a batch what the query says of it.
     pub(super) fn apply(&self, batch: &mut [Append]) -> Result<(), Problem> {
-        if self.timer.is_some() && batch.len() > 1 {
+        let timer = self.schedule.as_ref().and_then(|it| it.timer.as_ref());
+        if timer.is_some() && batch.len() > 1 {
             return Err(invalid(
                 "timer",
                 "is for one event; append one for each timer",
             ));
         }
         for append in batch.iter_mut() {
-            append.at = self.at;
-            append.timer.clone_from(&self.timer);
+            append.schedule.clone_from(&self.schedule);
         }
         let Some((first, others)) = batch.split_first_mut() else {
             return Ok(());
@@ -108,6 +109,18 @@ fn expect(query: &Query) -> Result<Option<Expect>, Problem> {
     let expected = "expected `absent` or the position of the key's last event";
     let position = query.value::<u64>("expect", expected)?;
     Ok(position.map(|position| Expect::At(Position::new(position))))
+}
+
+fn schedule(query: &Query, now: Timestamp) -> Result<Option<Schedule>, Problem> {
+    let timer = query.text("timer").map(str::to_owned);
+    if let Some(timer) = &timer {
+        ensue_core::event::check_name("timer", timer)?;
+    }
+    match (at(query, now)?, timer) {
+        (Some(at), timer) => Ok(Some(Schedule { at, timer })),
+        (None, None) => Ok(None),
+        (None, Some(_)) => Err(invalid("timer", "needs a time: give `at` or `after`")),
+    }
 }
 
 fn at(query: &Query, now: Timestamp) -> Result<Option<Timestamp>, Problem> {

@@ -4,7 +4,7 @@ use super::slow::{Gate, Slow};
 use super::*;
 
 #[tokio::test]
-async fn who_joins_waits_for_the_last_commit_of_those_that_are_gone() {
+async fn a_member_that_joins_waits_for_the_last_commit_of_those_that_are_gone() {
     let gate = Arc::new(Gate::default());
     gate.let_through(usize::MAX);
     let disk = Slow {

@@ -40,7 +40,7 @@ async fn status_names_the_scheduled_event_that_is_the_oldest_that_is_needed() {
     let bed = Bed::new();
     let engine = bed.open().await;
     let later = Append {
-        at: Some(bed.in_seconds(10)),
+        schedule: Some(Schedule::at(bed.in_seconds(10))),
         ..event("t", "k", "later").into()
     };
     let at = engine.append(vec![later]).await.unwrap()[0].position;

@@ -61,7 +61,7 @@ impl Crowded {
 
 fn later(bed: &Bed, id: &str) -> Append {
     Append {
-        at: Some(bed.in_seconds(10)),
+        schedule: Some(Schedule::at(bed.in_seconds(10))),
         ..event("t", "k", id).into()
     }
 }

@@ -5,7 +5,7 @@ use crate::error::LimitError;
 
 fn later(bed: &Bed, id: &str, seconds: u64) -> Append {
     Append {
-        at: Some(bed.in_seconds(seconds)),
+        schedule: Some(Schedule::at(bed.in_seconds(seconds))),
         ..event("t", "k", id).into()
     }
 }
@@ -311,7 +311,7 @@ async fn a_retry_does_not_wait_for_a_clock_that_was_set_back() {
     let due = bed.in_seconds(1);
     member.commit(retry(&taken[0], due)).await.unwrap();
     let scheduled = later(&bed, "1", 60);
-    let time_of_day = scheduled.at.unwrap();
+    let time_of_day = scheduled.schedule.as_ref().unwrap().at;
     engine.append(vec![scheduled]).await.unwrap();
     let next = tokio::spawn(async move { (member.next(100).await, member) });
     asleep_until(&bed, due).await;

@@ -15,7 +15,7 @@ fn rich_commit(bed: &Bed, taken: &[Delivery]) -> Commit {
         effects: vec![
             event("out", "k", "effect").into(),
             Effect::Append(Append {
-                at: Some(bed.in_seconds(5)),
+                schedule: Some(Schedule::at(bed.in_seconds(5))),
                 ..event("out", "k", "later").into()
             }),
         ],

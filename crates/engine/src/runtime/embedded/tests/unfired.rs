@@ -12,7 +12,7 @@ fn sized(bed: &Bed, id: &str, bytes: usize, seconds: u64) -> Append {
         .id(id)
         .payload(Codec::Json, payload);
     Append {
-        at: Some(bed.in_seconds(seconds)),
+        schedule: Some(Schedule::at(bed.in_seconds(seconds))),
         ..large.build().unwrap().into()
     }
 }
@@ -70,7 +70,7 @@ async fn seal(bed: &Bed, engine: &Embedded) {
             break;
         }
         let mut large = sized(bed, &format!("large-{number}"), 20_000, 0);
-        large.at = None;
+        large.schedule = None;
         engine.append(vec![large]).await.unwrap();
     }
     let has_index = || {
