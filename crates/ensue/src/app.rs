@@ -27,8 +27,8 @@ use crate::error::{AppError, Error, Result};
 use crate::event::Event;
 use crate::handle::Engine;
 use crate::metrics::Metrics;
-use crate::middleware::{Layer, Middleware};
 use crate::publisher::check_source_of;
+use crate::service::middleware::{Layer, Middleware};
 use crate::service::{Context, Handler, HandlerOptions, Service, ServiceOptions};
 
 /// Services on an engine.

@@ -49,7 +49,7 @@ use crate::engine::{Member, SharedEngine, Start, Subscription};
 use crate::error::{Error, GroupError, Result};
 use crate::event::Envelope;
 use crate::metrics::GroupCounters;
-use crate::middleware::Layer;
+use crate::service::middleware::Layer;
 
 /// One service and everything that its events need on their way.
 pub(crate) struct Dispatch {

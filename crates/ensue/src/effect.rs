@@ -10,8 +10,8 @@ use bytes::Bytes;
 use serde::Serialize;
 
 use crate::event::{Codec, EncodeError, Event, EventId};
+use crate::failure::Failure;
 use crate::outgoing::{Due, Outgoing};
-use crate::service::Failure;
 use crate::state::{self, State};
 
 /// The answer to a request: goes to the requester, and is dropped without one.

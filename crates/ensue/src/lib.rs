@@ -100,12 +100,12 @@ mod contained;
 mod dispatch;
 mod effect;
 pub mod engine;
+mod failure;
 #[cfg(all(feature = "fuzzing", feature = "embedded"))]
 #[doc(hidden)]
 pub mod fuzzing;
 mod handle;
 mod metrics;
-pub mod middleware;
 mod outgoing;
 mod publisher;
 mod request;
@@ -133,6 +133,7 @@ pub use crate::engine::{
     Cursor, Expect, Guarantees, InvalidCursor, OnDead, Position, SharedEngine, Start, connect,
     connect_reader,
 };
+pub use crate::failure::{Failure, FailureKind, Rejection, ResultExt};
 pub use crate::handle::Engine;
 pub use crate::metrics::{GroupMetrics, Metrics, PrometheusText};
 pub use crate::outgoing::{Conditional, Due, Outgoing, Publish};
@@ -163,10 +164,11 @@ pub mod prelude {
     pub use crate::effect::{Effects, IntoEffects, Reply};
     pub use crate::error::Result;
     pub use crate::event::{Envelope, Event};
+    pub use crate::failure::{Failure, Rejection, ResultExt};
     pub use crate::handle::Engine;
     pub use crate::outgoing::Outgoing;
     pub use crate::publisher::Publisher;
     pub use crate::request::Requester;
-    pub use crate::service::{Context, Failure, Rejection, ResultExt, Service};
+    pub use crate::service::{Context, Service};
     pub use crate::state::State;
 }

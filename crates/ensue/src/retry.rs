@@ -1,7 +1,8 @@
 //! What a failed attempt leads to: another attempt, or a dead letter.
 
 use crate::engine::{Death, DeathCause, Delivery, Retry};
-use crate::service::{Failure, HandlerOptions};
+use crate::failure::Failure;
+use crate::service::HandlerOptions;
 use crate::time::Timestamp;
 
 /// What becomes of an event whose attempt failed.

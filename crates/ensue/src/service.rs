@@ -4,15 +4,14 @@
 //! service through [`App::on`](crate::App::on).
 
 mod context;
-mod failure;
 mod handler;
+pub mod middleware;
 mod options;
 
 use std::sync::Arc;
 
 pub use self::context::Context;
 pub(crate) use self::context::{PendingState, Surroundings};
-pub use self::failure::{Failure, FailureKind, Rejection, ResultExt};
 pub use self::handler::{ATTEMPTS_MAX, CONCURRENCY_MAX, Handler, HandlerFuture, HandlerOptions};
 pub use self::options::ServiceOptions;
 

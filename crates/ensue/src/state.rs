@@ -162,7 +162,7 @@ impl StdError for Unreadable {}
 mod tests {
     use super::*;
     use crate::error::EngineError;
-    use crate::service::Failure;
+    use crate::failure::Failure;
 
     #[derive(Debug, PartialEq, Serialize, serde::Deserialize)]
     struct One(u32);

@@ -9,11 +9,13 @@
 
 mod chaos;
 mod explore;
+mod outcome;
 mod scenario;
 mod test_app;
 
 pub use self::chaos::{Chaos, Fault};
 pub use self::explore::{Exploration, TestResult, explore};
-pub use self::scenario::{Outcome, Scenario};
+pub use self::outcome::Outcome;
+pub use self::scenario::Scenario;
 pub use self::test_app::TestApp;
 pub use crate::outgoing::Due;

@@ -1,6 +1,6 @@
 use crate::error::{Error, Result};
 use crate::expect::Expect;
-use crate::index::{HashKey, KeyHash};
+use crate::hash::{HashKey, KeyHash};
 use crate::record::{BATCH_BYTES_LIMIT, Layout, Record};
 
 /// Records that are appended together, in one piece or not at all.

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use crate::checkpoint;
 use crate::error::{Error, Result};
 use crate::files;
-use crate::index::Sealed;
 use crate::position::Position;
 use crate::segment::{Segment, Spot};
 use crate::store::Store;
@@ -144,9 +143,8 @@ fn check_index(store: &Arc<Store>, segment: &Arc<Segment>, report: &mut Report) 
     if store.with_memory(segment, |_| ()).is_some() {
         return Ok(());
     }
-    match Sealed::open(store, segment)
-        .and_then(|sealed| sealed.map_or(Ok(()), |sealed| sealed.check()))
-    {
+    let sealed = store.index_file(segment).and_then(|file| file.open());
+    match sealed.and_then(|sealed| sealed.map_or(Ok(()), |sealed| sealed.check())) {
         Ok(()) | Err(Error::Trimmed { .. }) => Ok(()),
         // One of an earlier version is made again when the log is opened.
         Err(Error::Version {

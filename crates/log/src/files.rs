@@ -3,7 +3,7 @@
 
 use crate::codec::{Cursor, array, u32_at};
 use crate::error::{Error, Result};
-use crate::index::HashKey;
+use crate::hash::HashKey;
 use crate::sabotage::Safeguard;
 use crate::storage::{self, Storage};
 

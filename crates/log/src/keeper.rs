@@ -7,7 +7,6 @@ use std::time::Duration;
 use crate::codec::lock;
 use crate::error::{Error, Result};
 use crate::files::{self, Manifest};
-use crate::index::Sealed;
 use crate::segment::Segment;
 use crate::space::{Space, create};
 use crate::store::Store;
@@ -244,7 +243,7 @@ impl Keeper {
             // Trimmed meanwhile.
             return Ok(());
         }
-        Sealed::save(&self.store, segment, &memory)?;
+        self.store.index_file(segment)?.save(&memory)?;
         *lock(&segment.memory) = None;
         Ok(())
     }

@@ -57,6 +57,7 @@ mod frame;
 #[cfg(feature = "fuzzing")]
 #[doc(hidden)]
 pub mod fuzzing;
+mod hash;
 mod hold;
 mod index;
 mod keeper;

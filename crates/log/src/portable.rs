@@ -11,7 +11,7 @@ use crate::batch::{Batch, Expectation, Slot};
 use crate::codec::{array, u16_at, u32_at, u64_at};
 use crate::error::{Error, Result};
 use crate::expect::Expect;
-use crate::index::KeyHash;
+use crate::hash::KeyHash;
 use crate::position::Position;
 use crate::record::{KEY_BYTES_MAX, Layout, TOPIC_BYTES_MAX};
 

@@ -8,7 +8,8 @@ use crate::chunk::Chunk;
 use crate::codec::lock;
 use crate::error::{Error, Result};
 use crate::files::Manifest;
-use crate::index::{Active, HashKey, KeyHash, Placed, Posting, Sealed, TopicCount};
+use crate::hash::{HashKey, KeyHash};
+use crate::index::{Active, IndexFile, Placed, Posting, Sealed, TopicCount, index_frames};
 use crate::position::Position;
 use crate::segment::{HEADER_BYTES, Header, Opened, Run, Segment, Spot};
 use crate::storage::Storage;
@@ -214,7 +215,10 @@ impl Store {
                 let _loading = lock(&segment.loading);
                 match self.cached_sealed(segment) {
                     Some(sealed) => sealed,
-                    None => self.keep_sealed(segment, Sealed::load(self, segment)?),
+                    None => {
+                        let file = self.index_file(segment)?;
+                        self.keep_sealed(segment, file.load(|| self.index_of(segment))?)
+                    }
                 }
             }
         };
@@ -228,13 +232,43 @@ impl Store {
                             %error,
                             "an index file is damaged; it is rebuilt from its segment"
                         );
-                        self.keep_sealed(segment, Sealed::rebuild(self, segment)?)
+                        let found = self.index_of(segment)?;
+                        self.keep_sealed(segment, self.index_file(segment)?.write(&found)?)
                     }
                 };
                 ask(&rebuilt)
             }
             outcome => outcome,
         }
+    }
+
+    /// Where the index file of a segment is.
+    pub(crate) fn index_file(&self, segment: &Arc<Segment>) -> Result<IndexFile<'_>> {
+        Ok(IndexFile {
+            storage: &*self.storage,
+            writers: &self.writers,
+            uuid: self.uuid,
+            salt: self.header(segment)?.salt,
+            first: segment.first,
+            end: segment.end(),
+        })
+    }
+
+    /// The index of a segment, from its records.
+    fn index_of(&self, segment: &Arc<Segment>) -> Result<Active> {
+        let mut index = Active::new(segment.first);
+        let mut spot = segment.start(&*self.opened(segment)?);
+        while spot.first < segment.end() {
+            let run = self.read_run(segment, spot, usize::MAX)?;
+            index_frames(self.hash_key, &mut index, &run.frames, spot.offset);
+            let Some(last) = run.frames.last() else { break };
+            spot = Spot {
+                offset: run.next_offset,
+                first: last.end(),
+                chain: run.chain,
+            };
+        }
+        Ok(index)
     }
 
     fn cached_sealed(&self, segment: &Segment) -> Option<Arc<Sealed>> {

@@ -13,10 +13,11 @@ use super::Dispatch;
 use super::routes::Route;
 use crate::contained::{Contained, contained};
 use crate::effect::Effects;
+use crate::failure::Failure;
 use crate::metrics::GroupCounters;
-use crate::middleware::Next;
 use crate::request;
-use crate::service::{Context, Failure, HandlerFuture};
+use crate::service::middleware::Next;
+use crate::service::{Context, HandlerFuture};
 use crate::time::{WaitsFor, Watch, unwatched};
 
 /// How an attempt began.

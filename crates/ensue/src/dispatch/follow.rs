@@ -15,11 +15,11 @@ use crate::engine::{
 };
 use crate::error::{Error, LimitError};
 use crate::event::{Envelope, InvalidEvent};
+use crate::failure::Failure;
 use crate::metrics::GroupCounters;
 use crate::outgoing::OutgoingParts;
 use crate::publisher::{Cause, complete, source_of};
 use crate::request;
-use crate::service::Failure;
 
 /// Turns effects into parts of a commit.
 pub(super) struct Follow {

@@ -13,7 +13,8 @@ use crate::engine::{
 };
 use crate::error::{AppError, EngineError, Error, GroupError, Result, TestError};
 use crate::event::{Codec, Envelope};
-use crate::service::{Context, Failure, Handler, HandlerOptions};
+use crate::failure::Failure;
+use crate::service::{Context, Handler, HandlerOptions};
 use crate::{Effects, Outgoing};
 
 type Refuse = dyn Fn(&Commit) -> Option<Error> + Send + Sync;

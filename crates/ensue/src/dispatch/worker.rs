@@ -24,10 +24,11 @@ use super::uncommitted::Uncommitted;
 use crate::effect::Effects;
 use crate::engine::{Death, DeathCause, Delivery, OnDead, Position, Retry, Run};
 use crate::event::Envelope;
+use crate::failure::Failure;
 use crate::metrics::GroupCounters;
 use crate::request;
 use crate::retry::{self, Verdict};
-use crate::service::{Context, Failure, Surroundings};
+use crate::service::{Context, Surroundings};
 use crate::time::{Rest, WaitsFor};
 
 /// What the coordinator tells a worker.

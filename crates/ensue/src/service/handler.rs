@@ -7,11 +7,12 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 
-use super::{Context, Failure};
+use super::Context;
 use crate::contained::Contained;
 use crate::effect::{Effects, IntoEffects};
 use crate::engine::{Guarantee, OnDead};
 use crate::event::{Envelope, Event};
+use crate::failure::Failure;
 use crate::time::Backoff;
 use crate::topic::TopicPattern;
 

@@ -2,8 +2,8 @@
 
 use std::fmt;
 
+use super::middleware::{Layer, Middleware};
 use crate::engine::Start;
-use crate::middleware::{Layer, Middleware};
 
 /// How one service wants to be run, where that differs from the rest of its app.
 ///

@@ -8,7 +8,7 @@ use std::hash::BuildHasherDefault;
 
 use hashbrown::HashMap;
 
-use super::KeyHash;
+use crate::hash::KeyHash;
 
 /// No earlier record of the key in this segment.
 const NONE: u32 = u32::MAX;

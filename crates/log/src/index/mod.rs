@@ -2,11 +2,9 @@
 //! rebuilt from the segments.
 
 mod active;
-mod hash;
 mod sealed;
 mod sections;
 
 pub(crate) use active::{Active, GRANULE, Placed, Seed, TopicCount};
-pub(crate) use hash::{HashKey, KeyHash};
-pub(crate) use sealed::{Sealed, index_frames};
+pub(crate) use sealed::{IndexFile, Sealed, index_frames};
 pub(crate) use sections::Posting;

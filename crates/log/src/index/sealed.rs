@@ -23,14 +23,14 @@ use super::sections::{
     BUCKET_RECORDS, ID_BYTES, Posting, bucket_crc, bucket_of, decode_blocks, decode_topics,
     encode_blocks, encode_ids, encode_keys, encode_topics, find_postings,
 };
-use super::{Active, HashKey, KeyHash, Placed, Seed, TopicCount};
+use super::{Active, Placed, Seed, TopicCount};
 use crate::codec::{Cursor, array, u32_at, u64_at, u128_at};
 use crate::error::{Error, Result};
 use crate::files;
+use crate::hash::{HashKey, KeyHash};
 use crate::record::Layout;
-use crate::segment::{Segment, Spot};
-use crate::storage::{self, Handle};
-use crate::store::Store;
+use crate::storage::{self, Handle, Storage};
+use crate::writers::Writers;
 
 const MAGIC: [u8; 8] = *b"EnsueIdx";
 /// Of index files alone: those of another version are rebuilt from their segments.
@@ -67,86 +67,82 @@ struct Section {
     crc: u32,
 }
 
-impl Sealed {
-    /// Opens the index file of a segment; rebuilds it when it is missing or damaged.
-    pub(crate) fn load(store: &Store, segment: &Arc<Segment>) -> Result<Self> {
-        match Self::open(store, segment) {
+/// Where the index file of a segment is, and what it has to say of itself.
+#[derive(Clone, Copy)]
+pub(crate) struct IndexFile<'a> {
+    pub(crate) storage: &'a dyn Storage,
+    pub(crate) writers: &'a Writers,
+    /// The log's.
+    pub(crate) uuid: u128,
+    /// The segment's.
+    pub(crate) salt: u64,
+    /// The segment's first position.
+    pub(crate) first: u64,
+    /// The position after its last record.
+    pub(crate) end: u64,
+}
+
+impl IndexFile<'_> {
+    /// Opens the file; with what `scan` finds in the segment it is written again when it is missing or
+    /// damaged.
+    pub(crate) fn load(&self, scan: impl FnOnce() -> Result<Active>) -> Result<Sealed> {
+        match self.open() {
             Ok(Some(sealed)) => Ok(sealed),
-            Ok(None) => Self::rebuild(store, segment),
+            Ok(None) => self.write(&scan()?),
             Err(error @ (Error::Corrupt { .. } | Error::Version { .. })) => {
                 tracing::warn!(%error, "an index file cannot be used; it is rebuilt from its segment");
-                Self::rebuild(store, segment)
+                self.write(&scan()?)
             }
             Err(error) => Err(error),
         }
     }
 
-    /// Opens and checks the index file; `None` when there is no file.
-    pub(crate) fn open(store: &Store, segment: &Arc<Segment>) -> Result<Option<Self>> {
-        let name = files::index(segment.first);
-        let shown = store.storage.describe(&name);
-        let handle = match store.storage.open_read(&name) {
+    /// Opens and checks the file; `None` when there is none.
+    pub(crate) fn open(&self) -> Result<Option<Sealed>> {
+        let shown = self.shown();
+        let handle = match self.storage.open_read(&files::index(self.first)) {
             Ok(handle) => handle,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(Error::io("open", shown)(error)),
         };
-        Self::parse(store, segment, Source::File(handle), shown).map(Some)
+        Sealed::parse(self, Source::File(handle), shown).map(Some)
     }
 
-    /// Reads the whole segment and writes its index file again; keeps it in memory when the store
-    /// must not write, or cannot.
-    pub(crate) fn rebuild(store: &Store, segment: &Arc<Segment>) -> Result<Self> {
-        let mut active = Active::new(segment.first);
-        let opened = store.opened(segment)?;
-        let mut spot = segment.start(&opened);
-        while spot.first < segment.end() {
-            let run = store.read_run(segment, spot, usize::MAX)?;
-            index_frames(store.hash_key, &mut active, &run.frames, spot.offset);
-            let Some(last) = run.frames.last() else { break };
-            spot = Spot {
-                offset: run.next_offset,
-                first: last.end(),
-                chain: run.chain,
-            };
-        }
-        Self::write(store, segment, &active)
+    /// Writes the file, unless this process must not.
+    pub(crate) fn save(&self, active: &Active) -> Result<()> {
+        let bytes = encode(self.uuid, self.salt, active);
+        self.put(&bytes).unwrap_or(Ok(()))
     }
 
-    /// Writes the index file of a segment, unless the store must not.
-    pub(crate) fn save(store: &Store, segment: &Arc<Segment>, active: &Active) -> Result<()> {
-        let bytes = Self::bytes(store, segment, active)?;
-        Self::put(store, segment, &bytes).unwrap_or(Ok(()))
-    }
-
-    fn bytes(store: &Store, segment: &Arc<Segment>, active: &Active) -> Result<Vec<u8>> {
-        let opened = store.opened(segment)?;
-        Ok(encode(store.uuid, opened.header.salt, active))
-    }
-
-    fn put(store: &Store, segment: &Segment, bytes: &[u8]) -> Option<Result<()>> {
-        let name = files::index(segment.first);
-        let write = || storage::replace(&*store.storage, "idx", &name, bytes);
-        store.writers.run(write)
-    }
-
-    /// Writes the index of a segment and opens it.
-    fn write(store: &Store, segment: &Arc<Segment>, active: &Active) -> Result<Self> {
-        let bytes = Self::bytes(store, segment, active)?;
-        let shown = store.storage.describe(&files::index(segment.first));
-        match Self::put(store, segment, &bytes) {
+    /// Writes the file and opens it; the index stays in memory when this process must not write, or
+    /// cannot.
+    pub(crate) fn write(&self, active: &Active) -> Result<Sealed> {
+        let bytes = encode(self.uuid, self.salt, active);
+        match self.put(&bytes) {
             Some(Ok(())) => {
-                if let Some(sealed) = Self::open(store, segment)? {
+                if let Some(sealed) = self.open()? {
                     return Ok(sealed);
                 }
             }
             Some(Err(error)) => tracing::warn!(%error, "an index file could not be written"),
             None => {}
         }
-        Self::parse(store, segment, Source::Memory(bytes.into()), shown)
+        Sealed::parse(self, Source::Memory(bytes.into()), self.shown())
     }
 
-    fn parse(store: &Store, segment: &Arc<Segment>, source: Source, shown: String) -> Result<Self> {
-        let salt = store.opened(segment)?.header.salt;
+    fn put(&self, bytes: &[u8]) -> Option<Result<()>> {
+        let name = files::index(self.first);
+        let write = || storage::replace(self.storage, "idx", &name, bytes);
+        self.writers.run(write)
+    }
+
+    fn shown(&self) -> String {
+        self.storage.describe(&files::index(self.first))
+    }
+}
+
+impl Sealed {
+    fn parse(file: &IndexFile<'_>, source: Source, shown: String) -> Result<Self> {
         let header = source.read(0, HEADER_BYTES as u64, &shown)?;
         let damaged = |offset, what| Error::corrupt(&*shown, offset, what);
         if array(&header, 0) != Some(MAGIC) {
@@ -164,11 +160,11 @@ impl Sealed {
                 supported: VERSION,
             });
         }
-        let belongs = u128_at(&header, 16) == Some(store.uuid)
-            && u64_at(&header, 32) == Some(segment.first)
-            && u64_at(&header, 40) == Some(salt);
+        let belongs = u128_at(&header, 16) == Some(file.uuid)
+            && u64_at(&header, 32) == Some(file.first)
+            && u64_at(&header, 40) == Some(file.salt);
         let count = u32_at(&header, 48).unwrap_or_default();
-        if !belongs || segment.first + u64::from(count) != segment.end() {
+        if !belongs || file.first + u64::from(count) != file.end {
             return Err(damaged(16, "it belongs to another segment"));
         }
         let mut sections = [Section::default(); SECTIONS];
@@ -181,11 +177,10 @@ impl Sealed {
             };
         }
         let buckets = u32_at(&header, 52).unwrap_or_default();
-        let first = segment.first;
         let mut sealed = Self {
             source,
             shown,
-            first,
+            first: file.first,
             buckets,
             sections,
             blocks: Vec::new(),

@@ -9,8 +9,9 @@
 //!   CRC32C of the bucket's number and its bytes. The section's crc covers the directory.
 //! - ids: u128 id, u32 ordinal, in order of position.
 
-use super::{Active, KeyHash, Placed, TopicCount};
+use super::{Active, Placed, TopicCount};
 use crate::codec::Cursor;
+use crate::hash::KeyHash;
 
 /// A frame is listed when it starts at least this far after the last one listed.
 const BLOCK_BYTES: u64 = 64 * 1024;

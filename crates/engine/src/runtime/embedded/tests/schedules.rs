@@ -165,8 +165,10 @@ async fn schedules_are_bounded() {
 }
 
 fn set(bed: &Bed, timer: &str, id: &str, seconds: u64) -> Append {
+    let timer = Some(timer.to_owned());
+    let at = bed.in_seconds(seconds);
     Append {
-        timer: Some(timer.to_owned()),
+        schedule: Some(Schedule { at, timer }),
         ..later(bed, id, seconds)
     }
 }

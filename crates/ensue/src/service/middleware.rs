@@ -13,9 +13,10 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 use tracing::Instrument;
 
+use super::{Context, Handler, HandlerFuture};
 use crate::contained::Contained;
 use crate::effect::{Effects, IntoEffects};
-use crate::service::{Context, Failure, Handler, HandlerFuture};
+use crate::failure::Failure;
 
 /// A layer around handlers. It sees the event before the handler and the outcome after it; it may
 /// answer instead of the handler, change the outcome, or just watch. For a function there is
