@@ -110,7 +110,7 @@ enum Worked {
 
 async fn work(args: &Args, world: &dyn World, running: &mut Running) -> Result<Worked, Error> {
     let engine = running.engine().clone();
-    let storefront = Storefront::new(running.publisher("/storefront"), args.rate);
+    let storefront = Storefront::new(engine.clone(), args.rate);
     let placing = async {
         if args.has_storefront() {
             storefront.place_all(world).await?;

@@ -20,14 +20,20 @@ const TICK: Duration = Duration::from_millis(20);
 /// Places orders.
 #[derive(Debug)]
 pub struct Storefront {
+    engine: Engine,
     publisher: Publisher,
     rate: Option<NonZeroU32>,
 }
 
 impl Storefront {
     /// A storefront that places at most `rate` orders per second.
-    pub fn new(publisher: Publisher, rate: Option<NonZeroU32>) -> Self {
-        Self { publisher, rate }
+    pub fn new(engine: Engine, rate: Option<NonZeroU32>) -> Self {
+        let publisher = engine.publisher("/storefront");
+        Self {
+            engine,
+            publisher,
+            rate,
+        }
     }
 
     /// Places all orders of the world that an earlier run did not place.
@@ -38,7 +44,7 @@ impl Storefront {
     /// # Errors
     /// What the engine reports.
     pub async fn place_all(&self, world: &dyn World) -> Result<()> {
-        let earlier = placed_in(self.publisher.engine()).await?;
+        let earlier = placed_in(&self.engine).await?;
         let mut orders = world
             .orders()
             .filter(|order| !earlier.contains(&order.order_id))
