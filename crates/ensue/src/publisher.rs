@@ -91,7 +91,9 @@ impl Publisher {
         Ok(self.engine.cancel(vec![name]).await? > 0)
     }
 
-    pub(crate) fn engine(&self) -> &SharedEngine {
+    /// The engine, as a [`Requester`](crate::Requester) or another publisher takes it; `Engine::from` makes
+    /// it a handle again.
+    pub fn engine(&self) -> &SharedEngine {
         &self.engine
     }
 
