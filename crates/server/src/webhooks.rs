@@ -39,6 +39,7 @@ pub(crate) use self::sender::{Refusal, Sender};
 pub use self::settings::{
     AfterDead, ContentMode, EndpointConfig, SenderConfig, StartAt, WebhookConfig,
 };
+pub(crate) use self::signature::Unverified;
 use self::switch::Switches;
 
 /// How often the log is asked which endpoints are disabled: another process may have done that.

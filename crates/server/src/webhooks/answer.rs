@@ -49,14 +49,15 @@ impl Verdict {
 }
 
 impl Answer {
-    pub(super) fn verdict(&self, retry_after_max: Duration) -> Verdict {
+    /// What it means; `Retry-After` counts from `min` to `max`.
+    pub(super) fn verdict(&self, min: Duration, max: Duration) -> Verdict {
         let Ok(head) = self.result else {
             return Verdict::Failed;
         };
         match (head.status.as_u16(), head.retry_after) {
             (200..300, _) => Verdict::Delivered,
             (410, _) => Verdict::Gone,
-            (429 | 503, Some(after)) => Verdict::Later(after.min(retry_after_max)),
+            (429 | 503, Some(after)) => Verdict::Later(after.max(min).min(max)),
             // Too large, or of a kind that is not taken.
             (413 | 415, _) => Verdict::Refused,
             (400 | 406 | 409 | 411 | 412 | 422, _) => Verdict::OfEvent,
@@ -104,7 +105,7 @@ mod tests {
             took: Duration::ZERO,
             body: Vec::new(),
         };
-        answer.verdict(Duration::from_secs(60))
+        answer.verdict(Duration::from_secs(2), Duration::from_secs(60))
     }
 
     #[test]
@@ -126,6 +127,7 @@ mod tests {
             (429, Some(5), later(5)),
             (503, Some(5), later(5)),
             (503, Some(100_000), later(60)),
+            (503, Some(0), later(2)),
             (500, Some(5), Verdict::Failed),
             (502, None, Verdict::Failed),
         ] {

@@ -2,7 +2,7 @@
 //! resolves to something else the second time (DNS rebinding) is resolved once.
 
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs as _};
 use std::path::Path;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -17,6 +17,7 @@ use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
+use tokio::sync::Semaphore;
 use tokio_rustls::TlsConnector;
 use tower_service::Service;
 
@@ -25,6 +26,8 @@ use super::network::{Network, Reach, reach};
 /// How many of a name's addresses are tried, and for how long each.
 const ADDRESSES_MAX: usize = 4;
 const ADDRESS_TIMEOUT: Duration = Duration::from_secs(5);
+/// How many names are resolved at a time: each takes a thread that the engine's reads need, too.
+const RESOLVING_MAX: usize = 16;
 
 /// Opens connections. Cloning shares everything.
 #[derive(Clone)]
@@ -64,8 +67,18 @@ impl Connector {
     /// A connector that reaches the public internet and the `allowed` networks, and trusts the
     /// authorities of `ca_file`, or those of the system. Says why it cannot.
     pub(super) fn new(allowed: Vec<Network>, ca_file: Option<&Path>) -> Result<Self, String> {
-        let by_system = |host: String, port| {
-            let found = async move { Ok(tokio::net::lookup_host((host, port)).await?.collect()) };
+        let turns = Arc::new(Semaphore::new(RESOLVING_MAX));
+        let by_system = move |host: String, port| {
+            let turns = turns.clone();
+            let found = async move {
+                let turn = turns.acquire_owned().await.map_err(io::Error::other)?;
+                let resolving = tokio::task::spawn_blocking(move || {
+                    // Kept to the end, also when the delivery has been given up.
+                    let _turn = turn;
+                    Ok((host, port).to_socket_addrs()?.collect())
+                });
+                resolving.await.map_err(io::Error::other)?
+            };
             found.boxed()
         };
         Self::with(allowed, ca_file, Box::new(by_system))
@@ -167,6 +180,12 @@ fn roots(ca_file: Option<&Path>) -> Result<RootCertStore, String> {
     let Some(path) = ca_file else {
         // Systems hold some that are broken or of kinds that are not used any more.
         let _ = store.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+        if store.is_empty() {
+            tracing::warn!(
+                "the system trusts no authority: no receiver with `https` can be called; install \
+                 certificates, or name a file with `ca_file`"
+            );
+        }
         return Ok(store);
     };
     let unreadable = |error: &dyn std::fmt::Display| {

@@ -176,7 +176,13 @@ impl Endpoint {
         loop {
             let pass = self.gate.enter().await;
             let answer = self.send(&event).await;
-            let verdict = answer.verdict(self.config.retry_after_max);
+            let mut verdict = self.verdict(&answer);
+            if let Verdict::Later(_) = verdict {
+                later += 1;
+                if later > LATER_MAX {
+                    verdict = Verdict::Failed;
+                }
+            }
             self.keep(&event, context.attempt(), &answer, verdict);
             if verdict == Verdict::Gone {
                 // Before another delivery enters.
@@ -194,13 +200,17 @@ impl Endpoint {
                         );
                     }
                 }
-                Verdict::Later(_) if later < LATER_MAX => later += 1,
+                Verdict::Later(_) => {}
                 Verdict::Refused => return Err(Failure::reject(answer.text())),
-                Verdict::Later(_) | Verdict::OfEvent | Verdict::Failed => {
+                Verdict::OfEvent | Verdict::Failed => {
                     return Err(Failure::retry(answer.text()));
                 }
             }
         }
+    }
+
+    fn verdict(&self, answer: &Answer) -> Verdict {
+        answer.verdict(self.config.backoff.min, self.config.retry_after_max)
     }
 
     /// One signed request.
@@ -285,7 +295,7 @@ impl Endpoint {
             .payload(Codec::Json, payload.into_bytes())
             .build()?;
         let answer = self.send(&event).await;
-        let verdict = answer.verdict(self.config.retry_after_max);
+        let verdict = self.verdict(&answer);
         Ok(self.keep(&event, 0, &answer, verdict))
     }
 

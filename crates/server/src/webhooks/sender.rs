@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use super::keyring::Keyring;
 use super::rate::Rate;
 use super::settings::SenderConfig;
-use super::signature::{Unverified, verify};
+use super::signature::{Claim, Unverified};
 
 #[derive(Debug)]
 pub(crate) struct Sender {
@@ -50,15 +50,26 @@ impl Sender {
         self.keyring.trouble()
     }
 
+    /// What a request claims, before its body is read: most of those that are not the sender's end
+    /// here.
+    pub(crate) fn claim<'a>(
+        &self,
+        now: Timestamp,
+        headers: &'a HeaderMap,
+    ) -> Result<Claim<'a>, Unverified> {
+        Claim::of(headers, now, self.config.tolerance)
+    }
+
     /// The event that a request is, its body byte by byte.
     pub(crate) async fn event(
         &self,
+        claim: Claim<'_>,
         now: Timestamp,
         headers: &HeaderMap,
         body: Vec<u8>,
     ) -> Result<Envelope, Refusal> {
         let secrets = self.keyring.current().await;
-        let id = verify(&secrets, (now, self.config.tolerance), headers, &body)?;
+        let id = claim.verify(&secrets, now, &body)?;
         // Only the sender itself uses up its rate.
         self.take_turn()?;
         let text = |name| headers.get(name)?.to_str().ok();

@@ -57,40 +57,61 @@ pub(crate) enum Unverified {
     Signature,
 }
 
-/// Verifies a request, and gives its id.
-pub(super) fn verify<'a>(
-    secrets: &[Dated],
-    (now, tolerance): (Timestamp, Duration),
-    headers: &'a HeaderMap,
-    body: &[u8],
-) -> Result<&'a str, Unverified> {
-    let id = single(headers, ID).ok_or(Unverified::Header(ID))?;
-    if id.is_empty() || id.len() > ID_BYTES_MAX {
-        return Err(Unverified::Header(ID));
-    }
-    let timestamp = single(headers, TIMESTAMP).ok_or(Unverified::Header(TIMESTAMP))?;
-    let sent: i64 = timestamp
-        .parse()
-        .map_err(|_| Unverified::Header(TIMESTAMP))?;
-    let signatures = single(headers, SIGNATURE).ok_or(Unverified::Header(SIGNATURE))?;
-    let off = seconds(now).abs_diff(sent);
-    if off > tolerance.as_secs() {
-        return Err(Unverified::Stale(format!("{off} s")));
-    }
-    let message = message(id, timestamp, body);
-    for signature in signatures.split(' ').take(SIGNATURES_MAX) {
-        let Some((version, signature)) = signature.split_once(',') else {
-            continue;
+/// What the headers of a request claim: known before its body is read.
+#[derive(Debug)]
+pub(crate) struct Claim<'a> {
+    id: &'a str,
+    timestamp: &'a str,
+    signatures: &'a str,
+}
+
+impl<'a> Claim<'a> {
+    /// The claim of these headers, if it is whole and was made now, give or take `tolerance`.
+    pub(super) fn of(
+        headers: &'a HeaderMap,
+        now: Timestamp,
+        tolerance: Duration,
+    ) -> Result<Self, Unverified> {
+        let required = |name| single(headers, name).ok_or(Unverified::Header(name));
+        let claim = Self {
+            id: required(ID)?,
+            timestamp: required(TIMESTAMP)?,
+            signatures: required(SIGNATURE)?,
         };
-        let Ok(signature) = BASE64.decode(signature) else {
-            continue;
-        };
-        let mut in_force = secrets.iter().filter(|dated| dated.is_in_force(now));
-        if in_force.any(|dated| dated.secret.verifies(version, &message, &signature)) {
-            return Ok(id);
+        if claim.id.is_empty() || claim.id.len() > ID_BYTES_MAX {
+            return Err(Unverified::Header(ID));
         }
+        let sent: Result<i64, _> = claim.timestamp.parse();
+        let sent = sent.map_err(|_| Unverified::Header(TIMESTAMP))?;
+        let off = seconds(now).abs_diff(sent);
+        if off > tolerance.as_secs() {
+            return Err(Unverified::Stale(format!("{off} s")));
+        }
+        Ok(claim)
     }
-    Err(Unverified::Signature)
+
+    /// The id of the request, if one of its signatures is one of these secrets'.
+    pub(super) fn verify(
+        &self,
+        secrets: &[Dated],
+        now: Timestamp,
+        body: &[u8],
+    ) -> Result<&'a str, Unverified> {
+        let message = message(self.id, self.timestamp, body);
+        for signature in self.signatures.split(' ').take(SIGNATURES_MAX) {
+            let Some((version, signature)) = signature.split_once(',') else {
+                continue;
+            };
+            let Ok(signature) = BASE64.decode(signature) else {
+                continue;
+            };
+            let mut in_force = secrets.iter().filter(|dated| dated.is_in_force(now));
+            if in_force.any(|dated| dated.secret.verifies(version, &message, &signature)) {
+                return Ok(self.id);
+            }
+        }
+        Err(Unverified::Signature)
+    }
 }
 
 fn message(id: &str, timestamp: &str, body: &[u8]) -> Vec<u8> {
@@ -130,6 +151,15 @@ mod tests {
 
     fn at(seconds: i64) -> Timestamp {
         Timestamp::from_micros(seconds * 1_000_000)
+    }
+
+    fn verify<'a>(
+        secrets: &[Dated],
+        (now, tolerance): (Timestamp, Duration),
+        headers: &'a HeaderMap,
+        body: &[u8],
+    ) -> Result<&'a str, Unverified> {
+        Claim::of(headers, now, tolerance)?.verify(secrets, now, body)
     }
 
     fn headers(values: &[(&'static str, &str)]) -> HeaderMap {

@@ -6,9 +6,11 @@ use hyper::Method;
 use hyper::body::Bytes;
 use standardwebhooks::Webhook;
 use tempfile::TempDir;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
 
 use crate::client::{Answer, Client};
-use crate::site::Site;
+use crate::site::{PATIENCE, Site};
 
 const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 const PATH: &str = "/v1/webhooks/in/bank";
@@ -220,10 +222,32 @@ async fn what_one_server_sends_another_one_takes_with_a_key_pair() {
     let event = crate::site::event("o-1", r#","topic":"orders","data":{"price":1.10}"#);
     client.event("/v1/events", event).await.ok();
     let mut events = taker.engine.read(ensue::engine::Query::default()).follow();
-    let waiting = tokio::time::timeout(crate::site::PATIENCE, events.next());
+    let waiting = tokio::time::timeout(PATIENCE, events.next());
     let event = waiting.await.unwrap().unwrap().unwrap().envelope;
     assert_eq!((event.id(), event.topic()), ("o-1", "payments"));
     assert!(event.payload().windows(4).any(|it| it == b"1.10"));
     giver.end().await;
     taker.end().await;
+}
+
+#[tokio::test]
+async fn what_claims_no_signature_is_refused_before_its_body_is_sent() {
+    let (site, _directory) = start(SECRET, "").await;
+    let stale = (now() - 4_000).to_string();
+    for headers in [
+        String::new(),
+        format!("webhook-id: 1\r\nwebhook-timestamp: {stale}\r\nwebhook-signature: v1,AAAA\r\n"),
+    ] {
+        let mut stream = TcpStream::connect(site.running.address()).await.unwrap();
+        let head = format!(
+            "POST {PATH} HTTP/1.1\r\nhost: localhost\r\n{headers}content-length: 9000000\r\n\r\n"
+        );
+        stream.write_all(head.as_bytes()).await.unwrap();
+        let mut text = String::new();
+        // The body would be waited for longer than that.
+        let answered = tokio::time::timeout(PATIENCE, stream.read_to_string(&mut text));
+        answered.await.unwrap().unwrap();
+        assert!(text.starts_with("HTTP/1.1 401"), "{text}");
+    }
+    site.end().await;
 }

@@ -255,8 +255,12 @@ async fn a_receiver_that_asks_for_patience_for_ever_uses_up_its_attempts_all_the
     let site = Site::with(secrets.config(&receiver.url(), "attempts = 2")).await;
     let mut client = site.client().await;
     publish(&mut client, [order(1, "a")]).await;
-    endpoint(&mut client, |it| it["dead_letters"] == 1).await;
+    let shown = endpoint(&mut client, |it| it["dead_letters"] == 1).await;
     assert_eq!(receiver.received().len(), 22);
+    assert_eq!(
+        shown["failures"], 1,
+        "the circuit counts the end of each attempt"
+    );
     site.end().await;
 }
 

@@ -12,7 +12,7 @@ use crate::http::route::{Routes, options, post};
 use crate::http::{body, deadline};
 use crate::problem::{Code, Problem};
 use crate::security::Access;
-use crate::webhooks::{Refusal, Sender};
+use crate::webhooks::{Refusal, Sender, Unverified};
 
 const REQUEST_ORIGIN: &str = "webhook-request-origin";
 const REQUEST_RATE: &str = "webhook-request-rate";
@@ -35,17 +35,15 @@ async fn receive(
 ) -> Result<Response, Problem> {
     let sender = find(&context, &name)?;
     let (parts, stream) = request.into_parts();
-    let (bytes, _held) = body::read(&context, &parts.headers, stream)
-        .await?
-        .into_parts();
+    let headers = &parts.headers;
     let now = context.engine().clock().now();
-    let event = match sender.event(now, &parts.headers, bytes).await {
+    let claim = sender.claim(now, headers).map_err(unverified)?;
+    let (bytes, _held) = body::read(&context, headers, stream).await?.into_parts();
+    let event = match sender.event(claim, now, headers, bytes).await {
         Ok(event) => event,
         Err(Refusal::TooMany(wait)) => return Ok(too_many(wait)),
         Err(Refusal::Invalid(error)) => return Err(error.into()),
-        Err(Refusal::Unverified(error)) => {
-            return Err(Problem::new(Code::InvalidSignature, error.to_string()));
-        }
+        Err(Refusal::Unverified(error)) => return Err(unverified(error)),
     };
     let appending = context.engine().append(vec![event.into()]);
     let appended = deadline::within(&context, appending).await?;
@@ -57,6 +55,10 @@ async fn receive(
         "duplicate": appended.is_duplicate,
     });
     Ok(Json(receipt).into_response())
+}
+
+fn unverified(error: Unverified) -> Problem {
+    Problem::new(Code::InvalidSignature, error.to_string())
 }
 
 fn too_many(wait: std::time::Duration) -> Response {
