@@ -1,5 +1,6 @@
 //! The commands, one file each: its arguments, its help and what it does, side by side.
 
+pub(crate) mod audit;
 pub(crate) mod cesql;
 pub(crate) mod check;
 pub(crate) mod completions;
@@ -17,6 +18,7 @@ pub(crate) mod schedule;
 pub(crate) mod serve;
 pub(crate) mod status;
 pub(crate) mod tail;
+pub(crate) mod token;
 pub(crate) mod topics;
 
 mod confirm;

@@ -53,6 +53,16 @@ impl Failure {
         })
     }
 
+    /// A failure whose message says what to do.
+    pub(crate) fn without_advice(kind: &'static str, message: impl Into<String>) -> Self {
+        Self::Failed(Problem {
+            kind,
+            message: message.into(),
+            advice: None,
+            pid: None,
+        })
+    }
+
     /// A failure that the operating system caused.
     pub(crate) fn io(what: &str, error: &io::Error) -> Self {
         Self::Failed(Problem {

@@ -1,11 +1,18 @@
 //! The settings of a server, and the file that holds them.
 
+mod auth;
+mod tls;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use ensue::engine::APPEND_EVENTS_MAX;
 use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
+pub use self::auth::{Auth, Role};
+pub use self::tls::{ClientCertificates, Tls};
 use crate::address::ListenAddress;
 use crate::closest::closest;
 use crate::duration;
@@ -15,6 +22,10 @@ use crate::webhooks::WebhookConfig;
 const TEXT_BYTES_MAX: usize = 1024 * 1024;
 /// The most names that a server may be reached by.
 const HOSTS_MAX: usize = 64;
+/// The most roles, and the most certificates with roles.
+const ROLES_MAX: usize = 1000;
+/// What stands for any name among the known settings.
+const ANY: &str = "*";
 
 /// The settings of a server: what is not said has its default.
 ///
@@ -42,10 +53,24 @@ pub struct Config {
     /// Names besides those of loopback that clients may reach the server by (the header `Host`): that
     /// of a proxy before it.
     pub hosts: Vec<String>,
+    /// Listens on addresses that other machines reach, though there is no TLS or no authentication:
+    /// everyone who reaches the server reads, changes and deletes everything.
+    pub insecure_let_everyone_in: bool,
+    /// TLS; without it, requests and tokens travel in plain text.
+    pub tls: Option<Tls>,
+    /// How callers prove who they are; without it, everyone who reaches the server is its owner.
+    pub auth: Option<Auth>,
+    /// Whether what operators do is written to the audit trail, by default when there is authentication:
+    /// who it was is not known without.
+    pub audit: Option<bool>,
+    /// What callers may do, by the names of their roles.
+    pub roles: BTreeMap<String, Role>,
     /// How much one client, and all of them, may ask for.
     pub limits: Limits,
     /// Where events are delivered to, and who may send them.
     pub webhooks: WebhookConfig,
+    #[serde(skip)]
+    file: Option<PathBuf>,
 }
 
 /// How much one client, and all of them, may ask for.
@@ -73,9 +98,20 @@ pub struct Limits {
     pub scan_timeout: Duration,
     /// The most streams of events at a time.
     pub streams_max: usize,
+    /// The most streams of one caller; that of the owner of this machine, who has no name, does not count.
+    pub caller_streams_max: usize,
+    /// The most requests of one caller in a second, and as many at once.
+    pub caller_requests_per_second: u32,
+    /// The most connections of one address of the network; those of this machine do not count.
+    pub address_connections_max: usize,
+    /// How many connections one address of the network may open in a second, and as many at once.
+    pub address_connections_per_second: u32,
     /// How long a stream may have nothing to say, before it says that it is there.
     #[serde(with = "duration")]
     pub heartbeat: Duration,
+    /// How long a client may take to set up TLS.
+    #[serde(with = "duration")]
+    pub handshake_timeout: Duration,
     /// How long a client may take to send the head of a request, and how long a connection may be
     /// idle.
     #[serde(with = "duration")]
@@ -106,7 +142,12 @@ impl Default for Limits {
             scan_events_max: 10_000_000,
             scan_timeout: Duration::from_secs(5),
             streams_max: 1024,
+            caller_streams_max: 256,
+            caller_requests_per_second: 10_000,
+            address_connections_max: 1024,
+            address_connections_per_second: 200,
             heartbeat: Duration::from_secs(15),
+            handshake_timeout: Duration::from_secs(10),
             headers_timeout: Duration::from_secs(15),
             body_timeout: Duration::from_secs(30),
             request_timeout: Duration::from_secs(30),
@@ -130,6 +171,26 @@ pub enum ConfigError {
         name: String,
         /// What was meant, or what there is.
         advice: String,
+    },
+    /// A setting cannot be what it is, or names a file that cannot be used.
+    #[error("the setting `{name}` {problem}")]
+    Invalid {
+        /// The setting, with its section.
+        name: String,
+        /// Why, and what to do.
+        problem: String,
+    },
+    /// Other machines would reach a server that does not protect itself.
+    #[error(
+        "`{address}` is not a loopback address: every machine that reaches it could read and write \
+         everything, as {lacking}; add it, listen on 127.0.0.1 or [::1], or let everyone in with \
+         `insecure_let_everyone_in`"
+    )]
+    Exposed {
+        /// The address.
+        address: ListenAddress,
+        /// What is not there.
+        lacking: &'static str,
     },
     /// A value is out of its range.
     #[error("the setting `{name}` is {value}; it must be between {min} and {max}")]
@@ -165,14 +226,26 @@ impl std::str::FromStr for Config {
             ConfigError::Malformed(error.to_string().trim_end().to_owned())
         };
         let table: Table = text.parse().map_err(malformed)?;
-        // Known is what the defaults have.
-        let known = serde_json::to_value(Self::default());
-        let known = known.map_err(|error| ConfigError::Malformed(error.to_string()))?;
-        check_names("", &table, &known)?;
+        check_names("", &table, &known()?)?;
         let config: Self = toml::from_str(text).map_err(malformed)?;
-        config.check()?;
+        config.check_settings()?;
         Ok(config)
     }
+}
+
+/// Every setting there is: those of a configuration that has one of everything.
+fn known() -> Result<serde_json::Value, ConfigError> {
+    let any = |roles: Vec<String>| BTreeMap::from([(ANY.to_owned(), roles)]);
+    let whole = Config {
+        tls: Some(Tls::default()),
+        auth: Some(Auth {
+            certificates: any(Vec::new()),
+            ..Auth::default()
+        }),
+        roles: BTreeMap::from([(ANY.to_owned(), Role::default())]),
+        ..Config::default()
+    };
+    serde_json::to_value(whole).map_err(|error| ConfigError::Malformed(error.to_string()))
 }
 
 fn check_names(section: &str, table: &Table, known: &serde_json::Value) -> Result<(), ConfigError> {
@@ -181,7 +254,7 @@ fn check_names(section: &str, table: &Table, known: &serde_json::Value) -> Resul
     };
     for (name, value) in table {
         let full = format!("{section}{name}");
-        match (known.get(name), value) {
+        match (known.get(name).or_else(|| known.get(ANY)), value) {
             (Some(known), Value::Table(table)) => check_names(&format!("{full}."), table, known)?,
             (Some(_), _) => {}
             (None, _) => {
@@ -199,15 +272,152 @@ fn check_names(section: &str, table: &Table, known: &serde_json::Value) -> Resul
 }
 
 impl Config {
-    /// Checks that every setting is within its range.
+    /// Reads a file. The server reads it again whenever it changes: certificates, tokens and permissions
+    /// are followed, everything else at the next start.
     ///
     /// # Errors
-    /// [`ConfigError::Range`] names the first that is not.
+    /// [`ConfigError`] when it cannot be read, or says what cannot be.
+    pub fn read(path: &Path) -> Result<Self, ConfigError> {
+        use std::io::Read as _;
+        let mut text = String::new();
+        std::fs::File::open(path)
+            .and_then(|file| {
+                file.take(TEXT_BYTES_MAX as u64 + 1)
+                    .read_to_string(&mut text)
+            })
+            .map_err(|error| ConfigError::Malformed(error.to_string()))?;
+        Self::from_file(path, &text)
+    }
+
+    /// What the text of a file says; the paths in it are meant from where the file is.
+    pub(crate) fn from_file(path: &Path, text: &str) -> Result<Self, ConfigError> {
+        let mut config: Self = text.parse()?;
+        let place = path.parent().unwrap_or(Path::new("")).to_owned();
+        let tls = config.tls.iter_mut().flat_map(|tls| {
+            let files = [&mut tls.certificate, &mut tls.key].into_iter();
+            files.chain(&mut tls.client_ca).chain(&mut tls.client_crl)
+        });
+        let auth = config.auth.iter_mut().flat_map(|auth| &mut auth.tokens);
+        for file in tls.chain(auth) {
+            *file = place.join(&*file);
+        }
+        config.file = Some(path.to_owned());
+        Ok(config)
+    }
+
+    /// Whether what operators do is written to the audit trail.
+    pub(crate) fn has_audit(&self) -> bool {
+        self.audit.unwrap_or(self.auth.is_some())
+    }
+
+    /// The file that it was read from.
+    pub(crate) fn file(&self) -> Option<&Path> {
+        self.file.as_deref()
+    }
+
+    /// Checks that every setting can be what it is, and that other machines do not reach a server that
+    /// does not protect itself.
+    ///
+    /// # Errors
+    /// [`ConfigError`] says which setting is at fault.
     pub fn check(&self) -> Result<(), ConfigError> {
+        self.check_settings()?;
+        let lacking = match (&self.tls, &self.auth) {
+            (Some(_), Some(_)) => return Ok(()),
+            (None, None) => "there is neither TLS (`[tls]`) nor authentication (`[auth]`)",
+            (None, Some(_)) => "there is no TLS (`[tls]`): tokens would travel in plain text",
+            (Some(_), None) => "there is no authentication (`[auth]`)",
+        };
+        if self.listen.is_loopback() || self.insecure_let_everyone_in {
+            return Ok(());
+        }
+        let address = self.listen;
+        Err(ConfigError::Exposed { address, lacking })
+    }
+
+    fn check_settings(&self) -> Result<(), ConfigError> {
         within("hosts", self.hosts.len(), 0, HOSTS_MAX)?;
+        within("roles", self.roles.len(), 0, ROLES_MAX)?;
+        self.check_tls()?;
+        self.check_auth()?;
         self.limits.check()?;
         let checked = self.webhooks.check();
         checked.map_err(|(name, problem)| ConfigError::Webhook { name, problem })
+    }
+
+    fn check_tls(&self) -> Result<(), ConfigError> {
+        let Some(tls) = &self.tls else {
+            return Ok(());
+        };
+        for (name, path) in [("tls.certificate", &tls.certificate), ("tls.key", &tls.key)] {
+            if path.as_os_str().is_empty() {
+                return Err(invalid(name, "is missing; it names a PEM file".to_owned()));
+            }
+        }
+        if tls.client_ca.is_some() && self.auth.is_none() {
+            let problem = "says whose certificates are names of clients, and there is no `[auth]` that says \
+                           what they may do";
+            return Err(invalid("tls.client_ca", problem.to_owned()));
+        }
+        let needs_authority =
+            tls.client_crl.is_some() || tls.client_certificates == ClientCertificates::Required;
+        if needs_authority && tls.client_ca.is_none() {
+            let problem =
+                "is missing; it names a PEM file with the authorities of the clients' certificates";
+            return Err(invalid("tls.client_ca", problem.to_owned()));
+        }
+        Ok(())
+    }
+
+    fn check_auth(&self) -> Result<(), ConfigError> {
+        let Some(auth) = &self.auth else {
+            return Ok(());
+        };
+        within("auth.certificates", auth.certificates.len(), 0, ROLES_MAX)?;
+        let has_authority = self.tls.iter().any(|tls| tls.client_ca.is_some());
+        if !auth.certificates.is_empty() && !has_authority {
+            let problem =
+                "has names in certificates, and `tls.client_ca` does not say who signs them";
+            return Err(invalid("auth.certificates", problem.to_owned()));
+        }
+        if auth.tokens.is_none() && !has_authority {
+            let problem = "is missing, and so is `tls.client_ca`: no caller could prove who they are; name a \
+                           file, and put tokens into it with `ensue token create`";
+            return Err(invalid("auth.tokens", problem.to_owned()));
+        }
+        for (name, roles) in &auth.certificates {
+            for role in roles {
+                self.check_role(role)
+                    .map_err(|problem| invalid(&format!("auth.certificates.{name}"), problem))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether there is a role of this name; otherwise which one was meant.
+    ///
+    /// # Errors
+    /// What to tell.
+    pub fn check_role(&self, role: &str) -> Result<(), String> {
+        if self.roles.contains_key(role) {
+            return Ok(());
+        }
+        let role: String = role.chars().take(80).collect();
+        let roles = self.roles.keys().map(String::as_str);
+        let advice = match closest(&role, roles) {
+            Some(meant) => format!("did you mean `{meant}`?"),
+            None => format!("add `[roles.{role}]` to the configuration"),
+        };
+        Err(format!(
+            "names the role `{role}`, which there is not; {advice}"
+        ))
+    }
+}
+
+fn invalid(name: &str, problem: String) -> ConfigError {
+    ConfigError::Invalid {
+        name: name.to_owned(),
+        problem,
     }
 }
 
@@ -248,9 +458,24 @@ impl Limits {
             u64::MAX,
         )?;
         within("limits.streams_max", self.streams_max, 1, 100_000)?;
+        let (streams, requests) = (self.caller_streams_max, self.caller_requests_per_second);
+        within("limits.caller_streams_max", streams, 1, 100_000)?;
+        within("limits.caller_requests_per_second", requests, 1, 10_000_000)?;
+        let (connections, opened) = (
+            self.address_connections_max,
+            self.address_connections_per_second,
+        );
+        within("limits.address_connections_max", connections, 1, 100_000)?;
+        within(
+            "limits.address_connections_per_second",
+            opened,
+            1,
+            1_000_000,
+        )?;
         let second = Duration::from_secs(1);
         let hour = Duration::from_secs(3600);
         for (name, value) in [
+            ("limits.handshake_timeout", self.handshake_timeout),
             ("limits.headers_timeout", self.headers_timeout),
             ("limits.body_timeout", self.body_timeout),
             ("limits.request_timeout", self.request_timeout),
@@ -362,10 +587,7 @@ mod tests {
             ),
             ("[limits]\nbody_timeout = 5", &["body_timeout"]),
             ("[limits]\nbody_timeout = \"soon\"", &["body_timeout"]),
-            (
-                "listen = \"0.0.0.0:1\"",
-                &["listen", "not a loopback address"],
-            ),
+            ("listen = \"everywhere\"", &["listen", "not an address"]),
             ("listen = ", &["cannot be read"]),
             ("limits = 5", &["limits"]),
         ] {

@@ -1,7 +1,6 @@
 //! One connection, from its first byte to its last.
 
 use std::convert::Infallible;
-use std::net::SocketAddr;
 use std::pin::pin;
 
 use axum::Router;
@@ -14,19 +13,21 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::context::Context;
 use crate::http;
+use crate::security::Peer;
 use crate::stalled::Stalled;
 
 /// Serves a connection until its client closes it, is too slow or too greedy, or the server stops.
-pub(crate) async fn serve<S>(context: Context, router: Router, stream: S, peer: SocketAddr)
+pub(crate) async fn serve<S>(context: Context, router: Router, stream: S, peer: Peer)
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     let limits = context.limits();
     let stream = TokioIo::new(Stalled::new(stream, limits.stalled_timeout));
     let answer = |request: Request<Incoming>| {
-        let answer = http::answer(context.clone(), router.clone(), request, peer);
+        let answer = http::answer(context.clone(), router.clone(), request, &peer);
         async { Ok::<_, Infallible>(answer.await) }
     };
+    let address = peer.address;
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(limits.headers_timeout)
@@ -40,14 +41,14 @@ where
             match tokio::time::timeout(limits.drain_timeout, connection).await {
                 Ok(ended) => ended,
                 Err(_) => {
-                    tracing::warn!(%peer, "the connection was cut: its request did not end in time");
+                    tracing::warn!(peer = %address, "the connection was cut: its request did not end in time");
                     Ok(())
                 }
             }
         }
     };
     if let Err(error) = ended {
-        tracing::debug!(%peer, %error, "the connection ended early");
+        tracing::debug!(peer = %address, %error, "the connection ended early");
     }
 }
 
@@ -63,6 +64,7 @@ mod tests {
 
     use super::*;
     use crate::config::Config;
+    use crate::security::Security;
     use crate::webhooks::Webhooks;
 
     /// A connection in memory, on a clock that goes on when everything waits.
@@ -71,12 +73,17 @@ mod tests {
         let config = Config::default();
         let (stop, draining) = watch::channel(false);
         let address = crate::DEFAULT_ADDRESS;
+        let security = Security::open(&config).unwrap();
         let webhooks = Webhooks::start(&engine, &config.webhooks, &Metrics::default()).await;
-        let shared = (Metrics::default(), Arc::new(webhooks.unwrap()));
-        let context = Context::new(engine, address, &config, shared, draining);
+        let parts = (security, Metrics::default(), Arc::new(webhooks.unwrap()));
+        let context = Context::new(engine, address, &config, parts, draining);
         let router = http::router(context.clone());
         let (client, server) = tokio::io::duplex(64 * 1024);
-        tokio::spawn(serve(context, router, server, address));
+        let peer = Peer {
+            address,
+            certified: None,
+        };
+        tokio::spawn(serve(context, router, server, peer));
         (client, config, stop)
     }
 

@@ -10,10 +10,12 @@ use axum::Router;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
+use tokio_rustls::TlsAcceptor;
 
 use crate::connection;
 use crate::context::Context;
 use crate::problem::{CONTENT_TYPE, Code, Problem};
+use crate::security::Peer;
 
 /// How long to wait when a connection cannot be taken: there are no file descriptors left, say.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -54,19 +56,26 @@ fn take(
     peer: SocketAddr,
 ) {
     let counters = context.counters();
+    let Some(counted) = context.security().connect(peer) else {
+        // To tell it why would cost more than it does.
+        counters.connections_refused.fetch_add(1, Relaxed);
+        return;
+    };
     if let Ok(slot) = slots.clone().try_acquire_owned() {
         counters.connections.fetch_add(1, Relaxed);
         // Answers are small, and waited for.
         let _ = stream.set_nodelay(true);
         let (context, router) = (context.clone(), router.clone());
         tokio::spawn(async move {
-            connection::serve(context, router, stream, peer).await;
-            drop(slot);
+            open(context, router, stream, peer).await;
+            drop((slot, counted));
         });
         return;
     }
     counters.connections_refused.fetch_add(1, Relaxed);
-    if let Ok(slot) = refusals.clone().try_acquire_owned() {
+    // Over TLS, telling why would cost a handshake.
+    let can_tell = context.security().encryption().is_none();
+    if can_tell && let Ok(slot) = refusals.clone().try_acquire_owned() {
         let connections_max = context.limits().connections_max;
         tokio::spawn(async move {
             let refused = refuse(stream, connections_max);
@@ -74,6 +83,40 @@ fn take(
             let _ = tokio::time::timeout(REFUSAL_TIMEOUT, refused).await;
             drop(slot);
         });
+    }
+}
+
+/// Encrypts a connection, if that is to be, and serves it.
+async fn open(context: Context, router: Router, stream: TcpStream, address: SocketAddr) {
+    let Some(encryption) = context.security().encryption() else {
+        let peer = Peer {
+            address,
+            certified: None,
+        };
+        return connection::serve(context, router, stream, peer).await;
+    };
+    let accepted = TlsAcceptor::from(encryption.config().clone()).accept(stream);
+    let accepted = tokio::time::timeout(context.limits().handshake_timeout, accepted);
+    let accepted = tokio::select! {
+        accepted = accepted => accepted,
+        () = context.drained() => return,
+    };
+    let counters = context.counters();
+    match accepted {
+        Ok(Ok(stream)) => {
+            let certificates = stream.get_ref().1.peer_certificates();
+            let certified = encryption.certified(certificates);
+            let peer = Peer { address, certified };
+            connection::serve(context, router, stream, peer).await;
+        }
+        Ok(Err(error)) => {
+            counters.handshakes_failed.fetch_add(1, Relaxed);
+            tracing::debug!(peer = %address, %error, "a connection could not be encrypted");
+        }
+        Err(_) => {
+            counters.handshakes_failed.fetch_add(1, Relaxed);
+            tracing::debug!(peer = %address, "a connection was not encrypted in time");
+        }
     }
 }
 

@@ -10,7 +10,7 @@ use tokio::sync::{Mutex, MutexGuard, OwnedSemaphorePermit, Semaphore, watch};
 use crate::config::{Config, Limits};
 use crate::counters::Counters;
 use crate::memory::Budget;
-use crate::security::Security;
+use crate::security::{Security, Trail};
 use crate::webhooks::Webhooks;
 
 /// What every part of a server shares. Cloning gives the same.
@@ -24,6 +24,7 @@ struct Shared {
     started: Instant,
     limits: Limits,
     security: Security,
+    trail: Option<Trail>,
     bodies: Budget,
     streams: Arc<Semaphore>,
     listing: Mutex<()>,
@@ -39,7 +40,7 @@ impl Context {
         engine: Engine,
         address: SocketAddr,
         config: &Config,
-        (services, webhooks): (Metrics, Arc<Webhooks>),
+        (security, services, webhooks): (Security, Metrics, Arc<Webhooks>),
         draining: watch::Receiver<bool>,
     ) -> Self {
         Self(Arc::new(Shared {
@@ -47,7 +48,8 @@ impl Context {
             address,
             started: Instant::now(),
             limits: config.limits.clone(),
-            security: Security::new(config),
+            security,
+            trail: config.has_audit().then(Trail::default),
             bodies: Budget::new(config.limits.bodies_bytes_max),
             listing: Mutex::new(()),
             streams: Arc::new(Semaphore::new(config.limits.streams_max)),
@@ -78,6 +80,11 @@ impl Context {
     /// Who may call, and what they may do.
     pub(crate) fn security(&self) -> &Security {
         &self.0.security
+    }
+
+    /// Where what operators do is written, if it is.
+    pub(crate) fn trail(&self) -> Option<&Trail> {
+        self.0.trail.as_ref()
     }
 
     pub(crate) fn bodies(&self) -> &Budget {

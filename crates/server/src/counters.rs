@@ -21,6 +21,8 @@ pub(crate) struct Counters {
     /// Connections that were taken, and those that were refused because there were too many.
     pub(crate) connections: AtomicU64,
     pub(crate) connections_refused: AtomicU64,
+    /// Connections that could not be encrypted, or not in time.
+    pub(crate) handshakes_failed: AtomicU64,
     /// Events that were appended or scheduled, and those that were duplicates.
     pub(crate) events: AtomicU64,
     pub(crate) duplicates: AtomicU64,
@@ -64,6 +66,11 @@ impl Counters {
                 "connections_refused",
                 "Connections that were refused because there were too many.",
                 &self.connections_refused,
+            ),
+            (
+                "handshakes_failed",
+                "Connections that could not be encrypted, or not in time.",
+                &self.handshakes_failed,
             ),
             (
                 "events",

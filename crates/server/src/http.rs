@@ -11,6 +11,7 @@ mod schedules;
 mod status;
 mod webhooks;
 
+mod audited;
 mod body;
 mod deadline;
 mod json;
@@ -19,7 +20,6 @@ mod place;
 mod query;
 mod route;
 
-use std::net::SocketAddr;
 use std::panic::AssertUnwindSafe;
 use std::time::Instant;
 
@@ -34,7 +34,7 @@ use tower_service::Service as _;
 use self::route::{Route, Routes};
 use crate::context::Context;
 use crate::problem::{Code, Problem};
-use crate::security::Caller;
+use crate::security::{Caller, Peer};
 
 /// Every route there is.
 pub(crate) fn router(context: Context) -> Router {
@@ -62,7 +62,7 @@ pub(crate) async fn answer<B>(
     context: Context,
     router: Router,
     request: hyper::Request<B>,
-    peer: SocketAddr,
+    peer: &Peer,
 ) -> Response
 where
     B: hyper::body::Body<Data = hyper::body::Bytes> + Send + 'static,
@@ -89,13 +89,14 @@ async fn respond(
     context: &Context,
     mut router: Router,
     mut request: Request,
-    peer: SocketAddr,
+    peer: &Peer,
 ) -> Response {
-    let caller = match context.security().caller(&request) {
+    let now = context.engine().clock().now();
+    let caller = match context.security().caller(&mut request, peer, now) {
         Ok(caller) => caller,
         Err(problem) => return problem.into_response(),
     };
-    tracing::debug!(caller = caller.name(), %peer, "let in");
+    tracing::debug!(caller = caller.name(), peer = %peer.address, "let in");
     request.extensions_mut().insert(caller);
     match router.call(request).await {
         Ok(response) => response,
@@ -130,6 +131,17 @@ async fn method_not_allowed(caller: Caller, method: Method, uri: Uri) -> Problem
 mod tests {
     use super::*;
     use crate::security::Access;
+
+    #[test]
+    fn every_route_is_one_that_the_tests_of_permissions_try() {
+        let tried = include_str!("../tests/http/owasp.rs");
+        let tried: String = tried.split_whitespace().collect();
+        for route in routes().declared() {
+            let row = format!("(\"{}\",\"{}\",", route.method, route.path);
+            let is_tried = tried.contains(&row) || route.access == Access::Public;
+            assert!(is_tried, "`ROUTES` in tests/http/owasp.rs lacks {row}");
+        }
+    }
 
     #[test]
     fn only_probes_and_what_is_signed_are_public() {

@@ -13,8 +13,8 @@
 //! ```
 //!
 //! A program that owns a log serves it beside its own services with [`Server::start`]; the command
-//! `ensue serve` does nothing else. It listens on loopback addresses only: there is no
-//! authentication yet.
+//! `ensue serve` does nothing else. It listens on loopback addresses only, unless the configuration has
+//! TLS and authentication.
 //!
 //! The API is described in `docs/server.md`: CloudEvents 1.0 throughout, errors as problem documents
 //! (RFC 9457) with the stable names of [`Code`].
@@ -35,6 +35,7 @@ mod connections;
 mod context;
 mod counters;
 mod duration;
+mod hangup;
 mod http;
 mod memory;
 mod problem;
@@ -43,8 +44,10 @@ mod stalled;
 mod webhooks;
 
 pub use crate::address::{DEFAULT_ADDRESS, InvalidAddress, ListenAddress};
-pub use crate::config::{Config, ConfigError, Limits};
+pub use crate::config::{Auth, ClientCertificates, Config, ConfigError, Limits, Role, Tls};
 pub use crate::problem::Code;
+pub use crate::security::{AUDIT_TOPIC, AuditChain, AuditFinding, AuditHead, AuditReport};
+pub use crate::security::{NewToken, TokenEntry, TokenError, TokenFile};
 pub use crate::server::{Running, Server, ServerError};
 pub use crate::webhooks::{
     AfterDead, ContentMode, EndpointConfig, InvalidNetwork, Network, SecretSource, SenderConfig,

@@ -92,7 +92,11 @@ impl IntoResponse for Problem {
                 HeaderValue::from_static(CHALLENGE),
             );
         }
-        if status == StatusCode::SERVICE_UNAVAILABLE {
+        let is_for_later = [
+            StatusCode::SERVICE_UNAVAILABLE,
+            StatusCode::TOO_MANY_REQUESTS,
+        ];
+        if is_for_later.contains(&status) {
             headers.insert(header::RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER_S));
         }
         response

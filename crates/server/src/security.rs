@@ -1,42 +1,155 @@
 //! Who is calling, and what they may do: what every request passes before its handler.
 //!
 //! A route says who may use it ([`Access`]); a handler takes the [`Caller`] as an argument and asks it
-//! before it touches a topic, or shows something of one.
+//! before it touches a topic, or shows something of one. What callers may do is a [`Policy`], read from
+//! files and replaced as a whole when they change.
 
 mod access;
+mod addresses;
+mod audit;
 mod caller;
 mod hosts;
 mod permissions;
+mod policy;
+mod reload;
+mod tls;
+mod tokens;
+mod usage;
 
+mod files;
+mod private;
+mod rate;
+
+use std::net::SocketAddr;
 use std::sync::Arc;
 
-use axum::http::Request;
+use axum::http::{Request, header};
+use ensue::Timestamp;
+use tokio::sync::watch;
 
 pub(crate) use self::access::{Access, Action};
+pub(crate) use self::addresses::{Addresses, Counted};
+pub use self::audit::{AUDIT_TOPIC, AuditChain, AuditFinding, AuditHead, AuditReport};
+pub(crate) use self::audit::{Operation, Reason, Trail};
 pub(crate) use self::caller::Caller;
-use self::caller::Who;
-use self::hosts::Hosts;
-use crate::config::Config;
+pub(crate) use self::policy::Difference;
+pub(crate) use self::reload::Reload;
+use self::reload::Reloading;
+pub(crate) use self::tls::{Certified, Encryption};
+pub use self::tokens::{NewToken, TokenEntry, TokenError, TokenFile};
+use crate::config::{Config, ConfigError};
 use crate::problem::Problem;
 
-/// What the server knows of those who may call.
+/// Who may reach the server, and what they may do.
 #[derive(Debug)]
 pub(crate) struct Security {
-    hosts: Hosts,
-    local: Arc<Who>,
+    reloading: Reloading,
+    is_loopback: bool,
+    addresses: Arc<Addresses>,
+    /// What goes on for long asks again then who its caller is.
+    changes: watch::Sender<()>,
+}
+
+/// The other end of a connection.
+#[derive(Clone, Debug)]
+pub(crate) struct Peer {
+    pub(crate) address: SocketAddr,
+    /// Whose certificate it showed, if it did.
+    pub(crate) certified: Option<Certified>,
+}
+
+/// Who can reach the server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Exposure {
+    pub(crate) reach: &'static str,
+    pub(crate) has_tls: bool,
+    pub(crate) has_authentication: bool,
 }
 
 impl Security {
-    pub(crate) fn new(config: &Config) -> Self {
-        Self {
-            hosts: Hosts::new(&config.hosts),
-            local: Arc::new(Who::local()),
+    /// What the files say that `config` names.
+    pub(crate) fn open(config: &Config) -> Result<Self, ConfigError> {
+        Ok(Self {
+            reloading: Reloading::new(config)?,
+            is_loopback: config.listen.is_loopback(),
+            addresses: Addresses::new(&config.limits),
+            changes: watch::Sender::new(()),
+        })
+    }
+
+    /// Counts a connection of an address, or refuses it: there are too many, or too fast.
+    pub(crate) fn connect(&self, address: SocketAddr) -> Option<Option<Counted>> {
+        self.addresses.connect(address.ip())
+    }
+
+    /// What a new connection is encrypted with.
+    pub(crate) fn encryption(&self) -> Option<Encryption> {
+        self.reloading.policy().encryption.clone()
+    }
+
+    /// Who sent the request, or why it is refused. The request loses its credentials: nothing after this
+    /// can show them.
+    pub(crate) fn caller<B>(
+        &self,
+        request: &mut Request<B>,
+        peer: &Peer,
+        now: Timestamp,
+    ) -> Result<Caller, Problem> {
+        let policy = self.reloading.policy();
+        policy.hosts.check(request)?;
+        let who = policy.who(request.headers(), peer.certified.as_ref(), now);
+        request.headers_mut().remove(header::AUTHORIZATION);
+        let caller = Caller::new(who?, Some(peer.address));
+        caller.request()?;
+        Ok(caller)
+    }
+
+    /// What a caller may do now who was let in before, or why they are not known any more: for what
+    /// goes on for long. Credentials expire without a change.
+    pub(crate) fn still(&self, caller: &Caller, now: Timestamp) -> Result<Caller, Problem> {
+        let who = self.reloading.policy().still(caller.who(), now);
+        who.map(|who| Caller::new(who, caller.address()))
+    }
+
+    /// Sees when other callers are known, or may do something else.
+    pub(crate) fn changes(&self) -> watch::Receiver<()> {
+        self.changes.subscribe()
+    }
+
+    pub(crate) fn exposure(&self) -> Exposure {
+        let policy = self.reloading.policy();
+        let has_tls = policy.encryption.is_some();
+        let has_authentication = policy.has_authentication();
+        let reach = match (self.is_loopback, has_tls && has_authentication) {
+            (true, _) => "loopback",
+            (false, true) => "network",
+            (false, false) => "everyone",
+        };
+        Exposure {
+            reach,
+            has_tls,
+            has_authentication,
         }
     }
 
-    /// Who sent the request, or why it is refused.
-    pub(crate) fn caller<B>(&self, request: &Request<B>) -> Result<Caller, Problem> {
-        self.hosts.check(request)?;
-        Ok(Caller::new(self.local.clone()))
+    /// How the last reading of the files went.
+    pub(crate) fn last_reload(&self) -> Reload {
+        self.reloading.last()
+    }
+
+    /// Reads the files again; what cannot be used as a whole changes nothing. It waits for the disk.
+    pub(crate) fn reload(&self, now: Timestamp) -> Result<Difference, ConfigError> {
+        let difference = self.reloading.reload(now)?;
+        self.changes.send_replace(());
+        Ok(difference)
+    }
+
+    /// Reads the files again if they have changed. It waits for the disk.
+    pub(crate) fn follow(&self, now: Timestamp) -> Result<Difference, ConfigError> {
+        if self.reloading.has_changed() {
+            self.reload(now)
+        } else {
+            Ok(Difference::default())
+        }
     }
 }

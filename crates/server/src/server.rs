@@ -2,10 +2,12 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ensue::{Engine, Metrics};
+use ensue::{Engine, Metrics, Timestamp};
+use serde_json::json;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -13,8 +15,13 @@ use tokio::task::JoinHandle;
 use crate::address::{InvalidAddress, ListenAddress};
 use crate::config::{Config, ConfigError};
 use crate::context::Context;
+use crate::hangup::Hangups;
+use crate::security::{Caller, Difference, Operation, Security};
 use crate::webhooks::{StartError, Webhooks};
 use crate::{connections, http};
+
+/// How often the files are looked at that certificates, tokens and permissions are in.
+const FILES_PERIOD: Duration = Duration::from_secs(2);
 
 /// An engine over HTTP.
 ///
@@ -44,7 +51,7 @@ pub struct Server {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ServerError {
-    /// A setting is out of its range.
+    /// A setting cannot be what it is, or names a file that cannot be used.
     #[error(transparent)]
     Config(#[from] ConfigError),
     /// The address cannot be listened on.
@@ -87,10 +94,11 @@ impl Server {
         self
     }
 
-    /// Listens on this address, which is a loopback address; port 0 is one that is free.
+    /// Listens on this address; port 0 is one that is free. It has to be a loopback address, unless there
+    /// are TLS and authentication.
     ///
     /// # Errors
-    /// [`InvalidAddress`] when it is not one.
+    /// [`InvalidAddress`] when it is not an address and a port.
     pub fn listen(mut self, address: &str) -> Result<Self, InvalidAddress> {
         self.config.listen = address.parse::<ListenAddress>()?;
         Ok(self)
@@ -103,51 +111,119 @@ impl Server {
         self
     }
 
+    /// Checks a configuration, and the files that it names, without listening.
+    ///
+    /// # Errors
+    /// [`ConfigError`] says which setting is at fault.
+    pub fn check(config: &Config) -> Result<(), ConfigError> {
+        config.check()?;
+        Security::open(config).map(|_| ())
+    }
+
     /// Starts to listen. The engine stays the caller's, who closes it after the server has stopped.
     ///
     /// # Errors
-    /// [`ServerError`] when a setting is out of its range, or the address is in use,
-    /// or a webhook cannot be as it is configured.
+    /// [`ServerError`] when a setting or a webhook cannot be as it is configured, or the address is in
+    /// use.
     pub async fn start(self) -> Result<Running, ServerError> {
         self.config.check()?;
-        let address = self.config.listen.get();
+        let (config, security) = opened(self.config).await?;
+        let address = config.listen.get();
         let listened = TcpListener::bind(address).await;
         let listener = listened.map_err(|reason| ServerError::Listen { address, reason })?;
         let address = listener
             .local_addr()
             .map_err(|reason| ServerError::Listen { address, reason })?;
-        let webhooks = Webhooks::start(&self.engine, &self.config.webhooks, &self.services);
+        let webhooks = Webhooks::start(&self.engine, &config.webhooks, &self.services);
         let webhooks = Arc::new(webhooks.await?);
         let (stop, draining) = watch::channel(false);
-        let shared = (self.services, webhooks.clone());
-        let context = Context::new(self.engine, address, &self.config, shared, draining);
+        let parts = (security, self.services, webhooks.clone());
+        let context = Context::new(self.engine, address, &config, parts, draining);
         let router = http::router(context.clone());
-        let task = tokio::spawn(connections::serve(context, listener, router));
+        tokio::spawn(follow_files(context.clone()));
+        let task = tokio::spawn(connections::serve(context.clone(), listener, router));
         Ok(Running {
             address,
+            context,
             stop,
             task,
             webhooks,
-            drain_timeout: self.config.limits.drain_timeout,
+            drain_timeout: config.limits.drain_timeout,
         })
     }
 
-    /// Serves until the process is asked to stop (Ctrl-C, SIGTERM), and answers what is under way.
+    /// Serves until the process is asked to stop (Ctrl-C, SIGTERM), and answers what is under way. SIGHUP
+    /// reloads certificates, tokens and permissions.
     ///
     /// # Errors
     /// As for [`Server::start`].
     pub async fn run(self) -> Result<(), ServerError> {
         let running = self.start().await?;
-        ensue::asked_to_stop().await;
+        running.until(ensue::asked_to_stop()).await;
         running.stop().await;
         Ok(())
     }
+}
+
+/// Reads the files that the configuration names.
+async fn opened(config: Config) -> Result<(Config, Security), ConfigError> {
+    blocking(move || {
+        let security = Security::open(&config)?;
+        Ok((config, security))
+    })
+    .await
+}
+
+/// Sees when the files change, until the server stops.
+async fn follow_files(context: Context) {
+    loop {
+        tokio::select! {
+            () = tokio::time::sleep(FILES_PERIOD) => {}
+            () = context.drained() => return,
+        }
+        // What goes wrong is said in the log and in the status.
+        let _ = reload(&context, Security::follow).await;
+    }
+}
+
+/// Reads the files, and writes to the audit trail who may do something else now.
+async fn reload(
+    context: &Context,
+    read: impl FnOnce(&Security, Timestamp) -> Result<Difference, ConfigError> + Send + 'static,
+) -> Result<(), ConfigError> {
+    let of_files = context.clone();
+    let read = move || read(of_files.security(), of_files.engine().clock().now());
+    let difference = blocking(read).await?;
+    let Some(trail) = context.trail().filter(|_| !difference.is_nothing()) else {
+        return Ok(());
+    };
+    let operation = Operation::new("server.reload", json!(difference));
+    let noted = trail
+        .note(context.engine(), &Caller::server(), operation)
+        .await;
+    if let Err(problem) = noted {
+        let reason = problem.detail();
+        tracing::error!(
+            reason,
+            "the audit trail does not have that permissions have changed"
+        );
+    }
+    Ok(())
+}
+
+/// Does what waits for the disk on a thread of its own.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, ConfigError> + Send + 'static,
+) -> Result<T, ConfigError> {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.unwrap_or_else(|error| Err(ConfigError::Malformed(error.to_string())))
 }
 
 /// A server that listens. Dropping it stops it without waiting.
 #[derive(Debug)]
 pub struct Running {
     address: SocketAddr,
+    context: Context,
     stop: watch::Sender<bool>,
     task: JoinHandle<()>,
     webhooks: Arc<Webhooks>,
@@ -158,6 +234,30 @@ impl Running {
     /// Where it listens.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Reads certificates, tokens and permissions again. What cannot be used as a whole changes nothing;
+    /// the status shows why. Files that change are read again by themselves, within seconds.
+    ///
+    /// # Errors
+    /// [`ConfigError`] says what is wrong with them.
+    pub async fn reload(&self) -> Result<(), ConfigError> {
+        reload(&self.context, |security, now| security.reload(now)).await
+    }
+
+    /// Waits for `stop`; SIGHUP meanwhile reloads.
+    pub async fn until(&self, stop: impl Future<Output = ()>) {
+        let mut stop = pin!(stop);
+        let mut hangups = Hangups::new();
+        loop {
+            tokio::select! {
+                () = stop.as_mut() => return,
+                () = hangups.next() => {
+                    // It is said in the log and in the status.
+                    let _ = self.reload().await;
+                }
+            }
+        }
     }
 
     /// Takes no more connections, answers what is under way, and returns when that is done or

@@ -14,20 +14,23 @@ use crate::human;
 use crate::output::{Output, Page, Report};
 use crate::target::Target;
 
-/// The largest configuration file, in bytes.
-const CONFIG_BYTES_MAX: u64 = 1024 * 1024;
-
 /// Serve the engine over HTTP, to programs in any language
 #[derive(Args, Debug)]
 #[command(
-    after_help = "It listens on loopback addresses only: there is no TLS and no authentication yet.
+    after_help = "It listens on loopback addresses only, unless the configuration has TLS and authentication.
 A directory that does not exist is created. Ctrl-C and SIGTERM stop it: what is under way is answered.
+SIGHUP reloads certificates, tokens and permissions; files that change are read again by themselves.
 
 The configuration file is TOML; flags and environment variables come before it:
   engine = \"embedded:./data\"
   listen = \"127.0.0.1:3678\"
-  [limits]
-  body_bytes_max = 16777216
+  [tls]
+  certificate = \"server.crt\"
+  key = \"server.key\"
+  [auth]
+  tokens = \"tokens.json\"
+  [roles.shop]
+  publish = [\"orders.>\"]
 
 Examples:
   ensue serve
@@ -35,13 +38,17 @@ Examples:
   ensue serve --config ensue.toml --check"
 )]
 pub(crate) struct Serve {
-    /// The loopback address to listen on [default: 127.0.0.1:3678]
+    /// The address to listen on [default: 127.0.0.1:3678]
     #[arg(long, env = "ENSUE_LISTEN", value_name = "ADDRESS")]
     listen: Option<ListenAddress>,
     /// A file with settings
     #[arg(long, env = "ENSUE_CONFIG", value_name = "FILE")]
     config: Option<PathBuf>,
-    /// Check the configuration, print it whole and end
+    /// Listen where other machines reach it, without TLS or without authentication: everyone who
+    /// reaches it reads, changes and deletes everything
+    #[arg(long)]
+    insecure_let_everyone_in: bool,
+    /// Check the configuration and the files that it names, print it whole and end
     #[arg(long)]
     check: bool,
 }
@@ -52,6 +59,10 @@ struct Serving {
     listening: String,
     engine: String,
     pid: u32,
+    tls: bool,
+    authentication: bool,
+    #[serde(skip)]
+    is_loopback: bool,
 }
 
 /// A configuration that can be served with.
@@ -64,10 +75,12 @@ impl Serve {
         let config = self.settings(target)?;
         let url = config.engine.as_deref();
         let target = Target::new(url.unwrap_or(target.url()).to_owned());
+        Server::check(&config)?;
         if self.check {
             return out.report(&Checked(config));
         }
         let engine = target.serve(out).await?;
+        let (tls, authentication) = (config.tls.is_some(), config.auth.is_some());
         let running = match Server::new(engine.clone()).config(config).start().await {
             Ok(running) => running,
             Err(error) => {
@@ -83,6 +96,9 @@ impl Serve {
                 listening: running.address().to_string(),
                 engine: engine.url().to_owned(),
                 pid: std::process::id(),
+                tls,
+                authentication,
+                is_loopback: running.address().ip().to_canonical().is_loopback(),
             };
             if out.is_json() {
                 page.json_line(&serving)
@@ -91,7 +107,7 @@ impl Serve {
             }
         });
         if said.is_ok() && !is_asked {
-            stop.await;
+            running.until(stop).await;
         }
         out.note("stopping: requests under way are answered");
         running.stop().await;
@@ -108,6 +124,7 @@ impl Serve {
         if let Some(listen) = self.listen {
             config.listen = listen;
         }
+        config.insecure_let_everyone_in |= self.insecure_let_everyone_in;
         if target.is_given() || config.engine.is_none() {
             config.engine = Some(target.url().to_owned());
         }
@@ -115,20 +132,22 @@ impl Serve {
     }
 }
 
-fn read(path: &Path) -> Result<Config, Failure> {
-    use io::Read as _;
-    let shown = path.display().to_string();
-    let mut text = String::new();
-    std::fs::File::open(path)
-        .and_then(|file| file.take(CONFIG_BYTES_MAX + 1).read_to_string(&mut text))
-        .map_err(|error| Failure::io(&format!("cannot read `{shown}`"), &error))?;
-    text.parse().map_err(|error: ConfigError| {
+/// The configuration in a file.
+pub(super) fn read(path: &Path) -> Result<Config, Failure> {
+    Config::read(path).map_err(|error| {
+        let shown = path.display();
         Failure::new(
             "config",
             format!("`{shown}`: {error}"),
             "correct it, and look at it with `ensue serve --config FILE --check`",
         )
     })
+}
+
+impl From<ConfigError> for Failure {
+    fn from(error: ConfigError) -> Self {
+        Self::new("config", error.to_string(), "correct the configuration")
+    }
 }
 
 impl From<ServerError> for Failure {
@@ -146,8 +165,16 @@ impl From<ServerError> for Failure {
 impl Report for Serving {
     fn print(&self, page: &mut Page<'_>) -> io::Result<()> {
         let engine = human::printable(&self.engine);
+        let scheme = if self.tls { "https" } else { "http" };
+        let who = match (self.is_loopback, self.authentication) {
+            (true, false) => "this machine only, without authentication",
+            (true, true) => "this machine only, with authentication",
+            (false, true) if self.tls => "over the network, with TLS and authentication",
+            (false, true) => "over the network, WITHOUT TLS",
+            (false, false) => "EVERYONE who reaches it may do everything",
+        };
         page.line(format_args!(
-            "serving {engine} at http://{} (this machine only, without authentication)",
+            "serving {engine} at {scheme}://{} ({who})",
             self.listening
         ))
     }

@@ -20,4 +20,5 @@ mod publishing;
 mod reading;
 mod refusing;
 mod resetting;
+mod securing;
 mod serving;

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
+use super::audited::{Loss, audited};
 use super::letter::{self, LISTED_MAX, Letter};
 use super::place::Place;
 use super::query::{Query, invalid};
@@ -16,7 +17,7 @@ use super::route::{Routes, get, post};
 use super::{deadline, groups, json as body};
 use crate::context::Context;
 use crate::problem::{Code, Problem};
-use crate::security::{Access, Action, Caller};
+use crate::security::{Access, Action, Caller, Operation};
 
 const PARAMETERS: [&str; 8] = [
     "group", "id", "source", "type", "key", "reason", "since", "limit",
@@ -145,7 +146,7 @@ async fn show(
 }
 
 /// Which dead letters of a group, and whether only to say which.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 struct Selection {
     all: bool,
@@ -228,6 +229,7 @@ async fn settle(
     fate: Fate,
 ) -> Result<Json<Outcome>, Problem> {
     groups::must_operate(context, caller, &group).await?;
+    let headers = request.headers().clone();
     let selection: Selection = body::read(context, request).await?;
     let mut filter = selection.filter()?;
     if selection.dry_run {
@@ -247,15 +249,25 @@ async fn settle(
         }));
     }
     let engine = context.engine();
-    let count = match fate {
-        Fate::Redrive => deadline::within(context, engine.redrive(&group, filter)).await?,
-        Fate::Discard => deadline::within(context, engine.discard(&group, filter)).await?,
+    let (action, loss) = match fate {
+        Fate::Redrive => ("dead_letters.redrive", Loss::Nothing),
+        Fate::Discard => ("dead_letters.discard", Loss::Something),
     };
-    Ok(Json(Outcome {
-        group,
-        dry_run: false,
-        count,
-        dead_letters: None,
-        more: None,
-    }))
+    let target = json!({ "group": group, "selection": selection });
+    let work = async {
+        let count = match fate {
+            Fate::Redrive => deadline::within(context, engine.redrive(&group, filter)).await?,
+            Fate::Discard => deadline::within(context, engine.discard(&group, filter)).await?,
+        };
+        Ok(Outcome {
+            group: group.clone(),
+            dry_run: false,
+            count,
+            dead_letters: None,
+            more: None,
+        })
+    };
+    let operation = Operation::new(action, target);
+    let done = audited(context, caller, operation, (&headers, loss), work).await;
+    done.map(Json)
 }

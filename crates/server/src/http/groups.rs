@@ -2,17 +2,19 @@
 
 use axum::Json;
 use axum::extract::{Path, Request, State};
+use axum::http::HeaderMap;
 use ensue::engine::{GroupStatus, ReplayEffects, ReplayState, Reset, ResetPlan};
 use ensue::{Cursor, Start};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use super::audited::{Loss, audited};
 use super::route::{Routes, delete as remove, get, post};
 use super::status::GroupState;
 use super::{deadline, json as body, place};
 use crate::context::Context;
 use crate::problem::{Code, Problem};
-use crate::security::{Access, Action, Caller};
+use crate::security::{Access, Action, Caller, Operation};
 
 pub(super) fn routes(routes: Routes) -> Routes {
     let operate = Access::May(Action::Operate);
@@ -93,10 +95,18 @@ async fn delete(
     State(context): State<Context>,
     caller: Caller,
     Path(name): Path<String>,
+    headers: HeaderMap,
 ) -> Result<Json<Value>, Problem> {
     must_operate(&context, &caller, &name).await?;
-    deadline::within(&context, context.engine().delete_group(&name)).await?;
-    Ok(Json(json!({ "deleted": name })))
+    let operation = Operation::new("group.delete", json!({ "group": name }));
+    let work = async {
+        deadline::within(&context, context.engine().delete_group(&name)).await?;
+        Ok(json!({ "deleted": name }))
+    };
+    let loss = (&headers, Loss::Something);
+    audited(&context, &caller, operation, loss, work)
+        .await
+        .map(Json)
 }
 
 /// How a group is moved.
@@ -158,18 +168,29 @@ async fn reset(
     request: Request,
 ) -> Result<Json<Moved>, Problem> {
     must_operate(&context, &caller, &group).await?;
+    let headers = request.headers().clone();
     let wanted: Wanted = body::read(&context, request).await?;
     let mut reset = Reset::to(start(&wanted.to)?).effects(wanted.effects);
     if let Some(state) = wanted.state {
         reset = reset.state(state);
     }
     let engine = context.engine();
-    let plan = if wanted.dry_run {
-        deadline::within(&context, engine.plan_reset(&group, reset)).await?
-    } else {
-        deadline::within(&context, engine.reset(&group, reset)).await?
+    if wanted.dry_run {
+        let plan = deadline::within(&context, engine.plan_reset(&group, reset)).await?;
+        return Ok(Json(Moved::of(plan, true)));
+    }
+    let how = json!({
+        "group": group, "to": wanted.to, "effects": wanted.effects, "state": wanted.state,
+    });
+    let operation = Operation::new("group.reset", how);
+    let work = async {
+        let plan = deadline::within(&context, engine.reset(&group, reset)).await?;
+        Ok(Moved::of(plan, false))
     };
-    Ok(Json(Moved::of(plan, wanted.dry_run)))
+    let loss = (&headers, Loss::Something);
+    audited(&context, &caller, operation, loss, work)
+        .await
+        .map(Json)
 }
 
 fn start(text: &str) -> Result<Start, Problem> {

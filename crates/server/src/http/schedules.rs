@@ -2,18 +2,19 @@
 
 use axum::Json;
 use axum::extract::State;
-use axum::http::Uri;
+use axum::http::{HeaderMap, Uri};
 use ensue::engine::Scheduled;
 use ensue::{EventId, Timestamp};
 use serde::Serialize;
 use serde_json::{Value, json};
 
+use super::audited::{Loss, audited};
 use super::query::{Query, invalid};
 use super::route::{Routes, delete, get};
 use super::{deadline, letter};
 use crate::context::Context;
 use crate::problem::{Code, Problem};
-use crate::security::{Access, Action, Caller};
+use crate::security::{Access, Action, Caller, Operation};
 
 pub(super) fn routes(routes: Routes) -> Routes {
     let read = Access::May(Action::Read);
@@ -119,6 +120,7 @@ async fn cancel(
     State(context): State<Context>,
     caller: Caller,
     uri: Uri,
+    headers: HeaderMap,
 ) -> Result<Json<Value>, Problem> {
     let query = Query::of(&uri, &["source", "name"])?;
     let (Some(source), Some(name)) = (query.text("source"), query.text("name")) else {
@@ -129,9 +131,17 @@ async fn cancel(
     };
     let name = EventId::new(source, name);
     must_operate(&context, &caller, &name).await?;
-    let cancelled = deadline::within(&context, context.engine().cancel(vec![name])).await?;
-    if cancelled == 0 {
-        return Err(not_scheduled());
-    }
-    Ok(Json(json!({ "cancelled": cancelled })))
+    let target = json!({ "source": name.source(), "name": name.id() });
+    let operation = Operation::new("schedule.cancel", target);
+    let work = async {
+        let cancelled = deadline::within(&context, context.engine().cancel(vec![name])).await?;
+        if cancelled == 0 {
+            return Err(not_scheduled());
+        }
+        Ok(json!({ "cancelled": cancelled }))
+    };
+    let loss = (&headers, Loss::Something);
+    audited(&context, &caller, operation, loss, work)
+        .await
+        .map(Json)
 }

@@ -24,7 +24,7 @@ pub(super) fn routes(routes: Routes) -> Routes {
 async fn status(State(context): State<Context>, caller: Caller) -> Result<Json<Status>, Problem> {
     let status = deadline::within(&context, context.engine().status()).await?;
     Ok(Json(Status {
-        server: ServerStatus::of(&context),
+        server: ServerStatus::shown(&context, &caller),
         webhooks: webhooks::states(&context, &caller, &status.groups),
         engine: EngineState::shown(status, &caller),
     }))
@@ -42,18 +42,34 @@ struct Status {
 struct ServerStatus {
     version: &'static str,
     address: String,
-    /// Who can reach it: `loopback` is processes of this machine, without authentication.
+    /// Who can reach it: `loopback` is processes of this machine, `network` those with credentials over
+    /// TLS, `everyone` is whom `insecure_let_everyone_in` lets in.
     exposure: &'static str,
+    tls: bool,
+    /// Without it, everyone who reaches the server is its owner.
+    authentication: bool,
+    /// When certificates, tokens and permissions were read last, if that was after the start.
+    reloaded: Option<Timestamp>,
+    /// Why newer ones are not in force.
+    reload_problem: Option<String>,
     uptime_seconds: u64,
     is_stopping: bool,
 }
 
 impl ServerStatus {
-    fn of(context: &Context) -> Self {
+    /// As much of it as the caller may see.
+    fn shown(context: &Context, caller: &Caller) -> Self {
+        let exposure = context.security().exposure();
+        let reload = context.security().last_reload();
         Self {
             version: env!("CARGO_PKG_VERSION"),
             address: context.address().to_string(),
-            exposure: "loopback",
+            exposure: exposure.reach,
+            tls: exposure.has_tls,
+            authentication: exposure.has_authentication,
+            reloaded: reload.at,
+            // It names files.
+            reload_problem: reload.problem.filter(|_| caller.is_admin()),
             uptime_seconds: context.started().elapsed().as_secs(),
             is_stopping: context.is_draining(),
         }

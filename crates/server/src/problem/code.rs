@@ -68,6 +68,8 @@ codes! {
     BeyondEnd = "beyond_end", BAD_REQUEST, refused;
     /// A header has a value that it cannot have
     InvalidHeader = "invalid_header", BAD_REQUEST, refused;
+    /// What destroys something has to say why, in the header `Ensue-Reason`
+    ReasonRequired = "reason_required", BAD_REQUEST, refused;
     /// The body did not arrive whole
     BodyIncomplete = "body_incomplete", BAD_REQUEST, refused;
     /// The request has no credentials, or none that are valid

@@ -1,15 +1,19 @@
 //! Who sent a request, and what they may do: in the extensions of every request.
 
 use std::convert::Infallible;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use ensue::TopicPattern;
 use ensue::engine::GroupStatus;
+use tokio::sync::OwnedSemaphorePermit;
 
 use super::access::{Access, Action};
 use super::permissions::Permissions;
+use super::tls::Authorities;
+use super::usage::Usage;
 use crate::problem::{Code, Problem};
 
 /// Who sent a request. Handlers take it as an argument and ask it before they touch a topic; cloning
@@ -17,53 +21,120 @@ use crate::problem::{Code, Problem};
 #[derive(Clone, Debug)]
 pub(crate) struct Caller {
     who: Arc<Who>,
+    address: Option<SocketAddr>,
 }
 
 /// Whom the server knows.
 #[derive(Debug)]
 pub(crate) struct Who {
     name: String,
-    kind: Kind,
+    proof: Proof,
     permissions: Permissions,
+    /// What the caller uses; that of the owner and of strangers is not counted.
+    usage: Option<Arc<Usage>>,
 }
 
 /// How a caller proved who they are.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Kind {
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Proof {
     /// Not at all: they may use what is public.
-    Stranger,
-    /// By being a process of this machine, where the server asks for nothing else.
-    Local,
+    Nothing,
+    /// By reaching a server that asks for nothing else.
+    Reach,
+    /// By the token with this id.
+    Token(String),
+    /// By the certificate of the connection, which these authorities signed.
+    Certificate(Authorities),
 }
 
 impl Who {
+    pub(super) fn new(
+        name: String,
+        proof: Proof,
+        permissions: Permissions,
+        usage: Arc<Usage>,
+    ) -> Self {
+        Self {
+            name,
+            proof,
+            permissions,
+            usage: Some(usage),
+        }
+    }
+
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
+    pub(super) fn permissions(&self) -> &Permissions {
+        &self.permissions
+    }
+
+    pub(super) fn proof(&self) -> &Proof {
+        &self.proof
+    }
+
     /// A process of this machine, which may do everything.
-    pub(crate) fn local() -> Self {
+    pub(super) fn local() -> Self {
         Self {
             name: "local".to_owned(),
-            kind: Kind::Local,
+            proof: Proof::Reach,
             permissions: Permissions::everything(),
+            usage: None,
         }
     }
 
     /// Someone who may do nothing.
-    fn stranger() -> Self {
+    pub(super) fn stranger() -> Self {
         Self {
             name: "stranger".to_owned(),
-            kind: Kind::Stranger,
+            proof: Proof::Nothing,
             permissions: Permissions::default(),
+            usage: None,
         }
     }
 }
 
 impl Caller {
-    pub(crate) fn new(who: Arc<Who>) -> Self {
-        Self { who }
+    pub(super) fn new(who: Arc<Who>, address: Option<SocketAddr>) -> Self {
+        Self { who, address }
+    }
+
+    /// The server itself, for what it does because files have changed.
+    pub(crate) fn server() -> Self {
+        let mut who = Who::local();
+        who.name = "server".to_owned();
+        Self::new(Arc::new(who), None)
+    }
+
+    pub(super) fn address(&self) -> Option<SocketAddr> {
+        self.address
+    }
+
+    pub(super) fn who(&self) -> &Who {
+        &self.who
     }
 
     /// For logs.
     pub(crate) fn name(&self) -> &str {
         &self.who.name
+    }
+
+    /// Counts a request of the caller, or refuses it: there are too many.
+    pub(super) fn request(&self) -> Result<(), Problem> {
+        match &self.who.usage {
+            Some(usage) => usage.request(),
+            None => Ok(()),
+        }
+    }
+
+    /// A place among the caller's streams, where those are counted.
+    pub(crate) fn stream(&self) -> Result<Option<OwnedSemaphorePermit>, Problem> {
+        self.who
+            .usage
+            .as_ref()
+            .map(|usage| usage.stream())
+            .transpose()
     }
 
     /// Refuses a caller who may not use a route at all.
@@ -83,13 +154,13 @@ impl Caller {
 
     /// Refuses a stranger.
     pub(crate) fn known(&self) -> Result<(), Problem> {
-        if self.who.kind != Kind::Stranger {
+        if self.who.proof != Proof::Nothing {
             return Ok(());
         }
         Err(Problem::new(
             Code::Unauthenticated,
-            "the request has no credentials: send the header `Authorization: Bearer TOKEN`; `ensue token \
-             create` makes a token",
+            "the request has no credentials: send the header `Authorization: Bearer TOKEN` (`ensue token \
+             create` makes one), or connect with a client certificate",
         ))
     }
 
@@ -176,6 +247,6 @@ impl<S: Sync> FromRequestParts<S> for Caller {
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
         let caller = parts.extensions.get::<Self>().cloned();
         // A request that came past the door is a stranger's.
-        Ok(caller.unwrap_or_else(|| Self::new(Arc::new(Who::stranger()))))
+        Ok(caller.unwrap_or_else(|| Self::new(Arc::new(Who::stranger()), None)))
     }
 }

@@ -10,29 +10,33 @@ use axum::http::{HeaderMap, Request, header};
 
 use crate::problem::{Code, Problem};
 
-/// The names that the server may be reached by.
+/// The names that the server may be reached by; without a list, any.
 #[derive(Clone, Debug)]
-pub(crate) struct Hosts(Vec<String>);
+pub(crate) struct Hosts(Option<Vec<String>>);
 
 impl Hosts {
     /// Those of loopback, and `others`.
     pub(crate) fn new(others: &[String]) -> Self {
-        Self(
-            others
-                .iter()
-                .map(|host| host.to_ascii_lowercase())
-                .collect(),
-        )
+        let others = others.iter().map(|host| host.to_ascii_lowercase());
+        Self(Some(others.collect()))
+    }
+
+    /// All names.
+    pub(crate) fn any() -> Self {
+        Self(None)
     }
 
     fn allows(&self, authority: &Authority) -> bool {
+        let Some(others) = &self.0 else {
+            return true;
+        };
         let host = authority.host().to_ascii_lowercase();
         let address = host.trim_start_matches('[').trim_end_matches(']');
         let is_loopback = match address.parse::<IpAddr>() {
             Ok(address) => address.to_canonical().is_loopback(),
             Err(_) => host == "localhost" || host.ends_with(".localhost"),
         };
-        is_loopback || self.0.contains(&host)
+        is_loopback || others.contains(&host)
     }
 
     /// Refuses a request that a web page of another site sent, whatever its credentials are: a browser

@@ -3,6 +3,7 @@
 use ensue::TopicPattern;
 
 use super::access::Action;
+use crate::config::Role;
 
 /// What a caller may do.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -23,6 +24,15 @@ impl Permissions {
             everything: true,
             ..Self::default()
         }
+    }
+
+    /// What a role allows, besides.
+    pub(super) fn add(&mut self, role: &Role) {
+        self.publish.extend_from_slice(&role.publish);
+        self.read.extend_from_slice(&role.read);
+        self.consume.extend_from_slice(&role.consume);
+        self.operate.extend_from_slice(&role.operate);
+        self.admin |= role.admin;
     }
 
     pub(crate) fn are_everything(&self) -> bool {
@@ -55,5 +65,70 @@ impl Permissions {
     pub(crate) fn covers(&self, action: Action, wanted: &TopicPattern) -> bool {
         let mut patterns = self.patterns(action).iter();
         self.everything || patterns.any(|pattern| pattern.covers(wanted))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(role: &str) -> Permissions {
+        let role = format!("[roles.it]\n{role}");
+        let config: crate::Config = role.parse().unwrap();
+        let mut permissions = Permissions::default();
+        permissions.add(&config.roles["it"]);
+        permissions
+    }
+
+    #[test]
+    fn what_is_not_said_is_denied() {
+        let nothing = Permissions::default();
+        let actions = [
+            Action::Publish,
+            Action::Read,
+            Action::Consume,
+            Action::Operate,
+            Action::Admin,
+        ];
+        for action in actions {
+            assert!(
+                !nothing.has(action) && !nothing.may(action, "t"),
+                "{action}"
+            );
+            assert!(!nothing.covers(action, &TopicPattern::all()), "{action}");
+            let everything = Permissions::everything();
+            assert!(
+                everything.has(action) && everything.may(action, "_audit"),
+                "{action}"
+            );
+        }
+        let publisher = of("publish = ['orders.>']");
+        assert!(publisher.may(Action::Publish, "orders.eu"));
+        for (action, topic) in [
+            (Action::Publish, "orders"),
+            (Action::Publish, "payments"),
+            (Action::Read, "orders.eu"),
+            (Action::Consume, "orders.eu"),
+            (Action::Operate, "orders.eu"),
+            (Action::Admin, "orders.eu"),
+        ] {
+            assert!(!publisher.may(action, topic), "{action} {topic}");
+        }
+    }
+
+    #[test]
+    fn topics_that_ensue_keeps_for_itself_have_to_be_spelled() {
+        let reader = of("read = ['>']");
+        assert!(!reader.may(Action::Read, "_audit"));
+        assert!(!reader.covers(Action::Read, &"_audit".parse().unwrap()));
+        let auditor = of("read = ['_audit']");
+        assert!(auditor.may(Action::Read, "_audit"));
+    }
+
+    #[test]
+    fn an_admin_sees_the_server_and_no_events() {
+        let admin = of("admin = true");
+        assert!(admin.has(Action::Admin));
+        assert!(!admin.may(Action::Read, "orders") && !admin.has(Action::Operate));
     }
 }

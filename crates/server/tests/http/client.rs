@@ -5,9 +5,11 @@ use std::net::SocketAddr;
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::Bytes;
 use hyper::client::conn::http1::{SendRequest, handshake};
+use hyper::http::request;
 use hyper::{HeaderMap, Method, Request, StatusCode};
 use hyper_util::rt::TokioIo;
 use serde_json::Value;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 
 pub(crate) struct Client {
@@ -102,7 +104,14 @@ impl Stream {
 
 impl Client {
     pub(crate) async fn connect(address: SocketAddr) -> Self {
-        let stream = TcpStream::connect(address).await.unwrap();
+        Self::over(TcpStream::connect(address).await.unwrap(), address).await
+    }
+
+    /// Over a connection that is there.
+    pub(crate) async fn over<S>(stream: S, address: SocketAddr) -> Self
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
         let (sender, connection) = handshake(TokioIo::new(stream)).await.unwrap();
         tokio::spawn(connection);
         Self {
@@ -146,11 +155,22 @@ impl Client {
     }
 
     /// A stream of server-sent events.
-    pub(crate) async fn stream(mut self, path: &str, last: Option<&str>) -> Result<Stream, Answer> {
+    pub(crate) async fn stream(self, path: &str, last: Option<&str>) -> Result<Stream, Answer> {
         let mut request = Request::get(path).header("host", &self.host);
         if let Some(last) = last {
             request = request.header("last-event-id", last);
         }
+        self.stream_of(request).await
+    }
+
+    /// The same for a caller with credentials.
+    pub(crate) async fn stream_as(self, path: &str, credentials: &str) -> Result<Stream, Answer> {
+        let request = Request::get(path).header("host", &self.host);
+        let request = request.header("authorization", credentials);
+        self.stream_of(request).await
+    }
+
+    async fn stream_of(mut self, request: request::Builder) -> Result<Stream, Answer> {
         let request = request.body(Full::default()).unwrap();
         let response = self.sender.send_request(request).await.unwrap();
         let (parts, mut body) = response.into_parts();

@@ -10,18 +10,25 @@
 
 mod client;
 mod endpoint;
+mod pki;
 mod receiver;
+mod secure;
 mod site;
 
 mod appending;
+mod audit;
 mod batches;
 mod hostile;
+mod limits;
 mod mending;
 mod official;
 mod operating;
+mod owasp;
 mod reading;
 mod scheduling;
 mod streaming;
+mod tls;
+mod tokens;
 mod webhooks_in;
 mod webhooks_out;
 mod webhooks_reach;

@@ -74,6 +74,20 @@ impl Scan {
         self.is_end = false;
     }
 
+    pub(super) fn caller(&self) -> &Caller {
+        &self.caller
+    }
+
+    /// Goes on for the same caller, who may do something else now.
+    pub(super) fn renew(&mut self, caller: Caller) -> Result<(), Problem> {
+        let topics = self.query.topics.as_ref();
+        if let Some(topic) = topics.filter(|topics| topics.is_literal()) {
+            caller.must(Action::Read, topic.as_str())?;
+        }
+        self.caller = caller;
+        Ok(())
+    }
+
     /// Whether the engine finds events that the reader does not get.
     pub(super) fn has_filter(&self) -> bool {
         self.filter.is_some() || !self.caller.may_everything()

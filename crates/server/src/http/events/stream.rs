@@ -11,7 +11,7 @@ use axum::http::{HeaderMap, HeaderValue, Uri, header};
 use axum::response::{IntoResponse, Response};
 use ensue::{Cursor, Start};
 use futures_util::stream;
-use tokio::sync::OwnedSemaphorePermit;
+use tokio::sync::{OwnedSemaphorePermit, watch};
 use tokio::time::Instant;
 
 use super::scan::{Found, Scan};
@@ -20,7 +20,7 @@ use crate::context::Context;
 use crate::http::query::Query;
 use crate::memory::Held;
 use crate::problem::{Code, Problem};
-use crate::security::Caller;
+use crate::security::{Action, Caller};
 
 /// How many events a stream reads ahead.
 const PAGE_EVENTS_MAX: usize = 64;
@@ -40,6 +40,7 @@ pub(super) async fn follow(
     if let Some(cursor) = resumed(&headers)? {
         scan.go_to(cursor);
     }
+    let of_caller = caller.stream()?;
     let Some(slot) = context.stream() else {
         let streams_max = context.limits().streams_max;
         let detail = format!(
@@ -48,13 +49,14 @@ pub(super) async fn follow(
         return Err(Problem::new(Code::Overloaded, detail));
     };
     let mut follower = Follower {
+        changes: context.security().changes(),
         context,
         scan,
         page: Vec::new().into_iter(),
         held: Held::default(),
         said: Instant::now(),
         is_over: false,
-        _slot: slot,
+        _slots: (slot, of_caller),
     };
     // What cannot be read at all is refused before the stream begins.
     follower.read().await?;
@@ -89,6 +91,8 @@ fn resumed(headers: &HeaderMap) -> Result<Option<Cursor>, Problem> {
 /// A stream on its way.
 struct Follower {
     context: Context,
+    /// Of those who may call.
+    changes: watch::Receiver<()>,
     scan: Scan,
     /// What was read and not said.
     page: vec::IntoIter<Found>,
@@ -96,7 +100,7 @@ struct Follower {
     /// When something was said last.
     said: Instant,
     is_over: bool,
-    _slot: OwnedSemaphorePermit,
+    _slots: (OwnedSemaphorePermit, Option<OwnedSemaphorePermit>),
 }
 
 impl Follower {
@@ -114,21 +118,52 @@ impl Follower {
             if self.is_over || context.is_draining() {
                 return None;
             }
+            if let Err(problem) = self.renew() {
+                return Some(self.end(&problem));
+            }
             if let Some(found) = self.page.next() {
                 return Some(event(&found));
             }
             self.held = Held::default();
             let silence = tokio::time::sleep_until(self.said + heartbeat);
+            let mut changes = self.changes.clone();
             let more = tokio::select! {
                 more = self.more() => more,
+                Ok(()) = changes.changed() => continue,
                 () = silence => return Some(beat(self.scan.cursor())),
                 () = context.drained() => return None,
             };
             if let Err(problem) = more {
-                self.is_over = true;
-                return Some(format!("event: problem\ndata: {}\n\n", problem.to_json()));
+                return Some(self.end(&problem));
             }
         }
+    }
+
+    /// The last thing to say.
+    fn end(&mut self, problem: &Problem) -> String {
+        self.is_over = true;
+        format!("event: problem\ndata: {}\n\n", problem.to_json())
+    }
+
+    /// Asks again who the caller is and what they may read: when that may have changed, and now and then,
+    /// as credentials expire.
+    fn renew(&mut self) -> Result<(), Problem> {
+        let has_changed = self.changes.has_changed().unwrap_or(true);
+        if !self.page.as_slice().is_empty() && !has_changed {
+            return Ok(());
+        }
+        self.changes.mark_unchanged();
+        let now = self.context.engine().clock().now();
+        let caller = self.context.security().still(self.scan.caller(), now)?;
+        self.scan.renew(caller)?;
+        if has_changed {
+            // It was read when the caller might have been allowed more.
+            let caller = self.scan.caller().clone();
+            let page = std::mem::replace(&mut self.page, Vec::new().into_iter());
+            let may = |found: &Found| caller.may(Action::Read, found.recorded.envelope.topic());
+            self.page = page.filter(may).collect::<Vec<_>>().into_iter();
+        }
+        Ok(())
     }
 
     /// Reads on; at the end of the log it waits first. Nothing is lost when it is given up.

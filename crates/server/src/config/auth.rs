@@ -1,0 +1,37 @@
+//! The settings of authentication: who may call, and what they may do.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use ensue::TopicPattern;
+use serde::{Deserialize, Serialize};
+
+/// How callers prove who they are. With this section, everyone has to.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+#[non_exhaustive]
+pub struct Auth {
+    /// The file of tokens, which `ensue token` writes; other users may not read it.
+    pub tokens: Option<PathBuf>,
+    /// The roles of clients by a name in their certificate: a DNS name or a URI.
+    pub certificates: BTreeMap<String, Vec<String>>,
+}
+
+/// What callers with this role may do: nothing that is not said.
+///
+/// Topics that Ensue keeps for itself (`_audit`) are matched only by a pattern that spells them.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+#[non_exhaustive]
+pub struct Role {
+    /// The topics that events may be appended to.
+    pub publish: Vec<TopicPattern>,
+    /// The topics whose events may be seen.
+    pub read: Vec<TopicPattern>,
+    /// The topics that groups may be joined for.
+    pub consume: Vec<TopicPattern>,
+    /// The topics whose groups, dead letters and schedules may be changed.
+    pub operate: Vec<TopicPattern>,
+    /// Whether the server as a whole may be seen: its metrics, and every topic and group by name.
+    pub admin: bool,
+}

@@ -1,0 +1,282 @@
+//! What the files say at one time: TLS, who may call, and what they may do.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+
+use axum::http::{HeaderMap, header};
+use ensue::Timestamp;
+use serde::Serialize;
+
+use super::caller::{Proof, Who};
+use super::files::Files;
+use super::hosts::Hosts;
+use super::permissions::Permissions;
+use super::tls::{Authorities, Certified, Encryption};
+use super::tokens::{self, TokenEntry, TokenFile};
+use super::usage::{Usage, Usages};
+use crate::config::{Auth, Config, ConfigError, Role};
+use crate::problem::{Code, Problem};
+
+/// What the files say at one time.
+#[derive(Debug)]
+pub(crate) struct Policy {
+    pub(super) hosts: Hosts,
+    pub(super) encryption: Option<Encryption>,
+    /// Without it, everyone who reaches the server is its owner.
+    known: Option<Known>,
+    local: Arc<Who>,
+}
+
+/// Those who may call.
+#[derive(Debug, Default)]
+struct Known {
+    /// By the token's id.
+    tokens: HashMap<String, (TokenEntry, Arc<Who>)>,
+    /// By a name in their certificate.
+    certificates: HashMap<String, Arc<Who>>,
+    authorities: Option<Authorities>,
+}
+
+impl Policy {
+    /// What the files say that `config` names.
+    pub(super) fn read(
+        config: &Config,
+        files: &mut Files,
+        usages: &Usages,
+    ) -> Result<Self, ConfigError> {
+        let encryption = match &config.tls {
+            Some(tls) => Some(Encryption::read(tls, files)?),
+            None => None,
+        };
+        let authorities = encryption.as_ref().and_then(Encryption::authorities);
+        let known = match &config.auth {
+            Some(auth) => {
+                let tokens = match &auth.tokens {
+                    Some(path) => read_tokens(path, files)?,
+                    None => Vec::new(),
+                };
+                let usage = |name: &str| usages.of(name, &config.limits);
+                Some(Known::new(auth, &config.roles, tokens, authorities, usage))
+            }
+            None => None,
+        };
+        // Names are of use against web pages that act for the owner of this machine.
+        let hosts = if config.listen.is_loopback() && known.is_none() {
+            Hosts::new(&config.hosts)
+        } else {
+            Hosts::any()
+        };
+        Ok(Self {
+            hosts,
+            encryption,
+            known,
+            local: Arc::new(Who::local()),
+        })
+    }
+
+    pub(super) fn has_authentication(&self) -> bool {
+        self.known.is_some()
+    }
+
+    /// Who sent a request with these headers over a connection with this certificate.
+    pub(super) fn who(
+        &self,
+        headers: &HeaderMap,
+        certified: Option<&Certified>,
+        now: Timestamp,
+    ) -> Result<Arc<Who>, Problem> {
+        let Some(known) = &self.known else {
+            return Ok(self.local.clone());
+        };
+        let mut credentials = headers.get_all(header::AUTHORIZATION).iter();
+        match (credentials.next(), credentials.next()) {
+            (Some(credential), None) => known.by_token(credential.to_str().ok(), now),
+            (Some(_), Some(_)) => Err(unauthenticated(
+                "the header `Authorization` is there twice; send it once",
+            )),
+            (None, _) => match certified {
+                Some(certified) => known.by_certificate(certified),
+                None => Ok(Arc::new(Who::stranger())),
+            },
+        }
+    }
+}
+
+/// What is different in a policy from the one before it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub(crate) struct Difference {
+    /// Tokens, by whose they are and their id.
+    tokens_added: Vec<String>,
+    tokens_revoked: Vec<String>,
+    /// Callers that may do something else than before, or are new or gone, by their names.
+    permissions_changed: BTreeSet<String>,
+    authentication_changed: bool,
+}
+
+impl Difference {
+    pub(crate) fn is_nothing(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// From `old` to `new`.
+    pub(super) fn between(old: &Policy, new: &Policy) -> Self {
+        let nothing = Known::default();
+        let known = |policy: &'_ Policy| policy.known.is_some();
+        let (before, after) = (
+            old.known.as_ref().unwrap_or(&nothing),
+            new.known.as_ref().unwrap_or(&nothing),
+        );
+        let callers = |it: &Known| -> BTreeMap<String, Permissions> {
+            let of_tokens = it.tokens.values().map(|(_, who)| who);
+            let all = of_tokens.chain(it.certificates.values());
+            all.map(|who| (who.name().to_owned(), who.permissions().clone()))
+                .collect()
+        };
+        let (was, is) = (callers(before), callers(after));
+        let names = was.keys().chain(is.keys());
+        Self {
+            tokens_added: without(after, before),
+            tokens_revoked: without(before, after),
+            permissions_changed: names
+                .filter(|name| was.get(*name) != is.get(*name))
+                .cloned()
+                .collect(),
+            authentication_changed: known(old) != known(new),
+        }
+    }
+}
+
+/// The tokens of one that the other does not have.
+fn without(one: &Known, other: &Known) -> Vec<String> {
+    let tokens = one.tokens.iter();
+    let tokens = tokens.filter(|(id, _)| !other.tokens.contains_key(*id));
+    let mut names: Vec<String> = tokens
+        .map(|(id, (entry, _))| format!("{} {id}", entry.name))
+        .collect();
+    names.sort_unstable();
+    names
+}
+
+impl Policy {
+    /// What a caller may do now who was let in before, or why they are not known any more.
+    pub(super) fn still(&self, who: &Who, now: Timestamp) -> Result<Arc<Who>, Problem> {
+        let Some(known) = &self.known else {
+            return Ok(self.local.clone());
+        };
+        let found = match who.proof() {
+            Proof::Token(id) => known
+                .tokens
+                .get(id)
+                .filter(|(entry, _)| !entry.is_expired(now)),
+            Proof::Certificate(by) if Some(*by) == known.authorities => {
+                return known.certificates.get(who.name()).cloned().ok_or_else(gone);
+            }
+            Proof::Certificate(_) | Proof::Reach | Proof::Nothing => None,
+        };
+        found.map(|(_, who)| who.clone()).ok_or_else(gone)
+    }
+}
+
+fn gone() -> Problem {
+    unauthenticated("the credentials have expired, or were revoked; come again with others")
+}
+
+impl Known {
+    fn new(
+        auth: &Auth,
+        roles: &BTreeMap<String, Role>,
+        tokens: Vec<TokenEntry>,
+        authorities: Option<Authorities>,
+        usage: impl Fn(&str) -> Arc<Usage>,
+    ) -> Self {
+        let tokens = tokens.into_iter().map(|entry| {
+            let (id, name) = (entry.id.clone(), entry.name.clone());
+            let permissions = permissions(&name, &entry.roles, roles);
+            let usage = usage(&name);
+            let who = Who::new(name, Proof::Token(id.clone()), permissions, usage);
+            (id, (entry, Arc::new(who)))
+        });
+        let certificates = auth.certificates.iter().filter_map(|(name, of)| {
+            let permissions = permissions(name, of, roles);
+            let proof = Proof::Certificate(authorities?);
+            let who = Who::new(name.clone(), proof, permissions, usage(name));
+            Some((name.clone(), Arc::new(who)))
+        });
+        Self {
+            tokens: tokens.collect(),
+            certificates: certificates.collect(),
+            authorities,
+        }
+    }
+
+    fn by_token(&self, credential: Option<&str>, now: Timestamp) -> Result<Arc<Who>, Problem> {
+        let scheme_and_token = credential.and_then(|text| text.split_once(' '));
+        let token = match scheme_and_token {
+            Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => token.trim(),
+            _ => {
+                return Err(unauthenticated(
+                    "the header `Authorization` is not of the form `Bearer TOKEN`",
+                ));
+            }
+        };
+        let found = tokens::id_of(token).and_then(|id| self.tokens.get(id));
+        match found {
+            Some((entry, _)) if entry.is(token) && entry.is_expired(now) => Err(unauthenticated(
+                "the token has expired; `ensue token create` makes another",
+            )),
+            Some((entry, who)) if entry.is(token) => Ok(who.clone()),
+            _ => Err(unauthenticated(
+                "the token is not one of this server, or was revoked; `ensue token create` makes another",
+            )),
+        }
+    }
+
+    fn by_certificate(&self, certified: &Certified) -> Result<Arc<Who>, Problem> {
+        if Some(certified.by) != self.authorities {
+            return Err(unauthenticated(
+                "the authorities of clients have changed since this connection was opened; connect again",
+            ));
+        }
+        let mut names = certified.names.iter();
+        let who = names.find_map(|name| self.certificates.get(name));
+        who.cloned().ok_or_else(|| {
+            unauthenticated(
+                "no name in the client's certificate is in `[auth.certificates]` of the configuration",
+            )
+        })
+    }
+}
+
+fn read_tokens(path: &std::path::Path, files: &mut Files) -> Result<Vec<TokenEntry>, ConfigError> {
+    // Before the first token there is no file.
+    let Some(text) = files.read_private_if_there("auth.tokens", path)? else {
+        return Ok(Vec::new());
+    };
+    let invalid = |problem: String| ConfigError::Invalid {
+        name: "auth.tokens".to_owned(),
+        problem,
+    };
+    let text =
+        String::from_utf8(text).map_err(|_| invalid("names a file that is not text".to_owned()))?;
+    TokenFile::parse(path, &text).map_err(|error| invalid(format!("names a file: {error}")))
+}
+
+/// What several roles allow together. A role that is gone allows nothing.
+fn permissions(name: &str, of: &[String], roles: &BTreeMap<String, Role>) -> Permissions {
+    let mut permissions = Permissions::default();
+    for role in of {
+        match roles.get(role) {
+            Some(role) => permissions.add(role),
+            None => tracing::warn!(
+                caller = name,
+                role,
+                "a caller has a role that the configuration does not have"
+            ),
+        }
+    }
+    permissions
+}
+
+fn unauthenticated(detail: &'static str) -> Problem {
+    Problem::new(Code::Unauthenticated, detail)
+}

@@ -1,0 +1,77 @@
+//! What one caller uses of the server, whatever token or connection they come with.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use super::rate::Rate;
+use crate::config::Limits;
+use crate::problem::{Code, Problem};
+
+/// What one caller uses.
+#[derive(Debug)]
+pub(super) struct Usage {
+    requests: Rate,
+    requests_max: u32,
+    streams: Arc<Semaphore>,
+    streams_max: usize,
+}
+
+/// What all callers use that are known, by their names: it outlives a change of the files.
+#[derive(Debug, Default)]
+pub(super) struct Usages(Mutex<HashMap<String, Weak<Usage>>>);
+
+impl Usage {
+    fn new(limits: &Limits) -> Self {
+        Self {
+            requests: Rate::per_second(limits.caller_requests_per_second),
+            requests_max: limits.caller_requests_per_second,
+            streams: Arc::new(Semaphore::new(limits.caller_streams_max)),
+            streams_max: limits.caller_streams_max,
+        }
+    }
+
+    /// Counts a request, or refuses it.
+    pub(super) fn request(&self) -> Result<(), Problem> {
+        if self.requests.admits() {
+            return Ok(());
+        }
+        let detail = format!(
+            "the caller sends more than {} requests a second, the limit `caller_requests_per_second`; send \
+             fewer, with more events each",
+            self.requests_max
+        );
+        Err(Problem::new(Code::RateLimited, detail))
+    }
+
+    /// A place among the caller's streams.
+    pub(super) fn stream(&self) -> Result<OwnedSemaphorePermit, Problem> {
+        self.streams.clone().try_acquire_owned().map_err(|_| {
+            let detail = format!(
+                "the caller has {} streams, the limit `caller_streams_max`; close one, or read in pages",
+                self.streams_max
+            );
+            Problem::new(Code::RateLimited, detail)
+        })
+    }
+}
+
+impl Usages {
+    /// What the caller of this name uses.
+    pub(super) fn of(&self, name: &str, limits: &Limits) -> Arc<Usage> {
+        let mut usages = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(usage) = usages.get(name).and_then(Weak::upgrade) {
+            return usage;
+        }
+        let usage = Arc::new(Usage::new(limits));
+        usages.insert(name.to_owned(), Arc::downgrade(&usage));
+        usage
+    }
+
+    /// Forgets callers that are not known any more.
+    pub(super) fn tidy(&self) {
+        let mut usages = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        usages.retain(|_, usage| usage.strong_count() > 0);
+    }
+}
