@@ -4,7 +4,7 @@ use std::io;
 
 use clap::Args;
 use ensue::TopicPattern;
-use ensue::engine::{Driver, Query};
+use ensue::engine::Query;
 use ensue_server::{AUDIT_TOPIC, AuditChain, AuditFinding, AuditHead, AuditReport};
 use serde::Serialize;
 
