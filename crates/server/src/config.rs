@@ -1,21 +1,26 @@
 //! The settings of a server, and the file that holds them.
 
 mod auth;
+mod limits;
 mod tls;
+
+mod error;
+mod range;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
-use ensue::engine::APPEND_EVENTS_MAX;
 use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
 pub use self::auth::{Auth, Role};
+pub use self::error::ConfigError;
+use self::error::invalid;
+pub use self::limits::Limits;
+use self::range::within;
 pub use self::tls::{ClientCertificates, Tls};
 use crate::address::ListenAddress;
 use crate::closest::closest;
-use crate::duration;
 use crate::webhooks::WebhookConfig;
 
 /// The largest configuration file, in bytes.
@@ -71,147 +76,6 @@ pub struct Config {
     pub webhooks: WebhookConfig,
     #[serde(skip)]
     file: Option<PathBuf>,
-}
-
-/// How much one client, and all of them, may ask for.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
-#[non_exhaustive]
-pub struct Limits {
-    /// The most connections at a time.
-    pub connections_max: u32,
-    /// The largest head of a request (its line and its headers), in bytes.
-    pub headers_bytes_max: usize,
-    /// The largest body of a request, in bytes.
-    pub body_bytes_max: usize,
-    /// The most bytes that the bodies of all requests under way, and the events on their way to
-    /// clients, may have together.
-    pub bodies_bytes_max: usize,
-    /// The most events in one batch.
-    pub batch_events_max: usize,
-    /// The most bytes of events that one answer has, and at most one event more.
-    pub answer_bytes_max: usize,
-    /// The most places of the log that a read goes through for one answer.
-    pub scan_events_max: u64,
-    /// How long a read goes through the log for one answer.
-    #[serde(with = "duration")]
-    pub scan_timeout: Duration,
-    /// The most streams of events at a time.
-    pub streams_max: usize,
-    /// The most streams of one caller; that of the owner of this machine, who has no name, does not count.
-    pub caller_streams_max: usize,
-    /// The most requests of one caller in a second, and as many at once.
-    pub caller_requests_per_second: u32,
-    /// The most connections of one address of the network; those of this machine do not count.
-    pub address_connections_max: usize,
-    /// How many connections one address of the network may open in a second, and as many at once.
-    pub address_connections_per_second: u32,
-    /// How long a stream may have nothing to say, before it says that it is there.
-    #[serde(with = "duration")]
-    pub heartbeat: Duration,
-    /// How long a client may take to set up TLS.
-    #[serde(with = "duration")]
-    pub handshake_timeout: Duration,
-    /// How long a client may take to send the head of a request, and how long a connection may be
-    /// idle.
-    #[serde(with = "duration")]
-    pub headers_timeout: Duration,
-    /// How long a client may take to send a body.
-    #[serde(with = "duration")]
-    pub body_timeout: Duration,
-    /// How long an answer may take after the body was read.
-    #[serde(with = "duration")]
-    pub request_timeout: Duration,
-    /// How long a client may take no byte of its answer.
-    #[serde(with = "duration")]
-    pub stalled_timeout: Duration,
-    /// How long requests under way may go on when the server is asked to stop.
-    #[serde(with = "duration")]
-    pub drain_timeout: Duration,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self {
-            connections_max: 4096,
-            headers_bytes_max: 64 * 1024,
-            body_bytes_max: 16 * 1024 * 1024,
-            bodies_bytes_max: 256 * 1024 * 1024,
-            batch_events_max: 10_000,
-            answer_bytes_max: 8 * 1024 * 1024,
-            scan_events_max: 10_000_000,
-            scan_timeout: Duration::from_secs(5),
-            streams_max: 1024,
-            caller_streams_max: 256,
-            caller_requests_per_second: 10_000,
-            address_connections_max: 1024,
-            address_connections_per_second: 200,
-            heartbeat: Duration::from_secs(15),
-            handshake_timeout: Duration::from_secs(10),
-            headers_timeout: Duration::from_secs(15),
-            body_timeout: Duration::from_secs(30),
-            request_timeout: Duration::from_secs(30),
-            stalled_timeout: Duration::from_secs(30),
-            drain_timeout: Duration::from_secs(20),
-        }
-    }
-}
-
-/// Why a text is not a configuration.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum ConfigError {
-    /// It is not TOML, or a value has the wrong type.
-    #[error("the configuration cannot be read: {0}")]
-    Malformed(String),
-    /// It has a setting that does not exist.
-    #[error("there is no setting `{name}`; {advice}")]
-    Unknown {
-        /// The setting, with its section.
-        name: String,
-        /// What was meant, or what there is.
-        advice: String,
-    },
-    /// A setting cannot be what it is, or names a file that cannot be used.
-    #[error("the setting `{name}` {problem}")]
-    Invalid {
-        /// The setting, with its section.
-        name: String,
-        /// Why, and what to do.
-        problem: String,
-    },
-    /// Other machines would reach a server that does not protect itself.
-    #[error(
-        "`{address}` is not a loopback address: every machine that reaches it could read and write \
-         everything, as {lacking}; add it, listen on 127.0.0.1 or [::1], or let everyone in with \
-         `insecure_let_everyone_in`"
-    )]
-    Exposed {
-        /// The address.
-        address: ListenAddress,
-        /// What is not there.
-        lacking: &'static str,
-    },
-    /// A value is out of its range.
-    #[error("the setting `{name}` is {value}; it must be between {min} and {max}")]
-    Range {
-        /// The setting, with its section.
-        name: &'static str,
-        /// Its value.
-        value: String,
-        /// The smallest allowed.
-        min: String,
-        /// The largest allowed.
-        max: String,
-    },
-    /// A webhook cannot be as it is said.
-    #[error("the webhook `{name}` cannot be: {problem}")]
-    Webhook {
-        /// Its name.
-        name: String,
-        /// What is wrong, and what was expected.
-        problem: String,
-    },
 }
 
 impl std::str::FromStr for Config {
@@ -414,125 +278,10 @@ impl Config {
     }
 }
 
-fn invalid(name: &str, problem: String) -> ConfigError {
-    ConfigError::Invalid {
-        name: name.to_owned(),
-        problem,
-    }
-}
-
-impl Limits {
-    fn check(&self) -> Result<(), ConfigError> {
-        const GIB: usize = 1024 * 1024 * 1024;
-        let bodies = self.bodies_bytes_max;
-        within("limits.connections_max", self.connections_max, 1, 100_000)?;
-        within(
-            "limits.headers_bytes_max",
-            self.headers_bytes_max,
-            8192,
-            1024 * 1024,
-        )?;
-        within("limits.bodies_bytes_max", bodies, 1024, 64 * GIB)?;
-        within(
-            "limits.body_bytes_max",
-            self.body_bytes_max,
-            1024,
-            bodies.min(GIB),
-        )?;
-        within(
-            "limits.batch_events_max",
-            self.batch_events_max,
-            1,
-            APPEND_EVENTS_MAX,
-        )?;
-        within(
-            "limits.answer_bytes_max",
-            self.answer_bytes_max,
-            1024,
-            bodies.min(GIB),
-        )?;
-        within(
-            "limits.scan_events_max",
-            self.scan_events_max,
-            1000,
-            u64::MAX,
-        )?;
-        within("limits.streams_max", self.streams_max, 1, 100_000)?;
-        let (streams, requests) = (self.caller_streams_max, self.caller_requests_per_second);
-        within("limits.caller_streams_max", streams, 1, 100_000)?;
-        within("limits.caller_requests_per_second", requests, 1, 10_000_000)?;
-        let (connections, opened) = (
-            self.address_connections_max,
-            self.address_connections_per_second,
-        );
-        within("limits.address_connections_max", connections, 1, 100_000)?;
-        within(
-            "limits.address_connections_per_second",
-            opened,
-            1,
-            1_000_000,
-        )?;
-        let second = Duration::from_secs(1);
-        let hour = Duration::from_secs(3600);
-        for (name, value) in [
-            ("limits.handshake_timeout", self.handshake_timeout),
-            ("limits.headers_timeout", self.headers_timeout),
-            ("limits.body_timeout", self.body_timeout),
-            ("limits.request_timeout", self.request_timeout),
-            ("limits.stalled_timeout", self.stalled_timeout),
-            ("limits.scan_timeout", self.scan_timeout),
-            ("limits.heartbeat", self.heartbeat),
-        ] {
-            within_times(name, value, second, hour)?;
-        }
-        within_times(
-            "limits.drain_timeout",
-            self.drain_timeout,
-            Duration::ZERO,
-            hour,
-        )
-    }
-}
-
-fn within<T: PartialOrd + ToString>(
-    name: &'static str,
-    value: T,
-    min: T,
-    max: T,
-) -> Result<(), ConfigError> {
-    if value >= min && value <= max {
-        return Ok(());
-    }
-    let (value, min, max) = (value.to_string(), min.to_string(), max.to_string());
-    Err(ConfigError::Range {
-        name,
-        value,
-        min,
-        max,
-    })
-}
-
-fn within_times(
-    name: &'static str,
-    value: Duration,
-    min: Duration,
-    max: Duration,
-) -> Result<(), ConfigError> {
-    if value >= min && value <= max {
-        return Ok(());
-    }
-    let text = |duration: Duration| format!("{duration:?}");
-    let (value, min, max) = (text(value), text(min), text(max));
-    Err(ConfigError::Range {
-        name,
-        value,
-        min,
-        max,
-    })
-}
-
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     fn error(text: &str) -> String {
@@ -568,6 +317,25 @@ mod tests {
             "{text}"
         );
         assert!(error("[limit]\n").contains("did you mean `limits`"));
+    }
+
+    #[test]
+    fn other_machines_reach_only_a_server_that_protects_itself() {
+        let tls = "[tls]\ncertificate = 'c'\nkey = 'k'\n";
+        let auth = "[auth]\ntokens = 't'\n";
+        let everyone = "insecure_let_everyone_in = true\n";
+        let check = |listen: &str, rest: &[&str]| {
+            let text = format!("listen = '{listen}'\n{}", rest.concat());
+            text.parse::<Config>().unwrap().check()
+        };
+        for rest in [&[][..], &[tls], &[auth]] {
+            assert!(check("127.0.0.1:0", rest).is_ok(), "{rest:?}");
+            let error = check("0.0.0.0:0", rest).unwrap_err().to_string();
+            assert!(error.contains("not a loopback address"), "{error}");
+            assert!(error.contains("insecure_let_everyone_in"), "{error}");
+            assert!(check("[::]:0", &[&[everyone], rest].concat()).is_ok());
+        }
+        assert!(check("0.0.0.0:0", &[tls, auth]).is_ok());
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Writing the audit trail: one entry after the other, whoever else writes.
+//! Writing the audit trail: one entry after the other, also when other servers write.
 
 use ensue::engine::{Append, Query};
 use ensue::error::AppendError;
