@@ -51,5 +51,5 @@ pub use crate::security::{NewToken, TokenEntry, TokenError, TokenFile};
 pub use crate::server::{Running, Server, ServerError};
 pub use crate::webhooks::{
     AfterDead, ContentMode, EndpointConfig, InvalidNetwork, Network, SecretSource, SenderConfig,
-    StartAt, WebhookConfig,
+    SenderContent, StartAt, WebhookConfig,
 };

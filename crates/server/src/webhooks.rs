@@ -37,7 +37,7 @@ pub use self::network::{InvalidNetwork, Network};
 pub(crate) use self::responses::Response;
 pub(crate) use self::sender::{Refusal, Sender};
 pub use self::settings::{
-    AfterDead, ContentMode, EndpointConfig, SenderConfig, StartAt, WebhookConfig,
+    AfterDead, ContentMode, EndpointConfig, SenderConfig, SenderContent, StartAt, WebhookConfig,
 };
 pub(crate) use self::signature::Unverified;
 use self::switch::Switches;

@@ -6,6 +6,7 @@ mod binary;
 mod form;
 mod options;
 mod receipt;
+pub(super) mod single;
 
 mod page;
 mod stream;

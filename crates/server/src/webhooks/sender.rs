@@ -25,8 +25,6 @@ pub(crate) struct Sender {
 pub(crate) enum Refusal {
     #[error(transparent)]
     Unverified(#[from] Unverified),
-    #[error(transparent)]
-    Invalid(#[from] InvalidEvent),
     /// It is verified, and one too many: the next may come after so long.
     #[error("the sender has sent as many requests in a minute as it may")]
     TooMany(Duration),
@@ -60,28 +58,50 @@ impl Sender {
         Claim::of(headers, now, self.config.tolerance)
     }
 
-    /// The event that a request is, its body byte by byte.
-    pub(crate) async fn event(
+    /// Whether the request is the sender's, and not one too many; gives its id.
+    pub(crate) async fn verify<'a>(
         &self,
-        claim: Claim<'_>,
+        claim: &Claim<'a>,
         now: Timestamp,
-        headers: &HeaderMap,
-        body: Vec<u8>,
-    ) -> Result<Envelope, Refusal> {
+        body: &[u8],
+    ) -> Result<&'a str, Refusal> {
         let secrets = self.keyring.current().await;
-        let id = claim.verify(&secrets, now, &body)?;
+        let id = claim.verify(&secrets, now, body)?;
         // Only the sender itself uses up its rate.
         self.take_turn()?;
+        Ok(id)
+    }
+
+    /// The event that a request is, its body byte by byte.
+    pub(crate) fn event(
+        &self,
+        id: &str,
+        headers: &HeaderMap,
+        body: Vec<u8>,
+    ) -> Result<Envelope, InvalidEvent> {
         let text = |name| headers.get(name)?.to_str().ok();
         let content_type = text(header::CONTENT_TYPE.as_str()).unwrap_or_default();
-        let mut event = Envelope::builder(&self.config.topic, &self.config.event_type)
+        let event_type = self.config.event_type.clone().unwrap_or_default();
+        let mut event = Envelope::builder(&self.config.topic, event_type)
             .id(id)
             .source(self.config.source())
             .key(self.key(&body).unwrap_or_default());
         if let Some(trace) = text("traceparent").and_then(|it| it.parse::<TraceContext>().ok()) {
             event = event.trace(trace);
         }
-        Ok(event.opaque_payload(content_type, body).build()?)
+        event.opaque_payload(content_type, body).build()
+    }
+
+    /// A CloudEvent of the sender, in the sender's topic.
+    pub(crate) fn cloud_event(&self, event: &Envelope) -> Result<Envelope, InvalidEvent> {
+        let source = self.config.source.as_deref().unwrap_or_default();
+        if !event.source().starts_with(source) {
+            return Err(InvalidEvent::Attribute {
+                name: "source".to_owned(),
+                problem: format!("does not begin with `{source}`, as this sender's events do"),
+            });
+        }
+        event.to_builder().topic(&self.config.topic).build()
     }
 
     /// The key of an event: a string or an integer in its body.

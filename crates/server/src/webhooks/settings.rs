@@ -105,10 +105,14 @@ pub struct SenderConfig {
     pub name: String,
     /// The topic of its events.
     pub topic: String,
-    /// The type of its events.
-    #[serde(rename = "type")]
-    pub event_type: String,
-    /// The source of its events; `/webhooks/NAME` when it is not said.
+    /// What its requests are.
+    #[serde(default)]
+    pub content: SenderContent,
+    /// The type of its events; CloudEvents bring their own.
+    #[serde(default, rename = "type")]
+    pub event_type: Option<String>,
+    /// The source of its events; `/webhooks/NAME` when it is not said. Of CloudEvents, what their
+    /// sources have to begin with.
     #[serde(default)]
     pub source: Option<String>,
     /// Where in a JSON body the key of the event is, as a JSON Pointer (`/data/order_id`); without it
@@ -126,6 +130,17 @@ pub struct SenderConfig {
     /// The most requests in a minute; no limit when it is not said.
     #[serde(default)]
     pub rate_per_minute: Option<u32>,
+}
+
+/// What the requests of a sender are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum SenderContent {
+    /// Anything: the body is the payload.
+    #[default]
+    Payload,
+    /// CloudEvents, in the structured or the binary mode.
+    CloudEvents,
 }
 
 /// How an event is written into a request.
@@ -329,7 +344,7 @@ impl EndpointConfig {
 }
 
 impl SenderConfig {
-    /// The source of its events.
+    /// The source of its events, unless they bring their own.
     pub(super) fn source(&self) -> String {
         let of_name = || format!("/webhooks/{}", self.name);
         self.source.clone().unwrap_or_else(of_name)
@@ -340,8 +355,7 @@ impl SenderConfig {
         if ensue_core::topic::is_reserved(&self.topic) {
             return Err("`topic` begins with `_`: such topics belong to Ensue itself".to_owned());
         }
-        let named = ensue_core::event::check_name("type", &self.event_type);
-        named.map_err(|error| error.to_string())?;
+        self.check_content()?;
         let source = ensue_core::event::check_source(&self.source());
         source.map_err(|error| error.to_string())?;
         if self.key.as_ref().is_some_and(|key| !key.starts_with('/')) {
@@ -355,6 +369,26 @@ impl SenderConfig {
             within("rate_per_minute", rate, 1, RATE_MAX)?;
         }
         Ok(())
+    }
+
+    /// What CloudEvents bring is not said, and all else is.
+    fn check_content(&self) -> Result<(), String> {
+        match (self.content, &self.event_type) {
+            (SenderContent::Payload, None) => {
+                Err("`type` is missing: the type that its events have".to_owned())
+            }
+            (SenderContent::CloudEvents, Some(_)) => {
+                Err("`type` is not for CloudEvents, which bring their own; remove it".to_owned())
+            }
+            (SenderContent::CloudEvents, None) if self.key.is_some() => {
+                Err("`key` is not for CloudEvents, whose key is the subject; remove it".to_owned())
+            }
+            (SenderContent::CloudEvents, None) => Ok(()),
+            (SenderContent::Payload, Some(name)) => {
+                let named = ensue_core::event::check_name("type", name);
+                named.map_err(|error| error.to_string())
+            }
+        }
     }
 }
 
@@ -501,6 +535,13 @@ mod tests {
             ("\"payment.notified\"", "\"\"", "type"),
             ("type", "source = \"no source\"\ntype", "not a URI"),
             ("type", "key = \"data\"\ntype", "JSON Pointer"),
+            ("type = \"payment.notified\"", "", "`type` is missing"),
+            ("type", "content = \"cloudevents\"\ntype", "bring their own"),
+            (
+                "type = \"payment.notified\"",
+                "content = \"cloudevents\"\nkey = \"/a\"",
+                "the subject",
+            ),
             ("type", "tolerance = \"0s\"\ntype", "`tolerance`"),
         ] {
             let error = check(&SENDER.replace(found, with)).unwrap_err();

@@ -251,3 +251,84 @@ async fn what_claims_no_signature_is_refused_before_its_body_is_sent() {
     }
     site.end().await;
 }
+
+#[tokio::test]
+async fn cloudevents_of_a_sender_keep_their_attributes_and_get_its_topic() {
+    let secrets = TempDir::new().unwrap();
+    let path = secrets.path().join("secrets");
+    std::fs::write(&path, SECRET).unwrap();
+    let config = |address: &str| {
+        let text = format!(
+            r#"
+            [webhooks]
+            allow = ["127.0.0.1"]
+            [[webhooks.endpoint]]
+            name = "partner"
+            url = "http://{address}{PATH}"
+            topics = ["orders"]
+            content = "binary"
+            secrets = {{ file = "{secrets}" }}
+            [[webhooks.in]]
+            name = "bank"
+            topic = "payments"
+            content = "cloudevents"
+            source = "/shop"
+            secrets = {{ file = "{secrets}" }}
+            "#,
+            secrets = path.display()
+        );
+        text.parse::<Config>().unwrap()
+    };
+    let taker = Site::with(config("127.0.0.1:1")).await;
+    let giver = Site::with(config(&taker.running.address().to_string())).await;
+    let mut client = giver.client().await;
+    let text = r#","topic":"orders","subject":"o-1","shard":"7","data":{"price":1.10}"#;
+    client
+        .event("/v1/events", crate::site::event("1", text))
+        .await
+        .ok();
+    let mut events = taker.engine.read(ensue::engine::Query::default()).follow();
+    let waiting = tokio::time::timeout(PATIENCE, events.next());
+    let event = waiting.await.unwrap().unwrap().unwrap().envelope;
+    assert_eq!(
+        (event.topic(), event.event_type()),
+        ("payments", "order.created")
+    );
+    assert_eq!(
+        (event.id(), event.source(), event.key()),
+        ("1", "/shop", "o-1")
+    );
+    assert_eq!(
+        (event.extension("shard"), event.payload()),
+        (Some("7"), &br#"{"price":1.10}"#[..])
+    );
+    giver.end().await;
+    let mut client = taker.client().await;
+    let foreign = br#"{"specversion":"1.0","id":"1","source":"/other","type":"t"}"#;
+    for (content_type, body, code) in [
+        (
+            "application/cloudevents+json",
+            &foreign[..],
+            (400, "invalid_event"),
+        ),
+        (
+            "application/cloudevents-batch+json",
+            b"[]",
+            (415, "unsupported_media_type"),
+        ),
+        ("application/json", b"{}", (415, "unsupported_media_type")),
+    ] {
+        let sent = now();
+        let signature = Webhook::new(SECRET).unwrap().sign("m", sent, body).unwrap();
+        let sent = sent.to_string();
+        let headers = [
+            ("content-type", content_type),
+            ("webhook-id", "m"),
+            ("webhook-timestamp", &sent),
+            ("webhook-signature", &signature),
+        ];
+        let answer = client.send(Method::POST, PATH, &headers, body).await;
+        answer.problem(code.0, code.1);
+    }
+    taker.end().await;
+}

@@ -9,7 +9,7 @@ use serde_json::value::RawValue;
 
 use super::form::Form;
 use super::options::Options;
-use super::{batch, binary, receipt};
+use super::{batch, receipt, single};
 use crate::context::Context;
 use crate::http::{body, deadline};
 use crate::problem::{Code, Problem};
@@ -41,10 +41,7 @@ pub(super) async fn append(
     }
     // What was read counts until it is answered.
     let (bytes, _held) = whole.into_parts();
-    let event = match form {
-        Form::Binary => binary::read(&parts.headers, bytes, topic)?,
-        _ => Envelope::from_cloudevent(&bytes, topic),
-    };
+    let event = single::of_form(form, &parts.headers, bytes, topic)?;
     let mut batch = vec![checked(&caller, event)?];
     options.apply(&mut batch)?;
     let appended = deadline::within(&context, context.engine().append(batch)).await?;

@@ -8,11 +8,12 @@ use axum::response::{IntoResponse, Response};
 use serde_json::json;
 
 use crate::context::Context;
+use crate::http::events::single;
 use crate::http::route::{Routes, options, post};
 use crate::http::{body, deadline};
 use crate::problem::{Code, Problem};
 use crate::security::Access;
-use crate::webhooks::{Refusal, Sender, Unverified};
+use crate::webhooks::{Refusal, Sender, SenderContent, Unverified};
 
 const REQUEST_ORIGIN: &str = "webhook-request-origin";
 const REQUEST_RATE: &str = "webhook-request-rate";
@@ -39,11 +40,16 @@ async fn receive(
     let now = context.engine().clock().now();
     let claim = sender.claim(now, headers).map_err(unverified)?;
     let (bytes, _held) = body::read(&context, headers, stream).await?.into_parts();
-    let event = match sender.event(claim, now, headers, bytes).await {
-        Ok(event) => event,
+    let id = match sender.verify(&claim, now, &bytes).await {
+        Ok(id) => id,
         Err(Refusal::TooMany(wait)) => return Ok(too_many(wait)),
-        Err(Refusal::Invalid(error)) => return Err(error.into()),
         Err(Refusal::Unverified(error)) => return Err(unverified(error)),
+    };
+    let event = match sender.config().content {
+        SenderContent::Payload => sender.event(id, headers, bytes)?,
+        SenderContent::CloudEvents => {
+            sender.cloud_event(&single::read(headers, bytes, &sender.config().topic)?)?
+        }
     };
     let appending = context.engine().append(vec![event.into()]);
     let appended = deadline::within(&context, appending).await?;
