@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
-pub use self::auth::{Auth, Role};
+pub use self::auth::{Auth, Jwt, Role};
 pub use self::error::ConfigError;
 use self::error::invalid;
 pub use self::limits::Limits;
@@ -104,6 +104,7 @@ fn known() -> Result<serde_json::Value, ConfigError> {
         tls: Some(Tls::default()),
         auth: Some(Auth {
             certificates: any(Vec::new()),
+            jwt: Some(Jwt::default()),
             ..Auth::default()
         }),
         roles: BTreeMap::from([(ANY.to_owned(), Role::default())]),
@@ -161,7 +162,10 @@ impl Config {
             let files = [&mut tls.certificate, &mut tls.key].into_iter();
             files.chain(&mut tls.client_ca).chain(&mut tls.client_crl)
         });
-        let auth = config.auth.iter_mut().flat_map(|auth| &mut auth.tokens);
+        let auth = config.auth.iter_mut().flat_map(|auth| {
+            let keys = auth.jwt.iter_mut().map(|jwt| &mut jwt.keys);
+            keys.chain(&mut auth.tokens)
+        });
         for file in tls.chain(auth) {
             *file = place.join(&*file);
         }
@@ -244,8 +248,30 @@ impl Config {
                 "has names in certificates, and `tls.client_ca` does not say who signs them";
             return Err(invalid("auth.certificates", problem.to_owned()));
         }
-        if auth.tokens.is_none() && !has_authority {
-            let problem = "is missing, and so is `tls.client_ca`: no caller could prove who they are; name a \
+        if let Some(jwt) = &auth.jwt {
+            let texts = [
+                (
+                    "auth.jwt.issuer",
+                    jwt.issuer.is_empty(),
+                    "what the claim `iss` is",
+                ),
+                (
+                    "auth.jwt.audience",
+                    jwt.audience.is_empty(),
+                    "what the claim `aud` has",
+                ),
+                (
+                    "auth.jwt.keys",
+                    jwt.keys.as_os_str().is_empty(),
+                    "a file with keys (JWKS)",
+                ),
+            ];
+            if let Some((name, _, what)) = texts.iter().find(|(_, is_missing, _)| *is_missing) {
+                return Err(invalid(name, format!("is missing; it is {what}")));
+            }
+        }
+        if auth.tokens.is_none() && auth.jwt.is_none() && !has_authority {
+            let problem = "is missing, and so are `tls.client_ca` and `[auth.jwt]`: no caller could prove who they are; name a \
                            file, and put tokens into it with `ensue token create`";
             return Err(invalid("auth.tokens", problem.to_owned()));
         }

@@ -10,8 +10,12 @@ use tokio::sync::{Mutex, MutexGuard, OwnedSemaphorePermit, Semaphore, watch};
 use crate::config::{Config, Limits};
 use crate::counters::Counters;
 use crate::memory::Budget;
+use crate::problem::Problem;
 use crate::security::{Security, Trail};
 use crate::webhooks::Webhooks;
+
+/// When it was asked whether the server is ready, and what the answer was.
+type Probe = (Instant, Result<&'static str, Problem>);
 
 /// What every part of a server shares. Cloning gives the same.
 #[derive(Clone, Debug)]
@@ -28,6 +32,7 @@ struct Shared {
     bodies: Budget,
     streams: Arc<Semaphore>,
     listing: Mutex<()>,
+    probe: Mutex<Option<Probe>>,
     counters: Counters,
     /// The counters of the services that run beside the server.
     services: Metrics,
@@ -52,6 +57,7 @@ impl Context {
             trail: config.has_audit().then(Trail::default),
             bodies: Budget::new(config.limits.bodies_bytes_max),
             listing: Mutex::new(()),
+            probe: Mutex::new(None),
             streams: Arc::new(Semaphore::new(config.limits.streams_max)),
             counters: Counters::default(),
             services,
@@ -94,6 +100,11 @@ impl Context {
     /// Waits for the turn to list what the engine reads whole events for: one at a time.
     pub(crate) async fn turn_to_list(&self) -> MutexGuard<'_, ()> {
         self.0.listing.lock().await
+    }
+
+    /// What strangers were told last of whether the server is ready. One asks at a time.
+    pub(crate) async fn last_probe(&self) -> MutexGuard<'_, Option<Probe>> {
+        self.0.probe.lock().await
     }
 
     /// A place among the streams, if there is one.

@@ -44,7 +44,7 @@ mod stalled;
 mod webhooks;
 
 pub use crate::address::{DEFAULT_ADDRESS, InvalidAddress, ListenAddress};
-pub use crate::config::{Auth, ClientCertificates, Config, ConfigError, Limits, Role, Tls};
+pub use crate::config::{Auth, ClientCertificates, Config, ConfigError, Jwt, Limits, Role, Tls};
 pub use crate::problem::Code;
 pub use crate::security::{AUDIT_TOPIC, AuditChain, AuditFinding, AuditHead, AuditReport};
 pub use crate::security::{NewToken, TokenEntry, TokenError, TokenFile};

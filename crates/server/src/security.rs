@@ -9,6 +9,8 @@ mod addresses;
 mod audit;
 mod caller;
 mod hosts;
+mod jwk;
+mod jwt;
 mod permissions;
 mod policy;
 mod reload;
@@ -150,6 +152,34 @@ impl Security {
             self.reload(now)
         } else {
             Ok(Difference::default())
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_status_says_who_can_reach_the_server() {
+        for (text, reach) in [
+            ("", "loopback"),
+            ("insecure_let_everyone_in = true", "loopback"),
+            (
+                "listen = '0.0.0.0:0'\ninsecure_let_everyone_in = true",
+                "everyone",
+            ),
+            (
+                "listen = '[::]:0'\ninsecure_let_everyone_in = true\n[auth]\ntokens = 'none.json'",
+                "everyone",
+            ),
+        ] {
+            let config: Config = text.parse().unwrap();
+            config.check().unwrap();
+            let exposure = Security::open(&config).unwrap().exposure();
+            assert_eq!(exposure.reach, reach, "{text}");
+            assert_eq!(exposure.has_authentication, text.contains("[auth]"));
+            assert!(!exposure.has_tls);
         }
     }
 }

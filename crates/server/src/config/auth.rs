@@ -13,6 +13,8 @@ use serde::{Deserialize, Serialize};
 pub struct Auth {
     /// The file of tokens, which `ensue token` writes; other users may not read it.
     pub tokens: Option<PathBuf>,
+    /// An issuer whose JSON Web Tokens are taken.
+    pub jwt: Option<Jwt>,
     /// The roles of clients by a name in their certificate: a DNS name or a URI.
     pub certificates: BTreeMap<String, Vec<String>>,
 }
@@ -34,4 +36,30 @@ pub struct Role {
     pub operate: Vec<TopicPattern>,
     /// Whether the server as a whole may be seen: its metrics, and every topic and group by name.
     pub admin: bool,
+}
+
+/// An issuer of JSON Web Tokens: who has one of its tokens is known by its claims `sub` and `roles`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+#[non_exhaustive]
+pub struct Jwt {
+    /// What the claim `iss` is.
+    pub issuer: String,
+    /// What the claim `aud` has.
+    pub audience: String,
+    /// A file with the issuer's public keys, as a JSON Web Key Set.
+    pub keys: PathBuf,
+    /// The claim that has the names of roles: an array, or a text with spaces between them.
+    pub roles_claim: String,
+}
+
+impl Default for Jwt {
+    fn default() -> Self {
+        Self {
+            issuer: String::new(),
+            audience: String::new(),
+            keys: PathBuf::new(),
+            roles_claim: "roles".to_owned(),
+        }
+    }
 }

@@ -5,17 +5,18 @@ mod receiving;
 use axum::Json;
 use axum::body::Body;
 use axum::extract::{Path, Request, State};
-use axum::http::header;
+use axum::http::{HeaderMap, header};
 use ensue::Timestamp;
 use ensue::engine::GroupStatus;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use super::audited::{Loss, audited};
 use super::route::{Routes, get, post};
 use super::{deadline, json as body};
 use crate::context::Context;
 use crate::problem::{Code, Problem};
-use crate::security::{Access, Action, Caller};
+use crate::security::{Access, Action, Caller, Operation};
 use crate::webhooks::{ContentMode, Endpoint, Response, Sender};
 
 pub(super) fn routes(routes: Routes) -> Routes {
@@ -164,9 +165,18 @@ async fn test(
     State(context): State<Context>,
     caller: Caller,
     Path(name): Path<String>,
+    headers: HeaderMap,
 ) -> Result<Json<Response>, Problem> {
-    let endpoint = to_operate(&context, &caller, &name)?;
-    Ok(Json(endpoint.test().await?))
+    let endpoint = to_operate(&context, &caller, &name).await?;
+    let operation = Operation::new("webhook.test", json!({ "webhook": name }));
+    let mut response = None;
+    let work = async {
+        response = Some(endpoint.test().await?);
+        Ok(json!({}))
+    };
+    let loss = (&headers, Loss::Nothing);
+    audited(&context, &caller, operation, loss, work).await?;
+    response.map(Json).ok_or_else(|| unknown(&name))
 }
 
 /// Why an endpoint is switched.
@@ -201,15 +211,28 @@ async fn switch(
     is_disabled: bool,
     request: Request<Body>,
 ) -> Result<Json<EndpointState>, Problem> {
-    let endpoint = to_operate(context, caller, name)?;
+    let endpoint = to_operate(context, caller, name).await?;
+    let headers = request.headers().clone();
     // A body may be left out.
     let switched = if request.headers().contains_key(header::CONTENT_TYPE) {
         body::read(context, request).await?
     } else {
         Switched::default()
     };
-    let switching = endpoint.set_disabled(is_disabled, &switched.reason);
-    deadline::within(context, switching).await?;
+    let action = if is_disabled {
+        "webhook.disable"
+    } else {
+        "webhook.enable"
+    };
+    let target = json!({ "webhook": name, "reason": switched.reason });
+    let work = async {
+        let switching = endpoint.set_disabled(is_disabled, &switched.reason);
+        deadline::within(context, switching).await?;
+        Ok(json!({}))
+    };
+    let operation = Operation::new(action, target);
+    let loss = (&headers, Loss::Nothing);
+    audited(context, caller, operation, loss, work).await?;
     let groups = groups(context).await?;
     let shown = EndpointState::shown(endpoint, caller, &groups);
     shown.map(Json).ok_or_else(|| unknown(name))
@@ -222,15 +245,20 @@ fn find<'a>(context: &'a Context, name: &str) -> Result<&'a Endpoint, Problem> {
         .ok_or_else(|| unknown(name))
 }
 
-/// An endpoint whose topics the caller may operate.
-fn to_operate<'a>(
+/// An endpoint whose topics the caller may operate. One that the caller may not see is not there, for
+/// all that they can tell.
+async fn to_operate<'a>(
     context: &'a Context,
     caller: &Caller,
     name: &str,
 ) -> Result<&'a Endpoint, Problem> {
     let endpoint = find(context, name)?;
     let topics = endpoint.config().topics.iter().map(ToString::to_string);
-    caller.must_cover(Action::Operate, &topics.collect::<Vec<_>>())?;
+    if let Err(problem) = caller.must_cover(Action::Operate, &topics.collect::<Vec<_>>()) {
+        let groups = groups(context).await?;
+        let is_seen = EndpointState::shown(endpoint, caller, &groups).is_some();
+        return Err(if is_seen { problem } else { unknown(name) });
+    }
     Ok(endpoint)
 }
 

@@ -11,6 +11,7 @@ use ensue::engine::GroupStatus;
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::access::{Access, Action};
+use super::jwt::JwtProof;
 use super::permissions::Permissions;
 use super::tls::Authorities;
 use super::usage::Usage;
@@ -43,6 +44,8 @@ pub(super) enum Proof {
     Reach,
     /// By the token with this id.
     Token(String),
+    /// By a token of an issuer.
+    Jwt(JwtProof),
     /// By the certificate of the connection, which these authorities signed.
     Certificate(Authorities),
 }

@@ -1,7 +1,7 @@
 //! What the files say at one time: TLS, who may call, and what they may do.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::http::{HeaderMap, header};
 use ensue::Timestamp;
@@ -10,12 +10,16 @@ use serde::Serialize;
 use super::caller::{Proof, Who};
 use super::files::Files;
 use super::hosts::Hosts;
+use super::jwt::{Claims, Issuer};
 use super::permissions::Permissions;
 use super::tls::{Authorities, Certified, Encryption};
 use super::tokens::{self, TokenEntry, TokenFile};
 use super::usage::{Usage, Usages};
-use crate::config::{Auth, Config, ConfigError, Role};
+use crate::config::{Auth, Config, ConfigError, Limits, Role};
 use crate::problem::{Code, Problem};
+
+/// How many callers with tokens of an issuer are remembered.
+const CALLERS_MAX: usize = 10_000;
 
 /// What the files say at one time.
 #[derive(Debug)]
@@ -35,6 +39,18 @@ struct Known {
     /// By a name in their certificate.
     certificates: HashMap<String, Arc<Who>>,
     authorities: Option<Authorities>,
+    issued: Option<Issued>,
+}
+
+/// Those that have a token of an issuer, and what the roles allow that it names.
+#[derive(Debug)]
+struct Issued {
+    issuer: Issuer,
+    roles: BTreeMap<String, Role>,
+    usages: Usages,
+    limits: Limits,
+    /// Callers by what they proved: what they use is counted as long as they are here.
+    callers: Mutex<HashMap<String, Arc<Who>>>,
 }
 
 impl Policy {
@@ -56,7 +72,19 @@ impl Policy {
                     None => Vec::new(),
                 };
                 let usage = |name: &str| usages.of(name, &config.limits);
-                Some(Known::new(auth, &config.roles, tokens, authorities, usage))
+                let issued = match &auth.jwt {
+                    Some(jwt) => Some(Issued {
+                        issuer: Issuer::read(jwt, files)?,
+                        roles: config.roles.clone(),
+                        usages: usages.clone(),
+                        limits: config.limits.clone(),
+                        callers: Mutex::default(),
+                    }),
+                    None => None,
+                };
+                let mut known = Known::new(auth, &config.roles, tokens, authorities, usage);
+                known.issued = issued;
+                Some(known)
             }
             None => None,
         };
@@ -171,6 +199,11 @@ impl Policy {
             Proof::Certificate(by) if Some(*by) == known.authorities => {
                 return known.certificates.get(who.name()).cloned().ok_or_else(gone);
             }
+            Proof::Jwt(proof) => {
+                let issued = known.issued.as_ref().filter(|it| it.issuer.is_as(proof));
+                let issued = issued.filter(|_| !proof.claims.is_expired(now));
+                return issued.map(|it| it.caller(&proof.claims)).ok_or_else(gone);
+            }
             Proof::Certificate(_) | Proof::Reach | Proof::Nothing => None,
         };
         found.map(|(_, who)| who.clone()).ok_or_else(gone)
@@ -179,6 +212,32 @@ impl Policy {
 
 fn gone() -> Problem {
     unauthenticated("the credentials have expired, or were revoked; come again with others")
+}
+
+impl Issued {
+    /// Who has a token with these claims.
+    fn caller(&self, claims: &Arc<Claims>) -> Arc<Who> {
+        let name = claims.subject.clone();
+        let proof = Proof::Jwt(self.issuer.proof(claims));
+        let mut callers = self.callers.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(who) = callers.get(&name).filter(|who| *who.proof() == proof) {
+            return who.clone();
+        }
+        // A name of an issuer is not that of a token.
+        let usage = self.usages.of(&format!("jwt {name}"), &self.limits);
+        // Issuers name roles of other systems, too.
+        let roles = claims
+            .roles
+            .iter()
+            .filter(|role| self.roles.contains_key(*role));
+        let permissions = permissions(&name, &roles.cloned().collect::<Vec<_>>(), &self.roles);
+        let who = Arc::new(Who::new(name.clone(), proof, permissions, usage));
+        if callers.len() >= CALLERS_MAX {
+            callers.clear();
+        }
+        callers.insert(name, who.clone());
+        who
+    }
 }
 
 impl Known {
@@ -206,6 +265,7 @@ impl Known {
             tokens: tokens.collect(),
             certificates: certificates.collect(),
             authorities,
+            issued: None,
         }
     }
 
@@ -219,6 +279,10 @@ impl Known {
                 ));
             }
         };
+        if let Some(issued) = self.issued.as_ref().filter(|_| Issuer::is_one(token)) {
+            let claims = issued.issuer.claims(token, now).map_err(unauthenticated)?;
+            return Ok(issued.caller(&claims));
+        }
         let found = tokens::id_of(token).and_then(|id| self.tokens.get(id));
         match found {
             Some((entry, _)) if entry.is(token) && entry.is_expired(now) => Err(unauthenticated(

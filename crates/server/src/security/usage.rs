@@ -19,8 +19,9 @@ pub(super) struct Usage {
 }
 
 /// What all callers use that are known, by their names: it outlives a change of the files.
-#[derive(Debug, Default)]
-pub(super) struct Usages(Mutex<HashMap<String, Weak<Usage>>>);
+/// Cloning gives the same.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Usages(Arc<Mutex<HashMap<String, Weak<Usage>>>>);
 
 impl Usage {
     fn new(limits: &Limits) -> Self {

@@ -19,6 +19,7 @@ mod appending;
 mod audit;
 mod batches;
 mod hostile;
+mod jwt;
 mod limits;
 mod mending;
 mod official;

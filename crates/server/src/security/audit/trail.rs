@@ -158,6 +158,7 @@ fn actor(caller: &Caller) -> Actor {
         Proof::Nothing => ("nothing", None),
         Proof::Reach => ("reach", None),
         Proof::Token(id) => ("token", Some(id.clone())),
+        Proof::Jwt(_) => ("jwt", None),
         Proof::Certificate(_) => ("certificate", None),
     };
     Actor {
