@@ -6,7 +6,7 @@
 mod append;
 mod latency;
 pub(crate) mod machine;
-mod memory;
+pub(crate) mod memory;
 mod open;
 mod part;
 mod payload;

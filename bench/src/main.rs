@@ -4,6 +4,8 @@
 //!   embedded stores. `docs/benchmarks.md` says what is measured and how.
 //! - `cargo run --release -p bench -- dispatch`: how fast services drain a backlog, beside how fast
 //!   the same payloads are decoded in a plain loop on one core.
+//! - `cargo run --release -p bench -- server`: the HTTP server, beside the publisher of a program that
+//!   holds the log, a bare handler, and NATS JetStream.
 //! - `cargo run --release -p bench -- engines`: the distributed engines, beside the client crates
 //!   that they use. `docs/engines.md` says what is measured and why.
 
@@ -11,6 +13,7 @@ mod dispatch;
 mod engines;
 mod log;
 mod meter;
+mod server;
 
 use clap::{Parser, Subcommand};
 
@@ -32,6 +35,8 @@ enum What {
     Dispatch(dispatch::Args),
     /// The distributed engines beside their client crates: publishing, consuming, latency
     Engines(engines::Args),
+    /// The HTTP server: durable ingest, reading, idle streams
+    Server(server::Args),
     /// What `log` runs in a process of its own
     #[command(hide = true)]
     Part {
@@ -45,6 +50,7 @@ fn main() -> Outcome<()> {
         What::Log(args) => log::run(&args),
         What::Dispatch(args) => dispatch::run(&args),
         What::Engines(args) => engines::run(&args),
+        What::Server(args) => server::run(&args),
         What::Part { part } => log::run_part(&part),
     }
 }

@@ -199,7 +199,7 @@ impl Seen {
 }
 
 /// The memory of this process that is in use, as the kernel counts it.
-fn resident_mib() -> Outcome<f64> {
+pub(crate) fn resident_mib() -> Outcome<f64> {
     let text = std::fs::read_to_string("/proc/self/statm")?;
     let pages = text.split(' ').nth(1).ok_or("statm has no second field")?;
     let pages: f64 = pages.parse()?;

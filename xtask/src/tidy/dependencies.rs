@@ -27,7 +27,7 @@ const LAYERS: [(&str, &[&str]); 17] = [
     ("crates/server", &["ensue", "ensue-cesql", "ensue-core"]),
     ("crates/cli", &["ensue", "ensue-cesql", "ensue-server"]),
     ("examples/", &["ensue"]),
-    ("bench", &["ensue", "ensue-log", "servers"]),
+    ("bench", &["ensue", "ensue-log", "ensue-server", "servers"]),
     ("fuzz", &["ensue", "ensue-cesql", "ensue-log"]),
     ("torture", &["ensue", "ensue-log"]),
     ("servers", &[]),
@@ -110,14 +110,14 @@ pub(super) fn point_one_way(workspace: &Workspace) -> Vec<Breach> {
 }
 
 pub(super) fn only_the_server_serves(workspace: &Workspace) -> Vec<Breach> {
-    // An example is a user's program, which may serve what it likes.
-    let is_example = |package: &Package| {
+    // An example is a user's program, which may serve what it likes; the bench compares.
+    let is_free = |package: &Package| {
         let directory = package.directory.as_deref();
-        directory.is_some_and(|it| it.starts_with("examples/"))
+        directory.is_some_and(|it| it.starts_with("examples/") || it == "bench")
     };
     let others = workspace
         .members()
-        .filter(|package| package.name != "ensue-server" && !is_example(package));
+        .filter(|package| package.name != "ensue-server" && !is_free(package));
     let check = |package: &Package| -> Vec<Breach> {
         let directory = package.directory.clone().unwrap_or_default();
         let servers = package

@@ -1,0 +1,272 @@
+//! `cargo run --release -p bench -- server`: the HTTP server beside what it stands on and beside what
+//! is used in its place.
+//!
+//! Clients and server are one process, on the same cores, and so are both sides of everything that they
+//! are compared to but NATS. All take turns in every round. Every event is on stable storage before its
+//! receipt, but for those of the bare handler, which forgets them.
+
+#![allow(clippy::disallowed_types, reason = "it speaks HTTP by hand")]
+
+mod bare;
+mod connection;
+mod idle;
+mod ingest;
+mod load;
+mod reads;
+mod report;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use async_nats::jetstream;
+use ensue::Engine;
+use ensue_server::{Config, Server};
+use servers::Running;
+
+use self::bare::Bare;
+use self::idle::Idle;
+use self::ingest::{InProcess, Numbers, OverHttp, OverNats};
+use self::load::Load;
+use self::reads::Reader;
+use self::report::{Report, Sample, Work};
+use crate::Outcome;
+use crate::log::machine::Machine;
+use crate::log::report::Printing;
+
+const ROUNDS: usize = 5;
+const ROUNDS_QUICK: usize = 1;
+/// Connections at once, or publishers, or publishes on their way.
+const CONNECTIONS: [usize; 3] = [1, 16, 256];
+const BATCH: usize = 100;
+const READERS: [usize; 2] = [1, 16];
+const IDLE_STREAMS: usize = 10_000;
+
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    printing: Printing,
+    /// One short round: says whether it works
+    #[arg(long)]
+    quick: bool,
+    /// How long each side of each comparison runs in a round, in seconds
+    #[arg(long)]
+    seconds: Option<f64>,
+    /// A file with the servers, as `cargo xtask services status --json` prints it: for NATS
+    #[arg(long, env = "ENSUE_SERVICES")]
+    services: Option<PathBuf>,
+    /// Where the log is
+    #[arg(long, default_value = "target/bench")]
+    directory: PathBuf,
+}
+
+impl Args {
+    fn time(&self) -> Duration {
+        let seconds = self.seconds.unwrap_or(if self.quick { 0.2 } else { 2.0 });
+        Duration::try_from_secs_f64(seconds).unwrap_or(Duration::from_secs(2))
+    }
+
+    /// NATS, where it runs.
+    fn nats(&self) -> Outcome<Option<Running>> {
+        let Some(services) = &self.services else {
+            return Ok(None);
+        };
+        let all = Running::all(services)?;
+        Ok(all.into_iter().find(|it| it.name == "nats"))
+    }
+}
+
+pub(crate) fn run(args: &Args) -> Outcome<()> {
+    let begun = Instant::now();
+    std::fs::create_dir_all(&args.directory)?;
+    let directory = tempfile::tempdir_in(args.directory.canonicalize()?)?;
+    let nats = args.nats()?;
+    let clients: &[&'static str] = if nats.is_some() { &["async-nats"] } else { &[] };
+    let machine = Machine::look(directory.path(), clients);
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()?;
+    let url = format!("embedded:{}", directory.path().join("log").display());
+    let measuring = measure(url, args.quick, args.time(), nats.clone(), begun);
+    // On the runtime's own threads, as servers are.
+    let (rounds, idle) = runtime.block_on(async { tokio::spawn(measuring).await })??;
+    let report = Report::new(
+        machine,
+        nats.map(|it| it.version),
+        &rounds,
+        idle,
+        begun.elapsed(),
+    );
+    args.printing.print(&report, |style| report.render(style))
+}
+
+type Rounds = Vec<Vec<Sample>>;
+
+async fn measure(
+    url: String,
+    quick: bool,
+    time: Duration,
+    nats: Option<Running>,
+    begun: Instant,
+) -> Outcome<(Rounds, Idle)> {
+    let streams = idle::allowed(if quick { 100 } else { IDLE_STREAMS });
+    let engine = Engine::open(&url).await?;
+    let mut config = Config::default();
+    config.limits.streams_max = streams + 1;
+    config.limits.connections_max = u32::try_from(streams + 1_000)?;
+    let server = Server::new(engine.clone()).config(config);
+    let server = server.listen("127.0.0.1:0")?.start().await?;
+    let scene = Scene {
+        engine: engine.clone(),
+        address: server.address(),
+        nats: match nats {
+            Some(nats) => Some(Nats::connect(&nats.url).await?),
+            None => None,
+        },
+        numbers: Numbers::default(),
+        time,
+    };
+    let mut rounds = Vec::new();
+    for round in 0..if quick { ROUNDS_QUICK } else { ROUNDS } {
+        eprintln!("[{} s] round {}", begun.elapsed().as_secs(), round + 1);
+        rounds.push(scene.round().await?);
+    }
+    eprintln!("[{} s] {streams} idle streams", begun.elapsed().as_secs());
+    let idle = idle::measure(server.address(), streams).await?;
+    if let Some(nats) = &scene.nats {
+        nats.context.delete_stream(&nats.stream).await?;
+    }
+    server.stop().await;
+    engine.close().await?;
+    Ok((rounds, idle))
+}
+
+/// A stream of NATS JetStream.
+struct Nats {
+    context: jetstream::Context,
+    stream: String,
+}
+
+impl Nats {
+    async fn connect(url: &str) -> Outcome<Self> {
+        let context = jetstream::new(async_nats::connect(url).await?);
+        let stream = format!("bench-server-{}", std::process::id());
+        let config = jetstream::stream::Config {
+            name: stream.clone(),
+            subjects: vec![stream.clone()],
+            ..jetstream::stream::Config::default()
+        };
+        context.create_stream(config).await?;
+        Ok(Self { context, stream })
+    }
+}
+
+/// What all rounds work with.
+struct Scene {
+    engine: Engine,
+    address: SocketAddr,
+    nats: Option<Nats>,
+    numbers: Numbers,
+    time: Duration,
+}
+
+impl Scene {
+    async fn round(&self) -> Outcome<Vec<Sample>> {
+        let mut samples = Vec::new();
+        for connections in CONNECTIONS {
+            samples.push(self.ingest(connections, 1).await?);
+        }
+        for connections in READERS {
+            samples.push(self.ingest(connections, BATCH).await?);
+        }
+        for connections in READERS {
+            samples.push(self.read(connections).await?);
+        }
+        Ok(samples)
+    }
+
+    async fn ingest(&self, connections: usize, batch: usize) -> Outcome<Sample> {
+        let bare = Bare::start(bytes::Bytes::new()).await?;
+        let ours = self.over_http(self.address, "/v1/events", connections, batch);
+        let ours = ours.await?;
+        let publishers = (0..connections).map(|_| InProcess {
+            publisher: self.engine.publisher("/bench"),
+            numbers: self.numbers.clone(),
+            batch,
+        });
+        let publisher = load::run(publishers.collect(), self.time).await?;
+        let bare = self.over_http(bare.address, "/events", connections, batch);
+        let bare = bare.await?;
+        let nats = match &self.nats {
+            Some(nats) if batch == 1 => Some(self.over_nats(nats, connections).await?),
+            _ => None,
+        };
+        Ok(Sample {
+            work: if batch == 1 {
+                Work::Single
+            } else {
+                Work::Batches
+            },
+            connections,
+            ours,
+            publisher: Some(publisher),
+            bare,
+            nats,
+        })
+    }
+
+    async fn over_http(
+        &self,
+        address: SocketAddr,
+        path: &'static str,
+        connections: usize,
+        batch: usize,
+    ) -> Outcome<Load> {
+        let mut workers = Vec::new();
+        for _ in 0..connections {
+            workers.push(OverHttp::connect(address, path, &self.numbers, batch).await?);
+        }
+        load::run(workers, self.time).await
+    }
+
+    async fn over_nats(&self, nats: &Nats, connections: usize) -> Outcome<Load> {
+        let workers = (0..connections).map(|_| OverNats {
+            context: nats.context.clone(),
+            subject: nats.stream.clone(),
+            numbers: self.numbers.clone(),
+        });
+        load::run(workers.collect(), self.time).await
+    }
+
+    async fn read(&self, connections: usize) -> Outcome<Sample> {
+        let page = reads::page(self.address).await?;
+        let bytes = page.len();
+        let bare = Bare::start(page.into()).await?;
+        let ours = self.readers(self.address, reads::PAGE, connections, bytes);
+        let ours = ours.await?;
+        let bare = self.readers(bare.address, "/page", connections, bytes);
+        let bare = bare.await?;
+        Ok(Sample {
+            work: Work::Pages,
+            connections,
+            ours,
+            publisher: None,
+            bare,
+            nats: None,
+        })
+    }
+
+    async fn readers(
+        &self,
+        address: SocketAddr,
+        path: &str,
+        connections: usize,
+        bytes: usize,
+    ) -> Outcome<Load> {
+        let mut workers = Vec::new();
+        for _ in 0..connections {
+            workers.push(Reader::connect(address, path, bytes).await?);
+        }
+        load::run(workers, self.time).await
+    }
+}
