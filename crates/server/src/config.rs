@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
+pub(crate) use self::auth::JWT_PREFIX;
 pub use self::auth::{Auth, Jwt, Role};
 pub use self::error::ConfigError;
 use self::error::invalid;
@@ -276,6 +277,11 @@ impl Config {
             return Err(invalid("auth.tokens", problem.to_owned()));
         }
         for (name, roles) in &auth.certificates {
+            if name.starts_with(JWT_PREFIX) {
+                let problem =
+                    format!("begins with `{JWT_PREFIX}`, as the names of `[auth.jwt]` do");
+                return Err(invalid(&format!("auth.certificates.{name}"), problem));
+            }
             for role in roles {
                 self.check_role(role)
                     .map_err(|problem| invalid(&format!("auth.certificates.{name}"), problem))?;

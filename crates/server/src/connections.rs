@@ -95,7 +95,12 @@ async fn open(context: Context, router: Router, stream: TcpStream, address: Sock
         };
         return connection::serve(context, router, stream, peer).await;
     };
-    let accepted = TlsAcceptor::from(encryption.config().clone()).accept(stream);
+    let accepted = async {
+        // The semaphore is never closed.
+        let _turn = context.security().handshake().await;
+        let acceptor = TlsAcceptor::from(encryption.config().clone());
+        acceptor.accept(stream).await
+    };
     let accepted = tokio::time::timeout(context.limits().handshake_timeout, accepted);
     let accepted = tokio::select! {
         accepted = accepted => accepted,

@@ -27,7 +27,7 @@ use std::sync::Arc;
 
 use axum::http::{Request, header};
 use ensue::Timestamp;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, SemaphorePermit, watch};
 
 pub(crate) use self::access::{Access, Action};
 pub(crate) use self::addresses::{Addresses, Counted};
@@ -42,12 +42,16 @@ pub use self::tokens::{NewToken, TokenEntry, TokenError, TokenFile};
 use crate::config::{Config, ConfigError};
 use crate::problem::Problem;
 
+/// How many connections set up TLS at a time.
+const HANDSHAKES_MAX: usize = 256;
+
 /// Who may reach the server, and what they may do.
 #[derive(Debug)]
 pub(crate) struct Security {
     reloading: Reloading,
     is_loopback: bool,
     addresses: Arc<Addresses>,
+    handshakes: Semaphore,
     /// What goes on for long asks again then who its caller is.
     changes: watch::Sender<()>,
 }
@@ -75,6 +79,7 @@ impl Security {
             reloading: Reloading::new(config)?,
             is_loopback: config.listen.is_loopback(),
             addresses: Addresses::new(&config.limits),
+            handshakes: Semaphore::new(HANDSHAKES_MAX),
             changes: watch::Sender::new(()),
         })
     }
@@ -82,6 +87,11 @@ impl Security {
     /// Counts a connection of an address, or refuses it: there are too many, or too fast.
     pub(crate) fn connect(&self, address: SocketAddr) -> Option<Option<Counted>> {
         self.addresses.connect(address.ip())
+    }
+
+    /// Waits for the turn to set up TLS, which costs more than anything else that a stranger may ask for.
+    pub(crate) async fn handshake(&self) -> Option<SemaphorePermit<'_>> {
+        self.handshakes.acquire().await.ok()
     }
 
     /// What a new connection is encrypted with.

@@ -6,6 +6,9 @@ use std::path::PathBuf;
 use ensue::TopicPattern;
 use serde::{Deserialize, Serialize};
 
+/// What the name of a caller begins with who has a token of an issuer; no other caller's does.
+pub(crate) const JWT_PREFIX: &str = "jwt:";
+
 /// How callers prove who they are. With this section, everyone has to.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]

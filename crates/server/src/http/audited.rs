@@ -41,7 +41,15 @@ pub(super) async fn audited<T: Serialize>(
         ));
     }
     let engine = context.engine();
-    let begun = trail.begin(engine, caller, operation).await?;
+    let timeout = context.limits().request_timeout;
+    let begun = tokio::time::timeout(timeout, trail.begin(engine, caller, operation)).await;
+    let begun = begun.map_err(|_| {
+        let detail = format!(
+            "the engine did not take the entry of the audit trail within {timeout:?}, the limit \
+             `request_timeout`; nothing was done, try again"
+        );
+        Problem::new(Code::Timeout, detail)
+    })??;
     let done = work.await;
     let outcome = match &done {
         Ok(outcome) => Ok(json!(outcome)),

@@ -15,7 +15,7 @@ use super::permissions::Permissions;
 use super::tls::{Authorities, Certified, Encryption};
 use super::tokens::{self, TokenEntry, TokenFile};
 use super::usage::{Usage, Usages};
-use crate::config::{Auth, Config, ConfigError, Limits, Role};
+use crate::config::{Auth, Config, ConfigError, JWT_PREFIX, Limits, Role};
 use crate::problem::{Code, Problem};
 
 /// How many callers with tokens of an issuer are remembered.
@@ -217,14 +217,14 @@ fn gone() -> Problem {
 impl Issued {
     /// Who has a token with these claims.
     fn caller(&self, claims: &Arc<Claims>) -> Arc<Who> {
-        let name = claims.subject.clone();
+        // An issuer chooses its names: none of them is that of a token or of a certificate.
+        let name = format!("{JWT_PREFIX}{}", claims.subject);
         let proof = Proof::Jwt(self.issuer.proof(claims));
         let mut callers = self.callers.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(who) = callers.get(&name).filter(|who| *who.proof() == proof) {
             return who.clone();
         }
-        // A name of an issuer is not that of a token.
-        let usage = self.usages.of(&format!("jwt {name}"), &self.limits);
+        let usage = self.usages.of(&name, &self.limits);
         // Issuers name roles of other systems, too.
         let roles = claims
             .roles

@@ -198,6 +198,49 @@ async fn a_token_that_is_not_the_issuers_or_not_for_us_is_refused() {
 }
 
 #[tokio::test]
+async fn a_name_of_an_issuer_is_not_that_of_a_token() {
+    let signer = Signer::ed25519();
+    let setup = setup(&json!([signer.jwk("one")]));
+    let text = std::fs::read_to_string(setup.path("ensue.toml")).unwrap();
+    setup.write(
+        "ensue.toml",
+        &format!("[auth]\ntokens = 'tokens.json'\n{text}"),
+    );
+    let token = setup.token("reader");
+    let mut config = setup.config();
+    config.limits.caller_streams_max = 1;
+    let site = Site::with(config).await;
+    let claims = claims(json!({"sub": "reader"}));
+    let issued = signer.token(&json!({"alg": "EdDSA"}), &claims);
+    let path = "/v1/events/stream?topic=orders.eu";
+    let first = site
+        .client()
+        .await
+        .stream_as(path, &format!("Bearer {token}"))
+        .await;
+    let _first = first.unwrap();
+    // They do not share what one caller may use, nor anything else that goes by the name.
+    let second = site
+        .client()
+        .await
+        .stream_as(path, &format!("Bearer {issued}"))
+        .await;
+    drop(second.unwrap());
+    let mut caller = Bearer::connect(&site, &issued).await;
+    let refused = caller.get("/metrics").await.problem(403, "forbidden");
+    let detail = refused["detail"].as_str().unwrap();
+    assert!(detail.contains("`jwt:reader`"), "{detail}");
+    site.end().await;
+    let text =
+        "[tls]\ncertificate = 'a'\nkey = 'b'\nclient_ca = 'c'\n[auth.certificates]\n'jwt:x' = []";
+    let error = text
+        .parse::<ensue_server::Config>()
+        .unwrap_err()
+        .to_string();
+    assert!(error.contains("begins with `jwt:`"), "{error}");
+}
+
+#[tokio::test]
 async fn a_key_that_is_gone_ends_what_it_has_signed() {
     let (old, new) = (Signer::ed25519(), Signer::ed25519());
     let setup = setup(&json!([old.jwk("old")]));

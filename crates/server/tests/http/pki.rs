@@ -2,8 +2,12 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
-use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, SanType};
+use rcgen::{
+    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
+    KeyUsagePurpose, SanType,
+};
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, RootCertStore, SupportedProtocolVersion};
@@ -23,6 +27,7 @@ impl Authority {
     pub(crate) fn new(directory: &Path, name: &str) -> Self {
         let mut params = CertificateParams::new([]).unwrap();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
         let called = format!("the authority {name} of a test");
         params.distinguished_name.push(DnType::CommonName, called);
         let key = KeyPair::generate().unwrap();
@@ -44,6 +49,13 @@ impl Authority {
             Err(_) => SanType::DnsName((*name).try_into().unwrap()),
         };
         params.subject_alt_names = names.iter().map(name).collect();
+        let (now, day) = (SystemTime::now(), Duration::from_secs(24 * 3600));
+        (params.not_before, params.not_after) = ((now - day).into(), (now + 90 * day).into());
+        params.use_authority_key_identifier_extension = true;
+        params.extended_key_usages = vec![
+            ExtendedKeyUsagePurpose::ServerAuth,
+            ExtendedKeyUsagePurpose::ClientAuth,
+        ];
         params.serial_number = Some(names.len().to_le_bytes().to_vec().into());
         let key = KeyPair::generate().unwrap();
         let certificate = params.signed_by(&key, &self.issuer).unwrap().pem();
