@@ -167,7 +167,7 @@ impl Config {
             let keys = auth.jwt.iter_mut().map(|jwt| &mut jwt.keys);
             keys.chain(&mut auth.tokens)
         });
-        for file in tls.chain(auth) {
+        for file in tls.chain(auth).chain(config.webhooks.files()) {
             *file = place.join(&*file);
         }
         config.file = Some(path.to_owned());

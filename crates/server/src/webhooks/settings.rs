@@ -214,6 +214,17 @@ mod defaults {
 }
 
 impl WebhookConfig {
+    /// The files that it names.
+    pub(crate) fn files(&mut self) -> impl Iterator<Item = &mut PathBuf> {
+        let endpoints = self.endpoints.iter_mut().map(|it| &mut it.secrets);
+        let senders = self.senders.iter_mut().map(|it| &mut it.secrets);
+        let secrets = endpoints.chain(senders).filter_map(|source| match source {
+            SecretSource::File(path) => Some(path),
+            SecretSource::Env(_) => None,
+        });
+        self.ca_file.iter_mut().chain(secrets)
+    }
+
     /// Says which endpoint or sender cannot be, and why.
     pub(crate) fn check(&self) -> Result<(), (String, String)> {
         check_names(self.endpoints.iter().map(|it| it.name.as_str()))?;

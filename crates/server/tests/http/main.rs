@@ -30,6 +30,7 @@ mod scheduling;
 mod streaming;
 mod tls;
 mod tokens;
+mod webhooks_access;
 mod webhooks_in;
 mod webhooks_out;
 mod webhooks_reach;
