@@ -284,15 +284,17 @@ impl Known {
             return Ok(issued.caller(&claims));
         }
         let found = tokens::id_of(token).and_then(|id| self.tokens.get(id));
-        match found {
-            Some((entry, _)) if entry.is(token) && entry.is_expired(now) => Err(unauthenticated(
-                "the token has expired; `ensue token create` makes another",
-            )),
-            Some((entry, who)) if entry.is(token) => Ok(who.clone()),
-            _ => Err(unauthenticated(
+        let Some((entry, who)) = found.filter(|(entry, _)| entry.is(token)) else {
+            return Err(unauthenticated(
                 "the token is not one of this server, or was revoked; `ensue token create` makes another",
-            )),
+            ));
+        };
+        if entry.is_expired(now) {
+            return Err(unauthenticated(
+                "the token has expired; `ensue token create` makes another",
+            ));
         }
+        Ok(who.clone())
     }
 
     fn by_certificate(&self, certified: &Certified) -> Result<Arc<Who>, Problem> {

@@ -81,6 +81,43 @@ async fn tokens_are_made_and_revoked_without_a_restart() {
 }
 
 #[tokio::test]
+async fn what_has_a_receipt_is_there_through_reloads_and_a_flood_of_strangers() {
+    const CLIENTS: usize = 4;
+    const EVENTS: usize = 50;
+    let setup = Setup::with_tokens();
+    let token = setup.token("publisher");
+    let site = Site::with(setup.config()).await;
+    let mut clients = Vec::new();
+    for client in 0..CLIENTS {
+        let mut publisher = Bearer::connect(&site, &token).await;
+        let mut stranger = site.client().await;
+        clients.push(tokio::spawn(async move {
+            for number in 0..EVENTS {
+                let event = event(&format!("{client}-{number}"), "");
+                let path = "/v1/events?topic=orders.eu";
+                publisher.event(path, &event).await.ok();
+                let refused = stranger.event(path, event).await;
+                refused.problem(401, "unauthenticated");
+            }
+        }));
+    }
+    // A good reload, with another token, and a bad one, until all events have their receipts.
+    let whole = std::fs::read_to_string(setup.path("ensue.toml")).unwrap();
+    while !clients.iter().all(tokio::task::JoinHandle::is_finished) {
+        setup.token("reader");
+        site.running.reload().await.unwrap();
+        setup.write("ensue.toml", "listen = ");
+        site.running.reload().await.unwrap_err();
+        setup.write("ensue.toml", &whole);
+    }
+    for client in clients {
+        client.await.unwrap();
+    }
+    assert_eq!(site.events().await.len(), CLIENTS * EVENTS);
+    site.end().await;
+}
+
+#[tokio::test]
 async fn an_expired_token_is_refused_with_what_to_do() {
     let setup = Setup::with_tokens();
     let roles = ["reader".to_owned()];
