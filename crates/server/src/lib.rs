@@ -50,6 +50,6 @@ pub use crate::security::{AUDIT_TOPIC, AuditChain, AuditFinding, AuditHead, Audi
 pub use crate::security::{NewToken, TokenEntry, TokenError, TokenFile};
 pub use crate::server::{Running, Server, ServerError};
 pub use crate::webhooks::{
-    AfterDead, ContentMode, EndpointConfig, InvalidNetwork, Network, SecretSource, SenderConfig,
-    SenderContent, StartAt, WebhookConfig,
+    AfterDead, ContentMode, EndpointConfig, InvalidNetwork, Network, ReceiverUrl, SecretSource,
+    SenderConfig, SenderContent, StartAt, WebhookConfig,
 };

@@ -7,6 +7,7 @@ mod network;
 mod rate;
 mod secret;
 mod settings;
+mod url;
 
 mod answer;
 mod client;
@@ -41,6 +42,7 @@ pub use self::settings::{
 };
 pub(crate) use self::signature::Unverified;
 use self::switch::Switches;
+pub use self::url::ReceiverUrl;
 
 /// How often the log is asked which endpoints are disabled: another process may have done that.
 const SWITCHES_INTERVAL: Duration = Duration::from_secs(5);

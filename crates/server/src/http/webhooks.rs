@@ -72,7 +72,7 @@ impl EndpointState {
         let handles = group.is_some_and(|group| caller.handles(group));
         Some(Self {
             name: config.name.clone(),
-            url: endpoint.shown_url(),
+            url: config.url.to_string(),
             group: name,
             state: state.name,
             until: state.until,

@@ -83,7 +83,7 @@ impl Endpoint {
             );
         }
         Ok(Self {
-            uri: config.uri()?,
+            uri: config.url.uri()?,
             filter: config.expression()?,
             filter_errors: AtomicU64::new(0),
             keyring,
@@ -366,17 +366,6 @@ impl Endpoint {
     /// The public keys that its deliveries verify with, if it has any.
     pub(crate) fn public_keys(&self) -> Vec<String> {
         self.keyring.public_keys(self.engine.clock().now())
-    }
-
-    /// Where it is, without the query, which may have a secret.
-    pub(crate) fn shown_url(&self) -> String {
-        let (url, query) = self
-            .config
-            .url
-            .split_once('?')
-            .unwrap_or((&self.config.url, ""));
-        let hidden = if query.is_empty() { "" } else { "?…" };
-        format!("{url}{hidden}")
     }
 
     /// The last responses, the newest first.

@@ -3,14 +3,13 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use axum::http::Uri;
-use axum::http::uri::Scheme;
 use ensue::{Backoff, TopicPattern};
 use ensue_cesql::Expression;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::keyring::SecretSource;
 use super::network::Network;
+use super::url::ReceiverUrl;
 use crate::duration;
 
 /// The most endpoints of a server, and the most senders.
@@ -50,7 +49,7 @@ pub struct EndpointConfig {
     /// Its name: letters, digits, `-` and `_`. Its group is `webhook.NAME`.
     pub name: String,
     /// Where to, with `https`; with `http` only inside.
-    pub url: String,
+    pub url: ReceiverUrl,
     /// The topics, or patterns of them, that it is sent.
     pub topics: Vec<TopicPattern>,
     /// The types of events that it is sent; all when there are none.
@@ -267,7 +266,7 @@ impl EndpointConfig {
     /// An endpoint with the defaults for what is not given.
     pub fn new(
         name: impl Into<String>,
-        url: impl Into<String>,
+        url: impl Into<ReceiverUrl>,
         topics: Vec<TopicPattern>,
         secrets: SecretSource,
     ) -> Self {
@@ -297,25 +296,6 @@ impl EndpointConfig {
         format!("webhook.{}", self.name)
     }
 
-    /// Where it is.
-    pub(super) fn uri(&self) -> Result<Uri, String> {
-        let uri: Uri = self
-            .url
-            .parse()
-            .map_err(|error| format!("`url`: {error}"))?;
-        let is_http = matches!(uri.scheme(), Some(scheme) if *scheme == Scheme::HTTPS || *scheme == Scheme::HTTP);
-        let authority = uri.authority();
-        if !is_http || authority.is_none_or(|it| it.host().is_empty()) {
-            return Err("`url` is not one; expected `https://host/path`".to_owned());
-        }
-        if authority.is_some_and(|it| it.as_str().contains('@')) {
-            return Err(
-                "`url` has a user or a password in it; deliveries are signed instead".to_owned(),
-            );
-        }
-        Ok(uri)
-    }
-
     /// What passes, if not everything does.
     pub(super) fn expression(&self) -> Result<Option<Expression>, String> {
         let parsed = self.filter.as_deref().map(Expression::parse).transpose();
@@ -323,7 +303,7 @@ impl EndpointConfig {
     }
 
     fn check(&self) -> Result<(), String> {
-        self.uri()?;
+        self.url.uri()?;
         self.expression()?;
         within("topics", self.topics.len(), 1, TOPICS_MAX)?;
         within("types", self.types.len(), 0, TOPICS_MAX)?;

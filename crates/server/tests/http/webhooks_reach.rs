@@ -43,6 +43,12 @@ async fn a_test_delivery_says_what_the_receiver_answered_and_is_not_in_the_log()
         .send(Method::POST, "/v1/webhooks/none/test", &[], "")
         .await;
     answer.problem(404, "unknown_webhook");
+    let shown = client.get("/v1/webhooks/shop").await;
+    assert!(shown.ok()["url"].as_str().unwrap().ends_with("/…"));
+    assert!(
+        !shown.text().contains("/hook\""),
+        "the path may be a secret"
+    );
     let status = client.get("/v1/status").await.ok();
     assert_eq!(status["webhooks"][0]["last"]["status"], 202);
     site.end().await;
