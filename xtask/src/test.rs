@@ -17,8 +17,8 @@ use crate::steps::{Outcome, Steps, run};
 use crate::{deny, tidy};
 
 /// What a user may choose by itself; nothing is for crates that only define events.
-const FEATURES: [&str; 7] = [
-    "", "embedded", "kafka", "nats", "postgres", "rabbitmq", "redis",
+const FEATURES: [&str; 8] = [
+    "", "embedded", "kafka", "nats", "postgres", "rabbitmq", "redis", "remote",
 ];
 
 /// Check formatting, lints, rules, tests, documentation and dependencies

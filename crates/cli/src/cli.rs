@@ -10,7 +10,8 @@ use crate::output::{Output, Style};
 use crate::target::Target;
 
 const AFTER_HELP: &str = "\
-Commands that read work while an app owns the directory; commands that write need it for themselves.
+Commands that read work while an app owns the directory; commands that write need it for themselves, or a
+server that has it: `--engine ensue://localhost:3678`.
 Exit codes: 0 done, 1 failed (or `status` found trouble, `check` found damage, `doctor --strict` a
 weakness), 2 wrong usage.
 With --json, results are JSON on stdout and errors are one JSON object on stderr:

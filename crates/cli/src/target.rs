@@ -128,15 +128,19 @@ impl Target {
 
     async fn owner(&self, change: Change) -> Result<SharedEngine, Failure> {
         match ensue::connect(&self.url).await {
-            Ok(engine) if !engine.guarantees().survives_restart => Err(Failure::new(
-                "unsupported",
-                format!(
-                    "`{}` ends with this command: {}",
-                    human::printable(&self.url),
-                    change.undone
-                ),
-                "name a log that stays with --engine, such as embedded:./data",
-            )),
+            Ok(engine)
+                if !engine.guarantees().multi_process && !engine.guarantees().survives_restart =>
+            {
+                Err(Failure::new(
+                    "unsupported",
+                    format!(
+                        "`{}` ends with this command: {}",
+                        human::printable(&self.url),
+                        change.undone
+                    ),
+                    "name a log that stays with --engine, such as embedded:./data",
+                ))
+            }
             Ok(engine) => Ok(engine),
             Err(Error::Open(OpenError::Locked { directory, pid })) => {
                 Err(locked(&directory, pid, change))

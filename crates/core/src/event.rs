@@ -30,7 +30,8 @@ pub use self::envelope::{
 pub use self::extension::ExtensionValue;
 pub use self::identity::EventId;
 pub use self::invalid::InvalidEvent;
-pub(crate) use self::layout::PayloadForm;
+#[doc(hidden)]
+pub use self::layout::PayloadForm;
 pub use self::trace::TraceContext;
 
 /// A payload in the output of `{:?}`: its size in bytes and its media type, never its content.

@@ -1,54 +1,157 @@
 //! One connection, from its first byte to its last.
 
 use std::convert::Infallible;
-use std::pin::pin;
+use std::future::ready;
+use std::net::SocketAddr;
+use std::pin::{Pin, pin};
+use std::time::Duration;
 
 use axum::Router;
 use axum::http::Request;
+use futures_util::future::Either;
 use hyper::body::Incoming;
-use hyper::server::conn::http1;
+use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 
+use crate::busy::{Busy, Counted};
+use crate::config::Limits;
 use crate::context::Context;
 use crate::http;
+use crate::preface::{Begun, Protocol};
 use crate::security::Peer;
 use crate::stalled::Stalled;
+
+/// How long a connection of HTTP/2 may have no request under way. Its clients keep one for all they do.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(300);
+/// How much a client may send ahead of what is read, for one request and for all of a connection.
+const STREAM_WINDOW_BYTES: u32 = 256 * 1024;
+const CONNECTION_WINDOW_BYTES: u32 = 512 * 1024;
+/// How many requests of a client that were reset wait to be looked at: more are an attack.
+const RESETS_MAX: usize = 64;
 
 /// Serves a connection until its client closes it, is too slow or too greedy, or the server stops.
 pub(crate) async fn serve<S>(context: Context, router: Router, stream: S, peer: Peer)
 where
-    S: AsyncRead + AsyncWrite + Unpin,
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let limits = context.limits();
-    let stream = TokioIo::new(Stalled::new(stream, limits.stalled_timeout));
-    let answer = |request: Request<Incoming>| {
-        let answer = http::answer(context.clone(), router.clone(), request, &peer);
-        async { Ok::<_, Infallible>(answer.await) }
-    };
     let address = peer.address;
-    let connection = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(limits.headers_timeout)
-        .max_header_size(limits.headers_bytes_max)
-        .serve_connection(stream, service_fn(answer));
-    let mut connection = pin!(connection);
-    let ended = tokio::select! {
-        ended = connection.as_mut() => ended,
-        () = context.drained() => {
-            connection.as_mut().graceful_shutdown();
-            match tokio::time::timeout(limits.drain_timeout, connection).await {
-                Ok(ended) => ended,
-                Err(_) => {
-                    tracing::warn!(peer = %address, "the connection was cut: its request did not end in time");
-                    Ok(())
-                }
-            }
+    let stream = Stalled::new(stream, limits.stalled_timeout);
+    let begun = tokio::select! {
+        begun = tokio::time::timeout(limits.headers_timeout, Begun::read(stream)) => begun,
+        () = context.drained() => return,
+    };
+    let ended = match begun {
+        Ok(Ok((stream, Protocol::Http1))) => serve_http1(&context, router, stream, peer).await,
+        Ok(Ok((stream, Protocol::Http2))) => serve_http2(&context, router, stream, peer).await,
+        Ok(Err(error)) => {
+            tracing::debug!(peer = %address, %error, "the connection ended before it said anything");
+            return;
+        }
+        Err(_) => {
+            tracing::debug!(peer = %address, "the connection says nothing");
+            return;
         }
     };
     if let Err(error) = ended {
         tracing::debug!(peer = %address, %error, "the connection ended early");
+    }
+}
+
+async fn serve_http1<S>(
+    context: &Context,
+    router: Router,
+    stream: S,
+    peer: Peer,
+) -> hyper::Result<()>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let limits = context.limits();
+    let answer = |request: Request<Incoming>| {
+        let answer = http::answer(context.clone(), router.clone(), request, &peer);
+        async { Ok::<_, Infallible>(answer.await) }
+    };
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(limits.headers_timeout)
+        .max_header_size(limits.headers_bytes_max)
+        .serve_connection(TokioIo::new(stream), service_fn(answer));
+    let mut connection = pin!(connection);
+    let ended = tokio::select! {
+        ended = connection.as_mut() => Either::Left(ready(ended)),
+        () = context.drained() => {
+            connection.as_mut().graceful_shutdown();
+            Either::Right(connection)
+        }
+    };
+    rest(limits, peer.address, ended).await
+}
+
+async fn serve_http2<S>(
+    context: &Context,
+    router: Router,
+    stream: S,
+    peer: Peer,
+) -> hyper::Result<()>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let limits = context.limits();
+    let busy = Busy::new();
+    let answer = |request: Request<Incoming>| {
+        let under_way = busy.request();
+        let (context, router, peer) = (context.clone(), router.clone(), peer.clone());
+        async move {
+            let answer = http::answer(context, router, request, &peer).await;
+            Ok::<_, Infallible>(answer.map(|body| Counted::new(body, under_way)))
+        }
+    };
+    let streams_max = u32::try_from(limits.streams_max).unwrap_or(u32::MAX);
+    let connection = http2::Builder::new(TokioExecutor::new())
+        .timer(TokioTimer::new())
+        .keep_alive_interval(limits.heartbeat)
+        .keep_alive_timeout(limits.stalled_timeout)
+        .max_concurrent_streams(streams_max)
+        .max_header_list_size(u32::try_from(limits.headers_bytes_max).unwrap_or(u32::MAX))
+        .initial_stream_window_size(STREAM_WINDOW_BYTES)
+        .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+        .max_pending_accept_reset_streams(RESETS_MAX)
+        .serve_connection(TokioIo::new(stream), service_fn(answer));
+    let mut connection = pin!(connection);
+    let stops = async {
+        tokio::select! {
+            () = context.drained() => {}
+            () = busy.idle(IDLE_TIMEOUT) => {}
+        }
+    };
+    let ended = tokio::select! {
+        ended = connection.as_mut() => Either::Left(ready(ended)),
+        () = stops => {
+            connection.as_mut().graceful_shutdown();
+            Either::Right(connection)
+        }
+    };
+    rest(limits, peer.address, ended).await
+}
+
+/// Lets the requests under way end, for as long as they may.
+async fn rest<C>(
+    limits: &Limits,
+    peer: SocketAddr,
+    ended: Either<std::future::Ready<hyper::Result<()>>, Pin<&mut C>>,
+) -> hyper::Result<()>
+where
+    C: Future<Output = hyper::Result<()>>,
+{
+    match tokio::time::timeout(limits.drain_timeout, ended).await {
+        Ok(ended) => ended,
+        Err(_) => {
+            tracing::warn!(%peer, "the connection was cut: its request did not end in time");
+            Ok(())
+        }
     }
 }
 

@@ -24,8 +24,8 @@ pub(crate) struct Counters {
     /// Connections that could not be encrypted, or not in time.
     pub(crate) handshakes_failed: AtomicU64,
     /// Events that were appended or scheduled, and those that were duplicates.
-    pub(crate) events: AtomicU64,
-    pub(crate) duplicates: AtomicU64,
+    events: AtomicU64,
+    duplicates: AtomicU64,
 }
 
 impl Counters {
@@ -40,6 +40,16 @@ impl Counters {
         }
         let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
         self.durations_us.fetch_add(micros, Relaxed);
+    }
+
+    /// An event is in the log, or scheduled.
+    pub(crate) fn appended(&self, is_duplicate: bool) {
+        let counter = if is_duplicate {
+            &self.duplicates
+        } else {
+            &self.events
+        };
+        counter.fetch_add(1, Relaxed);
     }
 
     pub(crate) fn write(&self, text: &mut PrometheusText) {

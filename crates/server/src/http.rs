@@ -19,6 +19,7 @@ mod letter;
 mod place;
 mod query;
 mod route;
+mod rpc;
 
 use std::panic::AssertUnwindSafe;
 use std::time::Instant;
@@ -33,12 +34,13 @@ use tower_service::Service as _;
 
 use self::route::{Route, Routes};
 use crate::context::Context;
+use crate::grpc;
 use crate::problem::{Code, Problem};
 use crate::security::{Caller, Peer};
 
 /// Every route there is.
 pub(crate) fn router(context: Context) -> Router {
-    routes()
+    rpc::routes(routes(), &context)
         .finish()
         .fallback(not_found)
         .method_not_allowed_fallback(method_not_allowed)
@@ -94,6 +96,7 @@ async fn respond(
     let now = context.engine().clock().now();
     let caller = match context.security().caller(&mut request, peer, now) {
         Ok(caller) => caller,
+        Err(problem) if grpc::is_call(request.headers()) => return grpc::refuse(&problem),
         Err(problem) => return problem.into_response(),
     };
     tracing::debug!(caller = caller.name(), peer = %peer.address, "let in");

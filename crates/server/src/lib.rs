@@ -1,4 +1,4 @@
-//! An engine of Ensue over HTTP, for programs that are not this process and not in Rust.
+//! An engine of Ensue over HTTP and gRPC, for programs that are not this process or not in Rust.
 //!
 //! ```no_run
 //! use ensue::prelude::*;
@@ -28,6 +28,7 @@ mod server;
 
 mod address;
 mod attributes;
+mod busy;
 mod closest;
 mod config;
 mod connection;
@@ -35,10 +36,13 @@ mod connections;
 mod context;
 mod counters;
 mod duration;
+mod grpc;
 mod hangup;
 mod http;
 mod memory;
+mod preface;
 mod problem;
+mod readiness;
 mod security;
 mod stalled;
 mod webhooks;

@@ -5,7 +5,7 @@ use super::workspace::{Package, Workspace};
 
 /// What each part of the workspace may depend on within it. A path that ends in `/` stands for
 /// everything below it.
-const LAYERS: [(&str, &[&str]); 17] = [
+const LAYERS: [(&str, &[&str]); 19] = [
     // Before `crates/ensue`, of whose tests it is a part.
     ("crates/ensue/tests/compiled-with", &[]),
     ("crates/log", &[]),
@@ -14,6 +14,8 @@ const LAYERS: [(&str, &[&str]); 17] = [
     ("crates/core", &[]),
     ("crates/engine", &["ensue-core", "ensue-log"]),
     ("crates/brokers", &["ensue-core", "ensue-engine"]),
+    ("crates/proto", &["ensue-core"]),
+    ("crates/remote", &["ensue-core", "ensue-proto"]),
     (
         "crates/ensue",
         &[
@@ -21,10 +23,14 @@ const LAYERS: [(&str, &[&str]); 17] = [
             "ensue-core",
             "ensue-engine",
             "ensue-macros",
+            "ensue-remote",
         ],
     ),
     ("crates/conformance", &["ensue", "ensue-core"]),
-    ("crates/server", &["ensue", "ensue-cesql", "ensue-core"]),
+    (
+        "crates/server",
+        &["ensue", "ensue-cesql", "ensue-core", "ensue-proto"],
+    ),
     ("crates/cli", &["ensue", "ensue-cesql", "ensue-server"]),
     ("examples/", &["ensue"]),
     ("bench", &["ensue", "ensue-log", "ensue-server", "servers"]),
@@ -41,9 +47,9 @@ const TEST_LAYERS: [(&str, &[&str]); 7] = [
     ("crates/ensue", &["compiled-with", "servers"]),
     // Engines are tested on real servers.
     ("crates/brokers", &["servers"]),
-    ("crates/conformance", &["servers"]),
+    ("crates/conformance", &["ensue-server", "servers"]),
     ("crates/cli", &["servers"]),
-    ("examples/orders", &["servers"]),
+    ("examples/orders", &["ensue-server", "servers"]),
     // What a macro writes names the framework.
     ("crates/macros", &["ensue"]),
 ];
@@ -115,9 +121,11 @@ pub(super) fn only_the_server_serves(workspace: &Workspace) -> Vec<Breach> {
         let directory = package.directory.as_deref();
         directory.is_some_and(|it| it.starts_with("examples/") || it == "bench")
     };
+    // The protocol's code is of both sides, and the remote engine is a client.
+    let speaks = ["ensue-server", "ensue-proto", "ensue-remote"];
     let others = workspace
         .members()
-        .filter(|package| package.name != "ensue-server" && !is_free(package));
+        .filter(|package| !speaks.contains(&package.name.as_str()) && !is_free(package));
     let check = |package: &Package| -> Vec<Breach> {
         let directory = package.directory.clone().unwrap_or_default();
         let servers = package

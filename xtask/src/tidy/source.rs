@@ -58,7 +58,8 @@ pub(super) fn all(root: &Path) -> Result<Vec<Source>, String> {
                 .map_err(|error| format!("{}: {error}", directory.display()))?
                 .path();
             let name = path.file_name().unwrap_or_default().to_string_lossy();
-            if path.is_dir() && name != "target" && !name.starts_with('.') {
+            if path.is_dir() && !["target", "generated"].contains(&&*name) && !name.starts_with('.')
+            {
                 directories.push(path);
             } else if name.ends_with(".rs") {
                 let text = fs::read_to_string(&path);

@@ -19,6 +19,7 @@ mod migrating;
 mod publishing;
 mod reading;
 mod refusing;
+mod remote;
 mod resetting;
 mod securing;
 mod serving;

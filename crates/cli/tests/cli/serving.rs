@@ -24,12 +24,17 @@ pub(crate) struct Serving {
 }
 
 impl Serving {
-    fn start(shop: &Shop) -> Self {
-        Self::start_with(shop, &[])
+    pub(crate) fn start(shop: &Shop) -> Self {
+        Self::at(shop, "127.0.0.1:0", &[])
     }
 
     pub(crate) fn start_with(shop: &Shop, more: &[&str]) -> Self {
-        let args = ["--json", "serve", "--listen", "127.0.0.1:0"];
+        Self::at(shop, "127.0.0.1:0", more)
+    }
+
+    /// At the address of one that has ended, say.
+    pub(crate) fn at(shop: &Shop, address: &str, more: &[&str]) -> Self {
+        let args = ["--json", "serve", "--listen", address];
         Self::started(shop.command(&[&args[..], more].concat()))
     }
 

@@ -25,9 +25,11 @@ impl Scheme {
     pub const REDIS: Self = Self::new("redis", "redis://localhost:6379");
     /// PostgreSQL.
     pub const POSTGRES: Self = Self::new("postgres", "postgres://ensue@localhost:5432/ensue");
+    /// What another process serves.
+    pub const REMOTE: Self = Self::new("ensue", "ensue://localhost:3678");
 
     /// All of them.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::EMBEDDED,
         Self::MEMORY,
         Self::NATS,
@@ -35,6 +37,7 @@ impl Scheme {
         Self::RABBITMQ,
         Self::REDIS,
         Self::POSTGRES,
+        Self::REMOTE,
     ];
 
     const fn new(name: &'static str, example: &'static str) -> Self {

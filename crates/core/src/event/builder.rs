@@ -106,7 +106,8 @@ impl EnvelopeBuilder {
     }
 
     /// The key, where CloudEvents calls it `partitionkey` and there is no `subject`.
-    pub(super) fn partition_key(mut self, key: impl Into<String>) -> Self {
+    #[doc(hidden)]
+    pub fn partition_key(mut self, key: impl Into<String>) -> Self {
         self.key = key.into();
         self.is_partition_key = true;
         self
@@ -132,7 +133,8 @@ impl EnvelopeBuilder {
     }
 
     /// The time in its publisher's words, which are kept if they are not ours.
-    pub(super) fn time_text(mut self, text: impl Into<String>) -> Self {
+    #[doc(hidden)]
+    pub fn time_text(mut self, text: impl Into<String>) -> Self {
         let text = text.into();
         let ours = self.time.map(|time| time.to_string());
         self.time_text = (ours.as_ref() != Some(&text)).then_some(text);
@@ -206,7 +208,8 @@ impl EnvelopeBuilder {
     }
 
     /// Whether the payload is text or bytes, where its content type leaves that open.
-    pub(super) fn payload_form(mut self, form: PayloadForm) -> Self {
+    #[doc(hidden)]
+    pub fn payload_form(mut self, form: PayloadForm) -> Self {
         self.form = form;
         self
     }

@@ -199,10 +199,16 @@ impl Envelope {
 
     /// The id that all events of one causal chain share: the id of the first.
     pub fn correlation(&self) -> &str {
-        match self.text(self.ends.source, self.ends.correlation) {
+        match self.stored_correlation() {
             "" => self.id(),
             correlation => correlation,
         }
+    }
+
+    /// The correlation id as it is stored: empty when it is the event's own id.
+    #[doc(hidden)]
+    pub fn stored_correlation(&self) -> &str {
+        self.text(self.ends.source, self.ends.correlation)
     }
 
     /// The id of the event that this one followed from.
@@ -237,7 +243,8 @@ impl Envelope {
     }
 
     /// Whether the payload was given as text or as bytes, where its type leaves that open.
-    pub(crate) fn payload_form(&self) -> PayloadForm {
+    #[doc(hidden)]
+    pub fn payload_form(&self) -> PayloadForm {
         match self.flags() & FORM_BITS {
             1 => PayloadForm::Text,
             2 => PayloadForm::Binary,
@@ -246,7 +253,8 @@ impl Envelope {
     }
 
     /// Whether the key is the CloudEvents extension `partitionkey`, not the subject.
-    pub(crate) fn is_keyed_by_partition(&self) -> bool {
+    #[doc(hidden)]
+    pub fn is_keyed_by_partition(&self) -> bool {
         self.flags() & PARTITION_KEY_BIT != 0
     }
 
@@ -268,13 +276,20 @@ impl Envelope {
         }
     }
 
+    /// The CloudEvents `dataschema`, if its publisher gave one.
+    #[doc(hidden)]
+    pub fn given_data_schema(&self) -> Option<&str> {
+        self.rare(extension::DATA_SCHEMA)
+    }
+
     /// When the event happened, as its publisher says.
     pub fn time(&self) -> Timestamp {
         Timestamp::from_micros(i64::from_le_bytes(self.fixed(4)))
     }
 
     /// [`Envelope::time`] as its publisher wrote it, if that says more or says it differently.
-    pub(crate) fn time_text(&self) -> Option<&str> {
+    #[doc(hidden)]
+    pub fn time_text(&self) -> Option<&str> {
         self.rare(extension::TIME)
     }
 
@@ -386,12 +401,9 @@ impl Envelope {
             form: self.payload_form(),
             is_partition_key: self.is_keyed_by_partition(),
             time_text: self.time_text().map(str::to_owned),
-            data_schema: self.rare(extension::DATA_SCHEMA).map(str::to_owned),
-            correlation: Some(
-                self.text(self.ends.source, self.ends.correlation)
-                    .to_owned(),
-            )
-            .filter(|correlation| !correlation.is_empty()),
+            data_schema: self.given_data_schema().map(str::to_owned),
+            correlation: Some(self.stored_correlation().to_owned())
+                .filter(|correlation| !correlation.is_empty()),
             causation: self.causation().map(str::to_owned),
             trace: self.trace(),
             extensions: self

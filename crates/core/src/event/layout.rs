@@ -24,10 +24,12 @@ pub(super) const PARTITION_KEY_BIT: u8 = 0b100;
 
 /// Whether a payload is text or bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) enum PayloadForm {
+pub enum PayloadForm {
     /// As its content type says.
     #[default]
     ByType,
+    /// Text.
     Text,
+    /// Bytes.
     Binary,
 }

@@ -1,5 +1,7 @@
 //! What weakens an engine's promises where it is: for `ensue doctor`.
 
+#[cfg(feature = "remote")]
+use super::Scheme;
 use super::table::entry_of;
 use super::{Finding, Url};
 use crate::error::{Error, OpenError, Result};
@@ -33,6 +35,10 @@ pub async fn examine(url: &str) -> Result<Vec<Finding>> {
     #[cfg(feature = "embedded")]
     if matches!(entry.scheme, "embedded" | "memory") {
         return ensue_engine::examine(url).await;
+    }
+    #[cfg(feature = "remote")]
+    if entry.scheme == Scheme::REMOTE.name {
+        return ensue_remote::examine(&url).await;
     }
     Err(Error::Open(OpenError::FeatureMissing {
         scheme: entry.scheme,

@@ -25,7 +25,7 @@ pub struct EngineEntry {
     pub example: &'static str,
     /// What it is, in a line.
     pub summary: &'static str,
-    options: &'static [&'static [(&'static str, &'static str)]],
+    options: Options,
     /// The cargo feature that compiles it in.
     pub feature: &'static str,
     /// What becomes of acknowledged events when the power fails, with the defaults of the server;
@@ -37,6 +37,9 @@ pub struct EngineEntry {
     home: Option<Home>,
 }
 
+/// Names and meanings, in groups that engines share.
+type Options = &'static [&'static [(&'static str, &'static str)]];
+
 /// Where an engine's log is.
 #[derive(Clone, Copy)]
 enum Home {
@@ -46,6 +49,8 @@ enum Home {
     Memory,
     #[cfg(feature = "distributed")]
     Server(Connector),
+    #[cfg(feature = "remote")]
+    Process,
 }
 
 impl EngineEntry {
@@ -107,16 +112,21 @@ macro_rules! server {
 macro_rules! distributed_options {
     ($feature:literal, $module:ident) => {{
         #[cfg(feature = $feature)]
-        const OPTIONS: &[&[(&str, &str)]] = &[
+        const OPTIONS: Options = &[
             ensue_engine::shared_log::SERVER_OPTIONS,
             ensue_engine::replica::OPTIONS,
             ensue_brokers::$module::OPTIONS,
         ];
         #[cfg(not(feature = $feature))]
-        const OPTIONS: &[&[(&str, &str)]] = &[];
+        const OPTIONS: Options = &[];
         OPTIONS
     }};
 }
+
+#[cfg(feature = "remote")]
+const REMOTE: (Option<Home>, Options) = (Some(Home::Process), &[ensue_remote::OPTIONS]);
+#[cfg(not(feature = "remote"))]
+const REMOTE: (Option<Home>, Options) = (None, &[]);
 
 /// How many ids every engine remembers unless it is told otherwise.
 const DEDUP_EVENTS: u64 = 1 << 20;
@@ -217,6 +227,16 @@ const ENGINES: &[EngineEntry] = &[
         guarantees: shared(true),
         home: server!("postgres", postgres),
     },
+    EngineEntry {
+        scheme: Scheme::REMOTE.name,
+        example: Scheme::REMOTE.example,
+        summary: "the engine that another process serves (`ensue serve`): for several processes and one log",
+        options: REMOTE.1,
+        feature: "remote",
+        power_cut: "what the server's engine loses: with `embedded:`, nothing",
+        guarantees: shared(true),
+        home: REMOTE.0,
+    },
 ];
 
 const EMBEDDED_OPTIONS: &[(&str, &str)] = &[
@@ -273,7 +293,7 @@ pub async fn connect(url: &str) -> Result<SharedEngine> {
 /// # Errors
 /// As for [`connect`].
 #[cfg_attr(
-    not(feature = "embedded"),
+    not(any(feature = "embedded", feature = "remote")),
     allow(
         unused_variables,
         reason = "without an engine, nothing asks for the time"
@@ -294,6 +314,8 @@ pub async fn connect_with(url: &str, clock: Clock) -> Result<SharedEngine> {
         }
         #[cfg(feature = "distributed")]
         Home::Server(connector) => ensue_engine::replica::open(url, connector, clock).await,
+        #[cfg(feature = "remote")]
+        Home::Process => ensue_remote::open(url, clock).await,
     }
 }
 
@@ -361,6 +383,12 @@ pub(super) fn place_of(url: &str) -> Result<Place> {
         })),
         #[cfg(feature = "distributed")]
         Home::Server(connector) => Ok(Place::Server { url, connector }),
+        #[cfg(feature = "remote")]
+        Home::Process => Err(Error::Migrate(crate::error::MigrateError::Unfit {
+            url: url.to_string(),
+            found: "another process has it open",
+            expected: "the log itself: stop the server and name its directory",
+        })),
     }
 }
 

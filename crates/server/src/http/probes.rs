@@ -1,18 +1,12 @@
 //! `/livez` and `/readyz`: whether to restart the process, and whether to send it requests.
 
-use std::time::{Duration, Instant};
-
 use axum::extract::State;
 
 use super::route::{Routes, get};
 use crate::context::Context;
-use crate::problem::{Code, Problem};
+use crate::problem::Problem;
+use crate::readiness;
 use crate::security::{Access, Caller};
-
-/// How long the engine may take before it is not ready.
-const PROBE_TIMEOUT: Duration = Duration::from_secs(5);
-/// How old the answer may be that a stranger gets.
-const PROBE_AGE_MAX: Duration = Duration::from_secs(1);
 
 pub(super) fn routes(routes: Routes) -> Routes {
     routes
@@ -25,35 +19,7 @@ async fn live() -> &'static str {
     "alive\n"
 }
 
-/// The engine works, and the server does not stop. A stranger gets an answer that is a moment old: it
-/// costs no more, however often it is asked for.
+/// The engine works, and the server does not stop.
 async fn ready(State(context): State<Context>, caller: Caller) -> Result<&'static str, Problem> {
-    if caller.known().is_ok() {
-        return look(&context).await;
-    }
-    let mut last = context.last_probe().await;
-    if let Some((at, answer)) = &*last
-        && at.elapsed() < PROBE_AGE_MAX
-    {
-        return answer.clone();
-    }
-    let answer = look(&context).await;
-    *last = Some((Instant::now(), answer.clone()));
-    answer
-}
-
-async fn look(context: &Context) -> Result<&'static str, Problem> {
-    let not_ready = |detail: String| Problem::new(Code::Overloaded, detail);
-    if context.is_draining() {
-        return Err(not_ready("the server is stopping".to_owned()));
-    }
-    match tokio::time::timeout(PROBE_TIMEOUT, context.engine().status()).await {
-        Ok(status) => match status?.trouble {
-            None => Ok("ready\n"),
-            Some(trouble) => Err(not_ready(trouble)),
-        },
-        Err(_) => Err(not_ready(format!(
-            "the engine did not answer within {PROBE_TIMEOUT:?}"
-        ))),
-    }
+    readiness::check(&context, &caller).await
 }

@@ -1,13 +1,17 @@
 //! Adding a route: who may use it, and the name by which its requests are counted.
 
+use std::convert::Infallible;
+
 use axum::Router;
 use axum::extract::Request;
 use axum::handler::Handler;
 use axum::middleware::{Next, from_fn, map_response};
-use axum::response::{IntoResponse as _, Response};
+use axum::response::{IntoResponse, Response};
 use axum::routing::{self, MethodRouter};
+use tower_service::Service;
 
 use crate::context::Context;
+use crate::grpc;
 use crate::security::{Access, Caller};
 
 /// The path of the route that answered.
@@ -102,6 +106,31 @@ impl Routes {
             async { response }
         };
         self.router = self.router.route(path, all.layer(map_response(name)));
+        self
+    }
+
+    /// Adds the methods of a gRPC service.
+    pub(super) fn add_service<S>(mut self, path: &'static str, access: Access, service: S) -> Self
+    where
+        S: Service<Request, Error = Infallible> + Clone + Send + Sync + 'static,
+        S::Response: IntoResponse,
+        S::Future: Send + 'static,
+    {
+        let guard = move |caller: Caller, request: Request, next: Next| async move {
+            match caller.enter(access) {
+                Ok(()) => next.run(request).await,
+                Err(problem) => {
+                    tracing::debug!(caller = caller.name(), path, "refused");
+                    grpc::refuse(&problem)
+                }
+            }
+        };
+        let name = move |mut response: Response| {
+            response.extensions_mut().insert(Route(path));
+            async { response }
+        };
+        let methods = routing::any_service(service).layer(from_fn(guard));
+        self.router = self.router.route(path, methods.layer(map_response(name)));
         self
     }
 

@@ -18,6 +18,7 @@ mod site;
 mod appending;
 mod audit;
 mod batches;
+mod calls;
 mod hostile;
 mod jwt;
 mod limits;

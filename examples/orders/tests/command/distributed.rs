@@ -8,18 +8,13 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 
 use std::path::Path;
-use std::process::Command;
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use serde_json::{Value, json};
 use servers::Running;
 
 use crate::drill::Drill;
-use crate::shop::{RECORDED, Shop, assert_summary};
-
-/// One drill at a time: each has fourteen processes.
-static TURN: Mutex<()> = Mutex::new(());
+use crate::expected::{Orders, drill_to, made_up};
+use crate::shop::{RECORDED, Shop};
 
 /// How many processes are killed in a long drill.
 const KILLS: &str = "ORDERS_KILLS";
@@ -83,63 +78,4 @@ fn whole(name: &str) {
         limit: Duration::from_secs(3_600),
     };
     drill_to(drill, &orders.expected);
-}
-
-/// Orders, and what must come of them.
-struct Orders {
-    arguments: Vec<String>,
-    expected: Value,
-}
-
-impl Orders {
-    fn of(shop: &Shop) -> Self {
-        Self {
-            arguments: shop.world(),
-            expected: shop.expected(),
-        }
-    }
-}
-
-/// Made-up orders, and what comes of them in one process.
-fn made_up(orders: usize) -> Orders {
-    let arguments = ["--orders".to_owned(), orders.to_string()];
-    let command = Command::new(env!("CARGO_BIN_EXE_orders"))
-        .args(["--json", "--engine", "memory:"])
-        .args(&arguments)
-        .output();
-    let output = command.unwrap();
-    assert!(output.status.success(), "{}", output.status);
-    let mut expected: Value = serde_json::from_slice(&output.stdout).unwrap();
-    // What depends on the run.
-    let fields = expected.as_object_mut().unwrap();
-    for figure in ["retries", "seconds", "events_per_second"] {
-        fields.remove(figure);
-    }
-    for (field, value) in [
-        ("orders", orders),
-        ("charged_twice", 0),
-        ("out_of_order", 0),
-    ] {
-        assert_eq!(fields.get(field), Some(&json!(value)), "{field}");
-    }
-    Orders {
-        arguments: arguments.into(),
-        expected,
-    }
-}
-
-fn drill_to(drill: Drill, expected: &Value) {
-    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
-    let title = format!(
-        "{}: {} kills, {} outages",
-        drill.server.name, drill.kills, drill.outages
-    );
-    let drilled = drill.run(expected["orders"].as_u64().unwrap());
-    let (attacks, took) = (drilled.attacks, drilled.took.as_secs_f64());
-    eprintln!(
-        "{title}; {attacks} struck; {took:.1} s: {}",
-        drilled.summary
-    );
-    assert_summary(&drilled.summary, expected);
-    assert_summary(&drilled.afresh, expected);
 }

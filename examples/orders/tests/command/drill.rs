@@ -181,12 +181,15 @@ impl Stage {
     /// Starts a process with a copy of the log that is its own, and that it finds again.
     fn start(&self, part: &'static str, name: &str) -> Actor {
         let place = self.directory.path();
-        let engine = format!(
-            "{}?namespace={}&lease=2s&connect_timeout=10m&replica={}",
-            self.drill.server.url,
-            self.namespace,
-            place.join("copies").join(name).display()
-        );
+        let mut engine = format!("{}?lease=2s&connect_timeout=10m", self.drill.server.url);
+        if !engine.starts_with("ensue:") {
+            let copy = place.join("copies").join(name);
+            engine = format!(
+                "{engine}&namespace={}&replica={}",
+                self.namespace,
+                copy.display()
+            );
+        }
         let log = place.join(format!("{name}.log"));
         let mut options = std::fs::OpenOptions::new();
         let stderr = options.append(true).create(true).open(&log).unwrap();

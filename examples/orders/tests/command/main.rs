@@ -2,9 +2,13 @@
 
 #[cfg(feature = "distributed")]
 mod distributed;
-#[cfg(feature = "distributed")]
+#[cfg(any(feature = "distributed", feature = "remote"))]
 mod drill;
+#[cfg(any(feature = "distributed", feature = "remote"))]
+mod expected;
 mod kill;
 mod results;
+#[cfg(feature = "remote")]
+mod served;
 mod shop;
 mod times;

@@ -1,7 +1,5 @@
 //! What an append is answered: where each event is.
 
-use std::sync::atomic::Ordering::Relaxed;
-
 use axum::Json;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
@@ -29,12 +27,7 @@ pub(super) struct Receipt {
 
 impl Receipt {
     pub(super) fn of(appended: Appended, at: Option<Timestamp>, counters: &Counters) -> Self {
-        let counter = if appended.is_duplicate {
-            &counters.duplicates
-        } else {
-            &counters.events
-        };
-        counter.fetch_add(1, Relaxed);
+        counters.appended(appended.is_duplicate);
         Self {
             position: at.is_none().then(|| appended.position.to_string()),
             scheduled: at,

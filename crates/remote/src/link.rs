@@ -1,0 +1,197 @@
+//! The connection to the server: one for everything, made again when it is gone.
+
+#![allow(clippy::disallowed_types, reason = "an engine connects to its server")]
+
+use std::pin::Pin;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use ensue_core::background;
+use ensue_core::error::{EngineError, Error, Result};
+use ensue_proto::v1::engine_service_client::EngineServiceClient;
+use hyper::body::Incoming;
+use hyper::client::conn::http2::{self, SendRequest};
+use hyper::{Request, Response, Uri};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use tokio::net::TcpStream;
+use tokio::task::AbortHandle;
+use tokio::time::Instant;
+use tonic::body::Body;
+use tower_service::Service;
+
+use crate::options::Options;
+
+/// How long one attempt at connecting may take.
+const DIAL_TIMEOUT: Duration = Duration::from_secs(5);
+/// When to ask whether the server is there, and how long it may take to say so: a network that swallows
+/// everything says nothing by itself.
+const PING_EVERY: Duration = Duration::from_secs(5);
+const PING_TIMEOUT: Duration = Duration::from_secs(10);
+/// A connection that was not used for so long is not used again: the server may be about to close it.
+const IDLE_MAX: Duration = Duration::from_secs(60);
+/// How much the server may send ahead, for one call and for all of them.
+const STREAM_WINDOW_BYTES: u32 = 2 * 1024 * 1024;
+const CONNECTION_WINDOW_BYTES: u32 = 8 * 1024 * 1024;
+/// The largest head of an answer, in bytes.
+const HEADERS_BYTES_MAX: u32 = 256 * 1024;
+/// The largest message of an answer, in bytes: a status names every topic.
+const ANSWER_BYTES_MAX: usize = 1024 * 1024 * 1024;
+
+pub(crate) type Client = EngineServiceClient<Channel>;
+
+/// The way to the server.
+#[derive(Debug)]
+pub(crate) struct Link {
+    options: Options,
+    origin: Uri,
+    /// One dials, the others wait for it.
+    dialling: tokio::sync::Mutex<()>,
+    open: Mutex<Option<Open>>,
+}
+
+#[derive(Debug)]
+struct Open {
+    channel: Channel,
+    used: Instant,
+    task: AbortHandle,
+}
+
+/// A connection, for the generated client.
+#[derive(Clone, Debug)]
+pub(crate) struct Channel(SendRequest<Body>);
+
+impl Service<Request<Body>> for Channel {
+    type Response = Response<Incoming>;
+    type Error = hyper::Error;
+    type Future = Pin<Box<dyn Future<Output = hyper::Result<Response<Incoming>>> + Send>>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<hyper::Result<()>> {
+        self.0.poll_ready(context)
+    }
+
+    fn call(&mut self, request: Request<Body>) -> Self::Future {
+        Box::pin(self.0.send_request(request))
+    }
+}
+
+impl Link {
+    pub(crate) fn new(options: Options) -> Result<Self> {
+        let origin: std::result::Result<Uri, _> = format!("http://{}", options.authority()).parse();
+        let origin = origin.map_err(|error| unavailable(&options, error))?;
+        Ok(Self {
+            options,
+            origin,
+            dialling: tokio::sync::Mutex::default(),
+            open: Mutex::default(),
+        })
+    }
+
+    pub(crate) fn options(&self) -> &Options {
+        &self.options
+    }
+
+    fn open(&self) -> MutexGuard<'_, Option<Open>> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A client on the connection that there is, or on a new one.
+    ///
+    /// # Errors
+    /// [`EngineError::Unavailable`]: nothing was sent.
+    pub(crate) async fn client(&self) -> Result<Client> {
+        let channel = match self.usable() {
+            Some(channel) => channel,
+            None => {
+                let _turn = self.dialling.lock().await;
+                match self.usable() {
+                    Some(channel) => channel,
+                    None => self.dial().await?,
+                }
+            }
+        };
+        let client = EngineServiceClient::with_origin(channel, self.origin.clone());
+        Ok(client
+            .max_decoding_message_size(ANSWER_BYTES_MAX)
+            .max_encoding_message_size(usize::MAX))
+    }
+
+    fn usable(&self) -> Option<Channel> {
+        let mut open = self.open();
+        let open = open.as_mut()?;
+        if open.channel.0.is_closed() || open.used.elapsed() > IDLE_MAX {
+            return None;
+        }
+        open.used = Instant::now();
+        Some(open.channel.clone())
+    }
+
+    async fn dial(&self) -> Result<Channel> {
+        let (host, port) = (self.options.host.clone(), self.options.port);
+        let dialled = background::run(async move {
+            Ok(tokio::time::timeout(DIAL_TIMEOUT, connect(&host, port)).await)
+        });
+        let reason = match dialled.await? {
+            Ok(Ok((channel, task))) => {
+                *self.open() = Some(Open {
+                    channel: channel.clone(),
+                    used: Instant::now(),
+                    task,
+                });
+                return Ok(channel);
+            }
+            Ok(Err(reason)) => reason,
+            Err(_) => format!("no answer within {DIAL_TIMEOUT:?}"),
+        };
+        Err(unavailable(&self.options, reason))
+    }
+
+    /// The error of a server that is away.
+    pub(crate) fn unavailable(&self, reason: impl ToString) -> Error {
+        unavailable(&self.options, reason)
+    }
+
+    /// An engine that is closed at the server, which stops then: another may be started in its place.
+    pub(crate) fn away_if_closed(&self, error: Error) -> Error {
+        match error {
+            Error::Engine(EngineError::Closed) => self.unavailable("its engine is closed"),
+            error => error,
+        }
+    }
+
+    /// Cuts the connection, whatever is under way.
+    pub(crate) fn cut(&self) {
+        if let Some(open) = self.open().take() {
+            open.task.abort();
+        }
+    }
+}
+
+fn unavailable(options: &Options, reason: impl ToString) -> Error {
+    Error::Engine(EngineError::Unavailable {
+        server: options.shown.clone(),
+        reason: reason.to_string(),
+    })
+}
+
+async fn connect(host: &str, port: u16) -> std::result::Result<(Channel, AbortHandle), String> {
+    let stream = TcpStream::connect((host, port)).await;
+    let stream = stream.and_then(|stream| stream.set_nodelay(true).map(|()| stream));
+    let stream = stream.map_err(|error| error.to_string())?;
+    let handshake = http2::Builder::new(TokioExecutor::new())
+        .timer(TokioTimer::new())
+        .keep_alive_interval(PING_EVERY)
+        .keep_alive_timeout(PING_TIMEOUT)
+        .initial_stream_window_size(STREAM_WINDOW_BYTES)
+        .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+        .max_header_list_size(HEADERS_BYTES_MAX)
+        .handshake(TokioIo::new(stream))
+        .await;
+    let (sender, connection) = handshake.map_err(|error| error.to_string())?;
+    let task = tokio::spawn(async move {
+        if let Err(error) = connection.await {
+            tracing::debug!(%error, "the connection to the server ended");
+        }
+    });
+    Ok((Channel(sender), task.abort_handle()))
+}

@@ -1,0 +1,120 @@
+//! What clients may append, and the events that a commit is about.
+
+use std::collections::BTreeMap;
+
+use ensue::engine::{Append, Commit, Death, Delivery, Effect, OnDead, Retry};
+use ensue::error::GroupError;
+use ensue::{Envelope, Error, InvalidEvent, Position, Timestamp};
+use ensue_core::topic::{REPLIES, is_reserved};
+use ensue_proto::v1::ErrorDetail;
+use ensue_proto::{Malformed, detail_of, v1};
+
+use super::answer::{detail_of_malformed, problem_detail};
+use crate::security::{Action, Caller};
+
+/// Events in the hands of a member, by position.
+pub(super) type InHand = BTreeMap<Position, Delivery>;
+
+/// An event that others may publish: a reply to a request is one.
+pub(super) fn append(append: v1::Append) -> Result<Append, Malformed> {
+    let append = Append::try_from(append)?;
+    let topic = append.envelope.topic();
+    if is_reserved(topic) && !topic.starts_with(REPLIES) {
+        return Err(InvalidEvent::ReservedTopic(topic.to_owned()).into());
+    }
+    Ok(append)
+}
+
+/// The commit that a client means, of the events in its hands.
+pub(super) fn commit(
+    group: &str,
+    caller: &Caller,
+    in_hand: &InHand,
+    commit: v1::Commit,
+) -> Result<Commit, Box<ErrorDetail>> {
+    let find = |position: u64| {
+        let found = in_hand.get(&Position::new(position));
+        found.ok_or_else(|| {
+            let group = group.to_owned();
+            Box::new(detail_of(&Error::Group(GroupError::Fenced { group })))
+        })
+    };
+    let malformed = |error| Box::new(detail_of_malformed(error));
+    let mut claimed = Commit {
+        settled: commit.settled.into_iter().map(Position::new).collect(),
+        state: commit.state.into_iter().map(Into::into).collect(),
+        ..Commit::default()
+    };
+    for retry in commit.retries {
+        let delivery = find(retry.position)?;
+        claimed.retries.push(Retry {
+            envelope: delivery.envelope.clone(),
+            position: delivery.position,
+            attempt: retry.attempt,
+            due: Timestamp::from_micros(retry.due_us),
+            reason: retry.reason,
+        });
+    }
+    for position in commit.parked {
+        claimed.parked.push(find(position)?.clone());
+    }
+    for death in commit.dead {
+        let delivery = find(death.position)?;
+        claimed.dead.push(Death {
+            envelope: delivery.envelope.clone(),
+            position: delivery.position,
+            attempts: death.attempts,
+            cause: death.cause().into(),
+            on_dead: death.on_dead().into(),
+            reason: death.reason,
+        });
+    }
+    for effect in commit.effects {
+        claimed.effects.push(match effect.effect {
+            Some(v1::effect::Effect::Append(it)) => {
+                let append = append(it).map_err(malformed)?;
+                check_effect(caller, append.envelope.topic())?;
+                Effect::Append(append)
+            }
+            // What is cancelled may be of any topic.
+            _ => {
+                let allowed = caller.must_cover(Action::Operate, &[]);
+                allowed.map_err(|problem| Box::new(problem_detail(&problem)))?;
+                Effect::try_from(effect).map_err(malformed)?
+            }
+        });
+    }
+    Ok(claimed)
+}
+
+/// A member that takes requests replies to them; anything else is published.
+fn check_effect(caller: &Caller, topic: &str) -> Result<(), Box<ErrorDetail>> {
+    if topic.starts_with(REPLIES) {
+        return Ok(());
+    }
+    let allowed = caller.must(Action::Publish, topic);
+    allowed.map_err(|problem| Box::new(problem_detail(&problem)))
+}
+
+/// Whether a later event of the key of this one has to wait after the commit.
+pub(super) fn blocks(commit: &Commit, delivery: &Delivery) -> bool {
+    let event = &delivery.envelope;
+    let is_of = |failed: &Envelope| failed.topic() == event.topic() && failed.key() == event.key();
+    let mut dead = commit.dead.iter();
+    commit.retries.iter().any(|retry| is_of(&retry.envelope))
+        || dead.any(|it| it.on_dead == OnDead::Park && is_of(&it.envelope))
+}
+
+/// Whether a commit only hands events back.
+pub(super) fn is_handed_back(commit: &Commit) -> bool {
+    commit.settled.is_empty() && commit.retries.is_empty() && commit.dead.is_empty()
+}
+
+/// Where the events of a commit are.
+pub(super) fn positions(commit: &Commit) -> impl Iterator<Item = Position> {
+    let settled = commit.settled.iter().copied();
+    let retries = commit.retries.iter().map(|retry| retry.position);
+    let parked = commit.parked.iter().map(|parked| parked.position);
+    let dead = commit.dead.iter().map(|dead| dead.position);
+    settled.chain(retries).chain(parked).chain(dead)
+}

@@ -1,0 +1,116 @@
+//! What a caller may do: asked before a topic is touched, or something of it shown.
+
+use ensue::Error;
+use ensue::engine::{EngineStatus, GroupStatus, Scheduled};
+use ensue::error::GroupError;
+use tokio::sync::OwnedSemaphorePermit;
+use tonic::{Request, Status};
+
+use super::answer;
+use crate::context::Context;
+use crate::security::{Action, Caller};
+
+/// Who calls. One who came past the door may do nothing.
+pub(super) fn caller<T>(request: &Request<T>) -> Result<Caller, Status> {
+    let caller = request.extensions().get::<Caller>();
+    let caller = caller.ok_or_else(|| Status::unauthenticated("the caller is not known"))?;
+    Ok(caller.clone())
+}
+
+/// A place among all streams, and one among those of the caller.
+pub(super) type Slots = (OwnedSemaphorePermit, Option<OwnedSemaphorePermit>);
+
+pub(super) fn stream(context: &Context, caller: &Caller) -> Result<Slots, Status> {
+    let of_caller = caller.stream();
+    let of_caller = of_caller.map_err(|problem| answer::problem(&problem))?;
+    let slot = context.stream().ok_or_else(|| answer::no_stream(context))?;
+    Ok((slot, of_caller))
+}
+
+/// Who the caller is now: what goes on for long asks again, as credentials expire and permissions change.
+pub(super) fn still(context: &Context, caller: &Caller) -> Result<Caller, Status> {
+    let now = context.engine().clock().now();
+    let still = context.security().still(caller, now);
+    still.map_err(|problem| answer::problem(&problem))
+}
+
+/// Refuses the action with this topic, unless it is allowed.
+pub(super) fn must(caller: &Caller, action: Action, topic: &str) -> Result<(), Status> {
+    let allowed = caller.must(action, topic);
+    allowed.map_err(|problem| answer::problem(&problem))
+}
+
+/// Refuses the action, unless it is allowed with all that these patterns select; without any, with
+/// everything.
+pub(super) fn must_cover(
+    caller: &Caller,
+    action: Action,
+    patterns: &[String],
+) -> Result<(), Status> {
+    let allowed = caller.must_cover(action, patterns);
+    allowed.map_err(|problem| answer::problem(&problem))
+}
+
+/// Refuses a caller who may not operate this group, or not see its dead letters.
+pub(super) async fn must_operate(
+    context: &Context,
+    caller: &Caller,
+    group: &str,
+) -> Result<(), Status> {
+    if caller.may_everything() {
+        return Ok(());
+    }
+    let group = visible(context, caller, group).await?;
+    must_cover(caller, Action::Operate, &group.topics)
+}
+
+pub(super) async fn must_handle(
+    context: &Context,
+    caller: &Caller,
+    group: &str,
+) -> Result<(), Status> {
+    if caller.may_everything() {
+        return Ok(());
+    }
+    let group = visible(context, caller, group).await?;
+    if caller.handles(&group) {
+        return Ok(());
+    }
+    must_cover(caller, Action::Read, &group.topics)
+}
+
+/// A group. One that the caller may not see is not there, for all that they can tell.
+async fn visible(context: &Context, caller: &Caller, name: &str) -> Result<GroupStatus, Status> {
+    let status = answer::within(context, context.engine().status()).await?;
+    let seen = status.groups.into_iter().filter(|group| caller.sees(group));
+    let groups: Vec<_> = seen.collect();
+    let known = groups.iter().map(|group| group.name.as_str());
+    let unknown = GroupError::unknown(name, known);
+    let group = groups.into_iter().find(|group| group.name == name);
+    group.ok_or_else(|| answer::engine(&Error::Group(unknown)))
+}
+
+/// As much of a status as the caller may see.
+pub(super) fn shown(mut status: EngineStatus, caller: &Caller) -> EngineStatus {
+    if caller.may_everything() {
+        return status;
+    }
+    status.topics.retain(|topic| caller.sees_topic(&topic.name));
+    status.groups.retain(|group| caller.sees(group));
+    for group in &mut status.groups {
+        if !caller.handles(group) {
+            group.backlogs.clear();
+        }
+    }
+    if !caller.is_admin() {
+        status.needed = None;
+        status.url = "ensue:".to_owned();
+    }
+    status
+}
+
+/// Whether the caller may see what waits. What cannot be read is of no topic.
+pub(super) fn sees(caller: &Caller, waiting: &Scheduled) -> bool {
+    let event = waiting.envelope.as_ref();
+    caller.may_everything() || event.is_ok_and(|event| caller.may(Action::Read, event.topic()))
+}

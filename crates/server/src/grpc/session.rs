@@ -1,0 +1,385 @@
+//! A member of a group that a client has: it outlives the stream that carries it.
+//!
+//! A connection that is cut costs nothing: the client comes back within its lease, is told the answers that
+//! it missed and given the events that it did not get. What one stream began another goes on with.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
+
+use ensue::engine::{Commit, Delivery, Member};
+use ensue_proto::v1;
+use ensue_proto::v1::commit_answer::Outcome;
+use tokio::sync::{mpsc, watch};
+use tonic::Status;
+
+use super::answer::{no_room, problem_detail};
+use super::claim::{self, InHand};
+use super::lists::pieces;
+use super::permit::{self, Slots};
+use super::suspects::Suspects;
+use crate::context::Context;
+use crate::memory::Held;
+use crate::security::{Action, Caller};
+
+/// How many commits a member may have under way, and how many answers are kept for a client that was cut
+/// off: it cannot have missed more.
+const COMMITS_MAX: usize = 16;
+const ANSWERS_MAX: usize = 2 * COMMITS_MAX;
+/// How much of events goes into one message, in bytes; an event more may come.
+const BATCH_BYTES: usize = 256 * 1024;
+
+/// A member, and what its client may not know yet.
+#[derive(Debug)]
+pub(super) struct Session {
+    seat: Seat,
+    state: Mutex<State>,
+    /// Counts up with every answer and every stream.
+    changed: watch::Sender<u64>,
+    commits: mpsc::Sender<Claimed>,
+    /// Who takes events: one stream at a time.
+    turn: tokio::sync::Mutex<()>,
+    suspects: Arc<Suspects>,
+    caller: Mutex<Caller>,
+    _slots: Slots,
+}
+
+/// Whose member of which group it is.
+#[derive(Debug)]
+pub(super) struct Seat {
+    pub(super) group: String,
+    /// How long it outlives its stream.
+    pub(super) lease: Duration,
+    pub(super) topics: Vec<String>,
+    pub(super) member: Box<dyn Member>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// The number of the last stream, and whether it is there.
+    stream: u64,
+    is_attached: bool,
+    /// What was taken and not handed out yet.
+    taken: VecDeque<Delivery>,
+    /// What the client has, or will have.
+    in_hand: InHand,
+    has_progressed: bool,
+    /// What was sent, by the number of its batch, and may not have arrived.
+    sent: VecDeque<(u64, Vec<Delivery>)>,
+    batches: u64,
+    /// How many commits were taken.
+    commits: u64,
+    answers: VecDeque<v1::CommitAnswer>,
+}
+
+/// A commit that waits for its turn.
+#[derive(Debug)]
+struct Claimed {
+    number: u64,
+    commit: v1::Commit,
+    /// `None`: there was no room for it.
+    held: Option<Held>,
+}
+
+/// Why a commit is not taken.
+pub(super) enum Refused {
+    /// Its number is not the next.
+    OutOfTurn { expected: u64 },
+    /// The member has ended.
+    Ended,
+}
+
+impl Session {
+    pub(super) fn start(
+        seat: Seat,
+        caller: Caller,
+        suspects: Arc<Suspects>,
+        slots: Slots,
+    ) -> Arc<Self> {
+        let (commits, taken) = mpsc::channel(COMMITS_MAX);
+        let session = Arc::new(Self {
+            seat,
+            state: Mutex::default(),
+            changed: watch::Sender::new(0),
+            commits,
+            turn: tokio::sync::Mutex::default(),
+            suspects,
+            caller: Mutex::new(caller),
+            _slots: slots,
+        });
+        // One after the other, and to the end, whatever becomes of the stream.
+        tokio::spawn(commit_all(Arc::downgrade(&session), taken));
+        session
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn group(&self) -> &str {
+        &self.seat.group
+    }
+
+    /// Whether it is this caller's: a secret that was overheard is of no use to another.
+    pub(super) fn is_of(&self, caller: &Caller) -> bool {
+        self.caller().name() == caller.name()
+    }
+
+    pub(super) fn caller(&self) -> Caller {
+        self.caller
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    /// The client, as it is known now: it has to be one that may still consume.
+    pub(super) fn renew(&self, caller: &Caller) -> Result<(), Status> {
+        permit::must_cover(caller, Action::Consume, &self.seat.topics)?;
+        *self.caller.lock().unwrap_or_else(PoisonError::into_inner) = caller.clone();
+        Ok(())
+    }
+
+    pub(super) fn lease(&self) -> Duration {
+        self.seat.lease
+    }
+
+    pub(super) fn member(&self) -> &dyn Member {
+        &*self.seat.member
+    }
+
+    pub(super) fn turn(&self) -> &tokio::sync::Mutex<()> {
+        &self.turn
+    }
+
+    /// Tells of answers, and of other streams.
+    pub(super) fn changes(&self) -> watch::Receiver<u64> {
+        self.changed.subscribe()
+    }
+
+    fn change(&self) {
+        self.changed.send_modify(|count| *count += 1);
+    }
+
+    /// A stream takes over. Gives its number.
+    pub(super) fn attach(&self) -> u64 {
+        let stream = {
+            let mut state = self.lock();
+            state.stream += 1;
+            state.is_attached = true;
+            state.stream
+        };
+        self.change();
+        stream
+    }
+
+    /// Whether this is the last stream.
+    pub(super) fn is_carried_by(&self, stream: u64) -> bool {
+        self.lock().stream == stream
+    }
+
+    /// This stream has ended; whether no other has taken over.
+    pub(super) fn detach(&self, stream: u64) -> bool {
+        let mut state = self.lock();
+        let is_last = state.stream == stream;
+        if is_last {
+            state.is_attached = false;
+        }
+        is_last
+    }
+
+    /// Whether there was no stream after this one.
+    pub(super) fn is_lost_since(&self, stream: u64) -> bool {
+        let state = self.lock();
+        state.stream == stream && !state.is_attached
+    }
+
+    /// How many events to take from the group, for a client that takes `credits`.
+    pub(super) fn room(&self, credits: usize) -> usize {
+        let is_careful = self.suspects.is_careful(self.group());
+        let state = self.lock();
+        if !state.taken.is_empty() || (is_careful && !state.in_hand.is_empty()) {
+            return 0;
+        }
+        if is_careful { credits.min(1) } else { credits }
+    }
+
+    /// Events were taken from the group.
+    pub(super) fn took(&self, deliveries: Vec<Delivery>) {
+        self.lock().taken.extend(deliveries);
+    }
+
+    /// Hands out what was taken, as much as the client takes: in batches, which are kept until it has them.
+    /// Says how many events these are.
+    pub(super) fn hand_out(&self, credits: usize) -> (Vec<v1::DeliverEvents>, usize) {
+        let is_careful = self.suspects.is_careful(self.group());
+        let mut state = self.lock();
+        let count_max = if !is_careful {
+            credits
+        } else if state.in_hand.is_empty() {
+            credits.min(1)
+        } else {
+            0
+        };
+        let count = count_max.min(state.taken.len());
+        let mut deliveries: Vec<_> = state.taken.drain(..count).collect();
+        for delivery in &mut deliveries {
+            delivery.attempt += self.suspects.hand_out(self.group(), delivery.position);
+            state.in_hand.insert(delivery.position, delivery.clone());
+        }
+        let size = |delivery: &Delivery| delivery.envelope.content().len();
+        let mut batches = Vec::new();
+        for piece in pieces(&deliveries, BATCH_BYTES, size).filter(|piece| !piece.is_empty()) {
+            state.batches += 1;
+            let number = state.batches;
+            batches.push(batch(number, piece));
+            state.sent.push_back((number, piece.to_vec()));
+        }
+        (batches, count)
+    }
+
+    /// The member did not come back: what it had in its hands may have ended its process.
+    pub(super) fn lost(&self) {
+        let (in_hand, has_progressed) = {
+            let state = self.lock();
+            let in_hand: Vec<_> = state.in_hand.keys().copied().collect();
+            (in_hand, state.has_progressed)
+        };
+        self.suspects.lost(self.group(), &in_hand, has_progressed);
+    }
+
+    /// The client has everything up to this batch.
+    pub(super) fn received(&self, batch: u64) {
+        let mut state = self.lock();
+        while state
+            .sent
+            .pop_front_if(|(number, _)| *number <= batch)
+            .is_some()
+        {}
+    }
+
+    /// What was sent and did not arrive.
+    pub(super) fn missed(&self) -> Vec<v1::DeliverEvents> {
+        let state = self.lock();
+        let sent = state.sent.iter();
+        sent.map(|(number, deliveries)| batch(*number, deliveries))
+            .collect()
+    }
+
+    /// Takes a commit; one that was taken before is known by its number.
+    pub(super) async fn commit(
+        &self,
+        context: &Context,
+        number: u64,
+        commit: v1::Commit,
+    ) -> Result<(), Refused> {
+        {
+            let mut state = self.lock();
+            if number <= state.commits && number > 0 {
+                return Ok(());
+            }
+            let expected = state.commits + 1;
+            if number != expected {
+                return Err(Refused::OutOfTurn { expected });
+            }
+            state.commits = number;
+        }
+        let mut held = Held::default();
+        let bytes = prost::Message::encoded_len(&commit);
+        let held = context.bodies().hold(&mut held, bytes).then_some(held);
+        let claimed = Claimed {
+            number,
+            commit,
+            held,
+        };
+        self.commits.send(claimed).await.map_err(|_| Refused::Ended)
+    }
+
+    /// The answers to commits after this one.
+    pub(super) fn answers_after(&self, number: u64) -> Vec<v1::CommitAnswer> {
+        let state = self.lock();
+        let answers = state.answers.iter();
+        answers.filter(|it| it.number > number).cloned().collect()
+    }
+
+    async fn answer(&self, claimed: Claimed) {
+        let outcome = match claimed.held {
+            Some(_) => self.claim(claimed.commit).await,
+            None => Outcome::Refused(problem_detail(&no_room())),
+        };
+        {
+            let mut state = self.lock();
+            if state.answers.len() == ANSWERS_MAX {
+                state.answers.pop_front();
+            }
+            state.answers.push_back(v1::CommitAnswer {
+                number: claimed.number,
+                outcome: Some(outcome),
+            });
+        }
+        self.change();
+    }
+
+    async fn claim(&self, commit: v1::Commit) -> Outcome {
+        let claimed = claim::commit(
+            &self.seat.group,
+            &self.caller(),
+            &self.lock().in_hand,
+            commit,
+        );
+        let mut claimed = match claimed {
+            Ok(claimed) => claimed,
+            Err(refused) => return Outcome::Refused(*refused),
+        };
+        let behind = self.behind(&claimed);
+        claimed.parked.extend(behind.iter().cloned());
+        let done: Vec<_> = claim::positions(&claimed).collect();
+        let is_progress = !claim::is_handed_back(&claimed);
+        match self.seat.member.commit(claimed).await {
+            Ok(committed) => {
+                self.suspects.done(self.group(), &done);
+                let mut state = self.lock();
+                state.has_progressed |= is_progress;
+                for position in &done {
+                    state.in_hand.remove(position);
+                }
+                Outcome::Committed(v1::Committed {
+                    generation: committed.generation,
+                    dropped: committed.dropped as u64,
+                })
+            }
+            Err(error) => {
+                let mut state = self.lock();
+                for delivery in behind.into_iter().rev() {
+                    state.taken.push_front(delivery);
+                }
+                Outcome::Refused(ensue_proto::detail_of(&error))
+            }
+        }
+    }
+
+    /// Takes out what was not handed out of the keys that a commit blocks: it goes back with it.
+    fn behind(&self, commit: &Commit) -> Vec<Delivery> {
+        let mut state = self.lock();
+        let taken = std::mem::take(&mut state.taken);
+        let (behind, rest): (Vec<_>, Vec<_>) =
+            taken.into_iter().partition(|it| claim::blocks(commit, it));
+        state.taken = rest.into();
+        behind
+    }
+}
+
+fn batch(batch: u64, deliveries: &[Delivery]) -> v1::DeliverEvents {
+    v1::DeliverEvents {
+        batch,
+        deliveries: deliveries.iter().map(v1::Delivery::from).collect(),
+    }
+}
+
+async fn commit_all(session: Weak<Session>, mut taken: mpsc::Receiver<Claimed>) {
+    while let Some(claimed) = taken.recv().await {
+        let Some(session) = session.upgrade() else {
+            return;
+        };
+        session.answer(claimed).await;
+    }
+}

@@ -1,0 +1,45 @@
+//! Whether the server can be sent requests.
+
+use std::time::{Duration, Instant};
+
+use crate::context::Context;
+use crate::problem::{Code, Problem};
+use crate::security::Caller;
+
+/// How long the engine may take before it is not ready.
+const PROBE_TIMEOUT: Duration = Duration::from_secs(5);
+/// How old the answer may be that a stranger gets.
+const PROBE_AGE_MAX: Duration = Duration::from_secs(1);
+
+/// The engine works, and the server does not stop; or why not. A stranger gets an answer that is a moment
+/// old: it costs no more, however often it is asked for.
+pub(crate) async fn check(context: &Context, caller: &Caller) -> Result<&'static str, Problem> {
+    if caller.known().is_ok() {
+        return look(context).await;
+    }
+    let mut last = context.last_probe().await;
+    if let Some((at, answer)) = &*last
+        && at.elapsed() < PROBE_AGE_MAX
+    {
+        return answer.clone();
+    }
+    let answer = look(context).await;
+    *last = Some((Instant::now(), answer.clone()));
+    answer
+}
+
+async fn look(context: &Context) -> Result<&'static str, Problem> {
+    let not_ready = |detail: String| Problem::new(Code::Overloaded, detail);
+    if context.is_draining() {
+        return Err(not_ready("the server is stopping".to_owned()));
+    }
+    match tokio::time::timeout(PROBE_TIMEOUT, context.engine().status()).await {
+        Ok(status) => match status?.trouble {
+            None => Ok("ready\n"),
+            Some(trouble) => Err(not_ready(trouble)),
+        },
+        Err(_) => Err(not_ready(format!(
+            "the engine did not answer within {PROBE_TIMEOUT:?}"
+        ))),
+    }
+}

@@ -1,0 +1,450 @@
+//! gRPC, as a program calls it that has only the protocol.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use ensue_proto::v1::commit_answer::Outcome;
+use ensue_proto::v1::engine_service_client::EngineServiceClient;
+use ensue_proto::v1::join_request::Request as Ask;
+use ensue_proto::v1::join_response::Response as Said;
+use ensue_proto::{error_of_status, v1};
+use ensue_server::Config;
+use hyper::body::Incoming;
+use hyper::client::conn::http2::{SendRequest, handshake};
+use hyper::{Request, Response};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use tokio::net::TcpStream;
+use tokio::sync::mpsc;
+use tonic::body::Body;
+use tonic::{Code, Status, Streaming};
+use tower_service::Service;
+
+use crate::site::{PATIENCE, Site};
+
+#[derive(Clone)]
+struct Channel(SendRequest<Body>);
+
+impl Service<Request<Body>> for Channel {
+    type Response = Response<Incoming>;
+    type Error = hyper::Error;
+    type Future = Pin<Box<dyn Future<Output = hyper::Result<Response<Incoming>>> + Send>>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<hyper::Result<()>> {
+        self.0.poll_ready(context)
+    }
+
+    fn call(&mut self, request: Request<Body>) -> Self::Future {
+        Box::pin(self.0.send_request(request))
+    }
+}
+
+type Client = EngineServiceClient<Channel>;
+
+async fn channel(site: &Site) -> Channel {
+    let stream = TcpStream::connect(site.running.address()).await.unwrap();
+    let shaken = handshake(TokioExecutor::new(), TokioIo::new(stream)).await;
+    let (sender, connection) = shaken.unwrap();
+    tokio::spawn(connection);
+    Channel(sender)
+}
+
+async fn client(site: &Site) -> Client {
+    let origin = format!("http://{}", site.running.address())
+        .parse()
+        .unwrap();
+    EngineServiceClient::with_origin(channel(site).await, origin)
+}
+
+fn event(id: &str, key: &str, payload: &'static [u8]) -> v1::Append {
+    let event = v1::Event {
+        topic: "orders".into(),
+        key: key.into(),
+        r#type: "order.created".into(),
+        id: id.into(),
+        source: "/shop".into(),
+        content_type: "application/json".into(),
+        payload: payload.into(),
+        ..v1::Event::default()
+    };
+    v1::Append {
+        event: Some(event),
+        ..v1::Append::default()
+    }
+}
+
+async fn publish(client: &mut Client, ids: std::ops::Range<usize>) {
+    let batch = ids.map(|id| event(&id.to_string(), &format!("k{id}"), b"{}"));
+    let batch = batch.collect();
+    client.append(v1::AppendRequest { batch }).await.unwrap();
+}
+
+/// A stream of a member.
+struct Member {
+    requests: mpsc::Sender<v1::JoinRequest>,
+    responses: Streaming<v1::JoinResponse>,
+}
+
+impl Member {
+    async fn open(client: &mut Client, first: Ask) -> Result<Self, Status> {
+        let (requests, receiver) = mpsc::channel(8);
+        let request = Some(first);
+        requests.send(v1::JoinRequest { request }).await.unwrap();
+        let sent = futures_util::stream::unfold(receiver, |mut receiver| async {
+            Some((receiver.recv().await?, receiver))
+        });
+        let responses = client.join(sent).await?.into_inner();
+        Ok(Self {
+            requests,
+            responses,
+        })
+    }
+
+    /// A new member, and its secret.
+    async fn join(client: &mut Client) -> (Self, String) {
+        let subscription = v1::Subscription {
+            group: "g".into(),
+            topics: vec!["orders".into()],
+            ..v1::Subscription::default()
+        };
+        let join = v1::JoinGroup {
+            subscription: Some(subscription),
+            lease_ms: 60_000,
+        };
+        let mut member = Self::open(client, Ask::Join(join)).await.unwrap();
+        match member.next().await {
+            Said::Joined(joined) => (member, joined.session),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    async fn resume(client: &mut Client, session: &str, received: u64, answered: u64) -> Self {
+        let resume = v1::ResumeMember {
+            session: session.into(),
+            received,
+            answered,
+            group: "g".into(),
+        };
+        Self::open(client, Ask::Resume(resume)).await.unwrap()
+    }
+
+    async fn say(&self, ask: Ask) {
+        let request = Some(ask);
+        self.requests
+            .send(v1::JoinRequest { request })
+            .await
+            .unwrap();
+    }
+
+    async fn take(&self, events_max: u32, once: bool) {
+        self.say(Ask::Take(v1::TakeEvents {
+            events_max,
+            once,
+            received: 0,
+        }))
+        .await;
+    }
+
+    async fn commit(&self, number: u64, settled: Vec<u64>) {
+        let commit = Some(v1::Commit {
+            settled,
+            ..v1::Commit::default()
+        });
+        self.say(Ask::Commit(v1::CommitEvents { number, commit }))
+            .await;
+    }
+
+    async fn next(&mut self) -> Said {
+        let next = tokio::time::timeout(PATIENCE, self.responses.message());
+        next.await.unwrap().unwrap().unwrap().response.unwrap()
+    }
+
+    /// The next batch: its number and the positions of its events.
+    async fn batch(&mut self) -> (u64, Vec<u64>) {
+        match self.next().await {
+            Said::Deliver(batch) => {
+                let deliveries = batch.deliveries.iter();
+                (batch.batch, deliveries.map(|it| it.position).collect())
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// The number of the next commit that is answered, which happened.
+    async fn committed(&mut self) -> u64 {
+        match self.next().await {
+            Said::Commit(answer) => match answer.outcome.unwrap() {
+                Outcome::Committed(_) => answer.number,
+                Outcome::Refused(detail) => panic!("{detail:?}"),
+            },
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_is_appended_by_grpc_is_read_by_http_byte_by_byte() {
+    let site = Site::start().await;
+    let mut client = client(&site).await;
+    let payload = br#"{"a":1.10,"a":23958446825181076828, "b" : []}"#;
+    let batch = vec![event("1", "k", payload), event("1", "k", payload)];
+    let request = v1::AppendRequest { batch };
+    let receipts = client.append(request).await.unwrap().into_inner().receipts;
+    assert_eq!((receipts[0].position, receipts[0].is_duplicate), (0, false));
+    assert_eq!((receipts[1].position, receipts[1].is_duplicate), (0, true));
+    let page = site.client().await.get("/v1/events?topic=orders").await;
+    let text = std::str::from_utf8(payload).unwrap();
+    assert!(
+        page.text().contains(&format!("\"data\":{text}")),
+        "{}",
+        page.text()
+    );
+    site.end().await;
+}
+
+#[tokio::test]
+async fn a_stream_of_reads_ends_at_the_end_or_follows_what_comes() {
+    let site = Site::start().await;
+    let mut client = client(&site).await;
+    publish(&mut client, 0..700).await;
+    let request = v1::ReadRequest::default();
+    let mut reading = client.read(request).await.unwrap().into_inner();
+    let (mut read, mut next) = (0, String::new());
+    while let Some(piece) = reading.message().await.unwrap() {
+        read += piece.events.len();
+        next = piece.next;
+    }
+    assert_eq!((read, next.as_str()), (700, "700"));
+    let request = v1::ReadRequest {
+        from: "699".into(),
+        follow: true,
+        limit: 2,
+        ..v1::ReadRequest::default()
+    };
+    let mut reading = client.read(request).await.unwrap().into_inner();
+    let first = reading.message().await.unwrap().unwrap();
+    assert_eq!(first.events[0].position, 699);
+    publish(&mut client, 700..702).await;
+    let second = reading.message().await.unwrap().unwrap();
+    assert_eq!(second.events[0].position, 700);
+    assert!(
+        reading.message().await.unwrap().is_none(),
+        "the limit is two"
+    );
+    site.end().await;
+}
+
+#[tokio::test]
+async fn no_more_events_come_than_were_asked_for() {
+    let site = Site::start().await;
+    let mut client = client(&site).await;
+    publish(&mut client, 0..10).await;
+    let (mut member, _) = Member::join(&mut client).await;
+    member.take(3, false).await;
+    assert_eq!(member.batch().await.1, [0, 1, 2]);
+    member.commit(1, vec![0, 1, 2]).await;
+    assert_eq!(member.committed().await, 1, "no event came before");
+    member.take(20, true).await;
+    assert_eq!(member.batch().await.1.len(), 7);
+    publish(&mut client, 10..11).await;
+    member.commit(2, vec![]).await;
+    assert_eq!(member.committed().await, 2, "what was left has lapsed");
+    site.end().await;
+}
+
+#[tokio::test]
+async fn a_member_whose_stream_was_cut_goes_on_where_it_was() {
+    let site = Site::start().await;
+    let mut client = client(&site).await;
+    publish(&mut client, 0..4).await;
+    let (mut member, session) = Member::join(&mut client).await;
+    member.take(2, true).await;
+    let (number, positions) = member.batch().await;
+    member.commit(1, positions.clone()).await;
+    assert_eq!(member.committed().await, 1);
+    member.take(2, true).await;
+    assert_eq!(member.batch().await.1, [2, 3]);
+    drop(member);
+    // As if neither the second batch nor the answer had arrived.
+    let mut member = Member::resume(&mut client, &session, number, 0).await;
+    assert_eq!(member.batch().await, (number + 1, vec![2, 3]));
+    assert_eq!(member.committed().await, 1);
+    // Sent again, it does not happen again: its events are no longer there to settle.
+    member.commit(1, positions).await;
+    member.commit(2, vec![2, 3]).await;
+    assert_eq!(member.committed().await, 2);
+    member.say(Ask::Leave(v1::LeaveGroup {})).await;
+    assert!(matches!(member.next().await, Said::Left(_)));
+    let status = site.engine.status().await.unwrap();
+    assert_eq!((status.groups[0].lag, status.groups[0].in_flight), (0, 0));
+    let resume = v1::ResumeMember {
+        session,
+        group: "g".into(),
+        ..v1::ResumeMember::default()
+    };
+    let refused = Member::open(&mut client, Ask::Resume(resume))
+        .await
+        .err()
+        .unwrap();
+    let error = error_of_status(&refused, "host").to_string();
+    assert!(error.contains("replaced or has left"), "{error}");
+    site.end().await;
+}
+
+#[tokio::test]
+async fn what_is_refused_says_why_in_a_detail() {
+    let site = Site::start().await;
+    let mut client = client(&site).await;
+    let request = v1::RedriveRequest {
+        group: "nobody".into(),
+        filter: None,
+    };
+    let refused = client.redrive(request).await.unwrap_err();
+    assert_eq!(refused.code(), Code::NotFound);
+    let error = error_of_status(&refused, "host");
+    assert!(
+        matches!(&error, ensue::Error::Group(ensue::error::GroupError::Unknown { group, .. }) if group == "nobody"),
+        "{error}"
+    );
+    for (request, code) in [
+        (
+            v1::AppendRequest {
+                batch: vec![v1::Append::default()],
+            },
+            Code::InvalidArgument,
+        ),
+        (
+            v1::AppendRequest {
+                batch: vec![v1::Append {
+                    expect: Some(v1::Expectation::default()),
+                    ..event("1", "k", b"{}")
+                }],
+            },
+            Code::InvalidArgument,
+        ),
+    ] {
+        assert_eq!(client.append(request).await.unwrap_err().code(), code);
+    }
+    let mut reserved = event("1", "k", b"{}");
+    reserved.event.as_mut().unwrap().topic = "_audit".into();
+    let request = v1::AppendRequest {
+        batch: vec![reserved],
+    };
+    let refused = client.append(request).await.unwrap_err();
+    assert!(refused.message().contains("reserved"), "{refused:?}");
+    assert!(site.events().await.is_empty());
+    site.end().await;
+}
+
+#[tokio::test]
+async fn a_call_that_names_another_server_is_refused_as_a_call() {
+    let site = Site::start().await;
+    let origin = "http://evil.example".parse().unwrap();
+    let mut client = EngineServiceClient::with_origin(channel(&site).await, origin);
+    let refused = client.get_info(v1::GetInfoRequest {}).await.unwrap_err();
+    assert_eq!(refused.code(), Code::PermissionDenied);
+    assert!(
+        refused.message().contains("does not name this server"),
+        "{refused:?}"
+    );
+    site.end().await;
+}
+
+#[tokio::test]
+async fn messages_of_all_calls_together_have_a_limit() {
+    let mut config = Config::default();
+    config.limits.bodies_bytes_max = 64 * 1024;
+    config.limits.body_bytes_max = 64 * 1024;
+    config.limits.answer_bytes_max = 64 * 1024;
+    let site = Site::with(config).await;
+    let mut client = client(&site).await;
+    let payload = vec![b'1'; 100 * 1024];
+    let mut large = event("1", "k", b"");
+    large.event.as_mut().unwrap().payload = payload.into();
+    let request = v1::AppendRequest { batch: vec![large] };
+    let refused = client.append(request).await.unwrap_err();
+    assert!(
+        refused.message().contains("bodies_bytes_max"),
+        "{refused:?}"
+    );
+    publish(&mut client, 0..1).await;
+    assert_eq!(site.events().await.len(), 1);
+    site.end().await;
+}
+
+#[tokio::test]
+async fn a_server_that_stops_ends_streams_and_says_so() {
+    let site = Site::start().await;
+    let mut client = client(&site).await;
+    let (mut member, _) = Member::join(&mut client).await;
+    let request = v1::ReadRequest {
+        follow: true,
+        from: "0".into(),
+        ..v1::ReadRequest::default()
+    };
+    publish(&mut client, 0..1).await;
+    let mut reading = client.read(request).await.unwrap().into_inner();
+    reading.message().await.unwrap().unwrap();
+    let ends = async {
+        let ended = [
+            member.responses.message().await.map(drop).unwrap_err(),
+            reading.message().await.map(drop).unwrap_err(),
+        ];
+        for status in ended {
+            assert_eq!(status.code(), Code::Unavailable, "{status:?}");
+            assert!(status.message().contains("stopping"), "{status:?}");
+        }
+        drop((member, reading, client));
+    };
+    tokio::join!(ends, site.end());
+}
+
+#[tokio::test]
+async fn health_says_what_readyz_says_and_reflection_what_there_is() {
+    use tonic_health::pb::HealthCheckRequest;
+    use tonic_health::pb::health_client::HealthClient;
+    let site = Site::start().await;
+    let origin: hyper::Uri = format!("http://{}", site.running.address())
+        .parse()
+        .unwrap();
+    let mut health = HealthClient::with_origin(channel(&site).await, origin.clone());
+    for service in ["", "ensue.v1.EngineService"] {
+        let request = HealthCheckRequest {
+            service: service.into(),
+        };
+        let response = health.check(request).await.unwrap().into_inner();
+        assert_eq!(response.status, 1, "serving");
+    }
+    let request = HealthCheckRequest {
+        service: "other".into(),
+    };
+    let refused = health.check(request).await.unwrap_err();
+    assert_eq!(refused.code(), Code::NotFound);
+    assert!(refused.message().contains("ensue.v1.EngineService"));
+
+    use tonic_reflection::pb::v1::server_reflection_client::ServerReflectionClient;
+    use tonic_reflection::pb::v1::server_reflection_request::MessageRequest;
+    use tonic_reflection::pb::v1::server_reflection_response::MessageResponse;
+    let mut reflection = ServerReflectionClient::with_origin(channel(&site).await, origin);
+    let request = tonic_reflection::pb::v1::ServerReflectionRequest {
+        host: String::new(),
+        message_request: Some(MessageRequest::ListServices(String::new())),
+    };
+    let request = futures_util::stream::iter([request]);
+    let response = reflection.server_reflection_info(request).await.unwrap();
+    let response = response.into_inner().message().await.unwrap().unwrap();
+    let Some(MessageResponse::ListServicesResponse(services)) = response.message_response else {
+        panic!("{response:?}");
+    };
+    let names: Vec<_> = services.service.into_iter().map(|it| it.name).collect();
+    assert!(
+        names.contains(&"ensue.v1.EngineService".to_owned()),
+        "{names:?}"
+    );
+    assert!(
+        names.contains(&"grpc.health.v1.Health".to_owned()),
+        "{names:?}"
+    );
+    drop((health, reflection));
+    site.end().await;
+}
