@@ -11,8 +11,9 @@ use rustls::{RootCertStore, ServerConfig};
 use super::files::Files;
 use crate::config::{ClientCertificates, ConfigError, Tls};
 
-/// The protocols that the server speaks, for clients that ask.
-const PROTOCOLS: [&[u8]; 1] = [b"http/1.1"];
+/// The protocols that the server speaks, for clients that ask; the first one that a client knows is
+/// taken.
+const PROTOCOLS: [&[u8]; 2] = [b"h2", b"http/1.1"];
 
 /// What a connection is encrypted with.
 #[derive(Clone, Debug)]

@@ -2,9 +2,11 @@
 
 use ensue_server::{ConfigError, Server};
 use hyper::Method;
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
+use crate::client::Client;
 use crate::pki::{Authority, encrypt, write_private};
 use crate::secure::{Setup, tls_client};
 use crate::site::{PATIENCE, Site, event};
@@ -23,6 +25,46 @@ async fn a_server_speaks_tls_1_2_and_1_3() {
         assert_eq!(stream.get_ref().1.protocol_version(), Some(name));
         let mut client = tls_client(&site, config).await.unwrap();
         assert_eq!(client.get("/livez").await.text(), "alive\n");
+    }
+    site.end().await;
+}
+
+#[tokio::test]
+async fn a_client_gets_the_newest_protocol_that_it_asks_for() {
+    let (setup, authority) = Setup::with_tls();
+    let site = Site::with(setup.config()).await;
+    for (asked, given) in [
+        (&[&b"h2"[..], b"http/1.1"][..], Some(&b"h2"[..])),
+        (&[b"http/1.1", b"h2"], Some(b"h2")),
+        (&[b"http/1.1"], Some(b"http/1.1")),
+        (&[], None),
+    ] {
+        let mut config = authority.client(None);
+        config.alpn_protocols = asked.iter().map(|name| name.to_vec()).collect();
+        let stream = TcpStream::connect(site.running.address()).await.unwrap();
+        let stream = encrypt(config, stream).await.unwrap();
+        assert_eq!(stream.get_ref().1.alpn_protocol(), given);
+        if given != Some(b"h2") {
+            let mut client = Client::over(stream, site.running.address()).await;
+            assert_eq!(client.get("/livez").await.status, 200);
+            continue;
+        }
+        let stream = TokioIo::new(stream);
+        let opened = hyper::client::conn::http2::handshake(TokioExecutor::new(), stream).await;
+        let (mut sender, connection) = opened.unwrap();
+        let connection = tokio::spawn(connection);
+        let request = |path: &str| {
+            let request = hyper::Request::get(format!("https://localhost{path}"));
+            request
+                .body(http_body_util::Empty::<hyper::body::Bytes>::new())
+                .unwrap()
+        };
+        let answer = sender.send_request(request("/livez")).await.unwrap();
+        assert_eq!(answer.status(), 200);
+        let answer = sender.send_request(request("/v1/status")).await.unwrap();
+        assert_eq!(answer.status(), 401);
+        drop(sender);
+        let _ = connection.await.unwrap();
     }
     site.end().await;
 }
