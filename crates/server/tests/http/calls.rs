@@ -20,6 +20,8 @@ use tonic::body::Body;
 use tonic::{Code, Status, Streaming};
 use tower_service::Service;
 
+use crate::owasp::site_with_orders;
+use crate::secure::Setup;
 use crate::site::{PATIENCE, Site};
 
 #[derive(Clone)]
@@ -446,5 +448,124 @@ async fn health_says_what_readyz_says_and_reflection_what_there_is() {
         "{names:?}"
     );
     drop((health, reflection));
+    site.end().await;
+}
+
+#[tokio::test]
+async fn a_caller_without_permissions_gets_nothing_by_grpc_and_a_stranger_less() {
+    let setup = Setup::with_tokens();
+    let token = format!("Bearer {}", setup.token("stranger-to-orders"));
+    let site = site_with_orders(&setup).await;
+    let mut client = client(&site).await;
+    let unknown = client.get_status(v1::GetStatusRequest {}).await;
+    assert_eq!(unknown.unwrap_err().code(), Code::Unauthenticated);
+    fn as_caller<T>(message: T, token: &str) -> tonic::Request<T> {
+        let mut request = tonic::Request::new(message);
+        let metadata = request.metadata_mut();
+        metadata.insert("authorization", token.parse().unwrap());
+        metadata.insert("ensue-reason", "a try".parse().unwrap());
+        request
+    }
+    let group = || "payments".to_owned();
+    macro_rules! refused {
+        ($call:ident, $message:expr) => {
+            let refused = client.$call(as_caller($message, &token)).await.unwrap_err();
+            let codes = [Code::PermissionDenied, Code::NotFound];
+            assert!(
+                codes.contains(&refused.code()),
+                "{}: {refused:?}",
+                stringify!($call)
+            );
+        };
+    }
+    refused!(
+        append,
+        v1::AppendRequest {
+            batch: vec![event("forged", "k", b"{}")]
+        }
+    );
+    refused!(
+        redrive,
+        v1::RedriveRequest {
+            group: group(),
+            filter: None
+        }
+    );
+    refused!(
+        discard,
+        v1::DiscardRequest {
+            group: group(),
+            filter: None
+        }
+    );
+    refused!(delete_group, v1::DeleteGroupRequest { group: group() });
+    let reset = || {
+        Some(v1::Reset {
+            to: Some(v1::Start {
+                place: Some(v1::start::Place::Earliest(true)),
+            }),
+            ..v1::Reset::default()
+        })
+    };
+    refused!(
+        reset_group,
+        v1::ResetGroupRequest {
+            group: group(),
+            reset: reset()
+        }
+    );
+    refused!(
+        plan_reset,
+        v1::PlanResetRequest {
+            group: group(),
+            reset: reset()
+        }
+    );
+    let status = client
+        .get_status(as_caller(v1::GetStatusRequest {}, &token))
+        .await
+        .unwrap();
+    let status = format!("{status:?}");
+    assert!(
+        !status.contains("orders.eu") && !status.contains("payments"),
+        "{status}"
+    );
+    let names = vec![v1::EventId {
+        source: "/shop".into(),
+        id: "later".into(),
+    }];
+    // Refused, or as if it were not there.
+    if let Ok(answer) = client
+        .cancel(as_caller(v1::CancelRequest { names }, &token))
+        .await
+    {
+        assert_eq!(answer.into_inner().cancelled, 0);
+    }
+    let mut lists = Vec::new();
+    let list = v1::ListScheduledRequest { limit: 10 };
+    if let Ok(list) = client.list_scheduled(as_caller(list, &token)).await {
+        let mut list = list.into_inner();
+        while let Ok(Some(part)) = list.message().await {
+            lists.push(format!("{part:?}"));
+        }
+    }
+    let read = v1::ReadRequest {
+        one_page: true,
+        ..v1::ReadRequest::default()
+    };
+    if let Ok(list) = client.read(as_caller(read, &token)).await {
+        let mut list = list.into_inner();
+        while let Ok(Some(part)) = list.message().await {
+            lists.push(format!("{part:?}"));
+        }
+    }
+    let shown = lists.concat();
+    assert!(
+        !shown.contains("later") && !shown.contains("secret-order"),
+        "{shown}"
+    );
+    let status = site.engine.status().await.unwrap();
+    assert_eq!((status.groups.len(), status.scheduled), (1, 1));
+    assert_eq!(site.events().await.len(), 1);
     site.end().await;
 }

@@ -66,7 +66,7 @@ const ROUTES: &[(&str, &str, &str)] = &[
 ];
 
 /// An order, one that is scheduled, and a group of orders.
-async fn site_with_orders(setup: &Setup) -> Site {
+pub(crate) async fn site_with_orders(setup: &Setup) -> Site {
     let token = setup.token("owner");
     let site = Site::with(setup.config()).await;
     let mut owner = Bearer::connect(&site, &token).await;
