@@ -1,4 +1,5 @@
-//! Dispatch: position → handler → commit. The only committer.
+//! Dispatch: position → handler → commit. The only committer, also for handlers in other processes
+//! ([`consumer`]).
 //!
 //! One dispatch runs per service. Its coordinator takes events from the engine and hands them to
 //! workers by key; a worker runs one event of a key at a time and collects what became of them; the
@@ -21,6 +22,7 @@
 //!   after it of its key, and may have seen what it wrote, is handed back ([`session`]).
 
 mod attempt;
+pub(crate) mod consumer;
 mod follow;
 mod lane;
 mod outcome;

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use serde::Serialize;
 
-use crate::event::{Codec, EncodeError, Event, EventId};
+use crate::event::{Codec, EncodeError, EnvelopeBuilder, Event, EventId};
 use crate::failure::Failure;
 use crate::outgoing::{Due, Outgoing};
 use crate::state::{self, State};
@@ -149,6 +149,20 @@ impl Effects {
     /// Answers the request at hand. Without a requester the reply is dropped.
     pub fn reply<E: Event>(mut self, reply: E) -> Self {
         self.said.push(Said::Publish(Outgoing::reply(reply)));
+        self
+    }
+
+    /// Answers the request at hand with an envelope put together by hand; its topic and its key are those
+    /// of the reply. Without a requester the reply is dropped.
+    pub fn reply_raw(mut self, reply: EnvelopeBuilder) -> Self {
+        self.said.push(Said::Publish(Outgoing::raw_reply(reply)));
+        self
+    }
+
+    /// Sets the bytes of the cell `name`, or removes it.
+    #[doc(hidden)]
+    pub fn set_raw_state(mut self, name: &str, value: Option<Bytes>) -> Self {
+        self.change_state(name, value);
         self
     }
 

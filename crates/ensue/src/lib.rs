@@ -152,6 +152,13 @@ pub use ensue_core::{
 };
 pub use ensue_macros::{Event, State, on, service};
 
+/// A member of a group whose handlers are in another process: what a server gives to clients.
+pub mod consumer {
+    pub use crate::dispatch::consumer::{Consumer, Done, Handled, Outcome, Refused, Taken, Wanted};
+    #[doc(hidden)]
+    pub use crate::state::{cell_json, json_cell};
+}
+
 /// What nearly every file of a program uses: `use ensue::prelude::*;`.
 ///
 /// `Serialize` and `Deserialize` are serde's. What their derives write names the crate `serde`, so

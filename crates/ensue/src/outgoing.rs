@@ -71,6 +71,14 @@ impl Outgoing {
         }
     }
 
+    /// The same, put together by hand.
+    pub(crate) fn raw_reply(builder: EnvelopeBuilder) -> Self {
+        Self {
+            is_reply: true,
+            ..Self::raw(builder)
+        }
+    }
+
     fn from_builder(builder: Result<EnvelopeBuilder, InvalidEvent>) -> Self {
         Self {
             builder,

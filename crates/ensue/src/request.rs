@@ -163,15 +163,28 @@ impl Requester {
         request: impl Into<Outgoing>,
         deadline: Duration,
     ) -> Result<R> {
-        let reply = self.request_raw(request.into(), deadline).await?;
+        let reply = self.request_envelope(request, deadline).await?;
+        Ok(reply.decode()?)
+    }
+
+    /// [`request`](Self::request), with the reply as it came.
+    ///
+    /// # Errors
+    /// As for [`request`](Self::request), but for [`ReadError::Decode`].
+    pub async fn request_envelope(
+        &self,
+        request: impl Into<Outgoing>,
+        deadline: Duration,
+    ) -> Result<Envelope> {
+        let reply = self.ask_for_reply(request.into(), deadline).await?;
         if reply.event_type() == FAILED {
             let failed: RequestFailed = Codec::Json.decode(reply.payload())?;
             return Err(Error::Request(RequestError::Failed(failed.reason)));
         }
-        Ok(reply.decode()?)
+        Ok(reply)
     }
 
-    async fn request_raw(&self, request: Outgoing, deadline: Duration) -> Result<Envelope> {
+    async fn ask_for_reply(&self, request: Outgoing, deadline: Duration) -> Result<Envelope> {
         let inner = &self.0;
         let clock = inner.publisher.engine().clock().clone();
         let until = clock.now().plus(deadline);
@@ -265,11 +278,9 @@ async fn earlier_reply(
     let request = request.await?.events.pop();
     let topic = request.as_ref().and_then(|it| reply_topic(&it.envelope));
     let Some(topic) = topic.and_then(|topic| topic.parse::<TopicPattern>().ok()) else {
-        return Err(Error::Request(RequestError::Failed(format!(
-            "an event with the id `{}` was published before, and it asks for no reply; give the \
-             request an id of its own",
-            id.id()
-        ))));
+        return Err(Error::Request(RequestError::NotARequest {
+            id: id.id().to_owned(),
+        }));
     };
     let mut query = Query {
         topics: Some(topic),

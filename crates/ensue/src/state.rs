@@ -14,6 +14,8 @@ use crate::event::{Codec, DecodeError, EncodeError};
 const MARK: u8 = 0xc1;
 /// The mark, and the version in big endian.
 const HEADER_BYTES: usize = 3;
+/// Version 0, which no type has: the value is JSON, of version 1.
+const JSON_HEADER: [u8; HEADER_BYTES] = [MARK, 0, 0];
 
 /// A cell of a service's state: one value for each topic and key of the events that it handles.
 ///
@@ -86,13 +88,30 @@ pub(crate) fn encode<T: State>(state: &T) -> Result<Bytes, EncodeError> {
     Ok(bytes.into())
 }
 
+/// The bytes of a cell that is JSON, as programs in other languages write it.
+#[doc(hidden)]
+pub fn json_cell(json: &str) -> Bytes {
+    [&JSON_HEADER[..], json.as_bytes()].concat().into()
+}
+
+/// The JSON of a cell that was written as such.
+#[doc(hidden)]
+pub fn cell_json(bytes: &[u8]) -> Option<&str> {
+    let json = bytes.strip_prefix(&JSON_HEADER[..])?;
+    std::str::from_utf8(json).ok()
+}
+
 /// The cell of these bytes.
 pub(crate) fn decode<T: State>(bytes: &[u8]) -> Result<T, StateError> {
-    let (version, value) = match bytes {
-        [MARK, high, low, value @ ..] => (u16::from_be_bytes([*high, *low]), value),
-        value => (1, value),
+    let (version, codec, value) = match bytes {
+        [MARK, 0, 0, json @ ..] => (1, Codec::Json, json),
+        [MARK, high, low, value @ ..] => {
+            let version = u16::from_be_bytes([*high, *low]);
+            (version, Codec::MessagePack, value)
+        }
+        value => (1, Codec::MessagePack, value),
     };
-    T::decode(version, Codec::MessagePack, value).map_err(|error| {
+    T::decode(version, codec, value).map_err(|error| {
         StateError(Reason::Unreadable(Unreadable {
             cell: T::NAME,
             error,
@@ -198,6 +217,17 @@ mod tests {
         // What is written without a version is version 1.
         let named = Codec::MessagePack.encode(&One(9)).unwrap();
         assert_eq!(decode::<One>(&named).unwrap(), One(9));
+    }
+
+    #[test]
+    fn a_cell_that_another_language_wrote_as_json_is_read_by_its_type() {
+        let cell = json_cell("7");
+        assert_eq!(decode::<One>(&cell).unwrap(), One(7));
+        assert_eq!(decode::<Two>(&cell).unwrap(), Two("old".into(), 7));
+        assert_eq!(cell_json(&cell), Some("7"));
+        let own = encode(&One(49)).unwrap();
+        assert_eq!((&own[..], cell_json(&own)), (&b"1"[..], None));
+        assert!(decode::<One>(&json_cell("\"x\"")).is_err());
     }
 
     #[test]

@@ -46,6 +46,7 @@ pub(crate) async fn serve(context: Context, listener: TcpListener, router: Route
     drop(listener);
     // Each connection ends in its own time. The semaphore is never closed.
     let _ = slots.acquire_many(connections_max).await;
+    context.leases().end().await;
 }
 
 fn take(

@@ -4,11 +4,12 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
-use ensue::{Engine, Metrics};
+use ensue::{Engine, Metrics, Requester};
 use tokio::sync::{Mutex, MutexGuard, OwnedSemaphorePermit, Semaphore, watch};
 
 use crate::config::{Config, Limits};
 use crate::counters::Counters;
+use crate::leases::Leases;
 use crate::memory::Budget;
 use crate::problem::Problem;
 use crate::security::{Security, Trail};
@@ -16,6 +17,9 @@ use crate::webhooks::Webhooks;
 
 /// When it was asked whether the server is ready, and what the answer was.
 type Probe = (Instant, Result<&'static str, Problem>);
+
+/// What signs a request whose client gave it no source.
+const REQUESTS_SOURCE: &str = "/server";
 
 /// What every part of a server shares. Cloning gives the same.
 #[derive(Clone, Debug)]
@@ -33,6 +37,8 @@ struct Shared {
     streams: Arc<Semaphore>,
     listing: Mutex<()>,
     probe: Mutex<Option<Probe>>,
+    leases: Leases,
+    requester: Requester,
     counters: Counters,
     /// The counters of the services that run beside the server.
     services: Metrics,
@@ -48,7 +54,11 @@ impl Context {
         (security, services, webhooks): (Security, Metrics, Arc<Webhooks>),
         draining: watch::Receiver<bool>,
     ) -> Self {
+        let limits = &config.limits;
+        let leases = Leases::new(&engine, limits.members_max, limits.group_members_max);
         Self(Arc::new(Shared {
+            leases,
+            requester: engine.requester(REQUESTS_SOURCE),
             engine,
             address,
             started: Instant::now(),
@@ -105,6 +115,16 @@ impl Context {
     /// What strangers were told last of whether the server is ready. One asks at a time.
     pub(crate) async fn last_probe(&self) -> MutexGuard<'_, Option<Probe>> {
         self.0.probe.lock().await
+    }
+
+    /// The members of groups that clients are.
+    pub(crate) fn leases(&self) -> &Leases {
+        &self.0.leases
+    }
+
+    /// What sends the requests of clients.
+    pub(crate) fn requester(&self) -> &Requester {
+        &self.0.requester
     }
 
     /// A place among the streams, if there is one.

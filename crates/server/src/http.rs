@@ -5,8 +5,10 @@
 mod dead_letters;
 mod events;
 mod groups;
+mod members;
 mod metrics;
 mod probes;
+mod requests;
 mod schedules;
 mod status;
 mod webhooks;
@@ -51,6 +53,8 @@ fn routes() -> Routes {
     let routes = Routes::default();
     let routes = events::routes(routes);
     let routes = groups::routes(routes);
+    let routes = members::routes(routes);
+    let routes = requests::routes(routes);
     let routes = dead_letters::routes(routes);
     let routes = schedules::routes(routes);
     let routes = webhooks::routes(routes);

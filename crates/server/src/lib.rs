@@ -39,6 +39,7 @@ mod duration;
 mod grpc;
 mod hangup;
 mod http;
+mod leases;
 mod memory;
 mod preface;
 mod problem;

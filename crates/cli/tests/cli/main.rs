@@ -11,6 +11,7 @@ mod shop;
 
 mod cesql;
 mod checking;
+mod consuming;
 mod dead;
 mod delivering;
 mod doctor;

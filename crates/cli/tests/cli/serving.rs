@@ -18,6 +18,12 @@ const CLIENTS: usize = 8;
 /// How many receipts a killed server gave at least.
 const RECEIPTS: usize = 200;
 
+/// How often the server is killed.
+pub(crate) fn kills() -> usize {
+    let kills = std::env::var("ENSUE_SERVER_KILLS").ok();
+    kills.map_or(KILLS, |kills| kills.parse().unwrap())
+}
+
 pub(crate) struct Serving {
     running: Running,
     pub(crate) address: String,
@@ -217,8 +223,7 @@ fn load(address: &str, name: &str, count: &AtomicUsize) -> Told {
 
 #[tokio::test]
 async fn what_has_a_receipt_is_in_the_log_once_after_the_server_was_killed() {
-    let kills = std::env::var("ENSUE_SERVER_KILLS").ok();
-    let kills = kills.map_or(KILLS, |kills| kills.parse().unwrap());
+    let kills = kills();
     let shop = Shop::empty();
     let mut told = Vec::new();
     for round in 0..kills {

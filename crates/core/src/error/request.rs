@@ -17,13 +17,22 @@ pub enum RequestError {
     /// Its handler gave up on it.
     #[error("the request failed: {0}")]
     Failed(String),
+    /// The request has the id of an event that asked for no reply.
+    #[error(
+        "an event with the id `{id}` was published before, and it asks for no reply; give the request \
+         an id of its own"
+    )]
+    NotARequest {
+        /// The id.
+        id: String,
+    },
 }
 
 impl RequestError {
     pub(super) fn outlook(&self) -> Outlook {
         match self {
             Self::Deadline { .. } => Outlook::Passes,
-            Self::Failed(_) => Outlook::Content,
+            Self::Failed(_) | Self::NotARequest { .. } => Outlook::Content,
         }
     }
 }

@@ -80,6 +80,7 @@ fn group_and_request() -> Vec<(Error, Outlook)> {
     all.extend(each!(RequestError:
         Deadline Passes => RequestError::Deadline { event_type: text(), waited_ms: 1 },
         Failed Content => RequestError::Failed(text()),
+        NotARequest Content => RequestError::NotARequest { id: text() },
     ));
     all
 }

@@ -225,6 +225,11 @@ impl EnvelopeBuilder {
     }
 
     #[doc(hidden)]
+    pub fn topic_name(&self) -> &str {
+        &self.topic
+    }
+
+    #[doc(hidden)]
     pub fn has_id(&self) -> bool {
         self.id.is_some()
     }

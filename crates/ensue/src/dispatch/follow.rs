@@ -6,12 +6,12 @@
 use std::sync::Arc;
 
 use super::Dispatch;
-use super::outcome::{Outcomes, cell_bytes};
+use super::outcome::{Outcomes, Subject, cell_bytes};
 use super::overlay::Overlay;
 use crate::effect::{Effects, Said};
 use crate::engine::{
     Append, Delivery, EFFECTS_BYTES_MAX, EFFECTS_MAX, EFFECTS_NAMES_BYTES_MAX,
-    EFFECTS_STATE_BYTES_MAX, Run, StateWrite,
+    EFFECTS_STATE_BYTES_MAX, Position, Run, StateWrite,
 };
 use crate::error::{Error, LimitError};
 use crate::event::{Envelope, InvalidEvent};
@@ -164,6 +164,26 @@ impl Follow {
                 return false;
             }
         }
+        true
+    }
+
+    /// Answers a request with a refusal, which settles it; whether its requester can be told.
+    pub(super) fn turn_down(
+        &self,
+        (request, position): (&Envelope, Position),
+        subject: Subject,
+        (reason, run): (&str, Run),
+        outcomes: &mut Outcomes,
+    ) -> bool {
+        if !self.tell_requester(request, reason, run, outcomes) {
+            return false;
+        }
+        tracing::debug!(
+            group = %self.dispatch.group, event = request.event_type(), id = request.id(), reason,
+            "refused a request"
+        );
+        GroupCounters::add(&self.dispatch.counters.turned_down, 1);
+        outcomes.settle(subject, position);
         true
     }
 

@@ -9,8 +9,8 @@ use crate::error::{AppError, Error, Result};
 use crate::service::{ATTEMPTS_MAX, CONCURRENCY_MAX, Handler};
 use crate::topic::TopicPattern;
 
-/// The handlers of one service, found by the event's type and topic.
-#[derive(Debug)]
+/// The handlers of one service, found by the event's type and topic. Without any they are elsewhere.
+#[derive(Debug, Default)]
 pub(crate) struct Routes {
     by_type: HashMap<&'static str, Vec<Route>, foldhash::fast::RandomState>,
     any: Vec<Route>,

@@ -514,17 +514,9 @@ impl Worker {
         reason: &str,
         run: Run,
     ) -> bool {
-        let outcomes = &mut self.outcomes;
-        if !self.follow.tell_requester(request, reason, run, outcomes) {
-            return false;
-        }
-        tracing::debug!(
-            group = %self.dispatch.group, event = request.event_type(), id = request.id(), reason,
-            "refused a request"
-        );
-        GroupCounters::add(&self.dispatch.counters.turned_down, 1);
-        self.outcomes.settle(subject, position);
-        true
+        let (said, outcomes) = ((reason, run), &mut self.outcomes);
+        self.follow
+            .turn_down((request, position), subject, said, outcomes)
     }
 
     /// Makes a dead letter; with `key`, the key waits until it is durable.

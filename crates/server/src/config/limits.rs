@@ -42,6 +42,20 @@ pub struct Limits {
     pub address_connections_max: usize,
     /// How many connections one address of the network may open in a second, and as many at once.
     pub address_connections_per_second: u32,
+    /// The most members of groups that clients are.
+    pub members_max: usize,
+    /// The most of them in one group.
+    pub group_members_max: usize,
+    /// The most deliveries that one of them holds.
+    pub deliveries_max: usize,
+    /// The most bytes of events that all of them hold; those of one take more are possible.
+    pub deliveries_bytes_max: usize,
+    /// The longest lease of a member.
+    #[serde(with = "duration")]
+    pub lease_max: Duration,
+    /// How long a client may wait for deliveries, or for the reply to a request.
+    #[serde(with = "duration")]
+    pub wait_max: Duration,
     /// How long a stream may have nothing to say, before it says that it is there.
     #[serde(with = "duration")]
     pub heartbeat: Duration,
@@ -82,6 +96,12 @@ impl Default for Limits {
             caller_requests_per_second: 10_000,
             address_connections_max: 1024,
             address_connections_per_second: 200,
+            members_max: 1024,
+            group_members_max: 256,
+            deliveries_max: 10_000,
+            deliveries_bytes_max: 256 * 1024 * 1024,
+            lease_max: Duration::from_secs(3600),
+            wait_max: Duration::from_secs(60),
             heartbeat: Duration::from_secs(15),
             handshake_timeout: Duration::from_secs(10),
             headers_timeout: Duration::from_secs(15),
@@ -145,6 +165,12 @@ impl Limits {
             1,
             1_000_000,
         )?;
+        within("limits.members_max", self.members_max, 1, 100_000)?;
+        let members = self.group_members_max;
+        within("limits.group_members_max", members, 1, 100_000)?;
+        within("limits.deliveries_max", self.deliveries_max, 1, 100_000)?;
+        let bytes = self.deliveries_bytes_max;
+        within("limits.deliveries_bytes_max", bytes, 1024, 64 * GIB)?;
         let second = Duration::from_secs(1);
         let hour = Duration::from_secs(3600);
         for (name, value) in [
@@ -155,6 +181,8 @@ impl Limits {
             ("limits.stalled_timeout", self.stalled_timeout),
             ("limits.scan_timeout", self.scan_timeout),
             ("limits.heartbeat", self.heartbeat),
+            ("limits.lease_max", self.lease_max),
+            ("limits.wait_max", self.wait_max),
         ] {
             within_times(name, value, second, hour)?;
         }

@@ -15,6 +15,7 @@ mod filter;
 mod scan;
 mod selection;
 
+pub(super) use self::append::read_single;
 use super::route::{Routes, get, post};
 use crate::security::{Access, Action};
 

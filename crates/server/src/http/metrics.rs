@@ -33,9 +33,34 @@ async fn metrics(State(context): State<Context>) -> Result<Response, Problem> {
     text.family("ensue_http_streams", "gauge", "Streams of events.");
     text.sample("ensue_http_streams", &[], context.streams());
     write_webhooks(&mut text, &context);
+    write_members(&mut text, &context);
     let services = context.services().to_prometheus();
     let content_type = [(header::CONTENT_TYPE, PrometheusText::CONTENT_TYPE)];
     Ok((content_type, text.finish() + &services).into_response())
+}
+
+fn write_members(text: &mut PrometheusText, context: &Context) {
+    let (held, bytes) = context.leases().held();
+    for (name, help, value) in [
+        (
+            "ensue_http_members",
+            "Clients that are members of groups.",
+            context.leases().members(),
+        ),
+        (
+            "ensue_http_deliveries",
+            "Events that they hold and have not committed.",
+            held,
+        ),
+        (
+            "ensue_http_deliveries_bytes",
+            "Bytes of these events.",
+            bytes,
+        ),
+    ] {
+        text.family(name, "gauge", help);
+        text.sample(name, &[], value);
+    }
 }
 
 fn write_engine(text: &mut PrometheusText, status: &EngineStatus) {

@@ -90,6 +90,8 @@ codes! {
     NotFound = "not_found", NOT_FOUND, refused;
     /// There is no such group
     UnknownGroup = "unknown_group", NOT_FOUND, refused;
+    /// The group has no such member: its lease expired, it has left, or the server was restarted
+    UnknownMember = "unknown_member", NOT_FOUND, refused;
     /// The group has no such dead letter
     NoDeadLetter = "no_dead_letter", NOT_FOUND, refused;
     /// There is no such webhook in the configuration
@@ -104,6 +106,14 @@ codes! {
     Conflict = "conflict", CONFLICT, refused;
     /// The group has members
     HasMembers = "has_members", CONFLICT, refused;
+    /// The member was replaced: its group was reset, or it was taken for dead
+    Fenced = "fenced", CONFLICT, refused;
+    /// The member does not hold the delivery at the generation that was given
+    StaleDelivery = "stale_delivery", CONFLICT, refused;
+    /// An earlier event of the key is not done
+    OutOfOrder = "out_of_order", CONFLICT, refused;
+    /// The request has the id of an event that asked for no reply
+    NotARequest = "not_a_request", CONFLICT, refused;
     /// What becomes of the group's state has to be said
     UndecidedState = "undecided_state", CONFLICT, refused;
     /// Retention has removed what the expectation is about
@@ -122,6 +132,8 @@ codes! {
     Refused = "refused", UNPROCESSABLE_ENTITY, refused;
     /// There were as many requests as there may be in a time
     RateLimited = "rate_limited", TOO_MANY_REQUESTS, refused;
+    /// The service that took the request rejected it, or its attempts failed
+    RequestFailed = "request_failed", UNPROCESSABLE_ENTITY, refused;
     /// A fault in the server
     Internal = "internal", INTERNAL_SERVER_ERROR, doubt;
     /// What is stored is not what was written
@@ -144,6 +156,8 @@ codes! {
     Overtaken = "overtaken", SERVICE_UNAVAILABLE, refused;
     /// The answer took too long
     Timeout = "timeout", GATEWAY_TIMEOUT, doubt;
+    /// No reply came before the deadline
+    NoReply = "no_reply", GATEWAY_TIMEOUT, doubt;
     /// The engine's disk is full
     DiskFull = "disk_full", INSUFFICIENT_STORAGE, refused;
 }

@@ -3,7 +3,7 @@
 use std::error::Error as _;
 
 use ensue::Error;
-use ensue::error::{AppendError, EngineError, GroupError, ReadError};
+use ensue::error::{AppendError, EngineError, GroupError, ReadError, RequestError};
 use serde_json::json;
 
 use super::{Code, Problem};
@@ -34,6 +34,7 @@ impl From<Error> for Problem {
             Error::Group(GroupError::StateUndecided { cells, again, .. }) => problem
                 .with("cells", json!(cells))
                 .with("again", json!(again)),
+            Error::Request(RequestError::Failed(reason)) => problem.with("reason", json!(reason)),
             Error::Limit(error) => problem
                 .with("limit", json!(error.limit))
                 .with("max", json!(error.max)),
@@ -71,7 +72,8 @@ fn code(error: &Error) -> Code {
         Error::Group(error) => code_of_group(error),
         Error::Limit(_) => Code::Limit,
         Error::Engine(error) => code_of_engine(error),
-        Error::Append(_) | Error::Read(_) | Error::Request(_) => Code::Refused,
+        Error::Request(error) => code_of_request(error),
+        Error::Append(_) | Error::Read(_) => Code::Refused,
         _ => Code::Internal,
     }
 }
@@ -79,8 +81,18 @@ fn code(error: &Error) -> Code {
 fn code_of_group(error: &GroupError) -> Code {
     match error {
         GroupError::Unknown { .. } | GroupError::Deleted { .. } => Code::UnknownGroup,
+        GroupError::Fenced { .. } => Code::Fenced,
         GroupError::HasMembers { .. } => Code::HasMembers,
         GroupError::StateUndecided { .. } => Code::UndecidedState,
+        _ => Code::Refused,
+    }
+}
+
+fn code_of_request(error: &RequestError) -> Code {
+    match error {
+        RequestError::Deadline { .. } => Code::NoReply,
+        RequestError::Failed(_) => Code::RequestFailed,
+        RequestError::NotARequest { .. } => Code::NotARequest,
         _ => Code::Refused,
     }
 }

@@ -10,6 +10,7 @@
 
 mod client;
 mod endpoint;
+mod member;
 mod pki;
 mod receiver;
 mod secure;
@@ -19,14 +20,18 @@ mod appending;
 mod audit;
 mod batches;
 mod calls;
+mod consuming;
 mod hostile;
 mod jwt;
+mod leasing;
 mod limits;
 mod mending;
 mod official;
 mod operating;
 mod owasp;
+mod python;
 mod reading;
+mod requesting;
 mod scheduling;
 mod streaming;
 mod tls;

@@ -27,6 +27,36 @@ const ROUTES: &[(&str, &str, &str)] = &[
         "/v1/groups/{group}/reset",
         "/v1/groups/payments/reset",
     ),
+    (
+        "POST",
+        "/v1/groups/{group}/members",
+        "/v1/groups/payments/members",
+    ),
+    (
+        "DELETE",
+        "/v1/groups/{group}/members/{member}",
+        "/v1/groups/payments/members/0",
+    ),
+    (
+        "POST",
+        "/v1/groups/{group}/members/{member}/renew",
+        "/v1/groups/payments/members/0/renew",
+    ),
+    (
+        "POST",
+        "/v1/groups/{group}/members/{member}/take",
+        "/v1/groups/payments/members/0/take",
+    ),
+    (
+        "POST",
+        "/v1/groups/{group}/members/{member}/commit",
+        "/v1/groups/payments/members/0/commit",
+    ),
+    (
+        "POST",
+        "/v1/requests",
+        "/v1/requests?topic=orders.eu&deadline=1s",
+    ),
     ("GET", "/v1/dead-letters", "/v1/dead-letters"),
     (
         "GET",
@@ -200,7 +230,7 @@ async fn api4_unrestricted_resource_consumption() {
 async fn api5_broken_function_level_authorization() {
     let setup = Setup::with_tokens();
     let allowed: [(&str, &[&str]); 6] = [
-        ("publisher", &["POST /v1/events"]),
+        ("publisher", &["POST /v1/events", "POST /v1/requests"]),
         (
             "reader",
             &[
@@ -209,7 +239,16 @@ async fn api5_broken_function_level_authorization() {
                 "GET /v1/schedules",
             ],
         ),
-        ("consumer", &[]),
+        (
+            "consumer",
+            &[
+                "POST /v1/groups/{group}/members",
+                "DELETE /v1/groups/{group}/members/{member}",
+                "POST /v1/groups/{group}/members/{member}/renew",
+                "POST /v1/groups/{group}/members/{member}/take",
+                "POST /v1/groups/{group}/members/{member}/commit",
+            ],
+        ),
         (
             "operator",
             &[

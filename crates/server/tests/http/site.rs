@@ -15,7 +15,7 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
 pub(crate) struct Site {
     pub(crate) engine: Engine,
     pub(crate) running: Running,
-    _directory: TempDir,
+    pub(crate) directory: TempDir,
 }
 
 impl Site {
@@ -34,7 +34,7 @@ impl Site {
         Self {
             engine,
             running,
-            _directory: directory,
+            directory,
         }
     }
 

@@ -20,10 +20,7 @@ impl Envelope {
     /// [`InvalidEvent::Attribute`] names an attribute that is missing, empty, of the wrong type or
     /// malformed; other variants say what Ensue cannot store.
     pub fn from_cloudevent(json: &[u8], topic: Option<&str>) -> Result<Self, InvalidEvent> {
-        let event: Members<'_> =
-            serde_json::from_slice(json).map_err(|error| InvalidEvent::CloudEvent {
-                problem: error.to_string(),
-            })?;
+        let event = Members::parse(json)?;
         event.payload(event.builder(topic)?)?.build()
     }
 
@@ -71,6 +68,26 @@ impl Envelope {
     }
 }
 
+impl EnvelopeBuilder {
+    /// Reads an event that is on its way to its publisher, in the CloudEvents 1.0 JSON format: as
+    /// [`Envelope::from_cloudevent`] does, but `specversion`, `id` and `source` may be missing. They are
+    /// the publisher's to fill in.
+    ///
+    /// # Errors
+    /// As for [`Envelope::from_cloudevent`].
+    pub fn from_cloudevent(json: &[u8], topic: Option<&str>) -> Result<Self, InvalidEvent> {
+        let event = Members::parse(json)?;
+        let mut builder = event.unsigned(topic)?;
+        if let Some(id) = event.text("id")? {
+            builder = builder.id(id);
+        }
+        if let Some(source) = event.text("source")? {
+            builder = builder.source(source);
+        }
+        event.payload(builder)
+    }
+}
+
 /// What the JSON format has among the attributes, and the binary mode beside them.
 const BESIDE: [&str; 3] = ["data", "data_base64", "datacontenttype"];
 
@@ -85,10 +102,25 @@ enum Given<'a> {
 struct Members<'a>(BTreeMap<Cow<'a, str>, Given<'a>>);
 
 impl<'a> Members<'a> {
+    fn parse(json: &'a [u8]) -> Result<Self, InvalidEvent> {
+        serde_json::from_slice(json).map_err(|error| InvalidEvent::CloudEvent {
+            problem: error.to_string(),
+        })
+    }
+
     /// The event without its payload.
     fn builder(&self, topic: Option<&str>) -> Result<EnvelopeBuilder, InvalidEvent> {
+        self.required("specversion")?;
+        let builder = self.unsigned(topic)?;
+        Ok(builder
+            .id(self.required("id")?)
+            .source(self.required("source")?))
+    }
+
+    /// The event without its payload and without what its publisher gives it.
+    fn unsigned(&self, topic: Option<&str>) -> Result<EnvelopeBuilder, InvalidEvent> {
         let event = self;
-        if event.required("specversion")? != "1.0" {
+        if event.text("specversion")?.is_some_and(|it| it != "1.0") {
             return Err(invalid("specversion", "is not `1.0`"));
         }
         let kind = event.required("type")?;
@@ -97,9 +129,7 @@ impl<'a> Members<'a> {
             (None, Some(topic)) => topic.into(),
             (None, None) => return Err(InvalidEvent::Missing("topic")),
         };
-        let mut builder = Envelope::builder(topic, kind)
-            .id(event.required("id")?)
-            .source(event.required("source")?);
+        let mut builder = Envelope::builder(topic, kind);
         builder = event.key(builder)?;
         builder = event.times_and_traces(builder)?;
         builder = event.schema(builder)?;

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 use serde_json::{Map, Value, json};
 
 use super::*;
-use crate::event::{Envelope, InvalidEvent};
+use crate::event::{Envelope, EnvelopeBuilder, InvalidEvent};
 use crate::time::Timestamp;
 
 fn read(event: &Value) -> Result<Envelope, InvalidEvent> {
@@ -438,5 +438,28 @@ proptest! {
         let again = Envelope::from_cloudevent(out.as_bytes(), None).unwrap();
         prop_assert_eq!(again.payload(), stored.payload());
         prop_assert_eq!(written(&again), value);
+    }
+}
+
+#[test]
+fn an_event_on_its_way_to_its_publisher_needs_neither_version_nor_id_nor_source() {
+    let json = br#"{"type":"paid","topic":"orders","subject":"o-1","data":{"price": 1.10}}"#;
+    let builder = EnvelopeBuilder::from_cloudevent(json, None).unwrap();
+    assert!(!builder.has_id());
+    let event = builder.source("/services/billing").build().unwrap();
+    assert_eq!((event.topic(), event.key()), ("orders", "o-1"));
+    assert_eq!(event.payload(), br#"{"price": 1.10}"#);
+    let named = br#"{"specversion":"1.0","id":"7","source":"/s","type":"paid"}"#;
+    let named = EnvelopeBuilder::from_cloudevent(named, Some("orders")).unwrap();
+    let named = named.build().unwrap();
+    assert_eq!((named.id(), named.source()), ("7", "/s"));
+    for wrong in [
+        &br#"{"topic":"orders"}"#[..],
+        br#"{"type":"paid"}"#,
+        br#"{"specversion":"0.3","type":"paid","topic":"orders"}"#,
+        br#"{"id":"","type":"paid","topic":"orders"}"#,
+        br#"[]"#,
+    ] {
+        assert!(EnvelopeBuilder::from_cloudevent(wrong, None).is_err());
     }
 }

@@ -12,6 +12,7 @@ use super::options::Options;
 use super::{batch, receipt, single};
 use crate::context::Context;
 use crate::http::{body, deadline};
+use crate::memory::Held;
 use crate::problem::{Code, Problem};
 use crate::security::{Action, Caller};
 
@@ -20,6 +21,22 @@ const ERRORS_SHOWN_MAX: usize = 20;
 
 /// An event of a request, or why it is not one, or not this caller's to publish.
 type Item = Result<Append, Problem>;
+
+/// The only event of a request, and what has to be kept as long as it is.
+pub(in crate::http) async fn read_single(
+    context: &Context,
+    caller: &Caller,
+    request: Request,
+    topic: Option<&str>,
+) -> Result<(Envelope, Held), Problem> {
+    let (parts, body) = request.into_parts();
+    let form = Form::of(&parts.headers)?;
+    let (bytes, held) = body::read(context, &parts.headers, body)
+        .await?
+        .into_parts();
+    let event = single::of_form(form, &parts.headers, bytes, topic)?;
+    Ok((checked(caller, event)?.envelope, held))
+}
 
 pub(super) async fn append(
     State(context): State<Context>,

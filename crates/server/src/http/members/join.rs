@@ -1,0 +1,205 @@
+//! `POST /v1/groups/{group}/members`: joins a group.
+
+use std::time::Duration;
+
+use axum::Json;
+use axum::extract::{Path, Request, State};
+use ensue::consumer::Consumer;
+use ensue::engine::Subscription;
+use ensue::{Start, TopicPattern};
+use serde::{Deserialize, Serialize};
+
+use super::millis;
+use crate::config::Limits;
+use crate::context::Context;
+use crate::http::{deadline, json as body, place};
+use crate::leases::NoPlace;
+use crate::problem::{Code, Problem};
+use crate::security::{Action, Caller};
+
+/// The most topics, and the most types, that a client subscribes to.
+const TOPICS_MAX: usize = 100;
+const TYPES_MAX: usize = 1_000;
+/// The shortest lease, and the lease unless it is said.
+const LEASE_MIN: Duration = Duration::from_secs(1);
+const LEASE: Duration = Duration::from_secs(30);
+/// How many deliveries a client holds unless it is said.
+const IN_FLIGHT: usize = 100;
+
+/// What a client wants of a group.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Wanted {
+    topics: Vec<String>,
+    types: Option<Vec<String>>,
+    /// Where the group starts if it is new: `earliest`, `latest`, a position or a time.
+    start: Option<String>,
+    lease: Option<String>,
+    in_flight_max: Option<usize>,
+    key_events_max: Option<usize>,
+}
+
+#[derive(Debug, Serialize)]
+pub(super) struct Joined {
+    group: String,
+    member: String,
+    generation: u64,
+    lease_ms: u64,
+    in_flight_max: usize,
+    key_events_max: usize,
+}
+
+pub(super) async fn join(
+    State(context): State<Context>,
+    caller: Caller,
+    Path(group): Path<String>,
+    request: Request,
+) -> Result<Json<Joined>, Problem> {
+    must_consume(&context, &caller, &group).await?;
+    let wanted: Wanted = body::read(&context, request).await?;
+    let limits = context.limits();
+    let lease = wanted.lease(limits)?;
+    let in_flight_max = wanted.in_flight_max.unwrap_or(IN_FLIGHT);
+    let in_flight_max = within("in_flight_max", in_flight_max, limits.deliveries_max)?;
+    let key_events_max = wanted.key_events_max.unwrap_or(1);
+    let key_events_max = within("key_events_max", key_events_max, in_flight_max)?;
+    let subscription = Subscription {
+        topics: wanted.patterns(&caller)?,
+        start: wanted.start()?,
+        types: wanted.types()?,
+        group: group.clone(),
+        in_flight_max,
+    };
+    let place = context.leases().place(&group, caller.name());
+    let place = place.map_err(|none| no_place(none, &context, &group))?;
+    // Whoever gives up until here leaves no member behind.
+    let joining = Consumer::join(context.engine(), subscription, key_events_max);
+    let consumer = deadline::within(&context, joining).await?;
+    let (member, call) = context
+        .leases()
+        .add(place, (consumer, wanted.topics), lease);
+    let generation = deadline::within(&context, call.consumer().generation());
+    Ok(Json(Joined {
+        generation: generation.await.inspect_err(|_| call.replaced())?,
+        group,
+        member,
+        lease_ms: millis(lease),
+        in_flight_max,
+        key_events_max,
+    }))
+}
+
+/// Refuses a caller who may not consume what the group has: its topics are those of who joined last.
+async fn must_consume(context: &Context, caller: &Caller, group: &str) -> Result<(), Problem> {
+    if caller.may_everything() {
+        return Ok(());
+    }
+    let status = deadline::within(context, context.engine().status()).await?;
+    match status.groups.iter().find(|it| it.name == group) {
+        Some(group) if caller.must_cover(Action::Consume, &group.topics).is_err() => {
+            Err(Problem::new(
+                Code::Forbidden,
+                "the group has topics that the caller may not consume; join one of another name",
+            ))
+        }
+        _ => Ok(()),
+    }
+}
+
+impl Wanted {
+    fn patterns(&self, caller: &Caller) -> Result<Vec<TopicPattern>, Problem> {
+        if self.topics.is_empty() {
+            let detail = "`topics` is empty; name a topic, or `>` for all";
+            return Err(Problem::new(Code::InvalidBody, detail));
+        }
+        within("the number of `topics`", self.topics.len(), TOPICS_MAX)?;
+        let topics = self.topics.iter().map(|topic| {
+            let pattern = topic.parse::<TopicPattern>();
+            pattern.map_err(|error| Problem::new(Code::InvalidBody, format!("`topics`: {error}")))
+        });
+        let topics = topics.collect::<Result<_, _>>()?;
+        caller.must_cover(Action::Consume, &self.topics)?;
+        Ok(topics)
+    }
+
+    fn types(&self) -> Result<Option<Vec<String>>, Problem> {
+        match &self.types {
+            Some(types) if types.is_empty() => Err(Problem::new(
+                Code::InvalidBody,
+                "`types` is empty; leave it out for every type",
+            )),
+            Some(types) => {
+                within("the number of `types`", types.len(), TYPES_MAX)?;
+                Ok(self.types.clone())
+            }
+            None => Ok(None),
+        }
+    }
+
+    fn start(&self) -> Result<Start, Problem> {
+        let Some(text) = self.start.as_deref() else {
+            return Ok(Start::default());
+        };
+        place::start(text).ok_or_else(|| {
+            let shown: String = text.chars().take(80).collect();
+            let detail = format!(
+                "`start` is `{shown}`; expected `earliest`, `latest`, a position, or a time such as \
+                 2030-01-31T12:00:00Z"
+            );
+            Problem::new(Code::InvalidBody, detail)
+        })
+    }
+
+    fn lease(&self, limits: &Limits) -> Result<Duration, Problem> {
+        let lease = match self.lease.as_deref().map(ensue::parse_duration) {
+            None => LEASE.min(limits.lease_max),
+            Some(Ok(lease)) => lease,
+            Some(Err(error)) => {
+                let detail = format!("`lease` cannot be read: {error}");
+                return Err(Problem::new(Code::InvalidBody, detail));
+            }
+        };
+        if (LEASE_MIN..=limits.lease_max).contains(&lease) {
+            return Ok(lease);
+        }
+        let max = limits.lease_max;
+        Err(Problem::new(
+            Code::InvalidBody,
+            format!(
+                "`lease` is {lease:?}; expected {LEASE_MIN:?} to {max:?}, the limit `lease_max`"
+            ),
+        ))
+    }
+}
+
+/// A number from 1 to `max`.
+fn within(what: &str, value: usize, max: usize) -> Result<usize, Problem> {
+    if (1..=max).contains(&value) {
+        return Ok(value);
+    }
+    let detail = format!("{what} is {value}; expected 1 to {max}");
+    Err(Problem::new(Code::InvalidBody, detail).with("max", max.into()))
+}
+
+fn no_place(none: NoPlace, context: &Context, group: &str) -> Problem {
+    let limits = context.limits();
+    let (code, detail) = match none {
+        NoPlace::Server => (
+            Code::Overloaded,
+            format!(
+                "clients are {} members of groups, the limit `members_max`; leave groups that are not \
+                 needed",
+                limits.members_max
+            ),
+        ),
+        NoPlace::Group => (
+            Code::Overloaded,
+            format!(
+                "the group `{group}` has {} members that are clients, the limit `group_members_max`",
+                limits.group_members_max
+            ),
+        ),
+        NoPlace::Ended => (Code::Closed, "the server stops".to_owned()),
+    };
+    Problem::new(code, detail)
+}

@@ -1,0 +1,164 @@
+//! `POST …/members/{member}/take`: the next deliveries, as soon as there are any.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use axum::extract::{Path, State};
+use axum::http::{Uri, header};
+use axum::response::{IntoResponse, Response};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use ensue::consumer::{Taken, Wanted, cell_json};
+use ensue::{Clock, CloudEvent};
+use serde::Serialize;
+use serde_json::value::RawValue;
+
+use super::{call, refused};
+use crate::context::Context;
+use crate::http::place::Place;
+use crate::http::query::{Query, invalid};
+use crate::problem::{Code, Problem};
+use crate::security::Caller;
+
+const KNOWN: [&str; 5] = ["wait", "max", "bytes", "state", "again"];
+/// How many deliveries a client is given unless it is said.
+const EVENTS: usize = 10;
+/// How long a client waits unless it is said.
+const WAIT: Duration = Duration::from_secs(10);
+/// What is there takes a moment to be read, also for a client that does not wait.
+const READ: Duration = Duration::from_millis(100);
+/// The most cells of state that are asked for.
+const CELLS_MAX: usize = 16;
+
+/// An event for a client.
+#[derive(Serialize)]
+struct Delivery<'a> {
+    position: Place,
+    generation: u64,
+    attempt: u32,
+    run: u64,
+    holds_back: bool,
+    event: CloudEvent<'a>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    state: Option<BTreeMap<&'a str, &'a RawValue>>,
+    /// Cells that are not JSON.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    state_base64: BTreeMap<&'a str, String>,
+}
+
+#[derive(Serialize)]
+struct Deliveries<'a> {
+    deliveries: Vec<Delivery<'a>>,
+}
+
+pub(super) async fn take(
+    State(context): State<Context>,
+    caller: Caller,
+    Path((group, member)): Path<(String, String)>,
+    uri: Uri,
+) -> Result<Response, Problem> {
+    let query = Query::with_several(&uri, &KNOWN, &["state"])?;
+    let (wanted, wait) = (wanted(&context, &query)?, wait(&context, &query)?);
+    let call = call(&context, &caller, &group, &member)?;
+    let bytes_max = context.limits().deliveries_bytes_max;
+    let (_, bytes) = context.leases().held();
+    if bytes >= bytes_max && call.consumer().bytes() == 0 {
+        return Err(Problem::new(
+            Code::Overloaded,
+            format!(
+                "clients hold {bytes} bytes of events, the limit `deliveries_bytes_max` is {bytes_max}; try \
+                 again when some are committed"
+            ),
+        ));
+    }
+    let clock = context.engine().clock().clone();
+    let taken = tokio::select! {
+        biased;
+        taken = call.consumer().take(&wanted) => taken,
+        () = over(clock, wait) => Ok(Vec::new()),
+        () = context.drained() => Ok(Vec::new()),
+    };
+    let taken = taken.map_err(|error| refused(&call, error))?;
+    let has_state = !wanted.cells.is_empty();
+    let deliveries = taken.iter().map(|taken| delivery(taken, has_state));
+    let answer = Deliveries {
+        deliveries: deliveries.collect(),
+    };
+    let text = serde_json::to_string(&answer).map_err(|error| {
+        let detail = format!("what was taken cannot be written: {error}; take with `again=true`");
+        Problem::new(Code::Internal, detail)
+    })?;
+    Ok(([(header::CONTENT_TYPE, "application/json")], text).into_response())
+}
+
+async fn over(clock: Clock, wait: Duration) {
+    if wait < READ {
+        clock.pause(READ).await;
+    } else {
+        clock.sleep(wait).await;
+    }
+}
+
+fn wanted(context: &Context, query: &Query) -> Result<Wanted, Problem> {
+    let limits = context.limits();
+    let number = |name: &str, default: usize, max: usize| {
+        let value = query.value(name, "expected a number")?.unwrap_or(default);
+        if (1..=max).contains(&value) {
+            return Ok(value);
+        }
+        Err(invalid(name, &format!("is {value}; expected 1 to {max}")))
+    };
+    let cells: Vec<String> = query.texts("state").map(str::to_owned).collect();
+    if cells.len() > CELLS_MAX {
+        let problem = format!("is there more than {CELLS_MAX} times");
+        return Err(invalid("state", &problem));
+    }
+    Ok(Wanted {
+        events_max: number(
+            "max",
+            EVENTS.min(limits.deliveries_max),
+            limits.deliveries_max,
+        )?,
+        bytes_max: number("bytes", limits.answer_bytes_max, limits.answer_bytes_max)?,
+        cells,
+        again: query
+            .value("again", "expected true or false")?
+            .unwrap_or(false),
+    })
+}
+
+fn wait(context: &Context, query: &Query) -> Result<Duration, Problem> {
+    let max = context.limits().wait_max;
+    let wait = match query.text("wait").map(ensue::parse_duration) {
+        None => return Ok(WAIT.min(max)),
+        Some(Ok(wait)) => wait,
+        Some(Err(error)) => return Err(invalid("wait", &format!("cannot be read: {error}"))),
+    };
+    if wait > max {
+        let problem = format!("is {wait:?}; the longest is {max:?}, the limit `wait_max`");
+        return Err(invalid("wait", &problem));
+    }
+    Ok(wait)
+}
+
+fn delivery(taken: &Taken, has_state: bool) -> Delivery<'_> {
+    let (mut state, mut state_base64) = (BTreeMap::new(), BTreeMap::new());
+    for (name, bytes) in &taken.cells {
+        let json = cell_json(bytes).and_then(|json| serde_json::from_str::<&RawValue>(json).ok());
+        match json {
+            Some(json) => drop(state.insert(name.as_str(), json)),
+            None => drop(state_base64.insert(name.as_str(), BASE64.encode(bytes))),
+        }
+    }
+    let delivery = &taken.delivery;
+    Delivery {
+        position: Place(delivery.position),
+        generation: delivery.generation,
+        attempt: delivery.attempt,
+        run: delivery.run.number,
+        holds_back: delivery.run.holds_back,
+        event: delivery.envelope.to_cloudevent(),
+        state: has_state.then_some(state),
+        state_base64,
+    }
+}

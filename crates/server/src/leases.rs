@@ -1,0 +1,303 @@
+//! Members of groups that clients are: each is kept for as long as its client says something.
+//!
+//! The table knows nothing of HTTP. A lease runs by the engine's clock, from the end of the last
+//! call: while one is under way, it stands still. A client that says nothing for so long is gone. Its
+//! member leaves, and what that held goes to others.
+//!
+//! Members live as long as the server: one that starts knows none, and clients join again.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
+
+use ensue::consumer::Consumer;
+use ensue::{Clock, Engine};
+use futures_util::future::join_all;
+use tokio::sync::Notify;
+use uuid::Uuid;
+
+/// The table. Cloning gives the same.
+#[derive(Clone, Debug)]
+pub(crate) struct Leases(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    clock: Clock,
+    members_max: usize,
+    group_members_max: usize,
+    table: Mutex<Table>,
+}
+
+#[derive(Debug, Default)]
+struct Table {
+    members: HashMap<String, Arc<Leased>>,
+    /// How many places are taken, of each group: those of members that are joining included.
+    places: HashMap<String, usize>,
+    taken: usize,
+    has_ended: bool,
+}
+
+/// Why a client cannot become a member.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum NoPlace {
+    /// The server has as many as it may have.
+    Server,
+    /// The group has.
+    Group,
+    /// The server stops.
+    Ended,
+}
+
+/// A place among the members of a group, until it is dropped.
+#[derive(Debug)]
+pub(crate) struct Place {
+    inner: Weak<Inner>,
+    group: String,
+    /// Who has it: a member is its own caller's.
+    owner: String,
+}
+
+/// A member and its lease.
+#[derive(Debug)]
+struct Leased {
+    id: String,
+    consumer: Consumer,
+    topics: Vec<String>,
+    lease: Duration,
+    /// Calls that are under way.
+    calls: AtomicUsize,
+    /// A call has ended, or the member is gone.
+    renewed: Notify,
+    is_gone: AtomicBool,
+    place: Place,
+}
+
+/// A member while a call of its client is under way: its lease stands still.
+#[derive(Debug)]
+pub(crate) struct Call {
+    inner: Arc<Inner>,
+    leased: Arc<Leased>,
+}
+
+impl Leases {
+    pub(crate) fn new(engine: &Engine, members_max: usize, group_members_max: usize) -> Self {
+        Self(Arc::new(Inner {
+            clock: engine.clock().clone(),
+            members_max,
+            group_members_max,
+            table: Mutex::default(),
+        }))
+    }
+
+    /// A place for one more member of a group.
+    pub(crate) fn place(&self, group: &str, owner: &str) -> Result<Place, NoPlace> {
+        let mut table = self.0.table();
+        if table.has_ended {
+            return Err(NoPlace::Ended);
+        }
+        if table.taken >= self.0.members_max {
+            return Err(NoPlace::Server);
+        }
+        let of_group = table.places.entry(group.to_owned()).or_default();
+        if *of_group >= self.0.group_members_max {
+            return Err(NoPlace::Group);
+        }
+        *of_group += 1;
+        table.taken += 1;
+        Ok(Place {
+            inner: Arc::downgrade(&self.0),
+            group: group.to_owned(),
+            owner: owner.to_owned(),
+        })
+    }
+
+    /// Keeps a member; its id, which is not to be guessed, and the call that made it.
+    pub(crate) fn add(
+        &self,
+        place: Place,
+        (consumer, topics): (Consumer, Vec<String>),
+        lease: Duration,
+    ) -> (String, Call) {
+        let id = Uuid::now_v7().simple().to_string();
+        let leased = Arc::new(Leased {
+            id: id.clone(),
+            consumer,
+            topics,
+            lease,
+            calls: AtomicUsize::new(1),
+            renewed: Notify::new(),
+            is_gone: AtomicBool::new(false),
+            place,
+        });
+        let mut table = self.0.table();
+        // One that joined while the server stopped is dropped, and leaves with that.
+        if !table.has_ended {
+            table.members.insert(id.clone(), leased.clone());
+            let watched = watch(Arc::downgrade(&self.0), leased.clone());
+            tokio::spawn(watched);
+        }
+        let call = Call {
+            inner: self.0.clone(),
+            leased,
+        };
+        (id, call)
+    }
+
+    /// The member of a group with this id, if there is one and it is this caller's.
+    pub(crate) fn call(&self, group: &str, id: &str, owner: &str) -> Option<Call> {
+        let table = self.0.table();
+        let leased = table.members.get(id)?;
+        if leased.consumer.group() != group || leased.place.owner != owner {
+            return None;
+        }
+        // Within the lock, in which a lease ends.
+        leased.calls.fetch_add(1, Ordering::AcqRel);
+        Some(Call {
+            inner: self.0.clone(),
+            leased: leased.clone(),
+        })
+    }
+
+    /// How many members there are.
+    pub(crate) fn members(&self) -> usize {
+        self.0.table().members.len()
+    }
+
+    /// How many events, and how many bytes of them, clients have that are not committed.
+    pub(crate) fn held(&self) -> (usize, usize) {
+        let table = self.0.table();
+        let consumers = table.members.values().map(|leased| &leased.consumer);
+        consumers.fold((0, 0), |(events, bytes), consumer| {
+            (events + consumer.held(), bytes + consumer.bytes())
+        })
+    }
+
+    /// The server stops: all members leave, and what they held goes to others.
+    pub(crate) async fn end(&self) {
+        let members: Vec<_> = {
+            let mut table = self.0.table();
+            table.has_ended = true;
+            table.members.drain().map(|(_, leased)| leased).collect()
+        };
+        let leave = members.iter().map(|leased| async {
+            leased.gone();
+            if let Err(error) = leased.consumer.leave().await {
+                tracing::debug!(%error, "a member could not leave");
+            }
+        });
+        join_all(leave).await;
+    }
+}
+
+impl Inner {
+    fn table(&self) -> MutexGuard<'_, Table> {
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes a member out of the table; whether it was there.
+    fn remove(&self, leased: &Leased) -> bool {
+        let removed = self.table().members.remove(&leased.id);
+        leased.gone();
+        removed.is_some()
+    }
+
+    /// Takes a member out whose client says nothing; whether it does.
+    fn remove_silent(&self, leased: &Leased) -> bool {
+        let mut table = self.table();
+        if leased.is_called() || table.members.remove(&leased.id).is_none() {
+            return false;
+        }
+        leased.gone();
+        true
+    }
+}
+
+impl Leased {
+    fn is_called(&self) -> bool {
+        self.calls.load(Ordering::Acquire) > 0
+    }
+
+    fn gone(&self) {
+        self.is_gone.store(true, Ordering::Release);
+        self.renewed.notify_one();
+    }
+}
+
+/// Ends a member when its lease is over.
+async fn watch(table: Weak<Inner>, leased: Arc<Leased>) {
+    while !leased.is_gone.load(Ordering::Acquire) {
+        if leased.is_called() {
+            leased.renewed.notified().await;
+            continue;
+        }
+        let Some(lease_over) = table.upgrade().map(|it| it.clock.sleep(leased.lease)) else {
+            return;
+        };
+        tokio::select! {
+            biased;
+            () = leased.renewed.notified() => continue,
+            () = lease_over => {}
+        }
+        if !table.upgrade().is_some_and(|it| it.remove_silent(&leased)) {
+            continue;
+        }
+        let group = leased.consumer.group();
+        tracing::info!(group, lease = ?leased.lease, "the lease of a member expired: its client is gone");
+        if let Err(error) = leased.consumer.abandon().await {
+            tracing::debug!(group, %error, "a member whose lease expired could not leave");
+        }
+    }
+}
+
+impl Call {
+    pub(crate) fn consumer(&self) -> &Consumer {
+        &self.leased.consumer
+    }
+
+    /// What it was allowed to consume when it joined.
+    pub(crate) fn topics(&self) -> &[String] {
+        &self.leased.topics
+    }
+
+    pub(crate) fn lease(&self) -> Duration {
+        self.leased.lease
+    }
+
+    /// The member was replaced: its client has to join again.
+    pub(crate) fn replaced(&self) {
+        self.inner.remove(&self.leased);
+    }
+
+    /// The client leaves; whether the member was there.
+    pub(crate) async fn leave(&self) -> ensue::Result<bool> {
+        if !self.inner.remove(&self.leased) {
+            return Ok(false);
+        }
+        self.leased.consumer.leave().await?;
+        Ok(true)
+    }
+}
+
+impl Drop for Call {
+    fn drop(&mut self) {
+        self.leased.calls.fetch_sub(1, Ordering::AcqRel);
+        self.leased.renewed.notify_one();
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let Some(inner) = self.inner.upgrade() else {
+            return;
+        };
+        let mut table = inner.table();
+        table.taken -= 1;
+        if let Some(count) = table.places.get_mut(&self.group) {
+            *count -= 1;
+            if *count == 0 {
+                table.places.remove(&self.group);
+            }
+        }
+    }
+}

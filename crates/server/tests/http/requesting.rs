@@ -1,0 +1,154 @@
+//! Requests and their replies.
+
+use ensue::prelude::*;
+use serde_json::{Value, json};
+
+use crate::client::{Answer, Client};
+use crate::member::{MemberClient, of};
+use crate::site::{Site, event};
+
+fn question(id: &str) -> String {
+    event(id, r#","topic":"orders","data":{"item":"tea"}"#)
+}
+
+async fn ask(client: &mut Client, query: &str, id: &str) -> Answer {
+    let path = format!("/v1/requests?{query}");
+    client.event(&path, question(id)).await
+}
+
+#[tokio::test]
+async fn a_client_answers_the_request_of_another() {
+    let site = Site::start().await;
+    let mut service = MemberClient::join(&site, "quotes", json!({})).await;
+    let mut asker = site.client().await;
+    let asking = tokio::spawn(async move { ask(&mut asker, "deadline=60s", "q-1").await });
+    let taken = service.take("wait=60s").await;
+    let request = &taken[0]["event"];
+    assert_eq!(request["data"], json!({"item": "tea"}));
+    assert!(request["deadline"].is_string() && request["replyto"].is_string());
+    let reply = json!({"effects": [
+        {"reply": {"type": "quote.given", "data": {"price": 1.10}}},
+        {"event": {"type": "quoted", "topic": "log"}},
+    ]});
+    service.settle(&taken[0], reply).await.ok();
+    let answer = asking.await.unwrap();
+    assert_eq!(
+        answer.headers["content-type"],
+        "application/cloudevents+json"
+    );
+    let answer = answer.ok();
+    assert_eq!(answer["type"], "quote.given");
+    assert_eq!(answer["source"], "/services/quotes");
+    assert_eq!(answer["causationid"], "q-1");
+    // The same question again has the same answer, from the log: no service is asked.
+    let mut asker = site.client().await;
+    let again = ask(&mut asker, "deadline=60s", "q-1").await.ok();
+    assert_eq!(again["id"], answer["id"]);
+    assert_eq!(service.take("wait=0s").await.len(), 0);
+    site.end().await;
+}
+
+#[tokio::test]
+async fn a_request_that_is_rejected_is_a_problem_with_the_reason() {
+    let site = Site::start().await;
+    let mut service = MemberClient::join(&site, "quotes", json!({})).await;
+    for (id, cause, dead) in [("q-1", "rejected", 0), ("q-2", "exhausted", 1)] {
+        let mut asker = site.client().await;
+        let asking = tokio::spawn(async move { ask(&mut asker, "deadline=60s", id).await });
+        let taken = service.take("wait=60s").await;
+        let reject = of(&taken[0], json!({"reason": "no such item", "cause": cause}));
+        service.commit(json!({"dead": [reject]})).await.ok();
+        let problem = asking.await.unwrap().problem(422, "request_failed");
+        assert_eq!(problem["reason"], "no such item");
+        assert_eq!(problem["in_doubt"], false);
+        let letters = service
+            .client
+            .get("/v1/dead-letters?group=quotes")
+            .await
+            .ok();
+        let letters = letters["dead_letters"].as_array().unwrap().len();
+        assert_eq!(letters, dead, "one that is rejected is answered, and done");
+    }
+    site.end().await;
+}
+
+#[tokio::test]
+async fn a_request_without_a_reply_ends_at_its_deadline_and_no_service_gets_it_later() {
+    let site = Site::start().await;
+    let mut asker = site.client().await;
+    let problem = ask(&mut asker, "deadline=50ms", "q-1").await;
+    let problem = problem.problem(504, "no_reply");
+    assert_eq!(problem["in_doubt"], true);
+    let mut service = MemberClient::join(&site, "quotes", json!({})).await;
+    assert_eq!(service.take("wait=0s").await.len(), 0);
+    let asking = tokio::spawn(async move { ask(&mut asker, "deadline=60s", "q-2").await });
+    let taken = service.take("wait=60s").await;
+    assert_eq!(taken[0]["event"]["id"], "q-2");
+    service
+        .settle(&taken[0], json!({"effects": [{"reply": {"type": "r"}}]}))
+        .await
+        .ok();
+    asking.await.unwrap().ok();
+    site.end().await;
+}
+
+#[derive(Event, Serialize, Deserialize)]
+#[event(type = "order.created", topic = "orders")]
+struct Asked {
+    item: String,
+}
+
+#[derive(Event, Serialize, Deserialize)]
+#[event(type = "quote.given", topic = "quotes")]
+struct Given {
+    letters: usize,
+}
+
+#[tokio::test]
+async fn a_service_in_rust_answers_too() {
+    let site = Site::start().await;
+    let app = App::new(site.engine.clone()).on("quotes", |asked: Asked| async move {
+        Reply(Given {
+            letters: asked.item.len(),
+        })
+    });
+    let app = app.start().await.unwrap();
+    let mut asker = site.client().await;
+    let answer = ask(&mut asker, "", "q-1").await.ok();
+    assert_eq!(
+        (&answer["type"], &answer["data"]),
+        (&json!("quote.given"), &json!({"letters": 3}))
+    );
+    app.stop().await.unwrap();
+    site.end().await;
+}
+
+#[tokio::test]
+async fn what_is_no_request_is_refused() {
+    let site = Site::start().await;
+    let mut client = site.client().await;
+    client.event("/v1/events", question("q-1")).await.ok();
+    ask(&mut client, "", "q-1")
+        .await
+        .problem(409, "not_a_request");
+    for query in ["deadline=0s", "deadline=2m", "deadline=soon"] {
+        ask(&mut client, query, "q-2")
+            .await
+            .problem(400, "invalid_parameter");
+    }
+    ask(&mut client, "wait=1s", "q-2")
+        .await
+        .problem(400, "unknown_parameter");
+    let batch = client
+        .batch("/v1/requests", format!("[{}]", question("q-2")))
+        .await;
+    batch.problem(415, "unsupported_media_type");
+    let reserved = event("q-2", r#","topic":"_x""#);
+    client
+        .event("/v1/requests", reserved)
+        .await
+        .problem(400, "invalid_event");
+    assert_eq!(site.events().await.len(), 1, "nothing was appended");
+    let _: Value = client.get("/v1/status").await.ok();
+    site.end().await;
+}
