@@ -145,7 +145,7 @@ fn durability(name: &str) -> String {
     match name {
         "sync" => "sync: acknowledged is on stable storage".to_owned(),
         "os" => "os: acknowledged is in the page cache, a power cut loses it".to_owned(),
-        "unknown" => "only the process that owns the log knows".to_owned(),
+        "unknown" => "as the process that opens it to write says (`durability=`)".to_owned(),
         other => human::printable(other),
     }
 }

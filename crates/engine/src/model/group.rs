@@ -302,15 +302,14 @@ impl Group {
             .map_or(self.low, |first| first.min(self.low))
     }
 
-    /// What the event at [`floor`](Self::floor) is needed for.
-    pub(crate) fn need(&self) -> &'static str {
+    /// What the event at [`floor`](Self::floor) is needed for, if it was put aside.
+    pub(crate) fn need(&self) -> Option<&'static str> {
         let floor = self.floor();
         match self.set_aside.item(floor).map(|item| &item.state) {
-            Some(State::Dead(_)) => "a dead letter",
-            Some(State::Retrying { .. }) => "an event that waits for another attempt",
-            Some(State::Parked) => "an event that is parked behind another",
-            None if floor < self.low => "an event in the backlog of its key",
-            None => "an event that is not handled yet",
+            Some(State::Dead(_)) => Some("a dead letter"),
+            Some(State::Retrying { .. }) => Some("an event that waits for another attempt"),
+            Some(State::Parked) => Some("an event that is parked behind another"),
+            None => (floor < self.low).then_some("an event in the backlog of its key"),
         }
     }
 

@@ -12,7 +12,7 @@ use super::change::Change;
 use super::group::Group;
 use super::migration::Migration;
 use super::schedule::Schedules;
-use crate::engine::{Needed, Position};
+use crate::engine::Position;
 use crate::error::{EngineError, Error, Result};
 use crate::log_position::from_log;
 use crate::model::processes::Processes;
@@ -155,18 +155,21 @@ impl State {
         groups.chain(self.schedules.floor()).min()
     }
 
-    /// What needs the event at [`floor`](Self::floor), if that is before `end`.
-    pub(crate) fn needed(&self, end: Position) -> Option<Needed> {
-        let floor = self.floor().filter(|floor| *floor < end)?;
-        let position = floor;
-        let mut groups = self.groups.iter();
-        if let Some((name, group)) = groups.find(|(_, group)| group.floor() == floor) {
-            let by = format!("group `{name}`: {}", group.need());
-            return Some(Needed { position, by });
-        }
-        let (_, name) = self.schedules.oldest()?;
-        let by = format!("the scheduled event {name}");
-        Some(Needed { position, by })
+    /// What keeps the log from where on, the oldest first, as far as that is before `end`.
+    pub(crate) fn holders(&self, end: Position) -> Vec<(Position, Holder)> {
+        let groups = self.groups.iter().map(|(name, group)| {
+            let holder = Holder::Group {
+                name: name.to_string(),
+                put_aside: group.need(),
+            };
+            (group.floor(), holder)
+        });
+        let scheduled = self.schedules.oldest();
+        let scheduled = scheduled.map(|(at, name)| (at, Holder::Schedule(name.to_string())));
+        let mut holders: Vec<_> = groups.chain(scheduled).collect();
+        holders.retain(|(position, _)| *position < end);
+        holders.sort_by_key(|(position, _)| *position);
+        holders
     }
 
     /// The bytes of a checkpoint.
@@ -225,6 +228,19 @@ impl State {
         }
         Ok(())
     }
+}
+
+/// What keeps the log from a position on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Holder {
+    /// The group, which has put the event there aside for this reason; or has not settled everything
+    /// from there on.
+    Group {
+        name: String,
+        put_aside: Option<&'static str>,
+    },
+    /// The event with this name, which waits for its time.
+    Schedule(String),
 }
 
 /// What a control record does to its group, other than creating and deleting it.

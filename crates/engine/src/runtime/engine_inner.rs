@@ -86,7 +86,7 @@ impl EngineInner {
         }
         let boot = ProcessId::new(end.get());
         let state = LockedState::new(state, settings.clock.clone(), boot, settings.bounds());
-        let checkpoints = CheckpointSchedule::new(settings.checkpoint_bytes, checkpoint_bytes);
+        let checkpoints = CheckpointSchedule::new(settings.checkpoint_every(), checkpoint_bytes);
         Ok(Self {
             settings,
             guarantees,

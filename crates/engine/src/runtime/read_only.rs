@@ -295,6 +295,7 @@ impl Driver for Reader {
             let view = it.follower.view();
             let schedules = it.state.schedules();
             let (topics, replies) = status::topics(&view)?;
+            let groups = status::of_state(&it.state, &view)?;
             Ok(EngineStatus {
                 url: url.clone(),
                 trouble: Unfired::look(schedules, &view, now).trouble(schedules),
@@ -302,10 +303,10 @@ impl Driver for Reader {
                 first: from_log(view.first()).into(),
                 end: from_log(view.durable()).into(),
                 bytes: None,
-                needed: it.state.needed(from_log(view.durable())),
+                needed: status::needed(it.state.holders(from_log(view.durable())), &groups),
                 topics,
                 replies,
-                groups: status::of_state(&it.state, &view)?,
+                groups,
                 scheduled: schedules.len(),
                 next_due: schedules.next_due(),
                 guarantees,

@@ -99,11 +99,11 @@ impl Sessions {
                     session.follow(group, now);
                 }
                 if session.is_careful() {
-                    tracing::warn!(
+                    tracing::info!(
                         group = name,
-                        "the last process was killed and had made no progress: events are \
-                         delivered a few at a time, with a record before each, until it is known \
-                         which of them end the process"
+                        "the last process was killed and had not committed anything: its events \
+                         are delivered a few at a time, with a record before each, in case one of \
+                         them has ended it; nothing is to be done"
                     );
                 }
                 self.sessions.entry(name.to_owned()).or_insert(session)

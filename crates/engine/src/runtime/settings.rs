@@ -11,6 +11,9 @@ use crate::engine::{Atomicity, DedupWindow, Guarantees};
 use crate::error::{Error, OpenError, Result};
 use crate::time::Clock;
 
+/// Checkpoints are never nearer than this, in bytes of log.
+const CHECKPOINT_BYTES_MIN: u64 = 1024 * 1024;
+
 /// How an embedded engine works; the options of its URL.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
@@ -146,6 +149,16 @@ impl Settings {
             clock: Arc::new(move || clock.now().as_micros()),
             ..log::Options::default()
         }
+    }
+
+    /// Bytes of log between two checkpoints at the least. Only a checkpoint lets retention remove
+    /// anything: what is beyond it stays for that long.
+    pub(crate) fn checkpoint_every(&self) -> u64 {
+        let Some(kept) = self.retention_bytes else {
+            return self.checkpoint_bytes;
+        };
+        self.checkpoint_bytes
+            .min((kept / 4).max(CHECKPOINT_BYTES_MIN))
     }
 
     /// The error of an option of the log that is out of range.

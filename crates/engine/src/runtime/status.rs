@@ -10,7 +10,7 @@ use crate::delivery::filter::Filter;
 use crate::delivery::group_session::GroupSession;
 use crate::delivery::local_member::LocalMember;
 use crate::engine::{
-    Cursor, EngineStatus, GroupStatus, KeyBacklog, MemberStatus, Position, TopicStatus,
+    Cursor, EngineStatus, GroupStatus, KeyBacklog, MemberStatus, Needed, Position, TopicStatus,
 };
 use crate::error::Result;
 use crate::log_error;
@@ -18,7 +18,7 @@ use crate::log_position::from_log;
 use crate::model::group::Group;
 use crate::model::processes::{Process, Processes};
 use crate::model::record;
-use crate::model::state::State;
+use crate::model::state::{Holder, State};
 use crate::model::topic_key::TopicKey;
 use crate::runtime::engine_inner::EngineInner;
 use crate::runtime::upstream::Upstream;
@@ -39,7 +39,7 @@ struct Counted {
 
 /// The status of an engine that owns its log. Blocks.
 pub(crate) fn of_engine(inner: &EngineInner) -> Result<EngineStatus> {
-    let (log, groups, scheduled, next_due, unfired, needed) = {
+    let (log, groups, scheduled, next_due, unfired, holders) = {
         let locked = inner.advanced();
         // The end after the state: what a commit settled is counted together with what follows
         // from it, or a group would look idle for a moment that never was.
@@ -64,10 +64,11 @@ pub(crate) fn of_engine(inner: &EngineInner) -> Result<EngineStatus> {
             state.schedules().len(),
             state.schedules().next_due(),
             locked.schedules_trouble(),
-            state.needed(end),
+            state.holders(end),
         )
     };
     let (topics, replies) = topics(inner.view())?;
+    let groups = with_lag(inner.view(), groups)?;
     Ok(EngineStatus {
         url: inner.settings().url.clone(),
         trouble: trouble(inner, log.poisoned).or(unfired),
@@ -75,13 +76,36 @@ pub(crate) fn of_engine(inner: &EngineInner) -> Result<EngineStatus> {
         first: from_log(log.first).into(),
         end: from_log(log.durable).into(),
         bytes: Some(log.disk_bytes),
-        needed,
+        needed: needed(holders, &groups),
         topics,
         replies,
-        groups: with_lag(inner.view(), groups)?,
+        groups,
         scheduled,
         next_due,
         guarantees: *inner.guarantees(),
+    })
+}
+
+/// The oldest event that is needed. A group with members that has nothing to do needs none: the next
+/// checkpoint moves it past what is not for it.
+pub(crate) fn needed(holders: Vec<(Position, Holder)>, groups: &[GroupStatus]) -> Option<Needed> {
+    holders.into_iter().find_map(|(position, holder)| {
+        let by = match holder {
+            Holder::Schedule(name) => format!("the scheduled event {name}"),
+            Holder::Group { name, put_aside } => {
+                let status = groups.iter().find(|group| group.name == name);
+                let is_idle = status.is_some_and(|it| it.lag == 0 && it.in_flight == 0);
+                let has_members = status.is_some_and(|it| !it.members.is_empty());
+                let why = match put_aside {
+                    Some(why) => why,
+                    None if !is_idle => "an event that is not handled yet",
+                    None if has_members => return None,
+                    None => "it has no members that would pass what is not for it",
+                };
+                format!("group `{name}`: {why}")
+            }
+        };
+        Some(Needed { position, by })
     })
 }
 

@@ -255,7 +255,7 @@ const EMBEDDED_OPTIONS: &[(&str, &str)] = &[
     ),
     (
         "retention_bytes",
-        "whole segments beyond this many bytes go; default: keep all",
+        "whole segments beyond this many bytes go, at a checkpoint; default: keep all",
     ),
     options::PARKED_MAX,
     options::KEY_EVENTS_MAX,

@@ -33,8 +33,10 @@ pub type TestResult<T = ()> = std::result::Result<T, Box<dyn std::error::Error +
 ///
 /// `act` publishes what sets the app in motion; it is called again after a crash, so its events
 /// need ids of their own ([`Outgoing::id`](crate::Outgoing::id)). Crashes strike while `act` runs and
-/// until the app has settled after it: time that is to pass for schedules belongs into `act`
-/// ([`TestApp::advance`]). `check` looks at a settled app, and may go on with it: nothing crashes any
+/// until the app has settled after it: time that is to pass for schedules belongs into `act`. The clock
+/// goes on where it was when `act` runs again: move it to a time ([`TestApp::START`] and
+/// [`TestApp::advance_to`]), not by one. What is outside of the log, such as a file that handlers write,
+/// is shared by all runs. `check` looks at a settled app, and may go on with it: nothing crashes any
 /// more, while appends are still doubled and events reordered. What either returns as an error
 /// ([`TestResult`]), and what an `assert!` in them says, is reported with the fault that led to it.
 ///

@@ -98,6 +98,9 @@ struct Life {
 }
 
 impl TestApp {
+    /// What the clock says when an app starts.
+    pub const START: Timestamp = Timestamp::from_micros(1_750_000_000_000_000);
+
     /// Starts the app that `build` makes of an empty one.
     ///
     /// # Errors
@@ -116,7 +119,7 @@ impl TestApp {
     ) -> Result<Self> {
         let storage = storage::Memory::new();
         // An instant that is as good as any, and the same in every run.
-        let clock = VirtualClock::new(Timestamp::from_micros(1_750_000_000_000_000));
+        let clock = VirtualClock::new(Self::START);
         let build: Build = Box::new(build);
         let (engine, chaos) = open(&storage, &clock, fault).await?;
         let running = Mutex::new(Life::of(run(&build, &chaos).await?));
@@ -211,7 +214,15 @@ impl TestApp {
     /// [`EngineError::Stopped`] as soon as the app has died or failed, and when it does not come to
     /// rest: as for [`TestApp::settle`].
     pub async fn advance(&self, duration: Duration) -> Result<()> {
-        let until = self.clock.now().plus(duration);
+        self.advance_to(self.clock.now().plus(duration)).await
+    }
+
+    /// Moves the clock to `until`, as [`advance`](Self::advance) does by a time; it never goes back. For
+    /// what may be done twice, as the `act` of an [`explore`](super::explore()) after a crash.
+    ///
+    /// # Errors
+    /// As for [`TestApp::advance`].
+    pub async fn advance_to(&self, until: Timestamp) -> Result<()> {
         let mut status = self.quiet().await?;
         loop {
             let due = status.groups.iter().filter_map(|group| group.next_due);

@@ -36,6 +36,34 @@ async fn status_names_what_needs_the_oldest_event_that_is_needed() {
 }
 
 #[tokio::test]
+async fn a_group_that_has_nothing_to_do_needs_nothing_of_what_is_not_for_it() {
+    let bed = Bed::new();
+    let engine = bed.open().await;
+    let quiet = Subscription {
+        topics: vec!["quiet".parse().unwrap()],
+        ..subscription("g")
+    };
+    let member = engine.join(quiet).await.unwrap();
+    publish(&engine, &["a:1", "b:2"]).await;
+    let event = event("quiet", "k", "q").into();
+    engine.append(vec![event]).await.unwrap();
+    let unhandled = (0, "group `g`: an event that is not handled yet".to_owned());
+    assert_eq!(needed(&engine).await, Some(unhandled));
+    let taken = take_all(&*member, 1).await;
+    member.commit(settle(&taken)).await.unwrap();
+    publish(&engine, &["a:3", "b:4"]).await;
+    assert_eq!(needed(&engine).await, None, "it has a member");
+    member.leave().await.unwrap();
+    let next = publish(&engine, &["a:5"]).await[0].position.get();
+    let (at, by) = needed(&engine).await.unwrap();
+    assert!(at <= next, "{at}");
+    assert_eq!(
+        by,
+        "group `g`: it has no members that would pass what is not for it"
+    );
+}
+
+#[tokio::test]
 async fn status_names_the_scheduled_event_that_is_the_oldest_that_is_needed() {
     let bed = Bed::new();
     let engine = bed.open().await;
@@ -51,4 +79,24 @@ async fn status_names_the_scheduled_event_that_is_the_oldest_that_is_needed() {
         .await
         .unwrap();
     assert_eq!(needed(&engine).await, None);
+}
+
+#[tokio::test]
+async fn retention_by_bytes_removes_segments_long_before_a_usual_checkpoint() {
+    let mut bed = Bed::new();
+    bed.settings.segment_bytes = 64 * 1024;
+    bed.settings.retention_bytes = Some(256 * 1024);
+    let engine = bed.open().await;
+    for n in 0..100 {
+        let large = Envelope::builder("t", "e").id(n.to_string());
+        let large = large.payload(Codec::Json, vec![b'x'; 32 * 1024]);
+        let large = large.build().unwrap().into();
+        engine.append(vec![large]).await.unwrap();
+    }
+    let removed = async {
+        while engine.status().await.unwrap().first == Cursor::START {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(HANG, removed).await.unwrap();
 }
