@@ -277,6 +277,34 @@ async fn a_clock_that_moves_stops_at_everything_that_is_due() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn time_that_is_moved_to_passes_once_however_often_act_runs() {
+    let end = TestApp::START.plus(Duration::from_secs(2 * 3600));
+    let act = async |app: &TestApp| {
+        let paid = OrderPaid {
+            order_id: "o-1".into(),
+            payments: 1,
+        };
+        let paid = Outgoing::new(paid)
+            .id("paid")
+            .after(Duration::from_secs(60));
+        app.publish(paid).await?;
+        Ok(app.advance_to(end).await?)
+    };
+    let check = async |app: &TestApp| {
+        assert_eq!(app.clock().now(), end);
+        assert_eq!(app.events::<ReceiptSent>().await?.len(), 1);
+        Ok(())
+    };
+    let send = |paid: OrderPaid| async move {
+        ReceiptSent {
+            order_id: paid.order_id,
+        }
+    };
+    let explored = explore(|app| app.on("receipts", send), act, check).await;
+    explored.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_app_that_dies_while_the_clock_moves_says_so() {
     // The steps before are the three appends.
     let app = TestApp::start_with(Fault::CrashBefore(4), |app| app.service(Slow))
