@@ -300,7 +300,7 @@ async fn time_that_is_moved_to_passes_once_however_often_act_runs() {
             order_id: paid.order_id,
         }
     };
-    let explored = explore(|app| app.on("receipts", send), act, check).await;
+    let explored = explore(move |app| app.on("receipts", send), act, check).await;
     explored.unwrap();
 }
 
