@@ -188,7 +188,7 @@ impl Endpoint {
                 // Before another delivery enters.
                 self.gate.set_disabled(true);
             }
-            pass.end(verdict.health());
+            let is_shared = pass.end(verdict.health());
             match verdict {
                 Verdict::Delivered => return Ok(()),
                 Verdict::Gone => {
@@ -201,6 +201,7 @@ impl Endpoint {
                     }
                 }
                 Verdict::Later(_) => {}
+                Verdict::Failed if is_shared => {}
                 Verdict::Refused => return Err(Failure::reject(answer.text())),
                 Verdict::OfEvent | Verdict::Failed => {
                     return Err(Failure::retry(answer.text()));

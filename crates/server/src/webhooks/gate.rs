@@ -202,6 +202,11 @@ impl Gate {
         self.lock().failures
     }
 
+    /// Whether deliveries fail for all at present: the circuit is not closed.
+    fn is_failing(&self) -> bool {
+        self.lock().circuit != Circuit::Closed
+    }
+
     fn left(&self, is_trial: bool, health: Option<Health>) {
         let now = Instant::now();
         let mut state = self.lock();
@@ -258,8 +263,13 @@ pub(super) struct Pass<'a> {
 }
 
 impl Pass<'_> {
-    pub(super) fn end(mut self, health: Health) {
+    /// Says whether the failure, if it is one, is shared by all deliveries: then it says nothing of this
+    /// event, which waits for its turn again. A trial that fails gives way to others.
+    pub(super) fn end(mut self, health: Health) -> bool {
         self.health = Some(health);
+        let (gate, is_trial) = (self.gate, self.is_trial);
+        drop(self);
+        health == Health::Failing && !is_trial && gate.is_failing()
     }
 }
 
@@ -339,10 +349,11 @@ mod tests {
             gate.enter().await,
             gate.enter().await,
         ];
-        for pass in passes {
-            pass.end(Health::Failing);
-        }
+        let shared = passes.map(|pass| pass.end(Health::Failing));
+        assert_eq!(shared, [false, false, true, true]);
         assert_eq!(gate.shown(), Shown::Open(SECOND));
+        let trial = gate.enter().await;
+        assert!(!trial.end(Health::Failing), "a trial gives way");
     }
 
     #[tokio::test(start_paused = true)]

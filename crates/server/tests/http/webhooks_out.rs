@@ -147,6 +147,34 @@ async fn a_receiver_that_is_down_opens_the_circuit_and_gets_everything_when_it_i
 }
 
 #[tokio::test]
+async fn a_failure_that_all_deliveries_share_uses_up_no_attempt() {
+    let mut receiver = Receiver::start().await;
+    receiver.down().await;
+    let secrets = Secrets::new(SECRET);
+    let mut config = secrets.config(&receiver.url(), "attempts = 1");
+    let shop = &mut config.webhooks.endpoints[0];
+    shop.circuit_failures = 1;
+    // Longer than the test: none of them tries again.
+    shop.circuit_pause.min = Duration::from_secs(3600);
+    shop.circuit_pause.max = Duration::from_secs(3600);
+    let site = Site::with(config).await;
+    let mut client = site.client().await;
+    publish(&mut client, (0..6).map(|id| order(id, &format!("o-{id}")))).await;
+    let all_wait = |it: &Value| it["state"] == "circuit_open" && it["in_flight"] == 6;
+    let shown = endpoint(&mut client, all_wait).await;
+    let counts = [&shown["retrying"], &shown["dead_letters"], &shown["parked"]];
+    assert_eq!(counts, [0, 0, 0], "{shown}");
+    // Enabled again, as an operator does who knows that the receiver is back.
+    receiver.up().await;
+    for what in ["disable", "enable"] {
+        let path = format!("/v1/webhooks/shop/{what}");
+        client.send(Method::POST, &path, &[], "").await.ok();
+    }
+    receiver.taken(6).await;
+    site.end().await;
+}
+
+#[tokio::test]
 async fn an_endpoint_that_is_gone_is_disabled_also_after_a_restart_and_loses_nothing() {
     let receiver = Receiver::answering(|_| (410, &[], Bytes::new())).await;
     let secrets = Secrets::new(SECRET);
