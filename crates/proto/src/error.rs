@@ -7,7 +7,7 @@ mod read;
 mod written;
 
 use ensue_core::Error;
-use ensue_core::error::EngineError;
+use ensue_core::error::{EngineError, OpenError, RequestError};
 use prost::Message as _;
 use tonic::{Code, Status};
 
@@ -61,14 +61,33 @@ pub fn status_with(code: Code, mut detail: ErrorDetail) -> Status {
 
 /// The error that a detail tells of; `server` names who said it.
 pub fn error_of(detail: &ErrorDetail, server: &str) -> Error {
-    read::error(detail).unwrap_or_else(|| {
+    read::error(detail).unwrap_or_else(|| of_server(detail, server))
+}
+
+/// What the server itself says, not its engine.
+fn of_server(detail: &ErrorDetail, server: &str) -> Error {
+    let (server, message) = (server.to_owned(), detail.message.clone());
+    match detail.code.as_str() {
+        // Nothing that is asked for will do.
+        "unauthenticated" => Error::Open(OpenError::Unfit {
+            server,
+            reason: message,
+            advice:
+                "give a token that it knows: the option `token_file`, or the variable ENSUE_TOKEN"
+                    .to_owned(),
+        }),
+        // Something else may.
+        "forbidden" | "reason_required" => Error::Request(RequestError::Failed(message)),
+        "overloaded" | "timeout" => Error::Engine(EngineError::Unavailable {
+            server,
+            reason: message,
+        }),
         // A newer server may know more.
-        let reason = format!("{} ({})", detail.message, detail.code);
-        Error::Engine(EngineError::Io {
+        code => Error::Engine(EngineError::Io {
             what: format!("the server at `{server}` refused"),
-            reason: std::io::Error::other(reason),
-        })
-    })
+            reason: std::io::Error::other(format!("{message} ({code})")),
+        }),
+    }
 }
 
 /// The detail of a status, if it has one.

@@ -16,6 +16,7 @@ mod link;
 mod member;
 mod options;
 mod seat;
+mod tls;
 
 use std::sync::Arc;
 

@@ -3,7 +3,7 @@
 #![allow(clippy::disallowed_types, reason = "an engine connects to its server")]
 
 use std::pin::Pin;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -12,16 +12,26 @@ use ensue_core::error::{EngineError, Error, Result};
 use ensue_proto::v1::engine_service_client::EngineServiceClient;
 use hyper::body::Incoming;
 use hyper::client::conn::http2::{self, SendRequest};
+use hyper::header::{self, HeaderMap, HeaderValue};
+use hyper::http::uri::InvalidUri;
 use hyper::{Request, Response, Uri};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use rustls::ClientConfig;
+use rustls::pki_types::ServerName;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
+use tokio_rustls::TlsConnector;
 use tonic::body::Body;
 use tower_service::Service;
 
 use crate::options::Options;
+use crate::tls::Tls;
 
+/// The variable with the reason of what cannot be taken back, for the server's audit trail.
+const REASON: &str = "ENSUE_REASON";
 /// How long one attempt at connecting may take.
 const DIAL_TIMEOUT: Duration = Duration::from_secs(5);
 /// When to ask whether the server is there, and how long it may take to say so: a network that swallows
@@ -45,6 +55,9 @@ pub(crate) type Client = EngineServiceClient<Channel>;
 pub(crate) struct Link {
     options: Options,
     origin: Uri,
+    encryption: Option<Arc<ClientConfig>>,
+    /// What every call says of its caller.
+    headers: HeaderMap,
     /// One dials, the others wait for it.
     dialling: tokio::sync::Mutex<()>,
     open: Mutex<Option<Open>>,
@@ -59,7 +72,15 @@ struct Open {
 
 /// A connection, for the generated client.
 #[derive(Clone, Debug)]
-pub(crate) struct Channel(SendRequest<Body>);
+pub(crate) struct Channel {
+    sender: SendRequest<Body>,
+    headers: HeaderMap,
+}
+
+/// Encrypted or not.
+trait Wire: AsyncRead + AsyncWrite + Unpin + Send {}
+
+impl<T: AsyncRead + AsyncWrite + Unpin + Send> Wire for T {}
 
 impl Service<Request<Body>> for Channel {
     type Response = Response<Incoming>;
@@ -67,21 +88,32 @@ impl Service<Request<Body>> for Channel {
     type Future = Pin<Box<dyn Future<Output = hyper::Result<Response<Incoming>>> + Send>>;
 
     fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<hyper::Result<()>> {
-        self.0.poll_ready(context)
+        self.sender.poll_ready(context)
     }
 
-    fn call(&mut self, request: Request<Body>) -> Self::Future {
-        Box::pin(self.0.send_request(request))
+    fn call(&mut self, mut request: Request<Body>) -> Self::Future {
+        let headers = self.headers.iter();
+        let headers = headers.map(|(name, value)| (name.clone(), value.clone()));
+        request.headers_mut().extend(headers);
+        Box::pin(self.sender.send_request(request))
     }
 }
 
 impl Link {
     pub(crate) fn new(options: Options) -> Result<Self> {
-        let origin: std::result::Result<Uri, _> = format!("http://{}", options.authority()).parse();
-        let origin = origin.map_err(|error| unavailable(&options, error))?;
+        let scheme = if options.tls.is_some() {
+            "https"
+        } else {
+            "http"
+        };
+        let origin = format!("{scheme}://{}", options.authority()).parse();
+        let origin = origin.map_err(|error: InvalidUri| unavailable(&options, error))?;
+        let encryption = options.tls.as_ref().map(Tls::config).transpose()?;
         Ok(Self {
+            headers: headers(&options),
             options,
             origin,
+            encryption,
             dialling: tokio::sync::Mutex::default(),
             open: Mutex::default(),
         })
@@ -119,7 +151,7 @@ impl Link {
     fn usable(&self) -> Option<Channel> {
         let mut open = self.open();
         let open = open.as_mut()?;
-        if open.channel.0.is_closed() || open.used.elapsed() > IDLE_MAX {
+        if open.channel.sender.is_closed() || open.used.elapsed() > IDLE_MAX {
             return None;
         }
         open.used = Instant::now();
@@ -128,11 +160,17 @@ impl Link {
 
     async fn dial(&self) -> Result<Channel> {
         let (host, port) = (self.options.host.clone(), self.options.port);
+        let encryption = self.encryption.clone();
         let dialled = background::run(async move {
-            Ok(tokio::time::timeout(DIAL_TIMEOUT, connect(&host, port)).await)
+            let connect = connect(&host, port, encryption);
+            Ok(tokio::time::timeout(DIAL_TIMEOUT, connect).await)
         });
         let reason = match dialled.await? {
-            Ok(Ok((channel, task))) => {
+            Ok(Ok((sender, task))) => {
+                let channel = Channel {
+                    sender,
+                    headers: self.headers.clone(),
+                };
                 *self.open() = Some(Open {
                     channel: channel.clone(),
                     used: Instant::now(),
@@ -174,10 +212,39 @@ fn unavailable(options: &Options, reason: impl ToString) -> Error {
     })
 }
 
-async fn connect(host: &str, port: u16) -> std::result::Result<(Channel, AbortHandle), String> {
+/// What every call says of its caller: the token, and why operators do what they do.
+fn headers(options: &Options) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    if let Some(token) = &options.token {
+        headers.insert(header::AUTHORIZATION, token.clone());
+    }
+    let reason = std::env::var(REASON).unwrap_or_default();
+    let reason = utf8_percent_encode(&reason, NON_ALPHANUMERIC).to_string();
+    if let Some(reason) = HeaderValue::from_str(&reason)
+        .ok()
+        .filter(|it| !it.is_empty())
+    {
+        headers.insert("ensue-reason", reason);
+    }
+    headers
+}
+
+async fn connect(
+    host: &str,
+    port: u16,
+    encryption: Option<Arc<ClientConfig>>,
+) -> std::result::Result<(SendRequest<Body>, AbortHandle), String> {
     let stream = TcpStream::connect((host, port)).await;
     let stream = stream.and_then(|stream| stream.set_nodelay(true).map(|()| stream));
     let stream = stream.map_err(|error| error.to_string())?;
+    let stream: Box<dyn Wire> = match encryption {
+        None => Box::new(stream),
+        Some(config) => {
+            let name = ServerName::try_from(host.to_owned()).map_err(|error| error.to_string())?;
+            let encrypted = TlsConnector::from(config).connect(name, stream).await;
+            Box::new(encrypted.map_err(|error| format!("TLS: {error}"))?)
+        }
+    };
     let handshake = http2::Builder::new(TokioExecutor::new())
         .timer(TokioTimer::new())
         .keep_alive_interval(PING_EVERY)
@@ -193,5 +260,5 @@ async fn connect(host: &str, port: u16) -> std::result::Result<(Channel, AbortHa
             tracing::debug!(%error, "the connection to the server ended");
         }
     });
-    Ok((Channel(sender), task.abort_handle()))
+    Ok((sender, task.abort_handle()))
 }

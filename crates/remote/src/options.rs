@@ -1,12 +1,18 @@
 //! A URL of a server, taken apart.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use ensue_core::engine::Url;
-use ensue_core::error::{Error, OpenError, Result};
+use ensue_core::error::{EngineError, Error, OpenError, Result};
+use hyper::header::HeaderValue;
+
+use crate::tls::Tls;
 
 /// Where a server listens that is not told otherwise.
 const PORT: u16 = 3678;
+/// The variable with the token.
+const TOKEN: &str = "ENSUE_TOKEN";
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
 const LEASE: Duration = Duration::from_secs(10);
 const LEASE_MIN: Duration = Duration::from_millis(100);
@@ -22,6 +28,20 @@ pub const OPTIONS: &[(&str, &str)] = &[
         "lease",
         "how long a member outlives a connection that was cut, and keeps what it holds; default 10s",
     ),
+    (
+        "token_file",
+        "the file with the token that the server knows us by; default: the variable ENSUE_TOKEN",
+    ),
+    ("tls", "`true`: the connection is encrypted"),
+    (
+        "ca",
+        "file with the certificates that sign the server's; default: the system's",
+    ),
+    (
+        "cert",
+        "file with the certificate that the server knows us by",
+    ),
+    ("key", "file with its private key"),
 ];
 
 /// A server, and how patient to be with it.
@@ -33,6 +53,10 @@ pub(crate) struct Options {
     pub(crate) port: u16,
     pub(crate) connect_timeout: Duration,
     pub(crate) lease: Duration,
+    /// How the connection is encrypted, if it is.
+    pub(crate) tls: Option<Tls>,
+    /// What the server knows us by. It is not shown by `Debug`.
+    pub(crate) token: Option<HeaderValue>,
 }
 
 impl Options {
@@ -81,6 +105,8 @@ impl Options {
             port,
             connect_timeout: url.duration("connect_timeout")?.unwrap_or(CONNECT_TIMEOUT),
             lease,
+            tls: tls_of(url)?,
+            token: token_of(url)?,
         })
     }
 
@@ -92,6 +118,48 @@ impl Options {
             format!("{}:{}", self.host, self.port)
         }
     }
+}
+
+fn tls_of(url: &Url) -> Result<Option<Tls>> {
+    let is_on = match url.option("tls") {
+        None | Some("false") => false,
+        Some("true") => true,
+        Some(other) => {
+            return Err(url.invalid(format!("`tls` is `{other}`, it must be `true` or `false`")));
+        }
+    };
+    let client = match (url.option("cert"), url.option("key")) {
+        (Some(cert), Some(key)) => Some((cert.into(), key.into())),
+        (None, None) => None,
+        _ => return Err(url.invalid("`cert` and `key` need each other".to_owned())),
+    };
+    let ca = url.option("ca").map(PathBuf::from);
+    if !is_on && (ca.is_some() || client.is_some()) {
+        return Err(url.invalid("`ca`, `cert` and `key` need `tls=true`".to_owned()));
+    }
+    Ok(is_on.then_some(Tls { ca, client }))
+}
+
+/// The token, from where others cannot read it: a URL is shown in lists of processes.
+fn token_of(url: &Url) -> Result<Option<HeaderValue>> {
+    let token = match url.option("token_file") {
+        Some(file) => Some(std::fs::read_to_string(file).map_err(|reason| {
+            Error::Engine(EngineError::Io {
+                what: format!("could not read the token in {file}"),
+                reason,
+            })
+        })?),
+        None => std::env::var(TOKEN).ok(),
+    };
+    let Some(token) = token.filter(|token| !token.trim().is_empty()) else {
+        return Ok(None);
+    };
+    let value = HeaderValue::from_str(&format!("Bearer {}", token.trim()));
+    let mut value = value.map_err(|_| {
+        url.invalid("the token is no token: it has characters that none has".to_owned())
+    })?;
+    value.set_sensitive(true);
+    Ok(Some(value))
 }
 
 #[cfg(test)]
@@ -126,6 +194,13 @@ mod tests {
             ("ensue://h:1/orders", "drop `/orders`"),
             ("ensue://bob@h", "drop what is before `@`"),
             ("ensue://h?lease=5", "`lease`"),
+            ("ensue://h?tls=maybe", "`true` or `false`"),
+            ("ensue://h?ca=/x", "need `tls=true`"),
+            ("ensue://h?tls=true&cert=/x", "need each other"),
+            (
+                "ensue://h?token_file=/not/there",
+                "could not read the token",
+            ),
             ("ensue://h?lease=1ms", "between 100 and 600000"),
         ] {
             let error = of(url).unwrap_err().to_string();

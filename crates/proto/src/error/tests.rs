@@ -166,6 +166,28 @@ fn what_no_operation_of_an_engine_reports_arrives_as_what_the_server_said() {
 }
 
 #[test]
+fn what_the_server_itself_refuses_says_whether_asking_again_helps() {
+    use ensue_core::error::Outlook;
+    for (code, outlook) in [
+        ("unauthenticated", Outlook::Engine),
+        ("forbidden", Outlook::Content),
+        ("reason_required", Outlook::Content),
+        ("overloaded", Outlook::Passes),
+        ("timeout", Outlook::Passes),
+        ("of_a_newer_server", Outlook::Passes),
+    ] {
+        let detail = ErrorDetail {
+            code: code.into(),
+            message: text(),
+            ..ErrorDetail::default()
+        };
+        let error = error_of(&detail, "host:1");
+        assert_eq!(error.outlook(), outlook, "{code}");
+        assert!(error.to_string().contains("some text"), "{error}");
+    }
+}
+
+#[test]
 fn a_status_without_a_detail_says_whether_the_server_is_away() {
     let away = error_of_status(&Status::unavailable("connection reset"), "host:1");
     assert!(

@@ -31,6 +31,7 @@ mod operating;
 mod owasp;
 mod python;
 mod reading;
+mod remote;
 mod requesting;
 mod scheduling;
 mod streaming;

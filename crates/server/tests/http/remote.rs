@@ -1,0 +1,149 @@
+//! The remote engine, where the server asks who calls: by token, over TLS.
+
+use ensue::Codec;
+use ensue::Envelope;
+use ensue::Error;
+use ensue::engine::{Commit, Query, SharedEngine, Subscription};
+use ensue::error::{EngineError, OpenError};
+
+use crate::secure::Setup;
+use crate::site::Site;
+
+/// The engine of a caller with this role, whose token is in a file of its name.
+async fn engine(setup: &Setup, site: &Site, role: &str) -> SharedEngine {
+    let token = std::fs::read_to_string(setup.path(role)).unwrap();
+    let url = format!(
+        "{}&token_file={}",
+        url(setup, site),
+        setup.path(role).display()
+    );
+    let engine = ensue::connect(&url).await.unwrap();
+    assert!(!format!("{engine:?}").contains(&token), "a secret is shown");
+    assert!(!engine.url().contains("token"), "{}", engine.url());
+    engine
+}
+
+fn url(setup: &Setup, site: &Site) -> String {
+    let port = site.running.address().port();
+    let ca = setup.path("ca.crt");
+    format!(
+        "ensue://localhost:{port}?tls=true&ca={}&connect_timeout=5s",
+        ca.display()
+    )
+}
+
+fn event(topic: &str) -> Envelope {
+    let builder = Envelope::builder(topic, "t").key("k");
+    builder
+        .payload(Codec::Json, b"{}".to_vec())
+        .build()
+        .unwrap()
+}
+
+fn subscription(topic: &str) -> Subscription {
+    Subscription {
+        group: "g".into(),
+        topics: vec![topic.parse().unwrap()],
+        types: None,
+        start: Default::default(),
+        in_flight_max: 10,
+    }
+}
+
+/// Whether the error says that the caller may not do this.
+fn is_forbidden(error: &Error) -> bool {
+    error.to_string().contains("it may not") || error.to_string().contains("none of its roles")
+}
+
+#[tokio::test]
+async fn the_remote_engine_may_do_what_its_token_may() {
+    let (setup, _authority) = Setup::with_tls();
+    for role in [
+        "publisher",
+        "reader",
+        "consumer",
+        "operator",
+        "stranger-to-orders",
+    ] {
+        setup.write(role, &setup.token(role));
+    }
+    let site = Site::with(setup.config()).await;
+    let publisher = engine(&setup, &site, "publisher").await;
+    publisher
+        .append(vec![event("orders.new").into()])
+        .await
+        .unwrap();
+    let refused = publisher
+        .append(vec![event("photos").into()])
+        .await
+        .unwrap_err();
+    assert!(is_forbidden(&refused), "{refused}");
+    let query = Query {
+        topics: Some("orders.new".parse().unwrap()),
+        ..Query::default()
+    };
+    let refused = publisher.read(query.clone()).await.unwrap_err();
+    assert!(is_forbidden(&refused), "{refused}");
+    let refused = publisher.join(subscription("orders.>")).await.unwrap_err();
+    assert!(is_forbidden(&refused), "{refused}");
+    let reader = engine(&setup, &site, "reader").await;
+    assert_eq!(reader.read(query).await.unwrap().events.len(), 1);
+
+    let consumer = engine(&setup, &site, "consumer").await;
+    let refused = consumer.join(subscription("photos")).await.unwrap_err();
+    assert!(is_forbidden(&refused), "{refused}");
+    let member = consumer.join(subscription("orders.>")).await.unwrap();
+    let taken = member.next(10).await.unwrap();
+    let commit = Commit {
+        settled: taken.iter().map(|it| it.position).collect(),
+        ..Commit::default()
+    };
+    let beyond = Commit {
+        effects: vec![event("photos").into()],
+        ..commit.clone()
+    };
+    let refused = member.commit(beyond).await.unwrap_err();
+    assert!(is_forbidden(&refused), "{refused}");
+    member.commit(commit).await.unwrap();
+    let refused = consumer.delete_group("g").await.unwrap_err();
+    assert!(is_forbidden(&refused), "{refused}");
+    let operator = engine(&setup, &site, "operator").await;
+    let status = operator.status().await.unwrap();
+    assert_eq!(status.groups[0].name, "g");
+    let stranger = engine(&setup, &site, "stranger-to-orders").await;
+    let status = stranger.status().await.unwrap();
+    assert!(
+        status.groups.is_empty() && status.topics.is_empty(),
+        "{status:?}"
+    );
+    let refused = stranger.redrive("g", Default::default()).await.unwrap_err();
+    assert!(
+        refused.to_string().contains("there is no group"),
+        "{refused}"
+    );
+    drop(member);
+    for engine in [publisher, reader, consumer, operator, stranger] {
+        engine.close().await.unwrap();
+    }
+    site.end().await;
+}
+
+#[tokio::test]
+async fn a_remote_engine_that_is_not_known_or_does_not_trust_the_server_says_so() {
+    let (setup, _authority) = Setup::with_tls();
+    let site = Site::with(setup.config()).await;
+    let refused = ensue::connect(&url(&setup, &site)).await.unwrap_err();
+    assert!(
+        matches!(refused, Error::Open(OpenError::Unfit { .. })),
+        "{refused}"
+    );
+    assert!(refused.to_string().contains("ENSUE_TOKEN"), "{refused}");
+    let port = site.running.address().port();
+    for options in ["tls=true", "tls=false"] {
+        let url = format!("ensue://localhost:{port}?{options}&connect_timeout=10ms");
+        let refused = ensue::connect(&url).await.unwrap_err();
+        let is_away = matches!(refused, Error::Engine(EngineError::Unavailable { .. }));
+        assert!(is_away, "{options}: {refused}");
+    }
+    site.end().await;
+}
