@@ -88,9 +88,11 @@ impl Serve {
                 return Err(error.into());
             }
         };
-        // Before it says that it listens: a program that reads that may stop it at once.
-        let mut stop = Box::pin(ensue::asked_to_stop());
-        let is_asked = poll_fn(|context| Poll::Ready(stop.as_mut().poll(context).is_ready())).await;
+        // It listens to signals before it says that it listens: a program that reads that may send one at
+        // once.
+        let mut until = Box::pin(running.until(ensue::asked_to_stop()));
+        let first = poll_fn(|context| Poll::Ready(until.as_mut().poll(context)));
+        let is_asked = first.await.is_ready();
         let said = out.write(|page| {
             let serving = Serving {
                 listening: running.address().to_string(),
@@ -107,8 +109,9 @@ impl Serve {
             }
         });
         if said.is_ok() && !is_asked {
-            running.until(stop).await;
+            until.as_mut().await;
         }
+        drop(until);
         out.note("stopping: requests under way are answered");
         running.stop().await;
         engine.close().await?;
