@@ -5,15 +5,18 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use ensue::{Engine, Metrics, Requester};
-use tokio::sync::{Mutex, MutexGuard, OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::{Mutex, MutexGuard, OwnedSemaphorePermit, Semaphore, SemaphorePermit, watch};
 
 use crate::config::{Config, Limits};
 use crate::counters::Counters;
 use crate::leases::Leases;
 use crate::memory::Budget;
-use crate::problem::Problem;
+use crate::problem::{Code, Problem};
 use crate::security::{Security, Trail};
 use crate::webhooks::Webhooks;
+
+/// Strangers have one in so many of the bytes that all bodies may have, besides those.
+const STRANGERS_SHARE: usize = 8;
 
 /// When it was asked whether the server is ready, and what the answer was.
 type Probe = (Instant, Result<&'static str, Problem>);
@@ -34,8 +37,10 @@ struct Shared {
     security: Security,
     trail: Option<Trail>,
     bodies: Budget,
+    strangers: Budget,
     streams: Arc<Semaphore>,
     listing: Mutex<()>,
+    filters: Semaphore,
     probe: Mutex<Option<Probe>>,
     leases: Leases,
     requester: Requester,
@@ -55,6 +60,7 @@ impl Context {
         draining: watch::Receiver<bool>,
     ) -> Self {
         let limits = &config.limits;
+        let processors = std::thread::available_parallelism().map_or(1, usize::from);
         let leases = Leases::new(&engine, limits.members_max, limits.group_members_max);
         Self(Arc::new(Shared {
             leases,
@@ -66,7 +72,12 @@ impl Context {
             security,
             trail: config.has_audit().then(Trail::default),
             bodies: Budget::new(config.limits.bodies_bytes_max),
+            strangers: Budget::new(
+                (config.limits.bodies_bytes_max / STRANGERS_SHARE)
+                    .max(config.limits.body_bytes_max),
+            ),
             listing: Mutex::new(()),
+            filters: Semaphore::new(processors.saturating_sub(1).max(1)),
             probe: Mutex::new(None),
             streams: Arc::new(Semaphore::new(config.limits.streams_max)),
             counters: Counters::default(),
@@ -103,6 +114,11 @@ impl Context {
         self.0.trail.as_ref()
     }
 
+    /// The budget for bodies of senders who are not known before their signature is verified.
+    pub(crate) fn strangers(&self) -> &Budget {
+        &self.0.strangers
+    }
+
     pub(crate) fn bodies(&self) -> &Budget {
         &self.0.bodies
     }
@@ -110,6 +126,18 @@ impl Context {
     /// Waits for the turn to list what the engine reads whole events for: one at a time.
     pub(crate) async fn turn_to_list(&self) -> MutexGuard<'_, ()> {
         self.0.listing.lock().await
+    }
+
+    /// Waits for the turn to filter events, which takes a processor: one is left for everything else.
+    pub(crate) async fn turn_to_filter(&self) -> Result<SemaphorePermit<'_>, Problem> {
+        let timeout = self.limits().request_timeout;
+        match tokio::time::timeout(timeout, self.0.filters.acquire()).await {
+            Ok(Ok(turn)) => Ok(turn),
+            _ => Err(Problem::new(
+                Code::Overloaded,
+                "too many reads with filters are under way; try again in a moment",
+            )),
+        }
     }
 
     /// What strangers were told last of whether the server is ready. One asks at a time.

@@ -101,7 +101,8 @@ async fn respond(
     let caller = match context.security().caller(&mut request, peer, now) {
         Ok(caller) => caller,
         Err(problem) if grpc::is_call(request.headers()) => return grpc::refuse(&problem),
-        Err(problem) => return problem.into_response(),
+        // Probes answer everyone, and senders of webhooks sign.
+        Err(problem) => Caller::refused(problem, peer.address),
     };
     tracing::debug!(caller = caller.name(), peer = %peer.address, "let in");
     request.extensions_mut().insert(caller);

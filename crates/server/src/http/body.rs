@@ -5,7 +5,7 @@ use axum::http::{HeaderMap, header};
 use http_body_util::BodyExt as _;
 
 use crate::context::Context;
-use crate::memory::Held;
+use crate::memory::{Budget, Held};
 use crate::problem::{Code, Problem};
 
 /// How much of a body that is too large is read and thrown away: a client that is still sending
@@ -36,6 +36,24 @@ pub(super) async fn read(
     headers: &HeaderMap,
     body: Body,
 ) -> Result<Whole, Problem> {
+    read_within(context, context.bodies(), headers, body).await
+}
+
+/// Reads a body from a stranger, who can only use up what strangers have.
+pub(super) async fn read_of_stranger(
+    context: &Context,
+    headers: &HeaderMap,
+    body: Body,
+) -> Result<Whole, Problem> {
+    read_within(context, context.strangers(), headers, body).await
+}
+
+async fn read_within(
+    context: &Context,
+    budget: &Budget,
+    headers: &HeaderMap,
+    body: Body,
+) -> Result<Whole, Problem> {
     let limits = context.limits();
     let waits = headers.contains_key(header::EXPECT);
     let announced = headers.get(header::CONTENT_LENGTH);
@@ -46,7 +64,7 @@ pub(super) async fn read(
     {
         return Err(too_large(context));
     }
-    match tokio::time::timeout(limits.body_timeout, collect(context, body)).await {
+    match tokio::time::timeout(limits.body_timeout, collect(context, budget, body)).await {
         Ok(whole) => whole,
         Err(_) => Err(Problem::new(
             Code::BodyTimeout,
@@ -58,7 +76,7 @@ pub(super) async fn read(
     }
 }
 
-async fn collect(context: &Context, mut body: Body) -> Result<Whole, Problem> {
+async fn collect(context: &Context, budget: &Budget, mut body: Body) -> Result<Whole, Problem> {
     let bytes_max = context.limits().body_bytes_max;
     let mut whole = Whole {
         bytes: Vec::new(),
@@ -85,7 +103,7 @@ async fn collect(context: &Context, mut body: Body) -> Result<Whole, Problem> {
             whole.held = Held::default();
             continue;
         }
-        if !context.bodies().hold(&mut whole.held, data.len()) {
+        if !budget.hold(&mut whole.held, data.len()) {
             return Err(Problem::new(
                 Code::Overloaded,
                 "the requests under way are as large as they may be together, the limit \

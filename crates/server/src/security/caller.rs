@@ -23,6 +23,8 @@ use crate::problem::{Code, Problem};
 pub(crate) struct Caller {
     who: Arc<Who>,
     address: Option<SocketAddr>,
+    /// Why the credentials were refused, or the request: what is public answers all the same.
+    refusal: Option<Arc<Problem>>,
 }
 
 /// Whom the server knows.
@@ -100,7 +102,19 @@ impl Who {
 
 impl Caller {
     pub(super) fn new(who: Arc<Who>, address: Option<SocketAddr>) -> Self {
-        Self { who, address }
+        Self {
+            who,
+            address,
+            refusal: None,
+        }
+    }
+
+    /// A stranger, whom everything that is not public answers with this.
+    pub(crate) fn refused(problem: Problem, address: SocketAddr) -> Self {
+        Self {
+            refusal: Some(Arc::new(problem)),
+            ..Self::new(Arc::new(Who::stranger()), Some(address))
+        }
     }
 
     /// The server itself, for what it does because files have changed.
@@ -157,6 +171,9 @@ impl Caller {
 
     /// Refuses a stranger.
     pub(crate) fn known(&self) -> Result<(), Problem> {
+        if let Some(refusal) = &self.refusal {
+            return Err(Problem::clone(refusal));
+        }
         if self.who.proof != Proof::Nothing {
             return Ok(());
         }

@@ -54,6 +54,28 @@ struct Issued {
 }
 
 impl Policy {
+    /// `newer`, unless it would take away what protects the server: that needs a restart, as a file may
+    /// be empty for a moment while it is written.
+    pub(super) fn succeeded_by(&self, newer: Self) -> Result<Self, ConfigError> {
+        let is_lost = |had: bool, has: bool| had && !has;
+        let lost = [
+            (
+                "tls",
+                is_lost(self.encryption.is_some(), newer.encryption.is_some()),
+            ),
+            ("auth", is_lost(self.known.is_some(), newer.known.is_some())),
+        ];
+        match lost.iter().find(|(_, is_lost)| *is_lost) {
+            None => Ok(newer),
+            Some((section, _)) => Err(ConfigError::Invalid {
+                name: (*section).to_owned(),
+                problem: "is gone from the file, and a server that runs stays protected; put it back, or \
+                          restart the server to go on without it"
+                    .to_owned(),
+            }),
+        }
+    }
+
     /// What the files say that `config` names.
     pub(super) fn read(
         config: &Config,

@@ -60,7 +60,7 @@ impl Reloading {
         let (policy, fingerprint) = read(&self.config, &self.usages);
         *seen = fingerprint;
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
-        match policy {
+        match policy.and_then(|policy| self.policy().succeeded_by(policy)) {
             Ok(policy) => {
                 let mut current = self.policy.write().unwrap_or_else(PoisonError::into_inner);
                 let difference = Difference::between(&current, &policy);

@@ -270,3 +270,36 @@ async fn what_cannot_be_read_is_refused_by_the_name_of_its_parameter() {
         .problem(400, "unknown_parameter");
     site.end().await;
 }
+
+#[tokio::test]
+async fn a_filter_that_takes_long_ends_its_page_and_goes_on_from_there() {
+    const EVENTS: usize = 12;
+    let mut config = Config::default();
+    config.limits.scan_timeout = std::time::Duration::from_secs(1);
+    let site = Site::with(config).await;
+    for id in 0..EVENTS {
+        let event = Envelope::builder("t", "thing.happened").id(id.to_string());
+        let event = event.extension("long", "a".repeat(16_000));
+        let event = event.build().unwrap();
+        site.engine.append(vec![event.into()]).await.unwrap();
+    }
+    let slow = vec!["long%20LIKE%20%27%25a_b%25%27"; 200].join("%20OR%20");
+    let mut client = site.client().await;
+    let (mut all, mut cursor, mut pages) = (Vec::new(), String::new(), 0);
+    loop {
+        let query = format!("topic=t&filter={slow}%20OR%20TRUE{cursor}");
+        let page = read(&mut client, &query).await;
+        all.extend(ids(&page["events"]));
+        cursor = format!("&cursor={}", page["cursor"].as_str().unwrap());
+        pages += 1;
+        if page["end"] == true {
+            break;
+        }
+    }
+    assert_eq!(all, (0..EVENTS).collect::<Vec<_>>());
+    assert!(
+        pages > 1,
+        "the time of a read is not looked at while it filters"
+    );
+    site.end().await;
+}

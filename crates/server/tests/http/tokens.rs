@@ -5,7 +5,7 @@ use hyper::Method;
 use serde_json::Value;
 
 use crate::client::Answer;
-use crate::secure::{Bearer, Setup};
+use crate::secure::{Bearer, ROLES, Setup};
 use crate::site::{PATIENCE, Site, event};
 
 #[tokio::test]
@@ -38,6 +38,9 @@ async fn a_server_with_tokens_answers_nothing_but_probes_without_one() {
         let answer = client.send(Method::GET, "/v1/status", &headers, "").await;
         let problem = answer.problem(401, "unauthenticated").to_string();
         assert!(!problem.contains(secret), "{problem}");
+        // A probe whose token is not valid is no reason to restart a server.
+        let probe = client.send(Method::GET, "/livez", &headers, "").await;
+        assert_eq!(probe.status, 200);
     }
     let known = format!("bearer {token}");
     let headers = [("authorization", known.as_str())];
@@ -77,6 +80,30 @@ async fn tokens_are_made_and_revoked_without_a_restart() {
         .get("/v1/status")
         .await
         .problem(401, "unauthenticated");
+    site.end().await;
+}
+
+#[tokio::test]
+async fn a_file_that_loses_authentication_or_tls_changes_nothing_in_a_server_that_runs() {
+    let setup = Setup::with_tokens();
+    let token = setup.token("reader");
+    let site = Site::with(setup.config()).await;
+    // As for a moment while it is written.
+    setup.write("ensue.toml", "");
+    let error = site.running.reload().await.unwrap_err().to_string();
+    assert!(error.contains("`auth` is gone"), "{error}");
+    let stranger = site.client().await.get("/v1/status").await;
+    stranger.problem(401, "unauthenticated");
+    let mut reader = Bearer::connect(&site, &token).await;
+    reader.get("/v1/status").await.ok();
+    site.end().await;
+
+    let (setup, _) = Setup::with_tls();
+    let site = Site::with(setup.config()).await;
+    let without_tls = format!("[auth]\ntokens = 'tokens.json'\n{ROLES}");
+    setup.write("ensue.toml", &without_tls);
+    let error = site.running.reload().await.unwrap_err().to_string();
+    assert!(error.contains("`tls` is gone"), "{error}");
     site.end().await;
 }
 

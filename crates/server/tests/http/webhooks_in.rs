@@ -332,3 +332,42 @@ async fn cloudevents_of_a_sender_keep_their_attributes_and_get_its_topic() {
     }
     taker.end().await;
 }
+
+#[tokio::test]
+async fn bodies_of_strangers_take_nothing_from_callers() {
+    const BODY: usize = 32 * 1024;
+    let more = format!(
+        "[limits]\nanswer_bytes_max = {BODY}\nbody_bytes_max = {BODY}\nbodies_bytes_max = {}",
+        2 * BODY
+    );
+    let (site, _directory) = start(SECRET, &more).await;
+    let head = |length: usize| {
+        format!(
+            "POST {PATH} HTTP/1.1\r\nhost: localhost\r\nwebhook-id: x\r\nwebhook-timestamp: {}\r\n\
+             webhook-signature: v1,AAAA\r\ncontent-length: {length}\r\n\r\n",
+            now()
+        )
+    };
+    // All that strangers may have, held by one that does not end.
+    let mut holder = TcpStream::connect(site.running.address()).await.unwrap();
+    holder.write_all(head(BODY).as_bytes()).await.unwrap();
+    holder.write_all(&vec![b'x'; BODY - 1]).await.unwrap();
+    let refused = async {
+        loop {
+            let mut other = TcpStream::connect(site.running.address()).await.unwrap();
+            other.write_all(head(BODY).as_bytes()).await.unwrap();
+            // It may be refused before it has sent everything.
+            let _ = other.write_all(&vec![b'x'; BODY]).await;
+            let mut answer = vec![0; 12];
+            if other.read_exact(&mut answer).await.is_ok() && answer == b"HTTP/1.1 503" {
+                return;
+            }
+        }
+    };
+    tokio::time::timeout(PATIENCE, refused).await.unwrap();
+    let text = crate::site::event("1", &format!(r#","data":"{}""#, "y".repeat(BODY / 2)));
+    let mut client = site.client().await;
+    client.event("/v1/events?topic=t", text).await.ok();
+    drop(holder);
+    site.end().await;
+}

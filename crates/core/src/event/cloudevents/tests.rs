@@ -463,3 +463,31 @@ fn an_event_on_its_way_to_its_publisher_needs_neither_version_nor_id_nor_source(
         assert!(EnvelopeBuilder::from_cloudevent(wrong, None).is_err());
     }
 }
+
+#[test]
+fn json_that_common_parsers_refuse_is_given_in_base64() {
+    let deep = |depth: usize| format!("{}{}", "[".repeat(depth), "]".repeat(depth));
+    let written = |payload: &str| {
+        let event = Envelope::builder("t", "thing.happened").id("1");
+        let event = event.payload(crate::event::Codec::Json, payload.as_bytes().to_vec());
+        let event = event.build().unwrap();
+        let text = event.to_cloudevent().to_string();
+        serde_json::from_str::<Value>(&text).unwrap()
+    };
+    for payload in [
+        deep(100).as_str(),
+        r#"{"a":"[[[[","b":"\u0041\ud83d\ude00 \"\\"}"#,
+        r#"["\\ud800"]"#,
+    ] {
+        assert!(written(payload).get("data").is_some(), "{payload}");
+    }
+    for payload in [
+        deep(101).as_str(),
+        &format!("{{\"a\":\"]\",\"b\":{}}}", deep(100)),
+        r#"["\ud800"]"#,
+        r#"["\udc00\ud800"]"#,
+        r#"["\ud800\u0041"]"#,
+    ] {
+        assert!(written(payload).get("data_base64").is_some(), "{payload}");
+    }
+}

@@ -80,6 +80,56 @@ impl Envelope {
     }
 }
 
+/// JSON that is nested deeper than this is not read by common parsers.
+const DEPTH_MAX: usize = 100;
+
+/// Whether common parsers read a JSON text: one that they refuse would take all events of its page with
+/// it. It is not nested too deep, and its escapes of surrogates come in pairs.
+fn is_common(text: &str) -> bool {
+    let mut rest = text.as_bytes();
+    let (mut depth, mut is_string) = (0_usize, false);
+    while let Some((byte, after)) = rest.split_first() {
+        rest = after;
+        match byte {
+            b'"' => is_string = !is_string,
+            b'\\' if is_string => {
+                let (length, is_whole) = escape(rest);
+                if !is_whole {
+                    return false;
+                }
+                rest = rest.get(length..).unwrap_or_default();
+            }
+            b'[' | b'{' if !is_string => {
+                depth += 1;
+                if depth > DEPTH_MAX {
+                    return false;
+                }
+            }
+            b']' | b'}' if !is_string => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+    }
+    true
+}
+
+/// How long an escape is, and the other half of a character after it; and whether it is a character.
+fn escape(rest: &[u8]) -> (usize, bool) {
+    let unit = |at: usize| {
+        let escape = rest.get(at..at + 5)?;
+        let digits = std::str::from_utf8(escape.strip_prefix(b"u")?).ok()?;
+        u16::from_str_radix(digits, 16).ok()
+    };
+    match unit(0) {
+        Some(0xD800..=0xDBFF) => {
+            let is_pair = rest.get(5) == Some(&b'\\') && matches!(unit(6), Some(0xDC00..=0xDFFF));
+            (11, is_pair)
+        }
+        Some(0xDC00..=0xDFFF) => (5, false),
+        Some(_) => (5, true),
+        None => (1, true),
+    }
+}
+
 enum Data<'a> {
     None,
     Json(&'a RawValue),
@@ -123,7 +173,9 @@ impl CloudEvent<'_> {
     fn json<'b>(&self, text: &'b str) -> Data<'b> {
         let breaks_line = self.is_line && text.contains(['\n', '\r']);
         match serde_json::from_str::<&RawValue>(text) {
-            Ok(raw) if raw.get().len() == text.len() && !breaks_line => Data::Json(raw),
+            Ok(raw) if raw.get().len() == text.len() && !breaks_line && is_common(text) => {
+                Data::Json(raw)
+            }
             _ => Data::Binary(text.as_bytes()),
         }
     }

@@ -1,5 +1,7 @@
 //! Filters in CloudEvents SQL, over the attributes of an event.
 
+use std::sync::Arc;
+
 use ensue::Envelope;
 use ensue_cesql::{Expression, Value};
 use serde::Serialize;
@@ -8,9 +10,9 @@ use crate::attributes::OfEvent;
 use crate::problem::{Code, Problem};
 
 /// A filter, and what went wrong with events so far.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Filter {
-    expression: Expression,
+    expression: Arc<Expression>,
     errors: Errors,
 }
 
@@ -26,7 +28,7 @@ impl Filter {
     pub(super) fn parse(text: &str) -> Result<Self, Problem> {
         match Expression::parse(text) {
             Ok(expression) => Ok(Self {
-                expression,
+                expression: Arc::new(expression),
                 errors: Errors::default(),
             }),
             Err(error) => {

@@ -1,5 +1,6 @@
 //! Going through the log for events that a reader wants: in steps, each of them bounded.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ensue::engine::{Query, Recorded};
@@ -9,7 +10,7 @@ use super::filter::{Errors, Filter};
 use super::selection::Selection;
 use crate::context::Context;
 use crate::http::deadline;
-use crate::problem::Problem;
+use crate::problem::{Code, Problem};
 use crate::security::{Action, Caller};
 
 /// How many places of the log one step goes through: few at first, then as many as take about
@@ -113,12 +114,11 @@ impl Scan {
         };
         let before = Instant::now();
         let page = deadline::within(context, context.engine().shared().read(query)).await?;
-        self.adapt(before.elapsed());
-        let next = page.next.position();
-        self.scanned += next.get().saturating_sub(from.get());
+        let took = before.elapsed();
+        let (mut next, mut is_whole) = (page.next, true);
         // A step that came to its own end says nothing of the log's.
-        self.is_end = page.is_end && (next < stop || until.is_some_and(|until| next >= until));
-        self.query.from = page.next.clone();
+        let end = next.position();
+        let is_end = page.is_end && (end < stop || until.is_some_and(|until| end >= until));
         let mut found: Vec<Found> = Vec::new();
         for recorded in page.events {
             if let Some(last) = found.last_mut() {
@@ -126,7 +126,7 @@ impl Scan {
             }
             found.push(Found {
                 recorded,
-                after: page.next.clone(),
+                after: next.clone(),
             });
         }
         // Before the filter, which may not tell either.
@@ -134,9 +134,19 @@ impl Scan {
             let caller = &self.caller;
             found.retain(|found| caller.may(Action::Read, found.recorded.envelope.topic()));
         }
-        if let Some(filter) = &mut self.filter {
-            found.retain(|found| filter.passes(&found.recorded.envelope));
+        if let Some(filter) = &self.filter {
+            let filtered = filtered(context, filter.clone(), found).await?;
+            found = filtered.passed;
+            if let Some(rest) = filtered.rest {
+                (next, is_whole) = (rest.into(), false);
+            }
+            self.filter = Some(filtered.filter);
         }
+        // From here on nothing waits: a step that is given up changes nothing.
+        self.adapt(took);
+        self.scanned += next.position().get().saturating_sub(from.get());
+        self.is_end = is_end && is_whole;
+        self.query.from = next;
         Ok(found)
     }
 
@@ -150,4 +160,47 @@ impl Scan {
         };
         self.step_events = events.clamp(STEP_EVENTS_MIN, STEP_EVENTS_MAX);
     }
+}
+
+/// What of some events passes a filter.
+struct Filtered {
+    passed: Vec<Found>,
+    /// With what went wrong.
+    filter: Filter,
+    /// The first event that there was no time for.
+    rest: Option<Position>,
+}
+
+/// Filters on a thread of its own, as an expression may take long: one event at least, and no more once
+/// the time of a read is over or its reader is gone.
+async fn filtered(
+    context: &Context,
+    mut filter: Filter,
+    found: Vec<Found>,
+) -> Result<Filtered, Problem> {
+    let _turn = context.turn_to_filter().await?;
+    let until = Instant::now() + context.limits().scan_timeout;
+    let reader = Arc::new(());
+    let is_waited_for = Arc::downgrade(&reader);
+    let work = move || {
+        let (mut passed, mut rest) = (Vec::new(), None);
+        for (index, found) in found.into_iter().enumerate() {
+            let is_over = Instant::now() >= until || is_waited_for.strong_count() == 0;
+            if index > 0 && is_over {
+                rest = Some(found.recorded.position);
+                break;
+            }
+            if filter.passes(&found.recorded.envelope) {
+                passed.push(found);
+            }
+        }
+        Filtered {
+            passed,
+            filter,
+            rest,
+        }
+    };
+    let filtered = tokio::task::spawn_blocking(work).await;
+    drop(reader);
+    filtered.map_err(|error| Problem::new(Code::Internal, format!("the filter ended: {error}")))
 }

@@ -39,7 +39,9 @@ async fn receive(
     let headers = &parts.headers;
     let now = context.engine().clock().now();
     let claim = sender.claim(now, headers).map_err(unverified)?;
-    let (bytes, _held) = body::read(&context, headers, stream).await?.into_parts();
+    let (bytes, _held) = body::read_of_stranger(&context, headers, stream)
+        .await?
+        .into_parts();
     let id = match sender.verify(&claim, now, &bytes).await {
         Ok(id) => id,
         Err(Refusal::TooMany(wait)) => return Ok(too_many(wait)),
