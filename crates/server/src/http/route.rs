@@ -12,7 +12,8 @@ use tower_service::Service;
 
 use crate::context::Context;
 use crate::grpc;
-use crate::security::{Access, Caller};
+use crate::problem::{Code, Problem};
+use crate::security::{Access, Action, Caller};
 
 /// The path of the route that answered.
 #[derive(Clone, Copy, Debug)]
@@ -92,6 +93,9 @@ impl Routes {
             });
             let guard = move |caller: Caller, request: Request, next: Next| async move {
                 match caller.enter(access) {
+                    Ok(()) if access == Access::May(Action::Operate) => {
+                        finished(next.run(request)).await
+                    }
                     Ok(()) => next.run(request).await,
                     Err(problem) => {
                         tracing::debug!(caller = caller.name(), method = name, path, "refused");
@@ -143,5 +147,19 @@ impl Routes {
     #[cfg(test)]
     pub(super) fn declared(&self) -> &[Declared] {
         &self.declared
+    }
+}
+
+/// What operators began is finished, and the audit trail says how it ended, when they hang up, too.
+async fn finished(answering: impl Future<Output = Response> + Send + 'static) -> Response {
+    match tokio::spawn(answering).await {
+        Ok(response) => response,
+        // It is answered and logged where all panics are.
+        Err(error) => match error.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            Err(error) => {
+                Problem::new(Code::Closed, format!("the server stops: {error}")).into_response()
+            }
+        },
     }
 }

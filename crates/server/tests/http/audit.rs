@@ -5,9 +5,11 @@ use ensue::{Engine, Start};
 use ensue_server::{AuditChain, AuditReport, Config, Server};
 use hyper::Method;
 use serde_json::{Value, json};
+use tokio::io::AsyncWriteExt as _;
+use tokio::net::TcpStream;
 
 use crate::secure::{Bearer, Setup};
-use crate::site::{Site, event};
+use crate::site::{PATIENCE, Site, event};
 
 /// A group of these topics without members.
 pub(crate) async fn group(engine: &Engine, name: &str, topic: &str) {
@@ -232,4 +234,44 @@ async fn without_authentication_the_trail_is_there_when_it_is_asked_for() {
         assert_eq!(entries.len(), entries_expected, "{text}");
         site.end().await;
     }
+}
+
+#[tokio::test]
+async fn what_an_operator_began_is_finished_and_written_when_its_client_has_gone() {
+    const GROUPS: usize = 30;
+    let setup = Setup::with_tokens();
+    let token = setup.token("owner");
+    let site = Site::with(setup.config()).await;
+    for number in 0..GROUPS {
+        group(&site.engine, &format!("g-{number}"), "orders").await;
+    }
+    for number in 0..GROUPS {
+        let mut stream = TcpStream::connect(site.running.address()).await.unwrap();
+        let request = format!(
+            "DELETE /v1/groups/g-{number} HTTP/1.1\r\nhost: localhost\r\nensue-reason: over\r\n\
+             authorization: Bearer {token}\r\n\r\n"
+        );
+        stream.write_all(request.as_bytes()).await.unwrap();
+        // Some have begun, some have not.
+        for _ in 0..number % 3 {
+            trail(&site.engine).await;
+            tokio::task::yield_now().await;
+        }
+        drop(stream);
+    }
+    let ended = async {
+        loop {
+            let (entries, _) = trail(&site.engine).await;
+            let begun = entries.iter().filter(|it| it["stage"] == "requested");
+            if begun.count() * 2 == entries.len() && !entries.is_empty() {
+                return entries;
+            }
+            tokio::task::yield_now().await;
+        }
+    };
+    let entries = tokio::time::timeout(PATIENCE, ended).await.unwrap();
+    let status = site.engine.status().await.unwrap();
+    let done = entries.iter().filter(|it| it["stage"] == "done").count();
+    assert_eq!(status.groups.len() + done, GROUPS);
+    site.end().await;
 }
