@@ -11,7 +11,7 @@
 //! | events of a topic and key are handled in order, one at a time, in every group | [`Driver::join`] |
 //! | a failure blocks only its key; nothing is settled before its dead letter is durable | [`Member::commit`] |
 //! | settlements, effects and state of many events are one commit | [`Member::commit`] |
-//! | an event can be appended for later, survives restarts, can be cancelled | [`Append::at`], [`Driver::cancel`] |
+//! | an event can be appended for later, survives restarts, can be cancelled | [`Append::schedule`], [`Driver::cancel`] |
 //! | reading needs no group | [`Driver::read`] |
 
 mod doctor;
