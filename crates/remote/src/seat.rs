@@ -261,7 +261,7 @@ impl Seat {
         let waiting = state.commits.iter().position(|it| it.number == number);
         let waiting = waiting.and_then(|at| state.commits.remove(at));
         drop(state);
-        // One that nobody waits for any more has happened all the same.
+        // One whose caller waits no more has happened all the same.
         if let Some(waiting) = waiting {
             let _ = waiting.answer.send(answer);
         }

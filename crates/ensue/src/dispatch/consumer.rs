@@ -183,7 +183,7 @@ impl Consumer {
                 let cells = self.cells(&delivery, &wanted.cells).await?;
                 taken.push(Taken { delivery, cells });
             }
-            // From here to the end nothing waits: whoever drops this future has lost nothing.
+            // From here to the end nothing waits: a caller that drops this future loses nothing.
             let positions = taken.iter().map(|taken| taken.delivery.position);
             shared.hands().give(positions);
             GroupCounters::add(&shared.dispatch.counters.delivered, taken.len());
@@ -321,7 +321,7 @@ impl Shared {
         Ok(done)
     }
 
-    /// What a commit of these is, or why there is none.
+    /// What a commit of these is, or why it cannot be made.
     fn plan(&self, mut handled: Vec<Handled>) -> Result<Plan, Refused> {
         // In the order of the log: an event comes after the earlier ones of its key.
         handled.sort_by_key(|it| it.position);
