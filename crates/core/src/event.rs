@@ -32,7 +32,9 @@ pub use self::identity::EventId;
 pub use self::invalid::InvalidEvent;
 #[doc(hidden)]
 pub use self::layout::PayloadForm;
-pub use self::trace::TraceContext;
+#[doc(hidden)]
+pub use self::trace::is_trace_state;
+pub use self::trace::{TRACE_STATE_BYTES_MAX, TraceContext};
 
 /// A payload in the output of `{:?}`: its size in bytes and its media type, never its content.
 pub(crate) struct Redacted<'a>(usize, &'a str);

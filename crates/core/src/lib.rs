@@ -30,7 +30,7 @@ pub use crate::error::{Error, Result};
 pub use crate::event::{
     ATTRIBUTE_BYTES_MAX, CloudEvent, CloudEventBatch, Codec, DecodeError, EXTENSIONS_BYTES_MAX,
     EncodeError, Envelope, EnvelopeBuilder, Event, EventId, ExtensionValue, InvalidEvent,
-    KEY_BYTES_MAX, PAYLOAD_BYTES_MAX, TraceContext,
+    KEY_BYTES_MAX, PAYLOAD_BYTES_MAX, TRACE_STATE_BYTES_MAX, TraceContext,
 };
 pub use crate::time::{
     Backoff, Clock, InvalidDuration, InvalidTimestamp, Timestamp, VirtualClock, parse_duration,

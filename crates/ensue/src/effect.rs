@@ -9,9 +9,9 @@ use std::sync::Arc;
 use bytes::Bytes;
 use serde::Serialize;
 
-use crate::event::{Codec, EncodeError, EnvelopeBuilder, Event, EventId};
+use crate::event::{Codec, EncodeError, Envelope, EnvelopeBuilder, Event, EventId};
 use crate::failure::Failure;
-use crate::outgoing::{Due, Outgoing};
+use crate::outgoing::{Due, EventTracer, Outgoing};
 use crate::state::{self, State};
 
 /// The answer to a request: goes to the requester, and is dropped without one.
@@ -205,6 +205,17 @@ impl Effects {
             Ok(more) => self.extend(more),
             Err(failure) => self.failure = self.failure.or(Some(failure)),
         }
+        self
+    }
+
+    /// These effects of `cause`, the events among them with the trace contexts that `tracer` gives them: for
+    /// a layer that records spans.
+    pub fn traced(mut self, tracer: &dyn EventTracer, cause: &Envelope) -> Self {
+        let traced = self.said.into_iter().map(|said| match said {
+            Said::Publish(outgoing) => Said::Publish(outgoing.traced(tracer, Some(cause))),
+            cancel @ Said::Cancel(_) => cancel,
+        });
+        self.said = traced.collect();
         self
     }
 

@@ -136,7 +136,7 @@ pub use crate::engine::{
 pub use crate::failure::{Failure, FailureKind, Rejection, ResultExt};
 pub use crate::handle::Engine;
 pub use crate::metrics::{GroupMetrics, Metrics, PrometheusText};
-pub use crate::outgoing::{Conditional, Due, Outgoing, Publish};
+pub use crate::outgoing::{Conditional, Due, EventTracer, Outgoing, Publish};
 pub use crate::publisher::Publisher;
 pub use crate::request::{REQUESTS_MAX, Requester};
 pub use crate::service::*;
@@ -147,8 +147,8 @@ pub use ensue_core::{
     ATTRIBUTE_BYTES_MAX, Backoff, Clock, CloudEvent, CloudEventBatch, Codec, DecodeError,
     EXTENSIONS_BYTES_MAX, EncodeError, Envelope, EnvelopeBuilder, Error, Event, EventId,
     ExtensionValue, InvalidDuration, InvalidEvent, InvalidTimestamp, InvalidTopic, KEY_BYTES_MAX,
-    PAYLOAD_BYTES_MAX, Result, TOPIC_BYTES_MAX, Timestamp, TopicPattern, TraceContext,
-    VirtualClock, parse_duration,
+    PAYLOAD_BYTES_MAX, Result, TOPIC_BYTES_MAX, TRACE_STATE_BYTES_MAX, Timestamp, TopicPattern,
+    TraceContext, VirtualClock, parse_duration,
 };
 pub use ensue_macros::{Event, State, on, service};
 

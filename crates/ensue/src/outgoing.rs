@@ -1,9 +1,10 @@
 //! An event on its way out: what it is, when it is due, and on what condition.
 
+use std::fmt;
 use std::time::Duration;
 
 use crate::engine::Expect;
-use crate::event::{Envelope, EnvelopeBuilder, Event, ExtensionValue, InvalidEvent};
+use crate::event::{Envelope, EnvelopeBuilder, Event, ExtensionValue, InvalidEvent, TraceContext};
 use crate::time::Timestamp;
 
 /// An event on its way out, with what its publisher wants to say about it.
@@ -114,6 +115,35 @@ impl Outgoing {
         self.map(|builder| builder.key(key))
     }
 
+    /// The W3C trace context, in place of that of the event which this one follows from.
+    pub fn trace(self, trace: TraceContext) -> Self {
+        self.map(|builder| builder.trace(trace))
+    }
+
+    /// With the trace context that `tracer` gives it, unless it has one.
+    pub(crate) fn traced(self, tracer: &dyn EventTracer, cause: Option<&Envelope>) -> Self {
+        let is_open = |builder: &EnvelopeBuilder| !builder.has_trace();
+        if !self.builder.as_ref().is_ok_and(is_open) {
+            return self;
+        }
+        match tracer.trace(&self, cause) {
+            Some(trace) => self.trace(trace),
+            None => self,
+        }
+    }
+
+    /// What is known of the envelope so far; `None` if the event cannot be encoded.
+    #[doc(hidden)]
+    pub fn envelope(&self) -> Option<&EnvelopeBuilder> {
+        self.builder.as_ref().ok()
+    }
+
+    /// Whether it answers the request at hand: then its topic is its requester's.
+    #[doc(hidden)]
+    pub fn is_reply(&self) -> bool {
+        self.is_reply
+    }
+
     /// An event without a key is one of its own: its id is its key.
     pub(crate) fn key_or_id(self) -> Self {
         self.map(EnvelopeBuilder::key_or_id)
@@ -207,6 +237,17 @@ impl OutgoingParts {
             is_reply: true,
         }
     }
+}
+
+/// Says which trace context an event gets that is published: for crates that record spans, such as
+/// `ensue-otel`.
+///
+/// Without one an event has the trace context of the event that it follows from, as it is: a span that
+/// nothing recorded would be a gap in the trace.
+pub trait EventTracer: fmt::Debug + Send + Sync {
+    /// The context for an event that follows from `cause`, most often of a span that was made for it;
+    /// `None` leaves it that of its cause, if there is one.
+    fn trace(&self, event: &Outgoing, cause: Option<&Envelope>) -> Option<TraceContext>;
 }
 
 impl<E: Event> From<E> for Outgoing {

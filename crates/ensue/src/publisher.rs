@@ -7,7 +7,7 @@ use uuid::Uuid;
 use crate::engine::{Append, Appended, Schedule, SharedEngine};
 use crate::error::Result;
 use crate::event::{ATTRIBUTE_BYTES_MAX, Defaults, Envelope, EventId, InvalidEvent, TraceContext};
-use crate::outgoing::{Due, OutgoingParts, Publish};
+use crate::outgoing::{Due, EventTracer, OutgoingParts, Publish};
 use crate::time::Clock;
 
 /// Appends events to an engine. Cloning is cheap.
@@ -32,6 +32,7 @@ pub struct Publisher {
     engine: SharedEngine,
     source: Arc<str>,
     cause: Option<Envelope>,
+    tracer: Option<Arc<dyn EventTracer>>,
 }
 
 impl Publisher {
@@ -41,6 +42,7 @@ impl Publisher {
             engine: engine.into(),
             source: source.into(),
             cause: None,
+            tracer: None,
         }
     }
 
@@ -50,6 +52,16 @@ impl Publisher {
             engine,
             source: source_of(group).into(),
             cause: Some(cause.clone()),
+            tracer: None,
+        }
+    }
+
+    /// The same publisher, whose events get their trace context from `tracer`.
+    #[must_use]
+    pub fn traced(self, tracer: Arc<dyn EventTracer>) -> Self {
+        Self {
+            tracer: Some(tracer),
+            ..self
         }
     }
 
@@ -100,7 +112,10 @@ impl Publisher {
     pub(crate) fn prepare(&self, event: impl Publish) -> Result<Append> {
         crate::event::check_source(&self.source)?;
         let cause = self.cause.as_ref().map(Cause::of);
-        let (outgoing, expect) = event.publication();
+        let (mut outgoing, expect) = event.publication();
+        if let Some(tracer) = &self.tracer {
+            outgoing = outgoing.traced(&**tracer, self.cause.as_ref());
+        }
         let append = complete(
             outgoing.into_parts(),
             &self.source,
@@ -150,6 +165,7 @@ pub(crate) struct Cause<'a> {
     pub(crate) effect: Option<Uuid>,
     pub(crate) correlation: &'a str,
     pub(crate) trace: Option<TraceContext>,
+    pub(crate) trace_state: Option<&'a str>,
 }
 
 impl<'a> Cause<'a> {
@@ -159,6 +175,7 @@ impl<'a> Cause<'a> {
             effect: None,
             correlation: envelope.correlation(),
             trace: envelope.trace(),
+            trace_state: envelope.trace_state(),
         }
     }
 }
@@ -177,10 +194,8 @@ pub(crate) fn complete(
         time: Some(now),
         correlation: cause.map_or("", |cause| cause.correlation),
         causation: cause.map_or("", |cause| cause.id),
-        trace: Some(match cause.and_then(|cause| cause.trace) {
-            Some(parent) => parent.child(),
-            None => TraceContext::root(),
-        }),
+        trace: cause.and_then(|cause| cause.trace),
+        trace_state: cause.and_then(|cause| cause.trace_state),
     };
     let envelope = outgoing.builder?.build_with(&defaults)?;
     if let Some(timer) = &outgoing.timer {

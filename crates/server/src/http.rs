@@ -39,6 +39,7 @@ use crate::context::Context;
 use crate::grpc;
 use crate::problem::{Code, Problem};
 use crate::security::{Caller, Peer};
+use crate::trace::RequestTrace;
 
 /// Every route there is.
 pub(crate) fn router(context: Context) -> Router {
@@ -105,6 +106,8 @@ async fn respond(
         Err(problem) => Caller::refused(problem, peer.address),
     };
     tracing::debug!(caller = caller.name(), peer = %peer.address, "let in");
+    let trace = RequestTrace::of_headers(request.headers());
+    request.extensions_mut().insert(trace);
     request.extensions_mut().insert(caller);
     match router.call(request).await {
         Ok(response) => response,

@@ -46,6 +46,7 @@ mod problem;
 mod readiness;
 mod security;
 mod stalled;
+mod trace;
 mod webhooks;
 
 pub use crate::address::{DEFAULT_ADDRESS, InvalidAddress, ListenAddress};

@@ -10,6 +10,7 @@ use uuid::fmt::Hyphenated;
 use super::cloudevents::{check_absolute_uri, check_uri, is_attribute};
 use super::extension::{self, ExtensionValue};
 use super::layout::{FIXED_BYTES, LAYOUT_VERSION, PARTITION_KEY_BIT, PayloadForm};
+use super::trace::{TRACE_STATE, is_trace_state};
 use super::{
     ATTRIBUTE_BYTES_MAX, Codec, EXTENSIONS_BYTES_MAX, Envelope, InvalidEvent, KEY_BYTES_MAX,
     PAYLOAD_BYTES_MAX, TraceContext,
@@ -165,7 +166,7 @@ impl EnvelopeBuilder {
         self
     }
 
-    /// The trace context. Default: none.
+    /// The trace context. Default: that of the event that this one follows from, or none.
     pub fn trace(mut self, trace: TraceContext) -> Self {
         self.trace = Some(trace);
         self
@@ -227,6 +228,21 @@ impl EnvelopeBuilder {
     #[doc(hidden)]
     pub fn topic_name(&self) -> &str {
         &self.topic
+    }
+
+    #[doc(hidden)]
+    pub fn type_name(&self) -> &str {
+        &self.kind
+    }
+
+    #[doc(hidden)]
+    pub fn id_text(&self) -> Option<&str> {
+        self.id.as_deref()
+    }
+
+    #[doc(hidden)]
+    pub fn has_trace(&self) -> bool {
+        self.trace.is_some()
     }
 
     #[doc(hidden)]
@@ -317,9 +333,13 @@ impl EnvelopeBuilder {
                 now.within_rfc_3339()
             }
         };
-        let trace = self.trace.or(defaults.trace).map(TraceContext::to_bytes);
+        let context = self.trace.or(defaults.trace);
+        let trace = context.map(TraceContext::to_bytes);
         let trace: &[u8] = trace.as_ref().map_or(&[], |trace| trace.as_slice());
-        let extensions = self.encode_extensions()?;
+        let mut extensions = self.encode_extensions()?;
+        if let (Some(state), Some(context)) = (defaults.trace_state, context) {
+            self.inherit_trace_state(&mut extensions, state, context, defaults.trace);
+        }
         let pieces: usize = attributes.iter().map(|(_, text)| text.len()).sum();
         let start = self.topic.len() + self.key.len();
         let mut bytes = Vec::with_capacity(
@@ -342,6 +362,21 @@ impl EnvelopeBuilder {
         bytes.extend_from_slice(&extensions);
         bytes.extend_from_slice(&self.payload);
         Envelope::of_texts(Bytes::from(bytes), self.topic.len(), self.key.len())
+    }
+
+    /// What other systems say of a trace goes with it, unless the event says it itself.
+    fn inherit_trace_state(
+        &self,
+        extensions: &mut Vec<u8>,
+        state: &str,
+        context: TraceContext,
+        inherited: Option<TraceContext>,
+    ) {
+        let is_same = inherited.is_some_and(|it| it.trace_id() == context.trace_id());
+        let is_given = self.extensions.iter().any(|(name, _)| name == TRACE_STATE);
+        if is_same && !is_given {
+            add_trace_state(extensions, state);
+        }
     }
 
     fn flags(&self) -> u8 {
@@ -400,6 +435,8 @@ pub struct Defaults<'a> {
     pub correlation: &'a str,
     pub causation: &'a str,
     pub trace: Option<TraceContext>,
+    /// The `tracestate` that goes with it.
+    pub trace_state: Option<&'a str>,
 }
 
 impl Default for Defaults<'_> {
@@ -411,7 +448,17 @@ impl Default for Defaults<'_> {
             correlation: "",
             causation: "",
             trace: None,
+            trace_state: None,
         }
+    }
+}
+
+/// Adds a `tracestate` that the event's publisher did not give, if it is one and there is room: an
+/// event is not refused for it.
+pub(super) fn add_trace_state(extensions: &mut Vec<u8>, state: &str) {
+    let bytes = extensions.len() + TRACE_STATE.len() + state.len() + extension::HEAD_BYTES;
+    if is_trace_state(state) && bytes <= EXTENSIONS_BYTES_MAX {
+        extension::encode_text(extensions, TRACE_STATE, state);
     }
 }
 

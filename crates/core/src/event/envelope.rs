@@ -14,9 +14,12 @@ use std::fmt;
 
 use bytes::Bytes;
 
-use super::builder::Content;
+use super::builder::{Content, add_trace_state};
 use super::extension::{self, ExtensionValue};
-use super::layout::{FIXED_BYTES, FORM_BITS, LAYOUT_VERSION, PARTITION_KEY_BIT, PayloadForm};
+use super::layout::{
+    EXTENSIONS_AT, FIXED_BYTES, FORM_BITS, LAYOUT_VERSION, PARTITION_KEY_BIT, PayloadForm, TRACE_AT,
+};
+use super::trace::TRACE_STATE;
 use super::{Codec, DecodeError, EnvelopeBuilder, Event, InvalidEvent, TraceContext};
 use crate::time::Timestamp;
 
@@ -296,6 +299,59 @@ impl Envelope {
     /// The W3C trace context, if the event carries one.
     pub fn trace(&self) -> Option<TraceContext> {
         TraceContext::from_bytes(self.slice(self.ends.content_type, self.ends.trace))
+    }
+
+    /// What other systems say of the trace: W3C `tracestate`, a CloudEvents extension attribute.
+    pub fn trace_state(&self) -> Option<&str> {
+        self.trace()?;
+        self.extension(TRACE_STATE)
+    }
+
+    /// This event in a trace, if it is in none of its own: for those who take it in where its
+    /// publisher said so beside the event, as in the headers of a request.
+    #[must_use]
+    pub fn traced(&self, trace: TraceContext, state: Option<&str>) -> Self {
+        if self.trace().is_some() {
+            return self.clone();
+        }
+        let (from, to) = (
+            self.ends.content_type as usize,
+            self.ends.extensions as usize,
+        );
+        let mut extensions = self.stored_extensions().to_vec();
+        if let Some(state) = state
+            && self.extension(TRACE_STATE).is_none()
+        {
+            add_trace_state(&mut extensions, state);
+        }
+        let trace = trace.to_bytes();
+        let added = trace.len() + extensions.len();
+        let mut bytes = Vec::with_capacity(self.bytes.len() + added);
+        bytes.extend_from_slice(self.bytes.get(..from).unwrap_or_default());
+        bytes.extend_from_slice(&trace);
+        bytes.extend_from_slice(&extensions);
+        bytes.extend_from_slice(self.bytes.get(to..).unwrap_or_default());
+        let fixed = self.ends.key as usize;
+        // Within EXTENSIONS_BYTES_MAX, which is below u16::MAX.
+        let [e0, e1] = (extensions.len() as u16).to_le_bytes();
+        for (at, byte) in [
+            (TRACE_AT, trace.len() as u8),
+            (EXTENSIONS_AT, e0),
+            (EXTENSIONS_AT + 1, e1),
+        ] {
+            if let Some(old) = bytes.get_mut(fixed + at) {
+                *old = byte;
+            }
+        }
+        let ends = Ends {
+            trace: (from + trace.len()) as u32,
+            extensions: (from + added) as u32,
+            ..self.ends
+        };
+        Self {
+            bytes: bytes.into(),
+            ends,
+        }
     }
 
     /// The value of a CloudEvents extension attribute, as text.

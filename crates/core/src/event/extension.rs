@@ -119,6 +119,14 @@ impl<'a> Stored<'a> {
     }
 }
 
+/// What an extension takes beside its name and its value.
+pub(super) const HEAD_BYTES: usize = 4;
+
+/// Adds an extension that is text.
+pub(super) fn encode_text(bytes: &mut Vec<u8>, name: &str, value: &str) {
+    encode(bytes, TEXT, name, value);
+}
+
 /// Adds an extension. Its name fits into a byte, its value into two.
 pub(super) fn encode(bytes: &mut Vec<u8>, kind: u8, name: &str, value: &str) {
     bytes.extend_from_slice(&[name.len() as u8, kind]);
@@ -130,7 +138,7 @@ pub(super) fn encode(bytes: &mut Vec<u8>, kind: u8, name: &str, value: &str) {
 /// The extensions, up to the first that is damaged.
 pub(super) fn decode(mut rest: &[u8]) -> impl Iterator<Item = Stored<'_>> {
     std::iter::from_fn(move || {
-        let (&[name, kind, v0, v1], after) = rest.split_first_chunk::<4>()?;
+        let (&[name, kind, v0, v1], after) = rest.split_first_chunk::<HEAD_BYTES>()?;
         let (name, after) = after.split_at_checked(name.into())?;
         let (value, after) = after.split_at_checked(u16::from_le_bytes([v0, v1]).into())?;
         rest = after;

@@ -18,6 +18,9 @@
 
 pub(super) const LAYOUT_VERSION: u8 = 2;
 pub(super) const FIXED_BYTES: usize = 24;
+/// Where the lengths of the trace context and of the extensions are.
+pub(super) const TRACE_AT: usize = 18;
+pub(super) const EXTENSIONS_AT: usize = 20;
 
 pub(super) const FORM_BITS: u8 = 0b11;
 pub(super) const PARTITION_KEY_BIT: u8 = 0b100;

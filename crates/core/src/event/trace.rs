@@ -3,6 +3,20 @@
 use std::fmt;
 use std::str::FromStr;
 
+/// The extension attribute of what other systems add to a trace context.
+pub(super) const TRACE_STATE: &str = "tracestate";
+/// The longest `tracestate` that is taken over from a request or from a cause, in bytes: what W3C
+/// Trace Context asks everyone to carry. What is longer is dropped, which it allows.
+pub const TRACE_STATE_BYTES_MAX: usize = 512;
+
+/// Whether a text can go on as the `tracestate` of another event.
+#[doc(hidden)]
+pub fn is_trace_state(text: &str) -> bool {
+    (1..=TRACE_STATE_BYTES_MAX).contains(&text.len())
+        && text.bytes().all(|byte| matches!(byte, b' '..=b'~'))
+        && text.contains('=')
+}
+
 /// A `traceparent` (W3C Trace Context, level 1): which trace an event belongs to and which span
 /// caused it. One of a later version is taken by the fields that version 00 has, and written with
 /// them, as the standard wants it.
@@ -38,6 +52,15 @@ impl TraceContext {
         }
     }
 
+    /// A context of these ids, `None` if one of them is zero, which is not valid.
+    pub fn new(trace_id: u128, span_id: u64, flags: u8) -> Option<Self> {
+        (trace_id != 0 && span_id != 0).then(|| Self {
+            trace: trace_id.to_be_bytes(),
+            span: span_id.to_be_bytes(),
+            flags,
+        })
+    }
+
     /// The same trace with a new span.
     #[must_use]
     pub fn child(&self) -> Self {
@@ -50,6 +73,16 @@ impl TraceContext {
     /// The trace's id.
     pub fn trace_id(&self) -> u128 {
         u128::from_be_bytes(self.trace)
+    }
+
+    /// The id of the span that the event comes from.
+    pub fn span_id(&self) -> u64 {
+        u64::from_be_bytes(self.span)
+    }
+
+    /// The flags of the trace; the lowest bit says that it is sampled.
+    pub fn flags(&self) -> u8 {
+        self.flags
     }
 
     pub(crate) fn to_bytes(self) -> [u8; Self::BYTES] {
@@ -80,7 +113,7 @@ impl fmt::Display for TraceContext {
             f,
             "00-{:032x}-{:016x}-{:02x}",
             self.trace_id(),
-            u64::from_be_bytes(self.span),
+            self.span_id(),
             self.flags
         )
     }
@@ -122,14 +155,7 @@ impl FromStr for TraceContext {
         let trace = u128::from_str_radix(trace, 16).map_err(|_| invalid())?;
         let span = u64::from_str_radix(span, 16).map_err(|_| invalid())?;
         let flags = u8::from_str_radix(flags, 16).map_err(|_| invalid())?;
-        if trace == 0 || span == 0 {
-            return Err(invalid());
-        }
-        Ok(Self {
-            trace: trace.to_be_bytes(),
-            span: span.to_be_bytes(),
-            flags,
-        })
+        Self::new(trace, span, flags).ok_or_else(invalid)
     }
 }
 

@@ -7,7 +7,8 @@ use bytes::Bytes;
 use serde::de::DeserializeOwned;
 
 use crate::engine::{Delivery, Position, SharedEngine};
-use crate::event::{Codec, Envelope, InvalidEvent};
+use crate::event::{Codec, Envelope, InvalidEvent, TraceContext};
+use crate::outgoing::EventTracer;
 use crate::publisher::Publisher;
 use crate::state::{self, State, StateError};
 use crate::time::{Clock, Timestamp};
@@ -21,6 +22,14 @@ pub struct Context(Arc<Inner>);
 struct Inner {
     delivery: Delivery,
     surroundings: Arc<Surroundings>,
+    traced: Option<Traced>,
+}
+
+/// What a layer that records spans says of an attempt.
+#[derive(Clone)]
+struct Traced {
+    attempt: TraceContext,
+    tracer: Arc<dyn EventTracer>,
 }
 
 /// What the contexts of one worker share. Each worker has its own: a counter that all of them
@@ -42,6 +51,15 @@ impl Context {
         Self(Arc::new(Inner {
             delivery,
             surroundings,
+            traced: None,
+        }))
+    }
+
+    fn with(&self, delivery: Delivery, traced: Option<Traced>) -> Self {
+        Self(Arc::new(Inner {
+            delivery,
+            surroundings: self.0.surroundings.clone(),
+            traced,
         }))
     }
 
@@ -68,16 +86,27 @@ impl Context {
     /// # Errors
     /// [`InvalidEvent`] when the payload is too large.
     pub fn with_payload(&self, codec: Codec, payload: Vec<u8>) -> Result<Self, InvalidEvent> {
-        let Inner {
-            delivery,
-            surroundings,
-        } = &*self.0;
+        let delivery = &self.0.delivery;
         let envelope = delivery.envelope.to_builder().payload(codec, payload);
         let delivery = Delivery {
             envelope: envelope.build()?,
             ..delivery.clone()
         };
-        Ok(Self::new(delivery, surroundings.clone()))
+        Ok(self.with(delivery, self.0.traced.clone()))
+    }
+
+    /// This context with the span of the attempt, for a layer that records spans: [`trace`](Self::trace)
+    /// is `attempt`, and `tracer` says what the [`publisher`](Self::publisher) gives its events.
+    #[must_use]
+    pub fn with_trace(&self, attempt: TraceContext, tracer: Arc<dyn EventTracer>) -> Self {
+        self.with(self.0.delivery.clone(), Some(Traced { attempt, tracer }))
+    }
+
+    /// The trace that this attempt belongs to: its own span where a layer records spans, otherwise the
+    /// event's. A call to another system carries it as `traceparent`.
+    pub fn trace(&self) -> Option<TraceContext> {
+        let attempt = self.0.traced.as_ref().map(|traced| traced.attempt);
+        attempt.or_else(|| self.envelope().trace())
     }
 
     /// The event's id, unique within its source. With [`Context::source`] it is the idempotency key
@@ -143,11 +172,15 @@ impl Context {
     /// attempt that fails afterwards has published it all the same. Give such events ids that
     /// derive from [`Context::id`], so that another attempt adds nothing.
     pub fn publisher(&self) -> Publisher {
-        Publisher::following(
+        let publisher = Publisher::following(
             self.0.surroundings.engine.clone(),
             &self.0.surroundings.group,
             self.envelope(),
-        )
+        );
+        match &self.0.traced {
+            Some(traced) => publisher.traced(traced.tracer.clone()),
+            None => publisher,
+        }
     }
 
     /// What the service remembers, as a `T`, of the event's topic and key, including what earlier

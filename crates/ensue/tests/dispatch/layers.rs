@@ -133,3 +133,56 @@ async fn a_layer_changes_what_the_handler_reads_and_nothing_of_the_event() {
     let letters = app.dead_letters("watch").await.unwrap();
     assert_eq!(letters[0].envelope.as_ref().unwrap().payload(), reversed);
 }
+
+/// Gives every event the trace context of the attempt, with a span of its own.
+#[derive(Debug)]
+struct ChildOf(TraceContext);
+
+impl EventTracer for ChildOf {
+    fn trace(&self, _: &Outgoing, cause: Option<&Envelope>) -> Option<TraceContext> {
+        assert_eq!(cause.unwrap().topic(), "steps");
+        Some(self.0.child())
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_layer_that_traces_says_what_context_effects_and_published_events_get() {
+    let attempt = TraceContext::root();
+    let app = TestApp::start(move |app| {
+        let trace = from_fn(move |context: Context, next: Next| async move {
+            let tracer = Arc::new(ChildOf(attempt));
+            let context = context.with_trace(attempt, tracer.clone());
+            assert_eq!(context.trace(), Some(attempt));
+            let effects = next.run(context.clone()).await?;
+            Ok::<_, Failure>(effects.traced(&*tracer, context.envelope()))
+        });
+        let count = async |step: StepTaken, context: Context| {
+            let counted = |total| StepCounted {
+                walker: step.walker.clone(),
+                total,
+            };
+            context.publisher().publish(counted(1)).await.unwrap();
+            let own = Outgoing::new(counted(3)).trace(TRACE.parse().unwrap());
+            [Outgoing::new(counted(2)), own]
+        };
+        let options = HandlerOptions::default();
+        let handler = Handler::new("count", options, count);
+        app.handler("count", handler).layer(trace)
+    })
+    .await
+    .unwrap();
+    app.publish(step("w", 1)).await.unwrap();
+    app.settle().await.unwrap();
+    let events = app.envelopes().await.unwrap();
+    let [cause, published, returned, own] = events.as_slice() else {
+        panic!("{events:?}");
+    };
+    assert_eq!(cause.trace(), None, "no one records a trace");
+    let (published, returned) = (published.trace().unwrap(), returned.trace().unwrap());
+    for trace in [published, returned] {
+        assert_eq!(trace.trace_id(), attempt.trace_id());
+        assert_ne!(trace.span_id(), attempt.span_id());
+    }
+    assert_ne!(published, returned);
+    assert_eq!(own.trace().unwrap().to_string(), TRACE);
+}

@@ -21,7 +21,7 @@ use ensue::engine::{DeadLetterFilter, DeathCause, Guarantee};
 use ensue::middleware::{Middleware, Next, from_fn};
 use ensue::prelude::*;
 use ensue::testing::TestApp;
-use ensue::{Handler, HandlerOptions, OnDead, ServiceOptions, Start};
+use ensue::{EventTracer, Handler, HandlerOptions, OnDead, ServiceOptions, Start, TraceContext};
 use tokio::sync::Notify;
 
 #[derive(Event, Serialize, Deserialize, Clone, Debug, PartialEq)]
@@ -44,6 +44,9 @@ fn step(walker: &str, number: u32) -> StepTaken {
         number,
     }
 }
+
+/// As other systems write it.
+const TRACE: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
 
 type Seen = Arc<Mutex<Vec<StepTaken>>>;
 
@@ -386,16 +389,16 @@ async fn effects_inherit_correlation_and_trace_and_have_ids_that_derive_from_the
         })
         .await
         .unwrap();
-        app.publish(Outgoing::new(step("w", 0)).id("cause-1"))
+        let trace = TRACE.parse().unwrap();
+        let cause = Outgoing::new(step("w", 0)).id("cause-1").trace(trace);
+        app.publish(cause.extension("tracestate", "vendor=a"))
             .await
             .unwrap();
         app.settle().await.unwrap();
         app.envelopes().await.unwrap()
     };
     let (first, second) = (run().await, run().await);
-    let [cause, effects @ ..] = first.as_slice() else {
-        panic!("nothing was stored")
-    };
+    let effects = &first[1..];
     assert_eq!(effects.len(), 2);
     assert_ne!(effects[0].id(), effects[1].id());
     for (effect, again) in effects.iter().zip(&second[1..]) {
@@ -406,10 +409,8 @@ async fn effects_inherit_correlation_and_trace_and_have_ids_that_derive_from_the
         );
         assert_eq!(effect.causation(), Some("cause-1"));
         assert_eq!(effect.correlation(), "cause-1");
-        assert_eq!(
-            effect.trace().unwrap().trace_id(),
-            cause.trace().unwrap().trace_id()
-        );
+        assert_eq!(effect.trace().unwrap().to_string(), TRACE);
+        assert_eq!(effect.trace_state(), Some("vendor=a"));
         assert_eq!(effect.source(), "/services/count");
     }
 }

@@ -21,6 +21,7 @@ use super::sessions::Sessions;
 use crate::context::Context;
 use crate::memory::Held;
 use crate::security::{Action, Operation};
+use crate::trace::RequestTrace;
 
 /// What calls are answered with.
 #[derive(Debug)]
@@ -65,17 +66,19 @@ impl EngineService for Calls {
         request: Request<v1::AppendRequest>,
     ) -> Result<Response<v1::AppendResponse>, Status> {
         let caller = permit::caller(&request)?;
+        let trace = RequestTrace::of(request.extensions());
         let request = request.into_inner();
         let mut held = Held::default();
         if !self.context.bodies().hold(&mut held, request.encoded_len()) {
             return Err(problem(&no_room()));
         }
         let batch = request.batch.into_iter().map(claim::append);
-        let batch = batch
+        let mut batch = batch
             .collect::<Result<Vec<Append>, _>>()
             .map_err(malformed)?;
-        for append in &batch {
+        for append in &mut batch {
             permit::must(&caller, Action::Publish, append.envelope.topic())?;
+            append.envelope = trace.trace(append.envelope.clone());
         }
         let appended = within(&self.context, self.engine().append(batch)).await?;
         let counters = self.context.counters();

@@ -8,6 +8,7 @@ use ensue::{CloudEvent, Envelope};
 use uuid::Uuid;
 
 use super::settings::ContentMode;
+use crate::trace;
 
 /// The attributes that every event may have, as they are called in headers.
 const ATTRIBUTES: [&str; 12] = [
@@ -24,7 +25,6 @@ const ATTRIBUTES: [&str; 12] = [
     "correlationid",
     "causationid",
 ];
-const TRACE: &str = "traceparent";
 /// The longest event id that stands for itself in `webhook-id`, in bytes.
 const ID_BYTES_MAX: usize = 255;
 /// What other ids are made from, in the manner of UUIDs of version 5.
@@ -44,12 +44,12 @@ pub(super) fn webhook_id(event: &Envelope) -> String {
 /// An event, written.
 pub(super) fn written(event: &Envelope, mode: ContentMode) -> (HeaderMap, Bytes) {
     let mut headers = HeaderMap::new();
-    if let Some(trace) = event.trace() {
-        insert(
-            &mut headers,
-            HeaderName::from_static(TRACE),
-            &trace.to_string(),
-        );
+    if let Some(parent) = event.trace() {
+        let name = HeaderName::from_static(trace::PARENT);
+        insert(&mut headers, name, &parent.to_string());
+    }
+    if let Some(state) = event.trace_state() {
+        insert(&mut headers, HeaderName::from_static(trace::STATE), state);
     }
     match mode {
         ContentMode::Structured => {
@@ -61,7 +61,7 @@ pub(super) fn written(event: &Envelope, mode: ContentMode) -> (HeaderMap, Bytes)
             if !event.content_type().is_empty() {
                 insert(&mut headers, header::CONTENT_TYPE, event.content_type());
             }
-            for name in ATTRIBUTES.into_iter().chain([TRACE]) {
+            for name in ATTRIBUTES.into_iter().chain([trace::PARENT]) {
                 if let Some(value) = event.cloudevent_attribute(name) {
                     add_attribute(&mut headers, name, &value.as_text());
                 }
@@ -117,6 +117,7 @@ mod tests {
             .key("100% \"grün\"")
             .trace(trace.parse::<TraceContext>().unwrap())
             .extension("shard", 7)
+            .extension("tracestate", "a=1")
             .opaque_payload("application/json", br#"{"price": 1.10}"#.to_vec())
             .build()
             .unwrap()
@@ -126,7 +127,12 @@ mod tests {
     fn the_structured_mode_has_everything_in_the_body() {
         let (headers, body) = written(&event(), ContentMode::Structured);
         assert_eq!(headers["content-type"], "application/cloudevents+json");
-        assert!(headers[TRACE].to_str().unwrap().starts_with("00-4bf9"));
+        assert!(
+            headers[trace::PARENT]
+                .to_str()
+                .unwrap()
+                .starts_with("00-4bf9")
+        );
         let read = Envelope::from_cloudevent(&body, None).unwrap();
         assert_eq!(read.content(), event().content());
         assert!(body.windows(5).any(|it| it == b" 1.10"));
@@ -143,8 +149,10 @@ mod tests {
             ("ce-subject", "100%25%20%22gr%C3%BCn%22"),
             ("ce-topic", "orders"),
             ("ce-shard", "7"),
+            ("ce-tracestate", "a=1"),
+            (trace::STATE, "a=1"),
             (
-                TRACE,
+                trace::PARENT,
                 "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
             ),
         ] {

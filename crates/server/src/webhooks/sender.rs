@@ -4,7 +4,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use axum::http::{HeaderMap, header};
-use ensue::{Envelope, InvalidEvent, Timestamp, TraceContext};
+use ensue::{Envelope, InvalidEvent, Timestamp};
 use serde_json::Value;
 use tokio::time::Instant;
 
@@ -82,13 +82,10 @@ impl Sender {
         let text = |name| headers.get(name)?.to_str().ok();
         let content_type = text(header::CONTENT_TYPE.as_str()).unwrap_or_default();
         let event_type = self.config.event_type.clone().unwrap_or_default();
-        let mut event = Envelope::builder(&self.config.topic, event_type)
+        let event = Envelope::builder(&self.config.topic, event_type)
             .id(id)
             .source(self.config.source())
             .key(self.key(&body).unwrap_or_default());
-        if let Some(trace) = text("traceparent").and_then(|it| it.parse::<TraceContext>().ok()) {
-            event = event.trace(trace);
-        }
         event.opaque_payload(content_type, body).build()
     }
 

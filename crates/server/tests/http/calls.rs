@@ -25,7 +25,7 @@ use crate::secure::Setup;
 use crate::site::{PATIENCE, Site};
 
 #[derive(Clone)]
-struct Channel(SendRequest<Body>);
+pub(crate) struct Channel(SendRequest<Body>);
 
 impl Service<Request<Body>> for Channel {
     type Response = Response<Incoming>;
@@ -41,7 +41,7 @@ impl Service<Request<Body>> for Channel {
     }
 }
 
-type Client = EngineServiceClient<Channel>;
+pub(crate) type Client = EngineServiceClient<Channel>;
 
 async fn channel(site: &Site) -> Channel {
     let stream = TcpStream::connect(site.running.address()).await.unwrap();
@@ -51,14 +51,14 @@ async fn channel(site: &Site) -> Channel {
     Channel(sender)
 }
 
-async fn client(site: &Site) -> Client {
+pub(crate) async fn client(site: &Site) -> Client {
     let origin = format!("http://{}", site.running.address())
         .parse()
         .unwrap();
     EngineServiceClient::with_origin(channel(site).await, origin)
 }
 
-fn event(id: &str, key: &str, payload: &'static [u8]) -> v1::Append {
+pub(crate) fn event(id: &str, key: &str, payload: &'static [u8]) -> v1::Append {
     let event = v1::Event {
         topic: "orders".into(),
         key: key.into(),

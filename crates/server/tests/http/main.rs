@@ -37,6 +37,7 @@ mod scheduling;
 mod streaming;
 mod tls;
 mod tokens;
+mod traces;
 mod webhooks_access;
 mod webhooks_in;
 mod webhooks_out;

@@ -133,3 +133,49 @@ fn limits_are_named_in_the_error() {
         Err(InvalidEvent::Missing("type"))
     ));
 }
+
+#[test]
+fn an_event_that_is_traced_later_is_as_if_its_publisher_had_done_it() {
+    let trace: TraceContext = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+        .parse()
+        .unwrap();
+    let event = |trace: Option<TraceContext>, state: Option<&str>| {
+        let mut event = Envelope::builder("orders", "order.created")
+            .key("o-1")
+            .id("1")
+            .time(Timestamp::EPOCH)
+            .extension("tenant", "acme")
+            .opaque_payload("text/plain", b"payload".to_vec());
+        if let Some(trace) = trace {
+            event = event.trace(trace);
+        }
+        if let Some(state) = state {
+            event = event.extension("tracestate", state);
+        }
+        event.build().unwrap()
+    };
+    let (plain, whole) = (event(None, None), event(Some(trace), Some("a=1")));
+    for traced in [
+        plain.traced(trace, Some("a=1")),
+        event(None, Some("a=1")).traced(trace, Some("b=2")),
+    ] {
+        assert_eq!(traced, whole);
+        let content = traced.content().clone();
+        let read = Envelope::from_content(content, "orders".len(), "o-1".len()).unwrap();
+        assert_eq!(read.trace_state(), Some("a=1"));
+        assert_eq!(read.payload(), b"payload");
+    }
+    assert_eq!(plain.traced(trace, None), event(Some(trace), None));
+    assert_eq!(
+        plain.traced(trace, Some("not a state")),
+        event(Some(trace), None)
+    );
+    let other = TraceContext::root();
+    assert_eq!(whole.traced(other, Some("b=2")), whole);
+}
+
+#[test]
+fn a_state_without_a_trace_says_nothing() {
+    let event = Envelope::builder("t", "e").extension("tracestate", "a=1");
+    assert_eq!(event.build().unwrap().trace_state(), None);
+}

@@ -15,6 +15,7 @@ use crate::http::{body, deadline};
 use crate::memory::Held;
 use crate::problem::{Code, Problem};
 use crate::security::{Action, Caller};
+use crate::trace::RequestTrace;
 
 /// How many invalid events of a batch are named.
 const ERRORS_SHOWN_MAX: usize = 20;
@@ -35,7 +36,8 @@ pub(in crate::http) async fn read_single(
         .await?
         .into_parts();
     let event = single::of_form(form, &parts.headers, bytes, topic)?;
-    Ok((checked(caller, event)?.envelope, held))
+    let trace = RequestTrace::of(&parts.extensions);
+    Ok((checked((caller, &trace), event)?.envelope, held))
 }
 
 pub(super) async fn append(
@@ -47,9 +49,10 @@ pub(super) async fn append(
     let options = Options::of(&context, &parts.uri)?;
     let topic = options.topic.as_deref();
     let form = Form::of(&parts.headers)?;
+    let trace = RequestTrace::of(&parts.extensions);
     let whole = body::read(&context, &parts.headers, body).await?;
     if form == Form::Batch {
-        let items = read_batch(&context, &caller, whole.bytes(), topic)?;
+        let items = read_batch(&context, (&caller, &trace), whole.bytes(), topic)?;
         return if options.is_atomic {
             append_all(&context, &options, items).await
         } else {
@@ -59,7 +62,7 @@ pub(super) async fn append(
     // What was read counts until it is answered.
     let (bytes, _held) = whole.into_parts();
     let event = single::of_form(form, &parts.headers, bytes, topic)?;
-    let mut batch = vec![checked(&caller, event)?];
+    let mut batch = vec![checked((&caller, &trace), event)?];
     options.apply(&mut batch)?;
     let appended = deadline::within(&context, context.engine().append(batch)).await?;
     let receipt = appended
@@ -79,7 +82,7 @@ fn short() -> Problem {
 /// The events of a batch.
 fn read_batch(
     context: &Context,
-    caller: &Caller,
+    from: (&Caller, &RequestTrace),
     bytes: &[u8],
     topic: Option<&str>,
 ) -> Result<Vec<Item>, Problem> {
@@ -96,19 +99,22 @@ fn read_batch(
     };
     let read = |event: &RawValue| {
         let event = Envelope::from_cloudevent(event.get().as_bytes(), topic);
-        checked(caller, event)
+        checked(from, event)
     };
     Ok(events.into_iter().map(read).collect())
 }
 
-/// An event that this caller may publish.
-fn checked(caller: &Caller, event: Result<Envelope, InvalidEvent>) -> Item {
+/// An event that this caller may publish, in the trace of its request.
+fn checked(
+    (caller, trace): (&Caller, &RequestTrace),
+    event: Result<Envelope, InvalidEvent>,
+) -> Item {
     let event = event?;
     if ensue_core::topic::is_reserved(event.topic()) {
         return Err(InvalidEvent::ReservedTopic(event.topic().to_owned()).into());
     }
     caller.must(Action::Publish, event.topic())?;
-    Ok(event.into())
+    Ok(trace.trace(event).into())
 }
 
 /// All of them or none.

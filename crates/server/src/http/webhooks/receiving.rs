@@ -13,6 +13,7 @@ use crate::http::route::{Routes, options, post};
 use crate::http::{body, deadline};
 use crate::problem::{Code, Problem};
 use crate::security::Access;
+use crate::trace::RequestTrace;
 use crate::webhooks::{Refusal, Sender, SenderContent, Unverified};
 
 const REQUEST_ORIGIN: &str = "webhook-request-origin";
@@ -53,6 +54,7 @@ async fn receive(
             sender.cloud_event(&single::read(headers, bytes, &sender.config().topic)?)?
         }
     };
+    let event = RequestTrace::of(&parts.extensions).trace(event);
     let appending = context.engine().append(vec![event.into()]);
     let appended = deadline::within(&context, appending).await?;
     let Some(appended) = appended.first() else {
