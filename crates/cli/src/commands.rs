@@ -11,6 +11,7 @@ pub(crate) mod doctor;
 pub(crate) mod engines;
 pub(crate) mod groups;
 pub(crate) mod migrate;
+pub(crate) mod probe;
 pub(crate) mod publish;
 pub(crate) mod reset;
 pub(crate) mod salvage;

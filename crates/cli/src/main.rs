@@ -12,6 +12,7 @@ mod failure;
 mod human;
 mod output;
 mod payload;
+mod supervisor;
 mod target;
 
 use std::process::ExitCode;

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use ensue::engine::Driver;
 use ensue::error::{EngineError, OpenError};
@@ -11,6 +12,8 @@ use crate::failure::{Failure, Problem};
 use crate::human;
 use crate::output::Output;
 
+/// How often it is looked whether the process that owns a directory has ended.
+const LOCK_PERIOD: Duration = Duration::from_millis(50);
 /// The engine of commands that are given none.
 const DEFAULT_URL: &str = "embedded:./data";
 
@@ -97,19 +100,30 @@ impl Target {
         Ok(engine)
     }
 
-    /// Opens the engine to serve it: one in memory, too, which ends with the server.
-    pub(crate) async fn serve(&self, out: &Output) -> Result<SharedEngine, Failure> {
+    /// Opens the engine to serve it: one in memory, too, which ends with the server. A directory that
+    /// another process owns is waited for.
+    pub(crate) async fn serve(
+        &self,
+        wait: Duration,
+        out: &Output,
+    ) -> Result<SharedEngine, Failure> {
         const CHANGE: Change = Change {
             undone: "it cannot be served from here",
             method: "ensue_server::Server",
         };
         let is_new = self.require_directory().is_err();
-        let engine = match ensue::connect(&self.url).await {
-            Ok(engine) => engine,
-            Err(Error::Open(OpenError::Locked { directory, pid })) => {
-                return Err(locked(&directory, pid, CHANGE));
+        let began = Instant::now();
+        let engine = loop {
+            match ensue::connect(&self.url).await {
+                Ok(engine) => break engine,
+                Err(Error::Open(OpenError::Locked { directory, pid })) => {
+                    if began.elapsed() >= wait {
+                        return Err(locked(&directory, pid, CHANGE));
+                    }
+                    tokio::time::sleep(LOCK_PERIOD).await;
+                }
+                Err(error) => return Err(error.into()),
             }
-            Err(error) => return Err(error.into()),
         };
         self.say_if_created(is_new, out);
         if !engine.guarantees().survives_restart {

@@ -7,7 +7,7 @@ use std::pin::{Pin, pin};
 use std::time::Duration;
 
 use axum::Router;
-use axum::http::Request;
+use axum::http::{HeaderValue, Request, header};
 use futures_util::future::Either;
 use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
@@ -16,9 +16,9 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::busy::{Busy, Counted};
-use crate::config::Limits;
 use crate::context::Context;
 use crate::http;
+use crate::phase::Phase;
 use crate::preface::{Begun, Protocol};
 use crate::security::Peer;
 use crate::stalled::Stalled;
@@ -30,6 +30,9 @@ const STREAM_WINDOW_BYTES: u32 = 256 * 1024;
 const CONNECTION_WINDOW_BYTES: u32 = 512 * 1024;
 /// How many requests of a client that were reset wait to be looked at: more are an attack.
 const RESETS_MAX: usize = 64;
+/// How long a connection that has said nothing is listened to when the server stops: its request may be on
+/// its way.
+const LAST_WORDS_TIMEOUT: Duration = Duration::from_millis(250);
 
 /// Serves a connection until its client closes it, is too slow or too greedy, or the server stops.
 pub(crate) async fn serve<S>(context: Context, router: Router, stream: S, peer: Peer)
@@ -41,7 +44,7 @@ where
     let stream = Stalled::new(stream, limits.stalled_timeout);
     let begun = tokio::select! {
         begun = tokio::time::timeout(limits.headers_timeout, Begun::read(stream)) => begun,
-        () = context.drained() => return,
+        () = last_words(&context) => return,
     };
     let ended = match begun {
         Ok(Ok((stream, Protocol::Http1))) => serve_http1(&context, router, stream, peer).await,
@@ -60,6 +63,12 @@ where
     }
 }
 
+/// Completes when a connection without a request is not listened to any more.
+pub(crate) async fn last_words(context: &Context) {
+    context.drained().await;
+    tokio::time::sleep(LAST_WORDS_TIMEOUT).await;
+}
+
 async fn serve_http1<S>(
     context: &Context,
     router: Router,
@@ -72,7 +81,15 @@ where
     let limits = context.limits();
     let answer = |request: Request<Incoming>| {
         let answer = http::answer(context.clone(), router.clone(), request, &peer);
-        async { Ok::<_, Infallible>(answer.await) }
+        async move {
+            let mut answer = answer.await;
+            // The next request goes to a server that stays.
+            if context.is_leaving() && !http::keeps_connection(&answer) {
+                let close = HeaderValue::from_static("close");
+                answer.headers_mut().insert(header::CONNECTION, close);
+            }
+            Ok::<_, Infallible>(answer)
+        }
     };
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -80,14 +97,23 @@ where
         .max_header_size(limits.headers_bytes_max)
         .serve_connection(TokioIo::new(stream), service_fn(answer));
     let mut connection = pin!(connection);
+    let stops = async {
+        if context.is_draining() {
+            last_words(context).await;
+        } else {
+            context.drained().await;
+        }
+    };
     let ended = tokio::select! {
+        // What has come is a request that is under way.
+        biased;
         ended = connection.as_mut() => Either::Left(ready(ended)),
-        () = context.drained() => {
+        () = stops => {
             connection.as_mut().graceful_shutdown();
             Either::Right(connection)
         }
     };
-    rest(limits, peer.address, ended).await
+    rest(context, peer.address, ended).await
 }
 
 async fn serve_http2<S>(
@@ -122,33 +148,48 @@ where
         .serve_connection(TokioIo::new(stream), service_fn(answer));
     let mut connection = pin!(connection);
     let stops = async {
+        // One that begins while the server stops came from a client that does not know yet.
+        let stops = async {
+            match context.phase() {
+                Phase::Serving => context.leaving().await,
+                Phase::Leaving => context.drained().await,
+                Phase::Draining => last_words(context).await,
+            }
+        };
         tokio::select! {
-            () = context.drained() => {}
+            () = stops => {}
             () = busy.idle(IDLE_TIMEOUT) => {}
         }
     };
     let ended = tokio::select! {
+        biased;
         ended = connection.as_mut() => Either::Left(ready(ended)),
         () = stops => {
             connection.as_mut().graceful_shutdown();
             Either::Right(connection)
         }
     };
-    rest(limits, peer.address, ended).await
+    rest(context, peer.address, ended).await
 }
 
 /// Lets the requests under way end, for as long as they may.
 async fn rest<C>(
-    limits: &Limits,
+    context: &Context,
     peer: SocketAddr,
     ended: Either<std::future::Ready<hyper::Result<()>>, Pin<&mut C>>,
 ) -> hyper::Result<()>
 where
     C: Future<Output = hyper::Result<()>>,
 {
-    match tokio::time::timeout(limits.drain_timeout, ended).await {
-        Ok(ended) => ended,
-        Err(_) => {
+    let over = async {
+        if context.is_leaving() {
+            context.drained().await;
+        }
+        tokio::time::sleep(context.limits().drain_timeout).await;
+    };
+    tokio::select! {
+        ended = ended => ended,
+        () = over => {
             tracing::warn!(%peer, "the connection was cut: its request did not end in time");
             Ok(())
         }
@@ -171,15 +212,15 @@ mod tests {
     use crate::webhooks::Webhooks;
 
     /// A connection in memory, on a clock that goes on when everything waits.
-    async fn connect() -> (DuplexStream, Config, watch::Sender<bool>) {
+    async fn connect() -> (DuplexStream, Config, watch::Sender<Phase>) {
         let engine = Engine::open("memory:").await.unwrap();
         let config = Config::default();
-        let (stop, draining) = watch::channel(false);
+        let (stop, phases) = watch::channel(Phase::default());
         let address = crate::DEFAULT_ADDRESS;
         let security = Security::open(&config).unwrap();
         let webhooks = Webhooks::start(&engine, &config.webhooks, &Metrics::default()).await;
         let parts = (security, Metrics::default(), Arc::new(webhooks.unwrap()));
-        let context = Context::new(engine, address, &config, parts, draining);
+        let context = Context::new(engine, address, &config, parts, phases);
         let router = http::router(context.clone());
         let (client, server) = tokio::io::duplex(64 * 1024);
         let peer = Peer {
@@ -260,12 +301,47 @@ mod tests {
             content-type: application/cloudevents+json\r\ncontent-length: 100\r\n\r\n{";
         client.write_all(request).await.unwrap();
         tokio::time::sleep(Duration::from_secs(5)).await;
-        stop.send_replace(true);
+        stop.send_replace(Phase::Draining);
         let (text, took) = rest(&mut client).await;
         assert_eq!(text, "");
         assert!(
             took <= config.limits.drain_timeout + Duration::from_secs(2),
             "{took:?}"
         );
+    }
+
+    const REQUEST: &[u8] = b"GET /livez HTTP/1.1\r\nhost: localhost\r\n\r\n";
+
+    #[tokio::test(start_paused = true)]
+    async fn a_request_that_is_on_its_way_when_the_server_drains_is_answered() {
+        let (mut client, _, stop) = connect().await;
+        stop.send_replace(Phase::Draining);
+        tokio::time::sleep(LAST_WORDS_TIMEOUT / 2).await;
+        client.write_all(REQUEST).await.unwrap();
+        let (text, _) = rest(&mut client).await;
+        assert!(text.starts_with("HTTP/1.1 200"), "{text}");
+        assert!(text.contains("\r\nconnection: close"), "{text}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_that_says_nothing_is_closed_when_the_server_drains() {
+        let (mut client, _, stop) = connect().await;
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        stop.send_replace(Phase::Draining);
+        let (text, took) = rest(&mut client).await;
+        assert_eq!(text, "");
+        assert!(took <= 2 * LAST_WORDS_TIMEOUT, "{took:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_is_sent_elsewhere_by_the_next_answer_once_the_server_is_asked_to_stop() {
+        let (mut client, config, stop) = connect().await;
+        stop.send_replace(Phase::Leaving);
+        // Nothing happens until it asks.
+        tokio::time::sleep(config.limits.headers_timeout / 2).await;
+        client.write_all(REQUEST).await.unwrap();
+        let (text, _) = rest(&mut client).await;
+        assert!(text.starts_with("HTTP/1.1 200"), "{text}");
+        assert!(text.contains("\r\nconnection: close"), "{text}");
     }
 }

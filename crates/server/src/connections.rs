@@ -24,6 +24,8 @@ const REFUSALS_MAX: usize = 64;
 /// How long such a client may take, and how much of its request is read.
 const REFUSAL_TIMEOUT: Duration = Duration::from_secs(2);
 const REFUSAL_BYTES: usize = 8 * 1024;
+/// How many connections that wait are taken when the server stops.
+const BACKLOG_MAX: usize = 4096;
 
 /// Takes connections until the server is asked to stop, and waits until all have ended.
 pub(crate) async fn serve(context: Context, listener: TcpListener, router: Router) {
@@ -43,10 +45,23 @@ pub(crate) async fn serve(context: Context, listener: TcpListener, router: Route
             }
         }
     }
-    drop(listener);
+    for (stream, peer) in waiting(listener) {
+        take(&context, &router, (&slots, &refusals), stream, peer);
+    }
     // Each connection ends in its own time. The semaphore is never closed.
-    let _ = slots.acquire_many(connections_max).await;
-    context.leases().end().await;
+    let (_, ()) = tokio::join!(slots.acquire_many(connections_max), context.leases().end());
+}
+
+/// The connections that the system has set up already: closing the listener would reset them, with the
+/// requests that they have.
+fn waiting(listener: TcpListener) -> impl Iterator<Item = (TcpStream, SocketAddr)> {
+    let listener = listener.into_std().ok();
+    // It does not wait: it ends with an error when there is none.
+    let taken = std::iter::from_fn(move || listener.as_ref()?.accept().ok());
+    taken.take(BACKLOG_MAX).filter_map(|(stream, peer)| {
+        stream.set_nonblocking(true).ok()?;
+        Some((TcpStream::from_std(stream).ok()?, peer))
+    })
 }
 
 fn take(
@@ -105,7 +120,7 @@ async fn open(context: Context, router: Router, stream: TcpStream, address: Sock
     let accepted = tokio::time::timeout(context.limits().handshake_timeout, accepted);
     let accepted = tokio::select! {
         accepted = accepted => accepted,
-        () = context.drained() => return,
+        () = connection::last_words(&context) => return,
     };
     let counters = context.counters();
     match accepted {

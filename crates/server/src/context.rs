@@ -11,6 +11,7 @@ use crate::config::{Config, Limits};
 use crate::counters::Counters;
 use crate::leases::Leases;
 use crate::memory::Budget;
+use crate::phase::{Phase, Phases};
 use crate::problem::{Code, Problem};
 use crate::security::{Security, Trail};
 use crate::webhooks::Webhooks;
@@ -48,7 +49,7 @@ struct Shared {
     /// The counters of the services that run beside the server.
     services: Metrics,
     webhooks: Arc<Webhooks>,
-    draining: watch::Receiver<bool>,
+    phases: Phases,
 }
 
 impl Context {
@@ -57,11 +58,12 @@ impl Context {
         address: SocketAddr,
         config: &Config,
         (security, services, webhooks): (Security, Metrics, Arc<Webhooks>),
-        draining: watch::Receiver<bool>,
+        phases: watch::Receiver<Phase>,
     ) -> Self {
+        let phases = Phases::new(phases);
         let limits = &config.limits;
         let processors = std::thread::available_parallelism().map_or(1, usize::from);
-        let leases = Leases::new(&engine, limits.members_max, limits.group_members_max);
+        let leases = Leases::new(&engine, limits, phases.clone());
         Self(Arc::new(Shared {
             leases,
             requester: engine.requester(REQUESTS_SOURCE),
@@ -83,7 +85,7 @@ impl Context {
             counters: Counters::default(),
             services,
             webhooks,
-            draining,
+            phases,
         }))
     }
 
@@ -178,14 +180,28 @@ impl Context {
         &self.0.webhooks
     }
 
+    /// How far the server is with stopping.
+    pub(crate) fn phase(&self) -> Phase {
+        self.0.phases.now()
+    }
+
     /// Whether the server was asked to stop.
-    pub(crate) fn is_draining(&self) -> bool {
-        *self.0.draining.borrow()
+    pub(crate) fn is_leaving(&self) -> bool {
+        self.0.phases.is_leaving()
     }
 
     /// Completes when the server is asked to stop.
+    pub(crate) async fn leaving(&self) {
+        self.0.phases.reached(Phase::Leaving).await;
+    }
+
+    /// Whether the server takes no more connections.
+    pub(crate) fn is_draining(&self) -> bool {
+        self.phase() == Phase::Draining
+    }
+
+    /// Completes when the server takes no more connections.
     pub(crate) async fn drained(&self) {
-        // A sender that is gone stops the server, too.
-        let _ = self.0.draining.clone().wait_for(|draining| *draining).await;
+        self.0.phases.reached(Phase::Draining).await;
     }
 }

@@ -92,6 +92,12 @@ where
     response
 }
 
+/// Whether a client may need the connection again, to commit what its member here has in its hands.
+pub(crate) fn keeps_connection(response: &Response) -> bool {
+    let route = response.extensions().get::<Route>();
+    route.is_some_and(|route| members::keeps_connection(route.path()))
+}
+
 async fn respond(
     context: &Context,
     mut router: Router,

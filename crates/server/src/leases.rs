@@ -17,6 +17,9 @@ use futures_util::future::join_all;
 use tokio::sync::Notify;
 use uuid::Uuid;
 
+use crate::config::Limits;
+use crate::phase::{Phase, Phases};
+
 /// The table. Cloning gives the same.
 #[derive(Clone, Debug)]
 pub(crate) struct Leases(Arc<Inner>);
@@ -26,6 +29,7 @@ struct Inner {
     clock: Clock,
     members_max: usize,
     group_members_max: usize,
+    phases: Phases,
     table: Mutex<Table>,
 }
 
@@ -69,6 +73,8 @@ struct Leased {
     calls: AtomicUsize,
     /// A call has ended, or the member is gone.
     renewed: Notify,
+    /// A call has ended, for what waits until none is under way.
+    ended: Notify,
     is_gone: AtomicBool,
     place: Place,
 }
@@ -81,11 +87,12 @@ pub(crate) struct Call {
 }
 
 impl Leases {
-    pub(crate) fn new(engine: &Engine, members_max: usize, group_members_max: usize) -> Self {
+    pub(crate) fn new(engine: &Engine, limits: &Limits, phases: Phases) -> Self {
         Self(Arc::new(Inner {
             clock: engine.clock().clone(),
-            members_max,
-            group_members_max,
+            members_max: limits.members_max,
+            group_members_max: limits.group_members_max,
+            phases,
             table: Mutex::default(),
         }))
     }
@@ -93,7 +100,7 @@ impl Leases {
     /// A place for one more member of a group.
     pub(crate) fn place(&self, group: &str, owner: &str) -> Result<Place, NoPlace> {
         let mut table = self.0.table();
-        if table.has_ended {
+        if table.has_ended || self.0.phases.is_leaving() {
             return Err(NoPlace::Ended);
         }
         if table.taken >= self.0.members_max {
@@ -127,6 +134,7 @@ impl Leases {
             lease,
             calls: AtomicUsize::new(1),
             renewed: Notify::new(),
+            ended: Notify::new(),
             is_gone: AtomicBool::new(false),
             place,
         });
@@ -134,7 +142,11 @@ impl Leases {
         // One that joined while the server stopped is dropped, and leaves with that.
         if !table.has_ended {
             table.members.insert(id.clone(), leased.clone());
-            let watched = watch(Arc::downgrade(&self.0), leased.clone());
+            let watched = watch(
+                Arc::downgrade(&self.0),
+                leased.clone(),
+                self.0.phases.clone(),
+            );
             tokio::spawn(watched);
         }
         let call = Call {
@@ -173,7 +185,8 @@ impl Leases {
         })
     }
 
-    /// The server stops: all members leave, and what they held goes to others.
+    /// The server takes no more requests: each member leaves when its last call has ended, and what it held
+    /// goes to others.
     pub(crate) async fn end(&self) {
         let members: Vec<_> = {
             let mut table = self.0.table();
@@ -182,9 +195,8 @@ impl Leases {
         };
         let leave = members.iter().map(|leased| async {
             leased.gone();
-            if let Err(error) = leased.consumer.leave().await {
-                tracing::debug!(%error, "a member could not leave");
-            }
+            leased.called().await;
+            leave(leased).await;
         });
         join_all(leave).await;
     }
@@ -200,6 +212,11 @@ impl Inner {
         let removed = self.table().members.remove(&leased.id);
         leased.gone();
         removed.is_some()
+    }
+
+    /// Takes a member out that has nothing in its hands; whether it has.
+    fn remove_idle(&self, leased: &Leased) -> bool {
+        leased.consumer.held() == 0 && self.remove_silent(leased)
     }
 
     /// Takes a member out whose client says nothing; whether it does.
@@ -222,14 +239,34 @@ impl Leased {
         self.is_gone.store(true, Ordering::Release);
         self.renewed.notify_one();
     }
+
+    /// Completes when no call is under way.
+    async fn called(&self) {
+        while self.is_called() {
+            self.ended.notified().await;
+        }
+    }
 }
 
-/// Ends a member when its lease is over.
-async fn watch(table: Weak<Inner>, leased: Arc<Leased>) {
+/// A member leaves of its own accord: nothing counts as an attempt that failed.
+async fn leave(leased: &Leased) {
+    if let Err(error) = leased.consumer.leave().await {
+        let group = leased.consumer.group();
+        tracing::debug!(group, %error, "a member could not leave");
+    }
+}
+
+/// Ends a member when its lease is over, or when the server is stopping and the member has nothing in its
+/// hands.
+async fn watch(table: Weak<Inner>, leased: Arc<Leased>, phases: Phases) {
     while !leased.is_gone.load(Ordering::Acquire) {
         if leased.is_called() {
             leased.renewed.notified().await;
             continue;
+        }
+        let is_leaving = phases.is_leaving();
+        if is_leaving && table.upgrade().is_some_and(|it| it.remove_idle(&leased)) {
+            return leave(&leased).await;
         }
         let Some(lease_over) = table.upgrade().map(|it| it.clock.sleep(leased.lease)) else {
             return;
@@ -237,6 +274,7 @@ async fn watch(table: Weak<Inner>, leased: Arc<Leased>) {
         tokio::select! {
             biased;
             () = leased.renewed.notified() => continue,
+            () = phases.reached(Phase::Leaving), if !is_leaving => continue,
             () = lease_over => {}
         }
         if !table.upgrade().is_some_and(|it| it.remove_silent(&leased)) {
@@ -283,6 +321,7 @@ impl Drop for Call {
     fn drop(&mut self) {
         self.leased.calls.fetch_sub(1, Ordering::AcqRel);
         self.leased.renewed.notify_one();
+        self.leased.ended.notify_one();
     }
 }
 

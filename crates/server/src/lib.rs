@@ -41,7 +41,9 @@ mod hangup;
 mod http;
 mod leases;
 mod memory;
+mod phase;
 mod preface;
+mod probe;
 mod problem;
 mod readiness;
 mod security;
@@ -51,6 +53,7 @@ mod webhooks;
 
 pub use crate::address::{DEFAULT_ADDRESS, InvalidAddress, ListenAddress};
 pub use crate::config::{Auth, ClientCertificates, Config, ConfigError, Jwt, Limits, Role, Tls};
+pub use crate::probe::{Probe, ProbeError};
 pub use crate::problem::Code;
 pub use crate::security::{AUDIT_TOPIC, AuditChain, AuditFinding, AuditHead, AuditReport};
 pub use crate::security::{NewToken, TokenEntry, TokenError, TokenFile};

@@ -14,6 +14,9 @@ const PROBE_AGE_MAX: Duration = Duration::from_secs(1);
 /// The engine works, and the server does not stop; or why not. A stranger gets an answer that is a moment
 /// old: it costs no more, however often it is asked for.
 pub(crate) async fn check(context: &Context, caller: &Caller) -> Result<&'static str, Problem> {
+    if context.is_leaving() {
+        return Err(not_ready("the server is stopping"));
+    }
     if caller.known().is_ok() {
         return look(context).await;
     }
@@ -29,17 +32,18 @@ pub(crate) async fn check(context: &Context, caller: &Caller) -> Result<&'static
 }
 
 async fn look(context: &Context) -> Result<&'static str, Problem> {
-    let not_ready = |detail: String| Problem::new(Code::Overloaded, detail);
-    if context.is_draining() {
-        return Err(not_ready("the server is stopping".to_owned()));
-    }
     match tokio::time::timeout(PROBE_TIMEOUT, context.engine().status()).await {
         Ok(status) => match status?.trouble {
             None => Ok("ready\n"),
-            Some(trouble) => Err(not_ready(trouble)),
+            Some(trouble) => Err(not_ready(&trouble)),
         },
-        Err(_) => Err(not_ready(format!(
-            "the engine did not answer within {PROBE_TIMEOUT:?}"
-        ))),
+        Err(_) => {
+            let detail = format!("the engine did not answer within {PROBE_TIMEOUT:?}");
+            Err(not_ready(&detail))
+        }
     }
+}
+
+fn not_ready(detail: &str) -> Problem {
+    Problem::new(Code::Overloaded, detail)
 }

@@ -1,9 +1,11 @@
 //! A server, before it listens and while it does.
 
+use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use ensue::{Engine, Metrics, Timestamp};
@@ -16,6 +18,7 @@ use crate::address::{InvalidAddress, ListenAddress};
 use crate::config::{Config, ConfigError};
 use crate::context::Context;
 use crate::hangup::Hangups;
+use crate::phase::Phase;
 use crate::security::{Caller, Difference, Operation, Security};
 use crate::webhooks::{StartError, Webhooks};
 use crate::{connections, http};
@@ -136,31 +139,32 @@ impl Server {
             .map_err(|reason| ServerError::Listen { address, reason })?;
         let webhooks = Webhooks::start(&self.engine, &config.webhooks, &self.services);
         let webhooks = Arc::new(webhooks.await?);
-        let (stop, draining) = watch::channel(false);
+        let (phase, phases) = watch::channel(Phase::default());
         let parts = (security, self.services, webhooks.clone());
-        let context = Context::new(self.engine, address, &config, parts, draining);
+        let context = Context::new(self.engine, address, &config, parts, phases);
         let router = http::router(context.clone());
         tokio::spawn(follow_files(context.clone()));
         let task = tokio::spawn(connections::serve(context.clone(), listener, router));
         Ok(Running {
             address,
             context,
-            stop,
+            phase,
             task,
             webhooks,
+            drain_delay: config.limits.drain_delay,
             drain_timeout: config.limits.drain_timeout,
         })
     }
 
-    /// Serves until the process is asked to stop (Ctrl-C, SIGTERM), and answers what is under way. SIGHUP
-    /// reloads certificates, tokens and permissions.
+    /// Serves until the process is asked to stop (Ctrl-C, SIGTERM), and answers what is under way; asked
+    /// again, it waits for no load balancer. SIGHUP reloads certificates, tokens and permissions.
     ///
     /// # Errors
     /// As for [`Server::start`].
     pub async fn run(self) -> Result<(), ServerError> {
         let running = self.start().await?;
         running.until(ensue::asked_to_stop()).await;
-        running.stop().await;
+        running.stop_by(ensue::asked_to_stop()).await;
         Ok(())
     }
 }
@@ -224,9 +228,10 @@ async fn blocking<T: Send + 'static>(
 pub struct Running {
     address: SocketAddr,
     context: Context,
-    stop: watch::Sender<bool>,
+    phase: watch::Sender<Phase>,
     task: JoinHandle<()>,
     webhooks: Arc<Webhooks>,
+    drain_delay: Duration,
     drain_timeout: Duration,
 }
 
@@ -260,13 +265,34 @@ impl Running {
         }
     }
 
-    /// Takes no more connections, answers what is under way, and returns when that is done or
+    /// Says that it is not ready and lets members leave, and serves for
+    /// [`Limits::drain_delay`](crate::Limits::drain_delay); then it takes no more connections, answers what
+    /// is under way, and returns when that is done or
     /// [`Limits::drain_timeout`](crate::Limits::drain_timeout) is over.
     pub async fn stop(self) {
-        self.stop.send_replace(true);
+        self.stop_by(std::future::pending()).await;
+    }
+
+    /// The same; what is left of `drain_delay` when `hurry` completes is left out.
+    pub async fn stop_by(self, hurry: impl Future<Output = ()>) {
+        let mut hurry = pin!(hurry);
+        // It is listened to before anything tells that the server is stopping.
+        let is_hurried = poll_fn(|context| Poll::Ready(hurry.as_mut().poll(context).is_ready()));
+        let is_hurried = is_hurried.await;
+        self.phase.send_replace(Phase::Leaving);
+        let serving = async {
+            if !self.drain_delay.is_zero() && !is_hurried {
+                tokio::select! {
+                    () = tokio::time::sleep(self.drain_delay) => {}
+                    () = hurry => {}
+                }
+            }
+            self.phase.send_replace(Phase::Draining);
+            self.task.await
+        };
         // While requests are answered: both have the same time.
         let stopping = self.webhooks.stop(self.drain_timeout);
-        let (ended, ()) = tokio::join!(self.task, stopping);
+        let (ended, ()) = tokio::join!(serving, stopping);
         if let Err(error) = ended {
             tracing::error!(%error, "the server ended early");
         }

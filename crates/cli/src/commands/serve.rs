@@ -4,6 +4,7 @@ use std::future::poll_fn;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::task::Poll;
+use std::time::Duration;
 
 use clap::Args;
 use ensue_server::{Config, ConfigError, ListenAddress, Server, ServerError};
@@ -12,13 +13,15 @@ use serde::Serialize;
 use crate::failure::Failure;
 use crate::human;
 use crate::output::{Output, Page, Report};
+use crate::supervisor::Supervisor;
 use crate::target::Target;
 
 /// Serve the engine over HTTP, to programs in any language
 #[derive(Args, Debug)]
 #[command(
     after_help = "It listens on loopback addresses only, unless the configuration has TLS and authentication.
-A directory that does not exist is created. Ctrl-C and SIGTERM stop it: what is under way is answered.
+A directory that does not exist is created. Ctrl-C and SIGTERM stop it: what is under way is answered; a
+second one leaves out what is left of `drain_delay`.
 SIGHUP reloads certificates, tokens and permissions; files that change are read again by themselves.
 
 The configuration file is TOML; flags and environment variables come before it:
@@ -48,6 +51,9 @@ pub(crate) struct Serve {
     /// reaches it reads, changes and deletes everything
     #[arg(long)]
     insecure_let_everyone_in: bool,
+    /// Wait for so long when another process owns the directory, one that is stopping, say
+    #[arg(long, value_name = "DURATION", value_parser = ensue::parse_duration, default_value = "0s")]
+    wait: Duration,
     /// Check the configuration and the files that it names, print it whole and end
     #[arg(long)]
     check: bool,
@@ -79,7 +85,7 @@ impl Serve {
         if self.check {
             return out.report(&Checked(config));
         }
-        let engine = target.serve(out).await?;
+        let engine = target.serve(self.wait, out).await?;
         let (tls, authentication) = (config.tls.is_some(), config.auth.is_some());
         let running = match Server::new(engine.clone()).config(config).start().await {
             Ok(running) => running,
@@ -93,6 +99,7 @@ impl Serve {
         let mut until = Box::pin(running.until(ensue::asked_to_stop()));
         let first = poll_fn(|context| Poll::Ready(until.as_mut().poll(context)));
         let is_asked = first.await.is_ready();
+        let supervisor = Supervisor::new();
         let said = out.write(|page| {
             let serving = Serving {
                 listening: running.address().to_string(),
@@ -108,13 +115,18 @@ impl Serve {
                 serving.print(page)
             }
         });
+        supervisor.ready(&format!("serves at {}", running.address()));
         if said.is_ok() && !is_asked {
-            until.as_mut().await;
+            supervisor.watch(until.as_mut()).await;
         }
         drop(until);
+        supervisor.stopping();
         out.note("stopping: requests under way are answered");
-        running.stop().await;
-        engine.close().await?;
+        let stopping = async {
+            running.stop_by(ensue::asked_to_stop()).await;
+            engine.close().await
+        };
+        supervisor.watch(stopping).await?;
         said
     }
 

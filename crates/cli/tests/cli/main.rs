@@ -22,5 +22,7 @@ mod reading;
 mod refusing;
 mod remote;
 mod resetting;
+mod rolling;
 mod securing;
 mod serving;
+mod supervising;

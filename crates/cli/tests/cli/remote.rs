@@ -16,7 +16,7 @@ const KILLS: usize = 3;
 const PUBLISHERS: u64 = 3;
 /// Each publishes so many events of each of its keys, for each kill.
 const EVENTS: u64 = 60;
-const KEYS: u64 = 4;
+pub(crate) const KEYS: u64 = 4;
 const EVENT_TOPIC: &str = "events";
 const EFFECT_TOPIC: &str = "effects";
 const GROUP: &str = "handlers";
@@ -139,7 +139,7 @@ fn number_of(envelope: &Envelope) -> u64 {
 }
 
 /// Publishes events of keys of its own, each when the one before is acknowledged.
-async fn publish(engine: SharedEngine, publisher: u64, count: u64) {
+pub(crate) async fn publish(engine: SharedEngine, publisher: u64, count: u64) {
     for number in 0..count {
         let event = |key: u64| numbered(EVENT_TOPIC, &format!("{publisher}-{key}"), number).into();
         let batch: Vec<_> = (0..KEYS).map(event).collect();
@@ -152,7 +152,7 @@ async fn publish(engine: SharedEngine, publisher: u64, count: u64) {
 
 /// Handles events: one effect for each, in the commit that settles it. The effects' ids are random, so
 /// that handling one twice shows.
-async fn work(engine: SharedEngine, mut over: watch::Receiver<bool>) {
+pub(crate) async fn work(engine: SharedEngine, mut over: watch::Receiver<bool>) {
     'joins: while !*over.borrow() {
         let member = match engine.join(subscription(GROUP, EVENT_TOPIC)).await {
             Ok(member) => member,
@@ -194,7 +194,7 @@ fn handled(taken: &[Delivery]) -> Commit {
 }
 
 /// How many effects there are; of each key once and in order.
-async fn effects(engine: &SharedEngine) -> u64 {
+pub(crate) async fn effects(engine: &SharedEngine) -> u64 {
     let mut next = std::collections::BTreeMap::new();
     let mut query = Query {
         topics: Some(EFFECT_TOPIC.parse().unwrap()),

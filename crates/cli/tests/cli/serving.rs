@@ -46,7 +46,11 @@ impl Serving {
 
     /// A server that `command` starts, and that says with `--json` where it listens.
     pub(crate) fn started(command: Command) -> Self {
-        let running = Running::start(command);
+        Self::of(Running::start(command))
+    }
+
+    /// One that was started, when it has said where it listens.
+    pub(crate) fn of(running: Running) -> Self {
         let said: Value = serde_json::from_str(&running.line()).unwrap();
         let address = said["listening"].as_str().unwrap().to_owned();
         Self { running, address }
@@ -56,6 +60,11 @@ impl Serving {
         let pid = self.running.child.id().to_string();
         let status = Command::new("kill").args([signal, &pid]).status().unwrap();
         assert!(status.success());
+    }
+
+    /// Whether the process has not ended.
+    pub(crate) fn is_there(&mut self) -> bool {
+        self.running.child.try_wait().unwrap().is_none()
     }
 
     /// Ends when the process has ended by itself.

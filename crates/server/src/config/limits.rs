@@ -75,7 +75,11 @@ pub struct Limits {
     /// How long a client may take no byte of its answer.
     #[serde(with = "duration")]
     pub stalled_timeout: Duration,
-    /// How long requests under way may go on when the server is asked to stop.
+    /// How long a server that is asked to stop goes on serving while it says that it is not ready: the
+    /// time in which load balancers notice.
+    #[serde(with = "duration")]
+    pub drain_delay: Duration,
+    /// How long requests under way may go on after that.
     #[serde(with = "duration")]
     pub drain_timeout: Duration,
 }
@@ -108,6 +112,7 @@ impl Default for Limits {
             body_timeout: Duration::from_secs(30),
             request_timeout: Duration::from_secs(30),
             stalled_timeout: Duration::from_secs(30),
+            drain_delay: Duration::ZERO,
             drain_timeout: Duration::from_secs(20),
         }
     }
@@ -186,11 +191,8 @@ impl Limits {
         ] {
             within_times(name, value, second, hour)?;
         }
-        within_times(
-            "limits.drain_timeout",
-            self.drain_timeout,
-            Duration::ZERO,
-            hour,
-        )
+        let zero = Duration::ZERO;
+        within_times("limits.drain_delay", self.drain_delay, zero, hour)?;
+        within_times("limits.drain_timeout", self.drain_timeout, zero, hour)
     }
 }

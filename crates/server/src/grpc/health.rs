@@ -54,7 +54,7 @@ impl health_server::Health for Health {
         let began = (self.context.clone(), None, (caller, slots));
         let changes = stream::unfold(began, |(context, told, by)| async move {
             // A server that stops has said so, and ends the stream.
-            if told == Some(ServingStatus::NotServing) && context.is_draining() {
+            if told == Some(ServingStatus::NotServing) && context.is_leaving() {
                 return None;
             }
             loop {
@@ -64,7 +64,7 @@ impl health_server::Health for Health {
                 }
                 tokio::select! {
                     () = tokio::time::sleep(LOOK_EVERY) => {}
-                    () = context.drained() => {}
+                    () = context.leaving() => {}
                 }
             }
         });

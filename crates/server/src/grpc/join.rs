@@ -91,6 +91,9 @@ async fn open(
     sessions: &Sessions,
     join: v1::JoinGroup,
 ) -> Result<Arc<Session>, Status> {
+    if context.is_leaving() {
+        return Err(stopping());
+    }
     let wanted = join.subscription;
     let wanted = wanted.ok_or_else(|| malformed(Malformed::missing("subscription")))?;
     permit::must_cover(caller, Action::Consume, &wanted.topics)?;
@@ -170,6 +173,11 @@ impl Carrier {
                 }
             }
             Err(End::Stopping) => {
+                // At once: what it holds goes to others, whether the client listens or not.
+                if let Err(error) = session.member().leave().await {
+                    let group = session.group();
+                    tracing::debug!(group, %error, "a member could not leave");
+                }
                 self.sessions.remove(&self.secret);
                 Err(stopping())
             }
@@ -187,9 +195,18 @@ impl Carrier {
             self.send(response).await?;
         }
         loop {
+            let is_leaving = self.context.is_leaving();
+            let may_leave = is_leaving && session.is_done();
             for answer in session.answers_after(self.answered) {
                 self.answered = answer.number;
                 self.send(Response::Commit(answer)).await?;
+            }
+            if may_leave {
+                return Err(End::Stopping);
+            }
+            if is_leaving {
+                // It gets nothing more, and commits what it has.
+                self.credits = 0;
             }
             let (batches, count) = session.hand_out(self.credits);
             if count > 0 {
@@ -217,6 +234,7 @@ impl Carrier {
                 // Credentials expire, too.
                 _ = now_and_then.tick() => self.renew(session)?,
                 () = self.responses.closed() => return Err(End::Cut),
+                () = context.leaving(), if !is_leaving => {}
                 () = context.drained() => return Err(End::Stopping),
             }
         }

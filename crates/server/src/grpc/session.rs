@@ -193,6 +193,13 @@ impl Session {
         state.stream == stream && !state.is_attached
     }
 
+    /// Whether the client has nothing to commit, and every commit of it was answered.
+    pub(super) fn is_done(&self) -> bool {
+        let state = self.lock();
+        let answered = state.answers.back().map_or(0, |it| it.number);
+        state.in_hand.is_empty() && answered == state.commits
+    }
+
     /// How many events to take from the group, for a client that takes `credits`.
     pub(super) fn room(&self, credits: usize) -> usize {
         let is_careful = self.suspects.is_careful(self.group());

@@ -18,18 +18,24 @@ use crate::leases::Call;
 use crate::problem::{Code, Problem};
 use crate::security::{Access, Action, Caller};
 
+const RENEW: &str = "/v1/groups/{group}/members/{member}/renew";
+const COMMIT: &str = "/v1/groups/{group}/members/{member}/commit";
+
 pub(super) fn routes(routes: Routes) -> Routes {
     let consume = Access::May(Action::Consume);
     let member = "/v1/groups/{group}/members/{member}";
-    let renewing = "/v1/groups/{group}/members/{member}/renew";
     let taking = "/v1/groups/{group}/members/{member}/take";
-    let committing = "/v1/groups/{group}/members/{member}/commit";
     routes
         .add("/v1/groups/{group}/members", [post(consume, join::join)])
         .add(member, [delete(consume, leave)])
-        .add(renewing, [post(consume, renew)])
+        .add(RENEW, [post(consume, renew)])
         .add(taking, [post(consume, take::take)])
-        .add(committing, [post(consume, commit::commit)])
+        .add(COMMIT, [post(consume, commit::commit)])
+}
+
+/// Whether a client may go on with its member over the connection while the server is stopping.
+pub(super) fn keeps_connection(route: &str) -> bool {
+    [RENEW, COMMIT].contains(&route)
 }
 
 /// The member that a request is about, which is its caller's. Its lease stands still until what is

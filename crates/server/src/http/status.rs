@@ -71,7 +71,7 @@ impl ServerStatus {
             // It names files.
             reload_problem: reload.problem.filter(|_| caller.is_admin()),
             uptime_seconds: context.started().elapsed().as_secs(),
-            is_stopping: context.is_draining(),
+            is_stopping: context.is_leaving(),
         }
     }
 }

@@ -34,6 +34,7 @@ mod reading;
 mod remote;
 mod requesting;
 mod scheduling;
+mod stopping;
 mod streaming;
 mod tls;
 mod tokens;

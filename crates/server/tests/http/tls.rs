@@ -1,6 +1,6 @@
 //! TLS: both versions, certificates of clients, and files that change.
 
-use ensue_server::{ConfigError, Server};
+use ensue_server::{ConfigError, Probe, ProbeError, Server};
 use hyper::Method;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -66,6 +66,24 @@ async fn a_client_gets_the_newest_protocol_that_it_asks_for() {
         drop(sender);
         let _ = connection.await.unwrap();
     }
+    site.end().await;
+}
+
+#[tokio::test]
+async fn a_probe_takes_the_certificate_of_the_configuration_and_no_other() {
+    let (setup, authority) = Setup::with_tls();
+    let site = Site::with(setup.config()).await;
+    let mut config = setup.config();
+    config.listen = site.running.address().into();
+    Probe::Ready.ask(&config, PATIENCE).await.unwrap();
+    Probe::Live.ask(&config, PATIENCE).await.unwrap();
+    authority.sign("other", &["localhost", "127.0.0.1"]);
+    config.tls.as_mut().unwrap().certificate = setup.path("other.crt");
+    let error = Probe::Ready.ask(&config, PATIENCE).await.unwrap_err();
+    assert!(matches!(error, ProbeError::Unreachable { .. }), "{error}");
+    config.tls.as_mut().unwrap().certificate = setup.path("none.crt");
+    let error = Probe::Ready.ask(&config, PATIENCE).await.unwrap_err();
+    assert!(matches!(error, ProbeError::Certificate { .. }), "{error}");
     site.end().await;
 }
 

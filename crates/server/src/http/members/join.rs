@@ -199,7 +199,10 @@ fn no_place(none: NoPlace, context: &Context, group: &str) -> Problem {
                 limits.group_members_max
             ),
         ),
-        NoPlace::Ended => (Code::Closed, "the server stops".to_owned()),
+        NoPlace::Ended => (
+            Code::Overloaded,
+            "the server is stopping; join at another server, or when it is back".to_owned(),
+        ),
     };
     Problem::new(code, detail)
 }

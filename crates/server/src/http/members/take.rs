@@ -60,6 +60,13 @@ pub(super) async fn take(
     let query = Query::with_several(&uri, &KNOWN, &["state"])?;
     let (wanted, wait) = (wanted(&context, &query)?, wait(&context, &query)?);
     let call = call(&context, &caller, &group, &member)?;
+    if context.is_leaving() {
+        return Err(Problem::new(
+            Code::Overloaded,
+            "the server is stopping; commit what was taken, and join again, at another server or when it is \
+             back",
+        ));
+    }
     let bytes_max = context.limits().deliveries_bytes_max;
     let (_, bytes) = context.leases().held();
     if bytes >= bytes_max && call.consumer().bytes() == 0 {
@@ -76,7 +83,7 @@ pub(super) async fn take(
         biased;
         taken = call.consumer().take(&wanted) => taken,
         () = over(clock, wait) => Ok(Vec::new()),
-        () = context.drained() => Ok(Vec::new()),
+        () = context.leaving() => Ok(Vec::new()),
     };
     let taken = taken.map_err(|error| refused(&call, error))?;
     let has_state = !wanted.cells.is_empty();
