@@ -45,5 +45,5 @@ async fn look(context: &Context) -> Result<&'static str, Problem> {
 }
 
 fn not_ready(detail: &str) -> Problem {
-    Problem::new(Code::Overloaded, detail)
+    Problem::new(Code::Overloaded, detail.to_owned())
 }

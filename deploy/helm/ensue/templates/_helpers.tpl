@@ -45,15 +45,20 @@ app.kubernetes.io/component: server
 {{- end -}}
 {{- end -}}
 
+{{/* One pod has no other to which its clients could go meanwhile. */}}
+{{- define "ensue.delay" -}}
+{{- ternary .Values.shutdown.delaySeconds 0 (eq .Values.mode "distributed") -}}
+{{- end -}}
+
 {{- define "ensue.head" -}}
 listen = "0.0.0.0:3678"
-hosts = {{ .Values.hosts | toJson }}
+hosts = {{ .Values.hosts | toRawJson }}
 {{- if .Values.insecureLetEveryoneIn }}
 insecure_let_everyone_in = true
 {{- end }}
 
 [limits]
-drain_delay = "{{ .Values.shutdown.delaySeconds }}s"
+drain_delay = "{{ include "ensue.delay" . }}s"
 drain_timeout = "{{ .Values.shutdown.timeoutSeconds }}s"
 {{- range $name, $value := .Values.limits }}
 {{ $name }} = {{ if kindIs "string" $value }}{{ $value | quote }}{{ else }}{{ int64 $value }}{{ end }}
@@ -93,7 +98,7 @@ keys = "/etc/ensue/jwt/jwks.json"
 
 [auth.certificates]
 {{- range $name, $roles := .certificates }}
-{{ $name | quote }} = {{ $roles | toJson }}
+{{ $name | quote }} = {{ $roles | toRawJson }}
 {{- end }}
 {{- end }}
 {{- end }}
@@ -102,7 +107,7 @@ keys = "/etc/ensue/jwt/jwks.json"
 
 [roles.{{ $name | quote }}]
 {{- range $action, $topics := $role }}
-{{ $action }} = {{ $topics | toJson }}
+{{ $action }} = {{ $topics | toRawJson }}
 {{- end }}
 {{- end }}
 {{- end -}}
@@ -127,7 +132,7 @@ spec:
   automountServiceAccountToken: false
   enableServiceLinks: false
   # drain_delay, drain_timeout, and the time that closing the log takes.
-  terminationGracePeriodSeconds: {{ add .Values.shutdown.delaySeconds .Values.shutdown.timeoutSeconds 15 }}
+  terminationGracePeriodSeconds: {{ add (include "ensue.delay" . | int) .Values.shutdown.timeoutSeconds 15 }}
   securityContext:
     runAsNonRoot: true
     runAsUser: 65532
@@ -209,7 +214,7 @@ spec:
     - name: config
       configMap: {name: {{ include "ensue.fullname" . }}}
     {{- with .Values.tls.secretName }}
-    # With fsGroup the files are the group's to read, and nobody else's: keys that others may read are refused.
+    # With fsGroup the group may read the files, and others may not: the server refuses keys that they may read.
     - name: tls
       secret: {secretName: {{ . }}, defaultMode: 0440}
     {{- end }}
