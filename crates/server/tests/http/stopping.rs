@@ -82,16 +82,11 @@ async fn members_leave_while_requests_of_others_are_still_under_way() {
     } = site;
     let stopping = tokio::spawn(running.stop());
     let left = async {
-        while engine
-            .status()
-            .await
-            .unwrap()
-            .group("g")
-            .unwrap()
-            .members
-            .len()
-            > 0
-        {
+        loop {
+            let status = engine.status().await.unwrap();
+            if status.group("g").unwrap().members.is_empty() {
+                return;
+            }
             tokio::task::yield_now().await;
         }
     };
