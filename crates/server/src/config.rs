@@ -2,6 +2,7 @@
 
 mod auth;
 mod limits;
+mod login;
 mod tls;
 
 mod error;
@@ -18,10 +19,13 @@ pub use self::auth::{Auth, Jwt, Role};
 pub use self::error::ConfigError;
 use self::error::invalid;
 pub use self::limits::Limits;
+pub(crate) use self::login::LOGIN_PREFIX;
+pub use self::login::Login;
 use self::range::within;
 pub use self::tls::{ClientCertificates, Tls};
 use crate::address::ListenAddress;
 use crate::closest::closest;
+use crate::personal::{self, Personal};
 use crate::webhooks::WebhookConfig;
 
 /// The largest configuration file, in bytes.
@@ -71,6 +75,8 @@ pub struct Config {
     pub audit: Option<bool>,
     /// What callers may do, by the names of their roles.
     pub roles: BTreeMap<String, Role>,
+    /// What of events is seen only by callers whose role says so.
+    pub personal: Vec<Personal>,
     /// How much one client, and all of them, may ask for.
     pub limits: Limits,
     /// Where events are delivered to, and who may send them.
@@ -106,6 +112,7 @@ fn known() -> Result<serde_json::Value, ConfigError> {
         auth: Some(Auth {
             certificates: any(Vec::new()),
             jwt: Some(Jwt::default()),
+            login: Some(Login::default()),
             ..Auth::default()
         }),
         roles: BTreeMap::from([(ANY.to_owned(), Role::default())]),
@@ -164,8 +171,12 @@ impl Config {
             files.chain(&mut tls.client_ca).chain(&mut tls.client_crl)
         });
         let auth = config.auth.iter_mut().flat_map(|auth| {
-            let keys = auth.jwt.iter_mut().map(|jwt| &mut jwt.keys);
-            keys.chain(&mut auth.tokens)
+            let of_jwt = auth.jwt.iter_mut();
+            let of_jwt = of_jwt.flat_map(|jwt| jwt.keys.iter_mut().chain(&mut jwt.ca_file));
+            let of_login = auth.login.iter_mut();
+            let of_login =
+                of_login.flat_map(|it| it.client_secret.iter_mut().chain(&mut it.ca_file));
+            of_jwt.chain(of_login).chain(&mut auth.tokens)
         });
         for file in tls.chain(auth).chain(config.webhooks.files()) {
             *file = place.join(&*file);
@@ -209,6 +220,8 @@ impl Config {
         within("roles", self.roles.len(), 0, ROLES_MAX)?;
         self.check_tls()?;
         self.check_auth()?;
+        personal::check(&self.personal, self.auth.is_some())
+            .map_err(|problem| invalid("personal", problem))?;
         self.limits.check()?;
         let checked = self.webhooks.check();
         checked.map_err(|(name, problem)| ConfigError::Webhook { name, problem })
@@ -250,37 +263,28 @@ impl Config {
             return Err(invalid("auth.certificates", problem.to_owned()));
         }
         if let Some(jwt) = &auth.jwt {
-            let texts = [
-                (
-                    "auth.jwt.issuer",
-                    jwt.issuer.is_empty(),
-                    "what the claim `iss` is",
-                ),
-                (
-                    "auth.jwt.audience",
-                    jwt.audience.is_empty(),
-                    "what the claim `aud` has",
-                ),
-                (
-                    "auth.jwt.keys",
-                    jwt.keys.as_os_str().is_empty(),
-                    "a file with keys (JWKS)",
-                ),
-            ];
-            if let Some((name, _, what)) = texts.iter().find(|(_, is_missing, _)| *is_missing) {
-                return Err(invalid(name, format!("is missing; it is {what}")));
-            }
+            jwt.check()?;
         }
-        if auth.tokens.is_none() && auth.jwt.is_none() && !has_authority {
-            let problem = "is missing, and so are `tls.client_ca` and `[auth.jwt]`: no caller could prove who they are; name a \
-                           file, and put tokens into it with `ensue token create`";
+        if let Some(login) = &auth.login {
+            login.check()?;
+        }
+        let has_others = auth.jwt.is_some() || auth.login.is_some();
+        if auth.tokens.is_none() && !has_others && !has_authority {
+            let problem = "is missing, and so are `tls.client_ca`, `[auth.jwt]` and `[auth.login]`: no caller \
+                           could prove who they are; name a file, and put tokens into it with `ensue token \
+                           create`";
             return Err(invalid("auth.tokens", problem.to_owned()));
         }
         for (name, roles) in &auth.certificates {
-            if name.starts_with(JWT_PREFIX) {
-                let problem =
-                    format!("begins with `{JWT_PREFIX}`, as the names of `[auth.jwt]` do");
-                return Err(invalid(&format!("auth.certificates.{name}"), problem));
+            let reserved = [
+                (JWT_PREFIX, "`[auth.jwt]`"),
+                (LOGIN_PREFIX, "`[auth.login]`"),
+            ];
+            for (prefix, section) in reserved {
+                if name.starts_with(prefix) {
+                    let problem = format!("begins with `{prefix}`, as the names of {section} do");
+                    return Err(invalid(&format!("auth.certificates.{name}"), problem));
+                }
             }
             for role in roles {
                 self.check_role(role)

@@ -218,7 +218,7 @@ mod tests {
         let (stop, phases) = watch::channel(Phase::default());
         let address = crate::DEFAULT_ADDRESS;
         let security = Security::open(&config).unwrap();
-        let webhooks = Webhooks::start(&engine, &config.webhooks, &Metrics::default()).await;
+        let webhooks = Webhooks::start(&engine, (&config.webhooks, &[]), &Metrics::default()).await;
         let parts = (security, Metrics::default(), Arc::new(webhooks.unwrap()));
         let context = Context::new(engine, address, &config, parts, phases);
         let router = http::router(context.clone());

@@ -5,6 +5,7 @@
 mod dead_letters;
 mod events;
 mod groups;
+mod login;
 mod members;
 mod metrics;
 mod probes;
@@ -60,6 +61,7 @@ fn routes() -> Routes {
     let routes = schedules::routes(routes);
     let routes = webhooks::routes(routes);
     let routes = status::routes(routes);
+    let routes = login::routes(routes);
     let routes = probes::routes(routes);
     metrics::routes(routes)
 }
@@ -105,7 +107,7 @@ async fn respond(
     peer: &Peer,
 ) -> Response {
     let now = context.engine().clock().now();
-    let caller = match context.security().caller(&mut request, peer, now) {
+    let caller = match context.security().caller(&mut request, peer, now).await {
         Ok(caller) => caller,
         Err(problem) if grpc::is_call(request.headers()) => return grpc::refuse(&problem),
         // Probes answer everyone, and senders of webhooks sign.
@@ -161,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn only_probes_and_what_is_signed_are_public() {
+    fn only_probes_logins_and_what_is_signed_are_public() {
         let routes = routes();
         let public = routes
             .declared()
@@ -174,6 +176,8 @@ mod tests {
             [
                 ("POST", receiving),
                 ("OPTIONS", receiving),
+                ("GET", "/v1/login"),
+                ("GET", "/v1/login/callback"),
                 ("GET", "/livez"),
                 ("GET", "/readyz")
             ]

@@ -41,8 +41,11 @@ mod hangup;
 mod http;
 mod leases;
 mod memory;
+mod outgoing;
+mod personal;
 mod phase;
 mod preface;
+mod private;
 mod probe;
 mod problem;
 mod readiness;
@@ -52,13 +55,17 @@ mod trace;
 mod webhooks;
 
 pub use crate::address::{DEFAULT_ADDRESS, InvalidAddress, ListenAddress};
-pub use crate::config::{Auth, ClientCertificates, Config, ConfigError, Jwt, Limits, Role, Tls};
+pub use crate::config::{
+    Auth, ClientCertificates, Config, ConfigError, Jwt, Limits, Login, Role, Tls,
+};
+pub use crate::outgoing::{InvalidNetwork, Network};
+pub use crate::personal::Personal;
 pub use crate::probe::{Probe, ProbeError};
 pub use crate::problem::Code;
 pub use crate::security::{AUDIT_TOPIC, AuditChain, AuditFinding, AuditHead, AuditReport};
 pub use crate::security::{NewToken, TokenEntry, TokenError, TokenFile};
 pub use crate::server::{Running, Server, ServerError};
 pub use crate::webhooks::{
-    AfterDead, ContentMode, EndpointConfig, InvalidNetwork, Network, ReceiverUrl, SecretSource,
-    SenderConfig, SenderContent, StartAt, WebhookConfig,
+    AfterDead, ContentMode, EndpointConfig, ReceiverUrl, SecretSource, SenderConfig, SenderContent,
+    StartAt, WebhookConfig,
 };

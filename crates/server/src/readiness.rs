@@ -11,7 +11,10 @@ const PROBE_TIMEOUT: Duration = Duration::from_secs(5);
 /// How old the answer may be that a stranger gets.
 const PROBE_AGE_MAX: Duration = Duration::from_secs(1);
 
-/// The engine works, and the server does not stop; or why not. A stranger gets an answer that is a moment
+/// What is answered while an issuer is away whose keys are known.
+const WITH_OLD_KEYS: &str = "ready, with the last known keys of an issuer that cannot be asked\n";
+
+/// The engine works, keys of issuers are there, and the server does not stop; or why not. A stranger gets an answer that is a moment
 /// old: it costs no more, however often it is asked for.
 pub(crate) async fn check(context: &Context, caller: &Caller) -> Result<&'static str, Problem> {
     if context.is_leaving() {
@@ -32,8 +35,15 @@ pub(crate) async fn check(context: &Context, caller: &Caller) -> Result<&'static
 }
 
 async fn look(context: &Context) -> Result<&'static str, Problem> {
+    let issuers = context.security().providers();
+    if issuers.iter().any(|issuer| issuer.keys.is_none()) {
+        return Err(not_ready(
+            "the keys of an issuer of credentials have not been fetched yet; the status says why",
+        ));
+    }
     match tokio::time::timeout(PROBE_TIMEOUT, context.engine().status()).await {
         Ok(status) => match status?.trouble {
+            None if issuers.iter().any(|issuer| issuer.problem.is_some()) => Ok(WITH_OLD_KEYS),
             None => Ok("ready\n"),
             Some(trouble) => Err(not_ready(&trouble)),
         },

@@ -8,19 +8,25 @@ mod access;
 mod addresses;
 mod audit;
 mod caller;
+mod cookies;
 mod hosts;
+mod issuer;
 mod jwk;
 mod jwt;
+mod login;
 mod permissions;
 mod policy;
+mod provider;
 mod reload;
+mod roles;
+mod sessions;
 mod tls;
 mod tokens;
 mod usage;
 
 mod files;
-mod private;
 mod rate;
+mod secrets;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -34,13 +40,16 @@ pub(crate) use self::addresses::{Addresses, Counted};
 pub use self::audit::{AUDIT_TOPIC, AuditChain, AuditFinding, AuditHead, AuditReport};
 pub(crate) use self::audit::{Operation, Reason, Trail};
 pub(crate) use self::caller::Caller;
+use self::caller::Proof;
+pub(crate) use self::login::{AttemptCookie, Begun, CALLBACK_PATH, Callback, LOGIN_PATH};
 pub(crate) use self::policy::Difference;
+pub(crate) use self::provider::ProviderState;
 pub(crate) use self::reload::Reload;
 use self::reload::Reloading;
 pub(crate) use self::tls::{Certified, Encryption};
 pub use self::tokens::{NewToken, TokenEntry, TokenError, TokenFile};
-use crate::config::{Config, ConfigError};
-use crate::problem::Problem;
+use crate::config::{Config, ConfigError, LOGIN_PREFIX};
+use crate::problem::{Code, Problem};
 
 /// How many connections set up TLS at a time.
 const HANDSHAKES_MAX: usize = 256;
@@ -62,6 +71,13 @@ pub(crate) struct Peer {
     pub(crate) address: SocketAddr,
     /// Whose certificate it showed, if it did.
     pub(crate) certified: Option<Certified>,
+}
+
+/// A person who has logged in, as their browser is told.
+pub(crate) struct LoggedIn {
+    pub(crate) caller: Caller,
+    pub(crate) cookies: [String; 2],
+    pub(crate) return_to: String,
 }
 
 /// Who can reach the server.
@@ -101,7 +117,7 @@ impl Security {
 
     /// Who sent the request, or why it is refused. The request loses its credentials: nothing after this
     /// can show them.
-    pub(crate) fn caller<B>(
+    pub(crate) async fn caller<B>(
         &self,
         request: &mut Request<B>,
         peer: &Peer,
@@ -109,9 +125,18 @@ impl Security {
     ) -> Result<Caller, Problem> {
         let policy = self.reloading.policy();
         policy.hosts.check(request)?;
-        let who = policy.who(request.headers(), peer.certified.as_ref(), now);
-        request.headers_mut().remove(header::AUTHORIZATION);
-        let caller = Caller::new(who?, Some(peer.address));
+        let (method, headers) = (request.method(), request.headers());
+        let who = policy.who(method, headers, peer.certified.as_ref(), now);
+        let who = who.await;
+        let attempt = policy.login().ok();
+        let attempt = attempt.and_then(|login| login.attempt(request.headers()));
+        if let Some(cookie) = attempt {
+            request.extensions_mut().insert(cookie);
+        }
+        for credentials in [header::AUTHORIZATION, header::COOKIE] {
+            request.headers_mut().remove(credentials);
+        }
+        let caller = Caller::new(who?, &policy.masks, Some(peer.address));
         caller.request()?;
         Ok(caller)
     }
@@ -119,8 +144,9 @@ impl Security {
     /// What a caller may do now who was let in before, or why they are not known any more: for what
     /// goes on for long. Credentials expire without a change.
     pub(crate) fn still(&self, caller: &Caller, now: Timestamp) -> Result<Caller, Problem> {
-        let who = self.reloading.policy().still(caller.who(), now);
-        who.map(|who| Caller::new(who, caller.address()))
+        let policy = self.reloading.policy();
+        let who = policy.still(caller.who(), now);
+        who.map(|who| Caller::new(who, &policy.masks, caller.address()))
     }
 
     /// Sees when other callers are known, or may do something else.
@@ -147,6 +173,74 @@ impl Security {
     /// How the last reading of the files went.
     pub(crate) fn last_reload(&self) -> Reload {
         self.reloading.last()
+    }
+
+    /// Begins to log a person in: gives where their browser goes.
+    pub(crate) async fn begin_login(
+        &self,
+        return_to: Option<&str>,
+        now: Timestamp,
+    ) -> Result<Begun, Problem> {
+        let policy = self.reloading.policy();
+        policy.login()?.begin(return_to, now).await
+    }
+
+    /// Ends that: the browser is back, and gets a session.
+    pub(crate) async fn finish_login(
+        &self,
+        callback: Callback,
+        attempt: Option<&AttemptCookie>,
+        (sender, now): (&Caller, Timestamp),
+    ) -> Result<LoggedIn, Problem> {
+        let policy = self.reloading.policy();
+        let done = policy.login()?.finish(callback, attempt, now).await?;
+        let who = policy.by_session(done.session, now)?;
+        Ok(LoggedIn {
+            caller: Caller::new(who, &policy.masks, sender.address()),
+            cookies: done.cookies,
+            return_to: done.return_to,
+        })
+    }
+
+    /// Ends the caller's session, or all that the person has; gives what removes the cookie.
+    pub(crate) fn log_out(&self, caller: &Caller, everywhere: bool) -> Result<String, Problem> {
+        let Proof::Session(session) = caller.who().proof() else {
+            return Err(Problem::new(
+                Code::Forbidden,
+                "the request has no session that could end; a token is revoked with `ensue token revoke`",
+            ));
+        };
+        let policy = self.reloading.policy();
+        let login = policy.login()?;
+        if everywhere && let Some(subject) = caller.name().strip_prefix(LOGIN_PREFIX) {
+            login.sessions().close_of(subject);
+        }
+        Ok(login.end(*session))
+    }
+
+    /// When the caller's session ends, used or not.
+    pub(crate) fn session_ends(&self, caller: &Caller) -> Option<Timestamp> {
+        let policy = self.reloading.policy();
+        match (policy.login(), caller.who().proof()) {
+            (Ok(login), Proof::Session(session)) => login.sessions().ends(*session),
+            _ => None,
+        }
+    }
+
+    /// What identity providers said last.
+    pub(crate) fn providers(&self) -> Vec<ProviderState> {
+        self.reloading.providers().shown()
+    }
+
+    /// Asks identity providers for their keys, when that is due.
+    pub(crate) async fn follow_providers(&self, now: impl Fn() -> Timestamp) {
+        let providers = self.reloading.providers();
+        loop {
+            if providers.refresh(now()).await {
+                self.changes.send_replace(());
+            }
+            providers.due().await;
+        }
     }
 
     /// Reads the files again; what cannot be used as a whole changes nothing. It waits for the disk.

@@ -137,13 +137,18 @@ impl Server {
         let address = listener
             .local_addr()
             .map_err(|reason| ServerError::Listen { address, reason })?;
-        let webhooks = Webhooks::start(&self.engine, &config.webhooks, &self.services);
+        let webhooks = Webhooks::start(
+            &self.engine,
+            (&config.webhooks, &config.personal),
+            &self.services,
+        );
         let webhooks = Arc::new(webhooks.await?);
         let (phase, phases) = watch::channel(Phase::default());
         let parts = (security, self.services, webhooks.clone());
         let context = Context::new(self.engine, address, &config, parts, phases);
         let router = http::router(context.clone());
         tokio::spawn(follow_files(context.clone()));
+        tokio::spawn(follow_providers(context.clone()));
         let task = tokio::spawn(connections::serve(context.clone(), listener, router));
         Ok(Running {
             address,
@@ -187,6 +192,15 @@ async fn follow_files(context: Context) {
         }
         // What goes wrong is said in the log and in the status.
         let _ = reload(&context, Security::follow).await;
+    }
+}
+
+/// Keeps the keys of identity providers current, until the server stops.
+async fn follow_providers(context: Context) {
+    let now = || context.engine().clock().now();
+    tokio::select! {
+        () = context.security().follow_providers(now) => {}
+        () = context.drained() => {}
     }
 }
 

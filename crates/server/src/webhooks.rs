@@ -3,7 +3,6 @@
 //! requests, verified, become events. Both are signed as Standard Webhooks are.
 
 mod keyring;
-mod network;
 mod rate;
 mod secret;
 mod settings;
@@ -11,7 +10,6 @@ mod url;
 
 mod answer;
 mod client;
-mod connector;
 mod content;
 mod gate;
 mod responses;
@@ -31,18 +29,20 @@ use futures_util::future::join_all;
 use tokio::sync::{Mutex, watch};
 use tokio::task::JoinSet;
 
-use self::connector::Connector;
 pub(crate) use self::endpoint::Endpoint;
 pub use self::keyring::SecretSource;
-pub use self::network::{InvalidNetwork, Network};
 pub(crate) use self::responses::Response;
 pub(crate) use self::sender::{Refusal, Sender};
+use self::settings::GROUP_PREFIX;
 pub use self::settings::{
     AfterDead, ContentMode, EndpointConfig, SenderConfig, SenderContent, StartAt, WebhookConfig,
 };
 pub(crate) use self::signature::Unverified;
 use self::switch::Switches;
 pub use self::url::ReceiverUrl;
+use crate::outgoing::{Connector, Reachable};
+use crate::personal::{Masks, Personal};
+use crate::problem::{Code, Problem};
 
 /// How often the log is asked which endpoints are disabled: another process may have done that.
 const SWITCHES_INTERVAL: Duration = Duration::from_secs(5);
@@ -76,7 +76,7 @@ impl Webhooks {
     /// Starts all of them, or none.
     pub(crate) async fn start(
         engine: &Engine,
-        config: &WebhookConfig,
+        (config, personal): (&WebhookConfig, &[Personal]),
         metrics: &Metrics,
     ) -> Result<Self, StartError> {
         let mut endpoints = BTreeMap::new();
@@ -86,10 +86,14 @@ impl Webhooks {
             senders.insert(sender.name.clone(), made);
         }
         if !config.endpoints.is_empty() {
-            let connector = Connector::new(config.allow.clone(), config.ca_file.as_deref());
+            let connector = Connector::new(
+                Reachable::Public(config.allow.clone()),
+                config.ca_file.as_deref(),
+            );
             let connector = connector.map_err(|problem| of("ca_file", problem))?;
+            let masks = Arc::new(Masks::new(personal));
             for endpoint in &config.endpoints {
-                let made = Endpoint::new(endpoint.clone(), connector.clone(), engine);
+                let made = Endpoint::new(endpoint.clone(), connector.clone(), &masks, engine);
                 let made = made.map_err(|problem| of(&endpoint.name, problem))?;
                 endpoints.insert(endpoint.name.clone(), Arc::new(made));
             }
@@ -142,6 +146,22 @@ impl Webhooks {
 
     pub(crate) fn endpoint(&self, name: &str) -> Option<&Arc<Endpoint>> {
         self.endpoints.get(name)
+    }
+
+    /// Refuses to let a client join the group of an endpoint of this server: it would take deliveries from
+    /// the receiver.
+    pub(crate) fn must_not_own(&self, group: &str) -> Result<(), Problem> {
+        let endpoint = group.strip_prefix(GROUP_PREFIX);
+        match endpoint.and_then(|name| self.endpoints.get(name)) {
+            None => Ok(()),
+            Some(_) => Err(Problem::new(
+                Code::Refused,
+                format!(
+                    "the group `{group}` is that of a webhook of this server, which alone delivers its events; \
+                     join one of another name"
+                ),
+            )),
+        }
     }
 
     pub(crate) fn senders(&self) -> impl Iterator<Item = &Sender> {

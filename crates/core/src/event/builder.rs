@@ -184,6 +184,13 @@ impl EnvelopeBuilder {
         self
     }
 
+    /// Removes an extension attribute.
+    #[doc(hidden)]
+    pub fn without_extension(mut self, name: &str) -> Self {
+        self.extensions.retain(|(found, _)| found != name);
+        self
+    }
+
     /// The payload, in a codec's encoding.
     pub fn payload(mut self, codec: Codec, payload: Vec<u8>) -> Self {
         self.content = Content {
@@ -228,6 +235,12 @@ impl EnvelopeBuilder {
     #[doc(hidden)]
     pub fn topic_name(&self) -> &str {
         &self.topic
+    }
+
+    /// The source, if one was given.
+    #[doc(hidden)]
+    pub fn given_source(&self) -> Option<&str> {
+        self.source.as_deref()
     }
 
     #[doc(hidden)]

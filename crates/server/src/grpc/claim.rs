@@ -73,7 +73,7 @@ pub(super) fn commit(
         claimed.effects.push(match effect.effect {
             Some(v1::effect::Effect::Append(it)) => {
                 let append = append(it).map_err(malformed)?;
-                check_effect(caller, append.envelope.topic())?;
+                check_effect(caller, &append.envelope)?;
                 Effect::Append(append)
             }
             // What is cancelled may be of any topic.
@@ -88,11 +88,11 @@ pub(super) fn commit(
 }
 
 /// A member that takes requests replies to them; anything else is published.
-fn check_effect(caller: &Caller, topic: &str) -> Result<(), Box<ErrorDetail>> {
-    if topic.starts_with(REPLIES) {
+fn check_effect(caller: &Caller, event: &Envelope) -> Result<(), Box<ErrorDetail>> {
+    if event.topic().starts_with(REPLIES) {
         return Ok(());
     }
-    let allowed = caller.must(Action::Publish, topic);
+    let allowed = caller.must_publish(event.topic(), event.source());
     allowed.map_err(|problem| Box::new(problem_detail(&problem)))
 }
 

@@ -14,7 +14,7 @@ use futures_util::{Stream, stream};
 use tokio::sync::{mpsc, watch};
 use tonic::{Code, Status, Streaming};
 
-use super::answer::{malformed, stopping, within};
+use super::answer::{malformed, problem, stopping, within};
 use super::permit;
 use super::session::{Refused, Seat, Session};
 use super::sessions::{Sessions, lease};
@@ -97,6 +97,8 @@ async fn open(
     let wanted = join.subscription;
     let wanted = wanted.ok_or_else(|| malformed(Malformed::missing("subscription")))?;
     permit::must_cover(caller, Action::Consume, &wanted.topics)?;
+    let own = context.webhooks().must_not_own(&wanted.group);
+    own.map_err(|refused| problem(&refused))?;
     let wanted = Subscription::try_from(wanted).map_err(malformed)?;
     let slots = permit::stream(context, caller)?;
     let topics = wanted.topics.iter().map(|it| it.as_str().to_owned());

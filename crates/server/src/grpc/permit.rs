@@ -1,8 +1,8 @@
 //! What a caller may do: asked before a topic is touched, or something of it shown.
 
-use ensue::Error;
 use ensue::engine::{EngineStatus, GroupStatus, Scheduled};
 use ensue::error::GroupError;
+use ensue::{Envelope, Error};
 use tokio::sync::OwnedSemaphorePermit;
 use tonic::{Request, Status};
 
@@ -104,9 +104,17 @@ pub(super) fn shown(mut status: EngineStatus, caller: &Caller) -> EngineStatus {
     }
     if !caller.is_admin() {
         status.needed = None;
+        (status.scheduled, status.next_due) = (0, None);
         status.url = "ensue:".to_owned();
     }
     status
+}
+
+/// Leaves out of an event what is personal, unless the caller may see it.
+pub(super) fn disclose(caller: &Caller, event: &mut Envelope) -> Result<(), Status> {
+    caller
+        .disclose(event)
+        .map_err(|problem| answer::problem(&problem))
 }
 
 /// Whether the caller may see what waits. What cannot be read is of no topic.

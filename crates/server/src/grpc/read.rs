@@ -130,6 +130,9 @@ impl Reading {
             if !self.caller.may_everything() {
                 let may = |it: &Recorded| self.caller.may(Action::Read, it.envelope.topic());
                 page.events.retain(may);
+                for recorded in &mut page.events {
+                    permit::disclose(&self.caller, &mut recorded.envelope)?;
+                }
             }
             let bytes = page.events.iter().map(|it| it.envelope.content().len());
             let mut held = Held::default();

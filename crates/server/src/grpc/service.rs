@@ -77,7 +77,9 @@ impl EngineService for Calls {
             .collect::<Result<Vec<Append>, _>>()
             .map_err(malformed)?;
         for append in &mut batch {
-            permit::must(&caller, Action::Publish, append.envelope.topic())?;
+            let event = &append.envelope;
+            let allowed = caller.must_publish(event.topic(), event.source());
+            allowed.map_err(|refused| problem(&refused))?;
             append.envelope = trace.trace(append.envelope.clone());
         }
         let appended = within(&self.context, self.engine().append(batch)).await?;
@@ -169,6 +171,12 @@ impl EngineService for Calls {
         let _turn = self.context.turn_to_list().await;
         let mut scheduled = within(&self.context, self.engine().scheduled(limit)).await?;
         scheduled.retain(|waiting| permit::sees(&caller, waiting));
+        for event in scheduled
+            .iter_mut()
+            .filter_map(|it| it.envelope.as_mut().ok())
+        {
+            permit::disclose(&caller, event)?;
+        }
         let size =
             |it: &ensue::engine::Scheduled| it.envelope.as_ref().map_or(0, |it| it.content().len());
         let responses = lists::send(scheduled, size, |piece| v1::ListScheduledResponse {
@@ -241,6 +249,9 @@ impl EngineService for Calls {
         for letter in &mut letters {
             if !caller.may(Action::Read, &letter.topic) {
                 letter.envelope = Err("the caller may not read it".to_owned());
+            }
+            if let Ok(event) = &mut letter.envelope {
+                permit::disclose(&caller, event)?;
             }
         }
         let size = |it: &DeadLetter| it.envelope.as_ref().map_or(0, |it| it.content().len());

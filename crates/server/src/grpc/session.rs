@@ -219,6 +219,7 @@ impl Session {
     /// Says how many events these are.
     pub(super) fn hand_out(&self, credits: usize) -> (Vec<v1::DeliverEvents>, usize) {
         let is_careful = self.suspects.is_careful(self.group());
+        let caller = self.caller();
         let mut state = self.lock();
         let count_max = if !is_careful {
             credits
@@ -238,7 +239,7 @@ impl Session {
         for piece in pieces(&deliveries, BATCH_BYTES, size).filter(|piece| !piece.is_empty()) {
             state.batches += 1;
             let number = state.batches;
-            batches.push(batch(number, piece));
+            batches.push(batch(&caller, number, piece));
             state.sent.push_back((number, piece.to_vec()));
         }
         (batches, count)
@@ -266,9 +267,10 @@ impl Session {
 
     /// What was sent and did not arrive.
     pub(super) fn missed(&self) -> Vec<v1::DeliverEvents> {
+        let caller = self.caller();
         let state = self.lock();
         let sent = state.sent.iter();
-        sent.map(|(number, deliveries)| batch(*number, deliveries))
+        sent.map(|(number, deliveries)| batch(&caller, *number, deliveries))
             .collect()
     }
 
@@ -375,10 +377,22 @@ impl Session {
     }
 }
 
-fn batch(batch: u64, deliveries: &[Delivery]) -> v1::DeliverEvents {
+/// Deliveries as the client may see them.
+fn batch(caller: &Caller, batch: u64, deliveries: &[Delivery]) -> v1::DeliverEvents {
+    let shown = |delivery: &Delivery| {
+        let mut delivery = delivery.clone();
+        match caller.disclose(&mut delivery.envelope) {
+            Ok(()) => Some(v1::Delivery::from(&delivery)),
+            Err(problem) => {
+                let reason = problem.detail();
+                tracing::error!(reason, "an event is kept from a member");
+                None
+            }
+        }
+    };
     v1::DeliverEvents {
         batch,
-        deliveries: deliveries.iter().map(v1::Delivery::from).collect(),
+        deliveries: deliveries.iter().filter_map(shown).collect(),
     }
 }
 

@@ -54,6 +54,7 @@ async fn read_within(
     headers: &HeaderMap,
     body: Body,
 ) -> Result<Whole, Problem> {
+    must_be_plain(headers)?;
     let limits = context.limits();
     let waits = headers.contains_key(header::EXPECT);
     let announced = headers.get(header::CONTENT_LENGTH);
@@ -74,6 +75,23 @@ async fn read_within(
             ),
         )),
     }
+}
+
+/// Refuses a body that is compressed: what is not unpacked would be taken for what it says.
+fn must_be_plain(headers: &HeaderMap) -> Result<(), Problem> {
+    for (name, plain) in [
+        (header::CONTENT_ENCODING, "identity"),
+        (header::TRANSFER_ENCODING, "chunked"),
+    ] {
+        for value in headers.get_all(name) {
+            let mut codings = value.as_bytes().split(|byte| *byte == b',');
+            if !codings.all(|it| it.trim_ascii().eq_ignore_ascii_case(plain.as_bytes())) {
+                let problem = "the body is compressed; send it as it is";
+                return Err(Problem::new(Code::UnsupportedMediaType, problem));
+            }
+        }
+    }
+    Ok(())
 }
 
 async fn collect(context: &Context, budget: &Budget, mut body: Body) -> Result<Whole, Problem> {

@@ -135,7 +135,7 @@ async fn show(
         ));
     };
     let event = if caller.may(Action::Read, &found.topic) {
-        letter::event(&found.envelope).0
+        letter::event(&caller, &found.envelope).0
     } else {
         None
     };

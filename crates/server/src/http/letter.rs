@@ -8,6 +8,7 @@ use serde_json::value::RawValue;
 use super::place::Place;
 use super::query::{Query, invalid};
 use crate::problem::Problem;
+use crate::security::Caller;
 
 /// How many are listed, unless it is said, and at the most: the engine reads their events for that.
 const LISTED: usize = 100;
@@ -57,12 +58,17 @@ impl Letter {
     }
 }
 
-/// An event as it stands in JSON, or why it cannot be read.
+/// An event as it stands in JSON, as the caller may see it, or why it cannot be read.
 pub(super) fn event(
+    caller: &Caller,
     envelope: &Result<Envelope, String>,
 ) -> (Option<Box<RawValue>>, Option<String>) {
     match envelope {
         Ok(envelope) => {
+            let mut envelope = envelope.clone();
+            if let Err(problem) = caller.disclose(&mut envelope) {
+                return (None, Some(problem.detail().to_owned()));
+            }
             let text = RawValue::from_string(envelope.to_cloudevent().to_string());
             (text.ok(), None)
         }

@@ -31,12 +31,15 @@ async fn ask(
     let query = Query::of(request.uri(), &KNOWN)?;
     let deadline = deadline(&context, &query)?;
     let (event, held) = read_single(&context, &caller, request, query.text("topic")).await?;
+    let topic = event.topic().to_owned();
     let request = Outgoing::raw(event.to_builder());
     // What was read is the engine's from here on.
     drop((event, held));
     // A client that goes away drops this, and nothing waits for the reply any more.
     let reply = context.requester().request_envelope(request, deadline);
-    Ok(answer(&reply.await.map_err(refused)?))
+    let mut reply = reply.await.map_err(refused)?;
+    caller.disclose_as_of(&topic, &mut reply)?;
+    Ok(answer(&reply))
 }
 
 fn answer(reply: &Envelope) -> Response {

@@ -36,8 +36,8 @@ struct Waiting {
 }
 
 impl Waiting {
-    fn of(scheduled: Scheduled) -> Self {
-        let (event, damaged) = letter::event(&scheduled.envelope);
+    fn of(scheduled: Scheduled, caller: &Caller) -> Self {
+        let (event, damaged) = letter::event(caller, &scheduled.envelope);
         Self {
             name: scheduled.name.id().to_owned(),
             source: scheduled.name.source().to_owned(),
@@ -68,13 +68,20 @@ async fn list(
         scheduled.retain(|waiting| may(&caller, Action::Read, waiting));
         return Ok(Json(Listed {
             total: scheduled.len(),
-            schedules: scheduled.into_iter().take(limit).map(Waiting::of).collect(),
+            schedules: scheduled
+                .into_iter()
+                .take(limit)
+                .map(|it| Waiting::of(it, &caller))
+                .collect(),
         }));
     }
     let scheduled = deadline::within(&context, context.engine().scheduled(limit)).await?;
     let status = deadline::within(&context, context.engine().status()).await?;
     Ok(Json(Listed {
-        schedules: scheduled.into_iter().map(Waiting::of).collect(),
+        schedules: scheduled
+            .into_iter()
+            .map(|it| Waiting::of(it, &caller))
+            .collect(),
         total: status.scheduled,
     }))
 }

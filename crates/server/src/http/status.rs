@@ -15,7 +15,7 @@ use super::route::{Routes, get};
 use super::webhooks::{self, EndpointState};
 use crate::context::Context;
 use crate::problem::Problem;
-use crate::security::{Access, Caller};
+use crate::security::{Access, Caller, ProviderState};
 
 pub(super) fn routes(routes: Routes) -> Routes {
     routes.add("/v1/status", [get(Access::Known, status)])
@@ -52,6 +52,8 @@ struct ServerStatus {
     reloaded: Option<Timestamp>,
     /// Why newer ones are not in force.
     reload_problem: Option<String>,
+    /// Who signs the credentials of callers, for admins.
+    issuers: Vec<IssuerState>,
     uptime_seconds: u64,
     is_stopping: bool,
 }
@@ -70,10 +72,41 @@ impl ServerStatus {
             reloaded: reload.at,
             // It names files.
             reload_problem: reload.problem.filter(|_| caller.is_admin()),
+            issuers: issuers(context, caller),
             uptime_seconds: context.started().elapsed().as_secs(),
             is_stopping: context.is_leaving(),
         }
     }
+}
+
+/// An issuer whose keys are fetched.
+#[derive(Serialize)]
+struct IssuerState {
+    issuer: String,
+    /// How many keys of it there are, once they were fetched.
+    keys: Option<usize>,
+    fetched: Option<Timestamp>,
+    /// Why newer ones could not be fetched: those from before stay in force.
+    problem: Option<String>,
+}
+
+impl From<ProviderState> for IssuerState {
+    fn from(state: ProviderState) -> Self {
+        Self {
+            issuer: state.issuer,
+            keys: state.keys,
+            fetched: state.fetched,
+            problem: state.problem,
+        }
+    }
+}
+
+fn issuers(context: &Context, caller: &Caller) -> Vec<IssuerState> {
+    if !caller.is_admin() {
+        return Vec::new();
+    }
+    let issuers = context.security().providers().into_iter();
+    issuers.map(IssuerState::from).collect()
 }
 
 #[derive(Serialize)]
@@ -86,7 +119,8 @@ struct EngineState {
     bytes: Option<u64>,
     needed: Option<NeededState>,
     replies: u64,
-    scheduled: usize,
+    /// For admins, as they are of all topics.
+    scheduled: Option<usize>,
     next_due: Option<Timestamp>,
     guarantees: Promises,
     topics: Vec<TopicState>,
@@ -101,7 +135,8 @@ impl EngineState {
         let groups = status.groups.into_iter();
         let groups = groups.filter(|group| caller.sees(group));
         // Both name what others may not know of: directories, groups, events.
-        let (url, needed) = if caller.is_admin() {
+        let is_admin = caller.is_admin();
+        let (url, needed) = if is_admin {
             (Some(status.url), status.needed)
         } else {
             (None, None)
@@ -115,8 +150,8 @@ impl EngineState {
             bytes: status.bytes,
             needed: needed.map(NeededState::from),
             replies: status.replies,
-            scheduled: status.scheduled,
-            next_due: status.next_due,
+            scheduled: is_admin.then_some(status.scheduled),
+            next_due: status.next_due.filter(|_| is_admin),
             guarantees: (&status.guarantees).into(),
             topics: topics.map(TopicState::from).collect(),
             groups: groups.map(|it| GroupState::shown(it, caller)).collect(),

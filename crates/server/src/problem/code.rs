@@ -74,6 +74,8 @@ codes! {
     BodyIncomplete = "body_incomplete", BAD_REQUEST, refused;
     /// The request has no credentials, or none that are valid
     Unauthenticated = "unauthenticated", UNAUTHORIZED, refused;
+    /// The login did not end with a session
+    LoginFailed = "login_failed", BAD_REQUEST, refused;
     /// A webhook is not signed by its sender, or too long ago
     InvalidSignature = "invalid_signature", UNAUTHORIZED, refused;
     /// The caller may not do this
@@ -144,6 +146,8 @@ codes! {
     Unsupported = "unsupported", NOT_IMPLEMENTED, refused;
     /// The server has too much to do
     Overloaded = "overloaded", SERVICE_UNAVAILABLE, refused;
+    /// The issuer of the credentials cannot be asked
+    IssuerUnavailable = "issuer_unavailable", SERVICE_UNAVAILABLE, refused;
     /// The engine is closed
     Closed = "closed", SERVICE_UNAVAILABLE, refused;
     /// The engine has stopped after an error

@@ -6,15 +6,17 @@ use std::sync::Arc;
 
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
-use ensue::TopicPattern;
 use ensue::engine::GroupStatus;
+use ensue::{Envelope, TopicPattern};
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::access::{Access, Action};
-use super::jwt::JwtProof;
+use super::issuer::JwtProof;
 use super::permissions::Permissions;
+use super::sessions::SessionId;
 use super::tls::Authorities;
 use super::usage::Usage;
+use crate::personal::Masks;
 use crate::problem::{Code, Problem};
 
 /// Who sent a request. Handlers take it as an argument and ask it before they touch a topic; cloning
@@ -22,6 +24,8 @@ use crate::problem::{Code, Problem};
 #[derive(Clone, Debug)]
 pub(crate) struct Caller {
     who: Arc<Who>,
+    /// What is personal in events.
+    masks: Arc<Masks>,
     address: Option<SocketAddr>,
     /// Why the credentials were refused, or the request: what is public answers all the same.
     refusal: Option<Arc<Problem>>,
@@ -48,6 +52,8 @@ pub(super) enum Proof {
     Token(String),
     /// By a token of an issuer.
     Jwt(JwtProof),
+    /// By a session.
+    Session(SessionId),
     /// By the certificate of the connection, which these authorities signed.
     Certificate(Authorities),
 }
@@ -101,9 +107,10 @@ impl Who {
 }
 
 impl Caller {
-    pub(super) fn new(who: Arc<Who>, address: Option<SocketAddr>) -> Self {
+    pub(super) fn new(who: Arc<Who>, masks: &Arc<Masks>, address: Option<SocketAddr>) -> Self {
         Self {
             who,
+            masks: masks.clone(),
             address,
             refusal: None,
         }
@@ -113,7 +120,7 @@ impl Caller {
     pub(crate) fn refused(problem: Problem, address: SocketAddr) -> Self {
         Self {
             refusal: Some(Arc::new(problem)),
-            ..Self::new(Arc::new(Who::stranger()), Some(address))
+            ..Self::new(Arc::new(Who::stranger()), &Arc::default(), Some(address))
         }
     }
 
@@ -121,7 +128,7 @@ impl Caller {
     pub(crate) fn server() -> Self {
         let mut who = Who::local();
         who.name = "server".to_owned();
-        Self::new(Arc::new(who), None)
+        Self::new(Arc::new(who), &Arc::default(), None)
     }
 
     pub(super) fn address(&self) -> Option<SocketAddr> {
@@ -135,6 +142,24 @@ impl Caller {
     /// For logs.
     pub(crate) fn name(&self) -> &str {
         &self.who.name
+    }
+
+    /// How the caller proved who they are.
+    pub(crate) fn known_by(&self) -> &'static str {
+        match self.who.proof {
+            Proof::Nothing => "nothing",
+            Proof::Reach => "reach",
+            Proof::Token(_) => "token",
+            Proof::Jwt(_) => "jwt",
+            Proof::Session(_) => "session",
+            Proof::Certificate(_) => "certificate",
+        }
+    }
+
+    /// The topics that an action is allowed with.
+    pub(crate) fn patterns(&self, action: Action) -> Vec<String> {
+        let patterns = self.who.permissions.patterns(action).iter();
+        patterns.map(ToString::to_string).collect()
     }
 
     /// Counts a request of the caller, or refuses it: there are too many.
@@ -198,6 +223,19 @@ impl Caller {
         Err(self.forbidden(&format!("it may not {action} `{shown}`")))
     }
 
+    /// Refuses to publish events of this topic with this source, unless that is allowed.
+    pub(crate) fn must_publish(&self, topic: &str, source: &str) -> Result<(), Problem> {
+        self.must(Action::Publish, topic)?;
+        if self.who.permissions.may_sign(topic, source) {
+            return Ok(());
+        }
+        let shown = |text: &str| text.chars().take(200).collect::<String>();
+        let (topic, source) = (shown(topic), shown(source));
+        Err(self.forbidden(&format!(
+            "none of its roles may publish `{topic}` with the source `{source}` (`sources`)"
+        )))
+    }
+
     /// Refuses the action, unless it is allowed with every topic that each of the patterns selects; a
     /// list without any needs all topics.
     pub(crate) fn must_cover(&self, action: Action, patterns: &[String]) -> Result<(), Problem> {
@@ -220,6 +258,35 @@ impl Caller {
         }
         let mut patterns = patterns.iter();
         patterns.all(|pattern| pattern.parse().is_ok_and(|pattern| covers(&pattern)))
+    }
+
+    /// Leaves out of an event what is personal, unless the caller may see it. Every event that leaves the
+    /// server for a caller passes here.
+    pub(crate) fn disclose(&self, event: &mut Envelope) -> Result<(), Problem> {
+        if self.masks.is_empty() {
+            return Ok(());
+        }
+        let topic = event.topic().to_owned();
+        self.disclose_as_of(&topic, event)
+    }
+
+    /// The same for an event that has what events of another topic have: a reply to one of them.
+    pub(crate) fn disclose_as_of(&self, topic: &str, event: &mut Envelope) -> Result<(), Problem> {
+        if self.masks.is_empty() || self.who.permissions.may_see_personal(topic) {
+            return Ok(());
+        }
+        match self.masks.masked(topic, event) {
+            None => Ok(()),
+            Some(Ok(masked)) => {
+                *event = masked;
+                Ok(())
+            }
+            Some(Err(error)) => {
+                let detail =
+                    format!("an event cannot be shown without what is personal in it: {error}");
+                Err(Problem::new(Code::Internal, detail))
+            }
+        }
     }
 
     /// Whether the caller may do something with the events of this group: read all its topics, consume
@@ -267,6 +334,6 @@ impl<S: Sync> FromRequestParts<S> for Caller {
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
         let caller = parts.extensions.get::<Self>().cloned();
         // A request that came past the door is a stranger's.
-        Ok(caller.unwrap_or_else(|| Self::new(Arc::new(Who::stranger()), None)))
+        Ok(caller.unwrap_or_else(|| Self::new(Arc::new(Who::stranger()), &Arc::default(), None)))
     }
 }

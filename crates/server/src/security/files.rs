@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 
 use ring::digest::{Context, SHA256};
 
-use super::private;
 use crate::config::ConfigError;
+use crate::private;
 
 /// The largest of these files, in bytes.
 const BYTES_MAX: u64 = 16 * 1024 * 1024;

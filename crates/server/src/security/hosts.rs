@@ -6,8 +6,9 @@
 use std::net::IpAddr;
 
 use axum::http::uri::Authority;
-use axum::http::{HeaderMap, Request, header};
+use axum::http::{HeaderMap, Method, Request, header};
 
+use super::login::{CALLBACK_PATH, LOGIN_PATH};
 use crate::problem::{Code, Problem};
 
 /// The names that the server may be reached by; without a list, any.
@@ -62,7 +63,14 @@ impl Hosts {
         };
         let fetched_by = headers.get("sec-fetch-site").map(|site| site.as_bytes());
         let is_foreign = matches!(fetched_by, Some(b"cross-site" | b"same-site"));
-        if is_foreign || !origin.is_none_or(is_own) {
+        // People come from the site of the provider at which they log in.
+        let path = request.uri().path();
+        let is_login = *request.method() == Method::GET
+            && (path == LOGIN_PATH || path == CALLBACK_PATH)
+            && headers
+                .get("sec-fetch-mode")
+                .is_none_or(|it| it == "navigate");
+        if (is_foreign && !is_login) || !origin.is_none_or(is_own) {
             return Err(Problem::new(
                 Code::CrossOrigin,
                 "a web page of another origin may not use this server; send the request from a program, \
@@ -92,7 +100,11 @@ mod tests {
     use super::*;
 
     fn ask(headers: &[(&str, &str)]) -> Result<(), Code> {
-        let mut request = Request::get("/v1/status");
+        ask_for("/v1/status", headers)
+    }
+
+    fn ask_for(path: &str, headers: &[(&str, &str)]) -> Result<(), Code> {
+        let mut request = Request::get(path);
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
@@ -155,6 +167,16 @@ mod tests {
                 "{site}"
             );
         }
+        // A provider sends people back, and nothing but them.
+        let back = [
+            host,
+            ("sec-fetch-site", "cross-site"),
+            ("sec-fetch-mode", "navigate"),
+        ];
+        assert_eq!(ask_for(CALLBACK_PATH, &back), Ok(()));
+        assert_eq!(ask(&back), Err(Code::CrossOrigin));
+        let script = [host, back[1], ("sec-fetch-mode", "no-cors")];
+        assert_eq!(ask_for(CALLBACK_PATH, &script), Err(Code::CrossOrigin));
         assert!(ask(&[host, ("origin", "http://localhost:3678")]).is_ok());
         assert!(ask(&[host, ("sec-fetch-site", "same-origin")]).is_ok());
         assert!(ask(&[host, ("sec-fetch-site", "none")]).is_ok());

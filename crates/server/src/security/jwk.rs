@@ -2,29 +2,31 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use ring::digest::{SHA256, digest};
 use ring::signature::{
     ECDSA_P256_SHA256_FIXED, ED25519, RSA_PKCS1_2048_8192_SHA256, RsaPublicKeyComponents,
     UnparsedPublicKey,
 };
 use serde::Deserialize;
 
+use super::secrets::sha256;
+
 /// The most keys of a set.
 const KEYS_MAX: usize = 100;
 
 /// The keys of an issuer.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 pub(super) struct Keys(Vec<Key>);
 
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 struct Key {
     id: Option<String>,
     algorithm: &'static str,
     material: Material,
+    hash: KeyHash,
 }
 
 /// A public key. Its kind says which algorithm it is for: what a token says of that is only compared.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 enum Material {
     Ed25519(Vec<u8>),
     /// An uncompressed point.
@@ -81,12 +83,17 @@ impl Keys {
             |key: &&Key| key.algorithm == algorithm && (id.is_none() || key.id.as_deref() == id);
         let mut keys = self.0.iter().filter(fits);
         let key = keys.find(|key| key.material.verify(signed, signature))?;
-        Some(key.material.hash())
+        Some(key.hash)
+    }
+
+    /// How many keys there are.
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
     }
 
     /// Whether the set has this key.
     pub(super) fn has(&self, hash: &KeyHash) -> bool {
-        self.0.iter().any(|key| key.material.hash() == *hash)
+        self.0.iter().any(|key| key.hash == *hash)
     }
 }
 
@@ -107,17 +114,18 @@ impl Key {
         };
         let is_for_this = jwk.usage.as_deref().is_none_or(|usage| usage == "sig")
             && jwk.alg.as_deref().is_none_or(|alg| alg == algorithm);
-        is_for_this.then_some(Self {
+        is_for_this.then(|| Self {
             id: jwk.kid,
             algorithm,
+            hash: material.hash(),
             material,
         })
     }
 }
 
 /// A key by its hash.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct KeyHash(Vec<u8>);
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct KeyHash([u8; 32]);
 
 impl Material {
     fn hash(&self) -> KeyHash {
@@ -125,7 +133,7 @@ impl Material {
             Self::Ed25519(key) | Self::P256(key) => [key, &[]],
             Self::Rsa { modulus, exponent } => [modulus, exponent],
         };
-        KeyHash(digest(&SHA256, &parts.concat()).as_ref().to_vec())
+        KeyHash(sha256(&parts.concat()))
     }
 
     fn verify(&self, signed: &[u8], signature: &[u8]) -> bool {

@@ -9,12 +9,35 @@ use crate::config::Role;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Permissions {
     publish: Vec<TopicPattern>,
+    /// With which sources, role by role.
+    signed: Vec<Signed>,
     read: Vec<TopicPattern>,
     consume: Vec<TopicPattern>,
     operate: Vec<TopicPattern>,
+    /// The topics whose personal fields are seen.
+    personal: Vec<TopicPattern>,
     admin: bool,
     /// Everything, reserved topics among it: what the owner of the process may do.
     everything: bool,
+}
+
+/// What one role allows to be published.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Signed {
+    topics: Vec<TopicPattern>,
+    /// Any, if it is empty.
+    sources: Vec<String>,
+}
+
+impl Signed {
+    fn has(&self, topic: &str, source: &str) -> bool {
+        let is_it = |own: &String| match source.strip_prefix(own.as_str()) {
+            Some(rest) => rest.is_empty() || rest.starts_with('/') || own.ends_with('/'),
+            None => false,
+        };
+        let has_source = self.sources.is_empty() || self.sources.iter().any(is_it);
+        has_source && self.topics.iter().any(|pattern| pattern.matches(topic))
+    }
 }
 
 impl Permissions {
@@ -29,17 +52,32 @@ impl Permissions {
     /// What a role allows, besides.
     pub(super) fn add(&mut self, role: &Role) {
         self.publish.extend_from_slice(&role.publish);
+        self.signed.push(Signed {
+            topics: role.publish.clone(),
+            sources: role.sources.clone(),
+        });
         self.read.extend_from_slice(&role.read);
         self.consume.extend_from_slice(&role.consume);
         self.operate.extend_from_slice(&role.operate);
         self.admin |= role.admin;
+        if role.personal {
+            for topics in [&role.read, &role.consume, &role.publish] {
+                self.personal.extend_from_slice(topics);
+            }
+        }
     }
 
     pub(crate) fn are_everything(&self) -> bool {
         self.everything
     }
 
-    fn patterns(&self, action: Action) -> &[TopicPattern] {
+    /// Whether the personal fields of the events of this topic are seen.
+    pub(super) fn may_see_personal(&self, topic: &str) -> bool {
+        let mut patterns = self.personal.iter();
+        self.everything || patterns.any(|pattern| pattern.matches(topic))
+    }
+
+    pub(super) fn patterns(&self, action: Action) -> &[TopicPattern] {
         match action {
             Action::Publish => &self.publish,
             Action::Read => &self.read,
@@ -59,6 +97,11 @@ impl Permissions {
     pub(crate) fn may(&self, action: Action, topic: &str) -> bool {
         let mut patterns = self.patterns(action).iter();
         self.everything || patterns.any(|pattern| pattern.matches(topic))
+    }
+
+    /// Whether events of this topic may be published with this source.
+    pub(super) fn may_sign(&self, topic: &str, source: &str) -> bool {
+        self.everything || self.signed.iter().any(|signed| signed.has(topic, source))
     }
 
     /// Whether the action is allowed with every topic that `wanted` selects.
@@ -123,6 +166,31 @@ mod tests {
         assert!(!reader.covers(Action::Read, &"_audit".parse().unwrap()));
         let auditor = of("read = ['_audit']");
         assert!(auditor.may(Action::Read, "_audit"));
+    }
+
+    #[test]
+    fn a_source_belongs_to_the_topics_of_the_role_that_names_it() {
+        let mut caller = of("publish = ['orders']\nsources = ['/shop', 'urn:x:']");
+        let other = "[roles.it]\npublish = ['notes']".parse::<crate::Config>();
+        caller.add(&other.unwrap().roles["it"]);
+        for source in ["/shop", "/shop/till/4"] {
+            assert!(caller.may_sign("orders", source), "{source}");
+        }
+        for source in ["/shopping", "/", "", "/bank", "/bank/shop", "urn:x:1"] {
+            assert!(!caller.may_sign("orders", source), "{source}");
+            assert!(caller.may_sign("notes", source), "{source}");
+        }
+        assert!(Permissions::everything().may_sign("orders", "/bank"));
+    }
+
+    #[test]
+    fn personal_fields_are_seen_of_the_topics_of_the_role_that_says_so() {
+        let mut caller = of("read = ['orders']\npersonal = true");
+        let other = "[roles.it]\nread = ['users']\nadmin = true".parse::<crate::Config>();
+        caller.add(&other.unwrap().roles["it"]);
+        assert!(caller.may_see_personal("orders") && caller.may(Action::Read, "users"));
+        assert!(!caller.may_see_personal("users"));
+        assert!(Permissions::everything().may_see_personal("users"));
     }
 
     #[test]

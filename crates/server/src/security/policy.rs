@@ -1,25 +1,28 @@
 //! What the files say at one time: TLS, who may call, and what they may do.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
-use axum::http::{HeaderMap, header};
+use axum::http::{HeaderMap, Method, header};
 use ensue::Timestamp;
 use serde::Serialize;
 
 use super::caller::{Proof, Who};
 use super::files::Files;
 use super::hosts::Hosts;
-use super::jwt::{Claims, Issuer};
+use super::issuer::{Claims, Issuer};
+use super::jwt;
+use super::login::{Login, Logins};
 use super::permissions::Permissions;
+use super::provider::Providers;
+use super::roles::{Roles, permissions};
+use super::sessions::{Person, SessionId};
 use super::tls::{Authorities, Certified, Encryption};
 use super::tokens::{self, TokenEntry, TokenFile};
 use super::usage::{Usage, Usages};
-use crate::config::{Auth, Config, ConfigError, JWT_PREFIX, Limits, Role};
+use crate::config::{Auth, Config, ConfigError, JWT_PREFIX, LOGIN_PREFIX, Role};
+use crate::personal::Masks;
 use crate::problem::{Code, Problem};
-
-/// How many callers with tokens of an issuer are remembered.
-const CALLERS_MAX: usize = 10_000;
 
 /// What the files say at one time.
 #[derive(Debug)]
@@ -29,6 +32,8 @@ pub(crate) struct Policy {
     /// Without it, everyone who reaches the server is its owner.
     known: Option<Known>,
     local: Arc<Who>,
+    /// What is personal in events.
+    pub(super) masks: Arc<Masks>,
 }
 
 /// Those who may call.
@@ -40,17 +45,39 @@ struct Known {
     certificates: HashMap<String, Arc<Who>>,
     authorities: Option<Authorities>,
     issued: Option<Issued>,
+    people: Option<People>,
 }
 
-/// Those that have a token of an issuer, and what the roles allow that it names.
+/// Those that have a token of an issuer.
 #[derive(Debug)]
 struct Issued {
     issuer: Issuer,
-    roles: BTreeMap<String, Role>,
-    usages: Usages,
-    limits: Limits,
-    /// Callers by what they proved: what they use is counted as long as they are here.
-    callers: Mutex<HashMap<String, Arc<Who>>>,
+    roles: Roles,
+}
+
+/// Those that have logged in.
+#[derive(Debug)]
+struct People {
+    login: Login,
+    roles: Roles,
+}
+
+/// What outlives a change of the files.
+#[derive(Debug)]
+pub(super) struct Lasting {
+    pub(super) usages: Usages,
+    pub(super) providers: Providers,
+    logins: Arc<Logins>,
+}
+
+impl Lasting {
+    pub(super) fn new(logins: Logins) -> Self {
+        Self {
+            usages: Usages::default(),
+            providers: Providers::default(),
+            logins: Arc::new(logins),
+        }
+    }
 }
 
 impl Policy {
@@ -80,7 +107,7 @@ impl Policy {
     pub(super) fn read(
         config: &Config,
         files: &mut Files,
-        usages: &Usages,
+        lasting: &Lasting,
     ) -> Result<Self, ConfigError> {
         let encryption = match &config.tls {
             Some(tls) => Some(Encryption::read(tls, files)?),
@@ -93,19 +120,20 @@ impl Policy {
                     Some(path) => read_tokens(path, files)?,
                     None => Vec::new(),
                 };
-                let usage = |name: &str| usages.of(name, &config.limits);
-                let issued = match &auth.jwt {
-                    Some(jwt) => Some(Issued {
-                        issuer: Issuer::read(jwt, files)?,
-                        roles: config.roles.clone(),
-                        usages: usages.clone(),
-                        limits: config.limits.clone(),
-                        callers: Mutex::default(),
-                    }),
-                    None => None,
-                };
+                let usage = |name: &str| lasting.usages.of(name, &config.limits);
+                let roles = || Roles::new(&config.roles, &lasting.usages, &config.limits);
                 let mut known = Known::new(auth, &config.roles, tokens, authorities, usage);
-                known.issued = issued;
+                if let Some(jwt) = &auth.jwt {
+                    let issuer = Issuer::read(jwt, files, &lasting.providers)?;
+                    let roles = roles();
+                    known.issued = Some(Issued { issuer, roles });
+                }
+                if let Some(login) = &auth.login {
+                    let (providers, logins) = (&lasting.providers, &lasting.logins);
+                    let login = Login::read(login, files, providers, logins)?;
+                    let roles = roles();
+                    known.people = Some(People { login, roles });
+                }
                 Some(known)
             }
             None => None,
@@ -121,6 +149,7 @@ impl Policy {
             encryption,
             known,
             local: Arc::new(Who::local()),
+            masks: Arc::new(Masks::new(&config.personal)),
         })
     }
 
@@ -128,9 +157,21 @@ impl Policy {
         self.known.is_some()
     }
 
-    /// Who sent a request with these headers over a connection with this certificate.
-    pub(super) fn who(
+    /// How people log in, if they can.
+    pub(super) fn login(&self) -> Result<&Login, Problem> {
+        let people = self.known.as_ref().and_then(|known| known.people.as_ref());
+        people.map(|people| &people.login).ok_or_else(|| {
+            Problem::new(
+                Code::NotFound,
+                "people do not log in to this server: its configuration has no `[auth.login]`",
+            )
+        })
+    }
+
+    /// Who sent a request with this method and these headers over a connection with this certificate.
+    pub(super) async fn who(
         &self,
+        method: &Method,
         headers: &HeaderMap,
         certified: Option<&Certified>,
         now: Timestamp,
@@ -140,13 +181,14 @@ impl Policy {
         };
         let mut credentials = headers.get_all(header::AUTHORIZATION).iter();
         match (credentials.next(), credentials.next()) {
-            (Some(credential), None) => known.by_token(credential.to_str().ok(), now),
+            (Some(credential), None) => known.by_token(credential.to_str().ok(), now).await,
             (Some(_), Some(_)) => Err(unauthenticated(
                 "the header `Authorization` is there twice; send it once",
             )),
-            (None, _) => match certified {
-                Some(certified) => known.by_certificate(certified),
-                None => Ok(Arc::new(Who::stranger())),
+            (None, _) => match (known.by_session(method, headers, now), certified) {
+                (Some(who), _) => who,
+                (None, Some(certified)) => known.by_certificate(certified),
+                (None, None) => Ok(Arc::new(Who::stranger())),
             },
         }
     }
@@ -226,9 +268,20 @@ impl Policy {
                 let issued = issued.filter(|_| !proof.claims.is_expired(now));
                 return issued.map(|it| it.caller(&proof.claims)).ok_or_else(gone);
             }
+            Proof::Session(id) => return self.by_session(*id, now),
             Proof::Certificate(_) | Proof::Reach | Proof::Nothing => None,
         };
         found.map(|(_, who)| who.clone()).ok_or_else(gone)
+    }
+}
+
+impl Policy {
+    /// Who has a session that was opened by this policy.
+    pub(super) fn by_session(&self, id: SessionId, now: Timestamp) -> Result<Arc<Who>, Problem> {
+        let people = self.known.as_ref().and_then(|known| known.people.as_ref());
+        let found = people.and_then(|it| Some((it, it.login.still(id, now)?)));
+        let who = found.map(|(people, person)| people.caller(id, &person));
+        who.ok_or_else(gone)
     }
 }
 
@@ -242,23 +295,16 @@ impl Issued {
         // An issuer chooses its names: none of them is that of a token or of a certificate.
         let name = format!("{JWT_PREFIX}{}", claims.subject);
         let proof = Proof::Jwt(self.issuer.proof(claims));
-        let mut callers = self.callers.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(who) = callers.get(&name).filter(|who| *who.proof() == proof) {
-            return who.clone();
-        }
-        let usage = self.usages.of(&name, &self.limits);
-        // Issuers name roles of other systems, too.
-        let roles = claims
-            .roles
-            .iter()
-            .filter(|role| self.roles.contains_key(*role));
-        let permissions = permissions(&name, &roles.cloned().collect::<Vec<_>>(), &self.roles);
-        let who = Arc::new(Who::new(name.clone(), proof, permissions, usage));
-        if callers.len() >= CALLERS_MAX {
-            callers.clear();
-        }
-        callers.insert(name, who.clone());
-        who
+        self.roles.caller(name, proof, &claims.roles)
+    }
+}
+
+impl People {
+    /// Who has this session.
+    fn caller(&self, session: SessionId, person: &Person) -> Arc<Who> {
+        let name = format!("{LOGIN_PREFIX}{}", person.subject);
+        let proof = Proof::Session(session);
+        self.roles.caller(name, proof, &person.roles)
     }
 }
 
@@ -288,10 +334,33 @@ impl Known {
             certificates: certificates.collect(),
             authorities,
             issued: None,
+            people: None,
         }
     }
 
-    fn by_token(&self, credential: Option<&str>, now: Timestamp) -> Result<Arc<Who>, Problem> {
+    /// Who has the session of the request, if it has one.
+    fn by_session(
+        &self,
+        method: &Method,
+        headers: &HeaderMap,
+        now: Timestamp,
+    ) -> Option<Result<Arc<Who>, Problem>> {
+        let people = self.people.as_ref()?;
+        let found = people.login.session(headers, now)?;
+        let who = found.and_then(|(session, person)| {
+            if !method.is_safe() {
+                people.login.must_be_own(headers)?;
+            }
+            Ok(people.caller(session, &person))
+        });
+        Some(who)
+    }
+
+    async fn by_token(
+        &self,
+        credential: Option<&str>,
+        now: Timestamp,
+    ) -> Result<Arc<Who>, Problem> {
         let scheme_and_token = credential.and_then(|text| text.split_once(' '));
         let token = match scheme_and_token {
             Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => token.trim(),
@@ -301,8 +370,8 @@ impl Known {
                 ));
             }
         };
-        if let Some(issued) = self.issued.as_ref().filter(|_| Issuer::is_one(token)) {
-            let claims = issued.issuer.claims(token, now).map_err(unauthenticated)?;
+        if let Some(issued) = self.issued.as_ref().filter(|_| jwt::is_one(token)) {
+            let claims = issued.issuer.claims(token, now).await?;
             return Ok(issued.caller(&claims));
         }
         let found = tokens::id_of(token).and_then(|id| self.tokens.get(id));
@@ -347,22 +416,6 @@ fn read_tokens(path: &std::path::Path, files: &mut Files) -> Result<Vec<TokenEnt
     let text =
         String::from_utf8(text).map_err(|_| invalid("names a file that is not text".to_owned()))?;
     TokenFile::parse(path, &text).map_err(|error| invalid(format!("names a file: {error}")))
-}
-
-/// What several roles allow together. A role that is gone allows nothing.
-fn permissions(name: &str, of: &[String], roles: &BTreeMap<String, Role>) -> Permissions {
-    let mut permissions = Permissions::default();
-    for role in of {
-        match roles.get(role) {
-            Some(role) => permissions.add(role),
-            None => tracing::warn!(
-                caller = name,
-                role,
-                "a caller has a role that the configuration does not have"
-            ),
-        }
-    }
-    permissions
 }
 
 fn unauthenticated(detail: &'static str) -> Problem {

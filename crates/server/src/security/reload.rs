@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use ensue::Timestamp;
 
 use super::files::{Files, Fingerprint};
-use super::policy::{Difference, Policy};
-use super::usage::Usages;
+use super::login::Logins;
+use super::policy::{Difference, Lasting, Policy};
 use crate::config::{Config, ConfigError};
 
 /// The policy in force, and the files that it is from.
@@ -14,7 +14,7 @@ use crate::config::{Config, ConfigError};
 pub(super) struct Reloading {
     /// What the server was started with.
     config: Config,
-    usages: Usages,
+    lasting: Lasting,
     policy: RwLock<Arc<Policy>>,
     last: Mutex<Reload>,
     /// What was read last. Held while files are read: one reading comes after the other.
@@ -33,10 +33,11 @@ pub(crate) struct Reload {
 impl Reloading {
     /// What the files say now.
     pub(super) fn new(config: &Config) -> Result<Self, ConfigError> {
-        let usages = Usages::default();
-        let (policy, fingerprint) = read(config, &usages);
+        let logins = Logins::new().map_err(|problem| ConfigError::Malformed(problem.to_owned()))?;
+        let lasting = Lasting::new(logins);
+        let (policy, fingerprint) = read(config, &lasting);
         Ok(Self {
-            usages,
+            lasting,
             config: config.clone(),
             policy: RwLock::new(Arc::new(policy?)),
             last: Mutex::default(),
@@ -57,7 +58,7 @@ impl Reloading {
     /// Reads the files again; what cannot be used as a whole changes nothing. It waits for the disk.
     pub(super) fn reload(&self, now: Timestamp) -> Result<Difference, ConfigError> {
         let mut seen = self.read.lock().unwrap_or_else(PoisonError::into_inner);
-        let (policy, fingerprint) = read(&self.config, &self.usages);
+        let (policy, fingerprint) = read(&self.config, &self.lasting);
         *seen = fingerprint;
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
         match policy.and_then(|policy| self.policy().succeeded_by(policy)) {
@@ -66,7 +67,7 @@ impl Reloading {
                 let difference = Difference::between(&current, &policy);
                 *current = Arc::new(policy);
                 drop(current);
-                self.usages.tidy();
+                self.lasting.usages.tidy();
                 *last = Reload {
                     at: Some(now),
                     problem: None,
@@ -82,6 +83,11 @@ impl Reloading {
         }
     }
 
+    /// Where callers prove who they are who have no token of the server itself.
+    pub(super) fn providers(&self) -> &super::provider::Providers {
+        &self.lasting.providers
+    }
+
     /// Whether the files hold something else than when they were read. It waits for the disk.
     pub(super) fn has_changed(&self) -> bool {
         let seen = self.read.lock().unwrap_or_else(PoisonError::into_inner);
@@ -90,10 +96,10 @@ impl Reloading {
 }
 
 /// What the files say, and which they are and what is in them, whether they can be used or not.
-fn read(config: &Config, usages: &Usages) -> (Result<Policy, ConfigError>, Fingerprint) {
+fn read(config: &Config, lasting: &Lasting) -> (Result<Policy, ConfigError>, Fingerprint) {
     let mut files = Files::new();
     let policy = current(config, &mut files);
-    let policy = policy.and_then(|config| Policy::read(&config, &mut files, usages));
+    let policy = policy.and_then(|config| Policy::read(&config, &mut files, lasting));
     (policy, files.fingerprint())
 }
 

@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use ring::digest::{SHA256, digest};
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer};
 use rustls::server::WebPkiClientVerifier;
 use rustls::{RootCertStore, ServerConfig};
 
 use super::files::Files;
+use super::secrets::sha256;
 use crate::config::{ClientCertificates, ConfigError, Tls};
 
 /// The protocols that the server speaks, for clients that ask; the first one that a client knows is
@@ -116,11 +116,7 @@ impl Encryption {
 }
 
 fn authorities_of(pem: &[u8]) -> Authorities {
-    let mut hash = [0; 32];
-    for (to, from) in hash.iter_mut().zip(digest(&SHA256, pem).as_ref()) {
-        *to = *from;
-    }
-    Authorities(hash)
+    Authorities(sha256(pem))
 }
 
 fn certificates(

@@ -12,7 +12,7 @@ use ring::rand::{SecureRandom as _, SystemRandom};
 use serde::{Deserialize, Serialize};
 use subtle::ConstantTimeEq as _;
 
-use super::private;
+use crate::private;
 
 /// What every token begins with, so that scanners for leaked secrets find it.
 const PREFIX: &str = "ensue_";

@@ -81,8 +81,9 @@ impl Answer {
 /// How long the receiver wants to be left alone: a number of seconds, or a date.
 pub(super) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     let text = headers.get(header::RETRY_AFTER)?.to_str().ok()?.trim();
-    if let Ok(seconds) = text.parse() {
-        return Some(Duration::from_secs(seconds));
+    if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
+        // More than there are seconds is as long as anything.
+        return Some(Duration::from_secs(text.parse().unwrap_or(u64::MAX)));
     }
     let at = httpdate::parse_http_date(text).ok()?;
     // What is over is now.
@@ -128,6 +129,7 @@ mod tests {
             (503, Some(5), later(5)),
             (503, Some(100_000), later(60)),
             (503, Some(0), later(2)),
+            (503, Some(u64::MAX), later(60)),
             (500, Some(5), Verdict::Failed),
             (502, None, Verdict::Failed),
         ] {
@@ -148,6 +150,10 @@ mod tests {
         assert_eq!(of("Fri, 31 Dec 1999 23:59:59 GMT"), Some(Duration::ZERO));
         let far = of("Fri, 31 Dec 2100 23:59:59 GMT").unwrap();
         assert!(far > Duration::from_secs(365 * 86_400));
+        assert_eq!(
+            of("99999999999999999999999"),
+            Some(Duration::from_secs(u64::MAX))
+        );
         for text in ["soon", "-1", "1.5", ""] {
             assert_eq!(of(text), None, "{text}");
         }

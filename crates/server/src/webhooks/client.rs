@@ -1,7 +1,6 @@
 //! One request to a receiver: bounded in time and in what is read of the answer. Redirects are not
 //! followed.
 
-use std::error::Error as StdError;
 use std::time::{Duration, Instant};
 
 use axum::body::Bytes;
@@ -13,8 +12,8 @@ use hyper_util::rt::{TokioExecutor, TokioTimer};
 use tokio::time::timeout_at;
 
 use super::answer::{Answer, Head, retry_after};
-use super::connector::Connector;
 use super::responses::BODY_BYTES_MAX;
+use crate::outgoing::{Connector, with_causes};
 
 /// How long a connection is kept that is not used.
 const IDLE: Duration = Duration::from_secs(30);
@@ -91,15 +90,4 @@ async fn beginning(mut body: Incoming, deadline: tokio::time::Instant) -> Vec<u8
         }
     }
     bytes
-}
-
-/// An error and its causes. None of them has the URL.
-fn with_causes(error: &dyn StdError) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(cause) = next {
-        text = format!("{text}: {cause}");
-        next = cause.source();
-    }
-    text
 }

@@ -16,7 +16,6 @@ use ensue_cesql::{Expression, Value};
 
 use super::answer::{Answer, Verdict};
 use super::client::Client;
-use super::connector::Connector;
 use super::content::{webhook_id, written};
 use super::gate::{Gate, Shown};
 use super::keyring::Keyring;
@@ -25,6 +24,8 @@ use super::settings::{AfterDead, EndpointConfig, StartAt};
 use super::signature::{ID, SIGNATURE, TIMESTAMP, sign};
 use super::switch::{Switch, Switches};
 use crate::attributes::OfEvent;
+use crate::outgoing::Connector;
+use crate::personal::Masks;
 
 /// A delivery that waits at its endpoint's gate is not cut off: this is longer than a server runs.
 const WAIT_MAX: Duration = Duration::from_secs(365 * 86_400);
@@ -45,6 +46,8 @@ pub(crate) struct Endpoint {
     client: Client,
     gate: Gate,
     responses: Responses,
+    /// What the receiver does not get.
+    masks: Arc<Masks>,
     engine: Engine,
     switches: Switches,
     switch: Mutex<Option<Switch>>,
@@ -72,6 +75,7 @@ impl Endpoint {
     pub(super) fn new(
         config: EndpointConfig,
         connector: Connector,
+        masks: &Arc<Masks>,
         engine: &Engine,
     ) -> Result<Self, String> {
         let keyring = Keyring::open(config.secrets.clone())?;
@@ -90,6 +94,11 @@ impl Endpoint {
             client: Client::new(connector, config.concurrency),
             gate: Gate::new(config.circuit_failures, config.circuit_pause, config.rate),
             responses: Responses::default(),
+            masks: if config.personal {
+                Arc::default()
+            } else {
+                masks.clone()
+            },
             engine: engine.clone(),
             switches: Switches::new(engine.clone()),
             switch: Mutex::new(None),
@@ -216,6 +225,12 @@ impl Endpoint {
 
     /// One signed request.
     async fn send(&self, event: &Envelope) -> Answer {
+        let masked = self.masks.masked(event.topic(), event).transpose();
+        let masked = match masked {
+            Ok(masked) => masked,
+            Err(error) => return not_sent(error.to_string()),
+        };
+        let event = masked.as_ref().unwrap_or(event);
         let (headers, body) = written(event, self.config.content);
         match self.signed(&webhook_id(event), headers, &body).await {
             Ok(headers) => {
@@ -224,11 +239,7 @@ impl Endpoint {
                     .post(self.uri.clone(), headers, body, timeout)
                     .await
             }
-            Err(problem) => Answer {
-                result: Err(problem),
-                took: Duration::ZERO,
-                body: Vec::new(),
-            },
+            Err(problem) => not_sent(problem),
         }
     }
 
@@ -389,5 +400,14 @@ impl fmt::Debug for Endpoint {
         f.debug_struct("Endpoint")
             .field("name", &self.config.name)
             .finish_non_exhaustive()
+    }
+}
+
+/// What comes of a delivery that cannot be written.
+fn not_sent(problem: String) -> Answer {
+    Answer {
+        result: Err(problem),
+        took: Duration::ZERO,
+        body: Vec::new(),
     }
 }

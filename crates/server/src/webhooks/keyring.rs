@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
 use super::secret::Secret;
+use crate::private;
 
 /// The largest text of secrets, in bytes, and the most of them.
 const TEXT_BYTES_MAX: u64 = 16 * 1024;
@@ -166,16 +167,18 @@ impl fmt::Display for Shown<'_> {
 
 fn read(source: &SecretSource) -> Result<String, String> {
     let text = match source {
-        SecretSource::File(path) => read_file(path).map_err(|error| error.to_string()),
+        SecretSource::File(path) => read_file(path),
         SecretSource::Env(name) => std::env::var(name).map_err(|error| error.to_string()),
     };
     text.map_err(|error| format!("{} cannot be read: {error}", Shown(source)))
 }
 
-fn read_file(path: &Path) -> std::io::Result<String> {
+fn read_file(path: &Path) -> Result<String, String> {
     let mut text = String::new();
-    let file = std::fs::File::open(path)?;
-    file.take(TEXT_BYTES_MAX + 1).read_to_string(&mut text)?;
+    let file = std::fs::File::open(path).map_err(|error| error.to_string())?;
+    private::check(&file).map_err(|problem| format!("it {problem}"))?;
+    let read = file.take(TEXT_BYTES_MAX + 1).read_to_string(&mut text);
+    read.map_err(|error| error.to_string())?;
     Ok(text)
 }
 
@@ -257,6 +260,7 @@ mod tests {
     async fn a_file_is_read_again_when_it_changes_and_a_bad_one_changes_nothing() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("secrets");
+        drop(private::create(&path).unwrap());
         std::fs::write(&path, SHARED).unwrap();
         let keyring = Keyring::open(SecretSource::File(path.clone())).unwrap();
         let later = || tokio::time::advance(REREAD);
@@ -278,5 +282,25 @@ mod tests {
                 .unwrap_err()
                 .contains("cannot be read")
         );
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_file_that_other_users_may_read_or_change_is_refused() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("secrets");
+        drop(private::create(&path).unwrap());
+        std::fs::write(&path, SHARED).unwrap();
+        for (mode, part) in [(0o644, "read"), (0o660, "changed"), (0o602, "changed")] {
+            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
+            let problem = Keyring::open(SecretSource::File(path.clone())).unwrap_err();
+            let expected = format!("may be {part} by other users");
+            assert!(problem.contains(&expected), "{mode:o}: {problem}");
+        }
+        for mode in [0o600, 0o400, 0o440] {
+            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
+            Keyring::open(SecretSource::File(path.clone())).unwrap();
+        }
     }
 }

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use super::keyring::Keyring;
 use super::rate::Rate;
-use super::settings::SenderConfig;
+use super::settings::{SenderConfig, TOLERANCE};
 use super::signature::{Claim, Unverified};
 
 #[derive(Debug)]
@@ -56,6 +56,14 @@ impl Sender {
         headers: &'a HeaderMap,
     ) -> Result<Claim<'a>, Unverified> {
         Claim::of(headers, now, self.config.tolerance)
+    }
+
+    /// The same of a sender that there is not: strangers are told the same.
+    pub(crate) fn claim_of_unknown(
+        now: Timestamp,
+        headers: &HeaderMap,
+    ) -> Result<Claim<'_>, Unverified> {
+        Claim::of(headers, now, TOLERANCE)
     }
 
     /// Whether the request is the sender's, and not one too many; gives its id.

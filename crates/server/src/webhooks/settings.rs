@@ -8,9 +8,9 @@ use ensue_cesql::Expression;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::keyring::SecretSource;
-use super::network::Network;
 use super::url::ReceiverUrl;
 use crate::duration;
+use crate::outgoing::Network;
 
 /// The most endpoints of a server, and the most senders.
 const ENDPOINTS_MAX: usize = 1_000;
@@ -18,7 +18,11 @@ const ENDPOINTS_MAX: usize = 1_000;
 const NAME_BYTES_MAX: usize = 64;
 /// The most topics or types of one.
 const TOPICS_MAX: usize = 64;
+/// What the name of an endpoint's group begins with.
+pub(super) const GROUP_PREFIX: &str = "webhook.";
 const CONCURRENCY_MAX: usize = 256;
+/// How old a request of a sender may be, unless it is said.
+pub(super) const TOLERANCE: Duration = Duration::from_secs(300);
 const RATE_MAX: u32 = 100_000;
 const HOUR: Duration = Duration::from_secs(3600);
 const DAY: Duration = Duration::from_secs(24 * 3600);
@@ -63,6 +67,9 @@ pub struct EndpointConfig {
     /// How an event is written.
     #[serde(default)]
     pub content: ContentMode,
+    /// Whether the receiver gets the fields that are personal.
+    #[serde(default)]
+    pub personal: bool,
     /// Where a new endpoint starts. One that exists goes on where it is.
     #[serde(default)]
     pub start: StartAt,
@@ -208,7 +215,7 @@ mod defaults {
     }
 
     pub(super) fn tolerance() -> Duration {
-        Duration::from_secs(300)
+        super::TOLERANCE
     }
 }
 
@@ -278,6 +285,7 @@ impl EndpointConfig {
             filter: None,
             secrets,
             content: ContentMode::default(),
+            personal: false,
             start: StartAt::default(),
             attempts: defaults::attempts(),
             backoff: defaults::backoff(),
@@ -293,7 +301,7 @@ impl EndpointConfig {
 
     /// The group of the endpoint.
     pub(super) fn group(&self) -> String {
-        format!("webhook.{}", self.name)
+        format!("{GROUP_PREFIX}{}", self.name)
     }
 
     /// What passes, if not everything does.

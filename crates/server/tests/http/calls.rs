@@ -82,13 +82,13 @@ async fn publish(client: &mut Client, ids: std::ops::Range<usize>) {
 }
 
 /// A stream of a member.
-struct Member {
+pub(crate) struct Member {
     requests: mpsc::Sender<v1::JoinRequest>,
     responses: Streaming<v1::JoinResponse>,
 }
 
 impl Member {
-    async fn open(client: &mut Client, first: Ask) -> Result<Self, Status> {
+    pub(crate) async fn open(client: &mut Client, first: Ask) -> Result<Self, Status> {
         let (requests, receiver) = mpsc::channel(8);
         let request = Some(first);
         requests.send(v1::JoinRequest { request }).await.unwrap();

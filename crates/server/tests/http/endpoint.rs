@@ -9,6 +9,7 @@ use standardwebhooks::Webhook;
 use tempfile::TempDir;
 
 use crate::client::Client;
+use crate::pki::write_private;
 use crate::receiver::{Received, Reply};
 use crate::site::{PATIENCE, event};
 
@@ -28,7 +29,7 @@ impl Secrets {
     pub(crate) fn new(text: &str) -> Self {
         let directory = TempDir::new().unwrap();
         let path = directory.path().join("secrets");
-        std::fs::write(&path, text).unwrap();
+        write_private(&path, text);
         Self {
             _directory: directory,
             path,

@@ -2,14 +2,10 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use ensue::Timestamp;
-use ring::rand::SystemRandom;
-use ring::signature::{
-    ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair, KeyPair as _,
-};
 use serde_json::{Value, json};
 
 use crate::secure::{Bearer, ROLES, Setup};
+use crate::signer::{Signer, claims, seconds};
 use crate::site::Site;
 
 /// The modulus of an RSA key whose private half is gone.
@@ -26,74 +22,6 @@ const RSA_TOKEN: &str = "\
     AHv6yjC2aFrDe_BDC4-_mFFQHrX44OMz7O95jsXBEVWomYRXOJsCLCvQDKY2leBC1_fl1K1BDsMrpIiU_q-ktPpB-psTWWU_KGLS\
     xzEU9_HRCaArWh5_SqGHDe2T-VlagXgk4JId3haGdOIeQ6S8QzK5H_PgvuhuEtBTIPUuew0R81445Mhbao9h03lg6-iEH1l_8Vxh\
     wAYwfAD3Q2ERkIm4i0g";
-
-/// An issuer's private key.
-enum Signer {
-    Ed25519(Ed25519KeyPair),
-    P256(EcdsaKeyPair),
-}
-
-impl Signer {
-    fn ed25519() -> Self {
-        let made = Ed25519KeyPair::generate_pkcs8(&SystemRandom::new()).unwrap();
-        Self::Ed25519(Ed25519KeyPair::from_pkcs8(made.as_ref()).unwrap())
-    }
-
-    fn p256() -> Self {
-        let (kind, random) = (&ECDSA_P256_SHA256_FIXED_SIGNING, SystemRandom::new());
-        let made = EcdsaKeyPair::generate_pkcs8(kind, &random).unwrap();
-        Self::P256(EcdsaKeyPair::from_pkcs8(kind, made.as_ref(), &random).unwrap())
-    }
-
-    fn jwk(&self, id: &str) -> Value {
-        let encode = |bytes: &[u8]| URL_SAFE_NO_PAD.encode(bytes);
-        match self {
-            Self::Ed25519(key) => json!({
-                "kty": "OKP", "crv": "Ed25519", "kid": id, "x": encode(key.public_key().as_ref()),
-            }),
-            Self::P256(key) => {
-                let point = key.public_key().as_ref();
-                let (x, y) = (encode(&point[1..33]), encode(&point[33..]));
-                json!({"kty": "EC", "crv": "P-256", "kid": id, "use": "sig", "x": x, "y": y})
-            }
-        }
-    }
-
-    fn algorithm(&self) -> &'static str {
-        match self {
-            Self::Ed25519(_) => "EdDSA",
-            Self::P256(_) => "ES256",
-        }
-    }
-
-    fn token(&self, header: &Value, claims: &Value) -> String {
-        let part = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
-        let signed = format!("{}.{}", part(header), part(claims));
-        let signature = match self {
-            Self::Ed25519(key) => key.sign(signed.as_bytes()).as_ref().to_vec(),
-            Self::P256(key) => {
-                let made = key.sign(&SystemRandom::new(), signed.as_bytes());
-                made.unwrap().as_ref().to_vec()
-            }
-        };
-        format!("{signed}.{}", URL_SAFE_NO_PAD.encode(signature))
-    }
-}
-
-fn seconds() -> i64 {
-    Timestamp::now().as_micros() / 1_000_000
-}
-
-fn claims(more: Value) -> Value {
-    let mut claims = json!({
-        "iss": "https://idp.example", "aud": "ensue", "sub": "erika", "roles": ["reader", "of-another-system"],
-        "exp": seconds() + 3600,
-    });
-    for (name, value) in more.as_object().unwrap() {
-        claims[name] = value.clone();
-    }
-    claims
-}
 
 /// A configuration that takes tokens signed by these keys.
 fn setup(keys: &Value) -> Setup {
@@ -286,6 +214,22 @@ fn an_issuer_without_what_it_takes_is_an_error() {
         ("[auth.jwt]\nissuer = 'i'", "auth.jwt.audience"),
         ("[auth.jwt]\nissuer = 'i'\naudience = 'a'", "auth.jwt.keys"),
         ("[auth.jwt]\nisuer = 'i'", "did you mean `auth.jwt.issuer`"),
+        (
+            "[auth.jwt]\nissuer = 'http://id.example'\naudience = 'a'",
+            "not protected by TLS",
+        ),
+        (
+            "[auth.jwt]\nissuer = 'i'\naudience = 'a'\nkeys_url = 'http://10.0.0.1/keys'",
+            "auth.jwt.keys_url",
+        ),
+        (
+            "[auth.jwt]\nissuer = 'i'\naudience = 'a'\nkeys = 'k'\nkeys_url = 'https://a/k'",
+            "contradicts `auth.jwt.keys`",
+        ),
+        (
+            "[auth.jwt]\nissuer = 'i'\naudience = 'a'\nkeys = 'k'\nca_file = 'ca'",
+            "auth.jwt.ca_file",
+        ),
     ] {
         let error = text
             .parse::<ensue_server::Config>()

@@ -43,3 +43,12 @@ mod webhooks_access;
 mod webhooks_in;
 mod webhooks_out;
 mod webhooks_reach;
+
+// Who calls, and what they see.
+mod calls_refused;
+mod jwks;
+mod login;
+mod login_peer;
+mod masking;
+mod signer;
+mod sources;

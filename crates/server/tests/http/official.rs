@@ -9,6 +9,7 @@ use hyper::Method;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+use crate::pki::write_private;
 use crate::receiver::{Received, Receiver};
 use crate::site::{Site, event};
 
@@ -61,7 +62,7 @@ async fn both_ways(command: Command) {
     let directory = TempDir::new().unwrap();
     let path = directory.path().join("secrets");
     let old = "whsec_b3RoZXJvdGhlcm90aGVyb3RoZXJvdGhlcg== until 2100-01-01T00:00:00Z";
-    std::fs::write(&path, format!("{PRIVATE}\n{old}\n{SECRET}")).unwrap();
+    write_private(&path, &format!("{PRIVATE}\n{old}\n{SECRET}"));
     let secrets = format!("secrets = {{ file = \"{}\" }}", path.display());
     let text = format!(
         r#"

@@ -10,7 +10,7 @@ use crate::site::{Site, event};
 
 /// Every route but for the probes, as a caller without permissions for its topic would use it. A test
 /// of the routes looks whether each of them is here.
-const ROUTES: &[(&str, &str, &str)] = &[
+pub(crate) const ROUTES: &[(&str, &str, &str)] = &[
     ("GET", "/v1/events", "/v1/events?topic=orders.eu"),
     ("POST", "/v1/events", "/v1/events?topic=orders.eu"),
     (
@@ -92,6 +92,8 @@ const ROUTES: &[(&str, &str, &str)] = &[
         "/v1/webhooks/{name}/enable",
         "/v1/webhooks/hook/enable",
     ),
+    ("POST", "/v1/logout", "/v1/logout"),
+    ("GET", "/v1/session", "/v1/session"),
     ("GET", "/metrics", "/metrics"),
 ];
 
@@ -186,6 +188,8 @@ async fn api3_broken_object_property_level_authorization() {
     for (part, name) in [
         ("engine", "url"),
         ("engine", "needed"),
+        ("engine", "scheduled"),
+        ("engine", "next_due"),
         ("server", "reload_problem"),
     ] {
         assert!(status[part][name].is_null(), "{name}: {status}");
@@ -193,6 +197,8 @@ async fn api3_broken_object_property_level_authorization() {
     let mut admin = Bearer::connect(&site, &admin).await;
     let status = admin.get("/v1/status").await.ok();
     assert!(status["engine"]["url"].is_string());
+    assert_eq!(status["engine"]["scheduled"], 1);
+    assert!(status["engine"]["next_due"].is_string());
     assert_eq!(
         status["engine"]["groups"][0]["backlogs"],
         serde_json::json!([])
@@ -265,7 +271,12 @@ async fn api5_broken_function_level_authorization() {
         ("admin", &["GET /metrics"]),
         ("nothing", &[]),
     ];
-    let for_all = ["/v1/status", "/v1/groups", "/v1/dead-letters"];
+    let for_all = [
+        "/v1/status",
+        "/v1/groups",
+        "/v1/dead-letters",
+        "/v1/session",
+    ];
     let text = std::fs::read_to_string(setup.path("ensue.toml")).unwrap();
     setup.write("ensue.toml", &format!("{text}\n[roles.nothing]\n"));
     let site = site_with_orders(&setup).await;

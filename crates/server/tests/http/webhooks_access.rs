@@ -5,6 +5,7 @@ use hyper::Method;
 use standardwebhooks::Webhook;
 
 use crate::endpoint::SECRET;
+use crate::pki::write_private;
 use crate::receiver::Receiver;
 use crate::secure::{Bearer, ROLES, Setup};
 use crate::site::Site;
@@ -33,7 +34,7 @@ async fn setup(receiver: &Receiver) -> Setup {
     );
     let setup = Setup::new(&text);
     // Where the configuration is, as its other files are.
-    setup.write("hook.secret", SECRET);
+    write_private(&setup.path("hook.secret"), SECRET);
     setup
 }
 
@@ -113,5 +114,24 @@ async fn a_sender_needs_no_token_but_its_signature() {
     let unsigned = owner.send(Method::POST, path, &[], "{}").await;
     unsigned.problem(401, "invalid_signature");
     assert_eq!(receiver.taken(1).await[0].id(), "m");
+    site.end().await;
+}
+
+#[tokio::test]
+async fn no_client_joins_the_group_of_a_webhook_and_takes_its_deliveries() {
+    let receiver = Receiver::start().await;
+    let setup = setup(&receiver).await;
+    let token = setup.token("owner");
+    let site = Site::with(setup.config()).await;
+    let mut owner = Bearer::connect(&site, &token).await;
+    let body = r#"{"topics": ["orders.>"]}"#;
+    let refused = owner.post("/v1/groups/webhook.hook/members", body).await;
+    let detail = refused.problem(422, "refused")["detail"].to_string();
+    assert!(detail.contains("webhook of this server"), "{detail}");
+    // One that is of no endpoint here may be of another server.
+    owner
+        .post("/v1/groups/webhook.other/members", body)
+        .await
+        .ok();
     site.end().await;
 }

@@ -10,6 +10,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
 use crate::client::{Answer, Client};
+use crate::pki::write_private;
 use crate::site::{PATIENCE, Site};
 
 const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
@@ -19,7 +20,7 @@ const PATH: &str = "/v1/webhooks/in/bank";
 async fn start(secrets: &str, more: &str) -> (Site, TempDir) {
     let directory = TempDir::new().unwrap();
     let path = directory.path().join("secrets");
-    std::fs::write(&path, secrets).unwrap();
+    write_private(&path, secrets);
     let text = format!(
         r#"
         [[webhooks.in]]
@@ -119,10 +120,6 @@ async fn what_is_not_signed_by_the_sender_or_too_old_is_refused_and_not_in_the_l
     }
     let unsigned = client.send(Method::POST, PATH, &[], "{}").await;
     unsigned.problem(401, "invalid_signature");
-    let unknown = client
-        .send(Method::POST, "/v1/webhooks/in/none", &[], "{}")
-        .await;
-    unknown.problem(404, "unknown_webhook");
     assert!(site.events().await.is_empty());
     // The signature was right all along.
     assert_eq!(
@@ -201,7 +198,7 @@ async fn what_one_server_sends_another_one_takes_with_a_key_pair() {
     let public = "whpk_11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo=";
     let (taker, directory) = start(public, "").await;
     let path = directory.path().join("private");
-    std::fs::write(&path, private).unwrap();
+    write_private(&path, private);
     let text = format!(
         r#"
         [webhooks]
@@ -256,7 +253,7 @@ async fn what_claims_no_signature_is_refused_before_its_body_is_sent() {
 async fn cloudevents_of_a_sender_keep_their_attributes_and_get_its_topic() {
     let secrets = TempDir::new().unwrap();
     let path = secrets.path().join("secrets");
-    std::fs::write(&path, SECRET).unwrap();
+    write_private(&path, SECRET);
     let config = |address: &str| {
         let text = format!(
             r#"
@@ -369,5 +366,81 @@ async fn bodies_of_strangers_take_nothing_from_callers() {
     let mut client = site.client().await;
     client.event("/v1/events?topic=t", text).await.ok();
     drop(holder);
+    site.end().await;
+}
+
+/// The status and the text of an answer, without what is of this request alone.
+fn said(answer: &Answer) -> (u16, String) {
+    (answer.status.as_u16(), answer.text().to_owned())
+}
+
+#[tokio::test]
+async fn a_stranger_does_not_learn_which_senders_there_are() {
+    let (site, _directory) = start(SECRET, "").await;
+    let mut client = site.client().await;
+    let sent = now().to_string();
+    let stale = (now() - 4000).to_string();
+    let forged = [
+        ("webhook-id", "1"),
+        ("webhook-timestamp", sent.as_str()),
+        ("webhook-signature", "v1,AAAA"),
+    ];
+    let old = [forged[0], ("webhook-timestamp", stale.as_str()), forged[2]];
+    let origin = [("webhook-request-origin", "evil.example")];
+    for (method, headers) in [
+        (Method::POST, &[][..]),
+        (Method::POST, &forged),
+        (Method::POST, &old),
+        (Method::OPTIONS, &[]),
+        (Method::OPTIONS, &origin),
+    ] {
+        let known = client.send(method.clone(), PATH, headers, "{}").await;
+        let unknown = client
+            .send(method.clone(), "/v1/webhooks/in/none", headers, "{}")
+            .await;
+        let seconds = |text: String| text.replace("4001 s", "4000 s");
+        let (status, text) = said(&unknown);
+        assert_eq!(
+            (status, seconds(text)),
+            (said(&known).0, seconds(said(&known).1))
+        );
+        assert_eq!(known.headers.get("allow"), unknown.headers.get("allow"));
+    }
+    site.end().await;
+}
+
+#[tokio::test]
+async fn a_body_that_is_compressed_in_whatever_way_is_not_taken_as_it_is() {
+    let (site, _directory) = start(SECRET, "").await;
+    let mut client = site.client().await;
+    let sent = now();
+    let signature = Webhook::new(SECRET)
+        .unwrap()
+        .sign("msg_1", sent, b"{}")
+        .unwrap();
+    let sent = sent.to_string();
+    let signed = [
+        ("webhook-id", "msg_1"),
+        ("webhook-timestamp", sent.as_str()),
+        ("webhook-signature", signature.as_str()),
+    ];
+    for encodings in [
+        &[("content-encoding", "gzip")][..],
+        &[
+            ("content-encoding", "identity"),
+            ("content-encoding", "gzip"),
+        ],
+        &[("content-encoding", "identity, br")],
+        &[("transfer-encoding", "gzip, chunked")],
+    ] {
+        let headers = [&signed[..], encodings].concat();
+        let answer = client.send(Method::POST, PATH, &headers, "{}").await;
+        answer.problem(415, "unsupported_media_type");
+        client = site.client().await;
+    }
+    assert!(site.events().await.is_empty());
+    let headers = [&signed[..], &[("content-encoding", "Identity")]].concat();
+    let answer = client.send(Method::POST, PATH, &headers, "{}").await;
+    assert_eq!(answer.status, 200, "{}", answer.text());
     site.end().await;
 }

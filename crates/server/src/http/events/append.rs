@@ -14,7 +14,7 @@ use crate::context::Context;
 use crate::http::{body, deadline};
 use crate::memory::Held;
 use crate::problem::{Code, Problem};
-use crate::security::{Action, Caller};
+use crate::security::Caller;
 use crate::trace::RequestTrace;
 
 /// How many invalid events of a batch are named.
@@ -113,7 +113,7 @@ fn checked(
     if ensue_core::topic::is_reserved(event.topic()) {
         return Err(InvalidEvent::ReservedTopic(event.topic().to_owned()).into());
     }
-    caller.must(Action::Publish, event.topic())?;
+    caller.must_publish(event.topic(), event.source())?;
     Ok(trace.trace(event).into())
 }
 

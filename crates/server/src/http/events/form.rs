@@ -19,12 +19,6 @@ pub(super) enum Form {
 impl Form {
     /// The form of a request with these headers.
     pub(super) fn of(headers: &HeaderMap) -> Result<Self, Problem> {
-        let encoding = headers.get(header::CONTENT_ENCODING);
-        if encoding.is_some_and(|encoding| encoding != "identity") {
-            return Err(unsupported(
-                "the body is compressed; send it as it is".to_owned(),
-            ));
-        }
         let text = content_type(headers)?.unwrap_or_default();
         let mut parts = text.split(';').map(str::trim);
         let media = parts.next().unwrap_or_default().to_ascii_lowercase();
@@ -135,10 +129,6 @@ mod tests {
                     "application/cloudevents+json; charset=latin1",
                 )],
                 "UTF-8",
-            ),
-            (
-                &[("content-encoding", "gzip"), ("ce-specversion", "1.0")],
-                "compressed",
             ),
         ] {
             let error = of(headers).unwrap_err();

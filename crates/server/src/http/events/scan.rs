@@ -129,10 +129,13 @@ impl Scan {
                 after: next.clone(),
             });
         }
-        // Before the filter, which may not tell either.
+        // Before the filter, which may not tell either of events or of what is personal in them.
         if !self.caller.may_everything() {
             let caller = &self.caller;
             found.retain(|found| caller.may(Action::Read, found.recorded.envelope.topic()));
+            for found in &mut found {
+                caller.disclose(&mut found.recorded.envelope)?;
+            }
         }
         if let Some(filter) = &self.filter {
             let filtered = filtered(context, filter.clone(), found).await?;

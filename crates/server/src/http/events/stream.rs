@@ -161,7 +161,11 @@ impl Follower {
             let caller = self.scan.caller().clone();
             let page = std::mem::replace(&mut self.page, Vec::new().into_iter());
             let may = |found: &Found| caller.may(Action::Read, found.recorded.envelope.topic());
-            self.page = page.filter(may).collect::<Vec<_>>().into_iter();
+            let mut page: Vec<Found> = page.filter(may).collect();
+            for found in &mut page {
+                caller.disclose(&mut found.recorded.envelope)?;
+            }
+            self.page = page.into_iter();
         }
         Ok(())
     }

@@ -55,6 +55,7 @@ pub(super) async fn join(
     Path(group): Path<String>,
     request: Request,
 ) -> Result<Json<Joined>, Problem> {
+    context.webhooks().must_not_own(&group)?;
     must_consume(&context, &caller, &group).await?;
     let wanted: Wanted = body::read(&context, request).await?;
     let limits = context.limits();

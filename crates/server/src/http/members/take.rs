@@ -85,7 +85,10 @@ pub(super) async fn take(
         () = over(clock, wait) => Ok(Vec::new()),
         () = context.leaving() => Ok(Vec::new()),
     };
-    let taken = taken.map_err(|error| refused(&call, error))?;
+    let mut taken = taken.map_err(|error| refused(&call, error))?;
+    for taken in &mut taken {
+        caller.disclose(&mut taken.delivery.envelope)?;
+    }
     let has_state = !wanted.cells.is_empty();
     let deliveries = taken.iter().map(|taken| delivery(taken, has_state));
     let answer = Deliveries {

@@ -35,14 +35,27 @@ async fn receive(
     Path(name): Path<String>,
     request: Request,
 ) -> Result<Response, Problem> {
-    let sender = find(&context, &name)?;
+    let sender = context.webhooks().sender(&name);
     let (parts, stream) = request.into_parts();
     let headers = &parts.headers;
     let now = context.engine().clock().now();
-    let claim = sender.claim(now, headers).map_err(unverified)?;
+    let claim = match sender {
+        Some(sender) => sender.claim(now, headers),
+        None => Sender::claim_of_unknown(now, headers),
+    };
+    let claim = claim.map_err(unverified)?;
     let (bytes, _held) = body::read_of_stranger(&context, headers, stream)
         .await?
         .into_parts();
+    let Some(sender) = sender else {
+        // Names of senders are not told to strangers; the log has what is wrong.
+        let name: String = name.chars().take(80).collect();
+        tracing::info!(
+            name,
+            "a webhook came for a sender that the configuration does not have"
+        );
+        return Err(unverified(Unverified::Signature));
+    };
     let id = match sender.verify(&claim, now, &bytes).await {
         Ok(id) => id,
         Err(Refusal::TooMany(wait)) => return Ok(too_many(wait)),
@@ -92,7 +105,7 @@ async fn handshake(
     Path(name): Path<String>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let sender = find(&context, &name)?;
+    let sender = context.webhooks().sender(&name);
     let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
     let mut response = StatusCode::OK.into_response();
     let granted = response.headers_mut();
@@ -100,15 +113,15 @@ async fn handshake(
     let Some(origin) = text(REQUEST_ORIGIN) else {
         return Ok(response);
     };
-    if !sender.allows(origin) {
+    let Some(sender) = sender.filter(|sender| sender.allows(origin)) else {
         let shown: String = origin.chars().take(80).collect();
         return Err(Problem::new(
             Code::OriginNotAllowed,
             format!(
-                "`{shown}` may not send here; add it to the `origins` of `{name}` in the configuration"
+                "`{shown}` may not send here; the configuration needs a sender of this name with it among                  its `origins`"
             ),
         ));
-    }
+    };
     if let Ok(origin) = HeaderValue::try_from(origin) {
         granted.insert(ALLOWED_ORIGIN, origin);
     }
@@ -123,12 +136,4 @@ async fn handshake(
         granted.insert(ALLOWED_RATE, rate);
     }
     Ok(response)
-}
-
-fn find<'a>(context: &'a Context, name: &str) -> Result<&'a Sender, Problem> {
-    context.webhooks().sender(name).ok_or_else(|| {
-        let shown: String = name.chars().take(80).collect();
-        let detail = format!("there is no sender of webhooks `{shown}` in the configuration");
-        Problem::new(Code::UnknownWebhook, detail)
-    })
 }

@@ -154,16 +154,13 @@ impl Trail {
 }
 
 fn actor(caller: &Caller) -> Actor {
-    let (by, token) = match caller.who().proof() {
-        Proof::Nothing => ("nothing", None),
-        Proof::Reach => ("reach", None),
-        Proof::Token(id) => ("token", Some(id.clone())),
-        Proof::Jwt(_) => ("jwt", None),
-        Proof::Certificate(_) => ("certificate", None),
+    let token = match caller.who().proof() {
+        Proof::Token(id) => Some(id.clone()),
+        _ => None,
     };
     Actor {
         name: caller.name().to_owned(),
-        by,
+        by: caller.known_by(),
         token,
         address: caller.address().map(|address| address.to_string()),
     }

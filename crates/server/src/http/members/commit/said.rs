@@ -191,7 +191,11 @@ impl Effect {
         match (self.event, self.reply, self.cancel) {
             (Some(event), None, None) if self.source.is_none() => {
                 let event = read(&event, None, at)?;
-                caller.must(Action::Publish, event.topic_name())?;
+                match event.given_source() {
+                    Some(source) => caller.must_publish(event.topic_name(), source)?,
+                    // The server fills it in.
+                    None => caller.must(Action::Publish, event.topic_name())?,
+                }
                 let event = Outgoing::raw(event);
                 let due = due(self.at, self.after.as_deref());
                 let due = due.map_err(|problem| invalid(at, &problem))?;

@@ -1,4 +1,4 @@
-//! Connections to receivers. The address is checked that is connected to, not the name: a name that
+//! Connections to other servers. The address is checked that is connected to, not the name: a name that
 //! resolves to something else the second time (DNS rebinding) is resolved once.
 
 use std::io;
@@ -31,10 +31,18 @@ const RESOLVING_MAX: usize = 16;
 
 /// Opens connections. Cloning shares everything.
 #[derive(Clone)]
-pub(super) struct Connector(Arc<Settings>);
+pub(crate) struct Connector(Arc<Settings>);
+
+/// Which addresses are connected to.
+pub(crate) enum Reachable {
+    /// Those of the public internet with TLS, and these networks: for URLs that lead anywhere.
+    Public(Vec<Network>),
+    /// Every address with TLS, and those of this machine without: for what the configuration trusts.
+    Configured,
+}
 
 struct Settings {
-    allowed: Vec<Network>,
+    reachable: Reachable,
     resolve: Box<Resolve>,
     tls: Arc<ClientConfig>,
 }
@@ -44,7 +52,7 @@ type Resolve = dyn Fn(String, u16) -> BoxFuture<'static, io::Result<Vec<SocketAd
 
 /// Why there is no connection.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum ConnectError {
+pub(crate) enum ConnectError {
     #[error("the name `{host}` cannot be resolved: {reason}")]
     Resolve { host: String, reason: io::Error },
     #[error(
@@ -52,7 +60,7 @@ pub(super) enum ConnectError {
          configuration (`[webhooks] allow`) if it is meant"
     )]
     Inside { host: String, address: IpAddr },
-    #[error("`{host}` is at {address}, a public address, which is only called with `https`")]
+    #[error("`{host}` is at {address}, which is only called with `https`")]
     Plain { host: String, address: IpAddr },
     #[error("cannot connect to {address}: {reason}")]
     Connect {
@@ -64,9 +72,8 @@ pub(super) enum ConnectError {
 }
 
 impl Connector {
-    /// A connector that reaches the public internet and the `allowed` networks, and trusts the
-    /// authorities of `ca_file`, or those of the system. Says why it cannot.
-    pub(super) fn new(allowed: Vec<Network>, ca_file: Option<&Path>) -> Result<Self, String> {
+    /// A connector that trusts the authorities of `ca_file`, or those of the system. Says why it cannot.
+    pub(crate) fn new(reachable: Reachable, ca_file: Option<&Path>) -> Result<Self, String> {
         let turns = Arc::new(Semaphore::new(RESOLVING_MAX));
         let by_system = move |host: String, port| {
             let turns = turns.clone();
@@ -81,11 +88,11 @@ impl Connector {
             };
             found.boxed()
         };
-        Self::with(allowed, ca_file, Box::new(by_system))
+        Self::with(reachable, ca_file, Box::new(by_system))
     }
 
     fn with(
-        allowed: Vec<Network>,
+        reachable: Reachable,
         ca_file: Option<&Path>,
         resolve: Box<Resolve>,
     ) -> Result<Self, String> {
@@ -97,7 +104,7 @@ impl Connector {
             .with_root_certificates(roots(ca_file)?)
             .with_no_client_auth();
         Ok(Self(Arc::new(Settings {
-            allowed,
+            reachable,
             resolve,
             tls: Arc::new(tls),
         })))
@@ -160,7 +167,14 @@ impl Connector {
 
     fn check(&self, host: &str, address: IpAddr, is_tls: bool) -> Result<(), ConnectError> {
         let host = host.to_owned();
-        match reach(&self.0.allowed, address) {
+        let allowed = match &self.0.reachable {
+            Reachable::Public(allowed) => allowed,
+            Reachable::Configured if is_tls || address.to_canonical().is_loopback() => {
+                return Ok(());
+            }
+            Reachable::Configured => return Err(ConnectError::Plain { host, address }),
+        };
+        match reach(allowed, address) {
             Reach::Refused => Err(ConnectError::Inside { host, address }),
             Reach::Public if !is_tls => Err(ConnectError::Plain { host, address }),
             Reach::Public | Reach::Allowed => Ok(()),
@@ -182,7 +196,7 @@ fn roots(ca_file: Option<&Path>) -> Result<RootCertStore, String> {
         let _ = store.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
         if store.is_empty() {
             tracing::warn!(
-                "the system trusts no authority: no receiver with `https` can be called; install \
+                "the system trusts no authority: nothing with `https` can be called; install \
                  certificates, or name a file with `ca_file`"
             );
         }
@@ -206,7 +220,7 @@ fn roots(ca_file: Option<&Path>) -> Result<RootCertStore, String> {
 }
 
 /// What bytes go over.
-pub(super) trait Io: AsyncRead + AsyncWrite + Send + Unpin {}
+pub(crate) trait Io: AsyncRead + AsyncWrite + Send + Unpin {}
 
 impl<S: AsyncRead + AsyncWrite + Send + Unpin> Io for S {}
 
@@ -240,7 +254,7 @@ mod tests {
 
     async fn connect(allowed: &[&str], url: &str) -> Result<(), String> {
         let allowed = allowed.iter().map(|text| text.parse().unwrap()).collect();
-        let connector = Connector::new(allowed, None).unwrap();
+        let connector = Connector::new(Reachable::Public(allowed), None).unwrap();
         let connected = connector.connect(url.parse().unwrap()).await;
         connected.map(drop).map_err(|error| error.to_string())
     }
@@ -297,7 +311,9 @@ mod tests {
             async move { Ok(vec![address]) }.boxed()
         };
         let network = "127.0.0.1".parse().unwrap();
-        let connector = Connector::with(vec![network], None, Box::new(rebinding)).unwrap();
+        let connector =
+            Connector::with(Reachable::Public(vec![network]), None, Box::new(rebinding));
+        let connector = connector.unwrap();
         let uri: Uri = format!("http://rebinding.example:{port}/").parse().unwrap();
         assert!(connector.clone().connect(uri.clone()).await.is_ok());
         assert_eq!(asked.load(Ordering::Relaxed), 1);
@@ -313,12 +329,28 @@ mod tests {
         assert!(error.contains("only called with `https`"), "{error}");
     }
 
+    #[tokio::test]
+    async fn what_is_configured_is_reached_inside_with_tls_and_on_this_machine_without() {
+        let connector = Connector::new(Reachable::Configured, None).unwrap();
+        let check = |address: &str, is_tls| {
+            let checked = connector.check("id.example", address.parse().unwrap(), is_tls);
+            checked.is_ok()
+        };
+        for address in ["10.0.0.1", "8.8.8.8", "169.254.169.254", "fd00::1"] {
+            assert!(check(address, true) && !check(address, false), "{address}");
+        }
+        for address in ["127.0.0.1", "127.8.0.1", "::1", "::ffff:127.0.0.1"] {
+            assert!(check(address, true) && check(address, false), "{address}");
+        }
+    }
+
     #[test]
     fn a_file_without_certificates_is_refused() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("ca.pem");
         std::fs::write(&path, "nothing").unwrap();
-        let error = Connector::new(Vec::new(), Some(&path)).err().unwrap();
+        let error = Connector::new(Reachable::Configured, Some(&path));
+        let error = error.err().unwrap();
         assert!(
             error.contains("ca.pem") && error.contains("it has none"),
             "{error}"

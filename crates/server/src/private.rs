@@ -7,7 +7,7 @@ use std::path::Path;
 /// Why a file with secrets is refused, if others than its owner may change it, or others than its
 /// owner and group may read it.
 #[cfg(unix)]
-pub(super) fn check(file: &File) -> Result<(), String> {
+pub(crate) fn check(file: &File) -> Result<(), String> {
     use std::os::unix::fs::PermissionsExt as _;
     const READ_BY_OTHERS: u32 = 0o004;
     const CHANGED_BY_OTHERS: u32 = 0o022;
@@ -28,14 +28,14 @@ pub(super) fn check(file: &File) -> Result<(), String> {
 
 /// Why a file with secrets is refused.
 #[cfg(not(unix))]
-pub(super) fn check(_: &File) -> Result<(), String> {
+pub(crate) fn check(_: &File) -> Result<(), String> {
     Ok(())
 }
 
 /// Gives a new file the mode and, where that is allowed, the owner of the one whose place it takes: the
 /// server may run as another user than who changes the file.
 #[cfg(unix)]
-pub(super) fn belong_as(old: &Path, file: &File, new: &Path) -> io::Result<()> {
+pub(crate) fn belong_as(old: &Path, file: &File, new: &Path) -> io::Result<()> {
     use std::os::unix::fs::{MetadataExt as _, chown};
     let Ok(old) = old.metadata() else {
         return Ok(());
@@ -47,12 +47,12 @@ pub(super) fn belong_as(old: &Path, file: &File, new: &Path) -> io::Result<()> {
 
 /// Gives a new file the owner of the one whose place it takes.
 #[cfg(not(unix))]
-pub(super) fn belong_as(_: &Path, _: &File, _: &Path) -> io::Result<()> {
+pub(crate) fn belong_as(_: &Path, _: &File, _: &Path) -> io::Result<()> {
     Ok(())
 }
 
 /// Opens a file to write it; a new one is its owner's alone.
-pub(super) fn create(path: &Path) -> io::Result<File> {
+pub(crate) fn create(path: &Path) -> io::Result<File> {
     let mut options = OpenOptions::new();
     options.write(true).create(true).truncate(false);
     #[cfg(unix)]

@@ -1,0 +1,106 @@
+//! What callers by gRPC do not get.
+
+use ensue_proto::v1;
+use ensue_proto::v1::join_request::Request as Ask;
+use ensue_proto::v1::join_response::Response as Said;
+use tonic::Code;
+
+use crate::calls::{Member, client, event};
+use crate::site::{PATIENCE, Site};
+
+#[tokio::test]
+async fn what_is_personal_does_not_leave_by_a_call_of_who_may_not_see_it() {
+    let setup = crate::masking::setup("");
+    let tokens = [setup.token("owner"), setup.token("officer")];
+    let site = Site::with(setup.config()).await;
+    let mut client = client(&site).await;
+    fn of<T>(token: &str, message: T) -> tonic::Request<T> {
+        let mut request = tonic::Request::new(message);
+        let header = format!("Bearer {token}").parse().unwrap();
+        request.metadata_mut().insert("authorization", header);
+        request
+    }
+    let append = |id: &str, at_us: Option<i64>| {
+        let mut append = event(id, "k", br#"{"email":"erika@example.org","n":1.10}"#);
+        append.event.as_mut().unwrap().topic = "orders.eu".into();
+        append.schedule = at_us.map(|at_us| v1::Schedule { at_us, timer: None });
+        append
+    };
+    let batch = vec![append("1", None), append("2", Some(4_102_444_800_000_000))];
+    client
+        .append(of(&tokens[0], v1::AppendRequest { batch }))
+        .await
+        .unwrap();
+    for (token, is_shown) in tokens.iter().zip([false, true]) {
+        let mut texts = Vec::new();
+        let read = v1::ReadRequest {
+            topics: Some("orders.>".into()),
+            one_page: true,
+            ..v1::ReadRequest::default()
+        };
+        let mut pages = client.read(of(token, read)).await.unwrap().into_inner();
+        let page = pages.message().await.unwrap().unwrap();
+        texts.push(page.events[0].event.as_ref().unwrap().payload.clone());
+        let listed = v1::ListScheduledRequest { limit: 10 };
+        let listed = client.list_scheduled(of(token, listed)).await.unwrap();
+        let listed = listed.into_inner().message().await.unwrap().unwrap();
+        let scheduled = listed.scheduled[0].clone();
+        texts.push(prost::Message::encode_to_vec(&scheduled).into());
+        let subscription = v1::Subscription {
+            group: format!("of-{is_shown}"),
+            topics: vec!["orders.eu".into()],
+            ..v1::Subscription::default()
+        };
+        let join = Ask::Join(v1::JoinGroup {
+            subscription: Some(subscription),
+            lease_ms: 60_000,
+        });
+        let take = Ask::Take(v1::TakeEvents {
+            events_max: 1,
+            ..v1::TakeEvents::default()
+        });
+        let asks = [join, take].map(|ask| v1::JoinRequest { request: Some(ask) });
+        let asks = futures_util::stream::iter(asks);
+        let asks = futures_util::StreamExt::chain(asks, futures_util::stream::pending());
+        let mut said = client.join(of(token, asks)).await.unwrap().into_inner();
+        let delivered = loop {
+            let said = tokio::time::timeout(PATIENCE, said.message())
+                .await
+                .unwrap();
+            if let Some(Said::Deliver(deliver)) = said.unwrap().unwrap().response {
+                break deliver.deliveries[0].event.clone().unwrap();
+            }
+        };
+        texts.push(delivered.payload);
+        for text in texts {
+            let text = String::from_utf8_lossy(&text).into_owned();
+            assert_eq!(text.contains(crate::masking::SECRET), is_shown, "{text}");
+            let masked = r#"{"email":null,"n":1.10}"#;
+            assert_eq!(text.contains(masked), !is_shown, "{text}");
+        }
+    }
+    site.end().await;
+}
+
+#[tokio::test]
+async fn no_member_joins_the_group_of_a_webhook() {
+    let secrets = crate::endpoint::Secrets::new(crate::endpoint::SECRET);
+    let site = Site::with(secrets.config("http://127.0.0.1:9/", "")).await;
+    let mut client = client(&site).await;
+    let subscription = v1::Subscription {
+        group: "webhook.shop".into(),
+        topics: vec!["orders".into()],
+        ..v1::Subscription::default()
+    };
+    let join = Ask::Join(v1::JoinGroup {
+        subscription: Some(subscription),
+        lease_ms: 60_000,
+    });
+    let refused = Member::open(&mut client, join).await.err().unwrap();
+    assert_eq!(refused.code(), Code::FailedPrecondition);
+    assert!(
+        refused.message().contains("webhook of this server"),
+        "{refused}"
+    );
+    site.end().await;
+}
