@@ -6,6 +6,7 @@
 mod append;
 mod latency;
 pub(crate) mod machine;
+mod measure;
 pub(crate) mod memory;
 mod open;
 mod part;
@@ -17,7 +18,7 @@ pub(crate) mod report;
 mod row;
 pub(crate) mod statistics;
 
-use std::cell::{Cell, OnceCell};
+use std::cell::Cell;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -76,7 +77,6 @@ pub(crate) fn run(args: &Args) -> Outcome<()> {
         } else {
             args.backlog_events
         },
-        dataset: OnceCell::new(),
         repeat_until: begun + Duration::from_secs(if args.quick { 45 } else { 15 * 60 }),
         peak: Cell::new(None),
     };
@@ -84,7 +84,7 @@ pub(crate) fn run(args: &Args) -> Outcome<()> {
     for (index, row) in rows.iter().enumerate() {
         let seconds = begun.elapsed().as_secs();
         eprintln!("[{}/{}, {seconds} s] {}", index + 1, rows.len(), row.name);
-        measured.push(row::measure(&bench, row));
+        measured.push(measure::measure(&bench, row));
     }
     let report = Report {
         machine,
@@ -102,8 +102,13 @@ pub(crate) fn run(args: &Args) -> Outcome<()> {
 }
 
 /// The child's side of what runs in a process of its own.
-pub(crate) fn run_part(part: &str) -> Outcome<()> {
-    part::serve(part)
+pub(crate) fn run_part(name: &str, job: &str) -> Outcome<()> {
+    match name {
+        <peers::Job as part::Job>::NAME => part::serve(job, peers::serve),
+        <open::Fill as part::Job>::NAME => part::serve(job, open::serve),
+        <memory::Job as part::Job>::NAME => part::serve(job, memory::serve),
+        _ => Err(format!("there is no part {name}").into()),
+    }
 }
 
 /// Every row, in the order in which they are measured.

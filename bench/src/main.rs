@@ -40,8 +40,10 @@ enum What {
     /// What `log` runs in a process of its own
     #[command(hide = true)]
     Part {
-        /// The part, as JSON
-        part: String,
+        /// Which part
+        name: String,
+        /// What it is told, as JSON
+        job: String,
     },
 }
 
@@ -51,6 +53,6 @@ fn main() -> Outcome<()> {
         What::Dispatch(args) => dispatch::run(&args),
         What::Engines(args) => engines::run(&args),
         What::Server(args) => server::run(&args),
-        What::Part { part } => log::run_part(&part),
+        What::Part { name, job } => log::run_part(&name, &job),
     }
 }

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::launch::{Launch, write};
-use crate::launcher::Place;
+use crate::place::{Place, remove_directory};
 use crate::probe::Probe;
 use crate::process::Signal;
 use crate::program::{Program, find, major_minor, run, version};
@@ -99,7 +99,7 @@ fn fetch(place: &Place, jars: &Path) -> Result<(), String> {
     say(format_args!("fetching Kafka {VERSION}"));
     // Fetched beside and moved: what is there is whole.
     let unfinished = place.programs.join("kafka.unfinished");
-    crate::launcher::remove_directory(&unfinished)?;
+    remove_directory(&unfinished)?;
     crate::launch::make_directory(&unfinished)?;
     write(&unfinished.join("pom.xml"), &project())?;
     let mut maven = Command::new(find("mvn").ok_or("there is no Maven")?);
@@ -109,7 +109,7 @@ fn fetch(place: &Place, jars: &Path) -> Result<(), String> {
     run(&mut maven)?;
     std::fs::rename(unfinished.join("jars"), jars)
         .map_err(|error| format!("cannot move what was fetched: {error}"))?;
-    crate::launcher::remove_directory(&unfinished)
+    remove_directory(&unfinished)
 }
 
 fn project() -> String {

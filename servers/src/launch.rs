@@ -3,22 +3,14 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::io::{Read as _, Seek as _, SeekFrom};
 use std::path::Path;
-use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
+use std::process::Command;
 
-use crate::process::{self, Process};
+use crate::process;
 use crate::program::run;
-use crate::state::Entry;
 
 pub(crate) const SCRIPT: &str = "start.sh";
 pub(crate) const LOG: &str = "log";
-
-const TAIL_LINES_MAX: usize = 20;
-const TAIL_BYTES_MAX: i64 = 16 * 1024;
-/// How long a script may take to write down its process: only a hang takes so long.
-const START_SECONDS_MAX: u64 = 300;
 
 /// The search path of every server: it does not depend on who starts it.
 const SEARCH_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -83,28 +75,6 @@ impl Launch {
     }
 }
 
-/// Starts a server in a session of its own, so that it outlives us and our terminal.
-pub(crate) fn start(entry: &Entry) -> Result<(), String> {
-    let mut setsid = Command::new("setsid");
-    setsid.arg(&entry.start).stdin(Stdio::null());
-    setsid.stdout(Stdio::null()).stderr(Stdio::null());
-    let mut child = setsid
-        .spawn()
-        .map_err(|error| format!("cannot run setsid: {error}"))?;
-    let pid = child.id();
-    let deadline = Instant::now() + Duration::from_secs(START_SECONDS_MAX);
-    // Until then, what is written down is the process before this one.
-    while Process::of(entry.directory()).is_none_or(|it| it.pid() != pid) {
-        let has_ended = child.try_wait().is_ok_and(|status| status.is_some());
-        if has_ended || Instant::now() > deadline {
-            let log = last_lines(&entry.log);
-            return Err(format!("{} does not start:\n{log}", entry.name));
-        }
-        std::thread::sleep(Duration::from_millis(5));
-    }
-    Ok(())
-}
-
 /// A directory that only its owner can read: it may hold passwords.
 pub(crate) fn make_directory(directory: &Path) -> Result<(), String> {
     std::fs::create_dir_all(directory)
@@ -122,31 +92,12 @@ fn quoted(word: &str) -> String {
     format!("'{}'", word.replace('\'', r"'\''"))
 }
 
-/// The end of a file, as far as it can be read.
-pub(crate) fn last_lines(file: &Path) -> String {
-    let read = || -> std::io::Result<Vec<u8>> {
-        let mut file = std::fs::File::open(file)?;
-        let bytes = i64::try_from(file.metadata()?.len()).unwrap_or(i64::MAX);
-        file.seek(SeekFrom::End(-bytes.min(TAIL_BYTES_MAX)))?;
-        let mut end = Vec::new();
-        file.read_to_end(&mut end)?;
-        Ok(end)
-    };
-    match read() {
-        Ok(end) => tail(&String::from_utf8_lossy(&end)),
-        Err(error) => format!("(cannot be read: {error})"),
-    }
-}
-
-pub(crate) fn tail(text: &str) -> String {
-    let lines: Vec<_> = text.trim_end().lines().collect();
-    let first = lines.len().saturating_sub(TAIL_LINES_MAX);
-    lines.get(first..).unwrap_or_default().join("\n")
-}
-
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
+    use crate::process::Process;
 
     fn scratch(name: &str) -> std::path::PathBuf {
         let name = format!("ensue-launch-{name}-{}", std::process::id());
@@ -183,13 +134,5 @@ mod tests {
         assert_eq!(said(), words);
         assert_eq!(Process::of(&directory), None);
         std::fs::remove_dir_all(directory).unwrap();
-    }
-
-    #[test]
-    fn only_the_end_of_a_long_log_is_shown() {
-        let lines: Vec<_> = (0..50).map(|line| line.to_string()).collect();
-        let tail = tail(&lines.join("\n"));
-        assert!(tail.starts_with("30\n") && tail.ends_with("\n49"), "{tail}");
-        assert!(last_lines(Path::new("/nowhere/at/all")).contains("cannot be read"));
     }
 }

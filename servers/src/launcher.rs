@@ -7,12 +7,15 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use crate::catalog::SERVERS;
 use crate::lock::Lock;
+use crate::place::{Place, remove_directory};
 use crate::probe::Patience;
 use crate::process::{Process, Signal};
 use crate::say::say;
-use crate::server::{SERVERS, Server};
+use crate::server::Server;
 use crate::state::{Entry, State};
+use crate::tail::last_lines;
 use crate::{launch, package, port, table};
 
 /// Only a server that hangs takes so long to start, however busy the machine is.
@@ -152,23 +155,6 @@ impl TestServers {
     }
 }
 
-/// Where everything is.
-#[derive(Clone, Debug)]
-pub(crate) struct Place {
-    /// The servers that were started, one directory each.
-    pub(crate) services: PathBuf,
-    /// What was built or fetched for them; outlives them.
-    pub(crate) programs: PathBuf,
-    /// Whether what is missing may be installed, built or fetched: only when asked for.
-    pub(crate) may_install: bool,
-}
-
-impl Place {
-    fn state(&self) -> PathBuf {
-        self.services.join("state.json")
-    }
-}
-
 fn up(place: &Place, names: &[String]) -> Result<(), String> {
     let begin = Instant::now();
     let mut state = State::read(&place.state())?;
@@ -227,7 +213,7 @@ fn start(server: &Server, state: &mut State, place: &Place) -> Result<(), String
     };
     match Process::of(entry.directory()) {
         Some(_) => Ok(()),
-        None => launch::start(&entry),
+        None => entry.start(),
     }
 }
 
@@ -244,7 +230,7 @@ fn set_up(server: &Server, place: &Place, state: &State) -> Result<Entry, String
     let launch = (server.set_up)(&program, &directory, &ports)?;
     launch.write(&directory)?;
     let version = &program.version;
-    Ok(Entry::new(server, version, &directory, ports, launch))
+    Ok(Entry::new(server.name, version, &directory, ports, launch))
 }
 
 fn wait_until_ready(server: &Server, state: &mut State, place: &Place) -> Result<(), String> {
@@ -253,7 +239,7 @@ fn wait_until_ready(server: &Server, state: &mut State, place: &Place) -> Result
     };
     let name = server.name;
     let failed = |why: &str| {
-        let log = launch::last_lines(&entry.log);
+        let log = last_lines(&entry.log);
         format!("{name} {why}; the end of {}:\n{log}", entry.log.display())
     };
     let deadline = Instant::now() + Duration::from_secs(READY_SECONDS_MAX);
@@ -287,7 +273,7 @@ fn down(place: &Place, names: &[String]) -> Result<(), String> {
     for (server, entry) in &ending {
         let is_dead = Process::of(entry.directory()).is_none();
         if is_dead && (server.has_remains)(entry.directory()) {
-            let cleaned = launch::start(entry);
+            let cleaned = entry.start();
             // What cannot be started is removed all the same.
             if let Err(why) = cleaned.and_then(|()| wait_until_ready(server, &mut state, place)) {
                 say(why);
@@ -341,7 +327,7 @@ fn restart(place: &Place, name: &str, kill: bool) -> Result<(), String> {
         process.signal(if kill { Signal::Kill } else { server.farewell })?;
         wait_for_end(&entry)?;
     }
-    launch::start(&entry)?;
+    entry.start()?;
     wait_until_ready(server, &mut state, place)?;
     let took = begin.elapsed().as_secs_f64();
     say(format_args!("{name} answers again after {took:.2} s"));
@@ -356,13 +342,4 @@ fn status(place: &Place, as_json: bool) -> Result<(), String> {
         say(table::of(&state))
     }
     Ok(())
-}
-
-pub(crate) fn remove_directory(directory: &Path) -> Result<(), String> {
-    match std::fs::remove_dir_all(directory) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            Err(format!("cannot remove {}: {error}", directory.display()))
-        }
-        _ => Ok(()),
-    }
 }

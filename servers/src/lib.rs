@@ -9,12 +9,14 @@
     reason = "ports are looked for, and servers are asked whether they answer"
 )]
 
+mod catalog;
 mod kafka;
 mod launch;
 mod launcher;
 mod lock;
 mod nats;
 mod package;
+mod place;
 mod port;
 mod postgres;
 mod probe;
@@ -27,6 +29,7 @@ mod say;
 mod server;
 mod state;
 mod table;
+mod tail;
 
 pub use self::launcher::{Launcher, TestServers, names};
 pub use self::running::Running;

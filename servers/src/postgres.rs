@@ -7,9 +7,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use crate::launch::{Launch, write};
-use crate::launcher::Place;
 use crate::package::is_ci;
 use crate::package::is_root;
+use crate::place::Place;
 use crate::port::first;
 use crate::probe::Probe;
 use crate::process::Signal;

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use crate::launch::tail;
+use crate::tail::tail;
 
 /// What a server is started from.
 #[derive(Clone, Debug)]

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::launch::{Launch, write};
-use crate::launcher::Place;
+use crate::place::Place;
 use crate::probe::Probe;
 use crate::process::Signal;
 use crate::program::{Program, find, run};

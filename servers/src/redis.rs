@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use crate::launch::{Launch, write};
-use crate::launcher::Place;
+use crate::place::Place;
 use crate::port::first;
 use crate::probe::Probe;
 use crate::process::Signal;

@@ -1,14 +1,13 @@
-//! The table of servers.
+//! One kind of server: how it is obtained, configured, probed and ended.
 
 use std::path::Path;
 
 use crate::launch::Launch;
-use crate::launcher::Place;
+use crate::place::Place;
 use crate::probe::Probe;
 use crate::process::Signal;
 use crate::program::Program;
 use crate::state::Entry;
-use crate::{kafka, nats, postgres, rabbitmq, redis};
 
 /// How to get, configure, probe and end one kind of server.
 pub(crate) struct Server {
@@ -33,16 +32,6 @@ pub(crate) struct Server {
     pub(crate) clean_up: fn(&Entry) -> Result<(), String>,
 }
 
-/// The slowest to start come first.
-pub(crate) const SERVERS: [Server; 6] = [
-    kafka::SERVER,
-    rabbitmq::SERVER,
-    postgres::SERVER,
-    nats::SERVER,
-    nats::OLDEST,
-    redis::SERVER,
-];
-
 /// For servers that keep everything in their directory.
 pub(crate) fn no_remains(_: &Path) -> bool {
     false
@@ -51,17 +40,4 @@ pub(crate) fn no_remains(_: &Path) -> bool {
 /// For servers that leave nothing behind.
 pub(crate) fn nothing_to_clean_up(_: &Entry) -> Result<(), String> {
     Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_server_has_a_name_of_its_own_and_a_port() {
-        let mut names = SERVERS.map(|server| server.name);
-        names.sort_unstable();
-        assert!(names.windows(2).all(|pair| pair[0] != pair[1]));
-        assert!(SERVERS.iter().all(|server| server.ports > 0));
-    }
 }

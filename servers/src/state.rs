@@ -4,13 +4,18 @@ use std::collections::BTreeMap;
 use std::fs::OpenOptions;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use crate::launch::{LOG, Launch, SCRIPT};
 use crate::process::Process;
-use crate::server::Server;
+use crate::tail::last_lines;
+
+/// How long a script may take to write down its process: only a hang takes so long.
+const START_SECONDS_MAX: u64 = 300;
 
 /// One server.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -33,14 +38,14 @@ pub(crate) struct Entry {
 
 impl Entry {
     pub(crate) fn new(
-        server: &Server,
+        name: &str,
         version: &str,
         directory: &Path,
         ports: Vec<u16>,
         launch: Launch,
     ) -> Self {
         Self {
-            name: server.name.to_owned(),
+            name: name.to_owned(),
             version: version.to_owned(),
             url: launch.url,
             pid: 0,
@@ -50,6 +55,28 @@ impl Entry {
             command: launch.command,
             environment: launch.environment,
         }
+    }
+
+    /// Starts a server in a session of its own, so that it outlives us and our terminal.
+    pub(crate) fn start(&self) -> Result<(), String> {
+        let mut setsid = Command::new("setsid");
+        setsid.arg(&self.start).stdin(Stdio::null());
+        setsid.stdout(Stdio::null()).stderr(Stdio::null());
+        let mut child = setsid
+            .spawn()
+            .map_err(|error| format!("cannot run setsid: {error}"))?;
+        let pid = child.id();
+        let deadline = Instant::now() + Duration::from_secs(START_SECONDS_MAX);
+        // Until then, what is written down is the process before this one.
+        while Process::of(self.directory()).is_none_or(|it| it.pid() != pid) {
+            let has_ended = child.try_wait().is_ok_and(|status| status.is_some());
+            if has_ended || Instant::now() > deadline {
+                let log = last_lines(&self.log);
+                return Err(format!("{} does not start:\n{log}", self.name));
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        Ok(())
     }
 
     pub(crate) fn directory(&self) -> &Path {
@@ -148,12 +175,11 @@ impl State {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
-    use crate::redis;
 
     pub(crate) fn entry(name: &str, directory: &Path) -> Entry {
         let url = format!("{name}://127.0.0.1:15000");
         let launch = Launch::new(url, ["redis-server", "redis.conf"]);
-        let entry = Entry::new(&redis::SERVER, "7.0.15", directory, vec![15_000], launch);
+        let entry = Entry::new("redis", "7.0.15", directory, vec![15_000], launch);
         Entry {
             name: name.to_owned(),
             ..entry

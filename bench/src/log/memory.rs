@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use ensue::prelude::*;
 use serde::{Deserialize as De, Serialize as Ser};
 
-use super::part::{self, Part};
+use super::part;
 use super::row::{Bench, Row, Sample};
 use crate::Outcome;
 
@@ -34,6 +34,10 @@ pub(crate) fn row() -> Row {
 pub(crate) struct Job {
     directory: PathBuf,
     events: u64,
+}
+
+impl part::Job for Job {
+    const NAME: &'static str = "memory";
 }
 
 #[derive(Ser, De)]
@@ -77,7 +81,7 @@ fn measure(bench: &Bench) -> Outcome<Sample> {
         events,
     };
     let deadline = Duration::from_secs(60 + 2 * events / EVENTS_A_SECOND_MIN);
-    let figures: Figures = part::run(&Part::Memory(job), directory.path(), deadline)?;
+    let figures: Figures = part::run(&job, directory.path(), deadline)?;
     Ok(Sample {
         ours: figures.filling.most.max(figures.dispatching.most),
         limits: vec![figures.before_mib],

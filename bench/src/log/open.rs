@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use tempfile::TempDir;
 
 use super::append::{append_batches, open};
-use super::part::{self, Part};
+use super::part;
 use super::payload::Payloads;
 use super::raw;
 use super::read::read_back;
@@ -51,8 +51,12 @@ pub(crate) struct Fill {
     events: u64,
 }
 
+impl part::Job for Fill {
+    const NAME: &'static str = "fill";
+}
+
 /// The child's side: fills the log, says how far it is, goes on until it is killed.
-pub(crate) fn serve(fill: &Fill) -> Outcome<String> {
+pub(crate) fn serve(fill: &Fill) -> Outcome<()> {
     let payloads = Payloads::new();
     let log = open(&fill.directory, Durability::Os)?;
     let first = log.durable().get();
@@ -73,7 +77,7 @@ fn killed(bench: &Bench, directory: &TempDir, events: u64) -> Outcome<Sample> {
         directory: directory.path().to_owned(),
         events,
     };
-    let mut child = part::start(&Part::Fill(fill), directory.path())?;
+    let mut child = part::start(&fill, directory.path())?;
     let mut line = String::new();
     let said = match child.stdout.take() {
         Some(stdout) => BufReader::new(stdout).read_line(&mut line),

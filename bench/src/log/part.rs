@@ -5,24 +5,22 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use serde::Serialize;
 use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
 
-use super::{memory, open, peers};
 use crate::Outcome;
 
-#[derive(Serialize, Deserialize)]
-pub(crate) enum Part {
-    Peer(peers::Job),
-    Fill(open::Fill),
-    Memory(memory::Job),
+/// What a part is told.
+pub(crate) trait Job: Serialize + DeserializeOwned {
+    /// By which the new process finds the part.
+    const NAME: &'static str;
 }
 
 /// Starts a part. What it finds out it prints as its last line, as JSON.
-pub(crate) fn start(part: &Part, directory: &Path) -> Outcome<Child> {
+pub(crate) fn start<J: Job>(job: &J, directory: &Path) -> Outcome<Child> {
     let child = Command::new(std::env::current_exe()?)
-        .arg("part")
-        .arg(serde_json::to_string(part)?)
+        .args(["part", J::NAME])
+        .arg(serde_json::to_string(job)?)
         // One store takes its directory and its silence from the environment only.
         .env("WALRUS_DATA_DIR", directory.join("walrus"))
         .env("WALRUS_QUIET", "1")
@@ -34,12 +32,12 @@ pub(crate) fn start(part: &Part, directory: &Path) -> Outcome<Child> {
 }
 
 /// Runs a part to its end and reads what it found out.
-pub(crate) fn run<T: DeserializeOwned>(
-    part: &Part,
+pub(crate) fn run<J: Job, T: DeserializeOwned>(
+    job: &J,
     directory: &Path,
     deadline: Duration,
 ) -> Outcome<T> {
-    let mut child = start(part, directory)?;
+    let mut child = start(job, directory)?;
     let begun = Instant::now();
     while child.try_wait()?.is_none() {
         if begun.elapsed() > deadline {
@@ -59,13 +57,12 @@ pub(crate) fn run<T: DeserializeOwned>(
 }
 
 /// The other side: what the child process does.
-pub(crate) fn serve(part: &str) -> Outcome<()> {
-    let outcome = match serde_json::from_str(part)? {
-        Part::Peer(job) => peers::serve(&job).and_then(|it| Ok(serde_json::to_string(&it)?)),
-        Part::Fill(fill) => open::serve(&fill),
-        Part::Memory(job) => memory::serve(&job).and_then(|it| Ok(serde_json::to_string(&it)?)),
-    };
-    match outcome {
+pub(crate) fn serve<J: Job, T: Serialize>(
+    job: &str,
+    work: impl FnOnce(&J) -> Outcome<T>,
+) -> Outcome<()> {
+    let job = serde_json::from_str(job)?;
+    match work(&job).and_then(|found| Ok(serde_json::to_string(&found)?)) {
         Ok(line) => println!("{line}"),
         Err(error) => {
             println!("{error}");

@@ -15,9 +15,9 @@ use std::time::{Duration, Instant};
 use serde::{Deserialize, Serialize};
 
 use super::append::record_bytes;
-use super::part::{self, Part};
+use super::part;
 use super::payload::Payloads;
-use super::row::{Bench, Row, Sample};
+use super::row::{Bench, Comparison, Row, Sample};
 use super::statistics::{Latencies, Summary};
 use crate::Outcome;
 
@@ -96,13 +96,6 @@ const ENTRIES: [Entry; 6] = [
     },
 ];
 
-/// What is compared.
-#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
-pub(crate) enum Comparison {
-    Threads(usize),
-    Batches,
-}
-
 /// One run of one store, in a process of its own.
 #[derive(Serialize, Deserialize)]
 pub(crate) struct Job {
@@ -111,6 +104,10 @@ pub(crate) struct Job {
     class: Class,
     directory: PathBuf,
     span: Duration,
+}
+
+impl part::Job for Job {
+    const NAME: &'static str = "peer";
 }
 
 /// What a run came to.
@@ -194,7 +191,7 @@ fn run(bench: &Bench, name: &str, comparison: Comparison, class: Class) -> Outco
         directory: directory.path().to_owned(),
         span: bench.span,
     };
-    part::run(&Part::Peer(job), directory.path(), DEADLINE)
+    part::run(&job, directory.path(), DEADLINE)
 }
 
 /// The figures of all stores over the rounds of a row.

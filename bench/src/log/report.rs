@@ -6,8 +6,9 @@ use comfy_table::{Table, presets};
 use serde::Serialize;
 
 use super::machine::Machine;
+use super::measure::Measured;
 use super::peers;
-use super::row::{Better, Measured};
+use super::row::Better;
 use super::statistics::Summary;
 use crate::Outcome;
 

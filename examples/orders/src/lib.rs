@@ -5,11 +5,13 @@
 //! [`outside`] are those the services talk to, [`world`] is what really happens there.
 
 pub mod events;
+pub mod next;
 pub mod outside;
 pub mod services;
 pub mod world;
 
 pub mod cli;
+pub mod error;
 pub mod progress;
 pub mod report;
 mod rest;

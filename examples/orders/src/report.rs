@@ -7,8 +7,8 @@ use comfy_table::presets::UTF8_FULL_CONDENSED;
 use comfy_table::{Cell, CellAlignment, Table};
 use tracing_subscriber::EnvFilter;
 
+use crate::error::Error;
 use crate::events::LIFE;
-use crate::run;
 use crate::summary::Summary;
 
 /// The exit code of a program that was interrupted, as shells know it.
@@ -60,7 +60,7 @@ pub fn interrupted() -> ExitCode {
 }
 
 /// Says what went wrong.
-pub fn failure(error: &run::Error) -> ExitCode {
+pub fn failure(error: &Error) -> ExitCode {
     say(&format!("error: {error}"));
     ExitCode::FAILURE
 }

@@ -7,9 +7,9 @@ use ensue::engine::{EngineStatus, GroupStatus, Query};
 use ensue::error::EngineError;
 use ensue::prelude::*;
 
+use crate::error::Error;
 use crate::events::{OrderCreated, OrderPlaced};
 use crate::progress::Progress;
-use crate::run::Error;
 use crate::services;
 use crate::world::World;
 

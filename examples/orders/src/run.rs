@@ -1,7 +1,6 @@
 //! One run of a process: start the services that it has, place the orders, wait until every order
 //! has reached its end; all of it, or the parts that the command line names.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -10,6 +9,7 @@ use ensue::prelude::*;
 use ensue::{Metrics, Running};
 
 use crate::cli::Args;
+use crate::error::Error;
 use crate::events::{OrderCreated, OrderPlaced};
 use crate::outside::{Ledger, Outside};
 use crate::progress::Progress;
@@ -17,7 +17,7 @@ use crate::rest;
 use crate::services;
 use crate::storefront::Storefront;
 use crate::summary::{RunFigures, Summary};
-use crate::world::{Generated, Recorded, RecordedError, World};
+use crate::world::{Generated, Recorded, World};
 
 /// How a run ended.
 #[derive(Clone, Debug, PartialEq)]
@@ -30,34 +30,6 @@ pub enum Ended {
     Interrupted,
     /// It was asked to stop, as the only way in which services without a report end.
     Stopped,
-}
-
-/// Why a run did not come to its end.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum Error {
-    /// The engine or a service.
-    #[error(transparent)]
-    Engine(#[from] ensue::Error),
-    /// The file with the orders.
-    #[error(transparent)]
-    Input(#[from] RecordedError),
-    /// The gateway's books.
-    #[error("the gateway's books {}: {source}", path.display())]
-    Ledger {
-        /// Where they are.
-        path: PathBuf,
-        /// What the system answered.
-        source: std::io::Error,
-    },
-    /// A service takes no further events.
-    #[error("the service `{service}` is paused: {reason}")]
-    Paused {
-        /// Which service.
-        service: String,
-        /// Why.
-        reason: String,
-    },
 }
 
 /// Runs everything, or the parts that the command line asks for.

@@ -10,7 +10,6 @@
 //! The service that learns that the next step cannot happen publishes `order.updated` instead.
 
 mod fulfilment;
-mod next;
 mod notifications;
 mod ordering;
 mod payments;
@@ -20,7 +19,6 @@ mod shipping;
 use ensue::App;
 
 pub use self::fulfilment::Fulfilment;
-pub use self::next::Next;
 pub use self::notifications::Notifications;
 pub use self::ordering::Ordering;
 pub use self::payments::Payments;

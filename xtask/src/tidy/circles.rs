@@ -26,21 +26,26 @@ pub(super) fn model_and_delivery_are_pure(source: &Source) -> Vec<Breach> {
 pub(super) fn rooms_import_downwards(sources: &[Source]) -> Vec<Breach> {
     let crates: BTreeSet<&str> = sources
         .iter()
-        .filter_map(|source| Some(source.path.strip_prefix("crates/")?.split_once('/')?.0))
+        .filter_map(|source| crate_of(&source.path))
         .collect();
     let mut breaches = Vec::new();
     for name in crates {
         for circle in circles(&imports(sources, name)) {
             let what = format!("{} import each other", circle.join(", "));
-            breaches.push(Breach::new(format!("crates/{name}"), what));
+            breaches.push(Breach::new(name.to_owned(), what));
         }
     }
     breaches
 }
 
+/// The directory of the crate that a file is part of.
+pub(super) fn crate_of(path: &str) -> Option<&str> {
+    path.split_once("/src/").map(|(directory, _)| directory)
+}
+
 /// The rooms of a crate, and what they import of each other outside of tests.
 fn imports<'a>(sources: &'a [Source], name: &str) -> Imports<'a> {
-    let root = format!("crates/{name}/src/");
+    let root = format!("{name}/src/");
     let files: Vec<_> = sources
         .iter()
         .filter_map(|source| Some((source.path.strip_prefix(&root)?, source)))

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::Breach;
-use super::circles::circles;
+use super::circles::{circles, crate_of};
 use super::source::Source;
 
 /// The names from a crate's root to a module.
@@ -25,20 +25,15 @@ pub(super) fn files_import_downwards(sources: &[Source]) -> Vec<Breach> {
         });
         for circle in circles(&borrowed.collect()) {
             let what = format!("{} import each other", circle.join(", "));
-            breaches.push(Breach::new(format!("crates/{name}"), what));
+            breaches.push(Breach::new(name.to_owned(), what));
         }
     }
     breaches
 }
 
-fn crate_of(path: &str) -> Option<&str> {
-    let (name, rest) = path.strip_prefix("crates/")?.split_once('/')?;
-    rest.starts_with("src/").then_some(name)
-}
-
 /// The files of a crate but for its root, and which of the others each one names outside of tests.
 fn imports(name: &str, sources: &[&Source]) -> BTreeMap<String, BTreeSet<String>> {
-    let root = format!("crates/{name}/src/");
+    let root = format!("{name}/src/");
     let files: BTreeMap<Module, (&str, &Source)> = sources
         .iter()
         .filter_map(|source| {

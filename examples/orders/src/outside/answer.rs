@@ -3,7 +3,7 @@
 use ensue::Timestamp;
 
 use crate::events::{OrderUpdated, Status};
-use crate::services::Next;
+use crate::next::Next;
 
 /// What became of a step of an order; done, it may yield something.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -2,8 +2,8 @@
 
 use ensue::prelude::*;
 
-use super::Next;
 use crate::events::{OrderPayment, OrderProcessing};
+use crate::next::Next;
 use crate::outside::{Refusal, Warehouse};
 
 /// `order.payment` → `order.processing`.

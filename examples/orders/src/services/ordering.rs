@@ -2,8 +2,8 @@
 
 use ensue::prelude::*;
 
-use super::Next;
 use crate::events::{OrderCreated, OrderPlaced, OrderSignedReceived, OrderUpdated};
+use crate::next::Next;
 use crate::outside::{Customer, Refusal};
 
 /// `order.placed` → `order.created`; `order.signed_received` → `order.updated`, if the customer

@@ -2,8 +2,8 @@
 
 use ensue::prelude::*;
 
-use super::Next;
 use crate::events::{OrderCreated, OrderPayment, OrderUpdated};
+use crate::next::Next;
 use crate::outside::{Gateway, Refusal};
 
 /// `order.created` → `order.payment`, or `order.updated`.

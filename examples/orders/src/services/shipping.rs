@@ -2,8 +2,8 @@
 
 use ensue::prelude::*;
 
-use super::Next;
 use crate::events::{OrderProcessing, OrderShipped, OrderSigned, OrderUpdated};
+use crate::next::Next;
 use crate::outside::{Carrier, Refusal};
 
 /// `order.processing` → `order.shipped` → `order.signed`, or `order.updated` in place of either.

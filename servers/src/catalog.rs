@@ -1,0 +1,27 @@
+//! The servers that there are.
+
+use crate::server::Server;
+use crate::{kafka, nats, postgres, rabbitmq, redis};
+
+/// The slowest to start come first.
+pub(crate) const SERVERS: [Server; 6] = [
+    kafka::SERVER,
+    rabbitmq::SERVER,
+    postgres::SERVER,
+    nats::SERVER,
+    nats::OLDEST,
+    redis::SERVER,
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_server_has_a_name_of_its_own_and_a_port() {
+        let mut names = SERVERS.map(|server| server.name);
+        names.sort_unstable();
+        assert!(names.windows(2).all(|pair| pair[0] != pair[1]));
+        assert!(SERVERS.iter().all(|server| server.ports > 0));
+    }
+}
