@@ -12,6 +12,7 @@
 
 mod hands;
 mod said;
+mod suspects;
 #[cfg(test)]
 #[cfg(feature = "embedded")]
 mod tests;
@@ -26,6 +27,7 @@ use tokio::sync::{Notify, OwnedMutexGuard};
 
 use self::hands::{Bounds, Hands, key};
 pub use self::said::{Done, Handled, Outcome, Refused, Taken, Wanted};
+pub use self::suspects::Suspects;
 use super::follow::Follow;
 use super::outcome::{Outcomes, Subject};
 use super::overlay::Overlay;
@@ -63,6 +65,7 @@ struct Shared {
     overlay: Arc<Overlay>,
     member: Box<dyn Member>,
     key_events_max: usize,
+    suspects: Suspects,
     /// Held by whatever is done with the member.
     turn: Arc<tokio::sync::Mutex<()>>,
     /// Something else than a take waits for its turn.
@@ -77,12 +80,15 @@ struct Plan {
     outcomes: Outcomes,
     ended: Vec<Position>,
     handed_back: Vec<Position>,
+    /// What a handler has said something of: it did not end that handler.
+    cleared: Vec<Position>,
 }
 
 type Turn = OwnedMutexGuard<()>;
 
 impl Consumer {
-    /// Joins a group. A handler gets at most `key_events_max` events of a key at a time.
+    /// Joins a group. A handler gets at most `key_events_max` events of a key at a time. `suspects` are
+    /// those of the group.
     ///
     /// # Errors
     /// As for [`Driver::join`](crate::engine::Driver::join).
@@ -90,6 +96,7 @@ impl Consumer {
         engine: &Engine,
         subscription: Subscription,
         key_events_max: usize,
+        suspects: Suspects,
     ) -> Result<Self> {
         check_source_of(&subscription.group)?;
         let engine: &SharedEngine = engine.shared();
@@ -116,6 +123,7 @@ impl Consumer {
             overlay,
             member,
             key_events_max: key_events_max.max(1),
+            suspects,
             turn: Arc::default(),
             make_way: Notify::new(),
             hands: Mutex::default(),
@@ -167,7 +175,7 @@ impl Consumer {
                 shared.hands().take_back();
             }
             let turn = self.settle_expired(turn).await?;
-            let next = shared.hands().next(bounds);
+            let next = shared.hands().next(bounds, &shared.suspects);
             if next.is_empty() {
                 let more = bounds.events_max.min(TAKE_EVENTS_MAX);
                 let more = tokio::select! {
@@ -250,16 +258,26 @@ impl Consumer {
         self.0.member.leave().await
     }
 
-    /// Leaves because its handler is gone. What that was told of may be what ended it: of each key the
-    /// first such event has had an attempt.
+    /// Leaves because its handler is gone. What that was told of may be what ended it: one event has had
+    /// an attempt; several are [suspects](Suspects).
     ///
     /// # Errors
     /// What the engine reports.
     pub async fn abandon(&self) -> Result<()> {
         let turn = self.next_turn().await;
-        let plan = self.0.plan_of_abandoned();
-        if let Err(error) = self.run(turn, plan, None).await {
-            tracing::warn!(group = self.group(), %error, "attempts of a consumer that is gone do not count");
+        let given = self.0.hands().given();
+        // Before any of it goes to others.
+        let attempted = self
+            .0
+            .suspects
+            .lost(&given)
+            .then(|| given.first())
+            .flatten();
+        if let Some(position) = attempted {
+            let plan = self.0.plan_of_attempt(*position);
+            if let Err(error) = self.run(turn, plan, None).await {
+                tracing::warn!(group = self.group(), %error, "the attempt of a consumer that is gone does not count");
+            }
         }
         self.0.member.leave().await
     }
@@ -304,6 +322,7 @@ impl Shared {
     async fn commit(&self, plan: Plan, name: Option<String>) -> Result<Done> {
         let committed = self.member.commit(plan.outcomes.commit().clone()).await?;
         self.hands().remove(&plan.ended);
+        self.suspects.clear(&plan.cleared);
         GroupCounters::add(&self.dispatch.counters.commits, 1);
         let done = Done {
             generation: committed.generation,
@@ -327,7 +346,10 @@ impl Shared {
         handled.sort_by_key(|it| it.position);
         let hands = self.hands();
         check(&hands, &handled)?;
-        let mut plan = Plan::default();
+        let mut plan = Plan {
+            cleared: handled.iter().map(|it| it.position).collect(),
+            ..Plan::default()
+        };
         let planned = self.plan_each(&hands, handled, &mut plan);
         // They are shown to nothing here: the next event of a key is given out after the commit.
         self.overlay.forget(plan.outcomes.take_cells());
@@ -457,18 +479,18 @@ impl Shared {
         is_told
     }
 
-    /// What a handler leaves behind that is gone.
-    fn plan_of_abandoned(&self) -> Plan {
+    /// A handler that is gone has tried this event, the only one that it was given.
+    fn plan_of_attempt(&self, position: Position) -> Plan {
         let hands = self.hands();
-        let first = hands.first_given();
-        let mut keys = hands.of_keys(first.iter().map(|it| it.position));
         let (mut plan, now) = (Plan::default(), self.dispatch.engine.clock().now());
-        for delivery in first {
-            plan.retry(delivery, now, GONE.to_owned());
-            let of_key = keys.entry(key(delivery)).or_default();
-            // Before the first that was given there is nothing.
-            let _ = of_key.not_before(delivery.position);
-            let behind = of_key.block(delivery.position);
+        let Some(delivery) = hands.get(position) else {
+            return plan; // Not reached: it was given.
+        };
+        plan.retry(delivery, now, GONE.to_owned());
+        for (_, mut of_key) in hands.of_keys(std::iter::once(position)) {
+            // Nothing of its key is before it.
+            let _ = of_key.not_before(position);
+            let behind = of_key.block(position);
             plan.hand_back(behind.iter().filter_map(|it| hands.get(*it)));
         }
         plan

@@ -5,6 +5,7 @@ use std::collections::btree_map::Entry;
 
 use hashbrown::HashMap;
 
+use super::suspects::Suspects;
 use crate::dispatch::lane::LaneKey;
 use crate::engine::{Delivery, Position};
 use crate::request;
@@ -93,17 +94,30 @@ impl Hands {
         self.bytes
     }
 
-    /// What a handler may be given now, in order: never an event before an earlier one of its key.
-    pub(super) fn next(&self, bounds: Bounds) -> Vec<Delivery> {
+    /// What a handler may be given now, in order: never an event before an earlier one of its key. What
+    /// is suspected goes out when the handler has nothing else, and nothing else goes out before.
+    pub(super) fn next(&self, bounds: Bounds, suspects: &Suspects) -> Vec<Delivery> {
+        let alone = suspects.alone();
+        let mut given = self.held.iter().filter(|(_, held)| held.is_given);
+        if given.clone().any(|(position, _)| alone.has(*position)) {
+            return Vec::new();
+        }
+        let has_something = given.next().is_some();
         let mut of_key: HashMap<LaneKey, usize> = HashMap::new();
         for held in self.held.values().filter(|held| held.is_given) {
             *of_key.entry(key(&held.delivery)).or_default() += 1;
         }
         let (mut next, mut bytes) = (Vec::new(), 0);
-        for held in self.held.values().filter(|held| !held.is_given) {
+        for (position, held) in self.held.iter().filter(|(_, held)| !held.is_given) {
             let count = of_key.entry(key(&held.delivery)).or_default();
             if *count >= bounds.key_events_max {
                 continue;
+            }
+            if alone.has(*position) {
+                if !has_something && next.is_empty() {
+                    next.push(held.delivery.clone());
+                }
+                break;
             }
             bytes += size(&held.delivery);
             if next.len() >= bounds.events_max || (bytes > bounds.bytes_max && !next.is_empty()) {
@@ -167,14 +181,10 @@ impl Hands {
         self.held.get(&position).map(|held| &held.delivery)
     }
 
-    /// Of each key the first event that a handler was told of.
-    pub(super) fn first_given(&self) -> Vec<&Delivery> {
-        let mut seen: HashMap<LaneKey, ()> = HashMap::new();
-        let given = self.held.values().filter(|held| held.is_given);
-        given
-            .map(|held| &held.delivery)
-            .filter(|delivery| seen.insert(key(delivery), ()).is_none())
-            .collect()
+    /// What a handler was told of.
+    pub(super) fn given(&self) -> Vec<Position> {
+        let given = self.held.iter().filter(|(_, held)| held.is_given);
+        given.map(|(position, _)| *position).collect()
     }
 
     /// These are committed.

@@ -29,7 +29,7 @@ const IN_FLIGHT: usize = 100;
 /// What a client wants of a group.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Wanted {
+pub(super) struct Wanted {
     topics: Vec<String>,
     types: Option<Vec<String>>,
     /// Where the group starts if it is new: `earliest`, `latest`, a position or a time.
@@ -74,7 +74,8 @@ pub(super) async fn join(
     let place = context.leases().place(&group, caller.name());
     let place = place.map_err(|none| no_place(none, &context, &group))?;
     // Whoever gives up until here leaves no member behind.
-    let joining = Consumer::join(context.engine(), subscription, key_events_max);
+    let suspects = context.leases().suspects(&group);
+    let joining = Consumer::join(context.engine(), subscription, key_events_max, suspects);
     let consumer = deadline::within(&context, joining).await?;
     let (member, call) = context
         .leases()
@@ -108,7 +109,7 @@ async fn must_consume(context: &Context, caller: &Caller, group: &str) -> Result
 }
 
 impl Wanted {
-    fn patterns(&self, caller: &Caller) -> Result<Vec<TopicPattern>, Problem> {
+    pub(super) fn patterns(&self, caller: &Caller) -> Result<Vec<TopicPattern>, Problem> {
         if self.topics.is_empty() {
             let detail = "`topics` is empty; name a topic, or `>` for all";
             return Err(Problem::new(Code::InvalidBody, detail));
@@ -123,7 +124,7 @@ impl Wanted {
         Ok(topics)
     }
 
-    fn types(&self) -> Result<Option<Vec<String>>, Problem> {
+    pub(super) fn types(&self) -> Result<Option<Vec<String>>, Problem> {
         match &self.types {
             Some(types) if types.is_empty() => Err(Problem::new(
                 Code::InvalidBody,
@@ -137,7 +138,7 @@ impl Wanted {
         }
     }
 
-    fn start(&self) -> Result<Start, Problem> {
+    pub(super) fn start(&self) -> Result<Start, Problem> {
         let Some(text) = self.start.as_deref() else {
             return Ok(Start::default());
         };
@@ -151,7 +152,7 @@ impl Wanted {
         })
     }
 
-    fn lease(&self, limits: &Limits) -> Result<Duration, Problem> {
+    pub(super) fn lease(&self, limits: &Limits) -> Result<Duration, Problem> {
         let lease = match self.lease.as_deref().map(ensue::parse_duration) {
             None => LEASE.min(limits.lease_max),
             Some(Ok(lease)) => lease,
