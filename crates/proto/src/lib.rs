@@ -12,6 +12,9 @@
 
 mod error;
 mod event;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod group;
 mod malformed;
 mod read;

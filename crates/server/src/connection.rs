@@ -25,6 +25,9 @@ use crate::stalled::Stalled;
 
 /// How long a connection of HTTP/2 may have no request under way. Its clients keep one for all they do.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(300);
+/// How much of a body is read ahead, and of an answer written ahead of a client of HTTP/1, besides as much
+/// as a head may have.
+const AHEAD_BYTES: usize = 64 * 1024;
 /// How much a client may send ahead of what is read, for one request and for all of a connection.
 const STREAM_WINDOW_BYTES: u32 = 256 * 1024;
 const CONNECTION_WINDOW_BYTES: u32 = 512 * 1024;
@@ -95,6 +98,7 @@ where
         .timer(TokioTimer::new())
         .header_read_timeout(limits.headers_timeout)
         .max_header_size(limits.headers_bytes_max)
+        .max_buf_size(limits.headers_bytes_max + AHEAD_BYTES)
         .serve_connection(TokioIo::new(stream), service_fn(answer));
     let mut connection = pin!(connection);
     let stops = async {

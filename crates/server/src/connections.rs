@@ -79,11 +79,13 @@ fn take(
     };
     if let Ok(slot) = slots.clone().try_acquire_owned() {
         counters.connections.fetch_add(1, Relaxed);
+        counters.connections_open.fetch_add(1, Relaxed);
         // Answers are small, and waited for.
         let _ = stream.set_nodelay(true);
         let (context, router) = (context.clone(), router.clone());
         tokio::spawn(async move {
-            open(context, router, stream, peer).await;
+            open(context.clone(), router, stream, peer).await;
+            context.counters().connections_open.fetch_sub(1, Relaxed);
             drop((slot, counted));
         });
         return;

@@ -39,6 +39,7 @@ struct Shared {
     trail: Option<Trail>,
     bodies: Budget,
     strangers: Budget,
+    answers: Budget,
     streams: Arc<Semaphore>,
     listing: Mutex<()>,
     filters: Semaphore,
@@ -73,11 +74,12 @@ impl Context {
             limits: config.limits.clone(),
             security,
             trail: config.has_audit().then(Trail::default),
-            bodies: Budget::new(config.limits.bodies_bytes_max),
+            bodies: Budget::new(limits.bodies_bytes_max, limits.body_bytes_max),
             strangers: Budget::new(
-                (config.limits.bodies_bytes_max / STRANGERS_SHARE)
-                    .max(config.limits.body_bytes_max),
+                (limits.bodies_bytes_max / STRANGERS_SHARE).max(limits.body_bytes_max),
+                limits.body_bytes_max,
             ),
+            answers: Budget::new(limits.answers_bytes_max, limits.answer_bytes_max),
             listing: Mutex::new(()),
             filters: Semaphore::new(processors.saturating_sub(1).max(1)),
             probe: Mutex::new(None),
@@ -123,6 +125,11 @@ impl Context {
 
     pub(crate) fn bodies(&self) -> &Budget {
         &self.0.bodies
+    }
+
+    /// The budget for events on their way to clients: those who do not take them stop no one who appends.
+    pub(crate) fn answers(&self) -> &Budget {
+        &self.0.answers
     }
 
     /// Waits for the turn to list what the engine reads whole events for: one at a time.

@@ -20,6 +20,8 @@ pub(crate) struct Counters {
     durations_us: AtomicU64,
     /// Connections that were taken, and those that were refused because there were too many.
     pub(crate) connections: AtomicU64,
+    /// Those that are open.
+    pub(crate) connections_open: AtomicU64,
     pub(crate) connections_refused: AtomicU64,
     /// Connections that could not be encrypted, or not in time.
     pub(crate) handshakes_failed: AtomicU64,
@@ -66,6 +68,13 @@ impl Counters {
         }
         drop(requests);
         self.write_durations(text);
+        text.family(
+            "ensue_http_connections",
+            "gauge",
+            "Connections that are open.",
+        );
+        let open = self.connections_open.load(Relaxed);
+        text.sample("ensue_http_connections", &[], open);
         for (name, help, count) in [
             (
                 "connections",

@@ -17,8 +17,11 @@ mod webhooks;
 mod audited;
 mod body;
 mod deadline;
+#[cfg(feature = "fuzzing")]
+pub(crate) mod fuzzing;
 mod json;
 mod letter;
+mod pieces;
 mod place;
 mod query;
 mod route;

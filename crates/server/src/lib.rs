@@ -36,6 +36,9 @@ mod connections;
 mod context;
 mod counters;
 mod duration;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod grpc;
 mod hangup;
 mod http;

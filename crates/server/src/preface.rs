@@ -53,6 +53,15 @@ impl<S: AsyncRead + Unpin> Begun<S> {
     }
 }
 
+#[cfg(feature = "fuzzing")]
+impl Begun<&[u8]> {
+    /// Whether what is read next is these bytes.
+    pub(crate) fn is_followed_by(&self, bytes: &[u8]) -> bool {
+        let read = self.read.get(self.given..self.length).unwrap_or_default();
+        [read, self.stream].concat() == bytes
+    }
+}
+
 impl<S: AsyncRead + Unpin> AsyncRead for Begun<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,

@@ -2,6 +2,8 @@
 //! key, attempts, parking, dead letters, replay and reset are those of every group. In: a sender's
 //! requests, verified, become events. Both are signed as Standard Webhooks are.
 
+#[cfg(feature = "fuzzing")]
+pub(crate) mod fuzzing;
 mod keyring;
 mod rate;
 mod secret;

@@ -34,14 +34,23 @@ const LAYERS: [(&str, &[&str]); 19] = [
     ("crates/cli", &["ensue", "ensue-cesql", "ensue-server"]),
     ("examples/", &["ensue"]),
     ("bench", &["ensue", "ensue-log", "ensue-server", "servers"]),
-    ("fuzz", &["ensue", "ensue-cesql", "ensue-log"]),
+    (
+        "fuzz",
+        &[
+            "ensue",
+            "ensue-cesql",
+            "ensue-log",
+            "ensue-proto",
+            "ensue-server",
+        ],
+    ),
     ("torture", &["ensue", "ensue-log"]),
     ("servers", &[]),
     ("xtask", &["servers"]),
 ];
 
 /// What the tests alone of a part may use besides.
-const TEST_LAYERS: [(&str, &[&str]); 7] = [
+const TEST_LAYERS: [(&str, &[&str]); 8] = [
     // The examples in the documentation name what programs depend on.
     ("crates/core", &["ensue"]),
     ("crates/ensue", &["compiled-with", "servers"]),
@@ -49,6 +58,8 @@ const TEST_LAYERS: [(&str, &[&str]); 7] = [
     ("crates/brokers", &["servers"]),
     ("crates/conformance", &["ensue-server", "servers"]),
     ("crates/cli", &["servers"]),
+    // Disks that are full, hang, or break.
+    ("crates/server", &["ensue-engine"]),
     ("examples/orders", &["ensue-server", "servers"]),
     // What a macro writes names the framework.
     ("crates/macros", &["ensue"]),

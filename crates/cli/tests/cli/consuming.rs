@@ -12,34 +12,70 @@ use std::time::Duration;
 use ensue::engine::Query;
 use serde_json::{Value, json};
 
-use crate::serving::{Serving, answer, kills};
+use crate::killing::kills;
+use crate::serving::{Serving, answer};
 use crate::shop::Shop;
 
+/// How often the server is killed; `ENSUE_SERVER_KILLS` says otherwise.
+const KILLS: usize = 5;
 const CONSUMERS: usize = 4;
 const KEYS: usize = 16;
 /// How many events are handled from one kill to the next.
 const EVENTS: usize = 120;
 
-/// What all consumers see.
-struct World {
+/// What all clients see.
+pub(crate) struct World {
     /// Where the server is.
     address: Mutex<String>,
     /// Commits that were answered.
-    committed: AtomicUsize,
+    pub(crate) committed: AtomicUsize,
     is_over: AtomicBool,
 }
 
-/// A consumer's connection to the server that it found.
-struct Link(TcpStream);
+impl World {
+    pub(crate) fn at(address: &str) -> Self {
+        Self {
+            address: Mutex::new(address.to_owned()),
+            committed: AtomicUsize::new(0),
+            is_over: AtomicBool::new(false),
+        }
+    }
+
+    pub(crate) fn is_over(&self) -> bool {
+        self.is_over.load(Ordering::Relaxed)
+    }
+
+    /// Consumers end.
+    pub(crate) fn end(&self) {
+        self.is_over.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether the group has handled everything.
+    pub(crate) fn is_drained(&self) -> bool {
+        let mut link = Link::open(self).unwrap();
+        let (_, group) = link.json("GET", "/v1/groups/counting", &json!({})).unwrap();
+        let left = ["lag", "in_flight", "retrying", "parked"];
+        left.iter().all(|what| group[what] == 0)
+    }
+}
+
+/// A client's connection to the server that it found.
+pub(crate) struct Link(TcpStream);
 
 impl Link {
-    fn open(world: &World) -> Option<Self> {
+    pub(crate) fn open(world: &World) -> Option<Self> {
         let address = world.address.lock().unwrap().clone();
         TcpStream::connect(address).ok().map(Self)
     }
 
     /// The status and body of an answer, unless the server is gone.
-    fn call(&mut self, method: &str, path: &str, body: &str, kind: &str) -> Option<(u16, Value)> {
+    pub(crate) fn call(
+        &mut self,
+        method: &str,
+        path: &str,
+        body: &str,
+        kind: &str,
+    ) -> Option<(u16, Value)> {
         let request = format!(
             "{method} {path} HTTP/1.1\r\nhost: localhost\r\ncontent-type: {kind}\r\ncontent-length: {}\r\n\
              \r\n{body}",
@@ -58,7 +94,7 @@ impl Link {
 }
 
 /// Consumes as one member, until the server is gone, the consumer "dies", or all is over.
-fn consume(world: &World, dies_after: usize) -> Option<()> {
+pub(crate) fn consume(world: &World, dies_after: usize) -> Option<()> {
     let mut link = Link::open(world)?;
     let members = "/v1/groups/counting/members";
     let join = json!({"topics": ["load"], "lease": "1s", "in_flight_max": 20});
@@ -66,7 +102,7 @@ fn consume(world: &World, dies_after: usize) -> Option<()> {
     assert_eq!(status, 200, "{joined}");
     let member = format!("{members}/{}", joined["member"].as_str().unwrap());
     for round in 0.. {
-        if world.is_over.load(Ordering::Relaxed) {
+        if world.is_over() {
             link.json("DELETE", &member, &json!({}));
             return None;
         }
@@ -125,20 +161,16 @@ fn publish(link: &mut Link, from: usize, count: usize) {
 
 #[tokio::test]
 async fn every_event_is_handled_once_though_the_server_is_killed_and_consumers_die() {
-    let (kills, shop) = (kills(), Shop::empty());
+    let (kills, shop) = (kills(KILLS), Shop::empty());
     let mut serving = Some(Serving::start(&shop));
-    let world = World {
-        address: Mutex::new(serving.as_ref().unwrap().address.clone()),
-        committed: AtomicUsize::new(0),
-        is_over: AtomicBool::new(false),
-    };
+    let world = World::at(&serving.as_ref().unwrap().address);
     let events = EVENTS * (kills + 1);
     std::thread::scope(|scope| {
         for number in 0..CONSUMERS {
             let world = &world;
             scope.spawn(move || {
                 let mut random = number + 1;
-                while !world.is_over.load(Ordering::Relaxed) {
+                while !world.is_over() {
                     random = random.wrapping_mul(48_271) % 0x7fff_ffff;
                     if consume(world, 5 + random % 40).is_none() {
                         // The server may be on its way back.
@@ -162,16 +194,10 @@ async fn every_event_is_handled_once_though_the_server_is_killed_and_consumers_d
             serving = Some(started);
         }
         publish(&mut Link::open(&world).unwrap(), kills * EVENTS, EVENTS);
-        let mut link = Link::open(&world).unwrap();
-        let is_done = |link: &mut Link| {
-            let (_, group) = link.json("GET", "/v1/groups/counting", &json!({})).unwrap();
-            let left = ["lag", "in_flight", "retrying", "parked"];
-            left.iter().all(|what| group[what] == 0)
-        };
-        while !is_done(&mut link) {
+        while !world.is_drained() {
             std::thread::sleep(Duration::from_millis(20));
         }
-        world.is_over.store(true, Ordering::Relaxed);
+        world.end();
     });
     assert_eq!(serving.unwrap().end(), Some(0));
     let engine = shop.open().await;

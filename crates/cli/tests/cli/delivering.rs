@@ -11,6 +11,7 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
 use std::sync::{Arc, Condvar, Mutex};
 
+use crate::killing::kills;
 use crate::serving::{Serving, answer};
 use crate::shop::{PATIENCE, Shop};
 
@@ -149,8 +150,7 @@ fn every_event_is_delivered_in_order_and_under_its_id_while_the_server_is_killed
         "#
     );
     std::fs::write(&config, text).unwrap();
-    let kills = std::env::var("ENSUE_SERVER_KILLS").ok();
-    let kills = kills.map_or(KILLS, |kills| kills.parse().unwrap());
+    let kills = kills(KILLS);
     let mut next = 0;
     for round in 0..kills {
         let serving = serve(&shop, &config);

@@ -15,7 +15,10 @@ mod consuming;
 mod dead;
 mod delivering;
 mod doctor;
+#[cfg(target_os = "linux")]
+mod enduring;
 mod following;
+mod killing;
 mod migrating;
 mod publishing;
 mod reading;

@@ -17,7 +17,7 @@ const PUBLISHERS: u64 = 3;
 /// Each publishes so many events of each of its keys, for each kill.
 const EVENTS: u64 = 60;
 pub(crate) const KEYS: u64 = 4;
-const EVENT_TOPIC: &str = "events";
+pub(crate) const EVENT_TOPIC: &str = "events";
 const EFFECT_TOPIC: &str = "effects";
 const GROUP: &str = "handlers";
 
@@ -118,14 +118,14 @@ fn is_fenced(error: &Error) -> bool {
 }
 
 /// Whether the server is away, or was when it mattered.
-fn is_away(error: &Error) -> bool {
+pub(crate) fn is_away(error: &Error) -> bool {
     matches!(
         error,
         Error::Engine(ensue::error::EngineError::Unavailable { .. })
     )
 }
 
-fn numbered(topic: &str, key: &str, number: u64) -> Envelope {
+pub(crate) fn numbered(topic: &str, key: &str, number: u64) -> Envelope {
     let builder = Envelope::builder(topic, "numbered").key(key);
     let payload = number.to_string().into_bytes();
     builder.payload(Codec::Json, payload).build().unwrap()

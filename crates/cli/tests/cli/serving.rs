@@ -5,24 +5,11 @@
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::process::Command;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
 use serde_json::Value;
 
 use crate::shop::{PATIENCE, Running, Shop};
-
-/// How often the server is killed; `ENSUE_SERVER_KILLS` says otherwise.
-const KILLS: usize = 5;
-const CLIENTS: usize = 8;
-/// How many receipts a killed server gave at least.
-const RECEIPTS: usize = 200;
-
-/// How often the server is killed.
-pub(crate) fn kills() -> usize {
-    let kills = std::env::var("ENSUE_SERVER_KILLS").ok();
-    kills.map_or(KILLS, |kills| kills.parse().unwrap())
-}
 
 pub(crate) struct Serving {
     running: Running,
@@ -54,6 +41,11 @@ impl Serving {
         let said: Value = serde_json::from_str(&running.line()).unwrap();
         let address = said["listening"].as_str().unwrap().to_owned();
         Self { running, address }
+    }
+
+    #[cfg(target_os = "linux")]
+    pub(crate) fn pid(&self) -> u32 {
+        self.running.child.id()
     }
 
     pub(crate) fn signal(&self, signal: &str) {
@@ -204,88 +196,4 @@ fn a_configuration_is_checked_without_serving() {
         "{err}"
     );
     assert!(!shop.path().exists());
-}
-
-/// What a client was told: each event that it has a receipt for, and the last one, which it has none
-/// for and may be there.
-#[derive(Default)]
-struct Told {
-    receipts: Vec<(String, String)>,
-    in_doubt: Option<String>,
-}
-
-fn load(address: &str, name: &str, count: &AtomicUsize) -> Told {
-    let mut told = Told::default();
-    let mut stream = TcpStream::connect(address).unwrap();
-    for number in 0.. {
-        let id = format!("{name}-{number}");
-        let Some(receipt) = publish(&mut stream, &id) else {
-            told.in_doubt = Some(id);
-            return told;
-        };
-        told.receipts
-            .push((id, receipt["position"].as_str().unwrap().to_owned()));
-        count.fetch_add(1, Ordering::Relaxed);
-    }
-    told
-}
-
-#[tokio::test]
-async fn what_has_a_receipt_is_in_the_log_once_after_the_server_was_killed() {
-    let kills = kills();
-    let shop = Shop::empty();
-    let mut told = Vec::new();
-    for round in 0..kills {
-        let serving = Serving::start(&shop);
-        let count = AtomicUsize::new(0);
-        let of_round: Vec<Told> = std::thread::scope(|scope| {
-            let clients: Vec<_> = (0..CLIENTS)
-                .map(|client| {
-                    let (address, count) = (&serving.address, &count);
-                    let name = format!("{round}-{client}");
-                    scope.spawn(move || load(address, &name, count))
-                })
-                .collect();
-            // At another moment in each round, and never before there is something to lose.
-            while count.load(Ordering::Relaxed) < RECEIPTS + 37 * (round % 50) {
-                std::thread::yield_now();
-            }
-            serving.signal("-KILL");
-            clients
-                .into_iter()
-                .map(|client| client.join().unwrap())
-                .collect()
-        });
-        drop(serving);
-        told.extend(of_round);
-    }
-    // What a client does that has no answer: it asks again.
-    let serving = Serving::start(&shop);
-    let mut stream = TcpStream::connect(&serving.address).unwrap();
-    for told in &mut told {
-        let id = told.in_doubt.take().unwrap();
-        let receipt = publish(&mut stream, &id).unwrap();
-        told.receipts
-            .push((id, receipt["position"].as_str().unwrap().to_owned()));
-    }
-    assert_eq!(serving.end(), Some(0));
-    let mut expected: Vec<_> = told.into_iter().flat_map(|told| told.receipts).collect();
-    let engine = shop.open().await;
-    let mut found = Vec::new();
-    let mut query = ensue::engine::Query::default();
-    loop {
-        let page = engine.read(query.clone()).await.unwrap();
-        let of =
-            |it: &ensue::engine::Recorded| (it.envelope.id().to_owned(), it.position.to_string());
-        found.extend(page.events.iter().map(of));
-        query.from = page.next;
-        if page.is_end {
-            break;
-        }
-    }
-    engine.close().await.unwrap();
-    expected.sort();
-    found.sort();
-    assert_eq!(expected.len(), found.len());
-    assert!(expected == found, "the receipts and the log differ");
 }

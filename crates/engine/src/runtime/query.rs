@@ -17,6 +17,8 @@ use crate::topic::TopicPattern;
 
 /// How many bytes of events one read returns, plus at most one event.
 const READ_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// Which part of a chunk has to be wanted for its memory to be kept: less is copied.
+const KEPT_SHARE_MIN: usize = 2;
 
 /// The events that `query` asks for, as far as one page goes.
 pub(crate) async fn read(view: &log::View, query: Query) -> Result<Page> {
@@ -122,6 +124,18 @@ impl Reader {
     }
 
     fn take(&mut self, chunk: &log::Chunk) -> Result<()> {
+        let (first, before) = (self.events.len(), self.bytes);
+        self.take_wanted(chunk)?;
+        // Few of many records must not keep all of them in memory.
+        if self.bytes - before < chunk.bytes() / KEPT_SHARE_MIN {
+            for recorded in self.events.iter_mut().skip(first) {
+                recorded.envelope = recorded.envelope.detached();
+            }
+        }
+        Ok(())
+    }
+
+    fn take_wanted(&mut self, chunk: &log::Chunk) -> Result<()> {
         for entry in chunk.iter() {
             let position = from_log(entry.position);
             if position < self.next {
@@ -189,5 +203,59 @@ fn is_wanted(pattern: Option<&TopicPattern>, topic: &str) -> bool {
     match pattern {
         Some(pattern) => pattern.matches(topic),
         None => !topic::is_reserved(topic),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc as Shared;
+
+    use super::*;
+    use crate::event::{Codec, Envelope};
+
+    /// A chunk with a hundred events, of which every `step`-th is of the topic `wanted`.
+    fn chunk(step: usize) -> log::Chunk {
+        let storage = Shared::new(log::storage::Memory::new());
+        let log = log::Log::open(storage, log::Options::default()).unwrap();
+        let mut batch = log::Batch::new();
+        for number in 0..100 {
+            let topic = if number % step == 0 {
+                "wanted"
+            } else {
+                "other"
+            };
+            let event = Envelope::builder(topic, "e").payload(Codec::Json, b"1".to_vec());
+            let event = event.build().unwrap();
+            let record = log::Record {
+                kind: record::EVENT,
+                id: None,
+                topic,
+                key: b"",
+                body: event.content().get(topic.len()..).unwrap(),
+            };
+            batch.push(&record).unwrap();
+        }
+        log.append(batch).unwrap();
+        log.view().read(log::Position::ZERO, 1 << 20).unwrap()
+    }
+
+    /// How many events a reader of `wanted` finds, and how many of them are where the chunk has them.
+    fn found(chunk: &log::Chunk) -> (usize, usize) {
+        let query = Query {
+            topics: Some("wanted".parse().unwrap()),
+            ..Query::default()
+        };
+        let mut reader = Reader::new(query, Position::ZERO, from_log(chunk.next()));
+        reader.take(chunk).unwrap();
+        let there: Vec<_> = chunk.iter().map(|it| it.content().as_ptr()).collect();
+        let is_there = |it: &&Recorded| there.contains(&it.envelope.content().as_ptr());
+        let kept = reader.events.iter().filter(is_there).count();
+        (reader.events.len(), kept)
+    }
+
+    #[test]
+    fn few_events_of_a_chunk_do_not_keep_all_of_it_in_memory() {
+        assert_eq!(found(&chunk(50)), (2, 0));
+        assert_eq!(found(&chunk(1)), (100, 100), "most are not copied");
     }
 }

@@ -20,13 +20,14 @@ pub struct Limits {
     pub headers_bytes_max: usize,
     /// The largest body of a request, in bytes.
     pub body_bytes_max: usize,
-    /// The most bytes that the bodies of all requests under way, and the events on their way to
-    /// clients, may have together.
+    /// The most bytes that the bodies of all requests under way may have together.
     pub bodies_bytes_max: usize,
     /// The most events in one batch.
     pub batch_events_max: usize,
     /// The most bytes of events that one answer has, and at most one event more.
     pub answer_bytes_max: usize,
+    /// The most bytes that events on their way to clients may have together.
+    pub answers_bytes_max: usize,
     /// The most places of the log that a read goes through for one answer.
     pub scan_events_max: u64,
     /// How long a read goes through the log for one answer.
@@ -93,6 +94,7 @@ impl Default for Limits {
             bodies_bytes_max: 256 * 1024 * 1024,
             batch_events_max: 10_000,
             answer_bytes_max: 8 * 1024 * 1024,
+            answers_bytes_max: 256 * 1024 * 1024,
             scan_events_max: 10_000_000,
             scan_timeout: Duration::from_secs(5),
             streams_max: 1024,
@@ -122,7 +124,7 @@ impl Limits {
     /// Checks that every limit is within its range.
     pub(super) fn check(&self) -> Result<(), ConfigError> {
         const GIB: usize = 1024 * 1024 * 1024;
-        let bodies = self.bodies_bytes_max;
+        let (bodies, answers) = (self.bodies_bytes_max, self.answers_bytes_max);
         within("limits.connections_max", self.connections_max, 1, 100_000)?;
         within(
             "limits.headers_bytes_max",
@@ -131,6 +133,7 @@ impl Limits {
             1024 * 1024,
         )?;
         within("limits.bodies_bytes_max", bodies, 1024, 64 * GIB)?;
+        within("limits.answers_bytes_max", answers, 1024, 64 * GIB)?;
         within(
             "limits.body_bytes_max",
             self.body_bytes_max,
@@ -147,7 +150,7 @@ impl Limits {
             "limits.answer_bytes_max",
             self.answer_bytes_max,
             1024,
-            bodies.min(GIB),
+            answers.min(GIB),
         )?;
         within(
             "limits.scan_events_max",

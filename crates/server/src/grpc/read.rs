@@ -136,9 +136,9 @@ impl Reading {
             }
             let bytes = page.events.iter().map(|it| it.envelope.content().len());
             let mut held = Held::default();
-            let bodies = self.context.bodies();
-            let is_alone = events_max == 1 && bodies.in_use() == 0;
-            if !bodies.hold(&mut held, bytes.sum()) && !is_alone {
+            let answers = self.context.answers();
+            let is_alone = events_max == 1 && answers.in_use() == 0;
+            if !answers.hold(&mut held, bytes.sum()) && !is_alone {
                 // There is no room now: less at a time, and later.
                 events_max = (events_max / 2).max(1);
                 tokio::time::sleep(ROOM_PAUSE).await;

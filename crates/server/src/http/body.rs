@@ -1,5 +1,7 @@
 //! Reading the body of a request: whole, in time, and within the limits.
 
+use std::time::Duration;
+
 use axum::body::Body;
 use axum::http::{HeaderMap, header};
 use http_body_util::BodyExt as _;
@@ -122,6 +124,7 @@ async fn collect(context: &Context, budget: &Budget, mut body: Body) -> Result<W
             continue;
         }
         if !budget.hold(&mut whole.held, data.len()) {
+            tokio::spawn(linger(body, context.limits().body_timeout));
             return Err(Problem::new(
                 Code::Overloaded,
                 "the requests under way are as large as they may be together, the limit \
@@ -134,6 +137,22 @@ async fn collect(context: &Context, budget: &Budget, mut body: Body) -> Result<W
         return Err(too_large(context));
     }
     Ok(whole)
+}
+
+/// Reads what a client still sends and throws it away, while it is told why: one whose connection is closed
+/// in the middle does not read that.
+async fn linger(mut body: Body, timeout: Duration) {
+    let rest = async {
+        let mut read = 0;
+        while let Some(Ok(frame)) = body.frame().await {
+            read += frame.data_ref().map_or(0, |data| data.len());
+            if read > LINGER_BYTES_MAX {
+                return;
+            }
+        }
+    };
+    // Who is not done by then is cut off.
+    let _ = tokio::time::timeout(timeout, rest).await;
 }
 
 fn too_large(context: &Context) -> Problem {

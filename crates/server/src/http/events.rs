@@ -4,6 +4,8 @@ mod append;
 mod batch;
 mod binary;
 mod form;
+#[cfg(feature = "fuzzing")]
+pub(super) mod fuzzing;
 mod options;
 mod receipt;
 pub(super) mod single;

@@ -2,6 +2,8 @@
 //! became of them.
 
 mod commit;
+#[cfg(feature = "fuzzing")]
+pub(super) mod fuzzing;
 mod join;
 mod take;
 

@@ -23,13 +23,21 @@ async fn metrics(State(context): State<Context>) -> Result<Response, Problem> {
     write_engine(&mut text, &status);
     write_groups(&mut text, &status.groups);
     context.counters().write(&mut text);
-    let name = "ensue_http_bodies_bytes";
-    text.family(
-        name,
-        "gauge",
-        "Bytes that requests and answers under way hold.",
-    );
-    text.sample(name, &[], context.bodies().in_use());
+    for (name, help, budget) in [
+        (
+            "ensue_http_bodies_bytes",
+            "Bytes that the bodies of requests under way hold.",
+            context.bodies(),
+        ),
+        (
+            "ensue_http_answers_bytes",
+            "Bytes of events on their way to clients.",
+            context.answers(),
+        ),
+    ] {
+        text.family(name, "gauge", help);
+        text.sample(name, &[], budget.in_use());
+    }
     text.family("ensue_http_streams", "gauge", "Streams of events.");
     text.sample("ensue_http_streams", &[], context.streams());
     write_webhooks(&mut text, &context);

@@ -183,7 +183,7 @@ fn read_file(path: &Path) -> Result<String, String> {
 }
 
 /// The secrets of a text: one a line, empty lines and those that begin with `#` apart.
-fn parse(text: &str) -> Result<Vec<Dated>, String> {
+pub(super) fn parse(text: &str) -> Result<Vec<Dated>, String> {
     if text.len() as u64 > TEXT_BYTES_MAX {
         return Err(format!("it has more than {TEXT_BYTES_MAX} bytes"));
     }

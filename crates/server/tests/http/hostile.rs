@@ -142,6 +142,20 @@ async fn what_is_not_http_is_refused_and_the_server_goes_on() {
 }
 
 #[tokio::test]
+async fn a_head_may_be_as_large_as_the_limit_says() {
+    let mut config = Config::default();
+    config.limits.headers_bytes_max = 1024 * 1024;
+    let site = Site::with(config).await;
+    let long = format!(
+        "GET /livez HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\nx: {}\r\n\r\n",
+        "a".repeat(900_000)
+    );
+    let answer = raw(&site, long.as_bytes()).await;
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer:.200}");
+    site.end().await;
+}
+
+#[tokio::test]
 async fn a_body_that_ends_early_appends_nothing() {
     let site = Site::start().await;
     let mut stream = TcpStream::connect(site.running.address()).await.unwrap();

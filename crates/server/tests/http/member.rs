@@ -22,7 +22,11 @@ pub(crate) async fn post(client: &mut Client, path: &str, body: &Value) -> Answe
 impl MemberClient {
     /// Joins `group` for the topic `orders`, with `more` in the body.
     pub(crate) async fn join(site: &Site, group: &str, more: Value) -> Self {
-        let mut client = site.client().await;
+        Self::at(site.client().await, group, more).await
+    }
+
+    /// The same over this connection.
+    pub(crate) async fn at(mut client: Client, group: &str, more: Value) -> Self {
         let mut body = json!({"topics": ["orders"]});
         let (Some(all), Some(more)) = (body.as_object_mut(), more.as_object()) else {
             panic!("{more}");

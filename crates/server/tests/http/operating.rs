@@ -75,7 +75,9 @@ async fn metrics_count_requests_by_route_and_status() {
         "ensue_http_events_total 1",
         "ensue_http_duplicates_total 1",
         "ensue_up 1",
+        "ensue_http_connections 1",
         "ensue_http_bodies_bytes 0",
+        "ensue_http_answers_bytes 0",
     ] {
         assert!(
             answer.text().lines().any(|it| it == line),

@@ -52,6 +52,12 @@ impl Site {
             .events
     }
 
+    /// Ends while clients are in the middle of something: the server does not wait for them.
+    pub(crate) async fn end_at_once(self) {
+        drop(self.running);
+        self.engine.close().await.unwrap();
+    }
+
     pub(crate) async fn end(self) {
         self.running.stop().await;
         self.engine.close().await.unwrap();

@@ -153,9 +153,8 @@ async fn a_stream_ends_when_the_server_stops_or_the_engine_fails() {
 #[tokio::test]
 async fn streams_go_on_within_what_they_may_hold_together_while_others_are_not_read() {
     let mut config = Config::default();
-    config.limits.body_bytes_max = 256 * 1024;
     config.limits.answer_bytes_max = 256 * 1024;
-    config.limits.bodies_bytes_max = 256 * 1024;
+    config.limits.answers_bytes_max = 256 * 1024;
     let site = Site::with(config).await;
     let payload = "x".repeat(50_000);
     for id in 0..40 {
@@ -178,7 +177,7 @@ async fn streams_go_on_within_what_they_may_hold_together_while_others_are_not_r
         let metrics = client.get("/metrics").await;
         let mut lines = metrics.text().lines();
         let held = lines
-            .find_map(|line| line.strip_prefix("ensue_http_bodies_bytes "))
+            .find_map(|line| line.strip_prefix("ensue_http_answers_bytes "))
             .unwrap();
         assert!(held.parse::<usize>().unwrap() <= 256 * 1024, "{held}");
     }

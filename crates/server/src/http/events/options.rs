@@ -102,7 +102,7 @@ impl Options {
     }
 }
 
-fn expect(query: &Query) -> Result<Option<Expect>, Problem> {
+pub(super) fn expect(query: &Query) -> Result<Option<Expect>, Problem> {
     if query.text("expect") == Some("absent") {
         return Ok(Some(Expect::Absent));
     }
@@ -111,7 +111,7 @@ fn expect(query: &Query) -> Result<Option<Expect>, Problem> {
     Ok(position.map(|position| Expect::At(Position::new(position))))
 }
 
-fn schedule(query: &Query, now: Timestamp) -> Result<Option<Schedule>, Problem> {
+pub(super) fn schedule(query: &Query, now: Timestamp) -> Result<Option<Schedule>, Problem> {
     let timer = query.text("timer").map(str::to_owned);
     if let Some(timer) = &timer {
         ensue_core::event::check_name("timer", timer)?;

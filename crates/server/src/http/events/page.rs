@@ -95,17 +95,16 @@ async fn collect(
         let found = scan.step(context, wanted.min(STEP_EVENTS_MAX), places);
         for found in found.await? {
             let size = found.recorded.envelope.content().len();
-            if events.len() == limit || bytes >= limits.answer_bytes_max {
+            let is_whole = events.len() == limit || bytes >= limits.answer_bytes_max;
+            // While there is little room for answers, pages are short.
+            let has_room = !is_whole && context.answers().hold(&mut held, size);
+            if is_whole || (!has_room && !events.is_empty()) {
                 // It begins the next page.
                 scan.go_to(found.recorded.position.into());
                 return Ok((events, held));
             }
-            if !context.bodies().hold(&mut held, size) {
-                return Err(Problem::new(
-                    Code::Overloaded,
-                    "the requests and answers under way are as large as they may be together, the limit \
-                     `bodies_bytes_max`; try again in a moment, or with a smaller `limit`",
-                ));
+            if !has_room {
+                return Err(no_room());
             }
             bytes += size;
             events.push(found);
@@ -115,6 +114,14 @@ async fn collect(
         }
     }
     Ok((events, held))
+}
+
+fn no_room() -> Problem {
+    Problem::new(
+        Code::Overloaded,
+        "the answers under way are as large as they may be together, the limit `answers_bytes_max`: \
+         clients are slow to take them; try again in a moment",
+    )
 }
 
 impl Format {
@@ -175,11 +182,17 @@ fn respond(format: Format, scan: &Scan, events: Vec<Found>, held: Held) -> Respo
     response
 }
 
-/// Writes one event after the other, as the client takes them.
-fn body(format: Format, start: String, events: Vec<Found>, end: String, held: Held) -> Body {
+/// Writes one event after the other, as the client takes them. What was written is let go of when there
+/// is room for the next.
+fn body(format: Format, start: String, events: Vec<Found>, end: String, mut held: Held) -> Body {
     let count = events.len();
+    let mut written = 0;
     let pieces = events.into_iter().enumerate().map(move |(index, found)| {
         let recorded = &found.recorded;
+        held.let_go(std::mem::replace(
+            &mut written,
+            recorded.envelope.content().len(),
+        ));
         let event = recorded.envelope.to_cloudevent();
         let event = event.read_from(recorded.position, recorded.appended);
         match format {
@@ -193,11 +206,8 @@ fn body(format: Format, start: String, events: Vec<Found>, end: String, held: He
         .chain(std::iter::once(end));
     let mut pieces = pieces.filter(|piece| !piece.is_empty());
     let next = move || {
-        // What is held is let go of with the last event.
-        let _held = &held;
-        pieces
-            .next()
-            .map(|piece| Ok::<_, Infallible>(Bytes::from(piece)))
+        let piece = pieces.next()?;
+        Some(Ok::<_, Infallible>(Bytes::from(piece)))
     };
     Body::from_stream(stream::iter(std::iter::from_fn(next)))
 }

@@ -145,6 +145,12 @@ impl Scan {
             }
             self.filter = Some(filtered.filter);
         }
+        if self.has_filter() {
+            for found in &mut found {
+                // What passes must not keep in memory what does not.
+                found.recorded.envelope = found.recorded.envelope.detached();
+            }
+        }
         // From here on nothing waits: a step that is given up changes nothing.
         self.adapt(took);
         self.scanned += next.position().get().saturating_sub(from.get());

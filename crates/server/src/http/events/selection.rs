@@ -72,7 +72,7 @@ impl Selection {
     }
 }
 
-fn start(query: &Query, name: &str) -> Result<Option<Start>, Problem> {
+pub(super) fn start(query: &Query, name: &str) -> Result<Option<Start>, Problem> {
     let Some(text) = query.text(name) else {
         return Ok(None);
     };

@@ -26,7 +26,7 @@ use crate::security::{Action, Caller};
 const PAGE_EVENTS_MAX: usize = 64;
 /// How long a stream waits for room when all of them together hold as much as they may.
 const ROOM_PAUSE: Duration = Duration::from_millis(50);
-const LAST_EVENT_ID: &str = "last-event-id";
+pub(super) const LAST_EVENT_ID: &str = "last-event-id";
 
 pub(super) async fn follow(
     State(context): State<Context>,
@@ -75,7 +75,7 @@ pub(super) async fn follow(
 }
 
 /// Where the stream that this one goes on from had come to.
-fn resumed(headers: &HeaderMap) -> Result<Option<Cursor>, Problem> {
+pub(super) fn resumed(headers: &HeaderMap) -> Result<Option<Cursor>, Problem> {
     let Some(value) = headers.get(LAST_EVENT_ID).filter(|value| !value.is_empty()) else {
         return Ok(None);
     };
@@ -190,9 +190,9 @@ impl Follower {
                 .iter()
                 .map(|found| found.recorded.envelope.content().len());
             let mut held = Held::default();
-            let bodies = self.context.bodies();
-            let is_alone = events_max == 1 && bodies.in_use() == 0;
-            if bodies.hold(&mut held, sizes.sum()) || is_alone {
+            let answers = self.context.answers();
+            let is_alone = events_max == 1 && answers.in_use() == 0;
+            if answers.hold(&mut held, sizes.sum()) || is_alone {
                 self.page = page.into_iter();
                 self.held = held;
                 return Ok(());

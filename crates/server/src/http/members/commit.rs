@@ -1,7 +1,7 @@
 //! `POST …/members/{member}/commit`: what became of deliveries, and what follows from them: all of it, or
 //! nothing.
 
-mod said;
+pub(super) mod said;
 
 use axum::Json;
 use axum::extract::{Path, Request, State};

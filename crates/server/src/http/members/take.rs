@@ -15,8 +15,10 @@ use serde_json::value::RawValue;
 
 use super::{call, refused};
 use crate::context::Context;
+use crate::http::pieces;
 use crate::http::place::Place;
 use crate::http::query::{Query, invalid};
+use crate::memory::Held;
 use crate::problem::{Code, Problem};
 use crate::security::Caller;
 
@@ -98,7 +100,16 @@ pub(super) async fn take(
         let detail = format!("what was taken cannot be written: {error}; take with `again=true`");
         Problem::new(Code::Internal, detail)
     })?;
-    Ok(([(header::CONTENT_TYPE, "application/json")], text).into_response())
+    let mut held = Held::default();
+    if !context.answers().hold(&mut held, text.len()) {
+        return Err(Problem::new(
+            Code::Overloaded,
+            "the answers under way are as large as they may be together, the limit `answers_bytes_max`; \
+             take with `again=true` in a moment, for the member holds what it was to be given",
+        ));
+    }
+    let headers = [(header::CONTENT_TYPE, "application/json")];
+    Ok((headers, pieces::body(text, held)).into_response())
 }
 
 async fn over(clock: Clock, wait: Duration) {

@@ -20,7 +20,7 @@ const REPLY_TOPIC: &str = "reply";
 /// A commit.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Body {
+pub(in crate::http::members) struct Body {
     /// Its name, by which it is done once.
     pub(super) id: Option<String>,
     #[serde(default)]
@@ -106,7 +106,11 @@ struct Effect {
 
 impl Body {
     /// What the client says, in the engine's words.
-    pub(super) fn handled(self, clock: &Clock, caller: &Caller) -> Result<Vec<Handled>, Problem> {
+    pub(in crate::http::members) fn handled(
+        self,
+        clock: &Clock,
+        caller: &Caller,
+    ) -> Result<Vec<Handled>, Problem> {
         let count = self.settle.len() + self.retry.len() + self.dead.len();
         let mut handled = Vec::with_capacity(count);
         for (index, settle) in self.settle.into_iter().enumerate() {
