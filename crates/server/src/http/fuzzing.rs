@@ -1,6 +1,5 @@
 //! What requests say, for fuzzers.
 
-pub(crate) use super::events::fuzzing::request;
 use super::{events, members};
 
 pub(crate) fn event(bytes: &[u8]) -> bool {

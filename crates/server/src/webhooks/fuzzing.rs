@@ -2,12 +2,11 @@
 
 use std::time::Duration;
 
-use axum::http::header;
+use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
 use ensue::{Envelope, Timestamp};
 
 use super::keyring;
 use super::signature::{self, Claim};
-use crate::http::fuzzing::request;
 
 /// When the fuzzer's requests are received, in seconds since the epoch.
 pub(crate) const NOW_S: i64 = 1_700_000_000;
@@ -49,4 +48,25 @@ pub(crate) fn seed() -> Option<Vec<u8>> {
         signed.timestamp, signed.signatures
     );
     Some([head.as_bytes(), body].concat())
+}
+
+/// The headers of a request that are headers, and its body.
+pub(crate) fn request(bytes: &[u8]) -> (HeaderMap, &[u8]) {
+    let end = bytes.windows(2).position(|pair| pair == b"\n\n");
+    let head = end.map_or(bytes, |end| bytes.get(..end).unwrap_or_default());
+    let body = end.and_then(|end| bytes.get(end + 2..)).unwrap_or_default();
+    let mut headers = HeaderMap::new();
+    for line in head.split(|byte| *byte == b'\n').take(64) {
+        let Some(colon) = line.iter().position(|byte| *byte == b':') else {
+            continue;
+        };
+        let (name, value) = line.split_at(colon);
+        let value = value.get(1..).unwrap_or_default().trim_ascii();
+        if let (Ok(name), Ok(value)) =
+            (HeaderName::from_bytes(name), HeaderValue::from_bytes(value))
+        {
+            headers.append(name, value);
+        }
+    }
+    (headers, body)
 }

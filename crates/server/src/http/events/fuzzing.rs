@@ -1,12 +1,13 @@
 //! The events and the queries of requests, for fuzzers.
 
-use axum::http::{HeaderMap, HeaderName, HeaderValue, Uri};
+use axum::http::{HeaderMap, Uri};
 use ensue::{Cursor, Envelope, Timestamp};
 
 use super::filter::Filter;
 use super::form::Form;
 use super::{batch, options, selection, single, stream};
 use crate::http::query::Query;
+use crate::webhooks::fuzzing::request;
 
 /// How many events a batch has at the most.
 const EVENTS_MAX: usize = 1_000;
@@ -56,27 +57,6 @@ fn is_written_as_it_is(event: &Envelope) -> bool {
 #[allow(clippy::panic, reason = "a fuzzer finds what panics")]
 fn unreadable(text: &str, error: &ensue::InvalidEvent) -> ! {
     panic!("{error}: {text}")
-}
-
-/// The headers of a request that are headers, and its body.
-pub(crate) fn request(bytes: &[u8]) -> (HeaderMap, &[u8]) {
-    let end = bytes.windows(2).position(|pair| pair == b"\n\n");
-    let head = end.map_or(bytes, |end| bytes.get(..end).unwrap_or_default());
-    let body = end.and_then(|end| bytes.get(end + 2..)).unwrap_or_default();
-    let mut headers = HeaderMap::new();
-    for line in head.split(|byte| *byte == b'\n').take(64) {
-        let Some(colon) = line.iter().position(|byte| *byte == b':') else {
-            continue;
-        };
-        let (name, value) = line.split_at(colon);
-        let value = value.get(1..).unwrap_or_default().trim_ascii();
-        if let (Ok(name), Ok(value)) =
-            (HeaderName::from_bytes(name), HeaderValue::from_bytes(value))
-        {
-            headers.append(name, value);
-        }
-    }
-    (headers, body)
 }
 
 /// The query of an append or a read.
