@@ -155,7 +155,7 @@ pub use ensue_macros::{Event, State, on, service};
 /// A member of a group whose handlers are in another process: what a server gives to clients.
 pub mod consumer {
     pub use crate::dispatch::consumer::{
-        Consumer, Done, Handled, Outcome, Refused, Suspects, Taken, Wanted,
+        Consumer, ConsumerOptions, Done, Handled, Outcome, Refused, Suspects, Taken, Wanted,
     };
     #[doc(hidden)]
     pub use crate::state::{cell_json, json_cell};

@@ -109,8 +109,8 @@ impl Counters {
     }
 
     fn write_durations(&self, text: &mut PrometheusText) {
-        let name = "ensue_http_request_seconds";
-        text.family(name, "histogram", "How long answers take.");
+        let name = "ensue_http_request_duration_seconds";
+        text.family(name, "histogram", "How long answers take, in seconds.");
         let bounds = BUCKETS_MS
             .iter()
             .map(|ms| (*ms as f64 / 1000.0).to_string());
@@ -142,12 +142,12 @@ mod tests {
         for line in [
             "ensue_http_requests_total{route=\"/v1/events\",status=\"200\"} 2",
             "ensue_http_requests_total{route=\"/v1/events\",status=\"503\"} 1",
-            "ensue_http_request_seconds_bucket{le=\"0.001\"} 1",
-            "ensue_http_request_seconds_bucket{le=\"0.1\"} 2",
-            "ensue_http_request_seconds_bucket{le=\"60\"} 2",
-            "ensue_http_request_seconds_bucket{le=\"+Inf\"} 3",
-            "ensue_http_request_seconds_count 3",
-            "ensue_http_request_seconds_sum 100.031",
+            "ensue_http_request_duration_seconds_bucket{le=\"0.001\"} 1",
+            "ensue_http_request_duration_seconds_bucket{le=\"0.1\"} 2",
+            "ensue_http_request_duration_seconds_bucket{le=\"60\"} 2",
+            "ensue_http_request_duration_seconds_bucket{le=\"+Inf\"} 3",
+            "ensue_http_request_duration_seconds_count 3",
+            "ensue_http_request_duration_seconds_sum 100.031",
         ] {
             assert!(text.lines().any(|it| it == line), "{line} in\n{text}");
         }

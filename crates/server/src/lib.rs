@@ -51,6 +51,7 @@ mod preface;
 mod private;
 mod probe;
 mod problem;
+mod process;
 mod readiness;
 mod security;
 mod stalled;

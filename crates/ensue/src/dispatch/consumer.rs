@@ -26,7 +26,7 @@ use bytes::Bytes;
 use tokio::sync::{Notify, OwnedMutexGuard};
 
 use self::hands::{Bounds, Hands, key};
-pub use self::said::{Done, Handled, Outcome, Refused, Taken, Wanted};
+pub use self::said::{ConsumerOptions, Done, Handled, Outcome, Refused, Taken, Wanted};
 pub use self::suspects::Suspects;
 use super::follow::Follow;
 use super::outcome::{Outcomes, Subject};
@@ -87,16 +87,14 @@ struct Plan {
 type Turn = OwnedMutexGuard<()>;
 
 impl Consumer {
-    /// Joins a group. A handler gets at most `key_events_max` events of a key at a time. `suspects` are
-    /// those of the group.
+    /// Joins a group.
     ///
     /// # Errors
     /// As for [`Driver::join`](crate::engine::Driver::join).
     pub async fn join(
         engine: &Engine,
         subscription: Subscription,
-        key_events_max: usize,
-        suspects: Suspects,
+        options: ConsumerOptions,
     ) -> Result<Self> {
         check_source_of(&subscription.group)?;
         let engine: &SharedEngine = engine.shared();
@@ -106,7 +104,7 @@ impl Consumer {
             engine: engine.clone(),
             routes: Routes::default(),
             layers: Arc::default(),
-            counters: Arc::new(GroupCounters::default()),
+            counters: options.metrics.group(group),
             start,
             workers: 0,
             in_flight_max: subscription.in_flight_max,
@@ -122,8 +120,8 @@ impl Consumer {
             dispatch,
             overlay,
             member,
-            key_events_max: key_events_max.max(1),
-            suspects,
+            key_events_max: options.key_events_max.max(1),
+            suspects: options.suspects,
             turn: Arc::default(),
             make_way: Notify::new(),
             hands: Mutex::default(),

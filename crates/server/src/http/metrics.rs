@@ -10,6 +10,7 @@ use super::deadline;
 use super::route::{Routes, get};
 use crate::context::Context;
 use crate::problem::Problem;
+use crate::process;
 use crate::security::{Access, Action};
 
 pub(super) fn routes(routes: Routes) -> Routes {
@@ -20,6 +21,8 @@ pub(super) fn routes(routes: Routes) -> Routes {
 async fn metrics(State(context): State<Context>) -> Result<Response, Problem> {
     let status = deadline::within(&context, context.engine().status()).await?;
     let mut text = PrometheusText::default();
+    write_build(&mut text);
+    process::write(&mut text);
     write_engine(&mut text, &status);
     write_groups(&mut text, &status.groups);
     context.counters().write(&mut text);
@@ -45,6 +48,13 @@ async fn metrics(State(context): State<Context>) -> Result<Response, Problem> {
     let services = context.services().to_prometheus();
     let content_type = [(header::CONTENT_TYPE, PrometheusText::CONTENT_TYPE)];
     Ok((content_type, text.finish() + &services).into_response())
+}
+
+/// The version is a label, so that a graph shows when it changes.
+fn write_build(text: &mut PrometheusText) {
+    let name = "ensue_build_info";
+    text.family(name, "gauge", "1; the version is a label.");
+    text.sample(name, &[("version", env!("CARGO_PKG_VERSION"))], 1);
 }
 
 fn write_members(text: &mut PrometheusText, context: &Context) {
@@ -92,7 +102,7 @@ fn write_engine(text: &mut PrometheusText, status: &EngineStatus) {
         gauge("ensue_log_bytes", "Bytes of the log on disk.", bytes);
     }
     gauge(
-        "ensue_scheduled",
+        "ensue_scheduled_events",
         "Events that wait for their time.",
         status.scheduled as u64,
     );
@@ -105,7 +115,7 @@ fn write_engine(text: &mut PrometheusText, status: &EngineStatus) {
 
 fn write_groups(text: &mut PrometheusText, groups: &[GroupStatus]) {
     type Gauge = (&'static str, &'static str, fn(&GroupStatus) -> u64);
-    let gauges: [Gauge; 8] = [
+    let gauges: [Gauge; 11] = [
         (
             "position",
             "Before it, everything is settled, parked or dead.",
@@ -126,11 +136,26 @@ fn write_groups(text: &mut PrometheusText, groups: &[GroupStatus]) {
             it.parked as u64
         }),
         ("dead_letters", "Dead letters.", |it| it.dead as u64),
+        (
+            "blocked_keys",
+            "Keys whose later events wait behind a retry or a dead letter.",
+            |it| it.blocked as u64,
+        ),
         ("members", "Members.", |it| it.members.len() as u64),
         (
             "paused",
             "Whether the group takes no further events.",
             |it| u64::from(it.paused.is_some()),
+        ),
+        (
+            "trouble",
+            "Whether keys of the group are stopped for another reason than their own failures.",
+            |it| u64::from(it.trouble.is_some()),
+        ),
+        (
+            "refused",
+            "Whether what the group's members did cannot be committed at present.",
+            |it| u64::from(it.refused.is_some()),
         ),
     ];
     for (name, help, value) in gauges {

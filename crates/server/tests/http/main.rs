@@ -21,6 +21,7 @@ mod audit;
 mod batches;
 mod calls;
 mod consuming;
+mod dashboards;
 mod disk;
 mod hostile;
 mod jwt;

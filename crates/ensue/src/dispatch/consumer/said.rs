@@ -5,10 +5,33 @@ use std::fmt;
 
 use bytes::Bytes;
 
+use super::suspects::Suspects;
 use crate::effect::Effects;
 use crate::engine::{DeathCause, Delivery, OnDead, Position};
 use crate::error::Error;
+use crate::metrics::Metrics;
 use crate::time::Timestamp;
+
+/// What a consumer is made with.
+#[derive(Clone, Debug)]
+pub struct ConsumerOptions {
+    /// How many events of a key its handler gets at a time, one at least.
+    pub key_events_max: usize,
+    /// Those of its group, which all its consumers in a process share.
+    pub suspects: Suspects,
+    /// Where it counts.
+    pub metrics: Metrics,
+}
+
+impl Default for ConsumerOptions {
+    fn default() -> Self {
+        Self {
+            key_events_max: 1,
+            suspects: Suspects::default(),
+            metrics: Metrics::default(),
+        }
+    }
+}
 
 /// How much a handler wants.
 #[derive(Clone, Debug)]

@@ -32,9 +32,12 @@ async fn join_with(engine: &Engine, key_events_max: usize, suspects: &Suspects) 
         start: Start::Earliest,
         in_flight_max: 100,
     };
-    Consumer::join(engine, subscription, key_events_max, suspects.clone())
-        .await
-        .unwrap()
+    let options = ConsumerOptions {
+        key_events_max,
+        suspects: suspects.clone(),
+        ..ConsumerOptions::default()
+    };
+    Consumer::join(engine, subscription, options).await.unwrap()
 }
 
 fn wanted(events_max: usize) -> Wanted {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use axum::Json;
 use axum::extract::{Path, Request, State};
-use ensue::consumer::Consumer;
+use ensue::consumer::{Consumer, ConsumerOptions};
 use ensue::engine::Subscription;
 use ensue::{Start, TopicPattern};
 use serde::{Deserialize, Serialize};
@@ -74,8 +74,12 @@ pub(super) async fn join(
     let place = context.leases().place(&group, caller.name());
     let place = place.map_err(|none| no_place(none, &context, &group))?;
     // Whoever gives up until here leaves no member behind.
-    let suspects = context.leases().suspects(&group);
-    let joining = Consumer::join(context.engine(), subscription, key_events_max, suspects);
+    let options = ConsumerOptions {
+        key_events_max,
+        suspects: context.leases().suspects(&group),
+        metrics: context.services().clone(),
+    };
+    let joining = Consumer::join(context.engine(), subscription, options);
     let consumer = deadline::within(&context, joining).await?;
     let (member, call) = context
         .leases()
