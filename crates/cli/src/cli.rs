@@ -8,6 +8,7 @@ use crate::commands;
 use crate::failure::Failure;
 use crate::output::{Output, Style};
 use crate::target::Target;
+use crate::telemetry::Telemetry;
 
 const AFTER_HELP: &str = "\
 Commands that read work while an app owns the directory; commands that write need it for themselves, or a
@@ -81,8 +82,17 @@ pub(crate) fn run() -> ExitCode {
         Ok(cli) => cli,
         Err(error) => return refuse(&error),
     };
-    trace_to_stderr();
     let out = Output::new(cli.json);
+    let telemetry = if matches!(cli.command, Command::Serve(_)) {
+        Telemetry::of_env()
+    } else {
+        Ok(Telemetry::none())
+    };
+    let telemetry = match telemetry {
+        Ok(telemetry) => telemetry,
+        Err(failure) => return failure.report(out.is_json()),
+    };
+    trace_to_stderr(&telemetry);
     let mut runtime = tokio::runtime::Builder::new_multi_thread();
     if !matches!(cli.command, Command::Serve(_)) {
         // One for the command, one for what the engine does beside it.
@@ -96,14 +106,18 @@ pub(crate) fn run() -> ExitCode {
         .enable_all()
         .build()
         .map_err(|error| Failure::io("cannot start the runtime", &error))
-        .and_then(|runtime| runtime.block_on(execute(cli.command, &target, &out)));
+        .and_then(|runtime| runtime.block_on(execute(cli.command, (&target, &out), telemetry)));
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => failure.report(out.is_json()),
     }
 }
 
-async fn execute(command: Command, target: &Target, out: &Output) -> Result<(), Failure> {
+async fn execute(
+    command: Command,
+    (target, out): (&Target, &Output),
+    telemetry: Telemetry,
+) -> Result<(), Failure> {
     match command {
         Command::Status(command) => command.run(target, out).await,
         Command::Topics(command) => command.run(target, out).await,
@@ -117,7 +131,7 @@ async fn execute(command: Command, target: &Target, out: &Output) -> Result<(), 
         Command::Check(command) => command.run(target, out).await,
         Command::Salvage(command) => command.run(target, out).await,
         Command::Doctor(command) => command.run(target, out).await,
-        Command::Serve(command) => command.run(target, out).await,
+        Command::Serve(command) => command.run(target, out, telemetry).await,
         Command::Probe(command) => command.run(out).await,
         Command::Token(command) => command.run(out),
         Command::Audit(command) => command.run(target, out).await,
@@ -143,17 +157,22 @@ fn refuse(error: &clap::Error) -> ExitCode {
 }
 
 /// What the engine has to say (a repaired tail, a skipped file) goes to stderr.
-fn trace_to_stderr() {
+fn trace_to_stderr(telemetry: &Telemetry) {
     use tracing_subscriber::EnvFilter;
+    use tracing_subscriber::prelude::*;
     // RabbitMQ's client calls an error what our own errors say.
     let usual = || EnvFilter::new("warn,lapin=off");
     let filter = EnvFilter::try_from_env("ENSUE_LOG").unwrap_or_else(|_| usual());
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
+    let lines = tracing_subscriber::fmt::layer()
         .with_writer(std::io::stderr)
         .with_ansi(Style::of_stderr().has_color())
         .without_time()
-        .with_target(false)
+        .with_target(false);
+    // What goes to a collector is what is written here.
+    tracing_subscriber::registry()
+        .with(telemetry.layer())
+        .with(lines)
+        .with(filter)
         .init();
 }
 

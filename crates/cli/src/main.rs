@@ -14,6 +14,7 @@ mod output;
 mod payload;
 mod supervisor;
 mod target;
+mod telemetry;
 
 use std::process::ExitCode;
 

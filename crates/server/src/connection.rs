@@ -213,6 +213,7 @@ mod tests {
     use super::*;
     use crate::config::Config;
     use crate::security::Security;
+    use crate::trace::Tracing;
     use crate::webhooks::Webhooks;
 
     /// A connection in memory, on a clock that goes on when everything waits.
@@ -222,8 +223,10 @@ mod tests {
         let (stop, phases) = watch::channel(Phase::default());
         let address = crate::DEFAULT_ADDRESS;
         let security = Security::open(&config).unwrap();
-        let webhooks = Webhooks::start(&engine, (&config.webhooks, &[]), &Metrics::default()).await;
-        let parts = (security, Metrics::default(), Arc::new(webhooks.unwrap()));
+        let (metrics, tracing) = (Metrics::default(), Tracing::default());
+        let beside = (&metrics, &tracing);
+        let webhooks = Webhooks::start(&engine, (&config.webhooks, &[]), beside).await;
+        let parts = (security, metrics, Arc::new(webhooks.unwrap()), tracing);
         let context = Context::new(engine, address, &config, parts, phases);
         let router = http::router(context.clone());
         let (client, server) = tokio::io::duplex(64 * 1024);

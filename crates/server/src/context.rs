@@ -14,6 +14,7 @@ use crate::memory::Budget;
 use crate::phase::{Phase, Phases};
 use crate::problem::{Code, Problem};
 use crate::security::{Security, Trail};
+use crate::trace::Tracing;
 use crate::webhooks::Webhooks;
 
 /// Strangers have one in so many of the bytes that all bodies may have, besides those.
@@ -50,6 +51,7 @@ struct Shared {
     /// The counters of the services that run beside the server.
     services: Metrics,
     webhooks: Arc<Webhooks>,
+    tracing: Tracing,
     phases: Phases,
 }
 
@@ -58,7 +60,7 @@ impl Context {
         engine: Engine,
         address: SocketAddr,
         config: &Config,
-        (security, services, webhooks): (Security, Metrics, Arc<Webhooks>),
+        (security, services, webhooks, tracing): (Security, Metrics, Arc<Webhooks>, Tracing),
         phases: watch::Receiver<Phase>,
     ) -> Self {
         let phases = Phases::new(phases);
@@ -87,8 +89,14 @@ impl Context {
             counters: Counters::default(),
             services,
             webhooks,
+            tracing,
             phases,
         }))
+    }
+
+    /// What records spans.
+    pub(crate) fn tracing(&self) -> &Tracing {
+        &self.0.tracing
     }
 
     pub(crate) fn engine(&self) -> &Engine {

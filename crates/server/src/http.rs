@@ -83,7 +83,9 @@ where
     let started = Instant::now();
     let request = request.map(Body::new);
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
-    let response = AssertUnwindSafe(respond(&context, router, request, peer)).catch_unwind();
+    let trace = context.tracing().request(&method, &path, request.headers());
+    let responding = respond(&context, router, request, (peer, &trace));
+    let response = AssertUnwindSafe(trace.within(responding)).catch_unwind();
     let response = response.await.unwrap_or_else(|_| {
         let detail = "the handler of this request panicked; the log of the server has the reason";
         Problem::new(Code::Internal, detail).into_response()
@@ -91,9 +93,13 @@ where
     let status = response.status().as_u16();
     let took = started.elapsed();
     let route = response.extensions().get::<Route>();
-    let route = route.map_or("other", |route| route.path());
-    context.counters().answered(route, status, took);
-    tracing::debug!(%method, path, status, ?took, "answered");
+    let route = route.map(|route| route.path());
+    let line = async { tracing::debug!(%method, path, status, ?took, "answered") };
+    trace.within(line).await;
+    trace.answered(&method, route, status);
+    context
+        .counters()
+        .answered(route.unwrap_or("other"), status, took);
     response
 }
 
@@ -107,7 +113,7 @@ async fn respond(
     context: &Context,
     mut router: Router,
     mut request: Request,
-    peer: &Peer,
+    (peer, trace): (&Peer, &RequestTrace),
 ) -> Response {
     let now = context.engine().clock().now();
     let caller = match context.security().caller(&mut request, peer, now).await {
@@ -117,8 +123,7 @@ async fn respond(
         Err(problem) => Caller::refused(problem, peer.address),
     };
     tracing::debug!(caller = caller.name(), peer = %peer.address, "let in");
-    let trace = RequestTrace::of_headers(request.headers());
-    request.extensions_mut().insert(trace);
+    request.extensions_mut().insert(trace.clone());
     request.extensions_mut().insert(caller);
     match router.call(request).await {
         Ok(response) => response,

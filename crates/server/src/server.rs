@@ -20,6 +20,7 @@ use crate::context::Context;
 use crate::hangup::Hangups;
 use crate::phase::Phase;
 use crate::security::{Caller, Difference, Operation, Security};
+use crate::trace::Tracing;
 use crate::webhooks::{StartError, Webhooks};
 use crate::{connections, http};
 
@@ -48,6 +49,7 @@ pub struct Server {
     engine: Engine,
     config: Config,
     services: Metrics,
+    tracing: Tracing,
 }
 
 /// Why a server does not start.
@@ -88,6 +90,7 @@ impl Server {
             engine: engine.into(),
             config: Config::default(),
             services: Metrics::default(),
+            tracing: Tracing::default(),
         }
     }
 
@@ -111,6 +114,13 @@ impl Server {
     /// `/metrics`.
     pub fn metrics(mut self, services: Metrics) -> Self {
         self.services = services;
+        self
+    }
+
+    /// Records spans of requests, of the events that they append and of what webhooks send.
+    #[cfg(feature = "otel")]
+    pub fn telemetry(mut self, telemetry: ensue_otel::Telemetry) -> Self {
+        self.tracing = telemetry.into();
         self
     }
 
@@ -140,11 +150,11 @@ impl Server {
         let webhooks = Webhooks::start(
             &self.engine,
             (&config.webhooks, &config.personal),
-            &self.services,
+            (&self.services, &self.tracing),
         );
         let webhooks = Arc::new(webhooks.await?);
         let (phase, phases) = watch::channel(Phase::default());
-        let parts = (security, self.services, webhooks.clone());
+        let parts = (security, self.services, webhooks.clone(), self.tracing);
         let context = Context::new(self.engine, address, &config, parts, phases);
         let router = http::router(context.clone());
         tokio::spawn(follow_files(context.clone()));

@@ -1,17 +1,119 @@
-//! The trace that a request belongs to: W3C Trace Context, from its headers.
+//! The trace that a request belongs to: W3C Trace Context, from its headers; and with the feature `otel` the
+//! spans of requests and of what the server sends itself.
 
 use std::sync::Arc;
 
-use axum::http::{Extensions, HeaderMap};
-use ensue::{Envelope, TRACE_STATE_BYTES_MAX, TraceContext};
+use axum::http::{Extensions, HeaderMap, Method, Uri};
+use ensue::{App, Envelope, EventTracer, PrometheusText, TRACE_STATE_BYTES_MAX, TraceContext};
+#[cfg(feature = "otel")]
+use ensue_otel::{CallSpan, RequestSpan, Telemetry};
 
 pub(crate) const PARENT: &str = "traceparent";
 pub(crate) const STATE: &str = "tracestate";
 
+/// What records spans, if something does.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Tracing {
+    #[cfg(feature = "otel")]
+    telemetry: Option<Telemetry>,
+}
+
+#[cfg(feature = "otel")]
+impl From<Telemetry> for Tracing {
+    fn from(telemetry: Telemetry) -> Self {
+        Self {
+            telemetry: Some(telemetry),
+        }
+    }
+}
+
+impl Tracing {
+    /// Begins a request.
+    #[cfg_attr(not(feature = "otel"), allow(unused_variables, reason = "for spans"))]
+    pub(crate) fn request(&self, method: &Method, path: &str, headers: &HeaderMap) -> RequestTrace {
+        let given = given(headers);
+        #[cfg(feature = "otel")]
+        if let Some(telemetry) = &self.telemetry
+            && (given.is_some() || begins_trace(method, path))
+        {
+            let parent = given.as_ref().map(|it| (it.parent, it.state.as_deref()));
+            let span = telemetry.request(method.as_str(), path, parent);
+            return RequestTrace {
+                given,
+                span: span.map(Arc::new),
+            };
+        }
+        RequestTrace {
+            given,
+            #[cfg(feature = "otel")]
+            span: None,
+        }
+    }
+
+    /// Begins a request that the server sends, in the trace of what it is about.
+    #[cfg_attr(not(feature = "otel"), allow(unused_variables, reason = "for spans"))]
+    pub(crate) fn call(&self, parent: Option<TraceContext>, uri: &Uri) -> Call {
+        Call {
+            parent,
+            #[cfg(feature = "otel")]
+            span: self.telemetry.as_ref().and_then(|telemetry| {
+                let is_tls = uri.scheme_str() == Some("https");
+                let port = uri.port_u16().unwrap_or(if is_tls { 443 } else { 80 });
+                telemetry.call(parent, "POST", uri.host().unwrap_or_default(), port)
+            }),
+        }
+    }
+
+    /// What makes spans for what clients say follows from events.
+    #[cfg(feature = "otel")]
+    pub(crate) fn clients(&self) -> Option<Arc<dyn EventTracer>> {
+        self.telemetry.as_ref().map(Telemetry::clients)
+    }
+
+    /// Nothing does.
+    #[cfg(not(feature = "otel"))]
+    pub(crate) fn clients(&self) -> Option<Arc<dyn EventTracer>> {
+        None
+    }
+
+    /// An app whose attempts have spans.
+    pub(crate) fn app(&self, app: App) -> App {
+        #[cfg(feature = "otel")]
+        if let Some(telemetry) = &self.telemetry {
+            return app.layer(telemetry.handlers());
+        }
+        app
+    }
+
+    /// Writes what became of spans and log records.
+    #[cfg_attr(not(feature = "otel"), allow(unused_variables, reason = "for spans"))]
+    pub(crate) fn write_metrics(&self, text: &mut PrometheusText) {
+        #[cfg(feature = "otel")]
+        if let Some(telemetry) = &self.telemetry {
+            telemetry.write_metrics(text);
+        }
+    }
+}
+
+/// Whether such a request is worth a trace of its own: one that appends. All others, polls and probes among
+/// them, are in a trace only if they come in one.
+#[cfg(feature = "otel")]
+fn begins_trace(method: &Method, path: &str) -> bool {
+    method == Method::POST
+        && (path == "/v1/events"
+            || path == "/v1/requests"
+            || path.starts_with("/v1/webhooks/in/")
+            || path == "/ensue.v1.EngineService/Append")
+}
+
 /// The trace that a request belongs to, for the events in it that bring no trace of their own: in the
 /// extensions of every request.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct RequestTrace(Option<Arc<Given>>);
+pub(crate) struct RequestTrace {
+    given: Option<Arc<Given>>,
+    #[cfg(feature = "otel")]
+    span: Option<Arc<RequestSpan>>,
+}
 
 #[derive(Debug)]
 struct Given {
@@ -20,20 +122,6 @@ struct Given {
 }
 
 impl RequestTrace {
-    /// What the headers say. Those that are malformed say nothing: the standard wants such a request
-    /// treated as one without them.
-    pub(crate) fn of_headers(headers: &HeaderMap) -> Self {
-        let mut parents = headers.get_all(PARENT).iter();
-        let (Some(parent), None) = (parents.next(), parents.next()) else {
-            return Self::default();
-        };
-        let parent = parent.to_str().ok().and_then(|text| text.parse().ok());
-        Self(parent.map(|parent| {
-            let state = state(headers);
-            Arc::new(Given { parent, state })
-        }))
-    }
-
     /// That of a request.
     pub(crate) fn of(extensions: &Extensions) -> Self {
         extensions.get::<Self>().cloned().unwrap_or_default()
@@ -41,13 +129,74 @@ impl RequestTrace {
 
     /// An event of the request: it keeps the trace that it has.
     pub(crate) fn trace(&self, event: Envelope) -> Envelope {
-        match &self.0 {
-            Some(given) if event.trace().is_none() => {
-                event.traced(given.parent, given.state.as_deref())
-            }
-            _ => event,
+        let state = self.given.as_ref().and_then(|it| it.state.as_deref());
+        #[cfg(feature = "otel")]
+        if let Some(sent) = self.span.as_ref().and_then(|span| span.send(&event)) {
+            return event.traced(sent, state);
+        }
+        match &self.given {
+            Some(given) => event.traced(given.parent, state),
+            None => event,
         }
     }
+
+    /// Answers the request, within its span.
+    pub(crate) async fn within<T>(&self, answering: impl Future<Output = T>) -> T {
+        #[cfg(feature = "otel")]
+        if let Some(span) = &self.span {
+            return span.within(answering).await;
+        }
+        answering.await
+    }
+
+    /// It is answered.
+    #[cfg_attr(not(feature = "otel"), allow(unused_variables, reason = "for spans"))]
+    pub(crate) fn answered(&self, method: &Method, route: Option<&'static str>, status: u16) {
+        #[cfg(feature = "otel")]
+        if let Some(span) = &self.span {
+            span.answered(method.as_str(), route, status);
+        }
+    }
+}
+
+/// A request that the server sends.
+#[derive(Debug)]
+pub(crate) struct Call {
+    parent: Option<TraceContext>,
+    #[cfg(feature = "otel")]
+    span: Option<CallSpan>,
+}
+
+impl Call {
+    /// What it carries as `traceparent`.
+    pub(crate) fn trace(&self) -> Option<TraceContext> {
+        #[cfg(feature = "otel")]
+        if let Some(trace) = self.span.as_ref().and_then(CallSpan::context) {
+            return Some(trace);
+        }
+        self.parent
+    }
+
+    /// It was answered with this status, or was not for this reason.
+    #[cfg_attr(not(feature = "otel"), allow(unused_variables, reason = "for spans"))]
+    pub(crate) fn answered(self, answer: Result<u16, String>) {
+        #[cfg(feature = "otel")]
+        if let Some(span) = self.span {
+            span.answered(answer);
+        }
+    }
+}
+
+/// What the headers say. Those that are malformed say nothing: the standard wants such a request treated as
+/// one without them.
+fn given(headers: &HeaderMap) -> Option<Arc<Given>> {
+    let mut parents = headers.get_all(PARENT).iter();
+    let (Some(parent), None) = (parents.next(), parents.next()) else {
+        return None;
+    };
+    let parent = parent.to_str().ok()?.parse().ok()?;
+    let state = state(headers);
+    Some(Arc::new(Given { parent, state }))
 }
 
 /// The header `tracestate`, which may come in pieces.
@@ -80,7 +229,9 @@ mod tests {
         let event = Envelope::builder("orders", "order.created")
             .build()
             .unwrap();
-        RequestTrace::of_headers(&map).trace(event)
+        let path = "/v1/events";
+        let trace = Tracing::default().request(&Method::POST, path, &map);
+        trace.trace(event)
     }
 
     #[test]

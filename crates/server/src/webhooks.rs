@@ -45,6 +45,7 @@ pub use self::url::ReceiverUrl;
 use crate::outgoing::{Connector, Reachable};
 use crate::personal::{Masks, Personal};
 use crate::problem::{Code, Problem};
+use crate::trace::Tracing;
 
 /// How often the log is asked which endpoints are disabled: another process may have done that.
 const SWITCHES_INTERVAL: Duration = Duration::from_secs(5);
@@ -79,7 +80,7 @@ impl Webhooks {
     pub(crate) async fn start(
         engine: &Engine,
         (config, personal): (&WebhookConfig, &[Personal]),
-        metrics: &Metrics,
+        (metrics, tracing): (&Metrics, &Tracing),
     ) -> Result<Self, StartError> {
         let mut endpoints = BTreeMap::new();
         let mut senders = BTreeMap::new();
@@ -95,7 +96,8 @@ impl Webhooks {
             let connector = connector.map_err(|problem| of("ca_file", problem))?;
             let masks = Arc::new(Masks::new(personal));
             for endpoint in &config.endpoints {
-                let made = Endpoint::new(endpoint.clone(), connector.clone(), &masks, engine);
+                let (config, connector) = (endpoint.clone(), connector.clone());
+                let made = Endpoint::new(config, connector, &masks, engine, tracing);
                 let made = made.map_err(|problem| of(&endpoint.name, problem))?;
                 endpoints.insert(endpoint.name.clone(), Arc::new(made));
             }

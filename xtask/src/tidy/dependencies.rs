@@ -5,7 +5,7 @@ use super::workspace::{Package, Workspace};
 
 /// What each part of the workspace may depend on within it. A path that ends in `/` stands for
 /// everything below it.
-const LAYERS: [(&str, &[&str]); 19] = [
+const LAYERS: [(&str, &[&str]); 20] = [
     // Before `crates/ensue`, of whose tests it is a part.
     ("crates/ensue/tests/compiled-with", &[]),
     ("crates/log", &[]),
@@ -27,11 +27,21 @@ const LAYERS: [(&str, &[&str]); 19] = [
         ],
     ),
     ("crates/conformance", &["ensue", "ensue-core"]),
+    ("crates/otel", &["ensue", "ensue-core"]),
     (
         "crates/server",
-        &["ensue", "ensue-cesql", "ensue-core", "ensue-proto"],
+        &[
+            "ensue",
+            "ensue-cesql",
+            "ensue-core",
+            "ensue-otel",
+            "ensue-proto",
+        ],
     ),
-    ("crates/cli", &["ensue", "ensue-cesql", "ensue-server"]),
+    (
+        "crates/cli",
+        &["ensue", "ensue-cesql", "ensue-otel", "ensue-server"],
+    ),
     ("examples/", &["ensue"]),
     ("bench", &["ensue", "ensue-log", "ensue-server", "servers"]),
     (
@@ -132,8 +142,8 @@ pub(super) fn only_the_server_serves(workspace: &Workspace) -> Vec<Breach> {
         let directory = package.directory.as_deref();
         directory.is_some_and(|it| it.starts_with("examples/") || it == "bench")
     };
-    // The protocol's code is of both sides, and the remote engine is a client.
-    let speaks = ["ensue-server", "ensue-proto", "ensue-remote"];
+    // The protocol's code is of both sides; the remote engine and what sends telemetry are clients.
+    let speaks = ["ensue-server", "ensue-proto", "ensue-remote", "ensue-otel"];
     let others = workspace
         .members()
         .filter(|package| !speaks.contains(&package.name.as_str()) && !is_free(package));

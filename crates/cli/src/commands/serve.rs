@@ -15,6 +15,7 @@ use crate::human;
 use crate::output::{Output, Page, Report};
 use crate::supervisor::Supervisor;
 use crate::target::Target;
+use crate::telemetry::Telemetry;
 
 /// Serve the engine over HTTP, to programs in any language
 #[derive(Args, Debug)]
@@ -77,7 +78,12 @@ struct Serving {
 struct Checked(Config);
 
 impl Serve {
-    pub(crate) async fn run(self, target: &Target, out: &Output) -> Result<(), Failure> {
+    pub(crate) async fn run(
+        self,
+        target: &Target,
+        out: &Output,
+        telemetry: Telemetry,
+    ) -> Result<(), Failure> {
         let config = self.settings(target)?;
         let url = config.engine.as_deref();
         let target = Target::new(url.unwrap_or(target.url()).to_owned());
@@ -87,7 +93,8 @@ impl Serve {
         }
         let engine = target.serve(self.wait, out).await?;
         let (tls, authentication) = (config.tls.is_some(), config.auth.is_some());
-        let running = match Server::new(engine.clone()).config(config).start().await {
+        let server = telemetry.serve(Server::new(engine.clone()).config(config));
+        let running = match server.start().await {
             Ok(running) => running,
             Err(error) => {
                 engine.close().await?;
@@ -124,7 +131,9 @@ impl Serve {
         out.note("stopping: requests under way are answered");
         let stopping = async {
             running.stop_by(ensue::asked_to_stop()).await;
-            engine.close().await
+            let closed = engine.close().await;
+            telemetry.end().await;
+            closed
         };
         supervisor.watch(stopping).await?;
         said

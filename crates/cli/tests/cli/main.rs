@@ -7,6 +7,8 @@
     reason = "a test fails by panicking"
 )]
 
+#[cfg(feature = "otel")]
+mod collector;
 mod shop;
 
 mod cesql;
@@ -29,3 +31,5 @@ mod rolling;
 mod securing;
 mod serving;
 mod supervising;
+#[cfg(feature = "otel")]
+mod telemetry;

@@ -39,6 +39,7 @@ use crate::engine::{
 use crate::error::{EngineError, Result};
 use crate::handle::Engine;
 use crate::metrics::GroupCounters;
+use crate::outgoing::EventTracer;
 use crate::publisher::check_source_of;
 use crate::request;
 use crate::time::Timestamp;
@@ -66,6 +67,7 @@ struct Shared {
     member: Box<dyn Member>,
     key_events_max: usize,
     suspects: Suspects,
+    tracer: Option<Arc<dyn EventTracer>>,
     /// Held by whatever is done with the member.
     turn: Arc<tokio::sync::Mutex<()>>,
     /// Something else than a take waits for its turn.
@@ -122,6 +124,7 @@ impl Consumer {
             member,
             key_events_max: options.key_events_max.max(1),
             suspects: options.suspects,
+            tracer: options.tracer,
             turn: Arc::default(),
             make_way: Notify::new(),
             hands: Mutex::default(),
@@ -390,6 +393,10 @@ impl Shared {
         let counters = &self.dispatch.counters;
         match outcome {
             Outcome::Settled(effects) => {
+                let effects = match &self.tracer {
+                    Some(tracer) => effects.traced(&**tracer, &delivery.envelope),
+                    None => effects,
+                };
                 let added = self
                     .follow
                     .add(delivery, HANDLER, effects, &mut plan.outcomes);

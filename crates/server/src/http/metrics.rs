@@ -45,6 +45,7 @@ async fn metrics(State(context): State<Context>) -> Result<Response, Problem> {
     text.sample("ensue_http_streams", &[], context.streams());
     write_webhooks(&mut text, &context);
     write_members(&mut text, &context);
+    context.tracing().write_metrics(&mut text);
     let services = context.services().to_prometheus();
     let content_type = [(header::CONTENT_TYPE, PrometheusText::CONTENT_TYPE)];
     Ok((content_type, text.finish() + &services).into_response())

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use axum::body::Bytes;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
-use ensue::{CloudEvent, Envelope};
+use ensue::{CloudEvent, Envelope, TraceContext};
 use uuid::Uuid;
 
 use super::settings::ContentMode;
@@ -41,10 +41,14 @@ pub(super) fn webhook_id(event: &Envelope) -> String {
     Uuid::new_v5(&NAMESPACE, name.as_bytes()).to_string()
 }
 
-/// An event, written.
-pub(super) fn written(event: &Envelope, mode: ContentMode) -> (HeaderMap, Bytes) {
+/// An event, written; `trace` is that of the request.
+pub(super) fn written(
+    event: &Envelope,
+    trace: Option<TraceContext>,
+    mode: ContentMode,
+) -> (HeaderMap, Bytes) {
     let mut headers = HeaderMap::new();
-    if let Some(parent) = event.trace() {
+    if let Some(parent) = trace {
         let name = HeaderName::from_static(trace::PARENT);
         insert(&mut headers, name, &parent.to_string());
     }
@@ -104,8 +108,6 @@ fn encoded(value: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use ensue::TraceContext;
-
     use super::*;
 
     fn event() -> Envelope {
@@ -125,7 +127,7 @@ mod tests {
 
     #[test]
     fn the_structured_mode_has_everything_in_the_body() {
-        let (headers, body) = written(&event(), ContentMode::Structured);
+        let (headers, body) = written(&event(), event().trace(), ContentMode::Structured);
         assert_eq!(headers["content-type"], "application/cloudevents+json");
         assert!(
             headers[trace::PARENT]
@@ -140,7 +142,7 @@ mod tests {
 
     #[test]
     fn the_binary_mode_has_attributes_in_headers_and_the_payload_as_it_is() {
-        let (headers, body) = written(&event(), ContentMode::Binary);
+        let (headers, body) = written(&event(), event().trace(), ContentMode::Binary);
         assert_eq!(&body[..], br#"{"price": 1.10}"#);
         for (name, value) in [
             ("content-type", "application/json"),

@@ -10,7 +10,8 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, Uri, header};
 use ensue::engine::OnDead;
 use ensue::prelude::*;
 use ensue::{
-    Codec, Engine, Handler, HandlerOptions, InvalidEvent, Metrics, ServiceOptions, Start, Timestamp,
+    Codec, Engine, Handler, HandlerOptions, InvalidEvent, Metrics, ServiceOptions, Start,
+    Timestamp, TraceContext,
 };
 use ensue_cesql::{Expression, Value};
 
@@ -26,6 +27,7 @@ use super::switch::{Switch, Switches};
 use crate::attributes::OfEvent;
 use crate::outgoing::Connector;
 use crate::personal::Masks;
+use crate::trace::Tracing;
 
 /// A delivery that waits at its endpoint's gate is not cut off: this is longer than a server runs.
 const WAIT_MAX: Duration = Duration::from_secs(365 * 86_400);
@@ -49,6 +51,7 @@ pub(crate) struct Endpoint {
     /// What the receiver does not get.
     masks: Arc<Masks>,
     engine: Engine,
+    tracing: Tracing,
     switches: Switches,
     switch: Mutex<Option<Switch>>,
     /// Why its group does not go on, if it does not.
@@ -77,6 +80,7 @@ impl Endpoint {
         connector: Connector,
         masks: &Arc<Masks>,
         engine: &Engine,
+        tracing: &Tracing,
     ) -> Result<Self, String> {
         let keyring = Keyring::open(config.secrets.clone())?;
         if !keyring.can_sign() {
@@ -100,6 +104,7 @@ impl Endpoint {
                 masks.clone()
             },
             engine: engine.clone(),
+            tracing: tracing.clone(),
             switches: Switches::new(engine.clone()),
             switch: Mutex::new(None),
             trouble: Mutex::new(None),
@@ -142,6 +147,7 @@ impl Endpoint {
                     .workers(1)
                     .concurrency(config.concurrency),
             );
+        app = self.tracing.app(app);
         for topics in &config.topics {
             let this = self.clone();
             let deliver = move |event: Envelope, context: Context| {
@@ -184,7 +190,7 @@ impl Endpoint {
         let mut later = 0;
         loop {
             let pass = self.gate.enter().await;
-            let answer = self.send(&event).await;
+            let answer = self.send(&event, context.trace()).await;
             let mut verdict = self.verdict(&answer);
             if let Verdict::Later(_) = verdict {
                 later += 1;
@@ -223,15 +229,25 @@ impl Endpoint {
         answer.verdict(self.config.backoff.min, self.config.retry_after_max)
     }
 
-    /// One signed request.
-    async fn send(&self, event: &Envelope) -> Answer {
+    /// One signed request, in the trace of the attempt.
+    async fn send(&self, event: &Envelope, trace: Option<TraceContext>) -> Answer {
         let masked = self.masks.masked(event.topic(), event).transpose();
         let masked = match masked {
             Ok(masked) => masked,
             Err(error) => return not_sent(error.to_string()),
         };
         let event = masked.as_ref().unwrap_or(event);
-        let (headers, body) = written(event, self.config.content);
+        let call = self.tracing.call(trace, &self.uri);
+        let (headers, body) = written(event, call.trace(), self.config.content);
+        let answer = self.send_written(event, headers, body).await;
+        call.answered(match &answer.result {
+            Ok(head) => Ok(head.status.as_u16()),
+            Err(problem) => Err(problem.clone()),
+        });
+        answer
+    }
+
+    async fn send_written(&self, event: &Envelope, headers: HeaderMap, body: Bytes) -> Answer {
         match self.signed(&webhook_id(event), headers, &body).await {
             Ok(headers) => {
                 let timeout = self.config.timeout;
@@ -306,7 +322,7 @@ impl Endpoint {
             .source(format!("/webhooks/{}", self.config.name))
             .payload(Codec::Json, payload.into_bytes())
             .build()?;
-        let answer = self.send(&event).await;
+        let answer = self.send(&event, None).await;
         let verdict = self.verdict(&answer);
         Ok(self.keep(&event, 0, &answer, verdict))
     }

@@ -2,6 +2,7 @@
 
 use std::error::Error as StdError;
 use std::fmt;
+use std::sync::Arc;
 
 use bytes::Bytes;
 
@@ -10,6 +11,7 @@ use crate::effect::Effects;
 use crate::engine::{DeathCause, Delivery, OnDead, Position};
 use crate::error::Error;
 use crate::metrics::Metrics;
+use crate::outgoing::EventTracer;
 use crate::time::Timestamp;
 
 /// What a consumer is made with.
@@ -21,6 +23,8 @@ pub struct ConsumerOptions {
     pub suspects: Suspects,
     /// Where it counts.
     pub metrics: Metrics,
+    /// What records spans of the events that its handler returns, if something does.
+    pub tracer: Option<Arc<dyn EventTracer>>,
 }
 
 impl Default for ConsumerOptions {
@@ -29,6 +33,7 @@ impl Default for ConsumerOptions {
             key_events_max: 1,
             suspects: Suspects::default(),
             metrics: Metrics::default(),
+            tracer: None,
         }
     }
 }

@@ -78,6 +78,7 @@ pub(super) async fn join(
         key_events_max,
         suspects: context.leases().suspects(&group),
         metrics: context.services().clone(),
+        tracer: context.tracing().clients(),
     };
     let joining = Consumer::join(context.engine(), subscription, options);
     let consumer = deadline::within(&context, joining).await?;
