@@ -183,8 +183,11 @@ mod tests {
 
     use super::*;
 
+    /// The batches that were sent.
+    type Sent = Arc<Mutex<Vec<Vec<u32>>>>;
+
     /// Takes a batch for each permit.
-    struct Gate(Arc<Semaphore>, Arc<Mutex<Vec<Vec<u32>>>>);
+    struct Gate(Arc<Semaphore>, Sent);
 
     impl Export<u32> for Gate {
         async fn export(&mut self, batch: Vec<u32>) -> Result<(), String> {
@@ -195,10 +198,7 @@ mod tests {
         }
     }
 
-    fn queue(
-        queue_max: usize,
-        batch_max: usize,
-    ) -> (Queue<u32>, Arc<Semaphore>, Arc<Mutex<Vec<Vec<u32>>>>) {
+    fn queue(queue_max: usize, batch_max: usize) -> (Queue<u32>, Arc<Semaphore>, Sent) {
         let (gate, taken) = (Arc::new(Semaphore::new(0)), Arc::default());
         let pace = Pace {
             queue_max,
