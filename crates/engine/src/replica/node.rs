@@ -45,8 +45,9 @@ impl Node {
     /// Nothing goes on any more, for good: all that wait are told why, and so is the status.
     pub(super) fn stop_for(&self, error: &Error) {
         tracing::error!(%error, "the engine stops");
-        self.engine.halt(&Refusal::of(error));
+        // The status first: who is refused from now on may look there.
         self.link.heard().stopped(error.to_string());
+        self.engine.halt(&Refusal::of(error));
         self.engine.locked().fence_all();
     }
 }
