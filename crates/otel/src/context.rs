@@ -24,7 +24,7 @@ pub(crate) fn span_context(trace: TraceContext, state: Option<&str>) -> SpanCont
     )
 }
 
-/// The span of a context, as events carry it; nothing if there is none.
+/// The span of a context, as events carry it; `None` without a valid one.
 pub(crate) fn of(context: &Context) -> Option<TraceContext> {
     let span = context.span();
     let span = span.span_context();

@@ -56,7 +56,7 @@ pub(crate) async fn serve(context: Context, listener: TcpListener, router: Route
 /// requests that they have.
 fn waiting(listener: TcpListener) -> impl Iterator<Item = (TcpStream, SocketAddr)> {
     let listener = listener.into_std().ok();
-    // It does not wait: it ends with an error when there is none.
+    // It does not wait: an empty backlog ends it with an error.
     let taken = std::iter::from_fn(move || listener.as_ref()?.accept().ok());
     taken.take(BACKLOG_MAX).filter_map(|(stream, peer)| {
         stream.set_nonblocking(true).ok()?;

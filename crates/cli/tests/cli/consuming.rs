@@ -9,12 +9,11 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use ensue::engine::Query;
 use serde_json::{Value, json};
 
 use crate::killing::kills;
 use crate::serving::{Serving, answer};
-use crate::shop::Shop;
+use crate::shop::{Shop, events_of};
 
 /// How often the server is killed; `ENSUE_SERVER_KILLS` says otherwise.
 const KILLS: usize = 5;
@@ -133,7 +132,7 @@ fn known((status, answer): (u16, Value)) -> Option<Value> {
 }
 
 /// Counts the events of a key, and says so for each.
-fn settle(delivery: &Value) -> Value {
+pub(crate) fn settle(delivery: &Value) -> Value {
     let event = &delivery["event"];
     let count = delivery["state"]["count"].as_u64().unwrap_or(0) + 1;
     let counted = json!({
@@ -201,16 +200,7 @@ async fn every_event_is_handled_once_though_the_server_is_killed_and_consumers_d
     });
     assert_eq!(serving.unwrap().end(), Some(0));
     let engine = shop.open().await;
-    let mut counts = Query {
-        topics: Some("counts".parse().unwrap()),
-        ..Query::default()
-    };
-    let (mut found, mut is_end) = (Vec::new(), false);
-    while !is_end {
-        let page = engine.read(counts.clone()).await.unwrap();
-        found.extend(page.events);
-        (counts.from, is_end) = (page.next, page.is_end);
-    }
+    let found = events_of(&engine, "counts").await;
     let mut of_key: BTreeMap<String, Vec<(u64, u64)>> = BTreeMap::new();
     for counted in found {
         let said: Value = serde_json::from_slice(counted.envelope.payload()).unwrap();

@@ -11,12 +11,11 @@ use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use ensue::engine::Query;
 use serde_json::{Value, json};
 
 use crate::consuming::{World, consume};
 use crate::serving::{Serving, answer};
-use crate::shop::{BINARY, PATIENCE, Shop};
+use crate::shop::{BINARY, PATIENCE, Shop, events_of};
 
 /// How many connections there are at a time, if this process may have so many files open.
 const CONNECTIONS: usize = 10_000;
@@ -115,23 +114,13 @@ fn metric(serving: &Serving, name: &str) -> usize {
 /// Where each event of the topic `load` is, by its id.
 async fn events(shop: &Shop) -> BTreeMap<String, String> {
     let engine = shop.open().await;
-    let mut query = Query {
-        topics: Some("load".parse().unwrap()),
-        ..Query::default()
-    };
     let mut found = BTreeMap::new();
-    loop {
-        let page = engine.read(query.clone()).await.unwrap();
-        for it in page.events {
-            let twice = found.insert(it.envelope.id().to_owned(), it.position.to_string());
-            assert_eq!(twice, None, "an event is there twice");
-        }
-        query.from = page.next;
-        if page.is_end {
-            engine.close().await.unwrap();
-            return found;
-        }
+    for it in events_of(&engine, "load").await {
+        let twice = found.insert(it.envelope.id().to_owned(), it.position.to_string());
+        assert_eq!(twice, None, "an event is there twice");
     }
+    engine.close().await.unwrap();
+    found
 }
 
 #[tokio::test]

@@ -6,14 +6,14 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use ensue::engine::{Query, Recorded, SharedEngine};
+use ensue::engine::{Recorded, SharedEngine};
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
 use crate::consuming::{Link, World, consume};
 use crate::remote::{self, EVENT_TOPIC, KEYS, is_away, numbered};
 use crate::serving::Serving;
-use crate::shop::{PATIENCE, Shop};
+use crate::shop::{PATIENCE, Shop, events_of};
 
 /// How often the server is killed; `ENSUE_SERVER_KILLS` says otherwise.
 const KILLS: usize = 50;
@@ -225,28 +225,12 @@ async fn until_effects(engine: &SharedEngine, expected: u64) {
     assert_eq!(remote::effects(engine).await, expected);
 }
 
-async fn all(engine: &SharedEngine, topic: &str) -> Vec<Recorded> {
-    let mut query = Query {
-        topics: Some(topic.parse().unwrap()),
-        ..Query::default()
-    };
-    let mut found = Vec::new();
-    loop {
-        let page = engine.read(query.clone()).await.unwrap();
-        found.extend(page.events);
-        query.from = page.next;
-        if page.is_end {
-            return found;
-        }
-    }
-}
-
 /// The log has what clients have receipts for, where these say, and nothing else; each has one effect, in
 /// the order of its key.
 async fn check(shop: &Shop, mut told: Vec<Receipt>) {
     let engine = shop.open().await;
-    let load = all(&engine, "load").await;
-    let counts = all(&engine, "counts").await;
+    let load = events_of(&engine, "load").await;
+    let counts = events_of(&engine, "counts").await;
     engine.close().await.unwrap();
     let of = |it: &Recorded| (it.envelope.id().to_owned(), it.position.to_string());
     let mut found: Vec<Receipt> = load.iter().map(of).collect();

@@ -2,14 +2,14 @@
 
 use std::time::{Duration, Instant};
 
-use ensue::engine::{Commit, Delivery, Query, SharedEngine, Subscription};
+use ensue::engine::{Commit, Delivery, SharedEngine, Subscription};
 use ensue::error::GroupError;
 use ensue::{Codec, Envelope, Error};
 use serde_json::Value;
 use tokio::sync::watch;
 
 use crate::serving::Serving;
-use crate::shop::{PATIENCE, Run, Shop};
+use crate::shop::{PATIENCE, Run, Shop, events_of};
 
 /// How often the server is killed while members work; `ENSUE_REMOTE_KILLS` says otherwise.
 const KILLS: usize = 3;
@@ -196,26 +196,12 @@ fn handled(taken: &[Delivery]) -> Commit {
 /// How many effects there are; of each key once and in order.
 pub(crate) async fn effects(engine: &SharedEngine) -> u64 {
     let mut next = std::collections::BTreeMap::new();
-    let mut query = Query {
-        topics: Some(EFFECT_TOPIC.parse().unwrap()),
-        ..Query::default()
-    };
-    loop {
-        let page = engine.read(query).await.unwrap();
-        for it in &page.events {
-            let expected = next.entry(it.envelope.key().to_owned()).or_insert(0);
-            assert_eq!(number_of(&it.envelope), *expected, "{}", it.envelope.key());
-            *expected += 1;
-        }
-        if page.is_end {
-            return next.values().sum();
-        }
-        query = Query {
-            topics: Some(EFFECT_TOPIC.parse().unwrap()),
-            from: page.next,
-            ..Query::default()
-        };
+    for it in events_of(engine, EFFECT_TOPIC).await {
+        let expected = next.entry(it.envelope.key().to_owned()).or_insert(0);
+        assert_eq!(number_of(&it.envelope), *expected, "{}", it.envelope.key());
+        *expected += 1;
     }
+    next.values().sum()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

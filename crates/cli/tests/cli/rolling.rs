@@ -11,15 +11,16 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use ensue::engine::{Query, Recorded, SharedEngine};
+use ensue::engine::{Recorded, SharedEngine};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::sync::watch;
 
+use crate::consuming::settle;
 use crate::remote;
 use crate::serving::{Serving, answer};
-use crate::shop::{PATIENCE, Running, Shop};
+use crate::shop::{PATIENCE, Running, Shop, events_of};
 
 const CLIENTS: usize = 8;
 /// How often the server of a directory is replaced.
@@ -44,7 +45,7 @@ impl Link {
         }
     }
 
-    /// The status and the body of an answer; nothing when there is none.
+    /// The status and the body of an answer, unless the server is gone.
     fn call(&mut self, method: &str, path: &str, kind: &str, body: &Value) -> Option<(u16, Value)> {
         let text = self.exchange(method, path, kind, &body.to_string());
         let Some(text) = text else {
@@ -234,7 +235,7 @@ async fn the_server_of_a_directory_is_replaced_under_load_and_what_it_accepted_w
     });
     assert_eq!(serving.end(), Some(0));
     let engine = shop.open().await;
-    let found = events(&engine, "load").await.into_iter();
+    let found = events_of(&engine, "load").await.into_iter();
     let mut found: Vec<_> = found
         .map(|it| (it.envelope.id().to_owned(), it.position.to_string()))
         .collect();
@@ -243,23 +244,6 @@ async fn the_server_of_a_directory_is_replaced_under_load_and_what_it_accepted_w
     found.sort();
     assert_eq!(receipts.len(), found.len());
     assert!(receipts == found, "the receipts and the log differ");
-}
-
-/// Every event of a topic.
-async fn events(engine: &SharedEngine, topic: &str) -> Vec<Recorded> {
-    let mut query = Query {
-        topics: Some(topic.parse().unwrap()),
-        ..Query::default()
-    };
-    let mut found = Vec::new();
-    loop {
-        let page = engine.read(query.clone()).await.unwrap();
-        found.extend(page.events);
-        query.from = page.next;
-        if page.is_end {
-            return found;
-        }
-    }
 }
 
 /// Gives each connection to the next server that says that it is ready, as a load balancer does.
@@ -379,20 +363,6 @@ fn consume_all(world: &World) {
     }
 }
 
-/// Counts the events of a key, and says so for each.
-fn settle(delivery: &Value) -> Value {
-    let event = &delivery["event"];
-    let count = delivery["state"]["count"].as_u64().unwrap_or(0) + 1;
-    let counted = json!({
-        "type": "counted", "topic": "counts", "subject": event["subject"],
-        "data": {"of": event["id"], "count": count},
-    });
-    json!({
-        "position": delivery["position"], "generation": delivery["generation"],
-        "effects": [{"event": counted}], "state": {"count": count},
-    })
-}
-
 fn ids(events: &[Recorded]) -> BTreeSet<String> {
     events
         .iter()
@@ -402,7 +372,7 @@ fn ids(events: &[Recorded]) -> BTreeSet<String> {
 
 /// The ids of the events that were counted.
 async fn counted(engine: &SharedEngine) -> BTreeSet<String> {
-    let counts = events(engine, "counts").await;
+    let counts = events_of(engine, "counts").await;
     counts.iter().map(|it| said(it).0).collect()
 }
 
@@ -434,7 +404,7 @@ async fn roll(world: &World, engine: &SharedEngine, mut old: Serving, number: u6
     }
     let remote = remote::publish(engine.clone(), number, 20);
     remote.await;
-    let appended = ids(&events(engine, "load").await);
+    let appended = ids(&events_of(engine, "load").await);
     let of_remote = remote::KEYS * 20 * (number + 1);
     while !counted(engine).await.is_superset(&appended) || remote::effects(engine).await < of_remote
     {
@@ -542,9 +512,9 @@ async fn servers_of_one_engine_are_replaced_one_by_one_and_no_request_fails() {
 
 /// What was counted was counted once and in order.
 async fn check_counts(engine: &SharedEngine, published: usize) {
-    assert_eq!(events(engine, "load").await.len(), published);
+    assert_eq!(events_of(engine, "load").await.len(), published);
     let mut of_key: BTreeMap<String, Vec<(String, u64)>> = BTreeMap::new();
-    for counted in events(engine, "counts").await {
+    for counted in events_of(engine, "counts").await {
         let counts = of_key.entry(counted.envelope.key().to_owned()).or_default();
         counts.push(said(&counted));
     }

@@ -15,7 +15,9 @@ use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::mpsc;
 use std::time::Duration;
 
-use ensue::engine::{Append, Commit, Death, DeathCause, Delivery, Query, Schedule, Subscription};
+use ensue::engine::{
+    Append, Commit, Death, DeathCause, Delivery, Query, Recorded, Schedule, Subscription,
+};
 use ensue::{Codec, Envelope, OnDead, SharedEngine, Start};
 use serde_json::Value;
 use tempfile::TempDir;
@@ -23,6 +25,23 @@ use tempfile::TempDir;
 pub(crate) const BINARY: &str = env!("CARGO_BIN_EXE_ensue");
 /// Longer than anything takes; only a failing test waits so long.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(300);
+
+/// Every event of a topic.
+pub(crate) async fn events_of(engine: &SharedEngine, topic: &str) -> Vec<Recorded> {
+    let mut query = Query {
+        topics: Some(topic.parse().unwrap()),
+        ..Query::default()
+    };
+    let mut found = Vec::new();
+    loop {
+        let page = engine.read(query.clone()).await.unwrap();
+        found.extend(page.events);
+        query.from = page.next;
+        if page.is_end {
+            return found;
+        }
+    }
+}
 
 pub(crate) struct Shop {
     directory: TempDir,

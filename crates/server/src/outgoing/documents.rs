@@ -45,7 +45,7 @@ impl Documents {
         Ok(Self(builder.build(connector)))
     }
 
-    /// The document at `uri`. Says why there is none.
+    /// The document at `uri`, or why it could not be fetched.
     pub(crate) async fn get(&self, uri: Uri) -> Result<Vec<u8>, String> {
         let request = Request::get(uri)
             .header(header::ACCEPT, "application/json")
