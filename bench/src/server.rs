@@ -1,19 +1,21 @@
-//! `cargo run --release -p bench -- server`: the HTTP server beside what it stands on and beside what
-//! is used in its place.
+//! `cargo run --release -p bench -- server`: the server over HTTP and gRPC, beside what it stands on and
+//! beside what is used in its place.
 //!
 //! Clients and server are one process, on the same cores, and so are both sides of everything that they
-//! are compared to but NATS. All take turns in every round. Every event is on stable storage before its
+//! are compared to but NATS and Restate. All take turns in every round. Every event is on stable storage before its
 //! receipt, but for those of the bare handler, which forgets them.
 
 #![allow(clippy::disallowed_types, reason = "it speaks HTTP by hand")]
 
 mod bare;
 mod connection;
+mod consume;
 mod idle;
 mod ingest;
 mod load;
 mod reads;
 mod report;
+mod restate;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -26,10 +28,11 @@ use servers::Running;
 
 use self::bare::Bare;
 use self::idle::Idle;
-use self::ingest::{InProcess, Numbers, OverHttp, OverNats};
+use self::ingest::{ByPublisher, Numbers, OverHttp, OverNats};
 use self::load::Load;
 use self::reads::Reader;
-use self::report::{Report, Sample, Work};
+use self::report::{Peer, Report, Sample, Work};
+use self::restate::Restate;
 use crate::Outcome;
 use crate::log::machine::Machine;
 use crate::log::report::Printing;
@@ -41,6 +44,9 @@ const CONNECTIONS: [usize; 3] = [1, 16, 256];
 const BATCH: usize = 100;
 const READERS: [usize; 2] = [1, 16];
 const IDLE_STREAMS: usize = 10_000;
+/// What groups consume: more than a service can in one turn.
+const BACKLOG: u64 = 4_000_000;
+const BACKLOG_QUICK: u64 = 200_000;
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -52,7 +58,7 @@ pub(crate) struct Args {
     /// How long each side of each comparison runs in a round, in seconds
     #[arg(long)]
     seconds: Option<f64>,
-    /// A file with the servers, as `cargo xtask services status --json` prints it: for NATS
+    /// A file with the servers, as `cargo xtask services status --json` prints it: for NATS and Restate
     #[arg(long, env = "ENSUE_SERVICES")]
     services: Option<PathBuf>,
     /// Where the log is
@@ -66,13 +72,14 @@ impl Args {
         Duration::try_from_secs_f64(seconds).unwrap_or(Duration::from_secs(2))
     }
 
-    /// NATS, where it runs.
-    fn nats(&self) -> Outcome<Option<Running>> {
+    /// Servers that run of those that are measured beside ours.
+    fn others(&self) -> Outcome<Vec<Running>> {
         let Some(services) = &self.services else {
-            return Ok(None);
+            return Ok(Vec::new());
         };
         let all = Running::all(services)?;
-        Ok(all.into_iter().find(|it| it.name == "nats"))
+        let is_measured = |it: &Running| ["nats", "restate"].contains(&it.name.as_str());
+        Ok(all.into_iter().filter(is_measured).collect())
     }
 }
 
@@ -80,19 +87,24 @@ pub(crate) fn run(args: &Args) -> Outcome<()> {
     let begun = Instant::now();
     std::fs::create_dir_all(&args.directory)?;
     let directory = tempfile::tempdir_in(args.directory.canonicalize()?)?;
-    let nats = args.nats()?;
-    let clients: &[&'static str] = if nats.is_some() { &["async-nats"] } else { &[] };
+    let others = args.others()?;
+    let clients: &[&'static str] = if others.iter().any(|it| it.name == "nats") {
+        &["async-nats"]
+    } else {
+        &[]
+    };
     let machine = Machine::look(directory.path(), clients);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()?;
     let url = format!("embedded:{}", directory.path().join("log").display());
-    let measuring = measure(url, args.quick, args.time(), nats.clone(), begun);
+    let measuring = measure(url, args.quick, args.time(), others.clone(), begun);
     // On the runtime's own threads, as servers are.
     let (rounds, idle) = runtime.block_on(async { tokio::spawn(measuring).await })??;
+    let named = |it: &Running| format!("{} {}", it.name, it.version);
     let report = Report::new(
         machine,
-        nats.map(|it| it.version),
+        others.iter().map(named).collect(),
         &rounds,
         idle,
         begun.elapsed(),
@@ -106,7 +118,7 @@ async fn measure(
     url: String,
     quick: bool,
     time: Duration,
-    nats: Option<Running>,
+    others: Vec<Running>,
     begun: Instant,
 ) -> Outcome<(Rounds, Idle)> {
     let streams = idle::allowed(if quick { 100 } else { IDLE_STREAMS });
@@ -116,16 +128,25 @@ async fn measure(
     config.limits.connections_max = u32::try_from(streams + 1_000)?;
     let server = Server::new(engine.clone()).config(config);
     let server = server.listen("127.0.0.1:0")?.start().await?;
+    let address = server.address();
+    let running = |name| others.iter().find(|it: &&Running| it.name == name);
     let scene = Scene {
+        remote: Engine::open(&format!("ensue://{address}")).await?,
         engine: engine.clone(),
-        address: server.address(),
-        nats: match nats {
+        address,
+        nats: match running("nats") {
             Some(nats) => Some(Nats::connect(&nats.url).await?),
             None => None,
         },
+        restate: match running("restate") {
+            Some(restate) => Some(Restate::register(restate).await?),
+            None => None,
+        },
         numbers: Numbers::default(),
+        backlog: if quick { BACKLOG_QUICK } else { BACKLOG },
         time,
     };
+    consume::prepare(&engine, scene.backlog).await?;
     let mut rounds = Vec::new();
     for round in 0..if quick { ROUNDS_QUICK } else { ROUNDS } {
         eprintln!("[{} s] round {}", begun.elapsed().as_secs(), round + 1);
@@ -136,6 +157,7 @@ async fn measure(
     if let Some(nats) = &scene.nats {
         nats.context.delete_stream(&nats.stream).await?;
     }
+    scene.remote.close().await?;
     server.stop().await;
     engine.close().await?;
     Ok((rounds, idle))
@@ -164,9 +186,13 @@ impl Nats {
 /// What all rounds work with.
 struct Scene {
     engine: Engine,
+    /// The same, over gRPC.
+    remote: Engine,
     address: SocketAddr,
     nats: Option<Nats>,
+    restate: Option<Restate>,
     numbers: Numbers,
+    backlog: u64,
     time: Duration,
 }
 
@@ -180,6 +206,9 @@ impl Scene {
             samples.push(self.ingest(connections, BATCH).await?);
         }
         for connections in READERS {
+            samples.push(self.consume(connections).await?);
+        }
+        for connections in READERS {
             samples.push(self.read(connections).await?);
         }
         Ok(samples)
@@ -189,29 +218,72 @@ impl Scene {
         let bare = Bare::start(bytes::Bytes::new()).await?;
         let ours = self.over_http(self.address, "/v1/events", connections, batch);
         let ours = ours.await?;
-        let publishers = (0..connections).map(|_| InProcess {
-            publisher: self.engine.publisher("/bench"),
+        let grpc = self.publish(&self.remote, connections, batch).await?;
+        let embedded = self.publish(&self.engine, connections, batch).await?;
+        let bare = self.over_http(bare.address, "/events", connections, batch);
+        let bare = bare.await?;
+        let mut peers = vec![
+            (Peer::Grpc, grpc.rate),
+            (Peer::Embedded, embedded.rate),
+            (Peer::Bare, bare.rate),
+        ];
+        let mut work = Work::Batches;
+        if batch == 1 {
+            work = Work::Single;
+            peers.extend(self.others(connections).await?);
+        }
+        Ok(Sample {
+            work,
+            connections,
+            ours,
+            peers,
+        })
+    }
+
+    /// Servers that take one event at a time.
+    async fn others(&self, connections: usize) -> Outcome<Vec<(Peer, f64)>> {
+        let mut peers = Vec::new();
+        if let Some(nats) = &self.nats {
+            peers.push((Peer::Nats, self.over_nats(nats, connections).await?.rate));
+        }
+        if let Some(restate) = &self.restate {
+            let mut workers = Vec::new();
+            for _ in 0..connections {
+                workers.push(restate.client(&self.numbers).await?);
+            }
+            peers.push((Peer::Restate, load::run(workers, self.time).await?.rate));
+        }
+        Ok(peers)
+    }
+
+    async fn publish(&self, engine: &Engine, connections: usize, batch: usize) -> Outcome<Load> {
+        let publishers = (0..connections).map(|_| ByPublisher {
+            publisher: engine.publisher("/bench"),
             numbers: self.numbers.clone(),
             batch,
         });
-        let publisher = load::run(publishers.collect(), self.time).await?;
-        let bare = self.over_http(bare.address, "/events", connections, batch);
-        let bare = bare.await?;
-        let nats = match &self.nats {
-            Some(nats) if batch == 1 => Some(self.over_nats(nats, connections).await?),
-            _ => None,
-        };
+        load::run(publishers.collect(), self.time).await
+    }
+
+    async fn consume(&self, members: usize) -> Outcome<Sample> {
+        let group = |who: &str| format!("{who}-{}", self.numbers.next());
+        let over_http = group("http");
+        let mut workers = Vec::new();
+        for _ in 0..members {
+            workers.push(consume::Member::join(self.address, &over_http).await?);
+        }
+        let ours = load::run(workers, self.time).await?;
+        let mut peers = Vec::new();
+        for (peer, engine) in [(Peer::Grpc, &self.remote), (Peer::Embedded, &self.engine)] {
+            let name = group("service");
+            let rate = consume::service(engine, &name, self.backlog, self.time).await?;
+            peers.push((peer, rate));
+        }
         Ok(Sample {
-            work: if batch == 1 {
-                Work::Single
-            } else {
-                Work::Batches
-            },
-            connections,
+            work: Work::Consuming,
+            connections: members,
             ours,
-            publisher: Some(publisher),
-            bare,
-            nats,
+            peers,
         })
     }
 
@@ -250,9 +322,7 @@ impl Scene {
             work: Work::Pages,
             connections,
             ours,
-            publisher: None,
-            bare,
-            nats: None,
+            peers: vec![(Peer::Bare, bare.rate)],
         })
     }
 

@@ -1,16 +1,17 @@
 //! The servers that there are.
 
 use crate::server::Server;
-use crate::{kafka, nats, postgres, rabbitmq, redis};
+use crate::{kafka, nats, postgres, rabbitmq, redis, restate};
 
 /// The slowest to start come first.
-pub(crate) const SERVERS: [Server; 6] = [
+pub(crate) const SERVERS: [Server; 7] = [
     kafka::SERVER,
     rabbitmq::SERVER,
     postgres::SERVER,
     nats::SERVER,
     nats::OLDEST,
     redis::SERVER,
+    restate::SERVER,
 ];
 
 #[cfg(test)]

@@ -24,6 +24,7 @@ mod process;
 mod program;
 mod rabbitmq;
 mod redis;
+mod restate;
 mod running;
 mod say;
 mod server;

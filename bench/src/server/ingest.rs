@@ -1,5 +1,5 @@
-//! Durable ingest: events of 200 bytes over HTTP, beside a publisher in the process, a bare handler that
-//! forgets them, and NATS JetStream with synced writes.
+//! Durable ingest: events of 200 bytes over HTTP and gRPC, beside a publisher in the process, a bare
+//! handler that forgets them, and NATS JetStream with synced writes.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -20,7 +20,7 @@ const EVENT: &str = "application/cloudevents+json";
 pub(super) struct Numbers(Arc<AtomicU64>);
 
 impl Numbers {
-    fn next(&self) -> u64 {
+    pub(super) fn next(&self) -> u64 {
         self.0.fetch_add(1, Ordering::Relaxed)
     }
 }
@@ -41,7 +41,7 @@ fn reading(number: u64) -> ReadingTaken {
     }
 }
 
-fn cloudevent(number: u64) -> String {
+pub(super) fn cloudevent(number: u64) -> String {
     let reading = reading(number);
     format!(
         "{{\"specversion\":\"1.0\",\"id\":\"{number}\",\"source\":\"/bench\",\"type\":\"reading.taken\",\
@@ -89,14 +89,14 @@ impl Worker for OverHttp {
     }
 }
 
-/// Appends as a program does that holds the log.
-pub(super) struct InProcess {
+/// Appends by a publisher: in the process that holds the log, or over gRPC.
+pub(super) struct ByPublisher {
     pub(super) publisher: Publisher,
     pub(super) numbers: Numbers,
     pub(super) batch: usize,
 }
 
-impl Worker for InProcess {
+impl Worker for ByPublisher {
     async fn step(&mut self) -> Outcome<usize> {
         let events = (0..self.batch).map(|_| {
             let number = self.numbers.next();

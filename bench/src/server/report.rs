@@ -19,18 +19,55 @@ pub(super) enum Work {
     Single,
     /// Appending a batch.
     Batches,
+    /// Taking and committing.
+    Consuming,
     /// Reading a page.
     Pages,
 }
 
 impl Work {
-    const ALL: [Self; 3] = [Self::Single, Self::Batches, Self::Pages];
+    const ALL: [Self; 4] = [Self::Single, Self::Batches, Self::Consuming, Self::Pages];
 
     fn title(self) -> &'static str {
         match self {
             Self::Single => "Durable ingest, one event of 200 bytes a request, events/s",
             Self::Batches => "Durable ingest, 100 events a request, events/s",
+            Self::Consuming => "Consuming, 100 events taken and committed at a time, events/s",
             Self::Pages => "Reading a page of 100 events, pages/s",
+        }
+    }
+}
+
+/// Who does the same beside our server over HTTP.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Peer {
+    /// As many publishers, or a service, through `ensue://`: our server over gRPC, on one connection.
+    Grpc,
+    /// As many publishers, or a service, in the process that has the log.
+    Embedded,
+    /// A handler that does nothing durable.
+    Bare,
+    Nats,
+    Restate,
+}
+
+impl Peer {
+    const ALL: [Self; 5] = [
+        Self::Grpc,
+        Self::Embedded,
+        Self::Bare,
+        Self::Nats,
+        Self::Restate,
+    ];
+
+    fn title(self) -> &'static str {
+        match self {
+            Self::Grpc => "ensue:// (gRPC)",
+            Self::Embedded => "embedded",
+            Self::Bare => "bare axum",
+            Self::Nats => "NATS",
+            Self::Restate => "Restate",
         }
     }
 }
@@ -39,12 +76,17 @@ impl Work {
 pub(super) struct Sample {
     pub(super) work: Work,
     pub(super) connections: usize,
+    /// Over HTTP.
     pub(super) ours: Load,
-    /// As many publishers in this process.
-    pub(super) publisher: Option<Load>,
-    /// The bare handler.
-    pub(super) bare: Load,
-    pub(super) nats: Option<Load>,
+    /// The rates of the others.
+    pub(super) peers: Vec<(Peer, f64)>,
+}
+
+impl Sample {
+    fn rate_of(&self, peer: Peer) -> Option<f64> {
+        let found = self.peers.iter().find(|(it, _)| *it == peer);
+        found.map(|(_, rate)| *rate)
+    }
 }
 
 /// One work, over all rounds.
@@ -55,35 +97,50 @@ struct Row {
     ours: Summary,
     p50_microseconds: Summary,
     p99_microseconds: Summary,
-    publisher: Option<Summary>,
-    bare: Summary,
-    nats: Option<Summary>,
-    /// The median of each round's own ratio.
-    share_of_publisher: Option<Summary>,
-    share_of_bare: Summary,
-    share_of_nats: Option<Summary>,
+    peers: Vec<Beside>,
+}
+
+/// Another at the same work.
+#[derive(Debug, Serialize)]
+struct Beside {
+    peer: Peer,
+    rate: Summary,
+    /// Ours over HTTP as a share of the peer's, round by round.
+    ours_of_it: Summary,
 }
 
 impl Row {
     fn of(samples: &[&Sample]) -> Option<Self> {
         let first = samples.first()?;
         let all = |figure: fn(&Sample) -> f64| Summary::of(samples.iter().map(|it| figure(it)));
-        let some = |figure: fn(&Sample) -> Option<f64>| {
-            let values: Vec<f64> = samples.iter().filter_map(|it| figure(it)).collect();
-            (!values.is_empty()).then(|| Summary::of(values))
-        };
         Some(Self {
             work: first.work,
             connections: first.connections,
             ours: all(|it| it.ours.rate),
             p50_microseconds: all(|it| it.ours.p50_microseconds),
             p99_microseconds: all(|it| it.ours.p99_microseconds),
-            publisher: some(|it| Some(it.publisher?.rate)),
-            bare: all(|it| it.bare.rate),
-            nats: some(|it| Some(it.nats?.rate)),
-            share_of_publisher: some(|it| Some(it.ours.rate / it.publisher?.rate)),
-            share_of_bare: all(|it| it.ours.rate / it.bare.rate),
-            share_of_nats: some(|it| Some(it.ours.rate / it.nats?.rate)),
+            peers: Peer::ALL
+                .into_iter()
+                .filter_map(|peer| Beside::of(peer, samples))
+                .collect(),
+        })
+    }
+
+    fn beside(&self, peer: Peer) -> Option<&Beside> {
+        self.peers.iter().find(|it| it.peer == peer)
+    }
+}
+
+impl Beside {
+    fn of(peer: Peer, samples: &[&Sample]) -> Option<Self> {
+        let rates = samples
+            .iter()
+            .filter_map(|it| Some((it.ours.rate, it.rate_of(peer)?)));
+        let rates: Vec<(f64, f64)> = rates.collect();
+        (!rates.is_empty()).then(|| Self {
+            peer,
+            rate: Summary::of(rates.iter().map(|(_, its)| *its)),
+            ours_of_it: Summary::of(rates.iter().map(|(ours, its)| ours / its)),
         })
     }
 }
@@ -92,8 +149,8 @@ impl Row {
 #[derive(Serialize)]
 pub(super) struct Report {
     machine: Machine,
-    /// The version of NATS, if it runs.
-    nats: Option<String>,
+    /// Other servers that ran, with their versions.
+    servers: Vec<String>,
     rounds: usize,
     seconds: f64,
     rows: Vec<Row>,
@@ -103,7 +160,7 @@ pub(super) struct Report {
 impl Report {
     pub(super) fn new(
         machine: Machine,
-        nats: Option<String>,
+        servers: Vec<String>,
         rounds: &[Vec<Sample>],
         idle: Idle,
         took: Duration,
@@ -112,7 +169,7 @@ impl Report {
         let samples = |work| rounds.iter().filter_map(move |round| round.get(work));
         Self {
             machine,
-            nats,
+            servers,
             rounds: rounds.len(),
             seconds: took.as_secs_f64(),
             rows: (0..works)
@@ -124,15 +181,14 @@ impl Report {
 
     pub(super) fn render(&self, style: Style) -> String {
         let mut text = String::new();
-        let nats = match &self.nats {
-            Some(version) => format!(
-                "NATS {version} on the same machine, {}",
-                self.machine.peers()
-            ),
-            None => "NATS does not run".to_owned(),
+        let beside = if self.servers.is_empty() {
+            "no other server runs".to_owned()
+        } else {
+            let servers = self.servers.join(" and ");
+            format!("{servers} on the same machine, {}", self.machine.peers())
         };
         // Writing to a string cannot fail.
-        let _ = writeln!(text, "{}; {nats}.", self.machine);
+        let _ = writeln!(text, "{}; {beside}.", self.machine);
         let _ = writeln!(
             text,
             "A run of {:.0} s, {} rounds; median (least–most).\n",
@@ -155,33 +211,24 @@ impl Report {
 }
 
 fn of_work(style: Style, rows: &[&Row]) -> String {
-    let heads = [
-        "connections",
-        "ours",
-        "p50 µs",
-        "p99 µs",
-        "publisher",
-        "of it",
-        "bare axum",
-        "of it",
-        "NATS",
-        "of it",
-    ];
-    let shown = |it: Option<&Summary>| it.map_or_else(|| "–".to_owned(), summary);
-    let median = |it: Option<&Summary>| it.map_or_else(|| "–".to_owned(), |it| figure(it.median));
+    let is_there = |peer: &Peer| rows.iter().any(|row| row.beside(*peer).is_some());
+    let peers: Vec<Peer> = Peer::ALL.into_iter().filter(is_there).collect();
+    let mut heads = vec!["connections", "HTTP", "p50 µs", "p99 µs"];
+    heads.extend(peers.iter().flat_map(|peer| [peer.title(), "HTTP of it"]));
     let line = |row: &&Row| {
-        vec![
+        let mut cells = vec![
             row.connections.to_string(),
             summary(&row.ours),
             figure(row.p50_microseconds.median),
             figure(row.p99_microseconds.median),
-            shown(row.publisher.as_ref()),
-            median(row.share_of_publisher.as_ref()),
-            figure(row.bare.median),
-            figure(row.share_of_bare.median),
-            shown(row.nats.as_ref()),
-            median(row.share_of_nats.as_ref()),
-        ]
+        ];
+        for peer in &peers {
+            match row.beside(*peer) {
+                Some(it) => cells.extend([summary(&it.rate), figure(it.ours_of_it.median)]),
+                None => cells.extend(["–".to_owned(), "–".to_owned()]),
+            }
+        }
+        cells
     };
     table(style, &heads, rows.iter().map(line).collect())
 }
