@@ -20,17 +20,24 @@ app.kubernetes.io/component: server
 {{/* What cannot work is refused before anything is made. */}}
 {{- define "ensue.check" -}}
 {{- $jwt := .Values.auth.jwt -}}
-{{- $hasAuth := or .Values.auth.tokensSecret .Values.auth.certificates $jwt.keysConfigMap -}}
+{{- $login := .Values.auth.login -}}
+{{- $hasAuth := or .Values.auth.tokensSecret .Values.auth.certificates $jwt.issuer $login.issuer -}}
 {{- if not .Values.insecureLetEveryoneIn -}}
 {{- if not .Values.tls.secretName -}}
 {{- fail "tls.secretName is empty: name a Secret of the type kubernetes.io/tls (for a trial without: insecureLetEveryoneIn=true)" -}}
 {{- end -}}
 {{- if not $hasAuth -}}
-{{- fail "auth is empty: set auth.tokensSecret, auth.certificates or auth.jwt (for a trial without: insecureLetEveryoneIn=true)" -}}
+{{- fail "auth is empty: set auth.tokensSecret, auth.certificates, auth.jwt or auth.login (for a trial without: insecureLetEveryoneIn=true)" -}}
 {{- end -}}
 {{- end -}}
-{{- if and $jwt.keysConfigMap (not (and $jwt.issuer $jwt.audience)) -}}
-{{- fail "auth.jwt has keys, and no issuer or audience: set all three" -}}
+{{- if and (or $jwt.issuer $jwt.audience $jwt.keysUrl $jwt.keysConfigMap) (not (and $jwt.issuer $jwt.audience)) -}}
+{{- fail "auth.jwt is half set: it needs issuer and audience" -}}
+{{- end -}}
+{{- if and $jwt.keysUrl $jwt.keysConfigMap -}}
+{{- fail "auth.jwt has keysUrl and keysConfigMap: set one" -}}
+{{- end -}}
+{{- if and (or $login.issuer $login.clientId $login.url $login.clientSecret.name) (not (and $login.issuer $login.clientId $login.url)) -}}
+{{- fail "auth.login is half set: it needs issuer, clientId and url" -}}
 {{- end -}}
 {{- if and .Values.auth.certificates (not .Values.tls.clientCa) -}}
 {{- fail "auth.certificates needs tls.clientCa=true, and a ca.crt in the Secret of tls.secretName" -}}
@@ -81,18 +88,36 @@ client_ca = "/etc/ensue/tls/ca.crt"
 {{- end }}
 {{- end }}
 {{- with .Values.auth }}
-{{- if or .tokensSecret .certificates .jwt.keysConfigMap }}
+{{- if or .tokensSecret .certificates .jwt.issuer .login.issuer }}
 
 [auth]
 {{- if .tokensSecret }}
 tokens = "/etc/ensue/tokens/tokens.json"
 {{- end }}
-{{- if .jwt.keysConfigMap }}
+{{- if .jwt.issuer }}
 
 [auth.jwt]
 issuer = {{ .jwt.issuer | quote }}
 audience = {{ .jwt.audience | quote }}
+{{- with .jwt.keysUrl }}
+keys_url = {{ . | quote }}
+{{- end }}
+{{- if .jwt.keysConfigMap }}
 keys = "/etc/ensue/jwt/jwks.json"
+{{- end }}
+{{- end }}
+{{- if .login.issuer }}
+
+[auth.login]
+issuer = {{ .login.issuer | quote }}
+client_id = {{ .login.clientId | quote }}
+url = {{ .login.url | quote }}
+{{- with .login.rolesClaim }}
+roles_claim = {{ . | quote }}
+{{- end }}
+{{- if .login.clientSecret.name }}
+client_secret = "/etc/ensue/login/{{ .login.clientSecret.key }}"
+{{- end }}
 {{- end }}
 {{- if .certificates }}
 
@@ -201,6 +226,9 @@ spec:
         {{- if .Values.auth.jwt.keysConfigMap }}
         - {name: jwt, mountPath: /etc/ensue/jwt, readOnly: true}
         {{- end }}
+        {{- if .Values.auth.login.clientSecret.name }}
+        - {name: login, mountPath: /etc/ensue/login, readOnly: true}
+        {{- end }}
         {{- with .Values.extraVolumeMounts }}
         {{- toYaml . | nindent 8 }}
         {{- end }}
@@ -225,6 +253,10 @@ spec:
     {{- with .Values.auth.jwt.keysConfigMap }}
     - name: jwt
       configMap: {name: {{ . }}}
+    {{- end }}
+    {{- with .Values.auth.login.clientSecret.name }}
+    - name: login
+      secret: {secretName: {{ . }}, defaultMode: 0440}
     {{- end }}
     {{- with .Values.extraVolumes }}
     {{- toYaml . | nindent 4 }}
