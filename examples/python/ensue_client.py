@@ -13,12 +13,16 @@ program dies before the commit, nothing happened; if it dies after it, everythin
         return Effects().publish(changed).set("total", total)
 
     Consumer("http://127.0.0.1:3678", "billing", ["orders"], bill, state=["total"]).run()
+
+A server with TLS and tokens is `https://…`, with `token=` and, where the system does not trust its
+authority, `ca_file=`.
 """
 
 import http.client
 import json
 import logging
 import random
+import ssl
 import threading
 import time
 import urllib.parse
@@ -73,26 +77,45 @@ class Effects:
 
 
 class Client:
-    """One connection to a server, which is opened again when it breaks. Not for several threads."""
+    """One connection to a server, which is opened again when it breaks. Not for several threads.
 
-    def __init__(self, url, timeout=90):
+    `url` is `http://…` or `https://…`; `token` says who calls, and `ca_file` which authorities the server
+    may be trusted by, in place of the system's."""
+
+    def __init__(self, url, timeout=90, *, token=None, ca_file=None):
         parts = urllib.parse.urlsplit(url)
-        self.host, self.port, self.timeout = parts.hostname, parts.port or 80, timeout
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise ValueError(f"`{url}` is no server; expected http://HOST:PORT or https://HOST:PORT")
+        if ca_file is not None and parts.scheme != "https":
+            raise ValueError(f"`ca_file` is for https, and `{url}` is not encrypted")
+        self.host, self.port, self.timeout = parts.hostname, parts.port, timeout
+        self.address = parts.netloc.rpartition("@")[2]
+        self.encryption = ssl.create_default_context(cafile=ca_file) if parts.scheme == "https" else None
+        self.headers = {} if token is None else {"authorization": f"Bearer {token}"}
         self.connection = None
+
+    def _connect(self):
+        if self.encryption is None:
+            return http.client.HTTPConnection(self.host, self.port, timeout=self.timeout)
+        return http.client.HTTPSConnection(self.host, self.port, timeout=self.timeout, context=self.encryption)
 
     def call(self, method, path, body=None, content_type="application/json"):
         """Sends a request once; its answer as JSON. Raises Problem, or OSError without an answer."""
         try:
             if self.connection is None:
-                self.connection = http.client.HTTPConnection(self.host, self.port, timeout=self.timeout)
-            headers = {} if body is None else {"content-type": content_type}
+                self.connection = self._connect()
+            headers = self.headers if body is None else {**self.headers, "content-type": content_type}
             text = None if body is None else json.dumps(body)
             self.connection.request(method, path, text, headers)
             answer = self.connection.getresponse()
             status, text = answer.status, answer.read()
+        except ssl.SSLCertVerificationError:
+            # It will not be another one the next time.
+            self.close()
+            raise
         except (OSError, http.client.HTTPException) as error:
             self.close()
-            raise ConnectionError(f"no answer from {self.host}:{self.port}: {error}") from error
+            raise ConnectionError(f"no answer from {self.address}: {error}") from error
         document = json.loads(text) if text else {}
         if status >= 300:
             raise Problem(status, document)
@@ -121,8 +144,10 @@ class Consumer:
     attempt that failed, Reject one that was the last."""
 
     def __init__(self, url, group, topics, handler, *, types=None, start="earliest", state=(),
-                 lease="30s", attempts=5, backoff=(0.2, 30.0), batch=50, wait="10s"):
-        self.client, self.heart = Client(url), Client(url)
+                 lease="30s", attempts=5, backoff=(0.2, 30.0), batch=50, wait="10s",
+                 token=None, ca_file=None):
+        self.client, self.heart = (Client(url, token=token, ca_file=ca_file) for _ in range(2))
+        self.group = group
         self.path = f"/v1/groups/{urllib.parse.quote(group, safe='')}/members"
         self.wanted = {"topics": topics, "start": start, "lease": lease}
         if types is not None:
@@ -163,6 +188,7 @@ class Consumer:
             joined = self.client.call("POST", self.path, self.wanted)
             self.member, self.lease = joined["member"], joined["lease_ms"] / 1000
             self.again = False
+            log.info("joined the group `%s` for %s", self.group, ", ".join(self.wanted["topics"]))
         path = f"{self.path}/{self.member}"
         query = self.query + ([("again", "true")] if self.again else [])
         # Until the answer is here, deliveries may be on their way that are lost with it.
@@ -172,6 +198,10 @@ class Consumer:
         commit = {"id": str(uuid.uuid4()), "settle": [], "retry": [], "dead": []}
         for delivery in taken["deliveries"]:
             outcome, said = self._handle(delivery)
+            if outcome == "dead":
+                event = delivery["event"]
+                log.warning("the event `%s` of `%s` becomes a dead letter of the group `%s`: %s",
+                            event["id"], event["source"], self.group, said["reason"])
             commit[outcome].append({"position": delivery["position"],
                                     "generation": delivery["generation"], **said})
         if taken["deliveries"]:

@@ -2,9 +2,12 @@
 
     ensue serve &
     python3 totals.py http://127.0.0.1:3678
+
+For a server with TLS and tokens: `ENSUE_TOKEN=… python3 totals.py https://localhost:3678 30s ca.crt`.
 """
 
 import logging
+import os
 import signal
 import sys
 
@@ -33,7 +36,9 @@ if __name__ == "__main__":
     logging.basicConfig(level=logging.INFO)
     url = sys.argv[1] if len(sys.argv) > 1 else "http://127.0.0.1:3678"
     lease = sys.argv[2] if len(sys.argv) > 2 else "30s"
-    consumer = Consumer(url, "totals", ["orders"], add_up, state=["total"], lease=lease, wait="2s")
+    ca_file = sys.argv[3] if len(sys.argv) > 3 else None
+    consumer = Consumer(url, "totals", ["orders"], add_up, state=["total"], lease=lease, wait="2s",
+                        token=os.environ.get("ENSUE_TOKEN"), ca_file=ca_file)
     signal.signal(signal.SIGTERM, lambda *_: consumer.stop())
     signal.signal(signal.SIGINT, lambda *_: consumer.stop())
     consumer.run()
