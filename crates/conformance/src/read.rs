@@ -325,3 +325,34 @@ pub(super) async fn read_hides_reserved_topics_unless_spelled(lab: &mut Lab) -> 
     }
     Ok(())
 }
+
+pub(super) async fn read_finds_the_last_event_of_a_key(lab: &mut Lab) -> Verdict {
+    let all = nine(lab).await?;
+    is_last(lab, &all).await?;
+    lab.crash().await?;
+    is_last(lab, &all).await?;
+    lab.publish("orders.eu", "a", 10..=11).await?;
+    let all = lab.read_all(own(lab, ">")?).await?;
+    is_last(lab, &all).await
+}
+
+/// Whether the last event of each key is the one that reading all of them ends with.
+async fn is_last(lab: &Lab, all: &[Recorded]) -> Verdict {
+    for (topic, key) in [
+        ("orders.eu", "a"),
+        ("orders.us", "b"),
+        ("bills", "a"),
+        ("bills", "b"),
+        ("nothing", "a"),
+    ] {
+        let topic = lab.topic(topic);
+        let mut of_key = all.iter().filter(|recorded| {
+            recorded.envelope.topic() == topic && recorded.envelope.key() == key
+        });
+        let expected = of_key.next_back().map(|recorded| recorded.position);
+        let found = lab.engine()?.last(&topic, key).await?;
+        let what = format!("the last event of `{key}` in `{topic}`");
+        equal(what, found.map(|recorded| recorded.position), expected)?;
+    }
+    Ok(())
+}

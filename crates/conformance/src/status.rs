@@ -1,10 +1,11 @@
 //! Point 13: topics, groups, members, lag, dead letters, schedules.
 
-use super::flaw::{Verdict, ensure, equal, some};
+use super::flaw::{Flaw, Verdict, ensure, equal, fails, some};
 use super::hand::{burying_first, retrying_first};
 use super::lab::Lab;
 use super::labels::positions;
-use ensue_core::engine::Start;
+use ensue_core::engine::{Handling, Position, Start};
+use ensue_core::error::{Error, GroupError};
 
 pub(super) async fn status_counts_topics(lab: &mut Lab) -> Verdict {
     let orders = positions(&lab.publish("orders", "a", 1..=5).await?);
@@ -170,4 +171,45 @@ pub(super) async fn status_counts_schedules(lab: &mut Lab) -> Verdict {
     lab.pass(lab.delay() + lab.moment()).await;
     lab.stored_eventually("orders", 2).await?;
     equal("scheduled", lab.status().await?.scheduled, before)
+}
+
+pub(super) async fn status_tells_how_far_a_group_is_with_an_event(lab: &mut Lab) -> Verdict {
+    let appended = positions(&lab.publish("orders", "a", 1..=2).await?);
+    let (first, second) = match *appended.as_slice() {
+        [first, second] => (first, second),
+        _ => return Err(Flaw::new("two positions", format_args!("{appended:?}"))),
+    };
+    let engine = lab.engine()?.clone();
+    let group = lab.group("g");
+    fails(
+        "an unknown group",
+        engine.progress(&group, first).await,
+        |error| matches!(error, Error::Group(GroupError::Unknown { .. })),
+    )?;
+    let hand = lab.join("g", "orders").await?;
+    let held = hand.take(2).await?;
+    let handling = engine.progress(&group, first).await?.handling;
+    equal("an event in hand", handling, Handling::Ahead)?;
+    hand.settle(held.get(..1).unwrap_or_default()).await?;
+    handled(lab, first).await?;
+    let handling = engine.progress(&group, second).await?.handling;
+    equal("the event behind it", handling, Handling::Ahead)?;
+    hand.settle(held.get(1..).unwrap_or_default()).await?;
+    handled(lab, second).await
+}
+
+/// Waits until a group has handled the event at `position`.
+async fn handled(lab: &Lab, position: Position) -> Verdict {
+    let deadline = tokio::time::Instant::now() + lab.terms.arrive;
+    let group = lab.group("g");
+    loop {
+        let progress = lab.engine()?.progress(&group, position).await?;
+        match progress.handling {
+            Handling::Done => return Ok(()),
+            found if tokio::time::Instant::now() > deadline => {
+                return equal("a settled event", found, Handling::Done);
+            }
+            _ => lab.engine()?.wait(progress.end).await?,
+        }
+    }
 }

@@ -167,6 +167,7 @@ table! { $
     10 read::read_has_a_limit_of_its_own [REPLAY]
     10 read::read_of_nothing_is_empty [REPLAY]
     10 read::read_waits_for_what_comes [REPLAY]
+    10 read::read_finds_the_last_event_of_a_key [RESTART, REPLAY]
     10 read::read_hides_reserved_topics_unless_spelled [REPLAY]
     11 patterns::patterns_select_topics []
     11 patterns::patterns_pick_up_new_topics []
@@ -182,4 +183,5 @@ table! { $
     13 status::status_lists_groups_and_members []
     13 status::status_counts_what_waits []
     13 status::status_counts_schedules [REPLAY, SCHEDULES]
+    13 status::status_tells_how_far_a_group_is_with_an_event []
 }

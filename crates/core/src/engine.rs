@@ -22,6 +22,8 @@ mod letters;
 mod limits;
 #[doc(hidden)]
 pub mod options;
+mod progress;
+mod query;
 mod replay;
 mod schemes;
 mod status;
@@ -46,6 +48,8 @@ pub use self::finding::Finding;
 pub use self::guarantees::{Atomicity, DedupWindow, Guarantee, Guarantees};
 pub use self::letters::{DeadLetter, DeadLetterFilter};
 pub use self::limits::*;
+pub use self::progress::{EventProgress, Handling};
+pub use self::query::{Page, Query, Recorded};
 pub use self::replay::{ReplayEffects, ReplayState, Reset, ResetPlan, Run};
 pub use self::schemes::Scheme;
 pub use self::status::{EngineStatus, GroupStatus, KeyBacklog, MemberStatus, Needed, TopicStatus};
@@ -326,49 +330,6 @@ pub struct Committed {
     pub dropped: usize,
 }
 
-/// Which events to read, without a group.
-#[derive(Clone, Debug, Default)]
-pub struct Query {
-    /// Topics; `None` is every topic of the users'.
-    pub topics: Option<TopicPattern>,
-    /// One key.
-    pub key: Option<String>,
-    /// Types; empty is every type.
-    pub types: Vec<String>,
-    /// From here on; [`Cursor::START`] is the oldest that there is.
-    pub from: Cursor,
-    /// Up to, not including, this place.
-    pub until: Option<Cursor>,
-    /// Appended at or after this time.
-    pub since: Option<Timestamp>,
-    /// Appended before this time.
-    pub before: Option<Timestamp>,
-    /// How many events to return at the most; 0 means [`READ_EVENTS_MAX`].
-    pub limit: usize,
-}
-
-/// An event with where and when it was appended.
-#[derive(Clone, Debug)]
-pub struct Recorded {
-    /// Where it is.
-    pub position: Position,
-    /// When the engine appended it.
-    pub appended: Timestamp,
-    /// The event.
-    pub envelope: Envelope,
-}
-
-/// One page of a read.
-#[derive(Clone, Debug)]
-pub struct Page {
-    /// The events; those of a topic and key are in append order.
-    pub events: Vec<Recorded>,
-    /// Where to go on.
-    pub next: Cursor,
-    /// Whether everything durable was read.
-    pub is_end: bool,
-}
-
 /// An event that waits for its time.
 #[derive(Clone, Debug)]
 pub struct Scheduled {
@@ -432,6 +393,43 @@ pub trait Driver: fmt::Debug + Send + Sync + 'static {
     /// [`ReadError::Trimmed`](crate::error::ReadError::Trimmed) when it would begin where the log
     /// has nothing yet or nothing any more.
     fn read(&self, query: Query) -> BoxFuture<'_, Result<Page>>;
+
+    /// The last event of a key in a topic, unless retention has removed it: the one whose position
+    /// [`Expect::At`] compares. Over `ensue://` all events of the key are read for it.
+    ///
+    /// # Errors
+    /// As for [`Driver::read`].
+    fn last<'a>(&'a self, topic: &'a str, key: &'a str) -> BoxFuture<'a, Result<Option<Recorded>>> {
+        Box::pin(async move {
+            let mut query = Query {
+                topics: Some(topic.parse()?),
+                key: Some(key.to_owned()),
+                ..Query::default()
+            };
+            let mut last = None;
+            loop {
+                let mut page = self.read(query.clone()).await?;
+                last = page.events.pop().or(last);
+                if page.is_end {
+                    return Ok(last);
+                }
+                query.from = page.next;
+            }
+        })
+    }
+
+    /// How far a group is with the event at `position`. Over `ensue://` an event that was put aside
+    /// counts as handled once the group's position is behind it.
+    ///
+    /// # Errors
+    /// [`GroupError::Unknown`](crate::error::GroupError::Unknown) and what the backend reports.
+    fn progress<'a>(
+        &'a self,
+        group: &'a str,
+        position: Position,
+    ) -> BoxFuture<'a, Result<EventProgress>> {
+        Box::pin(async move { EventProgress::by_status(&self.status().await?, group, position) })
+    }
 
     /// Completes when there may be something at or after `cursor`.
     ///

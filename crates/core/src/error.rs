@@ -4,6 +4,7 @@
 //! each holds an enum that says what went wrong there, and whether something may have happened.
 //! What any operation can meet, whatever it does, is an [`EngineError`] or a [`LimitError`].
 
+mod aggregate;
 mod app;
 mod append;
 mod engine;
@@ -20,6 +21,7 @@ mod tests;
 use crate::event::{DecodeError, InvalidEvent};
 use crate::topic::InvalidTopic;
 
+pub use self::aggregate::AggregateError;
 pub use self::app::AppError;
 pub use self::append::AppendError;
 pub use self::engine::EngineError;
@@ -72,6 +74,9 @@ pub enum Error {
     /// Asking a question of a service. The request may have been handled.
     #[error(transparent)]
     Request(#[from] RequestError),
+    /// Deciding for an aggregate, or loading one. Nothing was appended.
+    #[error(transparent)]
+    Aggregate(#[from] AggregateError),
     /// Starting or running the services of an app.
     #[error(transparent)]
     App(#[from] AppError),
@@ -132,6 +137,7 @@ impl Error {
             Self::Read(error) => error.outlook(),
             Self::Group(error) => error.outlook(),
             Self::Request(error) => error.outlook(),
+            Self::Aggregate(error) => error.outlook(),
             Self::App(error) => error.outlook(),
             Self::Engine(error) => error.outlook(),
         }

@@ -37,6 +37,10 @@ pub fn validate(name: &str) -> Result<(), InvalidTopic> {
 #[doc(hidden)]
 pub const REPLIES: &str = "_reply.";
 
+/// What the topics begin with that hold snapshots of aggregates.
+#[doc(hidden)]
+pub const SNAPSHOTS: &str = "_snapshot.";
+
 /// Whether a topic belongs to Ensue itself.
 #[doc(hidden)]
 pub fn is_reserved(name: &str) -> bool {

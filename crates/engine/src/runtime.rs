@@ -11,6 +11,7 @@ pub(crate) mod dropped;
 pub(crate) mod embedded;
 pub(crate) mod engine_handle;
 pub(crate) mod engine_inner;
+pub(crate) mod event_progress;
 pub(crate) mod examine;
 pub(crate) mod firing;
 pub(crate) mod group_progress;

@@ -26,11 +26,11 @@ pub(crate) use ensue_core::engine::forward_engine;
 pub use ensue_core::engine::{
     APPEND_EVENTS_MAX, Append, Appended, Atomicity, Commit, Committed, Cursor, DeadLetter,
     DeadLetterFilter, Death, DeathCause, DedupWindow, Delivery, Driver, EFFECTS_BYTES_MAX,
-    EFFECTS_MAX, EFFECTS_NAMES_BYTES_MAX, EFFECTS_STATE_BYTES_MAX, Effect, EngineStatus, Expect,
-    Finding, GroupStatus, Guarantee, Guarantees, InvalidCursor, KeyBacklog, Member, MemberStatus,
-    Needed, OnDead, Page, Position, Query, READ_EVENTS_MAX, Recorded, ReplayEffects, ReplayState,
-    Reset, ResetPlan, Retry, Run, Schedule, Scheduled, Scheme, SharedEngine, Start, StateWrite,
-    Subscription, TopicStatus, directory_of,
+    EFFECTS_MAX, EFFECTS_NAMES_BYTES_MAX, EFFECTS_STATE_BYTES_MAX, Effect, EngineStatus,
+    EventProgress, Expect, Finding, GroupStatus, Guarantee, Guarantees, Handling, InvalidCursor,
+    KeyBacklog, Member, MemberStatus, Needed, OnDead, Page, Position, Query, READ_EVENTS_MAX,
+    Recorded, ReplayEffects, ReplayState, Reset, ResetPlan, Retry, Run, Schedule, Scheduled,
+    Scheme, SharedEngine, Start, StateWrite, Subscription, TopicStatus, directory_of,
 };
 
 pub use self::doctor::examine;

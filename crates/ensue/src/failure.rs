@@ -4,6 +4,7 @@ use std::error::Error as StdError;
 use std::fmt;
 
 use crate::contained::{Contained, describe, has_cause, shorten};
+use crate::error::{AggregateError, Error};
 use crate::event::DecodeError;
 use crate::state::Unreadable;
 
@@ -190,7 +191,7 @@ impl<E: Into<BoxError>> From<E> for Failure {
         };
         let (kind, origin) = if has(|it| it.is::<Final>()) {
             (FailureKind::Reject, Origin::Handler)
-        } else if has(|it| it.is::<Unreadable>()) {
+        } else if has(|it| it.is::<Unreadable>() || is_history_of_another_program(it)) {
             (FailureKind::Retry, Origin::UnreadableState)
         } else if has(|it| it.is::<DecodeError>()) {
             (FailureKind::Reject, Origin::Handler)
@@ -201,6 +202,16 @@ impl<E: Into<BoxError>> From<E> for Failure {
             origin,
             ..Self::new(kind, Reason::Error(error))
         }
+    }
+}
+
+/// Whether it is an aggregate whose events another program has written, or has to read.
+fn is_history_of_another_program(error: &(dyn StdError + 'static)) -> bool {
+    match error.downcast_ref() {
+        Some(Error::Aggregate(error)) => error.waits_for_another_program(),
+        _ => error
+            .downcast_ref::<AggregateError>()
+            .is_some_and(AggregateError::waits_for_another_program),
     }
 }
 

@@ -3,12 +3,16 @@
 use std::fmt;
 use std::ops::Deref;
 use std::sync::Arc;
+use std::time::Duration;
 
-use crate::engine::{self, Appended, Query, SharedEngine};
+use crate::aggregate::{Aggregate, Aggregates};
+use crate::engine::{self, Appended, Position, Query, SharedEngine};
 use crate::error::Result;
+use crate::handled;
 use crate::outgoing::Publish;
 use crate::publisher::Publisher;
 use crate::request::Requester;
+use crate::reservations::Reservations;
 use crate::settling;
 use crate::state::{self, State, StateError};
 use crate::stream::Events;
@@ -87,6 +91,18 @@ impl Engine {
     /// A requester that signs its requests with `source`.
     pub fn requester(&self, source: &str) -> Requester {
         Requester::new(self, source)
+    }
+
+    /// The aggregates of type `A`, whose events are signed with `source`: keep it, and clone it, as it
+    /// remembers those that were used last.
+    pub fn aggregates<A: Aggregate>(&self, source: &str) -> Aggregates<A> {
+        Aggregates::new(self.publisher(source))
+    }
+
+    /// Values of what is called `of` (`emails`, say) that only one holder may have; their events are signed
+    /// with `source`.
+    pub fn reservations(&self, of: &str, source: &str) -> Reservations {
+        Reservations::new(self.publisher(source), of)
     }
 
     /// The events that `query` asks for, up to the end of the log as it is when that is reached;
@@ -171,6 +187,54 @@ impl Engine {
     pub async fn settled<'a>(&self, groups: impl IntoIterator<Item = &'a str>) -> Result<()> {
         let groups: Vec<&str> = groups.into_iter().collect();
         settling::settled(&self.0, &groups).await
+    }
+
+    /// Waits until the service `group` has handled the event at `position`, whichever process runs it, for
+    /// `deadline` at the most: what a program does that has written, and reads a view that the service keeps.
+    /// The position is that of what was published ([`Appended::position`]) or decided
+    /// ([`Receipt::position`](crate::Receipt::position)); as a text it goes with the answer to a browser and
+    /// comes back with its next request.
+    ///
+    /// An event that the group does not take counts as handled. One that is put aside, because it waits for
+    /// another attempt or is a dead letter, does not (over `ensue://` it does: there the group's position is
+    /// all that is known).
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use ensue::prelude::*;
+    ///
+    /// #[derive(Event, Serialize, Deserialize)]
+    /// #[event(type = "order.created", topic = "orders", key = 0)]
+    /// struct OrderCreated(String);
+    ///
+    /// # tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(async {
+    /// let engine = Engine::open("memory:").await?;
+    /// let app = App::new(engine.clone()).on("lists", async |OrderCreated(order): OrderCreated| {
+    ///     println!("{order} is in the list"); // in a database, say
+    /// });
+    /// let running = app.start().await?;
+    ///
+    /// let token = engine.publish(OrderCreated("o-1".into())).await?.position.to_string();
+    /// // … and with the next request:
+    /// let position = ensue::Position::new(token.parse().unwrap());
+    /// engine.wait_until_handled("lists", position, Duration::from_secs(2)).await?;
+    /// running.stop().await?;
+    /// # Ok::<(), ensue::Error>(())
+    /// # })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`GroupError::NotHandled`](crate::error::GroupError::NotHandled) after the deadline, with what the
+    /// group has done with it; [`GroupError::Unknown`](crate::error::GroupError::Unknown), and what the
+    /// engine reports.
+    pub async fn wait_until_handled(
+        &self,
+        group: &str,
+        position: Position,
+        deadline: Duration,
+    ) -> Result<()> {
+        handled::wait_until_handled(&self.0, group, position, deadline).await
     }
 
     /// The engine behind the handle.

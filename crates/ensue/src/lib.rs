@@ -69,7 +69,7 @@
 //! [`Event`] and [`Envelope`]: what happened. [`Engine`]: where the log lives. [`Publisher`],
 //! [`Requester`]: saying what happened, and asking. [`Service`], [`Context`], [`Failure`],
 //! [`Effects`]: handling. [`App`]: putting services on an engine. [`Events`]: reading.
-//! [`State`]: what a service remembers of a key.
+//! [`State`]: what a service remembers of a key. [`Aggregate`]: state that decides.
 //! [`middleware`], [`Metrics`]: around them. [`mod@engine`]: the contract that every engine keeps.
 //! [`testing`]: all of it without waiting.
 //!
@@ -95,6 +95,7 @@
 )]
 extern crate self as ensue;
 
+mod aggregate;
 mod app;
 mod contained;
 mod dispatch;
@@ -105,10 +106,12 @@ mod failure;
 #[doc(hidden)]
 pub mod fuzzing;
 mod handle;
+mod handled;
 mod metrics;
 mod outgoing;
 mod publisher;
 mod request;
+mod reservations;
 mod retry;
 mod service;
 mod settling;
@@ -124,6 +127,10 @@ pub mod __private;
 pub use ensue_core::error;
 pub(crate) use ensue_core::{background, event, time, topic};
 
+pub use crate::aggregate::{
+    Aggregate, Aggregates, Applies, CONFLICTS_MAX, DECISIONS_REMEMBERED, Decided, Deciding,
+    Decision, Loaded, Never, Receipt, SNAPSHOT_BYTES_MAX,
+};
 pub use crate::app::{
     App, Description, HandlerDescription, IN_FLIGHT_MAX, Running, ServiceDescription, WORKERS_MAX,
     asked_to_stop,
@@ -139,6 +146,7 @@ pub use crate::metrics::{GroupMetrics, Metrics, PrometheusText};
 pub use crate::outgoing::{Conditional, Due, EventTracer, Outgoing, Publish};
 pub use crate::publisher::Publisher;
 pub use crate::request::{REQUESTS_MAX, Requester};
+pub use crate::reservations::{NotHeld, Reservations, Taken};
 pub use crate::service::*;
 pub use crate::state::{State, StateError};
 pub use crate::stream::Events;
@@ -150,7 +158,12 @@ pub use ensue_core::{
     PAYLOAD_BYTES_MAX, Result, TOPIC_BYTES_MAX, TRACE_STATE_BYTES_MAX, Timestamp, TopicPattern,
     TraceContext, VirtualClock, parse_duration,
 };
-pub use ensue_macros::{Event, State, on, service};
+pub use ensue_macros::{Event, State, aggregate, apply, on, service};
+
+/// The examples of the page.
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/patterns.md")]
+mod patterns {}
 
 /// A member of a group whose handlers are in another process: what a server gives to clients.
 pub mod consumer {
@@ -166,9 +179,10 @@ pub mod consumer {
 /// `Serialize` and `Deserialize` are serde's. What their derives write names the crate `serde`, so
 /// a program that defines events depends on it too.
 pub mod prelude {
-    pub use ensue_macros::{Event, State, on, service};
+    pub use ensue_macros::{Event, State, aggregate, apply, on, service};
     pub use serde::{Deserialize, Serialize};
 
+    pub use crate::aggregate::{Aggregate, Decided};
     pub use crate::app::App;
     pub use crate::effect::{Effects, IntoEffects, Reply};
     pub use crate::error::Result;

@@ -170,6 +170,11 @@ impl Outgoing {
         self.due(delay)
     }
 
+    /// Whether it is appended later than it is published.
+    pub(crate) fn is_for_later(&self) -> bool {
+        self.due.is_some()
+    }
+
     pub(crate) fn due(mut self, due: impl Into<Due>) -> Self {
         self.due = Some(due.into());
         self

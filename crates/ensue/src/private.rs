@@ -111,6 +111,18 @@ pub const fn is_same(left: &str, right: &str) -> bool {
     left.is_empty() && right.is_empty()
 }
 
+/// Whether a pattern names one topic, at compile time.
+pub const fn is_one_topic(pattern: &str) -> bool {
+    let mut bytes = pattern.as_bytes();
+    while let [first, rest @ ..] = bytes {
+        if matches!(*first, b'*' | b'>') {
+            return false;
+        }
+        bytes = rest;
+    }
+    true
+}
+
 /// The type of what may be an event: the inherent constant wins over [`NoEventType`]'s.
 pub struct EventType<T: ?Sized>(PhantomData<T>);
 
@@ -188,5 +200,6 @@ mod tests {
         const NAMES: Names<4> = Names::new([Some("a"), None, Some("b"), Some("a")]);
         assert_eq!(const { &NAMES }.as_slice(), ["a", "b"]);
         assert!(is_same("ab", "ab") && !is_same("ab", "a") && !is_same("ab", "ac"));
+        assert!(is_one_topic("a.b") && !is_one_topic("a.*") && !is_one_topic("a.>"));
     }
 }

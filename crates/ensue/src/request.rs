@@ -74,8 +74,8 @@ struct Inner {
     reader: Mutex<Option<JoinHandle<()>>>,
 }
 
-/// What a requester is told: the reply, or why there will be none.
-type Answer = Result<Envelope>;
+/// What a requester is told: the reply and where it is, or why there will be none.
+type Answer = Result<(Position, Envelope)>;
 
 /// Who waits for the replies to which requests: several may ask the same.
 #[derive(Debug, Default)]
@@ -108,13 +108,13 @@ impl Waiters {
         }
     }
 
-    fn reply(&mut self, reply: &Envelope) {
+    fn reply(&mut self, position: Position, reply: &Envelope) {
         let same = answered(reply).and_then(|request| self.by_id.remove(&request));
         let same = same.unwrap_or_default();
         self.count -= same.len();
         for (_, waiting) in same {
             // A requester that gave up in this moment does not need the reply any more.
-            let _ = waiting.send(Ok(reply.detached()));
+            let _ = waiting.send(Ok((position, reply.detached())));
         }
     }
 
@@ -176,15 +176,21 @@ impl Requester {
         request: impl Into<Outgoing>,
         deadline: Duration,
     ) -> Result<Envelope> {
-        let reply = self.ask_for_reply(request.into(), deadline).await?;
+        let (_, reply) = self.request_recorded(request.into(), deadline).await?;
+        Ok(reply)
+    }
+
+    /// [`request_envelope`](Self::request_envelope), with where the reply is in the log.
+    pub(crate) async fn request_recorded(&self, request: Outgoing, deadline: Duration) -> Answer {
+        let (position, reply) = self.ask_for_reply(request, deadline).await?;
         if reply.event_type() == FAILED {
             let failed: RequestFailed = Codec::Json.decode(reply.payload())?;
             return Err(Error::Request(RequestError::Failed(failed.reason)));
         }
-        Ok(reply)
+        Ok((position, reply))
     }
 
-    async fn ask_for_reply(&self, request: Outgoing, deadline: Duration) -> Result<Envelope> {
+    async fn ask_for_reply(&self, request: Outgoing, deadline: Duration) -> Answer {
         let inner = &self.0;
         let clock = inner.publisher.engine().clock().clone();
         let until = clock.now().plus(deadline);
@@ -208,7 +214,7 @@ impl Requester {
 
     /// Publishes a request. Ends with its reply only if it was made before: otherwise the reader
     /// hands that over.
-    async fn ask(&self, append: Append, id: &EventId) -> Result<Envelope> {
+    async fn ask(&self, append: Append, id: &EventId) -> Answer {
         let engine = self.0.publisher.engine();
         let appended = engine.append(vec![append]).await?;
         // One result per event is the engine's contract.
@@ -264,11 +270,7 @@ fn too_late(event_type: String, deadline: Duration) -> Error {
 
 /// The reply to a request that was made before, by this requester or another one, at `position`:
 /// from the log, as soon as it is there.
-async fn earlier_reply(
-    engine: &SharedEngine,
-    position: Position,
-    id: &EventId,
-) -> Result<Envelope> {
+async fn earlier_reply(engine: &SharedEngine, position: Position, id: &EventId) -> Answer {
     let request = engine.read(Query {
         from: position.into(),
         until: Some(position.next().into()),
@@ -290,9 +292,9 @@ async fn earlier_reply(
     };
     loop {
         let page = engine.read(query.clone()).await?;
-        let mut replies = page.events.into_iter().map(|it| it.envelope);
-        if let Some(reply) = replies.find(|reply| answered(reply).as_ref() == Some(id)) {
-            return Ok(reply.detached());
+        let mut replies = page.events.into_iter();
+        if let Some(reply) = replies.find(|it| answered(&it.envelope).as_ref() == Some(id)) {
+            return Ok((reply.position, reply.envelope.detached()));
         }
         query.from = page.next.clone();
         if page.is_end {
@@ -379,7 +381,7 @@ async fn hand_over_replies(requester: &Weak<Inner>, from: Position) -> Result<()
             let Some(inner) = requester.upgrade() else {
                 return Ok(());
             };
-            inner.waiting().reply(&recorded.envelope);
+            inner.waiting().reply(recorded.position, &recorded.envelope);
         }
         query.from = page.next.clone();
         if page.is_end {

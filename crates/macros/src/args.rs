@@ -8,10 +8,11 @@ use std::ops::RangeInclusive;
 use std::str::FromStr;
 
 use proc_macro2::{Ident, TokenStream, TokenTree};
-use quote::ToTokens;
+use quote::{ToTokens, quote};
 use syn::ext::IdentExt;
 use syn::parse::{Parse, ParseStream, Parser};
-use syn::{DeriveInput, LitInt, LitStr, Meta, Token};
+use syn::punctuated::Punctuated;
+use syn::{DeriveInput, ExprArray, LitInt, LitStr, Meta, Token};
 
 use crate::errors::{Errors, did_you_mean, list};
 
@@ -177,6 +178,19 @@ impl Arg {
             .ok()
             .filter(|number| allowed.contains(number))
             .ok_or_else(|| self.mistaken(&expected))
+    }
+
+    /// The elements of the value `[a, b]`, of which there is at least one.
+    pub(crate) fn elements<T: Parse>(&self, expected: &str) -> syn::Result<Vec<T>> {
+        let array: ExprArray = self.parse(expected)?;
+        let elements = &array.elems;
+        let parsed = Punctuated::<T, Token![,]>::parse_terminated
+            .parse2(quote!(#elements))
+            .map_err(|_| self.error(format!("this takes {expected}")))?;
+        if parsed.is_empty() {
+            return Err(self.error("the list is empty: name something or leave it out"));
+        }
+        Ok(parsed.into_iter().collect())
     }
 
     /// The option as a flag: it takes no value.

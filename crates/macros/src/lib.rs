@@ -9,6 +9,7 @@
 #![forbid(unsafe_code)]
 #![warn(clippy::print_stdout, clippy::print_stderr)]
 
+mod aggregate;
 mod args;
 mod duration;
 mod errors;
@@ -258,6 +259,82 @@ pub fn derive_state(input: TokenStream) -> TokenStream {
 #[proc_macro_attribute]
 pub fn service(arguments: TokenStream, item: TokenStream) -> TokenStream {
     service::expand(arguments.into(), item.into()).into()
+}
+
+/// Makes the methods of an `impl` block that are marked with `#[apply]` what events mean to an aggregate.
+///
+/// An aggregate is state that decides: a struct that is `Default`, `Serialize` and `Deserialize`, and is the
+/// fold of the events of one key in one topic. Decisions are its other methods: they look at it, and return
+/// the events that follow, or a refusal of any type.
+///
+/// ```
+/// use ensue::prelude::*;
+/// use ensue::testing::given;
+///
+/// #[derive(Event, Serialize, Deserialize)]
+/// #[event(type = "account.deposited", topic = "accounts")]
+/// struct Deposited { cents: u64 }
+///
+/// #[derive(Event, Serialize, Deserialize)]
+/// #[event(type = "account.withdrawn", topic = "accounts")]
+/// struct Withdrawn { cents: u64 }
+///
+/// #[derive(Debug, PartialEq)]
+/// struct TooLittle { left: u64 }
+///
+/// #[derive(Default, Serialize, Deserialize)]
+/// struct Account { cents: u64 }
+///
+/// #[aggregate]
+/// impl Account {
+///     #[apply]
+///     fn deposited(&mut self, event: Deposited) {
+///         self.cents += event.cents;
+///     }
+///
+///     #[apply]
+///     fn withdrawn(&mut self, event: Withdrawn) {
+///         self.cents -= event.cents;
+///     }
+///
+///     fn withdraw(&self, cents: u64) -> Result<Withdrawn, TooLittle> {
+///         match self.cents >= cents {
+///             true => Ok(Withdrawn { cents }),
+///             false => Err(TooLittle { left: self.cents }),
+///         }
+///     }
+/// }
+///
+/// given::<Account>(Deposited { cents: 500 }).when(|it| it.withdraw(200)).then(Withdrawn { cents: 200 });
+/// given::<Account>(()).when(|it| it.withdraw(200)).then_refused(TooLittle { left: 0 });
+/// ```
+///
+/// A marked method takes `&mut self` and an event, by value or by reference, and returns nothing: what has
+/// happened is neither refused nor put off. All of its events are of one topic, which does not depend on
+/// their fields. An event without a key gets that of the aggregate. A type of event that no method applies
+/// is an error when it is met, as a newer program may have written it; what means nothing to the aggregate is
+/// listed in `ignore`.
+///
+/// # Options
+///
+/// | option | meaning | default |
+/// | --- | --- | --- |
+/// | `name = "account"` | Its name: in errors, and where its snapshots are kept. | the type's name |
+/// | `version = 2` | The version of its state: raise it when the state, or what events mean to it, changes. Snapshots of another version are thrown away. | 1 |
+/// | `snapshot_every = 100` | After how many events a snapshot is kept; 0 is none. | 100 |
+/// | `ignore = [NoteAdded]` | Types of events of its stream that mean nothing to it. | none |
+#[proc_macro_attribute]
+pub fn aggregate(arguments: TokenStream, item: TokenStream) -> TokenStream {
+    aggregate::expand(arguments.into(), item.into()).into()
+}
+
+/// Marks what an event means to an aggregate, in an [`#[aggregate]`](macro@aggregate) block, which documents
+/// it.
+///
+/// Alone it is an error: without the block nothing would ever call the method.
+#[proc_macro_attribute]
+pub fn apply(_arguments: TokenStream, item: TokenStream) -> TokenStream {
+    aggregate::misplaced_apply(item.into()).into()
 }
 
 /// Marks a handler in a [`#[service]`](macro@service) block, which documents its options.

@@ -7,7 +7,7 @@
 const TOPIC_BYTES_MAX: usize = 200;
 /// `ensue::ATTRIBUTE_BYTES_MAX`, likewise.
 const NAME_BYTES_MAX: usize = 255;
-/// The longest name of a service or a cell of state. Brokers put the former into names of their own, which have limits too.
+/// The longest name of a service, an aggregate or a cell of state. Brokers put the former into names of their own, which have limits too.
 const WORD_BYTES_MAX: usize = 100;
 
 /// What is wrong with the type of an event.
@@ -29,6 +29,11 @@ pub(crate) fn check_service(name: &str) -> Result<(), String> {
 /// What is wrong with the name of a cell of state.
 pub(crate) fn check_state(name: &str) -> Result<(), String> {
     check_word(name, "a cell of state")
+}
+
+/// What is wrong with the name of an aggregate.
+pub(crate) fn check_aggregate(name: &str) -> Result<(), String> {
+    check_word(name, "an aggregate")
 }
 
 /// What is wrong with a name that is one word.

@@ -29,6 +29,22 @@ macro_rules! forward_engine {
             self.$inner.read(query)
         }
 
+        fn last<'a>(
+            &'a self,
+            topic: &'a str,
+            key: &'a str,
+        ) -> $crate::BoxFuture<'a, $crate::error::Result<Option<$crate::engine::Recorded>>> {
+            self.$inner.last(topic, key)
+        }
+
+        fn progress<'a>(
+            &'a self,
+            group: &'a str,
+            position: $crate::engine::Position,
+        ) -> $crate::BoxFuture<'a, $crate::error::Result<$crate::engine::EventProgress>> {
+            self.$inner.progress(group, position)
+        }
+
         fn wait(
             &self,
             cursor: $crate::engine::Cursor,

@@ -47,6 +47,20 @@ pub enum GroupError {
         /// The position of the next event.
         end: Position,
     },
+    /// A group has not handled an event in time. It may still.
+    #[error(
+        "the group `{group}` has not handled the event at position {position} within {waited_ms} ms: {why}"
+    )]
+    NotHandled {
+        /// The group.
+        group: String,
+        /// Where the event is.
+        position: Position,
+        /// How long was waited, in milliseconds.
+        waited_ms: u64,
+        /// What the group has done with it, and what to do.
+        why: &'static str,
+    },
     /// A group that is worked for cannot be deleted.
     #[error(
         "the group `{group}` has members; stop them before it is deleted (those of a process that \
@@ -92,6 +106,7 @@ impl GroupError {
         match self {
             Self::Fenced { .. } => Outlook::Member,
             Self::BeyondEnd { .. } => Outlook::Engine,
+            Self::NotHandled { .. } => Outlook::Passes,
             Self::Unknown { .. }
             | Self::Deleted(_)
             | Self::Subscription { .. }

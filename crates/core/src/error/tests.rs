@@ -76,6 +76,9 @@ fn group_and_request() -> Vec<(Error, Outlook)> {
         StateUndecided Content => GroupError::StateUndecided {
             group: text(), cells: 1, again: 2, to: zero,
         },
+        NotHandled Passes => GroupError::NotHandled {
+            group: text(), position: zero, waited_ms: 1, why: "it is busy",
+        },
     );
     all.extend(each!(RequestError:
         Deadline Passes => RequestError::Deadline { event_type: text(), waited_ms: 1 },
@@ -83,6 +86,31 @@ fn group_and_request() -> Vec<(Error, Outlook)> {
         NotARequest Content => RequestError::NotARequest { id: text() },
     ));
     all
+}
+
+fn aggregate() -> Vec<(Error, Outlook)> {
+    let (position, key, aggregate) = (Position::ZERO, text, "account");
+    let error = Codec::Json.decode::<u32>(b"not json").unwrap_err();
+    each!(AggregateError:
+        Contended Passes => AggregateError::Contended { aggregate, key: key(), attempts: 2 },
+        OtherVersion Content => AggregateError::OtherVersion {
+            aggregate, key: key(), expected: 1, found: 2,
+        },
+        HistoryRemoved Content => AggregateError::HistoryRemoved { aggregate, key: key(), position },
+        Diverged Content => AggregateError::Diverged {
+            aggregate, key: key(), position, expected: 2, found: 1,
+        },
+        UnknownEvent Content => AggregateError::UnknownEvent {
+            aggregate, key: key(), event_type: "e".into(), position,
+        },
+        Undecodable Content => AggregateError::Undecodable { aggregate, key: key(), position, error },
+        DecidedByService Content => AggregateError::DecidedByService {
+            aggregate, key: key(), service: "s".into(),
+        },
+        Foreign Content => AggregateError::Foreign {
+            aggregate, key: key(), event_type: "e".into(), problem: "p".into(),
+        },
+    )
 }
 
 fn app_and_test() -> Vec<(Error, Outlook)> {
@@ -165,6 +193,7 @@ fn all() -> impl Iterator<Item = (Error, Outlook)> {
         open(),
         append_and_read(),
         group_and_request(),
+        aggregate(),
         app_and_test(),
         engine_and_limit(),
     ];

@@ -233,6 +233,11 @@ impl EnvelopeBuilder {
     }
 
     #[doc(hidden)]
+    pub fn key_text(&self) -> &str {
+        &self.key
+    }
+
+    #[doc(hidden)]
     pub fn topic_name(&self) -> &str {
         &self.topic
     }

@@ -51,6 +51,7 @@ use crate::log_error;
 use crate::log_position::to_log;
 use crate::model::keyed_state::KeyedState;
 use crate::runtime::admin;
+use crate::runtime::event_progress;
 use crate::runtime::inside;
 use crate::runtime::maintenance;
 use crate::runtime::query;
@@ -67,8 +68,9 @@ use futures_util::future::BoxFuture;
 use crate::background;
 use crate::engine::Url;
 use crate::engine::{
-    Append, Appended, Cursor, DeadLetter, DeadLetterFilter, Driver, EngineStatus, Guarantees,
-    Member, Page, Query, Reset, ResetPlan, Scheduled, SharedEngine, Subscription,
+    Append, Appended, Cursor, DeadLetter, DeadLetterFilter, Driver, EngineStatus, EventProgress,
+    Guarantees, Member, Page, Position, Query, Recorded, Reset, ResetPlan, Scheduled, SharedEngine,
+    Subscription,
 };
 use crate::error::{Error, OpenError, Result};
 use crate::event::EventId;
@@ -266,6 +268,24 @@ impl Driver for Embedded {
         Box::pin(async move {
             self.inner.check_open()?;
             query::read(self.inner.view(), query).await
+        })
+    }
+
+    fn last<'a>(&'a self, topic: &'a str, key: &'a str) -> BoxFuture<'a, Result<Option<Recorded>>> {
+        Box::pin(async move {
+            self.inner.check_open()?;
+            query::last(self.inner.view(), topic, key).await
+        })
+    }
+
+    fn progress<'a>(
+        &'a self,
+        group: &'a str,
+        position: Position,
+    ) -> BoxFuture<'a, Result<EventProgress>> {
+        Box::pin(async move {
+            self.inner.check_open()?;
+            event_progress::of(&self.inner, group, position).await
         })
     }
 

@@ -10,7 +10,7 @@ use crate::error::Result;
 use crate::log_error;
 use crate::log_position::{from_log, to_log};
 use crate::model::record;
-use crate::runtime::lookup::blocking;
+use crate::runtime::lookup::{blocking, briefly};
 use crate::time::Timestamp;
 use crate::topic;
 use crate::topic::TopicPattern;
@@ -47,6 +47,41 @@ pub(crate) async fn read(view: &log::View, query: Query) -> Result<Page> {
     blocking(move || {
         reader.scan(&view)?;
         Ok(reader.page())
+    })
+    .await
+}
+
+/// The last event of a key in a topic, as far as it is durable.
+pub(crate) async fn last(view: &log::View, topic: &str, key: &str) -> Result<Option<Recorded>> {
+    let pattern: TopicPattern = topic.parse()?;
+    let view = view.clone();
+    let (topic, key) = (topic.to_owned(), key.to_owned());
+    briefly(move || {
+        let at = view.last_of_key(&topic, key.as_bytes());
+        let Some(at) = at.map_err(log_error::of_log)?.map(from_log) else {
+            return Ok(None);
+        };
+        let mut query = Query {
+            topics: Some(pattern),
+            key: Some(key),
+            ..Query::default()
+        };
+        let mut reader = Reader::new(query.clone(), at, at.next());
+        reader.scan(&view)?;
+        if let Some(last) = reader.events.pop() {
+            return Ok(Some(last));
+        }
+        // What the index found is of another key with the same hash: all of this one's tell.
+        let end = from_log(view.durable());
+        let (mut from, mut last) = (from_log(view.first()), None);
+        while from < end {
+            query.from = from.into();
+            let mut reader = Reader::new(query.clone(), from, end);
+            reader.scan(&view)?;
+            from = reader.next;
+            last = reader.events.pop().or(last);
+        }
+        Ok(last)
     })
     .await
 }

@@ -210,7 +210,8 @@ impl Context {
         Ok(self.cell(name).await?.map(decode).transpose()?)
     }
 
-    async fn cell(&self, name: &str) -> crate::Result<Option<Bytes>> {
+    /// The bytes of a cell, including what is not committed yet.
+    pub(crate) async fn cell(&self, name: &str) -> crate::Result<Option<Bytes>> {
         let (topic, key) = (self.envelope().topic(), self.key());
         let Surroundings {
             group,
@@ -221,6 +222,10 @@ impl Context {
             Some(value) => Ok(value),
             None => engine.state(group, topic, key, name).await,
         }
+    }
+
+    pub(crate) fn engine(&self) -> &SharedEngine {
+        &self.0.surroundings.engine
     }
 
     pub(crate) fn delivery(&self) -> &Delivery {

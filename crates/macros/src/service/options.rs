@@ -2,10 +2,8 @@
 
 use proc_macro2::{Ident, Span, TokenStream};
 use quote::{quote, quote_spanned};
-use syn::parse::{Parse, Parser};
-use syn::punctuated::Punctuated;
 use syn::spanned::Spanned;
-use syn::{Attribute, ExprArray, LitStr, Meta, Path, Token};
+use syn::{Attribute, LitStr, Meta, Path};
 
 use crate::args::{Arg, Args, Known};
 use crate::duration;
@@ -232,7 +230,7 @@ impl Options {
     }
 
     fn set_types(&mut self, arg: &Arg) -> syn::Result<()> {
-        self.types = elements(arg, "a list of types of events")?;
+        self.types = arg.elements("a list of types of events")?;
         for (at, name) in self.types.iter().enumerate() {
             let text = name.value();
             names::check_event(&text).map_err(|reason| syn::Error::new_spanned(name, reason))?;
@@ -245,12 +243,12 @@ impl Options {
     }
 
     fn set_publishes(&mut self, arg: &Arg) -> syn::Result<()> {
-        self.publishes = elements(arg, "a list of types of events")?;
+        self.publishes = arg.elements("a list of types of events")?;
         Ok(())
     }
 
     fn set_needs(&mut self, arg: &Arg) -> syn::Result<()> {
-        let needs = elements::<Ident>(arg, "a list of the engine's `Guarantee`s")?;
+        let needs = arg.elements::<Ident>("a list of the engine's `Guarantee`s")?;
         let settings = needs
             .iter()
             .map(|need| quote!(.needs(::ensue::engine::Guarantee::#need)));
@@ -276,17 +274,4 @@ impl Options {
 pub(crate) fn pattern(topics: &LitStr) -> TokenStream {
     let span = topics.span().resolved_at(Span::mixed_site());
     quote_spanned!(span=> ::ensue::__private::topics(#topics))
-}
-
-/// The elements of `[a, b]`.
-fn elements<T: Parse>(arg: &Arg, expected: &str) -> syn::Result<Vec<T>> {
-    let array: ExprArray = arg.parse(expected)?;
-    let elements = &array.elems;
-    let parsed = Punctuated::<T, Token![,]>::parse_terminated
-        .parse2(quote!(#elements))
-        .map_err(|_| arg.error(format!("this takes {expected}")))?;
-    if parsed.is_empty() {
-        return Err(arg.error("the list is empty: name something or leave it out"));
-    }
-    Ok(parsed.into_iter().collect())
 }

@@ -1,0 +1,53 @@
+//! How far a group is with one event.
+
+use serde::Serialize;
+
+use super::{EngineStatus, GroupStatus, Position};
+use crate::cursor::Cursor;
+use crate::error::{GroupError, Result};
+
+/// What a group has done with one event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Handling {
+    /// Nothing that is committed.
+    Ahead,
+    /// It is put aside: it waits for another attempt, or behind an event of its key that does, or is
+    /// a dead letter.
+    PutAside,
+    /// It is settled, or not for this group.
+    Done,
+}
+
+/// How far a group was with an event, and up to where the log was then: what changes it is appended
+/// there.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct EventProgress {
+    /// What the group has done with it.
+    pub handling: Handling,
+    /// The end of the log.
+    pub end: Cursor,
+}
+
+impl EventProgress {
+    /// What a status tells: the position of the group, which events that were put aside do not hold.
+    pub(super) fn by_status(
+        status: &EngineStatus,
+        group: &str,
+        position: Position,
+    ) -> Result<Self> {
+        let Some(GroupStatus { position: at, .. }) = status.group(group) else {
+            let known = status.groups.iter().map(|group| group.name.as_str());
+            return Err(GroupError::unknown(group, known).into());
+        };
+        let handling = match Cursor::from(position) < *at {
+            true => Handling::Done,
+            false => Handling::Ahead,
+        };
+        Ok(Self {
+            handling,
+            end: status.end.clone(),
+        })
+    }
+}
