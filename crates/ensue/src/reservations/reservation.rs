@@ -163,7 +163,7 @@ impl Reservation {
     }
 }
 
-#[cfg(all(test, feature = "embedded"))]
+#[cfg(test)]
 mod tests {
     use std::time::Duration;
 
