@@ -110,7 +110,7 @@ pub(crate) struct Interfering {
 }
 
 impl Interfering {
-    pub(crate) fn new(inner: &Engine, kind: Interference) -> Engine {
+    pub(crate) fn around(inner: &Engine, kind: Interference) -> Engine {
         let (Interference::Deposits(left) | Interference::Silence(left)) = kind;
         let engine = Self {
             inner: inner.into(),

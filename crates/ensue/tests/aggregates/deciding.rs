@@ -105,7 +105,7 @@ async fn no_decision_of_many_programs_is_lost_or_made_on_an_old_state() {
 #[tokio::test]
 async fn a_decision_is_made_again_on_what_others_have_changed() {
     let engine = engine().await;
-    let slow = Interfering::new(&engine, Interference::Deposits(5));
+    let slow = Interfering::around(&engine, Interference::Deposits(5));
     let accounts = slow.aggregates::<Account>("/bank");
     let mut seen = Vec::new();
     let receipt = accounts
@@ -123,7 +123,7 @@ async fn a_decision_is_made_again_on_what_others_have_changed() {
 #[tokio::test]
 async fn a_decision_that_others_always_overtake_ends_with_an_error_and_leaves_nothing() {
     let engine = engine().await;
-    let slow = Interfering::new(&engine, Interference::Deposits(u32::MAX));
+    let slow = Interfering::around(&engine, Interference::Deposits(u32::MAX));
     let accounts = slow.aggregates::<Account>("/bank");
     let outcome = accounts.decide("a", |_| Deposited { cents: 1_000 }).await;
     let error = outcome.unwrap_err();
@@ -171,7 +171,7 @@ async fn a_refusal_is_never_due_to_what_was_true_before() {
 #[tokio::test]
 async fn a_decision_with_an_id_is_made_once_also_when_its_answer_was_lost() {
     let engine = engine().await;
-    let unreliable = Interfering::new(&engine, Interference::Silence(1));
+    let unreliable = Interfering::around(&engine, Interference::Silence(1));
     let one = unreliable.aggregates::<Account>("/bank");
     let two = engine.aggregates::<Account>("/bank");
     let both = |account: &Account| {
