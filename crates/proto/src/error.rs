@@ -78,7 +78,7 @@ fn of_server(detail: &ErrorDetail, server: &str) -> Error {
         }),
         // Something else may.
         "forbidden" | "reason_required" => Error::Request(RequestError::Failed(message)),
-        "overloaded" | "timeout" => Error::Engine(EngineError::Unavailable {
+        "overloaded" | "rate_limited" | "timeout" => Error::Engine(EngineError::Unavailable {
             server,
             reason: message,
         }),

@@ -8,7 +8,7 @@ use tonic::{Request, Response, Status};
 use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::{HealthCheckRequest, HealthCheckResponse, health_server};
 
-use super::permit;
+use super::{answer, permit};
 use crate::context::Context;
 use crate::readiness;
 use crate::security::Caller;
@@ -50,17 +50,20 @@ impl health_server::Health for Health {
     ) -> Result<Response<Self::WatchStream>, Status> {
         check_name(request.get_ref())?;
         let caller = permit::caller(&request)?;
+        // Strangers would take the streams of everyone else: `check` is for them.
+        let known = caller.known();
+        known.map_err(|problem| answer::problem(&problem))?;
         let slots = permit::stream(&self.context, &caller)?;
         let began = (self.context.clone(), None, (caller, slots));
         let changes = stream::unfold(began, |(context, told, by)| async move {
-            // A server that stops has said so, and ends the stream.
-            if told == Some(ServingStatus::NotServing) && context.is_leaving() {
-                return None;
-            }
             loop {
                 let now = look(&context, &by.0).await;
                 if told != Some(now) {
                     return Some((Ok(response(now)), (context, Some(now), by)));
+                }
+                // A server that stops has said so, and ends the stream.
+                if context.is_leaving() {
+                    return None;
                 }
                 tokio::select! {
                     () = tokio::time::sleep(LOOK_EVERY) => {}

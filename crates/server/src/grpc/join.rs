@@ -99,6 +99,7 @@ async fn open(
     permit::must_cover(caller, Action::Consume, &wanted.topics)?;
     let own = context.webhooks().must_not_own(&wanted.group);
     own.map_err(|refused| problem(&refused))?;
+    permit::must_join(context, caller, &wanted.group).await?;
     let wanted = Subscription::try_from(wanted).map_err(malformed)?;
     let slots = permit::stream(context, caller)?;
     let topics = wanted.topics.iter().map(|it| it.as_str().to_owned());

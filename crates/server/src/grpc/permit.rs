@@ -79,6 +79,25 @@ pub(super) async fn must_handle(
     must_cover(caller, Action::Read, &group.topics)
 }
 
+/// Refuses a caller who may not consume what the group has, if there is one.
+pub(super) async fn must_join(
+    context: &Context,
+    caller: &Caller,
+    group: &str,
+) -> Result<(), Status> {
+    if caller.may_everything() {
+        return Ok(());
+    }
+    let status = answer::within(context, context.engine().status()).await?;
+    let mut groups = status.groups.iter();
+    match groups.find(|it| it.name == group) {
+        Some(group) => caller
+            .must_join(group)
+            .map_err(|problem| answer::problem(&problem)),
+        None => Ok(()),
+    }
+}
+
 /// A group. One that the caller may not see is not there, for all that they can tell.
 async fn visible(context: &Context, caller: &Caller, name: &str) -> Result<GroupStatus, Status> {
     let status = answer::within(context, context.engine().status()).await?;

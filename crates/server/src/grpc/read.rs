@@ -40,7 +40,9 @@ struct Reading {
     _slots: permit::Slots,
 }
 
-/// Begins to read: what cannot be read at all is refused before the stream begins.
+/// Begins to read: what cannot be read at all is refused before the stream begins. One that follows may
+/// have to wait for its first page, which it does within the stream: that ends when the server stops, or
+/// when the caller may not go on.
 pub(super) async fn begin(
     context: Context,
     caller: Caller,
@@ -65,7 +67,9 @@ pub(super) async fn begin(
         is_over: false,
         _slots: slots,
     };
-    reading.page().await?;
+    if !reading.follow {
+        reading.page().await?;
+    }
     let responses = stream::unfold(reading, |mut reading| async {
         let piece = reading.next().await?;
         Some((piece, reading))

@@ -297,6 +297,18 @@ impl Caller {
         actions.any(|action| self.covers(action, &group.topics))
     }
 
+    /// Refuses to join a group that has topics the caller may not consume: those of who joined last, of which
+    /// every member is given what was put aside.
+    pub(crate) fn must_join(&self, group: &GroupStatus) -> Result<(), Problem> {
+        if self.covers(Action::Consume, &group.topics) {
+            return Ok(());
+        }
+        Err(Problem::new(
+            Code::Forbidden,
+            "the group has topics that the caller may not consume; join one of another name",
+        ))
+    }
+
     /// Whether the caller may see that this group is there, and how it goes.
     pub(crate) fn sees(&self, group: &GroupStatus) -> bool {
         self.is_admin() || self.handles(group)

@@ -387,16 +387,24 @@ async fn a_server_that_stops_ends_streams_and_says_so() {
     publish(&mut client, 0..1).await;
     let mut reading = client.read(request).await.unwrap().into_inner();
     reading.message().await.unwrap().unwrap();
+    // One that has to wait for its first event, too.
+    let request = v1::ReadRequest {
+        follow: true,
+        from: "1".into(),
+        ..v1::ReadRequest::default()
+    };
+    let mut waiting = client.read(request).await.unwrap().into_inner();
     let ends = async {
         let ended = [
             member.responses.message().await.map(drop).unwrap_err(),
             reading.message().await.map(drop).unwrap_err(),
+            waiting.message().await.map(drop).unwrap_err(),
         ];
         for status in ended {
             assert_eq!(status.code(), Code::Unavailable, "{status:?}");
             assert!(status.message().contains("stopping"), "{status:?}");
         }
-        drop((member, reading, client));
+        drop((member, reading, waiting, client));
     };
     tokio::join!(ends, site.end());
 }
@@ -448,6 +456,25 @@ async fn health_says_what_readyz_says_and_reflection_what_there_is() {
         "{names:?}"
     );
     drop((health, reflection));
+    site.end().await;
+}
+
+#[tokio::test]
+async fn a_stranger_is_told_the_health_and_takes_no_stream_for_it() {
+    use tonic_health::pb::HealthCheckRequest;
+    use tonic_health::pb::health_client::HealthClient;
+    let setup = Setup::with_tokens();
+    let site = site_with_orders(&setup).await;
+    let origin: hyper::Uri = format!("http://{}", site.running.address())
+        .parse()
+        .unwrap();
+    let mut health = HealthClient::with_origin(channel(&site).await, origin);
+    let request = HealthCheckRequest::default;
+    let response = health.check(request()).await.unwrap().into_inner();
+    assert_eq!(response.status, 1, "serving");
+    let refused = health.watch(request()).await.map(drop).unwrap_err();
+    assert_eq!(refused.code(), Code::Unauthenticated);
+    drop(health);
     site.end().await;
 }
 

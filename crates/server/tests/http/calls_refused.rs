@@ -8,18 +8,20 @@ use tonic::Code;
 use crate::calls::{Member, client, event};
 use crate::site::{PATIENCE, Site};
 
+/// A call of who has this token.
+fn of<T>(token: &str, message: T) -> tonic::Request<T> {
+    let mut request = tonic::Request::new(message);
+    let header = format!("Bearer {token}").parse().unwrap();
+    request.metadata_mut().insert("authorization", header);
+    request
+}
+
 #[tokio::test]
 async fn what_is_personal_does_not_leave_by_a_call_of_who_may_not_see_it() {
     let setup = crate::masking::setup("");
     let tokens = [setup.token("owner"), setup.token("officer")];
     let site = Site::with(setup.config()).await;
     let mut client = client(&site).await;
-    fn of<T>(token: &str, message: T) -> tonic::Request<T> {
-        let mut request = tonic::Request::new(message);
-        let header = format!("Bearer {token}").parse().unwrap();
-        request.metadata_mut().insert("authorization", header);
-        request
-    }
     let append = |id: &str, at_us: Option<i64>| {
         let mut append = event(id, "k", br#"{"email":"erika@example.org","n":1.10}"#);
         append.event.as_mut().unwrap().topic = "orders.eu".into();
@@ -78,6 +80,42 @@ async fn what_is_personal_does_not_leave_by_a_call_of_who_may_not_see_it() {
             let masked = r#"{"email":null,"n":1.10}"#;
             assert_eq!(text.contains(masked), !is_shown, "{text}");
         }
+    }
+    site.end().await;
+}
+
+#[tokio::test]
+async fn no_one_joins_a_group_with_topics_that_they_may_not_consume() {
+    let setup = crate::secure::Setup::new(
+        "[auth]\ntokens = 'tokens.json'\n[roles.all]\nconsume = ['>']\n[roles.shop]\nconsume = ['orders']\n",
+    );
+    let (all, shop) = (setup.token("all"), setup.token("shop"));
+    let site = Site::with(setup.config()).await;
+    let mut client = client(&site).await;
+    // A group's topics are those of who joined last, and what was put aside comes whatever they are.
+    for (token, group, topic, expected) in [
+        (&all, "g", "payments", Ok(())),
+        (&shop, "g", "orders", Err(Code::PermissionDenied)),
+        (&shop, "other", "orders", Ok(())),
+        (&shop, "other", "orders", Ok(())),
+    ] {
+        let subscription = v1::Subscription {
+            group: group.into(),
+            topics: vec![topic.into()],
+            ..v1::Subscription::default()
+        };
+        let join = Ask::Join(v1::JoinGroup {
+            subscription: Some(subscription),
+            lease_ms: 60_000,
+        });
+        let request = Some(join);
+        let asks = futures_util::stream::iter([v1::JoinRequest { request }]);
+        let joined = client.join(of(token, asks)).await;
+        assert_eq!(
+            joined.map(drop).map_err(|it| it.code()),
+            expected,
+            "{group}"
+        );
     }
     site.end().await;
 }
