@@ -80,8 +80,10 @@ impl Masks {
             let names = extensions.iter();
             names.fold(builder, |builder, name| builder.without_extension(name))
         };
-        let masked = without(payload).extension(MARK, true).build();
-        // A `null` may be longer than what it stands for, and an event as large as it may be.
+        let marked = |payload| without(payload).extension(MARK, true).build();
+        // A `null` may be longer than what it stands for, and an event as large as it may be; or it has no
+        // room for one attribute more.
+        let masked = marked(payload).or_else(|_| marked(Some(Vec::new())));
         Some(masked.or_else(|_| without(Some(Vec::new())).build()))
     }
 }
@@ -170,6 +172,13 @@ mod tests {
             let text = masked.to_cloudevent().to_string();
             assert!(!text.contains("e@x.org"), "{text}");
         }
+        let most = ensue::PAYLOAD_BYTES_MAX;
+        let large = format!("[{}1]", "1,".repeat(most / 2 - 2));
+        let large = event("application/json", large.as_bytes());
+        let of_each = self::masks("users.>", &["/*"]);
+        let masked = of_each.masked(large.topic(), &large).unwrap().unwrap();
+        assert_eq!(masked.payload(), b"", "a `null` for each is too long");
+        assert_eq!(masked.extension(MARK), Some("true"));
         let empty = event("text/plain", b"");
         assert!(masks.masked(empty.topic(), &empty).is_none());
     }

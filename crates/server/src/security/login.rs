@@ -256,6 +256,8 @@ impl Login {
         let verified = self.verify(&token).await?;
         let person = self.person(&verified, &attempt.nonce, now);
         let person = person.map_err(|reason| failed(reason.to_owned()))?;
+        let spent = self.logins.attempts.spend(&attempt, now);
+        spent.map_err(no_attempt)?;
         let (idle, max) = (self.config.session_idle, self.config.session_max);
         let opened = self.logins.sessions.open(person, idle, max, now);
         let (secret, session) = opened.map_err(internal)?;
@@ -277,20 +279,15 @@ impl Login {
         cookie: Option<&AttemptCookie>,
         now: Timestamp,
     ) -> Result<Attempt, Problem> {
-        let again = "begin again at `/v1/login`";
         let Some(AttemptCookie(cookie)) = cookie else {
-            let problem = "this browser has not begun to log in, or did so too long ago";
-            return Err(failed(format!("{problem}; {again}")));
+            let problem = "this browser has not begun to log in, or did so too long ago; begin again at \
+                           `/v1/login`";
+            return Err(failed(problem.to_owned()));
         };
         let state = callback.state.as_deref().unwrap_or_default();
         let is_it = |attempt: &Attempt| attempt.state.as_bytes().ct_eq(state.as_bytes()).into();
-        let taken = self.logins.attempts.take(cookie, is_it, now);
-        taken.map_err(|why| match why {
-            NoAttempt::TooMany => too_many(),
-            NoAttempt::Invalid => failed(format!(
-                "the answer belongs to another login, or to one that is over (`state`); {again}"
-            )),
-        })
+        let found = self.logins.attempts.find(cookie, is_it, now);
+        found.map_err(no_attempt)
     }
 
     /// Refuses the answer of another provider (RFC 9207).
@@ -355,6 +352,17 @@ impl Login {
 
     pub(super) fn sessions(&self) -> &Sessions {
         &self.logins.sessions
+    }
+}
+
+fn no_attempt(why: NoAttempt) -> Problem {
+    match why {
+        NoAttempt::TooMany => too_many(),
+        NoAttempt::Invalid => {
+            let problem = "the answer belongs to another login, or to one that is over (`state`); begin \
+                           again at `/v1/login`";
+            failed(problem.to_owned())
+        }
     }
 }
 

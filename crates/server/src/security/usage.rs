@@ -65,6 +65,10 @@ impl Usages {
         if let Some(usage) = usages.get(name).and_then(Weak::upgrade) {
             return usage;
         }
+        if usages.len() == usages.capacity() {
+            // Before it grows: an issuer may name callers without end.
+            usages.retain(|_, usage| usage.strong_count() > 0);
+        }
         let usage = Arc::new(Usage::new(limits));
         usages.insert(name.to_owned(), Arc::downgrade(&usage));
         usage
@@ -74,5 +78,21 @@ impl Usages {
     pub(super) fn tidy(&self) {
         let mut usages = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         usages.retain(|_, usage| usage.strong_count() > 0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn callers_that_are_gone_take_no_memory_and_others_keep_what_they_use() {
+        let (usages, limits) = (Usages::default(), Limits::default());
+        let kept = usages.of("kept", &limits);
+        for number in 0..10_000 {
+            usages.of(&number.to_string(), &limits);
+        }
+        assert!(Arc::ptr_eq(&kept, &usages.of("kept", &limits)));
+        assert!(usages.0.lock().unwrap().len() < 100);
     }
 }

@@ -118,7 +118,8 @@ async fn handshake(
         return Err(Problem::new(
             Code::OriginNotAllowed,
             format!(
-                "`{shown}` may not send here; the configuration needs a sender of this name with it among                  its `origins`"
+                "`{shown}` may not send here; the configuration needs a sender of this name with it among \
+                 its `origins`"
             ),
         ));
     };

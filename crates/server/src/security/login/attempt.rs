@@ -2,7 +2,7 @@
 //! logins take no memory.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use base64::Engine as _;
@@ -15,7 +15,7 @@ use crate::security::secrets::{random, random_text, sha256};
 
 /// How long a person may take to log in.
 pub(super) const LASTS: Duration = Duration::from_secs(600);
-/// How many logins may come back in that time.
+/// How many logins may lead to a session in that time.
 const USED_MAX: usize = 10_000;
 /// What else is sealed with the key is not an attempt.
 const PURPOSE: &[u8] = b"ensue login attempt 1";
@@ -34,7 +34,7 @@ pub(super) struct Attempt {
     ends_us: i64,
 }
 
-/// What seals attempts, and which of them have come back.
+/// What seals attempts, and which of them have led to a session.
 pub(super) struct Attempts {
     key: LessSafeKey,
     used: Mutex<HashMap<[u8; 32], Timestamp>>,
@@ -43,7 +43,7 @@ pub(super) struct Attempts {
 /// Why an attempt cannot come back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum NoAttempt {
-    /// It is not one of this process, or too old, or has come back before.
+    /// It is not one of this process, or too old, or has led to a session.
     Invalid,
     /// Too many have.
     TooMany,
@@ -58,6 +58,10 @@ impl Attempt {
             return_to: return_to.to_owned(),
             ends_us: now.plus(LASTS).as_micros(),
         })
+    }
+
+    fn hash(&self) -> [u8; 32] {
+        sha256(self.state.as_bytes())
     }
 
     /// What the provider is shown of the verifier.
@@ -99,8 +103,8 @@ impl Attempts {
         (attempt.ends_us > now.as_micros()).then_some(attempt)
     }
 
-    /// The attempt that comes back, once.
-    pub(super) fn take(
+    /// The attempt that comes back, unless it has led to a session.
+    pub(super) fn find(
         &self,
         cookie: &str,
         is_it: impl Fn(&Attempt) -> bool,
@@ -108,17 +112,29 @@ impl Attempts {
     ) -> Result<Attempt, NoAttempt> {
         let attempt = self.open(cookie, now).filter(is_it);
         let attempt = attempt.ok_or(NoAttempt::Invalid)?;
-        let mut used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.used().contains_key(&attempt.hash()) {
+            return Err(NoAttempt::Invalid);
+        }
+        Ok(attempt)
+    }
+
+    /// It leads to a session, once. Strangers, to whom the provider gives nothing, take no room here.
+    pub(super) fn spend(&self, attempt: &Attempt, now: Timestamp) -> Result<(), NoAttempt> {
+        let mut used = self.used();
         if used.len() >= USED_MAX {
             used.retain(|_, ends| *ends > now);
         }
         if used.len() >= USED_MAX {
             return Err(NoAttempt::TooMany);
         }
-        match used.insert(sha256(attempt.state.as_bytes()), now.plus(LASTS)) {
-            None => Ok(attempt),
+        match used.insert(attempt.hash(), now.plus(LASTS)) {
+            None => Ok(()),
             Some(_) => Err(NoAttempt::Invalid),
         }
+    }
+
+    fn used(&self) -> MutexGuard<'_, HashMap<[u8; 32], Timestamp>> {
+        self.used.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -136,9 +152,10 @@ mod tests {
         let attempt = Attempt::new("/v1/session", at(0)).unwrap();
         let cookie = attempts.seal(&attempt).unwrap();
         assert!(!cookie.contains(&attempt.state));
-        let take = |of: &Attempts, cookie: &str, seconds| {
-            of.take(cookie, |it| it.state == attempt.state, at(seconds))
-                .map(|it| it.return_to)
+        let take = |of: &Attempts, cookie: &str, seconds| -> Result<String, NoAttempt> {
+            let found = of.find(cookie, |it| it.state == attempt.state, at(seconds))?;
+            of.spend(&found, at(seconds))?;
+            Ok(found.return_to)
         };
         assert_eq!(take(&attempts, &cookie, 600), Err(NoAttempt::Invalid));
         let other = Attempts::new().unwrap();
@@ -146,20 +163,22 @@ mod tests {
         for made_up in ["", "AAAA", &cookie[1..], &*format!("{cookie}A")] {
             assert_eq!(take(&attempts, made_up, 1), Err(NoAttempt::Invalid));
         }
-        // With another state it is not used up.
-        let other = attempts.take(&cookie, |_| false, at(1)).err();
+        // With another state it is not used up, nor by coming back alone.
+        assert!(attempts.find(&cookie, |_| true, at(1)).is_ok());
+        let other = attempts.find(&cookie, |_| false, at(1)).err();
         assert_eq!(other, Some(NoAttempt::Invalid));
         assert_eq!(take(&attempts, &cookie, 599), Ok("/v1/session".to_owned()));
         assert_eq!(take(&attempts, &cookie, 599), Err(NoAttempt::Invalid));
     }
 
     #[test]
-    fn attempts_that_come_back_are_of_limited_number() {
+    fn attempts_that_lead_to_a_session_are_of_limited_number() {
         let attempts = Attempts::new().unwrap();
         let back = |seconds| {
             let attempt = Attempt::new("/", at(seconds)).unwrap();
             let cookie = attempts.seal(&attempt).unwrap();
-            attempts.take(&cookie, |_| true, at(seconds)).err()
+            let found = attempts.find(&cookie, |_| true, at(seconds));
+            found.and_then(|it| attempts.spend(&it, at(seconds))).err()
         };
         assert!((0..USED_MAX).all(|_| back(0).is_none()));
         assert_eq!(back(1), Some(NoAttempt::TooMany));
