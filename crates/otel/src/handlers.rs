@@ -76,10 +76,15 @@ impl Handlers {
 
     /// Remembers a failed attempt, for the next one.
     fn remember(&self, attempt: &Context, span: &SpanContext) {
-        let mut failed = self.failed();
-        if span.is_sampled() && failed.len() < FAILED_MAX {
-            failed.insert(named(attempt), span.clone());
+        if !span.is_sampled() {
+            return;
         }
+        let mut failed = self.failed();
+        if failed.len() >= FAILED_MAX {
+            // Dead letters, and retries that went to another process, are not asked for again.
+            failed.clear();
+        }
+        failed.insert(named(attempt), span.clone());
     }
 }
 
@@ -117,7 +122,9 @@ impl Middleware for Handlers {
                 Ok(effects)
             }
             Err(failure) => {
-                self.remember(&attempt, span.span().span_context());
+                if !failure.is_reject() {
+                    self.remember(&attempt, span.span().span_context());
+                }
                 running.end(Some(&failure));
                 Err(failure)
             }

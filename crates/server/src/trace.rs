@@ -204,11 +204,11 @@ fn state(headers: &HeaderMap) -> Option<String> {
     let mut whole = String::new();
     for piece in headers.get_all(STATE) {
         let piece = piece.to_str().ok()?;
-        if whole.len() + piece.len() >= TRACE_STATE_BYTES_MAX {
-            return None;
-        }
         if !whole.is_empty() {
             whole.push(',');
+        }
+        if whole.len() + piece.len() > TRACE_STATE_BYTES_MAX {
+            return None;
         }
         whole.push_str(piece);
     }
@@ -259,5 +259,8 @@ mod tests {
         }
         let event = traced(&[(PARENT, TRACE), (STATE, &long)]);
         assert_eq!(event.trace_state(), None);
+        let most = format!("a={}", "x".repeat(TRACE_STATE_BYTES_MAX - 2));
+        let event = traced(&[(PARENT, TRACE), (STATE, &most)]);
+        assert_eq!(event.trace_state(), Some(&*most));
     }
 }

@@ -84,6 +84,18 @@ impl Serve {
         out: &Output,
         telemetry: Telemetry,
     ) -> Result<(), Failure> {
+        let served = self.serve(target, out, &telemetry).await;
+        // Why a server does not start is in it as well.
+        telemetry.end().await;
+        served
+    }
+
+    async fn serve(
+        self,
+        target: &Target,
+        out: &Output,
+        telemetry: &Telemetry,
+    ) -> Result<(), Failure> {
         let config = self.settings(target)?;
         let url = config.engine.as_deref();
         let target = Target::new(url.unwrap_or(target.url()).to_owned());
@@ -131,9 +143,7 @@ impl Serve {
         out.note("stopping: requests under way are answered");
         let stopping = async {
             running.stop_by(ensue::asked_to_stop()).await;
-            let closed = engine.close().await;
-            telemetry.end().await;
-            closed
+            engine.close().await
         };
         supervisor.watch(stopping).await?;
         said
