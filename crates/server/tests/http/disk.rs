@@ -169,7 +169,13 @@ struct Hanging {
 }
 
 impl Hanging {
-    fn hang(&self, hangs: bool) {
+    /// Until that is dropped: a test that fails meanwhile ends, too.
+    fn hang(&self) -> Hangs<'_> {
+        self.set(true);
+        Hangs(self)
+    }
+
+    fn set(&self, hangs: bool) {
         let (is_hanging, changed) = &*self.gate;
         *is_hanging.lock().unwrap() = hangs;
         changed.notify_all();
@@ -178,6 +184,14 @@ impl Hanging {
     fn handle(&self, file: io::Result<Arc<dyn Handle>>) -> io::Result<Arc<dyn Handle>> {
         let gate = self.gate.clone();
         file.map(|file| Arc::new(HangingFile { file, gate }) as Arc<dyn Handle>)
+    }
+}
+
+struct Hangs<'a>(&'a Hanging);
+
+impl Drop for Hangs<'_> {
+    fn drop(&mut self) {
+        self.0.set(false);
     }
 }
 
@@ -262,11 +276,12 @@ impl Handle for HangingFile {
 async fn while_a_disk_hangs_appends_are_in_doubt_and_everything_else_goes_on() {
     let disk = Hanging::default();
     let mut config = Config::default();
-    config.limits.request_timeout = Duration::from_secs(1);
+    // Long enough for what needs no disk, also on a busy machine.
+    config.limits.request_timeout = Duration::from_secs(4);
     let device = Device::new(Arc::new(disk.clone()), config).await;
     let mut other = device.client().await;
     let before = other.event("/v1/events", load("before", 10)).await.ok();
-    disk.hang(true);
+    let hangs = disk.hang();
     let appending = (0..8 * CLIENTS).map(|number| {
         let client = device.client();
         async move {
@@ -292,7 +307,7 @@ async fn while_a_disk_hangs_appends_are_in_doubt_and_everything_else_goes_on() {
         }
     };
     tokio::time::timeout(PATIENCE, held).await.unwrap();
-    disk.hang(false);
+    drop(hangs);
     let mut told = BTreeMap::from([("before".to_owned(), position(&before))]);
     for (mut client, id) in in_doubt {
         // Whether it happened or not: it is there once.
