@@ -386,11 +386,11 @@ async fn a_server_that_stops_ends_streams_and_says_so() {
     };
     publish(&mut client, 0..1).await;
     let mut reading = client.read(request).await.unwrap().into_inner();
-    reading.message().await.unwrap().unwrap();
+    let first = reading.message().await.unwrap().unwrap();
     // One that has to wait for its first event, too.
     let request = v1::ReadRequest {
         follow: true,
-        from: "1".into(),
+        from: first.next,
         ..v1::ReadRequest::default()
     };
     let mut waiting = client.read(request).await.unwrap().into_inner();
