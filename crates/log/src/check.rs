@@ -3,8 +3,10 @@
 use std::sync::Arc;
 
 use crate::checkpoint;
+use crate::chunk::Chunk;
 use crate::error::{Error, Result};
 use crate::files;
+use crate::index::Topics;
 use crate::position::Position;
 use crate::segment::{Segment, Spot};
 use crate::store::Store;
@@ -71,8 +73,9 @@ pub(crate) fn check(store: &Arc<Store>, progress: &mut dyn FnMut(Progress)) -> R
                 bytes_total: sizes,
             })
         };
+        let mut topics = None;
         match check_segment(store, segment, chain, &mut report, &mut advance) {
-            Ok(last) => chain = Some(last),
+            Ok((last, found)) => (chain, topics) = (Some(last), Some(found)),
             // Removed since the segments were listed.
             Err(Error::Trimmed { .. }) => {
                 report.segments -= 1;
@@ -83,7 +86,7 @@ pub(crate) fn check(store: &Arc<Store>, progress: &mut dyn FnMut(Progress)) -> R
                 chain = None;
             }
         }
-        check_index(store, segment, &mut report)?;
+        check_index(store, segment, topics.as_ref(), &mut report)?;
     }
     for at in files::numbers(&*store.storage, "checkpoint", "cp")? {
         if let Err(error) = checkpoint::read(&*store.storage, store.uuid, at) {
@@ -109,42 +112,61 @@ fn damage(error: Error) -> Result<Error> {
     }
 }
 
-/// Reads a segment to its end; gives the checksum of its last frame.
+/// Reads a segment to its end; gives the checksum of its last frame, and the topics it has found.
 fn check_segment(
     store: &Arc<Store>,
     segment: &Arc<Segment>,
     chain: Option<u32>,
     report: &mut Report,
     advance: &mut dyn FnMut(u64),
-) -> Result<u32> {
+) -> Result<(u32, Topics)> {
     let opened = store.opened(segment)?;
     if chain.is_some_and(|chain| chain != opened.header.chain) {
         let what = "the segment does not follow the one before it";
         return Err(Error::corrupt(store.shown(segment), 64, what));
     }
     let mut spot = segment.start(&opened);
+    let mut topics = Topics::default();
     while spot.first < segment.end() {
         let run = store.read_run(segment, spot, usize::MAX)?;
         let Some(last) = run.frames.last() else { break };
         report.frames += run.frames.len() as u64;
         report.records += last.end() - spot.first;
         report.bytes += run.next_offset - spot.offset;
-        advance(report.bytes);
-        spot = Spot {
+        let next = Spot {
             offset: run.next_offset,
             first: last.end(),
             chain: run.chain,
         };
+        advance(report.bytes);
+        for entry in &Chunk::whole(run.frames, spot.first) {
+            let ordinal = (entry.position.get() - segment.first) as u32;
+            topics.push(entry.kind, entry.topic, ordinal);
+        }
+        spot = next;
     }
-    Ok(spot.chain.unwrap_or_default())
+    Ok((spot.chain.unwrap_or_default(), topics))
 }
 
-fn check_index(store: &Arc<Store>, segment: &Arc<Segment>, report: &mut Report) -> Result<()> {
+/// Checks the index file of a segment, if it has one: every byte of it and, with the `topics` found in
+/// the segment, that it says the same.
+fn check_index(
+    store: &Arc<Store>,
+    segment: &Arc<Segment>,
+    topics: Option<&Topics>,
+    report: &mut Report,
+) -> Result<()> {
     if store.with_memory(segment, |_| ()).is_some() {
         return Ok(());
     }
-    let sealed = store.index_file(segment).and_then(|file| file.open());
-    match sealed.and_then(|sealed| sealed.map_or(Ok(()), |sealed| sealed.check())) {
+    let check = || {
+        let Some(sealed) = store.index_file(segment)?.open()? else {
+            return Ok(());
+        };
+        sealed.check()?;
+        topics.map_or(Ok(()), |topics| sealed.check_topics(topics.list()))
+    };
+    match check() {
         Ok(()) | Err(Error::Trimmed { .. }) => Ok(()),
         // One of an earlier version is made again when the log is opened.
         Err(Error::Version {

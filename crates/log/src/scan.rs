@@ -8,7 +8,7 @@ use crate::chunk::{Chunk, Entry, Pick};
 use crate::error::{Error, Result};
 use crate::frame::{self, Frame, Parts};
 use crate::hash::KeyHash;
-use crate::index::{GRANULE, Posting};
+use crate::index::{Bitmap, Posting};
 use crate::position::Position;
 use crate::record;
 use crate::segment::{Run, Segment, Spot};
@@ -17,10 +17,12 @@ use crate::store::Store;
 
 /// A chunk of a scan holds about this many bytes.
 const CHUNK_BYTES: usize = 1024 * 1024;
+/// What the index leads to is at most two such pieces further on.
+const SKIP_BYTES: usize = 32 * 1024;
 /// A chunk of single records holds at most this many.
 const CHUNK_RECORDS_MAX: usize = 4096;
 /// Ranges of a topic closer than this many records are read as one.
-const GAP_RECORDS: u64 = 256;
+const GAP_RECORDS: u32 = 256;
 
 type TopicFilter = Arc<dyn Fn(&str) -> bool + Send + Sync>;
 
@@ -224,38 +226,19 @@ impl Scan {
 
     /// The ranges of a segment that hold records of the topics and kinds asked for.
     fn ranges(&self, segment: &Arc<Segment>, end: u64) -> Result<VecDeque<(u64, u64)>> {
-        let mut granules = Vec::new();
-        for topic in self.store.topics_of(segment)? {
-            let kind = self
-                .query
-                .kinds
+        let ordinals = segment.ordinals(self.from, end);
+        let mut topics = self.store.topics_in(segment, &ordinals)?;
+        let (kinds, wanted) = (&self.query.kinds, &self.query.topics);
+        topics.retain(|topic| {
+            kinds
                 .as_ref()
-                .is_none_or(|kinds| kinds.contains(&topic.kind));
-            if kind
-                && self
-                    .query
-                    .topics
-                    .as_ref()
-                    .is_none_or(|topics| topics(&topic.name))
-            {
-                granules.extend(topic.granules);
-            }
-        }
-        granules.sort_unstable();
-        granules.dedup();
-        let mut ranges: VecDeque<(u64, u64)> = VecDeque::new();
-        for granule in granules {
-            let start = segment.first + u64::from(granule) * u64::from(GRANULE);
-            let (start, stop) = (start.max(self.from), (start + u64::from(GRANULE)).min(end));
-            if start >= stop {
-                continue;
-            }
-            match ranges.back_mut() {
-                Some((_, last)) if start <= *last + GAP_RECORDS => *last = stop,
-                _ => ranges.push_back((start, stop)),
-            }
-        }
-        Ok(ranges)
+                .is_none_or(|kinds| kinds.contains(&topic.kind))
+                && wanted.as_ref().is_none_or(|wanted| wanted(&topic.name))
+        });
+        let records: Vec<_> = topics.into_iter().map(|topic| topic.records).collect();
+        let ranges = Bitmap::ranges(&records, GAP_RECORDS).into_iter();
+        let at = |ordinal: u32| segment.first + u64::from(ordinal);
+        Ok(ranges.map(|it| (at(it.start), at(it.end))).collect())
     }
 
     /// The next frames of the first range, filtered. `None` when no range is left.
@@ -300,7 +283,7 @@ impl Scan {
     /// Reads on until `start` is reached.
     fn skip_to(&mut self, current: &mut Current, start: u64) -> Result<Option<Chunk>> {
         while let Some(spot) = current.spot {
-            let run = self.read_run(current, spot, CHUNK_BYTES)?;
+            let run = self.read_run(current, spot, SKIP_BYTES)?;
             let Some(last) = run.frames.last() else {
                 return Ok(None);
             };

@@ -15,6 +15,7 @@
 //! ```
 
 use std::io;
+use std::ops::Range;
 use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
@@ -195,6 +196,12 @@ impl Segment {
 
     pub(crate) fn end_offset(&self) -> u64 {
         self.end_offset.load(Ordering::Acquire)
+    }
+
+    /// Of the positions from `from` to `to` the durable ones that it holds, counted from its first.
+    pub(crate) fn ordinals(&self, from: u64, to: u64) -> Range<u32> {
+        let ordinal = |at: u64| (at.min(self.end()).saturating_sub(self.first)) as u32;
+        ordinal(from)..ordinal(to)
     }
 
     /// The offset first: a reader that sees the position can read up to it.

@@ -51,8 +51,8 @@ impl Status {
         let bytes_of = |segment| {
             shared
                 .store
-                .opened(segment)
-                .map_or(0, |opened| opened.header.bytes)
+                .header(segment)
+                .map_or(0, |header| header.bytes)
         };
         Self {
             first: Position::new(shared.store.first()),

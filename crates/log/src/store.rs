@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::fmt;
+use std::ops::Range;
 use std::sync::{Arc, PoisonError, Weak};
 
 use crate::chunk::Chunk;
@@ -9,7 +10,7 @@ use crate::codec::lock;
 use crate::error::{Error, Result};
 use crate::files::Manifest;
 use crate::hash::{HashKey, KeyHash};
-use crate::index::{Active, IndexFile, Placed, Posting, Sealed, TopicCount, index_frames};
+use crate::index::{Active, IndexFile, Placed, Posting, Sealed, TopicRecords, index_frames};
 use crate::position::Position;
 use crate::segment::{HEADER_BYTES, Header, Opened, Run, Segment, Spot};
 use crate::storage::Storage;
@@ -135,6 +136,14 @@ impl Store {
         }
         let after = segments.partition_point(|segment| segment.first <= position);
         Ok(segments.get(after.wrapping_sub(1)).cloned())
+    }
+
+    /// The segments that hold positions of `from..to`.
+    pub(crate) fn segments_in(&self, from: u64, to: u64) -> Vec<Arc<Segment>> {
+        let segments = self.list();
+        let start = segments.partition_point(|segment| segment.end() <= from);
+        let end = segments.partition_point(|segment| segment.first < to);
+        segments.get(start..end).unwrap_or_default().to_vec()
     }
 
     /// The open file of a segment; closes the one opened longest ago when there are too many.
@@ -397,14 +406,36 @@ impl Store {
         )
     }
 
-    /// Every topic with the durable records it has in a segment.
-    pub(crate) fn topics_of(&self, segment: &Arc<Segment>) -> Result<Vec<TopicCount>> {
-        let end = segment.end();
-        let found = self.with_memory(segment, |active| active.topics(end));
+    /// The topics that have records among these of a segment, and which. Only durable ones may be
+    /// asked for.
+    pub(crate) fn topics_in(
+        &self,
+        segment: &Arc<Segment>,
+        ordinals: &Range<u32>,
+    ) -> Result<Vec<TopicRecords>> {
+        let found = self.with_memory(segment, |active| active.topics(ordinals));
         found.map_or_else(
-            || self.with_sealed(segment, |sealed| Ok(sealed.topics().to_vec())),
+            || self.with_sealed(segment, |sealed| Ok(sealed.topics_in(ordinals))),
             Ok,
         )
+    }
+
+    /// How many of these records of a segment are of `kind`, in topics for which `wanted` is true.
+    /// Only durable ones may be asked for.
+    pub(crate) fn count(
+        &self,
+        segment: &Arc<Segment>,
+        ordinals: &Range<u32>,
+        kind: u8,
+        wanted: &dyn Fn(&str) -> bool,
+    ) -> Result<u64> {
+        // What is wanted is asked without the lock, for which appends wait.
+        let counts = self.with_memory(segment, |active| active.counts(kind, ordinals));
+        let Some(counts) = counts else {
+            return self.with_sealed(segment, |sealed| Ok(sealed.count(kind, ordinals, wanted)));
+        };
+        let counts = counts.into_iter().filter(|(name, _)| wanted(name));
+        Ok(counts.map(|(_, count)| count).sum())
     }
 
     /// A frame at or before `position`, as close as the index knows.

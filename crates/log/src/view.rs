@@ -96,37 +96,39 @@ impl View {
     /// As [`read`](View::read).
     pub fn topics(&self) -> Result<Vec<Topic>> {
         let segments = self.store.list().clone();
-        let mut all: BTreeMap<(Box<str>, u8), Topic> = BTreeMap::new();
+        let mut all: BTreeMap<(Arc<str>, u8), Topic> = BTreeMap::new();
         for segment in &segments {
-            let counts = match self.store.topics_of(segment) {
+            let all_of_it = segment.ordinals(segment.first, segment.end());
+            let found = match self.store.topics_in(segment, &all_of_it) {
                 // Removed since the segments were listed.
                 Err(Error::Trimmed { .. }) => continue,
-                counts => counts?,
+                found => found?,
             };
-            for count in counts {
+            for found in found {
                 let at = |ordinal: u32| Position::new(segment.first + u64::from(ordinal));
-                let (first, last) = (at(count.first), at(count.last));
+                let (Some(first), Some(last)) = (found.records.first(), found.records.last())
+                else {
+                    continue;
+                };
                 let topic = all
-                    .entry((count.name.clone(), count.kind))
-                    .or_insert_with(|| {
-                        let name = count.name.to_string();
-                        Topic {
-                            kind: count.kind,
-                            name,
-                            records: 0,
-                            first,
-                            last,
-                        }
+                    .entry((found.name.clone(), found.kind))
+                    .or_insert_with(|| Topic {
+                        kind: found.kind,
+                        name: found.name.to_string(),
+                        records: 0,
+                        first: at(first),
+                        last: at(last),
                     });
-                topic.records += count.records;
-                topic.last = last;
+                topic.records += found.records.len();
+                topic.last = at(last);
             }
         }
         Ok(all.into_values().collect())
     }
 
-    /// How many records of `kind` lie in `from..to`, in topics for which `topics` is true: from the
-    /// counts of whole segments, by looking in those that are cut. Blocks.
+    /// How many durable records of `kind` that the log keeps lie in `from..to`, in topics for which
+    /// `topics` is true. From the indexes alone: records are not read, wherever the range cuts a
+    /// segment. Blocks.
     ///
     /// # Errors
     ///
@@ -136,40 +138,17 @@ impl View {
         from: Position,
         to: Position,
         kind: u8,
-        topics: &Arc<dyn Fn(&str) -> bool + Send + Sync>,
+        topics: &dyn Fn(&str) -> bool,
     ) -> Result<u64> {
         let (from, to) = (from.max(self.first()).get(), to.min(self.durable()).get());
-        let segments = self.store.list().clone();
         let mut records = 0;
-        for segment in segments
-            .iter()
-            .filter(|it| it.first < to && it.end() > from)
-        {
-            if from <= segment.first && segment.end() <= to {
-                let counts = match self.store.topics_of(segment) {
-                    Err(Error::Trimmed { .. }) => continue,
-                    counts => counts?,
-                };
-                let wanted = counts
-                    .iter()
-                    .filter(|it| it.kind == kind && topics(&it.name));
-                records += wanted.map(|it| it.records).sum::<u64>();
-                continue;
-            }
-            let mut scan = self.scan(Query {
-                from: Position::new(from.max(segment.first)),
-                to: Some(Position::new(to.min(segment.end()))),
-                topics: Some(Arc::clone(topics)),
-                kinds: Some(vec![kind]),
-                ..Query::default()
-            });
-            loop {
-                match scan.next_chunk() {
-                    Ok(Some(chunk)) => records += chunk.len() as u64,
-                    Ok(None) | Err(Error::Trimmed { .. }) => break,
-                    Err(error) => return Err(error),
-                }
-            }
+        for segment in &self.store.segments_in(from, to) {
+            let ordinals = segment.ordinals(from, to);
+            records += match self.store.count(segment, &ordinals, kind, topics) {
+                // Removed since the segments were listed.
+                Err(Error::Trimmed { .. }) => continue,
+                count => count?,
+            };
         }
         Ok(records)
     }

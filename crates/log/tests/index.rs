@@ -177,6 +177,43 @@ fn missing_or_damaged_index_files_are_rebuilt() {
     assert!(log.view().check(&mut |_| ()).unwrap().is_good());
 }
 
+/// A copy of an index file whose first topic has a record less; every checksum is right.
+fn without_a_record(bytes: &[u8]) -> Vec<u8> {
+    const TABLE: usize = 56 + 24;
+    let u64_at = |at: usize| u64::from_le_bytes(bytes[at..at + 8].try_into().unwrap());
+    let (start, length) = (u64_at(TABLE) as usize, u64_at(TABLE + 8) as usize);
+    let name = bytes[start + 1] as usize;
+    let word = start + 6 + name + 4;
+    let records = u64_at(word);
+    assert!(records.count_ones() > 1);
+    let mut bytes = bytes.to_vec();
+    bytes[word..word + 8].copy_from_slice(&(records & (records - 1)).to_le_bytes());
+    let crc = crc32c::crc32c(&bytes[start..start + length]);
+    bytes[TABLE + 16..TABLE + 20].copy_from_slice(&crc.to_le_bytes());
+    let crc = crc32c::crc32c(&bytes[16..256]);
+    bytes[12..16].copy_from_slice(&crc.to_le_bytes());
+    bytes
+}
+
+#[test]
+fn an_index_that_says_other_than_its_segment_is_damage() {
+    let (disk, _) = disk();
+    let mut names = disk.names().into_iter();
+    let name = names.find(|it| it.ends_with(".idx")).unwrap();
+    disk.overwrite(&name, &without_a_record(&disk.contents(&name).unwrap()));
+    let damage = |disk: &Fault| {
+        let report = open(disk).unwrap().view().check(&mut |_| ()).unwrap();
+        let damage = report.damage.iter().map(ToString::to_string);
+        damage.collect::<Vec<_>>()
+    };
+    let found = damage(&disk);
+    assert_eq!(found.len(), 1, "{found:?}");
+    assert!(found[0].contains("not those of its segment"), "{found:?}");
+    // As it says.
+    disk.remove(&name).unwrap();
+    assert_eq!(damage(&disk), [""; 0]);
+}
+
 #[test]
 fn topics_count_by_kind_and_only_what_is_kept() {
     let disk = Fault::new();

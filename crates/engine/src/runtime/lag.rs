@@ -56,7 +56,7 @@ pub(super) fn wanted_in(
         Arc::new(move |topic| wants.wants_topic(topic));
     let positions = (to_log(from), to_log(to));
     let most = view
-        .count(positions.0, positions.1, record::EVENT, &wanted)
+        .count(positions.0, positions.1, record::EVENT, &*wanted)
         .map_err(log_error::of_log)?;
     if most > *reads || most == 0 || !filter.has_types() {
         return Ok(most);

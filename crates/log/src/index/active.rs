@@ -5,15 +5,16 @@
 //! new segment's first position ([`Active::split`]).
 
 use std::hash::BuildHasherDefault;
+use std::ops::Range;
+use std::sync::Arc;
 
 use hashbrown::HashMap;
 
+use super::topics::{self, TopicRecords, Topics};
 use crate::hash::KeyHash;
 
 /// No earlier record of the key in this segment.
 const NONE: u32 = u32::MAX;
-/// Topics note which granules of this many positions hold a record of theirs.
-pub(crate) const GRANULE: u32 = 64;
 
 #[derive(Debug)]
 pub(crate) struct Active {
@@ -27,8 +28,7 @@ pub(crate) struct Active {
     frames: Vec<Placed>,
     ids: Vec<(u128, u32)>,
     last: HashMap<KeyHash, u32, BuildHasherDefault<TakeFirst>>,
-    topics: Vec<TopicCount>,
-    topic_numbers: HashMap<(u8, Box<str>), u32>,
+    topics: Topics,
     /// Records at this position and after went to the next segment.
     cut: u64,
 }
@@ -41,17 +41,6 @@ pub(crate) struct Placed {
     /// Offset in the file, divided by 8.
     pub(crate) offset: u32,
     pub(crate) time: i64,
-}
-
-#[derive(Clone, Debug)]
-pub(crate) struct TopicCount {
-    pub(crate) kind: u8,
-    pub(crate) name: Box<str>,
-    pub(crate) records: u64,
-    pub(crate) first: u32,
-    pub(crate) last: u32,
-    /// Ascending.
-    pub(crate) granules: Vec<u32>,
 }
 
 /// What the index must know of a record.
@@ -75,8 +64,7 @@ impl Active {
             frames: Vec::new(),
             ids: Vec::new(),
             last: HashMap::default(),
-            topics: Vec::new(),
-            topic_numbers: HashMap::default(),
+            topics: Topics::default(),
             cut: u64::MAX,
         }
     }
@@ -104,43 +92,8 @@ impl Active {
         if let Some(id) = seed.id {
             self.ids.push((id, ordinal));
         }
-        let number = self.topic_number(seed.kind, seed.topic, ordinal);
+        let number = self.topics.push(seed.kind, seed.topic, ordinal);
         self.topic_of.push(number);
-        if let Some(topic) = self.topics.get_mut(number as usize) {
-            topic.records += 1;
-            topic.last = ordinal;
-            let granule = ordinal / GRANULE;
-            if topic.granules.last() != Some(&granule) {
-                topic.granules.push(granule);
-            }
-        }
-    }
-
-    fn topic_number(&mut self, kind: u8, topic: &str, ordinal: u32) -> u32 {
-        // Most records have the topic of the one before.
-        if let Some(number) = self.topic_of.last().copied()
-            && let Some(last) = self.topics.get(number as usize)
-            && last.kind == kind
-            && *last.name == *topic
-        {
-            return number;
-        }
-        let found = self.topic_numbers.get(&Name(kind, topic) as &Name<'_>);
-        if let Some(number) = found {
-            return *number;
-        }
-        let number = self.topics.len() as u32;
-        let name: Box<str> = topic.into();
-        self.topic_numbers.insert((kind, name.clone()), number);
-        self.topics.push(TopicCount {
-            kind,
-            name,
-            records: 0,
-            first: ordinal,
-            last: ordinal,
-            granules: Vec::new(),
-        });
-        number
     }
 
     /// Notes where the next records that have no offset yet were written: one frame.
@@ -207,27 +160,22 @@ impl Active {
         self.offsets.get(ordinal).copied()
     }
 
-    /// The topics, without the records at `durable` and after.
-    pub(crate) fn topics(&self, durable: u64) -> Vec<TopicCount> {
-        let mut topics = self.topics.clone();
-        let kept = durable.min(self.cut).saturating_sub(self.base) as usize;
-        for number in self.topic_of.get(kept..).unwrap_or_default() {
-            if let Some(topic) = topics.get_mut(*number as usize) {
-                topic.records -= 1;
-            }
-        }
-        for (number, topic) in topics.iter_mut().enumerate() {
-            if topic.last as usize >= kept {
-                let kept = self.topic_of.get(..kept).unwrap_or(&self.topic_of);
-                let last = kept.iter().rposition(|of| *of as usize == number);
-                topic.last = last.unwrap_or_default() as u32;
-                // Or the index file would differ from the one that is built from the segment.
-                let granule_max = topic.last / GRANULE;
-                topic.granules.retain(|granule| *granule <= granule_max);
-            }
-        }
-        topics.retain(|topic| topic.records > 0);
-        topics
+    /// The topics that have records among `ordinals`, and which.
+    pub(crate) fn topics(&self, ordinals: &Range<u32>) -> Vec<TopicRecords> {
+        topics::part(self.topics.list(), &self.kept(ordinals))
+    }
+
+    /// How many records of `kind` each topic has among `ordinals`, if it has any.
+    pub(crate) fn counts(&self, kind: u8, ordinals: &Range<u32>) -> Vec<(Arc<str>, u64)> {
+        let kept = self.kept(ordinals);
+        let counts = topics::counts(self.topics.list(), kind, &kept);
+        counts.map(|(name, count)| (name.clone(), count)).collect()
+    }
+
+    /// Those of `ordinals` that this index answers for.
+    fn kept(&self, ordinals: &Range<u32>) -> Range<u32> {
+        let end = (self.end() - self.base) as u32;
+        ordinals.start..ordinals.end.min(end)
     }
 
     /// The hash of every record, in order.
@@ -281,7 +229,7 @@ impl Active {
             let id = ids
                 .next_if(|(_, of)| *of as usize == ordinal)
                 .map(|(id, _)| *id);
-            let number = self.topic_of.get(ordinal).copied().unwrap_or_default() as usize;
+            let number = self.topic_of.get(ordinal).copied().unwrap_or_default();
             // Both exist: `hashes` and `topic_of` grow together, numbers come from `topics`.
             if let (Some(hash), Some(topic)) = (self.hashes.get(ordinal), self.topics.get(number)) {
                 to.push(Seed {
@@ -292,16 +240,6 @@ impl Active {
                 });
             }
         }
-    }
-}
-
-/// A borrowed key of `topic_numbers`.
-#[derive(Hash)]
-struct Name<'a>(u8, &'a str);
-
-impl hashbrown::Equivalent<(u8, Box<str>)> for Name<'_> {
-    fn equivalent(&self, key: &(u8, Box<str>)) -> bool {
-        self.0 == key.0 && *self.1 == *key.1
     }
 }
 
@@ -344,10 +282,14 @@ mod tests {
         active
     }
 
-    fn count(active: &Active, durable: u64) -> Vec<(String, u64, u32)> {
-        let topics = active.topics(durable).into_iter();
+    /// Each topic with how many of the first `records` it has, and the last of them.
+    fn count(active: &Active, records: u32) -> Vec<(String, u64, u32)> {
+        let topics = active.topics(&(0..records)).into_iter();
         topics
-            .map(|topic| (topic.name.into(), topic.records, topic.last))
+            .map(|topic| {
+                let (count, last) = (topic.records.len(), topic.records.last());
+                (topic.name.to_string(), count, last.unwrap())
+            })
             .collect()
     }
 
@@ -361,9 +303,9 @@ mod tests {
         assert_eq!(rest.previous_of(105), None);
         assert_eq!(old.ids().last(), Some(&(104, 4)));
         assert_eq!(rest.ids().first(), Some(&(105, 0)));
-        assert_eq!(count(&old, u64::MAX), [("a".to_owned(), 5, 4)]);
+        assert_eq!(count(&old, u32::MAX), [("a".to_owned(), 5, 4)]);
         assert_eq!(
-            count(&rest, u64::MAX),
+            count(&rest, u32::MAX),
             [("a".to_owned(), 1, 0), ("b".to_owned(), 6, 6)]
         );
     }
@@ -394,9 +336,9 @@ mod tests {
     fn topics_count_what_is_durable() {
         let active = example();
         assert_eq!(
-            count(&active, 108),
+            count(&active, 8),
             [("a".to_owned(), 6, 5), ("b".to_owned(), 2, 7)]
         );
-        assert_eq!(count(&active, 103), [("a".to_owned(), 3, 2)]);
+        assert_eq!(count(&active, 3), [("a".to_owned(), 3, 2)]);
     }
 }

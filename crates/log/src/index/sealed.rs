@@ -15,6 +15,7 @@
 //!
 //! What is in the sections: [`sections`](super::sections).
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -23,7 +24,8 @@ use super::sections::{
     BUCKET_RECORDS, ID_BYTES, Posting, bucket_crc, bucket_of, decode_blocks, decode_topics,
     encode_blocks, encode_ids, encode_keys, encode_topics, find_postings,
 };
-use super::{Active, Placed, Seed, TopicCount};
+use super::topics::{self, TopicRecords};
+use super::{Active, Placed, Seed};
 use crate::codec::{Cursor, array, u32_at, u64_at, u128_at};
 use crate::error::{Error, Result};
 use crate::files;
@@ -34,7 +36,7 @@ use crate::writers::Writers;
 
 const MAGIC: [u8; 8] = *b"EnsueIdx";
 /// Of index files alone: those of another version are rebuilt from their segments.
-const VERSION: u32 = 2;
+const VERSION: u32 = 3;
 const HEADER_BYTES: usize = 256;
 const SECTIONS: usize = 4;
 const BLOCKS: usize = 0;
@@ -50,7 +52,7 @@ pub(crate) struct Sealed {
     buckets: u32,
     sections: [Section; SECTIONS],
     blocks: Vec<Placed>,
-    topics: Vec<TopicCount>,
+    topics: Vec<TopicRecords>,
 }
 
 #[derive(Debug)]
@@ -189,8 +191,8 @@ impl Sealed {
         let short = |what| Error::corrupt(&*sealed.shown, 0, what);
         let blocks = decode_blocks(&sealed.section(BLOCKS)?)
             .ok_or_else(|| short("its blocks are cut off"))?;
-        let topics = decode_topics(&sealed.section(TOPICS)?)
-            .ok_or_else(|| short("its topics are cut off"))?;
+        let topics = decode_topics(&sealed.section(TOPICS)?, count)
+            .ok_or_else(|| short("its topics are cut off, or not of this segment"))?;
         sealed.blocks = blocks;
         sealed.topics = topics;
         Ok(sealed)
@@ -224,8 +226,21 @@ impl Sealed {
         self.blocks.get(after.saturating_sub(1)).copied()
     }
 
-    pub(crate) fn topics(&self) -> &[TopicCount] {
-        &self.topics
+    /// The topics that have records among `ordinals`, and which.
+    pub(crate) fn topics_in(&self, ordinals: &Range<u32>) -> Vec<TopicRecords> {
+        topics::part(&self.topics, ordinals)
+    }
+
+    /// How many records of `kind` there are among `ordinals`, in topics for which `wanted` is true.
+    pub(crate) fn count(
+        &self,
+        kind: u8,
+        ordinals: &Range<u32>,
+        wanted: &dyn Fn(&str) -> bool,
+    ) -> u64 {
+        let counts = topics::counts(&self.topics, kind, ordinals);
+        let wanted = counts.filter(|(name, _)| wanted(name));
+        wanted.map(|(_, count)| count).sum()
     }
 
     /// All records of the key with this hash, ascending.
@@ -288,6 +303,19 @@ impl Sealed {
             return Err(Error::corrupt(&*self.shown, keys.offset, what));
         }
         (0..self.buckets).try_for_each(|number| self.bucket(number).map(drop))
+    }
+
+    /// Checks that it says of every topic what its segment does.
+    pub(crate) fn check_topics(&self, found: &[TopicRecords]) -> Result<()> {
+        if self.topics == found {
+            return Ok(());
+        }
+        let at = self
+            .sections
+            .get(TOPICS)
+            .map_or(0, |section| section.offset);
+        let what = "its topics are not those of its segment: it can be deleted, and is made again";
+        Err(Error::corrupt(&*self.shown, at, what))
     }
 }
 

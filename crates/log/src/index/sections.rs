@@ -1,21 +1,25 @@
 //! What is in the sections of an index file.
 //!
 //! - blocks: a frame at least every 64 KiB: u32 ordinal, u32 offset / 8, i64 time.
-//! - topics: u8 kind, u8 name length, u64 records, u32 first and u32 last ordinal, u32 granules,
-//!   the name, then each granule of 64 ordinals as u32.
+//! - topics, for each kind and name: u8 kind, u8 name length, u32 granules, the name; then each
+//!   granule of 64 ordinals in which it has records: u32 its number, u64 a bit for each record.
 //! - keys: a directory of u64 bucket offsets (one more than buckets), relative to the section,
 //!   then the buckets, by the top bits of the hash: u32 keys; for each key two u64 of hash, u32
 //!   records; for each record u32 ordinal, u32 frame offset / 8, u32 record offset / 8; u32
 //!   CRC32C of the bucket's number and its bytes. The section's crc covers the directory.
 //! - ids: u128 id, u32 ordinal, in order of position.
 
-use super::{Active, Placed, TopicCount};
+use super::bitmap::Bitmap;
+use super::topics::TopicRecords;
+use super::{Active, Placed};
 use crate::codec::Cursor;
 use crate::hash::KeyHash;
 
 /// A frame is listed when it starts at least this far after the last one listed.
 const BLOCK_BYTES: u64 = 64 * 1024;
 pub(super) const ID_BYTES: usize = 20;
+/// A granule of a topic and which records of it are the topic's.
+const GRANULE_BYTES: usize = 12;
 /// Records a bucket, about.
 pub(super) const BUCKET_RECORDS: usize = 32;
 /// What a bucket says of a key, and of each of its records.
@@ -61,46 +65,43 @@ pub(super) fn decode_blocks(bytes: &[u8]) -> Option<Vec<Placed>> {
 
 pub(super) fn encode_topics(active: &Active) -> Vec<u8> {
     let mut bytes = Vec::new();
-    for topic in active.topics(active.end()) {
+    for topic in active.topics(&(0..u32::MAX)) {
         // Fits: a topic has at most 255 bytes.
         bytes.extend_from_slice(&[topic.kind, topic.name.len() as u8]);
-        bytes.extend_from_slice(&topic.records.to_le_bytes());
-        bytes.extend_from_slice(&topic.first.to_le_bytes());
-        bytes.extend_from_slice(&topic.last.to_le_bytes());
-        bytes.extend_from_slice(&(topic.granules.len() as u32).to_le_bytes());
+        let granules = topic.records.granules();
+        bytes.extend_from_slice(&(granules.len() as u32).to_le_bytes());
         bytes.extend_from_slice(topic.name.as_bytes());
-        for granule in &topic.granules {
-            bytes.extend_from_slice(&granule.to_le_bytes());
+        for (number, records) in granules {
+            bytes.extend_from_slice(&number.to_le_bytes());
+            bytes.extend_from_slice(&records.to_le_bytes());
         }
     }
     bytes
 }
 
-pub(super) fn decode_topics(bytes: &[u8]) -> Option<Vec<TopicCount>> {
+/// The topics of a segment of `count` records.
+pub(super) fn decode_topics(bytes: &[u8], count: u32) -> Option<Vec<TopicRecords>> {
     let mut cursor = Cursor::new(bytes);
     let mut topics = Vec::new();
     while !cursor.is_empty() {
-        let (kind, length) = (cursor.u8()?, cursor.u8()?);
-        let (records, first, last) = (cursor.u64()?, cursor.u32()?, cursor.u32()?);
-        let granules = cursor.u32()? as usize;
+        let (kind, length, granules) = (cursor.u8()?, cursor.u8()?, cursor.u32()? as usize);
         let name = std::str::from_utf8(cursor.take(usize::from(length))?)
             .ok()?
             .into();
-        let granules = Cursor::new(cursor.take(granules.checked_mul(4)?)?);
-        topics.push(TopicCount {
+        let mut granules = Cursor::new(cursor.take(granules.checked_mul(GRANULE_BYTES)?)?);
+        let granules = std::iter::from_fn(|| Some((granules.u32()?, granules.u64()?)));
+        let records = Bitmap::of_granules(granules)?;
+        // A topic is listed because it has records, and these are the segment's.
+        if records.last()? >= count {
+            return None;
+        }
+        topics.push(TopicRecords {
             kind,
             name,
             records,
-            first,
-            last,
-            granules: all_u32(granules),
         });
     }
     Some(topics)
-}
-
-fn all_u32(mut cursor: Cursor<'_>) -> Vec<u32> {
-    std::iter::from_fn(|| cursor.u32()).collect()
 }
 
 /// The section, and the checksum of its directory.
