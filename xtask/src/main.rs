@@ -1,11 +1,12 @@
 //! What the project does to itself: `cargo xtask test` runs every check there is, `cargo xtask
-//! tidy` the rules of the architecture alone, `cargo xtask torture` the attacks; `cargo xtask
-//! services` runs the brokers and databases that tests talk to.
+//! tidy` the rules of the architecture alone, `cargo xtask peers` programs that others wrote, `cargo xtask
+//! torture` the attacks; `cargo xtask services` runs the brokers and databases that tests talk to.
 
 mod binaries;
 mod cargo;
 mod counted;
 mod deny;
+mod peers;
 mod say;
 mod services;
 mod steps;
@@ -33,6 +34,7 @@ enum Command {
         #[arg(long)]
         install: bool,
     },
+    Peers(peers::Peers),
     #[command(subcommand)]
     Services(services::Services),
     Test(test::Test),
@@ -43,6 +45,7 @@ enum Command {
 fn main() -> ExitCode {
     let is_good = match Cli::parse().command {
         Command::Dependencies { install } => test::dependencies_alone(install),
+        Command::Peers(peers) => peers.run(),
         Command::Services(services) => services.run(),
         Command::Test(test) => test.run(),
         Command::Tidy(tidy) => tidy.run(),

@@ -14,7 +14,7 @@ use crate::cargo::{cargo, is_ci, target};
 use crate::counted::run_tests;
 use crate::say::say;
 use crate::steps::{Outcome, Steps, run};
-use crate::{deny, tidy};
+use crate::{deny, peers, tidy};
 
 /// What a user may choose by itself; nothing is for crates that only define events.
 const FEATURES: [&str; 8] = [
@@ -56,6 +56,7 @@ impl Test {
         let may_install = self.install || is_ci();
         steps.step("features", features);
         tests(&mut steps, may_install);
+        steps.step("peers", peers::quick_ones);
         steps.step("doctests", || {
             let mut test = workspace(&["test", "--workspace", "--all-features", "--locked"]);
             test.arg("--doc");

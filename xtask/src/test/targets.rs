@@ -40,6 +40,7 @@ pub(super) const LEFT_OUT: &str = "  \
   tests that take real time   memory_in_real_time of contract
   rarely affected             bench, torture, running the examples, doctests, documentation
   other builds                each feature alone
+  programs of others          peers
   dependencies                licences, bans, sources, advisories
 `cargo xtask test` does all of that, and `cargo xtask torture` the attacks.";
 

@@ -87,29 +87,6 @@ async fn a_probe_takes_the_certificate_of_the_configuration_and_no_other() {
     site.end().await;
 }
 
-/// A scanner that others wrote: `tests/peers/tls.sh` installs it.
-#[tokio::test]
-async fn sslyze_finds_what_mozilla_recommends() {
-    let Ok(scanner) = std::env::var("ENSUE_SSLYZE") else {
-        let skipped = "SKIPPED: `ENSUE_SSLYZE` is not set; run crates/server/tests/peers/tls.sh\n";
-        std::io::Write::write_all(&mut std::io::stderr(), skipped.as_bytes()).unwrap();
-        return;
-    };
-    let (setup, _authority) = Setup::with_tls();
-    let site = Site::with(setup.config()).await;
-    let address = format!("localhost:{}", site.running.address().port());
-    let authority = setup.path("ca.crt");
-    let scan = move || {
-        let mut command = std::process::Command::new(scanner);
-        command.args(["--mozilla_config=intermediate", "--certinfo_ca_file"]);
-        command.arg(authority).arg(address).output().unwrap()
-    };
-    let scanned = tokio::task::spawn_blocking(scan).await.unwrap();
-    let said = String::from_utf8_lossy(&scanned.stdout).into_owned();
-    assert!(scanned.status.success(), "{said}");
-    site.end().await;
-}
-
 #[tokio::test]
 async fn plain_http_on_a_port_with_tls_gets_no_answer_and_the_server_goes_on() {
     let (setup, authority) = Setup::with_tls();

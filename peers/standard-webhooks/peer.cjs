@@ -1,4 +1,4 @@
-// Verifies deliveries with the official library, and signs one: see webhooks.sh.
+// Verifies deliveries with the official library, and signs a body: see peer.py.
 const { Webhook } = require("standardwebhooks");
 
 const webhook = new Webhook(process.argv[2]);
