@@ -120,7 +120,7 @@ class Receiver:
 
 def tls_files(server):
     """A certificate for `localhost` in the directory of a server, `server.crt` with `server.key`, and the authority
-    that signed it, `ca.crt`. They last a month, as those of public authorities do for some."""
+    that signed it, `ca.crt`; they last 90 days."""
 
     def openssl(*arguments):
         ran = subprocess.run(["openssl", *arguments], cwd=server.directory, stderr=subprocess.PIPE, text=True)
@@ -128,13 +128,13 @@ def tls_files(server):
             raise SystemExit(f"openssl {arguments[0]}: {ran.stderr}")
 
     key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]
-    of_authority = ["-addext", "keyUsage=critical,keyCertSign,cRLSign", "-days", "30", "-subj", "/CN=peers-ca"]
+    of_authority = ["-addext", "keyUsage=critical,keyCertSign,cRLSign", "-days", "90", "-subj", "/CN=peers-ca"]
     openssl("req", "-x509", *key, *of_authority, "-keyout", "ca.key", "-out", "ca.crt")
     openssl("req", *key, "-subj", "/CN=localhost", "-keyout", "server.key", "-out", "server.csr")
     extensions = ["basicConstraints=CA:false", "keyUsage=critical,digitalSignature", "extendedKeyUsage=serverAuth",
                   "authorityKeyIdentifier=keyid", "subjectAltName=DNS:localhost,IP:127.0.0.1"]
     server.write("server.ext", "\n".join(extensions) + "\n")
-    openssl("x509", "-req", "-in", "server.csr", "-CA", "ca.crt", "-CAkey", "ca.key", "-CAcreateserial", "-days", "30",
+    openssl("x509", "-req", "-in", "server.csr", "-CA", "ca.crt", "-CAkey", "ca.key", "-CAcreateserial", "-days", "90",
             "-extfile", "server.ext", "-out", "server.crt")
     (server.directory / "server.key").chmod(0o600)
 

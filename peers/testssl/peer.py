@@ -10,6 +10,11 @@ CONFIG = '[tls]\ncertificate = "server.crt"\nkey = "server.key"\n[auth]\ntokens 
 FAULTS = ("WARN", "LOW", "MEDIUM", "HIGH", "CRITICAL", "FATAL")
 # What it finds, and why that is right.
 EXPLAINED = {
+    "engine_problem": "of the OpenSSL that it uses",
+    "cipher_order": "clients choose among ciphers that are all strong, as Mozilla recommends",
+    "cert_revocation": "the certificate is made for this scan",
+    "DNS_CAArecord": "so is its name",
+    "HSTS": "it would bind every other service of the host's name; it is for who owns the name to say",
 }
 
 
@@ -24,7 +29,7 @@ def main(program, scanner):
         subprocess.run(command, stdout=subprocess.DEVNULL, timeout=10 * PATIENCE_S)
         findings = json.loads(report.read_text())
     faults = [one for one in findings if one["severity"] in FAULTS]
-    unexplained = [one for one in faults if one["id"] not in EXPLAINED]
+    unexplained = [one for one in faults if one["id"].split(" ")[0] not in EXPLAINED]
     if unexplained or len(findings) < 50:
         raise SystemExit("\n".join(f"{one['severity']} {one['id']}: {one['finding']}" for one in unexplained or findings))
     print(f"{len(findings)} findings, of which {len(faults)} are faults to it, as explained")

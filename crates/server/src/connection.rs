@@ -37,9 +37,15 @@ const RESETS_MAX: usize = 64;
 /// its way.
 const LAST_WORDS_TIMEOUT: Duration = Duration::from_millis(250);
 
-/// Serves a connection until its client closes it, is too slow or too greedy, or the server stops.
-pub(crate) async fn serve<S>(context: Context, router: Router, stream: S, peer: Peer)
-where
+/// Serves a connection until its client closes it, is too slow or too greedy, or the server stops; also when
+/// its client does not speak the protocol that was `agreed` on.
+pub(crate) async fn serve<S>(
+    context: Context,
+    router: Router,
+    stream: S,
+    peer: Peer,
+    agreed: Option<Protocol>,
+) where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let limits = context.limits();
@@ -50,6 +56,10 @@ where
         () = last_words(&context) => return,
     };
     let ended = match begun {
+        Ok(Ok((_, Protocol::Http1))) if agreed == Some(Protocol::Http2) => {
+            tracing::debug!(peer = %address, "the client agreed to HTTP/2 and speaks something else");
+            return;
+        }
         Ok(Ok((stream, Protocol::Http1))) => serve_http1(&context, router, stream, peer).await,
         Ok(Ok((stream, Protocol::Http2))) => serve_http2(&context, router, stream, peer).await,
         Ok(Err(error)) => {

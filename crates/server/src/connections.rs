@@ -14,6 +14,7 @@ use tokio_rustls::TlsAcceptor;
 
 use crate::connection;
 use crate::context::Context;
+use crate::preface::Protocol;
 use crate::problem::{CONTENT_TYPE, Code, Problem};
 use crate::security::Peer;
 
@@ -111,7 +112,7 @@ async fn open(context: Context, router: Router, stream: TcpStream, address: Sock
             address,
             certified: None,
         };
-        return connection::serve(context, router, stream, peer).await;
+        return connection::serve(context, router, stream, peer, None).await;
     };
     let accepted = async {
         // The semaphore is never closed.
@@ -127,10 +128,11 @@ async fn open(context: Context, router: Router, stream: TcpStream, address: Sock
     let counters = context.counters();
     match accepted {
         Ok(Ok(stream)) => {
-            let certificates = stream.get_ref().1.peer_certificates();
-            let certified = encryption.certified(certificates);
+            let session = stream.get_ref().1;
+            let certified = encryption.certified(session.peer_certificates());
+            let agreed = session.alpn_protocol().and_then(Protocol::named);
             let peer = Peer { address, certified };
-            connection::serve(context, router, stream, peer).await;
+            connection::serve(context, router, stream, peer, agreed).await;
         }
         Ok(Err(error)) => {
             counters.handshakes_failed.fetch_add(1, Relaxed);

@@ -16,6 +16,17 @@ pub(crate) enum Protocol {
     Http2,
 }
 
+impl Protocol {
+    /// The one that has this name while a connection is encrypted (ALPN).
+    pub(crate) fn named(name: &[u8]) -> Option<Self> {
+        match name {
+            b"h2" => Some(Self::Http2),
+            b"http/1.1" => Some(Self::Http1),
+            _ => None,
+        }
+    }
+}
+
 /// A stream of which some bytes were read to find that out.
 #[derive(Debug)]
 pub(crate) struct Begun<S> {

@@ -70,6 +70,23 @@ async fn a_client_gets_the_newest_protocol_that_it_asks_for() {
 }
 
 #[tokio::test]
+async fn a_client_that_agreed_to_http_2_and_speaks_http_1_gets_no_answer() {
+    let (setup, authority) = Setup::with_tls();
+    let site = Site::with(setup.config()).await;
+    let mut config = authority.client(None);
+    config.alpn_protocols = vec![b"h2".to_vec()];
+    let stream = TcpStream::connect(site.running.address()).await.unwrap();
+    let mut stream = encrypt(config, stream).await.unwrap();
+    let request = b"GET /livez HTTP/1.1\r\nhost: localhost\r\n\r\n";
+    stream.write_all(request).await.unwrap();
+    let mut answer = Vec::new();
+    // It is closed, whether or not it says goodbye.
+    let _ = stream.read_to_end(&mut answer).await;
+    assert_eq!(answer, b"");
+    site.end().await;
+}
+
+#[tokio::test]
 async fn a_probe_takes_the_certificate_of_the_configuration_and_no_other() {
     let (setup, authority) = Setup::with_tls();
     let site = Site::with(setup.config()).await;
