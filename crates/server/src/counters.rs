@@ -31,11 +31,14 @@ pub(crate) struct Counters {
 }
 
 impl Counters {
-    /// A request was answered.
-    pub(crate) fn answered(&self, route: &'static str, status: u16, took: Duration) {
+    /// A request was answered. How long that `took` is left out where clients say how long to wait.
+    pub(crate) fn answered(&self, route: &'static str, status: u16, took: Option<Duration>) {
         let mut requests = self.requests.lock().unwrap_or_else(PoisonError::into_inner);
         *requests.entry((route, status)).or_default() += 1;
         drop(requests);
+        let Some(took) = took else {
+            return;
+        };
         let bucket = BUCKETS_MS.partition_point(|max| u128::from(*max) < took.as_millis());
         if let Some(count) = self.durations.get(bucket) {
             count.fetch_add(1, Relaxed);
@@ -110,7 +113,7 @@ impl Counters {
 
     fn write_durations(&self, text: &mut PrometheusText) {
         let name = "ensue_http_request_duration_seconds";
-        text.family(name, "histogram", "How long answers take, in seconds.");
+        text.family(name, "histogram", "How long answers take, in seconds, but for those that wait as clients ask them to.");
         let bounds = BUCKETS_MS
             .iter()
             .map(|ms| (*ms as f64 / 1000.0).to_string());
@@ -133,9 +136,10 @@ mod tests {
     #[test]
     fn a_request_counts_in_every_bucket_that_it_fits_into() {
         let counters = Counters::default();
-        counters.answered("/v1/events", 200, Duration::from_millis(1));
-        counters.answered("/v1/events", 200, Duration::from_millis(30));
-        counters.answered("/v1/events", 503, Duration::from_secs(100));
+        counters.answered("/v1/events", 200, Some(Duration::from_millis(1)));
+        counters.answered("/v1/events", 200, Some(Duration::from_millis(30)));
+        counters.answered("/v1/events", 503, Some(Duration::from_secs(100)));
+        counters.answered("/v1/requests", 200, None);
         let mut text = PrometheusText::default();
         counters.write(&mut text);
         let text = text.finish();

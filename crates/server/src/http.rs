@@ -33,7 +33,7 @@ use std::time::Instant;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::Request;
-use axum::http::{Method, Uri};
+use axum::http::{HeaderValue, Method, Uri, header};
 use axum::response::{IntoResponse as _, Response};
 use futures_util::FutureExt as _;
 use tower_service::Service as _;
@@ -86,10 +86,13 @@ where
     let trace = context.tracing().request(&method, &path, request.headers());
     let responding = respond(&context, router, request, (peer, &trace));
     let response = AssertUnwindSafe(trace.within(responding)).catch_unwind();
-    let response = response.await.unwrap_or_else(|_| {
+    let mut response = response.await.unwrap_or_else(|_| {
         let detail = "the handler of this request panicked; the log of the server has the reason";
         Problem::new(Code::Internal, detail).into_response()
     });
+    if !grpc::is_call(response.headers()) {
+        keep_private(&mut response);
+    }
     let status = response.status().as_u16();
     let took = started.elapsed();
     let route = response.extensions().get::<Route>();
@@ -97,10 +100,25 @@ where
     let line = async { tracing::debug!(%method, path, status, ?took, "answered") };
     trace.within(line).await;
     trace.answered(&method, route, status);
-    context
-        .counters()
-        .answered(route.unwrap_or("other"), status, took);
+    let took = (!waits(route, &path)).then_some(took);
+    let route = route.unwrap_or("other");
+    context.counters().answered(route, status, took);
     response
+}
+
+/// Tells browsers and caches that an answer is for its caller alone, and nothing else than what it says it is.
+fn keep_private(response: &mut Response) {
+    let headers = response.headers_mut();
+    let no_store = HeaderValue::from_static("no-store");
+    headers.entry(header::CACHE_CONTROL).or_insert(no_store);
+    let no_sniff = HeaderValue::from_static("nosniff");
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, no_sniff);
+}
+
+/// Whether an answer waits for something as its client asks it to: how long it takes says nothing about the server.
+fn waits(route: Option<&str>, path: &str) -> bool {
+    let waiting = [members::TAKE, requests::PATH];
+    route.is_some_and(|route| waiting.contains(&route)) || path == rpc::WAIT
 }
 
 /// Whether a client may need the connection again, to commit what its member here has in its hands.

@@ -38,7 +38,6 @@ async fn begin(State(context): State<Context>, uri: Uri) -> Result<Response, Pro
     let mut response = StatusCode::FOUND.into_response();
     set(&mut response, header::LOCATION, &begun.location)?;
     set(&mut response, header::SET_COOKIE, &begun.cookie)?;
-    set(&mut response, header::CACHE_CONTROL, "no-store")?;
     Ok(response)
 }
 
@@ -66,10 +65,8 @@ async fn finish(
     let mut response = page.into_response();
     for (name, value) in [
         (header::CONTENT_TYPE, "text/html; charset=utf-8"),
-        (header::CACHE_CONTROL, "no-store"),
         (header::CONTENT_SECURITY_POLICY, PAGE_POLICY),
         (header::REFERRER_POLICY, "no-referrer"),
-        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
     ] {
         set(&mut response, name, value)?;
     }

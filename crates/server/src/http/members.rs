@@ -20,18 +20,19 @@ use crate::leases::Call;
 use crate::problem::{Code, Problem};
 use crate::security::{Access, Action, Caller};
 
+/// Where a client waits for deliveries.
+pub(super) const TAKE: &str = "/v1/groups/{group}/members/{member}/take";
 const RENEW: &str = "/v1/groups/{group}/members/{member}/renew";
 const COMMIT: &str = "/v1/groups/{group}/members/{member}/commit";
 
 pub(super) fn routes(routes: Routes) -> Routes {
     let consume = Access::May(Action::Consume);
     let member = "/v1/groups/{group}/members/{member}";
-    let taking = "/v1/groups/{group}/members/{member}/take";
     routes
         .add("/v1/groups/{group}/members", [post(consume, join::join)])
         .add(member, [delete(consume, leave)])
         .add(RENEW, [post(consume, renew)])
-        .add(taking, [post(consume, take::take)])
+        .add(TAKE, [post(consume, take::take)])
         .add(COMMIT, [post(consume, commit::commit)])
 }
 

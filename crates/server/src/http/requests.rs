@@ -14,13 +14,15 @@ use crate::context::Context;
 use crate::problem::{Code, Problem};
 use crate::security::{Access, Action, Caller};
 
+/// Where a client waits for a reply.
+pub(super) const PATH: &str = "/v1/requests";
 const KNOWN: [&str; 2] = ["topic", "deadline"];
 /// How long a client waits unless it is said.
 const DEADLINE: Duration = Duration::from_secs(30);
 
 pub(super) fn routes(routes: Routes) -> Routes {
     let publish = Access::May(Action::Publish);
-    routes.add("/v1/requests", [post(publish, ask)])
+    routes.add(PATH, [post(publish, ask)])
 }
 
 async fn ask(

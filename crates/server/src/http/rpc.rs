@@ -5,6 +5,9 @@ use crate::context::Context;
 use crate::grpc;
 use crate::security::Access;
 
+/// Where a client waits for what may come to the log.
+pub(super) const WAIT: &str = "/ensue.v1.EngineService/Wait";
+
 pub(super) fn routes(routes: Routes, context: &Context) -> Routes {
     // Each call asks for more.
     let (engine, health) = (grpc::engine(context), grpc::health(context));

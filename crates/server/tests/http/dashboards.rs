@@ -124,3 +124,20 @@ async fn what_clients_handle_counts_for_their_group() {
     }
     site.end().await;
 }
+
+#[tokio::test]
+async fn how_long_clients_wait_for_deliveries_is_not_how_long_answers_take() {
+    let (site, _member, _receiver, _secrets) = site().await;
+    let answer = site.client().await.get("/metrics").await;
+    let sum = |name: &str| {
+        let samples = answer.text().lines().filter(|line| line.starts_with(name));
+        let values = samples.filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok());
+        values.sum::<u64>()
+    };
+    let takes = "ensue_http_requests_total{route=\"/v1/groups/{group}/members/{member}/take\"";
+    assert_eq!(sum(takes), 1);
+    let all = sum("ensue_http_requests_total");
+    let measured = sum("ensue_http_request_duration_seconds_count");
+    assert_eq!(all - measured, 1, "{}", answer.text());
+    site.end().await;
+}

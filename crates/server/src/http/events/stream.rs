@@ -64,13 +64,8 @@ pub(super) async fn follow(
         let text = follower.next().await?;
         Some((Ok::<_, Infallible>(Bytes::from(text)), follower))
     });
-    let headers = [
-        (
-            header::CONTENT_TYPE,
-            HeaderValue::from_static("text/event-stream"),
-        ),
-        (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
-    ];
+    let content_type = HeaderValue::from_static("text/event-stream");
+    let headers = [(header::CONTENT_TYPE, content_type)];
     Ok((headers, Body::from_stream(events)).into_response())
 }
 
