@@ -33,6 +33,7 @@ const PEERS: &[Peer] = &[
     quick("oidc-provider"),
     slow("otel-collector"),
     quick("otlp"),
+    slow("promtool"),
     quick("sslyze"),
     quick("standard-webhooks"),
     slow("testssl"),
