@@ -113,7 +113,11 @@ impl Counters {
 
     fn write_durations(&self, text: &mut PrometheusText) {
         let name = "ensue_http_request_duration_seconds";
-        text.family(name, "histogram", "How long answers take, in seconds, but for those that wait as clients ask them to.");
+        text.family(
+            name,
+            "histogram",
+            "How long answers take, in seconds, but for those that wait as clients ask them to.",
+        );
         let bounds = BUCKETS_MS
             .iter()
             .map(|ms| (*ms as f64 / 1000.0).to_string());

@@ -384,7 +384,10 @@ async fn api8_security_misconfiguration() {
         let answer = client.send(Method::GET, path, &known, "").await;
         // Nothing is kept by caches, or taken by browsers for what it is not.
         assert_eq!(answer.headers["cache-control"], "no-store", "{path}");
-        assert_eq!(answer.headers["x-content-type-options"], "nosniff", "{path}");
+        assert_eq!(
+            answer.headers["x-content-type-options"], "nosniff",
+            "{path}"
+        );
         shown.push_str(&format!("{:?} {}", answer.headers, answer.text()));
     }
     for secret in secrets {
