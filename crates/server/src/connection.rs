@@ -244,7 +244,7 @@ mod tests {
             address,
             certified: None,
         };
-        tokio::spawn(serve(context, router, server, peer));
+        tokio::spawn(serve(context, router, server, peer, None));
         (client, config, stop)
     }
 
