@@ -168,7 +168,7 @@ mod patterns {}
 /// A member of a group whose handlers are in another process: what a server gives to clients.
 pub mod consumer {
     pub use crate::dispatch::consumer::{
-        Consumer, ConsumerOptions, Done, Handled, Outcome, Refused, Suspects, Taken, Wanted,
+        Consumer, ConsumerOptions, Done, Gate, Handled, Outcome, Refused, Suspects, Taken, Wanted,
     };
     #[doc(hidden)]
     pub use crate::state::{cell_json, json_cell};

@@ -218,6 +218,7 @@ pub fn seeds() -> Vec<(&'static str, Vec<u8>)> {
         }],
         next: "2".to_owned(),
         is_end: true,
+        ..Default::default()
     };
     let wait = v1::WaitRequest {
         cursor: "7".to_owned(),

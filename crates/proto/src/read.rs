@@ -20,6 +20,7 @@ impl From<&Query> for v1::ReadRequest {
             limit: query.limit as u64,
             one_page: true,
             follow: false,
+            filter: String::new(),
         }
     }
 }

@@ -7,9 +7,10 @@ use ensue_core::time::Backoff;
 use ensue_proto::error_of_status;
 use tokio::sync::watch;
 use tokio::time::Instant;
-use tonic::{Code, Status};
+use tonic::metadata::AsciiMetadataValue;
+use tonic::{Code, Request, Status};
 
-use crate::link::{Client, Link};
+use crate::link::{Client, Link, Run};
 use crate::options::Options;
 
 const BACKOFF: Backoff = Backoff::new(Duration::from_millis(20), Duration::from_secs(1));
@@ -28,10 +29,32 @@ pub(crate) enum Life {
 pub(crate) enum Again {
     /// Until there is an answer, for as long as the URL says: asking twice is as good as once.
     Safe,
-    /// Only while nothing was sent: what was sent may have happened, and would happen twice.
-    Unsent,
+    /// The same, but no longer than while the server is the one that knows the call by its [`Key`]: after a
+    /// restart it would happen twice.
+    Once,
     /// Until there is an answer, however long that takes.
     Forever,
+}
+
+/// Names a call, so that it is done once and answered alike however often it is sent.
+#[derive(Clone, Debug)]
+pub(crate) struct Key(AsciiMetadataValue);
+
+impl Key {
+    pub(crate) fn new() -> Self {
+        let now = uuid::Timestamp::now(uuid::NoContext);
+        let key = uuid::Uuid::new_v7(now).simple().to_string();
+        // Hexadecimal digits.
+        Self(AsciiMetadataValue::try_from(key).unwrap_or(AsciiMetadataValue::from_static("0")))
+    }
+
+    /// The call with this name.
+    pub(crate) fn of<T>(&self, message: T) -> Request<T> {
+        let mut request = Request::new(message);
+        let metadata = request.metadata_mut();
+        metadata.insert("idempotency-key", self.0.clone());
+        request
+    }
 }
 
 /// What calls share.
@@ -86,25 +109,40 @@ impl Calls {
         let began = Instant::now();
         let mut attempts = 0;
         let mut life = self.life();
+        // Which run of the server it may have come to first.
+        let mut sent_to: Option<Run> = None;
         loop {
             self.check_open()?;
             let tried = async {
-                let client = self.link.client().await;
-                let client = client.map_err(|error| (error, true))?;
-                attempt(client).await.map_err(|status| self.judge(&status))
+                let connected = self.link.client().await;
+                let (client, run) = connected.map_err(|error| (error, None))?;
+                if again == Again::Once && sent_to.as_ref().is_some_and(|it| !it.is(&run)) {
+                    return Err((self.doubt(), Some(run)));
+                }
+                let done = attempt(client).await;
+                done.map_err(|status| {
+                    let (error, unsent) = self.judge(&status);
+                    (error, Some(run).filter(|_| !unsent))
+                })
             };
             let tried = tokio::select! {
                 tried = tried => tried,
                 _ = life.wait_for(|life| *life != Life::Open) => continue,
             };
-            let (error, unsent) = match tried {
+            let (error, came_to) = match tried {
                 Ok(answer) => return Ok(answer),
                 Err(failed) => failed,
             };
+            let is_doubtful = match (&sent_to, &came_to) {
+                (Some(first), Some(last)) => !first.is(last),
+                _ => false,
+            };
+            sent_to = sent_to.or(came_to);
             let is_away = matches!(error, Error::Engine(EngineError::Unavailable { .. }));
+            let has_time = began.elapsed() < self.link.options().connect_timeout;
             let may_ask = match again {
-                Again::Safe => began.elapsed() < self.link.options().connect_timeout,
-                Again::Unsent => unsent && began.elapsed() < self.link.options().connect_timeout,
+                Again::Safe => has_time,
+                Again::Once => has_time && !is_doubtful,
                 Again::Forever => true,
             };
             if !is_away || !may_ask {
@@ -114,6 +152,14 @@ impl Calls {
             tracing::debug!(%error, attempts, "asking again");
             pause(attempts).await;
         }
+    }
+
+    /// Nobody knows what came of a call.
+    fn doubt(&self) -> Error {
+        self.link.unavailable(
+            "it was started again before it said what came of this call, which may or may not have \
+             happened: look, and call again if it has not",
+        )
     }
 
     /// The error of a status, and whether nothing was sent.

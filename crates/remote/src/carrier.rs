@@ -159,7 +159,7 @@ impl Carrier {
     }
 
     async fn open(&self, first: Request) -> Result<Stream> {
-        let mut client = self.calls.link.client().await?;
+        let (mut client, _) = self.calls.link.client().await?;
         let (requests, receiver) = mpsc::channel(REQUESTS_MAX);
         let first = v1::JoinRequest {
             request: Some(first),

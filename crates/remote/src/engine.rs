@@ -16,7 +16,7 @@ use prost::Message as _;
 use tokio::sync::{Semaphore, oneshot, watch};
 use tonic::{Status, Streaming};
 
-use crate::calls::{Again, Calls, Life};
+use crate::calls::{Again, Calls, Key, Life};
 use crate::carrier::Carrier;
 use crate::link::Client;
 use crate::member::{RemoteMember, check_size};
@@ -158,8 +158,10 @@ impl Driver for Remote {
             };
             drop(batch);
             check_size(request.encoded_len())?;
+            // The events' ids make it safe to send it again; the key gives the first receipts.
+            let key = Key::new();
             let append = |mut client: Client| {
-                let request = request.clone();
+                let request = key.of(request.clone());
                 async move { client.append(request).await }
             };
             let response = self.ask(Again::Safe, append).await?;
@@ -241,11 +243,12 @@ impl Driver for Remote {
                 names: names.iter().map(Into::into).collect(),
             };
             check_size(request.encoded_len())?;
+            let key = Key::new();
             let cancel = |mut client: Client| {
-                let request = request.clone();
+                let request = key.of(request.clone());
                 async move { client.cancel(request).await }
             };
-            let response = self.ask(Again::Unsent, cancel).await?;
+            let response = self.ask(Again::Once, cancel).await?;
             Ok(response.cancelled as usize)
         })
     }
@@ -349,11 +352,12 @@ impl Driver for Remote {
                 group: group.to_owned(),
                 filter: Some((&filter).into()),
             };
+            let key = Key::new();
             let redrive = |mut client: Client| {
-                let request = request.clone();
+                let request = key.of(request.clone());
                 async move { client.redrive(request).await }
             };
-            Ok(self.ask(Again::Unsent, redrive).await?.redriven as usize)
+            Ok(self.ask(Again::Once, redrive).await?.redriven as usize)
         })
     }
 
@@ -367,11 +371,12 @@ impl Driver for Remote {
                 group: group.to_owned(),
                 filter: Some((&filter).into()),
             };
+            let key = Key::new();
             let discard = |mut client: Client| {
-                let request = request.clone();
+                let request = key.of(request.clone());
                 async move { client.discard(request).await }
             };
-            Ok(self.ask(Again::Unsent, discard).await?.discarded as usize)
+            Ok(self.ask(Again::Once, discard).await?.discarded as usize)
         })
     }
 
@@ -381,11 +386,12 @@ impl Driver for Remote {
                 group: group.to_owned(),
                 reset: Some((&reset).into()),
             };
+            let key = Key::new();
             let reset = |mut client: Client| {
-                let request = request.clone();
+                let request = key.of(request.clone());
                 async move { client.reset_group(request).await }
             };
-            let plan = self.ask(Again::Unsent, reset).await?.plan;
+            let plan = self.ask(Again::Once, reset).await?.plan;
             self.read(plan.unwrap_or_default().try_into())
         })
     }
@@ -410,11 +416,12 @@ impl Driver for Remote {
             let request = v1::DeleteGroupRequest {
                 group: group.to_owned(),
             };
+            let key = Key::new();
             let delete = |mut client: Client| {
-                let request = request.clone();
+                let request = key.of(request.clone());
                 async move { client.delete_group(request).await }
             };
-            self.ask(Again::Unsent, delete).await.map(drop)
+            self.ask(Again::Once, delete).await.map(drop)
         })
     }
 

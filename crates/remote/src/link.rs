@@ -10,6 +10,7 @@ use std::time::Duration;
 use ensue_core::background;
 use ensue_core::error::{EngineError, Error, Result};
 use ensue_proto::v1::engine_service_client::EngineServiceClient;
+use ensue_proto::{error_of_status, v1};
 use hyper::body::Incoming;
 use hyper::client::conn::http2::{self, SendRequest};
 use hyper::header::{self, HeaderMap, HeaderValue};
@@ -66,8 +67,31 @@ pub(crate) struct Link {
 #[derive(Debug)]
 struct Open {
     channel: Channel,
+    run: Run,
     used: Instant,
-    task: AbortHandle,
+    _task: Task,
+}
+
+/// The task of a connection, which ends with this.
+#[derive(Debug)]
+struct Task(AbortHandle);
+
+impl Drop for Task {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// Which run of the server a connection is to: another knows nothing of the calls that came to this one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Run(String);
+
+impl Run {
+    /// Whether it is certain that both are the same.
+    pub(crate) fn is(&self, other: &Self) -> bool {
+        // A server that does not tell its runs apart has none.
+        self == other && !self.0.is_empty()
+    }
 }
 
 /// A connection, for the generated client.
@@ -127,61 +151,72 @@ impl Link {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A client on the connection that there is, or on a new one.
+    /// A client on the connection that there is, or on a new one, and what it is connected to.
     ///
     /// # Errors
-    /// [`EngineError::Unavailable`]: nothing was sent.
-    pub(crate) async fn client(&self) -> Result<Client> {
-        let channel = match self.usable() {
-            Some(channel) => channel,
+    /// Nothing was sent: [`EngineError::Unavailable`], or what the server says to those whom it does not
+    /// let in.
+    pub(crate) async fn client(&self) -> Result<(Client, Run)> {
+        let (channel, run) = match self.usable() {
+            Some(usable) => usable,
             None => {
                 let _turn = self.dialling.lock().await;
                 match self.usable() {
-                    Some(channel) => channel,
+                    Some(usable) => usable,
                     None => self.dial().await?,
                 }
             }
         };
-        let client = EngineServiceClient::with_origin(channel, self.origin.clone());
-        Ok(client
-            .max_decoding_message_size(ANSWER_BYTES_MAX)
-            .max_encoding_message_size(usize::MAX))
+        Ok((self.client_on(channel), run))
     }
 
-    fn usable(&self) -> Option<Channel> {
+    fn client_on(&self, channel: Channel) -> Client {
+        let client = EngineServiceClient::with_origin(channel, self.origin.clone());
+        client
+            .max_decoding_message_size(ANSWER_BYTES_MAX)
+            .max_encoding_message_size(usize::MAX)
+    }
+
+    fn usable(&self) -> Option<(Channel, Run)> {
         let mut open = self.open();
         let open = open.as_mut()?;
         if open.channel.sender.is_closed() || open.used.elapsed() > IDLE_MAX {
             return None;
         }
         open.used = Instant::now();
-        Some(open.channel.clone())
+        Some((open.channel.clone(), open.run.clone()))
     }
 
-    async fn dial(&self) -> Result<Channel> {
+    async fn dial(&self) -> Result<(Channel, Run)> {
         let (host, port) = (self.options.host.clone(), self.options.port);
         let encryption = self.encryption.clone();
         let dialled = background::run(async move {
             let connect = connect(&host, port, encryption);
             Ok(tokio::time::timeout(DIAL_TIMEOUT, connect).await)
         });
-        let reason = match dialled.await? {
-            Ok(Ok((sender, task))) => {
-                let channel = Channel {
-                    sender,
-                    headers: self.headers.clone(),
-                };
-                *self.open() = Some(Open {
-                    channel: channel.clone(),
-                    used: Instant::now(),
-                    task,
-                });
-                return Ok(channel);
-            }
-            Ok(Err(reason)) => reason,
-            Err(_) => format!("no answer within {DIAL_TIMEOUT:?}"),
+        let late = || unavailable(&self.options, format!("no answer within {DIAL_TIMEOUT:?}"));
+        let (sender, task) = match dialled.await? {
+            Ok(connected) => connected.map_err(|reason| unavailable(&self.options, reason))?,
+            Err(_) => return Err(late()),
         };
-        Err(unavailable(&self.options, reason))
+        let task = Task(task);
+        let channel = Channel {
+            sender,
+            headers: self.headers.clone(),
+        };
+        let mut client = self.client_on(channel.clone());
+        let info = client.get_info(v1::GetInfoRequest {});
+        let info = tokio::time::timeout(DIAL_TIMEOUT, info).await;
+        let info = info.map_err(|_| late())?;
+        let info = info.map_err(|status| error_of_status(&status, &self.options.shown))?;
+        let run = Run(info.into_inner().run);
+        *self.open() = Some(Open {
+            channel: channel.clone(),
+            run: run.clone(),
+            used: Instant::now(),
+            _task: task,
+        });
+        Ok((channel, run))
     }
 
     /// The error of a server that is away.
@@ -199,9 +234,7 @@ impl Link {
 
     /// Cuts the connection, whatever is under way.
     pub(crate) fn cut(&self) {
-        if let Some(open) = self.open().take() {
-            open.task.abort();
-        }
+        let _open = self.open().take();
     }
 }
 

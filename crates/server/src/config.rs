@@ -6,7 +6,6 @@ mod login;
 mod tls;
 
 mod error;
-mod range;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -21,11 +20,11 @@ use self::error::invalid;
 pub use self::limits::Limits;
 pub(crate) use self::login::LOGIN_PREFIX;
 pub use self::login::Login;
-use self::range::within;
 pub use self::tls::{ClientCertificates, Tls};
 use crate::address::ListenAddress;
 use crate::closest::closest;
 use crate::personal::{self, Personal};
+use crate::range::within;
 use crate::webhooks::WebhookConfig;
 
 /// The largest configuration file, in bytes.

@@ -13,7 +13,8 @@ use crate::leases::Leases;
 use crate::memory::Budget;
 use crate::phase::{Phase, Phases};
 use crate::problem::{Code, Problem};
-use crate::security::{Security, Trail};
+use crate::security::{Operating, Security, Trail};
+use crate::suspects::SuspectsOfGroups;
 use crate::trace::Tracing;
 use crate::webhooks::Webhooks;
 
@@ -46,6 +47,7 @@ struct Shared {
     filters: Semaphore,
     probe: Mutex<Option<Probe>>,
     leases: Leases,
+    suspects: SuspectsOfGroups,
     requester: Requester,
     counters: Counters,
     /// The counters of the services that run beside the server.
@@ -69,6 +71,7 @@ impl Context {
         let leases = Leases::new(&engine, limits, phases.clone());
         Self(Arc::new(Shared {
             leases,
+            suspects: SuspectsOfGroups::default(),
             requester: engine.requester(REQUESTS_SOURCE),
             engine,
             address,
@@ -126,6 +129,24 @@ impl Context {
         self.0.trail.as_ref()
     }
 
+    /// What writes there, around what an operator does.
+    pub(crate) fn operating(&self) -> Operating<'_> {
+        let timeout = self.limits().request_timeout;
+        Operating::new(self.trail(), self.engine(), timeout)
+    }
+
+    /// The engine's answer, unless it takes longer than the limit `request_timeout`.
+    pub(crate) async fn in_time<T>(&self, answer: impl Future<Output = T>) -> Result<T, Problem> {
+        let timeout = self.limits().request_timeout;
+        tokio::time::timeout(timeout, answer).await.map_err(|_| {
+            let detail = format!(
+                "the engine did not answer within {timeout:?}, the limit `request_timeout`; what was \
+                 asked for may happen yet: ask again, events that were appended are duplicates then"
+            );
+            Problem::new(Code::Timeout, detail)
+        })
+    }
+
     /// The budget for bodies of senders who are not known before their signature is verified.
     pub(crate) fn strangers(&self) -> &Budget {
         &self.0.strangers
@@ -165,6 +186,11 @@ impl Context {
     /// The members of groups that clients are.
     pub(crate) fn leases(&self) -> &Leases {
         &self.0.leases
+    }
+
+    /// What clients had when they were lost.
+    pub(crate) fn suspects(&self) -> &SuspectsOfGroups {
+        &self.0.suspects
     }
 
     /// What sends the requests of clients.

@@ -4,18 +4,20 @@
 //! `docs/server.md` shows how to call it; the messages are the crate `ensue-proto`'s.
 
 mod answer;
-mod audit;
+mod append;
+mod ask;
 mod claim;
 mod health;
+mod idempotency;
 mod join;
 mod lists;
 mod metered;
+mod operate;
 mod permit;
 mod read;
 mod service;
 mod session;
 mod sessions;
-mod suspects;
 
 use std::convert::Infallible;
 

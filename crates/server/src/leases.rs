@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
-use ensue::consumer::{Consumer, Suspects};
+use ensue::consumer::Consumer;
 use ensue::{Clock, Engine};
 use futures_util::future::join_all;
 use tokio::sync::Notify;
@@ -19,9 +19,6 @@ use uuid::Uuid;
 
 use crate::config::Limits;
 use crate::phase::{Phase, Phases};
-
-/// Of how many groups it is remembered what clients had when they were lost.
-const SUSPICIOUS_GROUPS_MAX: usize = 1_024;
 
 /// The table. Cloning gives the same.
 #[derive(Clone, Debug)]
@@ -42,8 +39,6 @@ struct Table {
     /// How many places are taken, of each group: those of members that are joining included.
     places: HashMap<String, usize>,
     taken: usize,
-    /// What clients had when they were lost, of each group.
-    suspects: HashMap<String, Suspects>,
     has_ended: bool,
 }
 
@@ -122,23 +117,6 @@ impl Leases {
             group: group.to_owned(),
             owner: owner.to_owned(),
         })
-    }
-
-    /// What clients of a group had when they were lost.
-    pub(crate) fn suspects(&self, group: &str) -> Suspects {
-        let mut table = self.0.table();
-        if let Some(suspects) = table.suspects.get(group) {
-            return suspects.clone();
-        }
-        let suspects = Suspects::default();
-        let is_needed = |it: &Suspects| !it.is_unused() || !it.is_empty();
-        table.suspects.retain(|_, it| is_needed(it));
-        if table.suspects.len() >= SUSPICIOUS_GROUPS_MAX {
-            // Of groups without members it is forgotten.
-            table.suspects.retain(|_, it| !it.is_unused());
-        }
-        table.suspects.insert(group.to_owned(), suspects.clone());
-        suspects
     }
 
     /// Keeps a member; its id, which is not to be guessed, and the call that made it.

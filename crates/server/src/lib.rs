@@ -27,6 +27,7 @@
 mod server;
 
 mod address;
+mod asking;
 mod attributes;
 mod busy;
 mod closest;
@@ -36,6 +37,7 @@ mod connections;
 mod context;
 mod counters;
 mod duration;
+mod finished;
 #[cfg(feature = "fuzzing")]
 #[doc(hidden)]
 pub mod fuzzing;
@@ -52,9 +54,12 @@ mod private;
 mod probe;
 mod problem;
 mod process;
+mod range;
 mod readiness;
+mod scan;
 mod security;
 mod stalled;
+mod suspects;
 mod trace;
 mod webhooks;
 

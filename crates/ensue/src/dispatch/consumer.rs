@@ -27,7 +27,7 @@ use tokio::sync::{Notify, OwnedMutexGuard};
 
 use self::hands::{Bounds, Hands, key};
 pub use self::said::{ConsumerOptions, Done, Handled, Outcome, Refused, Taken, Wanted};
-pub use self::suspects::Suspects;
+pub use self::suspects::{Gate, Suspects};
 use super::follow::Follow;
 use super::outcome::{Outcomes, Subject};
 use super::overlay::Overlay;
@@ -52,8 +52,6 @@ const COMMITS_REMEMBERED: usize = 64;
 const REASON_BYTES_MAX: usize = 1_024;
 /// What a handler elsewhere is called in messages.
 const HANDLER: &str = "the client";
-/// Why an event is tried again whose consumer is gone.
-const GONE: &str = "its consumer was gone before it said what became of it";
 
 /// A member of a group whose handlers are in another process. Cloning gives the same member; dropping
 /// the last one is leaving.
@@ -491,7 +489,7 @@ impl Shared {
         let Some(delivery) = hands.get(position) else {
             return plan; // Not reached: it was given.
         };
-        plan.retry(delivery, now, GONE.to_owned());
+        plan.retry(delivery, now, Suspects::REASON.to_owned());
         for (_, mut of_key) in hands.of_keys(std::iter::once(position)) {
             // Nothing of its key is before it.
             let _ = of_key.not_before(position);

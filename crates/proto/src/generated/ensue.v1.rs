@@ -808,6 +808,9 @@ pub struct GetInfoResponse {
     /// What the clock of the server shows.
     #[prost(int64, tag = "3")]
     pub now_us: i64,
+    /// Another after each start of the server: what it remembers, such as idempotency keys, is its own.
+    #[prost(string, tag = "4")]
+    pub run: ::prost::alloc::string::String,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct AppendRequest {
@@ -851,7 +854,12 @@ pub struct ReadRequest {
     /// Goes on with what comes, until the limit or `until`.
     #[prost(bool, tag = "10")]
     pub follow: bool,
+    /// An expression of CloudEvents SQL over the attributes of an event, which has to be true; empty is every
+    /// event.
+    #[prost(string, tag = "11")]
+    pub filter: ::prost::alloc::string::String,
 }
+/// Some of the events; none, where a bounded part of the log had none that were asked for.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct ReadResponse {
     #[prost(message, repeated, tag = "1")]
@@ -862,6 +870,35 @@ pub struct ReadResponse {
     /// Everything durable was read.
     #[prost(bool, tag = "3")]
     pub is_end: bool,
+    /// How many places of the log were gone through since the answer before.
+    #[prost(uint64, tag = "4")]
+    pub scanned: u64,
+    /// Events that the filter could not be evaluated with, so far; absent without a filter.
+    #[prost(message, optional, tag = "5")]
+    pub filter_errors: ::core::option::Option<FilterErrors>,
+}
+/// Events that a filter could not be evaluated with: they do not pass.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct FilterErrors {
+    #[prost(uint64, tag = "1")]
+    pub count: u64,
+    /// What went wrong with the first of them.
+    #[prost(string, tag = "2")]
+    pub first: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct AskRequest {
+    /// The question. Sent again with its id it is one question, and gets the same reply.
+    #[prost(message, optional, tag = "1")]
+    pub event: ::core::option::Option<Event>,
+    /// How long to wait for the reply, at most the limit `wait_max` of the server; absent: 30 s.
+    #[prost(uint64, optional, tag = "2")]
+    pub deadline_ms: ::core::option::Option<u64>,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct AskResponse {
+    #[prost(message, optional, tag = "1")]
+    pub reply: ::core::option::Option<Event>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct WaitRequest {
@@ -1307,6 +1344,28 @@ pub mod engine_service_client {
                 .insert(GrpcMethod::new("ensue.v1.EngineService", "Read"));
             self.inner.server_streaming(req, path, codec).await
         }
+        /// Asks a question of a service, and answers with its reply.
+        pub async fn ask(
+            &mut self,
+            request: impl tonic::IntoRequest<super::AskRequest>,
+        ) -> std::result::Result<tonic::Response<super::AskResponse>, tonic::Status> {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/ensue.v1.EngineService/Ask",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("ensue.v1.EngineService", "Ask"));
+            self.inner.unary(req, path, codec).await
+        }
         /// Answers when there may be something at or after a place.
         pub async fn wait(
             &mut self,
@@ -1662,6 +1721,11 @@ pub mod engine_service_server {
             &self,
             request: tonic::Request<super::ReadRequest>,
         ) -> std::result::Result<tonic::Response<Self::ReadStream>, tonic::Status>;
+        /// Asks a question of a service, and answers with its reply.
+        async fn ask(
+            &self,
+            request: tonic::Request<super::AskRequest>,
+        ) -> std::result::Result<tonic::Response<super::AskResponse>, tonic::Status>;
         /// Answers when there may be something at or after a place.
         async fn wait(
             &self,
@@ -1982,6 +2046,49 @@ pub mod engine_service_server {
                                 max_encoding_message_size,
                             );
                         let res = grpc.server_streaming(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/ensue.v1.EngineService/Ask" => {
+                    #[allow(non_camel_case_types)]
+                    struct AskSvc<T: EngineService>(pub Arc<T>);
+                    impl<T: EngineService> tonic::server::UnaryService<super::AskRequest>
+                    for AskSvc<T> {
+                        type Response = super::AskResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::AskRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as EngineService>::ask(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = AskSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
                         Ok(res)
                     };
                     Box::pin(fut)

@@ -1,6 +1,7 @@
 //! Why a text is not a configuration.
 
 use crate::address::ListenAddress;
+use crate::range::OutOfRange;
 
 /// Why a text is not a configuration.
 #[derive(Debug, thiserror::Error)]
@@ -64,5 +65,22 @@ pub(super) fn invalid(name: &str, problem: String) -> ConfigError {
     ConfigError::Invalid {
         name: name.to_owned(),
         problem,
+    }
+}
+
+impl From<OutOfRange> for ConfigError {
+    fn from(refused: OutOfRange) -> Self {
+        let OutOfRange {
+            name,
+            value,
+            min,
+            max,
+        } = refused;
+        Self::Range {
+            name,
+            value,
+            min,
+            max,
+        }
     }
 }

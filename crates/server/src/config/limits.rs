@@ -6,8 +6,8 @@ use ensue::engine::APPEND_EVENTS_MAX;
 use serde::{Deserialize, Serialize};
 
 use super::error::ConfigError;
-use super::range::{within, within_times};
 use crate::duration;
+use crate::range::{within, within_times};
 
 /// How much one client, and all of them, may ask for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -196,6 +196,7 @@ impl Limits {
         }
         let zero = Duration::ZERO;
         within_times("limits.drain_delay", self.drain_delay, zero, hour)?;
-        within_times("limits.drain_timeout", self.drain_timeout, zero, hour)
+        within_times("limits.drain_timeout", self.drain_timeout, zero, hour)?;
+        Ok(())
     }
 }

@@ -6,9 +6,9 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::error::{ConfigError, invalid};
-use super::range::within_times;
 use crate::duration;
 use crate::outgoing::trusted_url;
+use crate::range::within_times;
 
 /// What the name of a caller begins with who has logged in; no other caller's does.
 pub(crate) const LOGIN_PREFIX: &str = "login:";
@@ -85,6 +85,7 @@ impl Login {
         }
         let (idle, max) = (self.session_idle, self.session_max);
         within_times("auth.login.session_max", max, HOUR / 60, 30 * 24 * HOUR)?;
-        within_times("auth.login.session_idle", idle, HOUR / 60, max)
+        within_times("auth.login.session_idle", idle, HOUR / 60, max)?;
+        Ok(())
     }
 }

@@ -10,22 +10,14 @@ use tonic::{Code, Status};
 use crate::context::Context;
 use crate::problem::{self, Problem};
 
-/// What is answered to a call within the limit `request_timeout`.
+/// What the engine answers, if it does in time.
 pub(super) async fn within<T>(
     context: &Context,
     answer: impl Future<Output = ensue::Result<T>>,
 ) -> Result<T, Status> {
-    let timeout = context.limits().request_timeout;
-    match tokio::time::timeout(timeout, answer).await {
-        Ok(answer) => answer.map_err(|error| engine(&error)),
-        Err(_) => {
-            let detail = format!(
-                "the engine did not answer within {timeout:?}, the limit `request_timeout`; what was \
-                 asked for may happen yet"
-            );
-            Err(problem(&Problem::new(problem::Code::Timeout, detail)))
-        }
-    }
+    let answer = context.in_time(answer).await;
+    let answer = answer.map_err(|refused| problem(&refused))?;
+    answer.map_err(|error| engine(&error))
 }
 
 /// The status of what the engine refuses.

@@ -105,16 +105,16 @@ pub(super) fn blocks(commit: &Commit, delivery: &Delivery) -> bool {
         || dead.any(|it| it.on_dead == OnDead::Park && is_of(&it.envelope))
 }
 
-/// Whether a commit only hands events back.
-pub(super) fn is_handed_back(commit: &Commit) -> bool {
-    commit.settled.is_empty() && commit.retries.is_empty() && commit.dead.is_empty()
+/// Where the events are that a commit says the outcome of.
+pub(super) fn handled(commit: &Commit) -> impl Iterator<Item = Position> {
+    let settled = commit.settled.iter().copied();
+    let retries = commit.retries.iter().map(|retry| retry.position);
+    let dead = commit.dead.iter().map(|dead| dead.position);
+    settled.chain(retries).chain(dead)
 }
 
 /// Where the events of a commit are.
 pub(super) fn positions(commit: &Commit) -> impl Iterator<Item = Position> {
-    let settled = commit.settled.iter().copied();
-    let retries = commit.retries.iter().map(|retry| retry.position);
     let parked = commit.parked.iter().map(|parked| parked.position);
-    let dead = commit.dead.iter().map(|dead| dead.position);
-    settled.chain(retries).chain(parked).chain(dead)
+    handled(commit).chain(parked)
 }

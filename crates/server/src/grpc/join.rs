@@ -37,7 +37,7 @@ pub(super) async fn begin(
     let first = first.map_err(|_| Status::deadline_exceeded("no message came"))??;
     let (secret, session, answered, first) = match first.and_then(|first| first.request) {
         Some(Request::Join(join)) => {
-            let session = open(context, &caller, sessions, join).await?;
+            let session = open(context, &caller, join).await?;
             let joined = v1::MemberJoined {
                 session: sessions.add(session.clone()),
                 lease_ms: u64::try_from(session.lease().as_millis()).unwrap_or(u64::MAX),
@@ -88,7 +88,6 @@ pub(super) async fn begin(
 async fn open(
     context: &Context,
     caller: &Caller,
-    sessions: &Sessions,
     join: v1::JoinGroup,
 ) -> Result<Arc<Session>, Status> {
     if context.is_leaving() {
@@ -112,12 +111,7 @@ async fn open(
         topics,
         member,
     };
-    Ok(Session::start(
-        seat,
-        caller.clone(),
-        sessions.suspects(),
-        slots,
-    ))
+    Ok(Session::start(seat, (caller.clone(), slots), context))
 }
 
 /// One stream of a member.

@@ -3,7 +3,7 @@
 use std::pin::Pin;
 use std::time::Duration;
 
-use ensue::engine::{Query, READ_EVENTS_MAX, Recorded};
+use ensue::engine::{Query, READ_EVENTS_MAX};
 use ensue_proto::{PIECE_BYTES, v1};
 use futures_util::{Stream, stream};
 use tokio::sync::watch;
@@ -14,7 +14,8 @@ use super::lists::pieces;
 use super::permit;
 use crate::context::Context;
 use crate::memory::Held;
-use crate::security::{Action, Caller};
+use crate::scan::{Filter, Found, Scan, Unread};
+use crate::security::Caller;
 
 /// How many events are read ahead of what the client takes, where it did not ask for one page.
 const PAGE_EVENTS_MAX: usize = 256;
@@ -26,8 +27,9 @@ pub(super) type Responses = Pin<Box<dyn Stream<Item = Result<v1::ReadResponse, S
 /// A read on its way.
 struct Reading {
     context: Context,
-    caller: Caller,
-    query: Query,
+    scan: Scan,
+    /// How many places the answers before tell of.
+    told: u64,
     /// How many events may come yet; `None` is any number.
     left: Option<usize>,
     one_page: bool,
@@ -35,41 +37,52 @@ struct Reading {
     /// Pieces that were read and not sent, the next one last.
     pieces: Vec<v1::ReadResponse>,
     held: Held,
+    waits: Waits,
     is_over: bool,
     changes: watch::Receiver<()>,
     _slots: permit::Slots,
 }
 
-/// Begins to read: what cannot be read at all is refused before the stream begins. One that follows may
-/// have to wait for its first page, which it does within the stream: that ends when the server stops, or
-/// when the caller may not go on.
+/// What is waited for before the next page.
+#[derive(Clone, Copy, Debug)]
+enum Waits {
+    No,
+    /// Among the answers under way.
+    ForRoom,
+    /// In the log.
+    ForMore,
+}
+
+/// Begins to read: what cannot be read at all is refused before the stream begins. What has to be waited
+/// for is waited for within the stream, which ends when the server stops, or when the caller may not go on.
 pub(super) async fn begin(
     context: Context,
     caller: Caller,
     request: v1::ReadRequest,
 ) -> Result<Responses, Status> {
     let query = Query::try_from(&request).map_err(answer::malformed)?;
-    // One topic is refused by its name; of a pattern, the caller gets what they may read.
-    if let Some(topic) = query.topics.as_ref().filter(|topics| topics.is_literal()) {
-        permit::must(&caller, Action::Read, topic.as_str())?;
-    }
+    let left = (query.limit > 0).then_some(query.limit);
+    let filter = Some(&request.filter).filter(|text| !text.is_empty());
+    let refused = |refused| answer::problem(&refused);
+    let filter = filter.map(|text| Filter::parse(text)).transpose();
+    let filter = filter.map_err(refused)?;
+    let scan = Scan::new(query, filter, caller.clone()).map_err(refused)?;
     let slots = permit::stream(&context, &caller)?;
     let mut reading = Reading {
-        left: (query.limit > 0).then_some(query.limit),
+        left,
         one_page: request.one_page,
         follow: request.follow && !request.one_page,
         changes: context.security().changes(),
         context,
-        caller,
-        query,
+        scan,
+        told: 0,
         pieces: Vec::new(),
         held: Held::default(),
+        waits: Waits::No,
         is_over: false,
         _slots: slots,
     };
-    if !reading.follow {
-        reading.page().await?;
-    }
+    reading.page().await?;
     let responses = stream::unfold(reading, |mut reading| async {
         let piece = reading.next().await?;
         Some((piece, reading))
@@ -93,101 +106,120 @@ impl Reading {
             if self.is_over {
                 return None;
             }
-            match permit::still(&self.context, &self.caller) {
-                Ok(caller) => self.caller = caller,
-                Err(status) => {
-                    self.is_over = true;
-                    return Some(Err(status));
-                }
+            if let Err(status) = self.renew() {
+                self.is_over = true;
+                return Some(Err(status));
             }
-            let (context, mut changes) = (self.context.clone(), self.changes.clone());
-            let more = tokio::select! {
-                more = self.page() => more,
-                _ = changes.changed() => continue,
-                // Credentials expire while nothing comes.
-                () = tokio::time::sleep(context.limits().heartbeat) => continue,
-                () = context.drained() => Err(answer::stopping()),
-            };
-            if let Err(status) = more {
+            if let Err(status) = self.more().await {
                 self.is_over = true;
                 return Some(Err(status));
             }
         }
     }
 
-    /// Reads a page. At the end of the log, one that follows waits before.
+    /// Reads on, after what has to be waited for. Waiting is given up for other things; reading is not, as
+    /// what was read would be lost.
+    async fn more(&mut self) -> Result<(), Status> {
+        let (context, mut changes) = (self.context.clone(), self.changes.clone());
+        tokio::select! {
+            waited = self.wait() => waited?,
+            _ = changes.changed() => return Ok(()),
+            // Credentials expire while nothing comes; and one who filters learns how far it came.
+            () = tokio::time::sleep(context.limits().heartbeat) => {
+                if self.scan.scanned() > self.told {
+                    self.set_pieces(&[]);
+                }
+                return Ok(());
+            }
+            () = context.drained() => return Err(answer::stopping()),
+        }
+        self.waits = Waits::No;
+        tokio::select! {
+            read = self.page() => read,
+            () = context.drained() => Err(answer::stopping()),
+        }
+    }
+
+    async fn wait(&self) -> Result<(), Status> {
+        match self.waits {
+            Waits::No => Ok(()),
+            Waits::ForRoom => {
+                tokio::time::sleep(ROOM_PAUSE).await;
+                Ok(())
+            }
+            Waits::ForMore => {
+                let engine = self.context.engine().shared();
+                let waited = engine.wait(self.scan.cursor().clone()).await;
+                waited.map_err(|error| answer::engine(&error))
+            }
+        }
+    }
+
+    /// Reads a page, or finds that something has to be waited for.
     async fn page(&mut self) -> Result<(), Status> {
-        let mut events_max = if self.one_page {
+        let page_max = if self.one_page {
             READ_EVENTS_MAX
         } else {
             PAGE_EVENTS_MAX
         };
-        loop {
-            self.query.limit = self.left.unwrap_or(events_max).min(events_max);
-            let page = self
-                .context
-                .engine()
-                .shared()
-                .read(self.query.clone())
-                .await;
-            let mut page = page.map_err(|error| answer::engine(&error))?;
-            if !self.caller.may_everything() {
-                let may = |it: &Recorded| self.caller.may(Action::Read, it.envelope.topic());
-                page.events.retain(may);
-                for recorded in &mut page.events {
-                    permit::disclose(&self.caller, &mut recorded.envelope)?;
-                }
+        let limit = self.left.unwrap_or(page_max).min(page_max);
+        // Of a scan that was at its end, the log has more now.
+        self.scan.go_on();
+        let (events, held) = match self.scan.page(&self.context, limit).await {
+            Ok(page) => page,
+            Err(Unread::NoRoom) => {
+                self.waits = Waits::ForRoom;
+                return Ok(());
             }
-            let bytes = page.events.iter().map(|it| it.envelope.content().len());
-            let mut held = Held::default();
-            let answers = self.context.answers();
-            let is_alone = events_max == 1 && answers.in_use() == 0;
-            if !answers.hold(&mut held, bytes.sum()) && !is_alone {
-                // There is no room now: less at a time, and later.
-                events_max = (events_max / 2).max(1);
-                tokio::time::sleep(ROOM_PAUSE).await;
-                continue;
-            }
-            let is_empty = page.events.is_empty();
-            self.left = self.left.map(|left| left.saturating_sub(page.events.len()));
-            self.query.from = page.next.clone();
-            self.held = held;
-            self.is_over = self.one_page
-                || self.left == Some(0)
-                || self.is_at_until()
-                || (page.is_end && !self.follow);
-            if is_empty && page.is_end && !self.is_over {
-                let engine = self.context.engine();
-                let waited = engine.shared().wait(page.next).await;
-                waited.map_err(|error| answer::engine(&error))?;
-                continue;
-            }
-            self.set_pieces(&page.events, &page.next.to_string(), page.is_end);
-            return Ok(());
+            Err(Unread::Engine(error)) => return Err(answer::engine(&error)),
+            Err(Unread::Refused(problem)) => return Err(answer::problem(&problem)),
+        };
+        self.left = self.left.map(|left| left.saturating_sub(events.len()));
+        self.held = held;
+        let is_end = self.scan.is_end();
+        self.is_over = self.one_page
+            || self.left == Some(0)
+            || self.scan.is_at_until()
+            || (is_end && !self.follow);
+        if is_end && !self.is_over {
+            self.waits = Waits::ForMore;
         }
+        if !events.is_empty() || self.is_over || !is_end {
+            self.set_pieces(&events);
+        }
+        Ok(())
     }
 
-    fn is_at_until(&self) -> bool {
-        let until = self.query.until.as_ref();
-        until.is_some_and(|until| self.query.from >= *until)
+    /// Asks again who the caller is: credentials expire, too.
+    fn renew(&mut self) -> Result<(), Status> {
+        let caller = permit::still(&self.context, self.scan.caller())?;
+        let renewed = self.scan.renew(caller);
+        renewed.map_err(|refused| answer::problem(&refused))
     }
 
     /// The page in pieces: only the last says where to go on behind all of it.
-    fn set_pieces(&mut self, events: &[Recorded], next: &str, is_end: bool) {
-        let size = |recorded: &Recorded| recorded.envelope.content().len();
+    fn set_pieces(&mut self, events: &[Found]) {
+        let size = |found: &Found| found.recorded.envelope.content().len();
         let mut pieces: Vec<_> = pieces(events, PIECE_BYTES, size)
             .map(|piece| v1::ReadResponse {
-                events: piece.iter().map(v1::RecordedEvent::from).collect(),
-                next: piece.last().map_or_else(String::new, |last| {
-                    ensue::Cursor::from(last.position.next()).to_string()
-                }),
-                is_end: false,
+                events: piece.iter().map(|it| (&it.recorded).into()).collect(),
+                next: piece
+                    .last()
+                    .map_or_else(String::new, |last| last.after.to_string()),
+                ..v1::ReadResponse::default()
             })
             .collect();
         if let Some(last) = pieces.last_mut() {
-            last.next = next.to_owned();
-            last.is_end = is_end;
+            last.next = self.scan.cursor().to_string();
+            last.is_end = self.scan.is_end();
+            last.scanned = self.scan.scanned() - self.told;
+            let errors = self.scan.filter_errors();
+            last.filter_errors = errors.map(|errors| v1::FilterErrors {
+                count: errors.count,
+                first: errors.first.clone().unwrap_or_default(),
+            });
         }
+        self.told = self.scan.scanned();
         pieces.reverse();
         self.pieces = pieces;
     }

@@ -3,24 +3,25 @@
 use std::sync::Arc;
 
 use axum::body::Bytes;
-use ensue::engine::{Append, DeadLetter, SharedEngine};
+use ensue::engine::{DeadLetter, SharedEngine};
 use ensue_proto::v1;
 use ensue_proto::v1::engine_service_server::EngineService;
-use prost::Message as _;
-use serde_json::{Value, json};
+use prost::Message;
 use tonic::{Request, Response, Status, Streaming};
 
-use super::answer::{malformed, no_room, problem, stopping, within};
-use super::audit::audited;
-use super::claim;
+use super::answer::{malformed, problem, stopping, within};
+use super::append;
+use super::ask;
+use super::idempotency::{Call, Receipts};
 use super::join::{self, Responses};
 use super::lists::{self, Pieces};
+use super::operate::{self, Operator};
 use super::permit;
 use super::read;
 use super::sessions::Sessions;
 use crate::context::Context;
-use crate::memory::Held;
-use crate::security::{Action, Operation};
+use crate::finished::finished;
+use crate::security::Action;
 use crate::trace::RequestTrace;
 
 /// What calls are answered with.
@@ -28,6 +29,10 @@ use crate::trace::RequestTrace;
 pub(crate) struct Calls {
     context: Context,
     sessions: Arc<Sessions>,
+    /// Apart from each other: there are so many appends that they would have what operators did forgotten.
+    appends: Receipts,
+    operations: Receipts,
+    run: String,
 }
 
 impl Calls {
@@ -35,16 +40,37 @@ impl Calls {
         Self {
             context,
             sessions: Arc::default(),
+            appends: Receipts::default(),
+            operations: Receipts::default(),
+            run: uuid::Uuid::now_v7().simple().to_string(),
         }
     }
 
     fn engine(&self) -> &SharedEngine {
         self.context.engine().shared()
     }
-}
 
-fn count(count: usize) -> u64 {
-    count as u64
+    /// Does what an operator asks for: to its end, and once if the client gave it a key.
+    async fn operate<T, R, F>(
+        &self,
+        method: &'static str,
+        request: Request<T>,
+        work: impl FnOnce(Operator, T) -> F,
+    ) -> Result<Response<R>, Status>
+    where
+        T: Message,
+        R: Message + Default + 'static,
+        F: Future<Output = Result<R, Status>> + Send + 'static,
+    {
+        let call = Call::of(method, &request)?;
+        let operator = Operator::of(&self.context, &request)?;
+        let work = work(operator, request.into_inner());
+        let done = match call {
+            Some(call) => self.operations.once(call, work).await,
+            None => finished(work).await.map_err(|ended| problem(&ended))?,
+        };
+        done.map(Response::new)
+    }
 }
 
 #[tonic::async_trait]
@@ -58,6 +84,7 @@ impl EngineService for Calls {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             guarantees: Some(engine.guarantees().into()),
             now_us: engine.clock().now().as_micros(),
+            run: self.run.clone(),
         }))
     }
 
@@ -65,30 +92,19 @@ impl EngineService for Calls {
         &self,
         request: Request<v1::AppendRequest>,
     ) -> Result<Response<v1::AppendResponse>, Status> {
+        let call = Call::of("Append", &request)?;
         let caller = permit::caller(&request)?;
         let trace = RequestTrace::of(request.extensions());
-        let request = request.into_inner();
-        let mut held = Held::default();
-        if !self.context.bodies().hold(&mut held, request.encoded_len()) {
-            return Err(problem(&no_room()));
+        let mut request = request.into_inner();
+        if let Some(call) = &call {
+            append::name_events(call, &mut request);
         }
-        let batch = request.batch.into_iter().map(claim::append);
-        let mut batch = batch
-            .collect::<Result<Vec<Append>, _>>()
-            .map_err(malformed)?;
-        for append in &mut batch {
-            let event = &append.envelope;
-            let allowed = caller.must_publish(event.topic(), event.source());
-            allowed.map_err(|refused| problem(&refused))?;
-            append.envelope = trace.trace(append.envelope.clone());
-        }
-        let appended = within(&self.context, self.engine().append(batch)).await?;
-        let counters = self.context.counters();
-        let receipts = appended.into_iter();
-        let receipts = receipts.inspect(|it| counters.appended(it.is_duplicate));
-        Ok(Response::new(v1::AppendResponse {
-            receipts: receipts.map(v1::Receipt::from).collect(),
-        }))
+        let work = append::append(self.context.clone(), (caller, trace), request);
+        let appended = match call {
+            Some(call) => self.appends.once(call, work).await,
+            None => work.await,
+        };
+        appended.map(Response::new)
     }
 
     type ReadStream = read::Responses;
@@ -100,6 +116,17 @@ impl EngineService for Calls {
         let caller = permit::caller(&request)?;
         let responses = read::begin(self.context.clone(), caller, request.into_inner()).await?;
         Ok(Response::new(responses))
+    }
+
+    async fn ask(
+        &self,
+        request: Request<v1::AskRequest>,
+    ) -> Result<Response<v1::AskResponse>, Status> {
+        let caller = permit::caller(&request)?;
+        let trace = RequestTrace::of(request.extensions());
+        let by = (&caller, &trace);
+        let reply = ask::ask(&self.context, by, request.into_inner()).await?;
+        Ok(Response::new(reply))
     }
 
     async fn wait(
@@ -134,30 +161,7 @@ impl EngineService for Calls {
         &self,
         request: Request<v1::CancelRequest>,
     ) -> Result<Response<v1::CancelResponse>, Status> {
-        let (caller, metadata) = (permit::caller(&request)?, request.metadata().clone());
-        // An event may be of any topic.
-        permit::must_cover(&caller, Action::Operate, &[])?;
-        let names: Vec<ensue::EventId> = request
-            .into_inner()
-            .names
-            .into_iter()
-            .map(Into::into)
-            .collect();
-        let operation = Operation::new("schedule.cancel", json!({ "names": names }));
-        let work = within(&self.context, self.engine().cancel(names));
-        let by = (&caller, &metadata);
-        let cancelled = audited(
-            &self.context,
-            by,
-            operation,
-            true,
-            work,
-            |it| json!({ "cancelled": it }),
-        );
-        let cancelled = cancelled.await?;
-        Ok(Response::new(v1::CancelResponse {
-            cancelled: count(cancelled),
-        }))
+        self.operate("Cancel", request, operate::cancel).await
     }
 
     type ListScheduledStream = Pieces<v1::ListScheduledResponse>;
@@ -265,67 +269,22 @@ impl EngineService for Calls {
         &self,
         request: Request<v1::RedriveRequest>,
     ) -> Result<Response<v1::RedriveResponse>, Status> {
-        let (caller, metadata) = (permit::caller(&request)?, request.metadata().clone());
-        let asked = request.into_inner();
-        permit::must_operate(&self.context, &caller, &asked.group).await?;
-        let target = json!({ "group": asked.group, "selection": selection(asked.filter.as_ref()) });
-        let filter = ensue_proto::filter(asked.filter);
-        let operation = Operation::new("dead_letters.redrive", target);
-        let work = within(&self.context, self.engine().redrive(&asked.group, filter));
-        let by = (&caller, &metadata);
-        let redriven = audited(
-            &self.context,
-            by,
-            operation,
-            false,
-            work,
-            |it| json!({ "count": it }),
-        );
-        let redriven = count(redriven.await?);
-        Ok(Response::new(v1::RedriveResponse { redriven }))
+        self.operate("Redrive", request, operate::redrive).await
     }
 
     async fn discard(
         &self,
         request: Request<v1::DiscardRequest>,
     ) -> Result<Response<v1::DiscardResponse>, Status> {
-        let (caller, metadata) = (permit::caller(&request)?, request.metadata().clone());
-        let asked = request.into_inner();
-        permit::must_operate(&self.context, &caller, &asked.group).await?;
-        let target = json!({ "group": asked.group, "selection": selection(asked.filter.as_ref()) });
-        let filter = ensue_proto::filter(asked.filter);
-        let operation = Operation::new("dead_letters.discard", target);
-        let work = within(&self.context, self.engine().discard(&asked.group, filter));
-        let by = (&caller, &metadata);
-        let discarded = audited(
-            &self.context,
-            by,
-            operation,
-            true,
-            work,
-            |it| json!({ "count": it }),
-        );
-        let discarded = count(discarded.await?);
-        Ok(Response::new(v1::DiscardResponse { discarded }))
+        self.operate("Discard", request, operate::discard).await
     }
 
     async fn reset_group(
         &self,
         request: Request<v1::ResetGroupRequest>,
     ) -> Result<Response<v1::ResetGroupResponse>, Status> {
-        let (caller, metadata) = (permit::caller(&request)?, request.metadata().clone());
-        let asked = request.into_inner();
-        permit::must_operate(&self.context, &caller, &asked.group).await?;
-        let reset = ensue_proto::reset(asked.reset).map_err(malformed)?;
-        let how = json!({
-            "group": asked.group, "to": reset.to, "effects": reset.effects, "state": reset.state,
-        });
-        let operation = Operation::new("group.reset", how);
-        let work = within(&self.context, self.engine().reset(&asked.group, reset));
-        let by = (&caller, &metadata);
-        let plan = audited(&self.context, by, operation, true, work, |plan| json!(plan)).await?;
-        let plan = Some((&plan).into());
-        Ok(Response::new(v1::ResetGroupResponse { plan }))
+        self.operate("ResetGroup", request, operate::reset_group)
+            .await
     }
 
     async fn plan_reset(
@@ -346,21 +305,8 @@ impl EngineService for Calls {
         &self,
         request: Request<v1::DeleteGroupRequest>,
     ) -> Result<Response<v1::DeleteGroupResponse>, Status> {
-        let (caller, group) = (permit::caller(&request)?, &request.get_ref().group);
-        permit::must_operate(&self.context, &caller, group).await?;
-        let operation = Operation::new("group.delete", json!({ "group": group }));
-        let work = within(&self.context, self.engine().delete_group(group));
-        let by = (&caller, request.metadata());
-        let deleted = audited(
-            &self.context,
-            by,
-            operation,
-            true,
-            work,
-            |()| json!({ "deleted": group }),
-        );
-        deleted.await?;
-        Ok(Response::new(v1::DeleteGroupResponse {}))
+        self.operate("DeleteGroup", request, operate::delete_group)
+            .await
     }
 
     async fn get_status(
@@ -372,18 +318,6 @@ impl EngineService for Calls {
         let status = Some((&permit::shown(status, &caller)).into());
         Ok(Response::new(v1::GetStatusResponse { status }))
     }
-}
-
-/// Which dead letters are meant, for the audit trail: names, and nothing of what they hold.
-fn selection(filter: Option<&v1::DeadLetterFilter>) -> Value {
-    let Some(filter) = filter else {
-        return json!({});
-    };
-    json!({
-        "positions": filter.positions, "ids": filter.ids, "source": filter.source,
-        "types": filter.types, "key": filter.key, "reason": filter.reason,
-        "since_us": filter.since_us, "limit": filter.limit,
-    })
 }
 
 fn key_state((key, value): &(String, Bytes)) -> v1::KeyState {

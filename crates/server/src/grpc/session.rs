@@ -7,7 +7,9 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
-use ensue::engine::{Commit, Delivery, Member};
+use ensue::Clock;
+use ensue::consumer::Suspects;
+use ensue::engine::{Commit, Delivery, Member, Retry};
 use ensue_proto::v1;
 use ensue_proto::v1::commit_answer::Outcome;
 use tokio::sync::{mpsc, watch};
@@ -17,7 +19,6 @@ use super::answer::{no_room, problem_detail};
 use super::claim::{self, InHand};
 use super::lists::pieces;
 use super::permit::{self, Slots};
-use super::suspects::Suspects;
 use crate::context::Context;
 use crate::memory::Held;
 use crate::security::{Action, Caller};
@@ -39,7 +40,8 @@ pub(super) struct Session {
     commits: mpsc::Sender<Claimed>,
     /// Who takes events: one stream at a time.
     turn: tokio::sync::Mutex<()>,
-    suspects: Arc<Suspects>,
+    suspects: Suspects,
+    clock: Clock,
     caller: Mutex<Caller>,
     _slots: Slots,
 }
@@ -63,7 +65,6 @@ struct State {
     taken: VecDeque<Delivery>,
     /// What the client has, or will have.
     in_hand: InHand,
-    has_progressed: bool,
     /// What was sent, by the number of its batch, and may not have arrived.
     sent: VecDeque<(u64, Vec<Delivery>)>,
     batches: u64,
@@ -89,21 +90,28 @@ pub(super) enum Refused {
     Ended,
 }
 
+impl State {
+    /// Whether every commit has its answer.
+    fn is_answered(&self) -> bool {
+        self.answers.back().map_or(0, |it| it.number) == self.commits
+    }
+}
+
 impl Session {
     pub(super) fn start(
         seat: Seat,
-        caller: Caller,
-        suspects: Arc<Suspects>,
-        slots: Slots,
+        (caller, slots): (Caller, Slots),
+        context: &Context,
     ) -> Arc<Self> {
         let (commits, taken) = mpsc::channel(COMMITS_MAX);
         let session = Arc::new(Self {
+            suspects: context.suspects().of(&seat.group),
+            clock: context.engine().clock().clone(),
             seat,
             state: Mutex::default(),
             changed: watch::Sender::new(0),
             commits,
             turn: tokio::sync::Mutex::default(),
-            suspects,
             caller: Mutex::new(caller),
             _slots: slots,
         });
@@ -196,18 +204,16 @@ impl Session {
     /// Whether the client has nothing to commit, and every commit of it was answered.
     pub(super) fn is_done(&self) -> bool {
         let state = self.lock();
-        let answered = state.answers.back().map_or(0, |it| it.number);
-        state.in_hand.is_empty() && answered == state.commits
+        state.in_hand.is_empty() && state.is_answered()
     }
 
     /// How many events to take from the group, for a client that takes `credits`.
     pub(super) fn room(&self, credits: usize) -> usize {
-        let is_careful = self.suspects.is_careful(self.group());
-        let state = self.lock();
-        if !state.taken.is_empty() || (is_careful && !state.in_hand.is_empty()) {
-            return 0;
+        if self.lock().taken.is_empty() {
+            credits
+        } else {
+            0
         }
-        if is_careful { credits.min(1) } else { credits }
     }
 
     /// Events were taken from the group.
@@ -218,20 +224,15 @@ impl Session {
     /// Hands out what was taken, as much as the client takes: in batches, which are kept until it has them.
     /// Says how many events these are.
     pub(super) fn hand_out(&self, credits: usize) -> (Vec<v1::DeliverEvents>, usize) {
-        let is_careful = self.suspects.is_careful(self.group());
         let caller = self.caller();
         let mut state = self.lock();
-        let count_max = if !is_careful {
-            credits
-        } else if state.in_hand.is_empty() {
-            credits.min(1)
-        } else {
-            0
+        let count = {
+            let mut gate = self.suspects.gate(state.in_hand.keys().copied());
+            let next = state.taken.iter().take(credits);
+            next.take_while(|it| gate.lets(it.position)).count()
         };
-        let count = count_max.min(state.taken.len());
-        let mut deliveries: Vec<_> = state.taken.drain(..count).collect();
-        for delivery in &mut deliveries {
-            delivery.attempt += self.suspects.hand_out(self.group(), delivery.position);
+        let deliveries: Vec<_> = state.taken.drain(..count).collect();
+        for delivery in &deliveries {
             state.in_hand.insert(delivery.position, delivery.clone());
         }
         let size = |delivery: &Delivery| delivery.envelope.content().len();
@@ -245,14 +246,43 @@ impl Session {
         (batches, count)
     }
 
-    /// The member did not come back: what it had in its hands may have ended its process.
-    pub(super) fn lost(&self) {
-        let (in_hand, has_progressed) = {
-            let state = self.lock();
-            let in_hand: Vec<_> = state.in_hand.keys().copied().collect();
-            (in_hand, state.has_progressed)
+    /// The member did not come back: it leaves. What it had in its hands may have ended its process: of one
+    /// event that was an attempt, several are suspects.
+    pub(super) async fn abandon(&self) {
+        // What it said before is done first.
+        let mut changes = self.changes();
+        while !self.lock().is_answered() {
+            // It cannot end before: `self` has the other end.
+            let _ = changes.changed().await;
+        }
+        let in_hand: Vec<_> = self.lock().in_hand.keys().copied().collect();
+        // Before any of it goes to others.
+        if self.suspects.lost(&in_hand)
+            && let Err(error) = self.commit_attempts().await
+        {
+            let group = self.group();
+            tracing::warn!(group, %error, "the attempt of a member that is gone does not count");
+        }
+        if let Err(error) = self.seat.member.leave().await {
+            tracing::debug!(group = self.group(), %error, "a member that is gone could not leave");
+        }
+    }
+
+    async fn commit_attempts(&self) -> ensue::Result<()> {
+        let due = self.clock.now();
+        let tried = |delivery: &Delivery| Retry {
+            envelope: delivery.envelope.clone(),
+            position: delivery.position,
+            attempt: delivery.attempt,
+            due,
+            reason: Suspects::REASON.to_owned(),
         };
-        self.suspects.lost(self.group(), &in_hand, has_progressed);
+        let mut commit = Commit {
+            retries: self.lock().in_hand.values().map(tried).collect(),
+            ..Commit::default()
+        };
+        commit.parked = self.behind(&commit);
+        self.seat.member.commit(commit).await.map(drop)
     }
 
     /// The client has everything up to this batch.
@@ -340,14 +370,13 @@ impl Session {
             Err(refused) => return Outcome::Refused(*refused),
         };
         let behind = self.behind(&claimed);
+        let handled: Vec<_> = claim::handled(&claimed).collect();
         claimed.parked.extend(behind.iter().cloned());
         let done: Vec<_> = claim::positions(&claimed).collect();
-        let is_progress = !claim::is_handed_back(&claimed);
         match self.seat.member.commit(claimed).await {
             Ok(committed) => {
-                self.suspects.done(self.group(), &done);
+                self.suspects.clear(&handled);
                 let mut state = self.lock();
-                state.has_progressed |= is_progress;
                 for position in &done {
                     state.in_hand.remove(position);
                 }

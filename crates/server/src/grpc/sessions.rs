@@ -7,7 +7,6 @@ use std::time::Duration;
 use uuid::Uuid;
 
 use super::session::Session;
-use super::suspects::Suspects;
 
 /// How long a member outlives its stream that does not say, and how long at the least and at the most.
 const LEASE_DEFAULT: Duration = Duration::from_secs(10);
@@ -18,7 +17,6 @@ const LEASE_MAX: Duration = Duration::from_secs(600);
 #[derive(Debug, Default)]
 pub(super) struct Sessions {
     all: Mutex<HashMap<String, Arc<Session>>>,
-    suspects: Arc<Suspects>,
 }
 
 /// How long a member outlives a stream that was cut.
@@ -40,10 +38,6 @@ impl Sessions {
         let secret = format!("{}{}", Uuid::now_v7().simple(), Uuid::now_v7().simple());
         self.lock().insert(secret.clone(), session);
         secret
-    }
-
-    pub(super) fn suspects(&self) -> Arc<Suspects> {
-        self.suspects.clone()
     }
 
     pub(super) fn find(&self, secret: &str) -> Option<Arc<Session>> {
@@ -72,9 +66,9 @@ impl Sessions {
             };
             if session.is_lost_since(stream) {
                 tracing::info!(group = session.group(), "a member did not come back");
-                // Before what it holds goes to others.
-                session.lost();
+                // No other stream finds it from here on.
                 sessions.remove(&secret);
+                session.abandon().await;
             }
         });
     }

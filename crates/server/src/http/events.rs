@@ -13,8 +13,6 @@ pub(super) mod single;
 mod page;
 mod stream;
 
-mod filter;
-mod scan;
 mod selection;
 
 pub(super) use self::append::read_single;

@@ -11,8 +11,8 @@ use axum::routing::{self, MethodRouter};
 use tower_service::Service;
 
 use crate::context::Context;
+use crate::finished::finished;
 use crate::grpc;
-use crate::problem::{Code, Problem};
 use crate::security::{Access, Action, Caller};
 
 /// The path of the route that answered.
@@ -93,8 +93,10 @@ impl Routes {
             });
             let guard = move |caller: Caller, request: Request, next: Next| async move {
                 match caller.enter(access) {
+                    // The audit trail says how it ended, too.
                     Ok(()) if access == Access::May(Action::Operate) => {
-                        finished(next.run(request)).await
+                        let answered = finished(next.run(request)).await;
+                        answered.unwrap_or_else(IntoResponse::into_response)
                     }
                     Ok(()) => next.run(request).await,
                     Err(problem) => {
@@ -147,19 +149,5 @@ impl Routes {
     #[cfg(test)]
     pub(super) fn declared(&self) -> &[Declared] {
         &self.declared
-    }
-}
-
-/// What operators began is finished, and the audit trail says how it ended, when they hang up, too.
-async fn finished(answering: impl Future<Output = Response> + Send + 'static) -> Response {
-    match tokio::spawn(answering).await {
-        Ok(response) => response,
-        // It is answered and logged where all panics are.
-        Err(error) => match error.try_into_panic() {
-            Ok(panic) => std::panic::resume_unwind(panic),
-            Err(error) => {
-                Problem::new(Code::Closed, format!("the server stops: {error}")).into_response()
-            }
-        },
     }
 }

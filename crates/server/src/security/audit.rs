@@ -3,9 +3,11 @@
 
 mod chain;
 mod entry;
+mod operating;
 mod trail;
 
 pub use self::chain::{AuditChain, AuditFinding, AuditHead, AuditReport};
 pub use self::entry::AUDIT_TOPIC;
-pub(crate) use self::entry::{Operation, Reason};
+pub(crate) use self::entry::Operation;
+pub(crate) use self::operating::{Loss, Operating};
 pub(crate) use self::trail::Trail;

@@ -11,6 +11,7 @@ use super::keyring::SecretSource;
 use super::url::ReceiverUrl;
 use crate::duration;
 use crate::outgoing::Network;
+use crate::range::{within, within_times};
 
 /// The most endpoints of a server, and the most senders.
 const ENDPOINTS_MAX: usize = 1_000;
@@ -391,25 +392,6 @@ impl SenderConfig {
     }
 }
 
-fn within<T: PartialOrd + ToString>(name: &str, value: T, min: T, max: T) -> Result<(), String> {
-    if value >= min && value <= max {
-        return Ok(());
-    }
-    let (value, min, max) = (value.to_string(), min.to_string(), max.to_string());
-    Err(format!(
-        "`{name}` is or has {value}; it must be between {min} and {max}"
-    ))
-}
-
-fn within_times(name: &str, value: Duration, min: Duration, max: Duration) -> Result<(), String> {
-    if value >= min && value <= max {
-        return Ok(());
-    }
-    Err(format!(
-        "`{name}` is {value:?}; it must be between {min:?} and {max:?}"
-    ))
-}
-
 /// Two durations as people write them: `1s..1h`.
 mod range {
     use serde::de::Error as _;
@@ -518,7 +500,11 @@ mod tests {
             ("{ env = ", "{ text = ", "unknown variant `text`"),
             ("topics", "attempts = 0\ntopics", "`attempts` is or has 0"),
             ("topics", "concurrency = 999\ntopics", "between 1 and 256"),
-            ("topics", "backoff = \"2s..1s\"\ntopics", "`backoff` is 1s"),
+            (
+                "topics",
+                "backoff = \"2s..1s\"\ntopics",
+                "`backoff` is or has 1s",
+            ),
             ("topics", "filter = \"(\"\ntopics", "CloudEvents SQL"),
             (
                 "topics",

@@ -24,7 +24,7 @@ pub(crate) async fn group(engine: &Engine, name: &str, topic: &str) {
     member.leave().await.unwrap();
 }
 
-async fn trail(engine: &Engine) -> (Vec<Value>, AuditReport) {
+pub(crate) async fn trail(engine: &Engine) -> (Vec<Value>, AuditReport) {
     let query = Query {
         topics: Some("_audit".parse().unwrap()),
         ..Query::default()

@@ -5,7 +5,7 @@ use ensue_proto::v1::join_request::Request as Ask;
 use ensue_proto::v1::join_response::Response as Said;
 use tonic::Code;
 
-use crate::calls::{Member, client, event};
+use crate::caller::{Member, client, event};
 use crate::site::{PATIENCE, Site};
 
 /// A call of who has this token.

@@ -8,6 +8,7 @@
     reason = "a test fails by panicking, and opens connections"
 )]
 
+mod caller;
 mod client;
 mod endpoint;
 mod member;
@@ -20,6 +21,9 @@ mod appending;
 mod audit;
 mod batches;
 mod calls;
+mod calls_lost;
+mod calls_operating;
+mod calls_reading;
 mod consuming;
 mod dashboards;
 mod disk;
@@ -34,6 +38,7 @@ mod python;
 mod reading;
 mod reloading;
 mod remote;
+mod remote_again;
 mod requesting;
 mod scheduling;
 mod slow;

@@ -8,7 +8,7 @@ use crate::endpoint::{OK, SECRET, Secrets};
 use crate::member::{MemberClient, of};
 use crate::receiver::Receiver;
 use crate::site::{Site, event};
-use crate::{calls, client::Client};
+use crate::{caller, client::Client};
 
 const PARENT: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
 const STATE: &str = "vendor=a,other=b";
@@ -75,8 +75,8 @@ async fn events_get_the_trace_of_their_request_unless_they_bring_their_own() {
 #[tokio::test]
 async fn events_of_a_call_by_grpc_get_the_trace_of_its_metadata() {
     let site = Site::start().await;
-    let mut calls = calls::client(&site).await;
-    let batch = vec![calls::event("1", "k", b"{}")];
+    let mut calls = caller::client(&site).await;
+    let batch = vec![caller::event("1", "k", b"{}")];
     let mut request = tonic::Request::new(v1::AppendRequest { batch });
     let metadata = request.metadata_mut();
     metadata.insert("traceparent", PARENT.parse().unwrap());

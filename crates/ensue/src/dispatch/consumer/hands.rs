@@ -97,12 +97,8 @@ impl Hands {
     /// What a handler may be given now, in order: never an event before an earlier one of its key. What
     /// is suspected goes out when the handler has nothing else, and nothing else goes out before.
     pub(super) fn next(&self, bounds: Bounds, suspects: &Suspects) -> Vec<Delivery> {
-        let alone = suspects.alone();
-        let mut given = self.held.iter().filter(|(_, held)| held.is_given);
-        if given.clone().any(|(position, _)| alone.has(*position)) {
-            return Vec::new();
-        }
-        let has_something = given.next().is_some();
+        let given = self.held.iter().filter(|(_, held)| held.is_given);
+        let mut gate = suspects.gate(given.map(|(position, _)| *position));
         let mut of_key: HashMap<LaneKey, usize> = HashMap::new();
         for held in self.held.values().filter(|held| held.is_given) {
             *of_key.entry(key(&held.delivery)).or_default() += 1;
@@ -113,10 +109,7 @@ impl Hands {
             if *count >= bounds.key_events_max {
                 continue;
             }
-            if alone.has(*position) {
-                if !has_something && next.is_empty() {
-                    next.push(held.delivery.clone());
-                }
+            if !gate.lets(*position) {
                 break;
             }
             bytes += size(&held.delivery);

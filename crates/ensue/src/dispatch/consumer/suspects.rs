@@ -22,6 +22,9 @@ const SUSPECTS_MAX: usize = 4_096;
 pub struct Suspects(Arc<Mutex<BTreeMap<Position, u32>>>);
 
 impl Suspects {
+    /// Why an event is tried again that a handler was lost with.
+    pub const REASON: &str = "its consumer was gone before it said what became of it";
+
     /// Whether there is no such event.
     pub fn is_empty(&self) -> bool {
         self.lock().is_empty()
@@ -37,7 +40,7 @@ impl Suspects {
     }
 
     /// A handler was lost with these; whether it is known that it tried the only one.
-    pub(super) fn lost(&self, positions: &[Position]) -> bool {
+    pub fn lost(&self, positions: &[Position]) -> bool {
         let losses = if positions.len() == 1 { LOSSES } else { 1 };
         let mut suspects = self.lock();
         for position in positions {
@@ -49,13 +52,24 @@ impl Suspects {
         positions.len() == 1
     }
 
-    /// Events that are given out alone, among them whatever is looked for.
-    pub(super) fn alone(&self) -> Alone<'_> {
-        Alone(self.lock())
+    /// What may be given to a handler that has `given`, as it is now.
+    pub fn gate(&self, given: impl IntoIterator<Item = Position>) -> Gate<'_> {
+        let suspects = self.lock();
+        let is_alone = |position: &Position| is_alone(&suspects, *position);
+        let (mut has_something, mut is_shut) = (false, false);
+        for position in given {
+            has_something = true;
+            is_shut |= is_alone(&position);
+        }
+        Gate {
+            suspects,
+            has_something,
+            is_shut,
+        }
     }
 
     /// A handler has said what became of these.
-    pub(super) fn clear(&self, positions: &[Position]) {
+    pub fn clear(&self, positions: &[Position]) {
         let mut suspects = self.lock();
         if !suspects.is_empty() {
             for position in positions {
@@ -65,12 +79,30 @@ impl Suspects {
     }
 }
 
-/// Which events are given out alone, as it is now.
-pub(super) struct Alone<'a>(MutexGuard<'a, BTreeMap<Position, u32>>);
+fn is_alone(suspects: &BTreeMap<Position, u32>, position: Position) -> bool {
+    suspects.get(&position).is_some_and(|lost| *lost >= LOSSES)
+}
 
-impl Alone<'_> {
-    pub(super) fn has(&self, position: Position) -> bool {
-        self.0.get(&position).is_some_and(|lost| *lost >= LOSSES)
+/// Lets events through to a handler, one after the other: what is suspected when it has nothing else, and
+/// nothing else before that has an outcome.
+#[derive(Debug)]
+pub struct Gate<'a> {
+    suspects: MutexGuard<'a, BTreeMap<Position, u32>>,
+    has_something: bool,
+    is_shut: bool,
+}
+
+impl Gate<'_> {
+    /// Whether the handler may be given this one, after those that were let through before. After one that
+    /// may not be given, none may.
+    pub fn lets(&mut self, position: Position) -> bool {
+        if self.is_shut {
+            return false;
+        }
+        self.is_shut = is_alone(&self.suspects, position);
+        let lets = !self.is_shut || !self.has_something;
+        self.has_something = true;
+        lets
     }
 }
 
@@ -82,11 +114,32 @@ mod tests {
         positions.iter().copied().map(Position::new).collect()
     }
 
+    /// What is given out alone: nothing goes beside it.
     fn alone(suspects: &Suspects) -> Vec<u64> {
-        let alone = suspects.alone();
-        (0..10)
-            .filter(|position| alone.has(Position::new(*position)))
-            .collect()
+        let beside = Position::new(99);
+        let is_alone = |position: &u64| !suspects.gate([beside]).lets(Position::new(*position));
+        (0..10).filter(is_alone).collect()
+    }
+
+    /// What of `waiting` is given to a handler that has `given`.
+    fn given(suspects: &Suspects, given: &[u64], waiting: &[u64]) -> Vec<u64> {
+        let mut gate = suspects.gate(at(given));
+        let mut waiting = waiting.to_vec();
+        waiting.retain(|position| gate.lets(Position::new(*position)));
+        waiting
+    }
+
+    #[test]
+    fn what_is_given_alone_waits_for_the_rest_and_the_rest_for_it() {
+        let suspects = Suspects::default();
+        assert_eq!(given(&suspects, &[1], &[2, 3]), [2, 3]);
+        assert!(suspects.lost(&at(&[3])));
+        assert_eq!(given(&suspects, &[], &[2, 3, 4]), [2]);
+        assert_eq!(given(&suspects, &[2], &[3, 4]), [0; 0]);
+        assert_eq!(given(&suspects, &[], &[3, 4]), [3]);
+        assert_eq!(given(&suspects, &[3], &[4]), [0; 0]);
+        suspects.clear(&at(&[3]));
+        assert_eq!(given(&suspects, &[], &[3, 4]), [3, 4]);
     }
 
     #[test]

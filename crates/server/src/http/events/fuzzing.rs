@@ -3,10 +3,10 @@
 use axum::http::{HeaderMap, Uri};
 use ensue::{Cursor, Envelope, Timestamp};
 
-use super::filter::Filter;
 use super::form::Form;
 use super::{batch, options, selection, single, stream};
 use crate::http::query::Query;
+use crate::scan::Filter;
 use crate::webhooks::fuzzing::request;
 
 /// How many events a batch has at the most.

@@ -1,7 +1,6 @@
 //! `GET /v1/events`: a page of events, and where to go on.
 
 use std::convert::Infallible;
-use std::time::Instant;
 
 use axum::body::{Body, Bytes};
 use axum::extract::State;
@@ -11,20 +10,17 @@ use ensue::{CloudEventBatch, Cursor, Start};
 use futures_util::stream;
 use serde::Serialize;
 
-use super::filter::Errors;
-use super::scan::{Found, Scan};
-use super::selection::{PARAMETERS, Selection};
+use super::selection::{self, PARAMETERS};
 use crate::context::Context;
 use crate::http::query::{Query, invalid};
 use crate::memory::Held;
-use crate::problem::{Code, Problem};
+use crate::problem::Problem;
+use crate::scan::{Errors, Found, Scan};
 use crate::security::Caller;
 
 /// How many events a page has, unless it is said, and at the most.
 const EVENTS: usize = 100;
 const EVENTS_MAX: usize = 10_000;
-/// How many events the engine gives at a time.
-const STEP_EVENTS_MAX: usize = 1_000;
 
 const CURSOR: HeaderName = HeaderName::from_static("ensue-cursor");
 const END: HeaderName = HeaderName::from_static("ensue-end");
@@ -67,61 +63,12 @@ pub(super) async fn read(
         return Err(invalid("limit", &problem));
     }
     let cursor: Option<Cursor> = query.value("cursor", "expected the cursor of a page before")?;
-    let selection = Selection::of(&context, &caller, &query, Start::Earliest).await?;
-    let mut scan = Scan::new(selection);
+    let mut scan = selection::scan(&context, &caller, &query, Start::Earliest).await?;
     if let Some(cursor) = cursor {
         scan.go_to(cursor);
     }
-    let (events, held) = collect(&context, &mut scan, limit).await?;
+    let (events, held) = scan.page(&context, limit).await?;
     Ok(respond(Format::of(&headers), &scan, events, held))
-}
-
-/// The events of the page: as many as are wanted, as fit into an answer, and as are found in time.
-async fn collect(
-    context: &Context,
-    scan: &mut Scan,
-    limit: usize,
-) -> Result<(Vec<Found>, Held), Problem> {
-    let limits = context.limits();
-    let before = Instant::now();
-    let (mut events, mut held, mut bytes) = (Vec::new(), Held::default(), 0);
-    while events.len() < limit && !scan.is_end() {
-        let wanted = if scan.has_filter() {
-            EVENTS_MAX
-        } else {
-            limit - events.len()
-        };
-        let places = limits.scan_events_max.saturating_sub(scan.scanned());
-        let found = scan.step(context, wanted.min(STEP_EVENTS_MAX), places);
-        for found in found.await? {
-            let size = found.recorded.envelope.content().len();
-            let is_whole = events.len() == limit || bytes >= limits.answer_bytes_max;
-            // While there is little room for answers, pages are short.
-            let has_room = !is_whole && context.answers().hold(&mut held, size);
-            if is_whole || (!has_room && !events.is_empty()) {
-                // It begins the next page.
-                scan.go_to(found.recorded.position.into());
-                return Ok((events, held));
-            }
-            if !has_room {
-                return Err(no_room());
-            }
-            bytes += size;
-            events.push(found);
-        }
-        if scan.scanned() >= limits.scan_events_max || before.elapsed() >= limits.scan_timeout {
-            break;
-        }
-    }
-    Ok((events, held))
-}
-
-fn no_room() -> Problem {
-    Problem::new(
-        Code::Overloaded,
-        "the answers under way are as large as they may be together, the limit `answers_bytes_max`: \
-         clients are slow to take them; try again in a moment",
-    )
 }
 
 impl Format {

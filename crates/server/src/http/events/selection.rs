@@ -3,73 +3,51 @@
 use ensue::engine;
 use ensue::{Start, TopicPattern};
 
-use super::filter::Filter;
 use crate::context::Context;
 use crate::http::query::{Query, invalid};
 use crate::http::{deadline, place};
 use crate::problem::Problem;
-use crate::security::{Action, Caller};
+use crate::scan::{Filter, Scan};
+use crate::security::Caller;
 
 /// What every read knows.
 pub(super) const PARAMETERS: [&str; 6] = ["topic", "key", "type", "filter", "from", "until"];
 
-/// Which events a reader wants.
-#[derive(Debug)]
-pub(super) struct Selection {
-    /// Where, and what the engine looks at.
-    pub(super) query: engine::Query,
-    /// What it does not.
-    pub(super) filter: Option<Filter>,
-    /// Who wants to know.
-    pub(super) caller: Caller,
-}
-
-impl Selection {
-    /// What `query` says; `from` is where it begins if it does not say that.
-    pub(super) async fn of(
-        context: &Context,
-        caller: &Caller,
-        query: &Query,
-        from: Start,
-    ) -> Result<Self, Problem> {
-        let topics = query
-            .text("topic")
-            .map(str::parse::<TopicPattern>)
-            .transpose();
-        let topics =
-            topics.map_err(|error| invalid("topic", &format!("is not a pattern: {error}")))?;
-        // One topic is refused by its name; of a pattern, the caller gets what they may read.
-        if let Some(topic) = topics.as_ref().filter(|topics| topics.is_literal()) {
-            caller.must(Action::Read, topic.as_str())?;
+/// The events that `query` wants; `from` is where it begins if it does not say that.
+pub(super) async fn scan(
+    context: &Context,
+    caller: &Caller,
+    query: &Query,
+    from: Start,
+) -> Result<Scan, Problem> {
+    let topics = query
+        .text("topic")
+        .map(str::parse::<TopicPattern>)
+        .transpose();
+    let topics = topics.map_err(|error| invalid("topic", &format!("is not a pattern: {error}")))?;
+    let filter = query.text("filter").map(Filter::parse).transpose()?;
+    let mut wanted = engine::Query {
+        topics,
+        key: query.text("key").map(str::to_owned),
+        types: query.texts("type").map(str::to_owned).collect(),
+        ..engine::Query::default()
+    };
+    match start(query, "from")?.unwrap_or(from) {
+        Start::Earliest => {}
+        Start::Latest => {
+            let status = deadline::within(context, context.engine().status()).await?;
+            wanted.from = status.end;
         }
-        let filter = query.text("filter").map(Filter::parse).transpose()?;
-        let mut wanted = engine::Query {
-            topics,
-            key: query.text("key").map(str::to_owned),
-            types: query.texts("type").map(str::to_owned).collect(),
-            ..engine::Query::default()
-        };
-        match start(query, "from")?.unwrap_or(from) {
-            Start::Earliest => {}
-            Start::Latest => {
-                let status = deadline::within(context, context.engine().status()).await?;
-                wanted.from = status.end;
-            }
-            Start::Cursor(cursor) => wanted.from = cursor,
-            Start::Time(time) => wanted.since = Some(time),
-        }
-        match start(query, "until")? {
-            None | Some(Start::Latest) => {}
-            Some(Start::Cursor(cursor)) => wanted.until = Some(cursor),
-            Some(Start::Time(time)) => wanted.before = Some(time),
-            Some(Start::Earliest) => return Err(invalid("until", "cannot be `earliest`")),
-        }
-        Ok(Self {
-            query: wanted,
-            filter,
-            caller: caller.clone(),
-        })
+        Start::Cursor(cursor) => wanted.from = cursor,
+        Start::Time(time) => wanted.since = Some(time),
     }
+    match start(query, "until")? {
+        None | Some(Start::Latest) => {}
+        Some(Start::Cursor(cursor)) => wanted.until = Some(cursor),
+        Some(Start::Time(time)) => wanted.before = Some(time),
+        Some(Start::Earliest) => return Err(invalid("until", "cannot be `earliest`")),
+    }
+    Scan::new(wanted, filter, caller.clone())
 }
 
 pub(super) fn start(query: &Query, name: &str) -> Result<Option<Start>, Problem> {

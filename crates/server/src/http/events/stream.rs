@@ -14,12 +14,12 @@ use futures_util::stream;
 use tokio::sync::{OwnedSemaphorePermit, watch};
 use tokio::time::Instant;
 
-use super::scan::{Found, Scan};
-use super::selection::{PARAMETERS, Selection};
+use super::selection::{self, PARAMETERS};
 use crate::context::Context;
 use crate::http::query::Query;
 use crate::memory::Held;
 use crate::problem::{Code, Problem};
+use crate::scan::{Found, Scan};
 use crate::security::{Action, Caller};
 
 /// How many events a stream reads ahead.
@@ -35,8 +35,7 @@ pub(super) async fn follow(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let query = Query::with_several(&uri, &PARAMETERS, &["type"])?;
-    let selection = Selection::of(&context, &caller, &query, Start::Latest).await?;
-    let mut scan = Scan::new(selection);
+    let mut scan = selection::scan(&context, &caller, &query, Start::Latest).await?;
     if let Some(cursor) = resumed(&headers)? {
         scan.go_to(cursor);
     }

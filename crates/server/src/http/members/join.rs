@@ -76,7 +76,7 @@ pub(super) async fn join(
     // Whoever gives up until here leaves no member behind.
     let options = ConsumerOptions {
         key_events_max,
-        suspects: context.leases().suspects(&group),
+        suspects: context.suspects().of(&group),
         metrics: context.services().clone(),
         tracer: context.tracing().clients(),
     };

@@ -11,21 +11,21 @@ use crate::problem::{Code, Problem};
 
 /// A filter, and what went wrong with events so far.
 #[derive(Clone, Debug)]
-pub(super) struct Filter {
+pub(crate) struct Filter {
     expression: Arc<Expression>,
     errors: Errors,
 }
 
 /// Events with which a filter could not be evaluated: they do not pass.
 #[derive(Clone, Debug, Default, Serialize)]
-pub(super) struct Errors {
-    count: u64,
+pub(crate) struct Errors {
+    pub(crate) count: u64,
     /// What went wrong with the first of them.
-    first: Option<String>,
+    pub(crate) first: Option<String>,
 }
 
 impl Filter {
-    pub(super) fn parse(text: &str) -> Result<Self, Problem> {
+    pub(crate) fn parse(text: &str) -> Result<Self, Problem> {
         match Expression::parse(text) {
             Ok(expression) => Ok(Self {
                 expression: Arc::new(expression),
@@ -39,7 +39,7 @@ impl Filter {
     }
 
     /// Whether an event passes.
-    pub(super) fn passes(&mut self, event: &Envelope) -> bool {
+    pub(crate) fn passes(&mut self, event: &Envelope) -> bool {
         let event = OfEvent(event);
         let evaluation = self.expression.evaluate(&event);
         if let Some(error) = evaluation.error {
@@ -50,7 +50,7 @@ impl Filter {
         evaluation.value == Value::Boolean(true)
     }
 
-    pub(super) fn errors(&self) -> &Errors {
+    pub(crate) fn errors(&self) -> &Errors {
         &self.errors
     }
 }

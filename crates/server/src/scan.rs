@@ -1,15 +1,16 @@
 //! Going through the log for events that a reader wants: in steps, each of them bounded.
 
+mod filter;
+
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ensue::engine::{Query, Recorded};
-use ensue::{Cursor, Position};
+use ensue::{Cursor, Error, Position};
 
-use super::filter::{Errors, Filter};
-use super::selection::Selection;
+pub(crate) use self::filter::{Errors, Filter};
 use crate::context::Context;
-use crate::http::deadline;
+use crate::memory::Held;
 use crate::problem::{Code, Problem};
 use crate::security::{Action, Caller};
 
@@ -18,10 +19,12 @@ use crate::security::{Action, Caller};
 const STEP_EVENTS_MIN: u64 = 1 << 12;
 const STEP_EVENTS_MAX: u64 = 1 << 22;
 const STEP_TIME: Duration = Duration::from_millis(50);
+/// How many events the engine gives for a page at a time.
+const PAGE_STEP_EVENTS_MAX: usize = 1_000;
 
 /// A reader on its way through the log.
 #[derive(Debug)]
-pub(super) struct Scan {
+pub(crate) struct Scan {
     query: Query,
     filter: Option<Filter>,
     caller: Caller,
@@ -33,75 +36,135 @@ pub(super) struct Scan {
 
 /// An event, and the place after it.
 #[derive(Debug)]
-pub(super) struct Found {
-    pub(super) recorded: Recorded,
-    pub(super) after: Cursor,
+pub(crate) struct Found {
+    pub(crate) recorded: Recorded,
+    pub(crate) after: Cursor,
+}
+
+/// Why a reader gets nothing.
+#[derive(Debug)]
+pub(crate) enum Unread {
+    /// The engine says so.
+    Engine(Error),
+    Refused(Problem),
+    /// Answers under way are as large as they may be together.
+    NoRoom,
+}
+
+impl From<Problem> for Unread {
+    fn from(problem: Problem) -> Self {
+        Self::Refused(problem)
+    }
+}
+
+impl From<Error> for Unread {
+    fn from(error: Error) -> Self {
+        Self::Engine(error)
+    }
+}
+
+impl From<Unread> for Problem {
+    fn from(unread: Unread) -> Self {
+        match unread {
+            Unread::Engine(error) => error.into(),
+            Unread::Refused(problem) => problem,
+            Unread::NoRoom => Self::new(
+                Code::Overloaded,
+                "the answers under way are as large as they may be together, the limit \
+                 `answers_bytes_max`: clients are slow to take them; try again in a moment",
+            ),
+        }
+    }
 }
 
 impl Scan {
-    pub(super) fn new(selection: Selection) -> Self {
-        Self {
-            query: selection.query,
-            filter: selection.filter,
-            caller: selection.caller,
+    /// Goes through the log for `caller`: one topic is refused by its name; of a pattern, they get what
+    /// they may read.
+    pub(crate) fn new(
+        query: Query,
+        filter: Option<Filter>,
+        caller: Caller,
+    ) -> Result<Self, Problem> {
+        let scan = Self {
+            query,
+            filter,
+            caller,
             step_events: STEP_EVENTS_MIN,
             scanned: 0,
             is_end: false,
+        };
+        scan.check(&scan.caller)?;
+        Ok(scan)
+    }
+
+    fn check(&self, caller: &Caller) -> Result<(), Problem> {
+        let topics = self.query.topics.as_ref();
+        match topics.filter(|topics| topics.is_literal()) {
+            Some(topic) => caller.must(Action::Read, topic.as_str()),
+            None => Ok(()),
         }
     }
 
     /// Where to go on.
-    pub(super) fn cursor(&self) -> &Cursor {
+    pub(crate) fn cursor(&self) -> &Cursor {
         &self.query.from
     }
 
     /// Whether there is nothing more to find, as the log is now.
-    pub(super) fn is_end(&self) -> bool {
+    pub(crate) fn is_end(&self) -> bool {
         self.is_end
     }
 
+    /// Whether it came to where the reader wants to stop.
+    pub(crate) fn is_at_until(&self) -> bool {
+        let until = self.query.until.as_ref();
+        until.is_some_and(|until| self.query.from >= *until)
+    }
+
     /// How many places it went through.
-    pub(super) fn scanned(&self) -> u64 {
+    pub(crate) fn scanned(&self) -> u64 {
         self.scanned
     }
 
-    pub(super) fn filter_errors(&self) -> Option<&Errors> {
+    pub(crate) fn filter_errors(&self) -> Option<&Errors> {
         self.filter.as_ref().map(Filter::errors)
     }
 
     /// Begins to read at another place.
-    pub(super) fn go_to(&mut self, cursor: Cursor) {
+    pub(crate) fn go_to(&mut self, cursor: Cursor) {
         self.query.from = cursor;
         self.is_end = false;
     }
 
-    pub(super) fn caller(&self) -> &Caller {
+    /// The log may have more than when it was at its end.
+    pub(crate) fn go_on(&mut self) {
+        self.is_end = false;
+    }
+
+    pub(crate) fn caller(&self) -> &Caller {
         &self.caller
     }
 
     /// Goes on for the same caller, who may do something else now.
-    pub(super) fn renew(&mut self, caller: Caller) -> Result<(), Problem> {
-        let topics = self.query.topics.as_ref();
-        if let Some(topic) = topics.filter(|topics| topics.is_literal()) {
-            caller.must(Action::Read, topic.as_str())?;
-        }
+    pub(crate) fn renew(&mut self, caller: Caller) -> Result<(), Problem> {
+        self.check(&caller)?;
         self.caller = caller;
         Ok(())
     }
 
     /// Whether the engine finds events that the reader does not get.
-    pub(super) fn has_filter(&self) -> bool {
+    pub(crate) fn has_filter(&self) -> bool {
         self.filter.is_some() || !self.caller.may_everything()
     }
 
     /// Goes one step, over at most `events_max` events that the engine finds, and at most `places_max`
     /// places of the log.
-    pub(super) async fn step(
+    pub(crate) async fn step(
         &mut self,
         context: &Context,
         events_max: usize,
         places_max: u64,
-    ) -> Result<Vec<Found>, Problem> {
+    ) -> Result<Vec<Found>, Unread> {
         let from = self.query.from.position();
         let places = self.step_events.min(places_max.max(1));
         let limit = Position::new(from.get().saturating_add(places));
@@ -113,7 +176,8 @@ impl Scan {
             ..self.query.clone()
         };
         let before = Instant::now();
-        let page = deadline::within(context, context.engine().shared().read(query)).await?;
+        let reading = context.engine().shared().read(query);
+        let page = context.in_time(reading).await??;
         let took = before.elapsed();
         let (mut next, mut is_whole) = (page.next, true);
         // A step that came to its own end says nothing of the log's.
@@ -157,6 +221,50 @@ impl Scan {
         self.is_end = is_end && is_whole;
         self.query.from = next;
         Ok(found)
+    }
+
+    /// The next page: up to `limit` events, as many as fit into an answer, and as are found before
+    /// `scan_events_max` places or `scan_timeout`. It may be empty.
+    pub(crate) async fn page(
+        &mut self,
+        context: &Context,
+        limit: usize,
+    ) -> Result<(Vec<Found>, Held), Unread> {
+        let limits = context.limits();
+        let (before, began) = (Instant::now(), self.scanned);
+        let (mut events, mut held, mut bytes) = (Vec::new(), Held::default(), 0);
+        while events.len() < limit && !self.is_end {
+            let wanted = if self.has_filter() {
+                PAGE_STEP_EVENTS_MAX
+            } else {
+                (limit - events.len()).min(PAGE_STEP_EVENTS_MAX)
+            };
+            let places = limits.scan_events_max.saturating_sub(self.scanned - began);
+            for found in self.step(context, wanted, places).await? {
+                let size = found.recorded.envelope.content().len();
+                let is_whole = events.len() == limit || bytes >= limits.answer_bytes_max;
+                // While there is little room for answers, pages are short; one event is always possible
+                // when nothing else is under way.
+                let has_room = !is_whole
+                    && (context.answers().hold(&mut held, size)
+                        || (events.is_empty() && context.answers().in_use() == 0));
+                if !has_room {
+                    // It begins the next page.
+                    self.go_to(found.recorded.position.into());
+                    if events.is_empty() {
+                        return Err(Unread::NoRoom);
+                    }
+                    return Ok((events, held));
+                }
+                bytes += size;
+                events.push(found);
+            }
+            let is_far = self.scanned - began >= limits.scan_events_max;
+            if is_far || before.elapsed() >= limits.scan_timeout {
+                break;
+            }
+        }
+        Ok((events, held))
     }
 
     fn adapt(&mut self, took: Duration) {

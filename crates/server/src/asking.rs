@@ -1,0 +1,51 @@
+//! Asking a question of a service, for a client that waits for the reply.
+
+use std::time::Duration;
+
+use ensue::{Envelope, Error, Outgoing};
+
+use crate::context::Context;
+use crate::problem::{Code, Problem};
+use crate::security::Caller;
+
+/// How long a client waits unless it is said.
+const DEADLINE: Duration = Duration::from_secs(30);
+
+/// How long a client waits that asks for this; or what is wrong with that.
+pub(crate) fn deadline(context: &Context, asked: Option<Duration>) -> Result<Duration, String> {
+    let max = context.limits().wait_max;
+    match asked {
+        None => Ok(DEADLINE.min(max)),
+        Some(deadline) if deadline > max || deadline.is_zero() => Err(format!(
+            "is {deadline:?}; expected more than 0 and at most {max:?}, the limit `wait_max`"
+        )),
+        Some(deadline) => Ok(deadline),
+    }
+}
+
+/// The reply to a question, as much of it as the caller may see. When this is dropped, nothing waits for
+/// the reply any more.
+pub(crate) async fn ask(
+    context: &Context,
+    caller: &Caller,
+    question: Envelope,
+    deadline: Duration,
+) -> Result<Envelope, Problem> {
+    let topic = question.topic().to_owned();
+    let request = Outgoing::raw(question.to_builder());
+    // What was read is the engine's from here on.
+    drop(question);
+    let reply = context.requester().request_envelope(request, deadline);
+    let mut reply = reply.await.map_err(refused)?;
+    caller.disclose_as_of(&topic, &mut reply)?;
+    Ok(reply)
+}
+
+fn refused(error: Error) -> Problem {
+    match error {
+        Error::Limit(limit) if limit.limit == "REQUESTS_MAX" => {
+            Problem::new(Code::Overloaded, limit.to_string())
+        }
+        other => other.into(),
+    }
+}
