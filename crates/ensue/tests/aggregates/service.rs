@@ -217,6 +217,43 @@ async fn a_program_does_not_decide_what_a_service_decides() {
     assert_eq!(accounts.load("a").await.unwrap().state.cents, 4);
 }
 
+#[derive(Event, Serialize, Deserialize)]
+#[event(type = "rival.acted", topic = "rivals", key = account)]
+struct RivalActed {
+    account: String,
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_two_services_the_first_decides_for_an_aggregate() {
+    let app = TestApp::start(|app| {
+        let act = async |_: RivalActed, context: Context| {
+            let deposit = context.decide(|_: &Account| Deposited { cents: 100 });
+            deposit.await
+        };
+        app.service(Bank).on_with("rival", Default::default(), act)
+    })
+    .await
+    .unwrap();
+    app.publish(deposit("a", 1)).await.unwrap();
+    app.settle().await.unwrap();
+    for account in ["a", "b"] {
+        let account = account.to_owned();
+        app.publish(RivalActed { account }).await.unwrap();
+    }
+    app.settle().await.unwrap();
+    let letters = app.dead_letters("rival").await.unwrap();
+    assert_eq!(letters.len(), 1);
+    assert!(
+        letters[0].reason.contains("the service `bank` decides"),
+        "{letters:?}"
+    );
+    assert_eq!(fold(&app.engine(), "a").await, (1, 1));
+    assert_eq!(fold(&app.engine(), "b").await, (100, 1));
+    app.publish(deposit("b", 1)).await.unwrap();
+    app.settle().await.unwrap();
+    assert_eq!(app.dead_letters("bank").await.unwrap().len(), 1);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn commands_that_are_handled_again_after_a_reset_decide_nothing() {
     let app = bank().await;
@@ -233,10 +270,14 @@ async fn commands_that_are_handled_again_after_a_reset_decide_nothing() {
         app.settle().await.unwrap();
         assert_eq!(fold(&app.engine(), "a").await, (1, 3));
     }
+    // What the service remembers is what the log says, and nothing that was held back.
+    app.publish(withdraw("a", 2)).await.unwrap();
     app.publish(withdraw("a", 1)).await.unwrap();
     app.settle().await.unwrap();
     app.assert_no_dead_letters().await.unwrap();
     assert_eq!(fold(&app.engine(), "a").await, (0, 4));
+    let accounts = app.engine().aggregates::<Account>("/web");
+    assert_eq!(accounts.load("a").await.unwrap().version, 4);
 }
 
 #[tokio::test(flavor = "multi_thread")]
