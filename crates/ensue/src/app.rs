@@ -28,8 +28,10 @@ use crate::event::Event;
 use crate::handle::Engine;
 use crate::metrics::Metrics;
 use crate::publisher::check_source_of;
+use crate::saga::Saga;
 use crate::service::middleware::{Layer, Middleware};
 use crate::service::{Context, Handler, HandlerOptions, Service, ServiceOptions};
+use crate::state::State;
 
 /// Services on an engine.
 ///
@@ -104,6 +106,15 @@ impl App {
         registered.handlers.extend(service.handlers());
         // What the app says has the last word, whichever is said first.
         registered.options = S::options().and(std::mem::take(&mut registered.options));
+        self
+    }
+
+    /// Adds a saga: a service of its own.
+    pub fn saga<S: State>(mut self, saga: Saga<S>) -> Self {
+        let (name, handlers) = saga.into_service();
+        let registered = self.registered(&name);
+        registered.services += 1;
+        registered.handlers.extend(handlers);
         self
     }
 

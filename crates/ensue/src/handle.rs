@@ -13,6 +13,7 @@ use crate::outgoing::Publish;
 use crate::publisher::Publisher;
 use crate::request::Requester;
 use crate::reservations::Reservations;
+use crate::saga::{self, SagaStatus};
 use crate::settling;
 use crate::state::{self, State, StateError};
 use crate::stream::Events;
@@ -176,6 +177,29 @@ impl Engine {
             typed.push((key, state::decode(&bytes)?));
         }
         Ok(typed)
+    }
+
+    /// The process `key` of the saga `name`, as of its last commit: a question that puts nothing into the log.
+    /// `None` if it does not run.
+    ///
+    /// # Errors
+    /// As for [`Engine::state`].
+    pub async fn saga<S: State>(
+        &self,
+        name: &str,
+        key: &str,
+    ) -> Result<Option<SagaStatus<S>>, StateError> {
+        saga::status(&self.0, name, key).await
+    }
+
+    /// Has the process `key` of the saga `name` undone, for a reason that its path will say: what it has done,
+    /// the step at hand included, in reverse. A process that does not run any more stays as it is. What is
+    /// parked behind a dead letter is handled when that is discarded ([`engine::Driver::discard`]).
+    ///
+    /// # Errors
+    /// As for [`Engine::publish`].
+    pub async fn compensate_saga(&self, name: &str, key: &str, reason: &str) -> Result<Appended> {
+        self.publish(saga::compensation(name, key, reason)).await
     }
 
     /// Completes when none of these groups has anything left to do, whichever processes run them: as
