@@ -104,8 +104,7 @@ fn usage(message: String) -> Problem {
 impl Problem {
     fn to_text(&self) -> String {
         // An error may quote what another program wrote; its line breaks are ours.
-        let lines: Vec<_> = self.message.lines().map(human::printable).collect();
-        let message = lines.join("\n");
+        let message = human::printable_lines(&self.message);
         match &self.advice {
             None => format!("error: {message}"),
             Some(advice) => format!("error: {message}\n  help: {advice}"),

@@ -105,6 +105,12 @@ pub(crate) fn printable(text: &str) -> String {
     shown
 }
 
+/// The same for a text of several lines.
+pub(crate) fn printable_lines(text: &str) -> String {
+    let lines: Vec<_> = text.lines().map(printable).collect();
+    lines.join("\n")
+}
+
 /// Whether a terminal shows the character as it is: neither a control code nor one that turns the
 /// direction of the text around.
 fn is_harmless(c: char) -> bool {

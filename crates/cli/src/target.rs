@@ -60,6 +60,11 @@ impl Target {
         &self.url
     }
 
+    /// Whether it is what another process serves, to callers who may see some of it.
+    pub(crate) fn is_served(&self) -> bool {
+        self.url.starts_with("ensue:")
+    }
+
     /// The directory of an embedded log; `None` for every other engine.
     pub(crate) fn directory(&self) -> Option<PathBuf> {
         ensue::engine::directory_of(&self.url).ok().flatten()
@@ -107,10 +112,6 @@ impl Target {
         wait: Duration,
         out: &Output,
     ) -> Result<SharedEngine, Failure> {
-        const CHANGE: Change = Change {
-            undone: "it cannot be served from here",
-            method: "ensue_server::Server",
-        };
         let is_new = self.require_directory().is_err();
         let began = Instant::now();
         let engine = loop {
@@ -118,7 +119,7 @@ impl Target {
                 Ok(engine) => break engine,
                 Err(Error::Open(OpenError::Locked { directory, pid })) => {
                     if began.elapsed() >= wait {
-                        return Err(locked(&directory, pid, CHANGE));
+                        return Err(served(&directory, pid));
                     }
                     tokio::time::sleep(LOCK_PERIOD).await;
                 }
@@ -196,8 +197,30 @@ fn no_log(directory: &Path) -> Failure {
     )
 }
 
+/// Another process owns the log that was to be served.
+fn served(directory: &str, pid: Option<u32>) -> Failure {
+    let undone = "it cannot be served from here";
+    let advice = "if that is `ensue serve`, it is served already: programs reach it as \
+                  `ensue://127.0.0.1:3678`; otherwise serve it inside that program, with \
+                  `ensue_server::Server`, or stop the program; `--wait` waits for its end";
+    owned(directory, pid, undone, advice.to_owned())
+}
+
 fn locked(directory: &str, pid: Option<u32>, change: Change) -> Failure {
     let Change { undone, method } = change;
+    owned(
+        directory,
+        pid,
+        undone,
+        format!(
+            "if that is `ensue serve`, do it through the server, with `--engine ensue://127.0.0.1:3678`; \
+             otherwise inside that program, with `{method}`, or stop the program and run this command \
+             again; commands that only read work meanwhile"
+        ),
+    )
+}
+
+fn owned(directory: &str, pid: Option<u32>, undone: &str, advice: String) -> Failure {
     let owner = match (pid, pid.and_then(process_name)) {
         (Some(pid), Some(name)) => format!("process {pid} (`{name}`)"),
         (Some(pid), None) => format!("process {pid}"),
@@ -206,10 +229,7 @@ fn locked(directory: &str, pid: Option<u32>, change: Change) -> Failure {
     Failure::Failed(Problem {
         kind: "locked",
         message: format!("{owner} owns the log in `{directory}`: {undone}"),
-        advice: Some(format!(
-            "do it inside that program, with `{method}`, or stop the program and run this command \
-             again; commands that only read work meanwhile"
-        )),
+        advice: Some(advice),
         pid,
     })
 }

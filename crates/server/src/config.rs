@@ -8,8 +8,10 @@ mod tls;
 mod error;
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::path::{Path, PathBuf};
 
+use percent_encoding::{AsciiSet, CONTROLS, percent_encode};
 use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
@@ -103,6 +105,14 @@ impl std::str::FromStr for Config {
     }
 }
 
+/// As a file would have it, with what it leaves out.
+impl fmt::Display for Config {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let text = toml::to_string(self).map_err(|_| fmt::Error)?;
+        f.write_str(text.trim_end())
+    }
+}
+
 /// Every setting there is: those of a configuration that has one of everything.
 fn known() -> Result<serde_json::Value, ConfigError> {
     let any = |roles: Vec<String>| BTreeMap::from([(ANY.to_owned(), roles)]);
@@ -118,6 +128,22 @@ fn known() -> Result<serde_json::Value, ConfigError> {
         ..Config::default()
     };
     serde_json::to_value(whole).map_err(|error| ConfigError::Malformed(error.to_string()))
+}
+
+/// The URL of an engine whose directory, if it has one, is meant from this place.
+fn meant_from(place: &Path, url: &str) -> String {
+    const KEPT: &AsciiSet = &CONTROLS.add(b'%').add(b'?').add(b' ');
+    let directory = ensue::engine::directory_of(url).ok().flatten();
+    let is_relative = directory.is_some_and(|directory| directory.is_relative());
+    match url.split_once(':') {
+        Some((scheme, path)) if is_relative && !place.as_os_str().is_empty() => {
+            let path = path.strip_prefix("//").unwrap_or(path);
+            let path = path.strip_prefix("./").unwrap_or(path);
+            let place = percent_encode(place.as_os_str().as_encoded_bytes(), KEPT);
+            format!("{scheme}:{place}/{path}")
+        }
+        _ => url.to_owned(),
+    }
 }
 
 fn check_names(section: &str, table: &Table, known: &serde_json::Value) -> Result<(), ConfigError> {
@@ -179,6 +205,9 @@ impl Config {
         });
         for file in tls.chain(auth).chain(config.webhooks.files()) {
             *file = place.join(&*file);
+        }
+        if let Some(engine) = &mut config.engine {
+            *engine = meant_from(&place, engine);
         }
         config.file = Some(path.to_owned());
         Ok(config)
@@ -336,6 +365,68 @@ mod tests {
             Limits::default().body_bytes_max
         );
         assert!(Config::default().check().is_ok());
+    }
+
+    #[test]
+    fn the_directory_of_an_embedded_log_is_meant_from_where_the_file_is() {
+        for (file, written, meant) in [
+            (
+                "/etc/ensue/a.toml",
+                "embedded:./data",
+                "embedded:/etc/ensue/data",
+            ),
+            (
+                "/etc/ensue/a.toml",
+                "embedded:data?durability=os",
+                "embedded:/etc/ensue/data?durability=os",
+            ),
+            (
+                "/etc/ensue/a.toml",
+                "embedded://../data",
+                "embedded:/etc/ensue/../data",
+            ),
+            (
+                "/etc/50 %?/a.toml",
+                "embedded:./data",
+                "embedded:/etc/50%20%25%3F/data",
+            ),
+            ("conf/a.toml", "embedded:./data", "embedded:conf/data"),
+            ("a.toml", "embedded:./data", "embedded:./data"),
+            (
+                "/etc/ensue/a.toml",
+                "embedded:/srv/data",
+                "embedded:/srv/data",
+            ),
+            ("/etc/ensue/a.toml", "memory:", "memory:"),
+            (
+                "/etc/ensue/a.toml",
+                "nats://localhost:4222/shop",
+                "nats://localhost:4222/shop",
+            ),
+        ] {
+            let text = format!("engine = '{written}'");
+            let config = Config::from_file(Path::new(file), &text).unwrap();
+            assert_eq!(config.engine.as_deref(), Some(meant), "{file}: {written}");
+            let directory = ensue::engine::directory_of(meant).unwrap();
+            assert!(directory.is_none_or(|it| !it.to_string_lossy().contains("%25")));
+        }
+    }
+
+    #[test]
+    fn a_configuration_is_written_as_a_file_would_have_it() {
+        let text = "[limits]\nlease_max = \"90m\"\n[[webhooks.endpoint]]\nname = \"shop\"\n\
+            url = \"https://shop.example/\"\ntopics = [\"orders\"]\nsecrets = { env = \"SHOP\" }\n";
+        let config: Config = text.parse().unwrap();
+        let written = config.to_string();
+        for line in [
+            "lease_max = \"1h30m\"",
+            "wait_max = \"1m\"",
+            "backoff = \"1s..1h\"",
+            "drain_delay = \"0s\"",
+        ] {
+            assert!(written.lines().any(|it| it == line), "{line}: {written}");
+        }
+        assert_eq!(written.parse::<Config>().unwrap(), config);
     }
 
     #[test]

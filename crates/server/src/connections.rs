@@ -7,6 +7,8 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use axum::Router;
+use axum::http::StatusCode;
+use futures_util::future::Either;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
@@ -25,6 +27,8 @@ const REFUSALS_MAX: usize = 64;
 /// How long such a client may take, and how much of its request is read.
 const REFUSAL_TIMEOUT: Duration = Duration::from_secs(2);
 const REFUSAL_BYTES: usize = 8 * 1024;
+/// What the first record of TLS begins with: it is one of the handshake.
+const HANDSHAKE: u8 = 22;
 /// How many connections that wait are taken when the server stops.
 const BACKLOG_MAX: usize = 4096;
 
@@ -96,10 +100,15 @@ fn take(
     let can_tell = context.security().encryption().is_none();
     if can_tell && let Ok(slot) = refusals.clone().try_acquire_owned() {
         let connections_max = context.limits().connections_max;
+        let problem = Problem::new(
+            Code::Overloaded,
+            format!(
+                "the server has {connections_max} connections, the limit `connections_max`; close some, or \
+                 send several requests over one"
+            ),
+        );
         tokio::spawn(async move {
-            let refused = refuse(stream, connections_max);
-            // The client is gone, or too slow: there is nothing more to do for it.
-            let _ = tokio::time::timeout(REFUSAL_TIMEOUT, refused).await;
+            refuse(stream, &problem).await;
             drop(slot);
         });
     }
@@ -115,10 +124,13 @@ async fn open(context: Context, router: Router, stream: TcpStream, address: Sock
         return connection::serve(context, router, stream, peer, None).await;
     };
     let accepted = async {
+        if is_plain(&stream).await? {
+            return Ok(Either::Right(stream));
+        }
         // The semaphore is never closed.
         let _turn = context.security().handshake().await;
         let acceptor = TlsAcceptor::from(encryption.config().clone());
-        acceptor.accept(stream).await
+        acceptor.accept(stream).await.map(Either::Left)
     };
     let accepted = tokio::time::timeout(context.limits().handshake_timeout, accepted);
     let accepted = tokio::select! {
@@ -127,7 +139,14 @@ async fn open(context: Context, router: Router, stream: TcpStream, address: Sock
     };
     let counters = context.counters();
     match accepted {
-        Ok(Ok(stream)) => {
+        Ok(Ok(Either::Right(stream))) => {
+            counters.handshakes_failed.fetch_add(1, Relaxed);
+            tracing::debug!(peer = %address, "a client does not encrypt");
+            let detail = "this port speaks TLS, and the request is not encrypted; begin the URL with `https://`, \
+                          that of an engine with `ensue://…?tls=true`";
+            refuse(stream, &Problem::new(Code::NotEncrypted, detail)).await;
+        }
+        Ok(Ok(Either::Left(stream))) => {
             let session = stream.get_ref().1;
             let certified = encryption.certified(session.peer_certificates());
             let agreed = session.alpn_protocol().and_then(Protocol::named);
@@ -145,25 +164,35 @@ async fn open(context: Context, router: Router, stream: TcpStream, address: Sock
     }
 }
 
-/// Tells a client that there are too many.
-async fn refuse(mut stream: TcpStream, connections_max: u32) -> io::Result<()> {
+/// Whether a client begins with something else than TLS.
+async fn is_plain(stream: &TcpStream) -> io::Result<bool> {
+    let mut first = [HANDSHAKE];
+    stream.peek(&mut first).await?;
+    Ok(first != [HANDSHAKE])
+}
+
+/// Tells a client why it is not served.
+async fn refuse(stream: TcpStream, problem: &Problem) {
+    let told = tell(stream, problem);
+    // The client is gone, or too slow: there is nothing more to do for it.
+    let _ = tokio::time::timeout(REFUSAL_TIMEOUT, told).await;
+}
+
+async fn tell(mut stream: TcpStream, problem: &Problem) -> io::Result<()> {
     // An answer that is sent before its request was read may never reach the client.
     let mut read = [0; REFUSAL_BYTES];
     let _ = stream.read(&mut read).await?;
-    let problem = Problem::new(
-        Code::Overloaded,
-        format!(
-            "the server has {connections_max} connections, the limit `connections_max`; close some, or \
-             send several requests over one"
-        ),
-    );
     let body = problem.to_json().to_string();
+    let status = StatusCode::from_u16(problem.code().status()).unwrap_or_default();
+    let later = match status {
+        StatusCode::SERVICE_UNAVAILABLE => "retry-after: 1\r\n",
+        _ => "",
+    };
     let head = format!(
-        "HTTP/1.1 503 Service Unavailable\r\ncontent-type: {CONTENT_TYPE}\r\ncontent-length: {}\r\n\
-         retry-after: 1\r\nconnection: close\r\n\r\n",
+        "HTTP/1.1 {status}\r\ncontent-type: {CONTENT_TYPE}\r\ncontent-length: {}\r\n{later}connection: close\r\n\r\n",
         body.len()
     );
-    stream.write_all(head.as_bytes()).await?;
-    stream.write_all(body.as_bytes()).await?;
+    // At once, for clients that look at what comes first.
+    stream.write_all((head + &body).as_bytes()).await?;
     stream.shutdown().await
 }

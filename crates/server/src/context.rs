@@ -9,6 +9,7 @@ use tokio::sync::{Mutex, MutexGuard, OwnedSemaphorePermit, Semaphore, SemaphoreP
 
 use crate::config::{Config, Limits};
 use crate::counters::Counters;
+use crate::group_subscriptions::Subscriptions;
 use crate::leases::Leases;
 use crate::memory::Budget;
 use crate::phase::{Phase, Phases};
@@ -43,6 +44,7 @@ struct Shared {
     strangers: Budget,
     answers: Budget,
     streams: Arc<Semaphore>,
+    subscriptions: Subscriptions,
     listing: Mutex<()>,
     filters: Semaphore,
     probe: Mutex<Option<Probe>>,
@@ -85,6 +87,7 @@ impl Context {
                 limits.body_bytes_max,
             ),
             answers: Budget::new(limits.answers_bytes_max, limits.answer_bytes_max),
+            subscriptions: Subscriptions::new(limits.request_timeout),
             listing: Mutex::new(()),
             filters: Semaphore::new(processors.saturating_sub(1).max(1)),
             probe: Mutex::new(None),
@@ -181,6 +184,11 @@ impl Context {
     /// What strangers were told last of whether the server is ready. One asks at a time.
     pub(crate) async fn last_probe(&self) -> MutexGuard<'_, Option<Probe>> {
         self.0.probe.lock().await
+    }
+
+    /// What members of groups ask for that clients are.
+    pub(crate) fn subscriptions(&self) -> &Subscriptions {
+        &self.0.subscriptions
     }
 
     /// The members of groups that clients are.

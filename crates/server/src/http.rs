@@ -20,6 +20,7 @@ mod deadline;
 #[cfg(feature = "fuzzing")]
 pub(crate) mod fuzzing;
 mod json;
+mod leftover;
 mod letter;
 mod pieces;
 mod place;
@@ -38,6 +39,7 @@ use axum::response::{IntoResponse as _, Response};
 use futures_util::FutureExt as _;
 use tower_service::Service as _;
 
+use self::leftover::Leftover;
 use self::route::{Route, Routes};
 use crate::context::Context;
 use crate::grpc;
@@ -84,6 +86,14 @@ where
     let request = request.map(Body::new);
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
     let trace = context.tracing().request(&method, &path, request.headers());
+    // A call of gRPC is answered while its client goes on to send, by its protocol.
+    let (request, leftover) = match grpc::is_call(request.headers()) {
+        true => (request, None),
+        false => {
+            let (request, leftover) = Leftover::of(request);
+            (request, Some(leftover))
+        }
+    };
     let responding = respond(&context, router, request, (peer, &trace));
     let response = AssertUnwindSafe(trace.within(responding)).catch_unwind();
     let mut response = response.await.unwrap_or_else(|_| {
@@ -103,6 +113,9 @@ where
     let took = (!waits(route, &path)).then_some(took);
     let route = route.unwrap_or("other");
     context.counters().answered(route, status, took);
+    if let Some(leftover) = leftover {
+        leftover.drain().await;
+    }
     response
 }
 

@@ -18,6 +18,7 @@ use tokio::sync::Notify;
 use uuid::Uuid;
 
 use crate::config::Limits;
+use crate::group_subscriptions::Subscribed;
 use crate::phase::{Phase, Phases};
 
 /// The table. Cloning gives the same.
@@ -60,6 +61,16 @@ pub(crate) struct Place {
     group: String,
     /// Who has it: a member is its own caller's.
     owner: String,
+    /// What it asks for.
+    subscribed: Option<Subscribed>,
+}
+
+impl Place {
+    /// The place of a member that asks for this.
+    pub(crate) fn with(mut self, subscribed: Subscribed) -> Self {
+        self.subscribed = Some(subscribed);
+        self
+    }
 }
 
 /// A member and its lease.
@@ -77,6 +88,8 @@ struct Leased {
     ended: Notify,
     is_gone: AtomicBool,
     place: Place,
+    /// Nothing once it is gone: others may ask for less.
+    subscribed: Mutex<Option<Subscribed>>,
 }
 
 /// A member while a call of its client is under way: its lease stands still.
@@ -116,13 +129,14 @@ impl Leases {
             inner: Arc::downgrade(&self.0),
             group: group.to_owned(),
             owner: owner.to_owned(),
+            subscribed: None,
         })
     }
 
     /// Keeps a member; its id, which is not to be guessed, and the call that made it.
     pub(crate) fn add(
         &self,
-        place: Place,
+        mut place: Place,
         (consumer, topics): (Consumer, Vec<String>),
         lease: Duration,
     ) -> (String, Call) {
@@ -136,6 +150,7 @@ impl Leases {
             renewed: Notify::new(),
             ended: Notify::new(),
             is_gone: AtomicBool::new(false),
+            subscribed: Mutex::new(place.subscribed.take()),
             place,
         });
         let mut table = self.0.table();
@@ -237,6 +252,8 @@ impl Leased {
 
     fn gone(&self) {
         self.is_gone.store(true, Ordering::Release);
+        let subscribed = self.subscribed.lock();
+        drop(subscribed.unwrap_or_else(PoisonError::into_inner).take());
         self.renewed.notify_one();
     }
 

@@ -41,6 +41,7 @@ mod finished;
 #[cfg(feature = "fuzzing")]
 #[doc(hidden)]
 pub mod fuzzing;
+mod group_subscriptions;
 mod grpc;
 mod hangup;
 mod http;

@@ -8,4 +8,5 @@ mod trusted;
 pub(crate) use self::connector::{Connector, Reachable};
 pub(crate) use self::documents::{Document, Documents, with_causes};
 pub use self::network::{InvalidNetwork, Network};
+pub(crate) use self::network::{Reach, reach};
 pub(crate) use self::trusted::trusted_url;

@@ -21,7 +21,7 @@ use crate::hangup::Hangups;
 use crate::phase::Phase;
 use crate::security::{Caller, Difference, Operation, Security};
 use crate::trace::Tracing;
-use crate::webhooks::{StartError, Webhooks};
+use crate::webhooks::{self, StartError, Webhooks};
 use crate::{connections, http};
 
 /// How often the files are looked at that certificates, tokens and permissions are in.
@@ -130,7 +130,18 @@ impl Server {
     /// [`ConfigError`] says which setting is at fault.
     pub fn check(config: &Config) -> Result<(), ConfigError> {
         config.check()?;
-        Security::open(config).map(|_| ())
+        Security::open(config)?;
+        let checked = webhooks::check(&config.webhooks);
+        checked.map_err(|(name, problem)| ConfigError::Webhook { name, problem })
+    }
+
+    /// Checks that the address of a configuration can be listened at now: for a program that would make
+    /// something else before it listens.
+    ///
+    /// # Errors
+    /// [`ServerError::Listen`] when it is in use, or is none of this machine's.
+    pub async fn check_address(config: &Config) -> Result<(), ServerError> {
+        listen(config).await.map(|_| ())
     }
 
     /// Starts to listen. The engine stays the caller's, who closes it after the server has stopped.
@@ -141,12 +152,7 @@ impl Server {
     pub async fn start(self) -> Result<Running, ServerError> {
         self.config.check()?;
         let (config, security) = opened(self.config).await?;
-        let address = config.listen.get();
-        let listened = TcpListener::bind(address).await;
-        let listener = listened.map_err(|reason| ServerError::Listen { address, reason })?;
-        let address = listener
-            .local_addr()
-            .map_err(|reason| ServerError::Listen { address, reason })?;
+        let (listener, address) = listen(&config).await?;
         let webhooks = Webhooks::start(
             &self.engine,
             (&config.webhooks, &config.personal),
@@ -182,6 +188,15 @@ impl Server {
         running.stop_by(ensue::asked_to_stop()).await;
         Ok(())
     }
+}
+
+/// Listens, and where it does.
+async fn listen(config: &Config) -> Result<(TcpListener, SocketAddr), ServerError> {
+    let address = config.listen.get();
+    let failed = |reason| ServerError::Listen { address, reason };
+    let listener = TcpListener::bind(address).await.map_err(failed)?;
+    let address = listener.local_addr().map_err(failed)?;
+    Ok((listener, address))
 }
 
 /// Reads the files that the configuration names.

@@ -67,6 +67,31 @@ impl From<ensue::Error> for StartError {
     }
 }
 
+/// Says which endpoint or sender cannot be started, and why: of secrets and authorities, which the settings
+/// name.
+pub(crate) fn check(config: &WebhookConfig) -> Result<(), (String, String)> {
+    let of = |name: &str| {
+        let name = name.to_owned();
+        move |problem| (name, problem)
+    };
+    for sender in &config.senders {
+        Sender::new(sender.clone()).map_err(of(&sender.name))?;
+    }
+    for endpoint in &config.endpoints {
+        Endpoint::keyring(endpoint).map_err(of(&endpoint.name))?;
+    }
+    if !config.endpoints.is_empty() {
+        connector(config).map_err(of("ca_file"))?;
+    }
+    Ok(())
+}
+
+/// What deliveries go through.
+fn connector(config: &WebhookConfig) -> Result<Connector, String> {
+    let reachable = Reachable::Public(config.allow.clone());
+    Connector::new(reachable, config.ca_file.as_deref())
+}
+
 /// The endpoints and senders of a server, at work.
 pub(crate) struct Webhooks {
     endpoints: BTreeMap<String, Arc<Endpoint>>,
@@ -89,11 +114,7 @@ impl Webhooks {
             senders.insert(sender.name.clone(), made);
         }
         if !config.endpoints.is_empty() {
-            let connector = Connector::new(
-                Reachable::Public(config.allow.clone()),
-                config.ca_file.as_deref(),
-            );
-            let connector = connector.map_err(|problem| of("ca_file", problem))?;
+            let connector = connector(config).map_err(|problem| of("ca_file", problem))?;
             let masks = Arc::new(Masks::new(personal));
             for endpoint in &config.endpoints {
                 let (config, connector) = (endpoint.clone(), connector.clone());

@@ -15,7 +15,7 @@ pub(crate) fn confirm(what: &str, is_agreed: bool) -> Result<(), Failure> {
     if !can_ask {
         return Err(Failure::new(
             "unconfirmed",
-            format!("{what}: this was not confirmed, so nothing happened"),
+            format!("this was not confirmed, so nothing happened: {what}"),
             "add --yes to do it, or --dry-run to see what it would do",
         ));
     }

@@ -61,6 +61,9 @@ fn state(group: &GroupStatus, now: Timestamp) -> Cell {
     }
     match (&group.paused, group.next_due) {
         (Some(why), _) => Cell::toned(Tone::Bad, format!("paused: {why}")),
+        (None, Some(due)) if due <= now && group.members.is_empty() => {
+            Cell::toned(Tone::Warn, "an attempt is due, no member")
+        }
         (None, Some(due)) => {
             let due = human::relative(due, now);
             Cell::toned(Tone::Warn, format!("next attempt {due}"))

@@ -98,7 +98,8 @@ impl Reset {
                 "add --state keep or --state afresh; --dry-run shows what would happen",
             ));
         }
-        let intention = format!("{}: {}", heading("moving", &plan), lines(&plan).join("; "));
+        let intention = [vec![heading("moving", &plan)], lines(&plan)].concat();
+        let intention = intention.join("; ");
         confirm(&intention, self.yes)?;
         // To the place that was shown, whatever was appended meanwhile.
         let wanted = self.wanted(Start::Cursor(plan.to));

@@ -1,4 +1,4 @@
-//! `ensue serve`: the engine over HTTP.
+//! `ensue serve`: the engine over HTTP and gRPC.
 
 use std::future::poll_fn;
 use std::io;
@@ -17,7 +17,7 @@ use crate::supervisor::Supervisor;
 use crate::target::Target;
 use crate::telemetry::Telemetry;
 
-/// Serve the engine over HTTP, to programs in any language
+/// Serve the engine over HTTP and gRPC to programs in any language, and deliver its events by webhooks
 #[derive(Args, Debug)]
 #[command(
     after_help = "It listens on loopback addresses only, unless the configuration has TLS and authentication.
@@ -35,6 +35,12 @@ The configuration file is TOML; flags and environment variables come before it:
   tokens = \"tokens.json\"
   [roles.shop]
   publish = [\"orders.>\"]
+  [[webhooks.endpoint]]
+  name = \"shop\"
+  url = \"https://shop.example/hooks\"
+  topics = [\"orders.>\"]
+  secrets = { file = \"secrets/shop\" }
+Paths in it are meant from where it is.
 
 Examples:
   ensue serve
@@ -102,6 +108,10 @@ impl Serve {
         Server::check(&config)?;
         if self.check {
             return out.report(&Checked(config));
+        }
+        if target.require_directory().is_err() {
+            // A log is made only where it can be served.
+            Server::check_address(&config).await?;
         }
         let engine = target.serve(self.wait, out).await?;
         let (tls, authentication) = (config.tls.is_some(), config.auth.is_some());
@@ -216,6 +226,7 @@ impl Report for Serving {
 
 impl Report for Checked {
     fn print(&self, page: &mut Page<'_>) -> io::Result<()> {
-        page.json_line(self)
+        page.line("# good: it can be served with. What holds, with all that it leaves out:")?;
+        page.line(human::printable_lines(&self.0.to_string()))
     }
 }

@@ -52,6 +52,11 @@ impl Status {
     pub(crate) async fn run(self, target: &Target, out: &Output) -> Result<(), Failure> {
         let glance = Glance::of(target.reader().await?.status().await?);
         out.report(&glance)?;
+        if target.is_served() {
+            out.note(
+                "this is what the caller may see at the server; a role with `admin` sees all of it",
+            );
+        }
         match glance.healthy {
             true => Ok(()),
             false => Err(Failure::Reported),

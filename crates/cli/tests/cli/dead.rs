@@ -53,7 +53,8 @@ async fn a_letter_is_shown_whole() {
     shop.run(&["dead", "show", "e-2", "--group", "payments"])
         .succeeds()
         .says("card declined")
-        .says("\"cents\": 200");
+        .says("\"cents\": 200")
+        .says("`ensue dead redrive payments --id e-2`");
     shop.run(&["dead", "show", "e-3"])
         .succeeds()
         .says("00000000  ff 00 41")

@@ -89,7 +89,8 @@ async fn writing_into_an_owned_directory_names_the_owner() {
         );
         shop.run(args)
             .fails(1)
-            .warns("help: do it inside that program");
+            .warns("help: if that is `ensue serve`, do it through the server, with `--engine ensue://127.0.0.1:3678`")
+            .warns("otherwise inside that program");
     }
     app.close().await.unwrap();
     shop.run(&["dead", "redrive", "payments", "--all"])

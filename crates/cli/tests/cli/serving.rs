@@ -183,10 +183,10 @@ fn a_configuration_is_checked_without_serving() {
             text(output.stderr),
         )
     };
-    let (code, out, _) = check("engine = \"embedded:x\"\n[limits]\nconnections_max = 7");
+    let (code, out, _) = check("engine = \"embedded:/x\"\n[limits]\nconnections_max = 7");
     let shown: Value = serde_json::from_str(&out).unwrap();
     assert_eq!(code, Some(0));
-    assert_eq!(shown["engine"], "embedded:x");
+    assert_eq!(shown["engine"], "embedded:/x");
     assert_eq!(shown["limits"]["connections_max"], 7);
     assert_eq!(shown["limits"]["batch_events_max"], 10_000);
     let (code, _, err) = check("[limits]\nconnection_max = 7");
@@ -196,4 +196,102 @@ fn a_configuration_is_checked_without_serving() {
         "{err}"
     );
     assert!(!shop.path().exists());
+}
+
+#[test]
+fn what_a_check_passes_is_what_is_served() {
+    let shop = Shop::empty();
+    let place = shop.path();
+    let place = place.parent().unwrap();
+    let secret = place.join("secret");
+    let config = place.join("ensue.toml");
+    let url = |url: &str| {
+        let text = format!(
+            "engine = 'embedded:./served'\nlisten = '127.0.0.1:0'\n[[webhooks.endpoint]]\nname = 'shop'\n\
+             url = '{url}'\ntopics = ['orders']\nsecrets = {{ file = 'secret' }}\n"
+        );
+        std::fs::write(&config, text).unwrap();
+    };
+    let run = |more: &[&str]| {
+        let args = [&["serve", "--config", "ensue.toml"], more].concat();
+        let mut command = shop.command(&args);
+        let out = command
+            .env_remove("ENSUE_ENGINE")
+            .current_dir(place)
+            .output()
+            .unwrap();
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        (out.status.code(), text(&out.stdout), text(&out.stderr))
+    };
+    let refused = |part: &str| {
+        for more in [&["--check"][..], &[]] {
+            let (code, _, problem) = run(more);
+            assert_eq!(code, Some(1), "{more:?} {part}");
+            assert!(
+                problem.contains("`shop`") && problem.contains(part),
+                "{problem}"
+            );
+        }
+        assert!(!place.join("served").exists(), "nothing is made");
+    };
+    url("https://shop.example/hooks");
+    refused("cannot be read");
+    let modes = std::os::unix::fs::PermissionsExt::from_mode;
+    std::fs::write(&secret, "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw\n").unwrap();
+    std::fs::set_permissions(&secret, modes(0o644)).unwrap();
+    refused("read by other users");
+    std::fs::set_permissions(&secret, modes(0o600)).unwrap();
+    std::fs::write(&secret, "hello\n").unwrap();
+    refused("line 1");
+    std::fs::write(&secret, "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw\n").unwrap();
+    url("http://10.1.2.3/hooks");
+    refused("may not be called");
+    url("https://shop.example/hooks");
+    let (code, out, problem) = run(&["--check"]);
+    assert_eq!(code, Some(0), "{problem}");
+    assert!(out.starts_with("# good"), "{out}");
+    for line in [
+        "lease_max = \"1h\"",
+        "backoff = \"1s..1h\"",
+        "engine = \"embedded:./served\"",
+    ] {
+        assert!(out.lines().any(|it| it == line), "{line}: {out}");
+    }
+    let (code, out, _) = run(&["--check", "--json"]);
+    let checked: Value = serde_json::from_str(&out).unwrap();
+    assert_eq!(
+        (code, &checked["limits"]["lease_max"]),
+        (Some(0), &"1h".into())
+    );
+}
+
+#[test]
+fn a_log_is_made_where_the_file_is_and_only_when_it_can_be_served() {
+    let shop = Shop::empty();
+    let place = shop.path();
+    let place = place.parent().unwrap();
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let config = place.join("ensue.toml");
+    std::fs::write(&config, "engine = 'embedded:./served'\n").unwrap();
+    let serve = |address: &str| {
+        let args = [
+            "--json",
+            "serve",
+            "--config",
+            config.to_str().unwrap(),
+            "--listen",
+            address,
+        ];
+        let mut command = shop.command(&args);
+        command.env_remove("ENSUE_ENGINE");
+        command
+    };
+    let out = serve(&address).output().unwrap();
+    assert_eq!(out.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&out.stderr).contains("\"listen\""));
+    assert!(!place.join("served").exists());
+    let serving = Serving::started(serve("127.0.0.1:0"));
+    assert!(place.join("served").is_dir());
+    assert_eq!(serving.end(), Some(0));
 }

@@ -7,7 +7,10 @@ use super::Outlook;
 #[non_exhaustive]
 pub enum RequestError {
     /// No reply came in time. The request may still be handled.
-    #[error("no reply to `{event_type}` within {waited_ms} ms")]
+    #[error(
+        "no reply to `{event_type}` within {waited_ms} ms, and no service gets the request any more; ask again \
+         with a new id"
+    )]
     Deadline {
         /// The request's type.
         event_type: String,

@@ -13,7 +13,7 @@ pub enum InvalidEvent {
     #[error("the topic `{0}` is reserved: names that start with `_` belong to Ensue; pick another")]
     ReservedTopic(String),
     /// An attribute that must not be empty is.
-    #[error("the event's `{0}` is missing or empty; CloudEvents requires it")]
+    #[error("the event's `{name}` is missing or empty; {}", who_needs(.0), name = .0)]
     Missing(&'static str),
     /// What goes with the event by a name has an empty one.
     #[error("the event's {0} has an empty name; a name is what finds it again")]
@@ -66,4 +66,14 @@ pub enum InvalidEvent {
     /// The stored bytes are not an envelope.
     #[error("the stored bytes are not an event: {0}")]
     Malformed(&'static str),
+}
+
+/// Who wants an attribute that is missing, and where it is said.
+fn who_needs(name: &str) -> &'static str {
+    match name {
+        "topic" => {
+            "Ensue needs it: give it as an attribute, or over HTTP as the parameter `?topic=`"
+        }
+        _ => "CloudEvents requires it",
+    }
 }

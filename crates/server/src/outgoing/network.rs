@@ -101,7 +101,7 @@ impl fmt::Display for Network {
 
 /// Whether an address may be called, and how.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Reach {
+pub(crate) enum Reach {
     /// On the public internet: with TLS only.
     Public,
     /// In a network that the configuration allows.
@@ -111,7 +111,7 @@ pub(super) enum Reach {
 }
 
 /// How far `address` is from here.
-pub(super) fn reach(allowed: &[Network], address: IpAddr) -> Reach {
+pub(crate) fn reach(allowed: &[Network], address: IpAddr) -> Reach {
     if allowed.iter().any(|network| network.contains(address)) {
         Reach::Allowed
     } else if is_public(address) {

@@ -70,6 +70,8 @@ codes! {
     InvalidHeader = "invalid_header", BAD_REQUEST, refused;
     /// What destroys something has to say why, in the header `Ensue-Reason`
     ReasonRequired = "reason_required", BAD_REQUEST, refused;
+    /// The request is not encrypted, and the server speaks TLS
+    NotEncrypted = "not_encrypted", BAD_REQUEST, refused;
     /// The body did not arrive whole
     BodyIncomplete = "body_incomplete", BAD_REQUEST, refused;
     /// The request has no credentials, or none that are valid
@@ -116,6 +118,8 @@ codes! {
     OutOfOrder = "out_of_order", CONFLICT, refused;
     /// The request has the id of an event that asked for no reply
     NotARequest = "not_a_request", CONFLICT, refused;
+    /// Members of the group ask for topics or types that the join leaves out
+    OtherSubscription = "other_subscription", CONFLICT, refused;
     /// What becomes of the group's state has to be said
     UndecidedState = "undecided_state", CONFLICT, refused;
     /// Retention has removed what the expectation is about

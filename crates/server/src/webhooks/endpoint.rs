@@ -74,14 +74,8 @@ pub(crate) struct State {
 }
 
 impl Endpoint {
-    /// An endpoint, which does nothing yet. Says why it cannot be.
-    pub(super) fn new(
-        config: EndpointConfig,
-        connector: Connector,
-        masks: &Arc<Masks>,
-        engine: &Engine,
-        tracing: &Tracing,
-    ) -> Result<Self, String> {
+    /// What it signs with. Says why that cannot be.
+    pub(super) fn keyring(config: &EndpointConfig) -> Result<Keyring, String> {
         let keyring = Keyring::open(config.secrets.clone())?;
         if !keyring.can_sign() {
             return Err(
@@ -90,6 +84,18 @@ impl Endpoint {
                     .to_owned(),
             );
         }
+        Ok(keyring)
+    }
+
+    /// An endpoint, which does nothing yet. Says why it cannot be.
+    pub(super) fn new(
+        config: EndpointConfig,
+        connector: Connector,
+        masks: &Arc<Masks>,
+        engine: &Engine,
+        tracing: &Tracing,
+    ) -> Result<Self, String> {
+        let keyring = Self::keyring(&config)?;
         Ok(Self {
             uri: config.url.uri()?,
             filter: config.expression()?,

@@ -237,7 +237,9 @@ impl WebhookConfig {
         check_names(self.endpoints.iter().map(|it| it.name.as_str()))?;
         check_names(self.senders.iter().map(|it| it.name.as_str()))?;
         for endpoint in &self.endpoints {
-            let checked = endpoint.check();
+            let checked = endpoint
+                .check()
+                .and_then(|()| endpoint.url.check_reach(&self.allow));
             checked.map_err(|problem| (endpoint.name.clone(), problem))?;
         }
         for sender in &self.senders {
@@ -396,11 +398,11 @@ impl SenderConfig {
 mod range {
     use serde::de::Error as _;
 
-    use super::{Backoff, Deserialize, Deserializer, Serializer};
+    use super::{Backoff, Deserialize, Deserializer, Serializer, duration};
 
     pub(super) fn serialize<S: Serializer>(range: &Backoff, to: S) -> Result<S::Ok, S::Error> {
-        let (min, max) = (range.min.as_millis(), range.max.as_millis());
-        to.serialize_str(&format!("{min}ms..{max}ms"))
+        let (min, max) = (duration::written(range.min), duration::written(range.max));
+        to.serialize_str(&format!("{min}..{max}"))
     }
 
     pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Backoff, D::Error> {

@@ -2,10 +2,13 @@
 //! tells a sender from others.
 
 use std::fmt;
+use std::net::IpAddr;
 
 use axum::http::Uri;
 use axum::http::uri::Scheme;
 use serde::{Deserialize, Serialize};
+
+use crate::outgoing::{Network, Reach, reach};
 
 /// The URL of a receiver. What is shown of it, and what `Debug` has, is where it is and no more.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -32,6 +35,30 @@ impl ReceiverUrl {
             return Err(problem.to_owned());
         }
         Ok(uri)
+    }
+
+    /// Says why nothing could ever be delivered there, as far as that is known without asking what addresses a
+    /// name has. These networks inside may be called.
+    pub(super) fn check_reach(&self, allowed: &[Network]) -> Result<(), String> {
+        let uri = self.uri()?;
+        let is_plain = uri.scheme() == Some(&Scheme::HTTP);
+        let host = uri.host().unwrap_or_default();
+        let address = host.trim_start_matches('[').trim_end_matches(']').parse();
+        let expected = "nothing would ever be delivered";
+        match address.map(|address: IpAddr| reach(allowed, address)) {
+            Ok(Reach::Refused) => Err(format!(
+                "`url` is an address inside, `{host}`, that may not be called: {expected}; add its network to \
+                 `allow` in `[webhooks]`"
+            )),
+            Ok(Reach::Public) if is_plain => Err(format!(
+                "`url` is on the public internet and begins with `http://`: {expected}; use `https://`"
+            )),
+            Err(_) if is_plain && allowed.is_empty() => Err(format!(
+                "`url` begins with `http://`, which only networks in `allow` of `[webhooks]` are called with, and \
+                 there is none: {expected}; use `https://`, or add the network of `{host}`"
+            )),
+            Ok(_) | Err(_) => Ok(()),
+        }
     }
 }
 
@@ -71,6 +98,29 @@ impl fmt::Debug for ReceiverUrl {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_url_that_nothing_can_be_delivered_to_is_refused() {
+        let allowed: Vec<Network> = vec!["10.1.0.0/16".parse().unwrap()];
+        for (url, none, some) in [
+            ("https://shop.example/", None, None),
+            ("https://10.1.2.3/", Some("inside"), None),
+            ("https://10.2.2.3/", Some("inside"), Some("inside")),
+            ("https://[::1]:8443/", Some("inside"), Some("inside")),
+            ("http://10.1.2.3/", Some("inside"), None),
+            ("http://8.8.8.8/", Some("public"), Some("public")),
+            ("http://shop.internal/", Some("there is none"), None),
+        ] {
+            for (allowed, expected) in [(&[][..], none), (&allowed[..], some)] {
+                let found = ReceiverUrl::from(url).check_reach(allowed).err();
+                let is_as_expected = match (&found, expected) {
+                    (Some(found), Some(part)) => found.contains(part),
+                    (found, expected) => found.is_none() && expected.is_none(),
+                };
+                assert!(is_as_expected, "{url} {allowed:?}: {found:?}");
+            }
+        }
+    }
 
     #[test]
     fn what_is_shown_has_neither_path_nor_query() {

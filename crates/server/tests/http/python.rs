@@ -4,12 +4,19 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 
+use hyper::Method;
 use serde_json::{Value, json};
 
+use crate::secure::{Setup, tls_client};
 use crate::site::{PATIENCE, Site, event};
 
 /// Python and the example, where there is Python.
 fn example(site: &Site) -> Option<Child> {
+    let url = format!("http://{}", site.running.address());
+    started(&[&url, "2s"], None)
+}
+
+fn started(args: &[&str], token: Option<&str>) -> Option<Child> {
     if let Err(error) = Command::new("python3").arg("--version").output() {
         let text =
             format!("SKIPPED, NOT PASSED: no python3 here ({error}); examples/python was not run");
@@ -21,10 +28,11 @@ fn example(site: &Site) -> Option<Child> {
         env!("CARGO_MANIFEST_DIR"),
         "/../../examples/python"
     ));
-    let url = format!("http://{}", site.running.address());
     let mut command = Command::new("python3");
     command
-        .args(["-B", "totals.py", &url, "2s"])
+        .args(["-B", "totals.py"])
+        .args(args)
+        .envs(token.map(|token| ("ENSUE_TOKEN", token)))
         .current_dir(directory)
         .stderr(Stdio::null());
     Some(command.spawn().unwrap())
@@ -47,6 +55,43 @@ async fn totals(site: &Site) -> (BTreeMap<String, i64>, usize) {
 fn order(id: usize, customer: usize) -> String {
     let more = format!(r#","topic":"orders","subject":"c{customer}","data":{{"cents":{id}}}"#);
     event(&id.to_string(), &more)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_consumer_in_python_encrypts_and_shows_its_token() {
+    let (setup, authority) = Setup::with_tls();
+    let token = setup.token("owner");
+    let site = Site::with(setup.config()).await;
+    let url = format!("https://localhost:{}", site.running.address().port());
+    let ca_file = setup.path("ca.crt");
+    let args = [&url, "2s", ca_file.to_str().unwrap()];
+    let Some(mut consumer) = started(&args, Some(&token)) else {
+        return site.end().await;
+    };
+    let mut client = tls_client(&site, authority.client(None)).await.unwrap();
+    let authorization = format!("Bearer {token}");
+    let headers = [
+        ("authorization", authorization.as_str()),
+        ("content-type", "application/cloudevents+json"),
+    ];
+    client
+        .send(Method::POST, "/v1/events", &headers, order(7, 7))
+        .await
+        .ok();
+    let has = async {
+        while totals(&site).await.1 == 0 {
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, has).await.unwrap();
+    consumer.kill().unwrap();
+    consumer.wait().unwrap();
+    // An authority that is not known, and what is no server.
+    for args in [&[url.as_str(), "2s"][..], &["ftp://localhost"]] {
+        let mut refused = started(args, Some(&token)).unwrap();
+        assert_eq!(refused.wait().unwrap().code(), Some(1), "{args:?}");
+    }
+    site.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

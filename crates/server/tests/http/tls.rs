@@ -105,15 +105,23 @@ async fn a_probe_takes_the_certificate_of_the_configuration_and_no_other() {
 }
 
 #[tokio::test]
-async fn plain_http_on_a_port_with_tls_gets_no_answer_and_the_server_goes_on() {
+async fn plain_http_on_a_port_with_tls_is_told_to_encrypt_and_the_server_goes_on() {
     let (setup, authority) = Setup::with_tls();
     let site = Site::with(setup.config()).await;
     let mut stream = TcpStream::connect(site.running.address()).await.unwrap();
     let request = b"GET /v1/status HTTP/1.1\r\nhost: localhost\r\n\r\n";
     stream.write_all(request).await.unwrap();
-    let mut answer = Vec::new();
-    let _ = stream.read_to_end(&mut answer).await;
-    assert!(!answer.starts_with(b"HTTP"), "{answer:?}");
+    let mut answer = String::new();
+    let read = stream.read_to_string(&mut answer);
+    tokio::time::timeout(PATIENCE, read).await.unwrap().unwrap();
+    assert!(
+        answer.starts_with("HTTP/1.1 400 Bad Request\r\n"),
+        "{answer}"
+    );
+    let (_, document) = answer.split_once("\r\n\r\n").unwrap();
+    let document: serde_json::Value = serde_json::from_str(document).unwrap();
+    assert_eq!(document["code"], "not_encrypted");
+    assert!(document["detail"].as_str().unwrap().contains("https://"));
     let mut client = tls_client(&site, authority.client(None)).await.unwrap();
     assert_eq!(client.get("/livez").await.status, 200);
     site.end().await;

@@ -58,22 +58,23 @@ async fn a_test_delivery_says_what_the_receiver_answered_and_is_not_in_the_log()
 async fn an_address_inside_is_not_called_unless_it_is_allowed() {
     let receiver = Receiver::start().await;
     let secrets = Secrets::new(SECRET);
-    for url in [
-        receiver.url(),
-        format!("http://localhost:{}/", receiver.address.port()),
-    ] {
-        let mut config = secrets.config(&url, "");
-        config.webhooks.allow.clear();
-        let site = Site::with(config).await;
-        let mut client = site.client().await;
-        let tested = client
-            .send(Method::POST, "/v1/webhooks/shop/test", &[], "")
-            .await
-            .ok();
-        let problem = tested["problem"].as_str().unwrap();
-        assert!(problem.contains("not on the public internet"), "{problem}");
-        site.end().await;
-    }
+    let mut config = secrets.config(&receiver.url(), "");
+    config.webhooks.allow = vec!["10.9.9.0/24".parse().unwrap()];
+    let refused = Server::check(&config).unwrap_err().to_string();
+    assert!(refused.contains("an address inside"), "{refused}");
+    // What a name stands for is known when it is called.
+    let url = format!("http://localhost:{}/", receiver.address.port());
+    config.webhooks.endpoints[0].url = url.as_str().into();
+    Server::check(&config).unwrap();
+    let site = Site::with(config).await;
+    let mut client = site.client().await;
+    let tested = client
+        .send(Method::POST, "/v1/webhooks/shop/test", &[], "")
+        .await
+        .ok();
+    let problem = tested["problem"].as_str().unwrap();
+    assert!(problem.contains("not on the public internet"), "{problem}");
+    site.end().await;
     assert!(receiver.received().is_empty());
 }
 
@@ -130,6 +131,7 @@ async fn a_webhook_that_cannot_be_is_refused_at_start_by_its_name() {
         let engine = ensue::Engine::open("memory:").await.unwrap();
         let mut config = secrets.config(&receiver.url(), "");
         config.listen = "127.0.0.1:0".parse().unwrap();
+        let checked = Server::check(&config).unwrap_err().to_string();
         let error = Server::new(engine)
             .config(config)
             .start()
@@ -138,6 +140,7 @@ async fn a_webhook_that_cannot_be_is_refused_at_start_by_its_name() {
         let error = error.to_string();
         assert!(error.contains("`shop`") && error.contains(part), "{error}");
         assert!(!error.contains("c2hv"), "{error}");
+        assert_eq!(checked, error);
     }
 }
 

@@ -116,7 +116,7 @@ impl Report for Shown {
         ])?;
         page.heading("Event")?;
         match &letter.envelope {
-            Ok(event) => print_event(page, letter, event),
+            Ok(event) => print_event(page, letter, event)?,
             Err(why) => page.pairs(&[
                 ("id", text(letter.event.id())),
                 ("topic", text(&letter.topic)),
@@ -125,8 +125,12 @@ impl Report for Shown {
                 ("position", letter.position.to_string()),
                 ("source", text(letter.event.source())),
                 ("damaged", page.paint(Tone::Bad, &text(why))),
-            ]),
+            ])?,
         }
+        let (group, id) = (text(&letter.group), text(letter.event.id()));
+        page.line(format_args!(
+            "\n`ensue dead redrive {group} --id {id}` hands it back to its group, `ensue dead discard` gives it up"
+        ))
     }
 }
 

@@ -80,8 +80,11 @@ pub(super) async fn join(
         metrics: context.services().clone(),
         tracer: context.tracing().clients(),
     };
+    let (subscribed, turn) = context.subscriptions().subscribe(&subscription).await?;
     let joining = Consumer::join(context.engine(), subscription, options);
     let consumer = deadline::within(&context, joining).await?;
+    drop(turn);
+    let place = place.with(subscribed);
     let (member, call) = context
         .leases()
         .add(place, (consumer, wanted.topics), lease);
