@@ -17,11 +17,14 @@ mod webhooks;
 mod audited;
 mod body;
 mod deadline;
+mod described;
+mod document;
 #[cfg(feature = "fuzzing")]
 pub(crate) mod fuzzing;
 mod json;
 mod leftover;
 mod letter;
+mod path;
 mod pieces;
 mod place;
 mod query;
@@ -29,6 +32,7 @@ mod route;
 mod rpc;
 
 use std::panic::AssertUnwindSafe;
+use std::sync::LazyLock;
 use std::time::Instant;
 
 use axum::Router;
@@ -43,6 +47,7 @@ use self::leftover::Leftover;
 use self::route::{Route, Routes};
 use crate::context::Context;
 use crate::grpc;
+use crate::openapi;
 use crate::problem::{Code, Problem};
 use crate::security::{Caller, Peer};
 use crate::trace::RequestTrace;
@@ -68,7 +73,15 @@ fn routes() -> Routes {
     let routes = status::routes(routes);
     let routes = login::routes(routes);
     let routes = probes::routes(routes);
-    metrics::routes(routes)
+    let routes = metrics::routes(routes);
+    document::routes(routes, document)
+}
+
+/// What all of them are, as a document of OpenAPI: JSON.
+pub(crate) fn document() -> &'static str {
+    static DOCUMENT: LazyLock<String> =
+        LazyLock::new(|| openapi::document(routes().described()).to_string());
+    &DOCUMENT
 }
 
 /// Answers a request, whatever happens.
@@ -194,7 +207,7 @@ mod tests {
     fn every_route_is_one_that_the_tests_of_permissions_try() {
         let tried = include_str!("../tests/http/owasp.rs");
         let tried: String = tried.split_whitespace().collect();
-        for route in routes().declared() {
+        for route in routes().described() {
             let row = format!("(\"{}\",\"{}\",", route.method, route.path);
             let is_tried = tried.contains(&row) || route.access == Access::Public;
             assert!(is_tried, "`ROUTES` in tests/http/owasp.rs lacks {row}");
@@ -202,10 +215,15 @@ mod tests {
     }
 
     #[test]
+    fn a_type_that_is_read_and_written_is_the_same_in_both() {
+        assert_eq!(openapi::ambiguous(routes().described()), [""; 0]);
+    }
+
+    #[test]
     fn only_probes_logins_and_what_is_signed_are_public() {
         let routes = routes();
         let public = routes
-            .declared()
+            .described()
             .iter()
             .filter(|it| it.access == Access::Public);
         let public: Vec<_> = public.map(|it| (it.method, it.path)).collect();

@@ -47,6 +47,7 @@ mod hangup;
 mod http;
 mod leases;
 mod memory;
+mod openapi;
 mod outgoing;
 mod personal;
 mod phase;
@@ -63,6 +64,20 @@ mod stalled;
 mod suspects;
 mod trace;
 mod webhooks;
+
+/// The HTTP API as a document of OpenAPI 3.1, in JSON, generated from the code that serves it: what a server
+/// publishes at `/v1/openapi.json`.
+///
+/// ```
+/// let document: serde_json::Value = serde_json::from_str(ensue_server::openapi())?;
+/// assert_eq!(document["openapi"], "3.1.0");
+/// assert_eq!(document["paths"]["/v1/events"]["post"]["operationId"], "appendEvents");
+/// # Ok::<(), serde_json::Error>(())
+/// ```
+#[must_use]
+pub fn openapi() -> &'static str {
+    http::document()
+}
 
 pub use crate::address::{DEFAULT_ADDRESS, InvalidAddress, ListenAddress};
 pub use crate::config::{

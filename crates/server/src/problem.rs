@@ -4,6 +4,7 @@ mod code;
 mod engine;
 
 use std::borrow::Cow;
+use std::time::Duration;
 
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -13,8 +14,8 @@ pub use self::code::Code;
 
 /// The media type of a problem document.
 pub(crate) const CONTENT_TYPE: &str = "application/problem+json";
-/// How long a client should wait that was refused because there is too much to do, in seconds.
-const RETRY_AFTER_S: &str = "1";
+/// How long a client should wait at least that was refused because there is too much to do, in seconds.
+const RETRY_AFTER_S: u64 = 1;
 /// How a client that is not known proves who it is.
 const CHALLENGE: &str = "Bearer realm=\"ensue\"";
 
@@ -25,6 +26,8 @@ pub(crate) struct Problem {
     detail: Cow<'static, str>,
     /// What programs may want to know besides.
     more: Map<String, Value>,
+    /// When to come again, if that is known.
+    wait: Option<Duration>,
 }
 
 impl Problem {
@@ -34,6 +37,7 @@ impl Problem {
             code,
             detail: detail.into(),
             more: Map::new(),
+            wait: None,
         }
     }
 
@@ -41,6 +45,13 @@ impl Problem {
     #[must_use]
     pub(crate) fn with(mut self, name: &str, value: Value) -> Self {
         self.more.insert(name.to_owned(), value);
+        self
+    }
+
+    /// The same request may be taken after this time.
+    #[must_use]
+    pub(crate) fn after(mut self, wait: Duration) -> Self {
+        self.wait = Some(wait);
         self
     }
 
@@ -72,6 +83,29 @@ impl Problem {
         Value::Object(document)
     }
 
+    /// What every document has, as a schema.
+    pub(crate) fn schema() -> Value {
+        json!({
+            "type": "object",
+            "description": "Why a request is refused (RFC 9457). Some codes have members of their own.",
+            "properties": {
+                "type": { "type": "string", "format": "uri", "description": "The code, as a URI." },
+                "title": { "type": "string", "description": "What the code means." },
+                "status": { "type": "integer", "description": "The status of the answer." },
+                "detail": {
+                    "type": "string",
+                    "description": "What happened, what was expected, what to do.",
+                },
+                "code": { "type": "string", "description": "The name of what went wrong. It stays." },
+                "in_doubt": {
+                    "type": "boolean",
+                    "description": "Whether what was asked for may have happened all the same.",
+                },
+            },
+            "required": ["type", "title", "status", "detail", "code", "in_doubt"],
+        })
+    }
+
     fn status(&self) -> StatusCode {
         StatusCode::from_u16(self.code.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
     }
@@ -92,12 +126,12 @@ impl IntoResponse for Problem {
                 HeaderValue::from_static(CHALLENGE),
             );
         }
-        let is_for_later = [
-            StatusCode::SERVICE_UNAVAILABLE,
-            StatusCode::TOO_MANY_REQUESTS,
-        ];
-        if is_for_later.contains(&status) {
-            headers.insert(header::RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER_S));
+        if self.code.is_for_later() {
+            let wait = self.wait.map_or(RETRY_AFTER_S, |wait| {
+                let begun = u64::from(wait.subsec_nanos() > 0);
+                wait.as_secs().saturating_add(begun)
+            });
+            headers.insert(header::RETRY_AFTER, wait.max(RETRY_AFTER_S).into());
         }
         response
     }

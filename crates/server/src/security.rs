@@ -41,6 +41,7 @@ pub use self::audit::{AUDIT_TOPIC, AuditChain, AuditFinding, AuditHead, AuditRep
 pub(crate) use self::audit::{Loss, Operating, Operation, Trail};
 pub(crate) use self::caller::Caller;
 use self::caller::Proof;
+pub(crate) use self::cookies::{ATTEMPT_COOKIE, SESSION_COOKIE};
 pub(crate) use self::login::{AttemptCookie, Begun, CALLBACK_PATH, Callback, LOGIN_PATH};
 pub(crate) use self::policy::Difference;
 pub(crate) use self::provider::ProviderState;

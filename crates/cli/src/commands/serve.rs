@@ -64,6 +64,9 @@ pub(crate) struct Serve {
     /// Check the configuration and the files that it names, print it whole and end
     #[arg(long)]
     check: bool,
+    /// Print what the HTTP API is, as a document of OpenAPI 3.1 in JSON, and end
+    #[arg(long, conflicts_with = "check")]
+    openapi: bool,
 }
 
 /// What is served, and where.
@@ -90,6 +93,9 @@ impl Serve {
         out: &Output,
         telemetry: Telemetry,
     ) -> Result<(), Failure> {
+        if self.openapi {
+            return out.write(|page| page.line(ensue_server::openapi()));
+        }
         let served = self.serve(target, out, &telemetry).await;
         // Why a server does not start is in it as well.
         telemetry.end().await;

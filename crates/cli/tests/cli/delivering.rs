@@ -80,7 +80,7 @@ impl Receiver {
 }
 
 /// The `webhook-id` and the body of a request; nothing when the connection has ended.
-fn request(reader: &mut BufReader<&TcpStream>) -> Option<(String, String)> {
+pub(crate) fn request(reader: &mut BufReader<&TcpStream>) -> Option<(String, String)> {
     let (mut id, mut length) = (String::new(), 0);
     loop {
         let mut line = String::new();

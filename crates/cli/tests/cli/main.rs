@@ -20,6 +20,7 @@ mod doctor;
 #[cfg(target_os = "linux")]
 mod enduring;
 mod following;
+mod http_api;
 mod killing;
 mod migrating;
 mod publishing;

@@ -124,6 +124,17 @@ fn a_server_that_is_asked_to_stop_ends_well_and_leaves_the_log_whole() {
 }
 
 #[test]
+fn the_api_is_printed_without_a_server() {
+    let shop = Shop::empty();
+    let document: Value =
+        serde_json::from_str(&shop.run(&["serve", "--openapi"]).succeeds().out).unwrap();
+    assert_eq!(document["openapi"], "3.1.0");
+    let reads = &document["paths"]["/v1/events"]["get"];
+    assert_eq!(reads["operationId"], "readEvents");
+    assert!(!shop.path().exists(), "it opened a log");
+}
+
+#[test]
 fn two_servers_of_one_directory_are_one_too_many() {
     let shop = Shop::empty();
     let serving = Serving::start(&shop);

@@ -1,53 +1,109 @@
 //! `/v1/dead-letters` and those of a group: listing, showing, redriving, discarding.
 
 use axum::Json;
-use axum::extract::{Path, Request, State};
-use axum::http::Uri;
+use axum::extract::State;
 use ensue::engine::DeadLetterFilter;
 use ensue::{Position, Timestamp};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 use serde_json::value::RawValue;
-use serde_json::{Value, json};
 
-use super::audited::{Loss, audited};
+use super::audited::{Loss, Why, audited};
+use super::json::JsonBody;
 use super::letter::{self, LISTED_MAX, Letter};
+use super::path::Path;
 use super::place::Place;
-use super::query::{Query, invalid};
+use super::query::{Asked, Parameters, invalid};
 use super::route::{Routes, get, post};
-use super::{deadline, groups, json as body};
+use super::{deadline, groups};
 use crate::context::Context;
+use crate::openapi::{AnyEvent, Kind, Parameter, Tag, Time, about};
 use crate::problem::{Code, Problem};
 use crate::security::{Access, Action, Caller, Operation};
 
-const PARAMETERS: [&str; 8] = [
-    "group", "id", "source", "type", "key", "reason", "since", "limit",
-];
-const SEVERAL: [&str; 2] = ["id", "type"];
+const TAG: Tag = Tag {
+    name: "dead letters",
+    what: "Events that a group could not handle, and what becomes of them.",
+};
 
 pub(super) fn routes(routes: Routes) -> Routes {
     let operate = Access::May(Action::Operate);
+    let lists = about("listDeadLetters", "Lists dead letters")
+        .refuses(&[Code::UnknownGroup, Code::Forbidden]);
+    let redrives = about(
+        "redriveDeadLetters",
+        "Hands dead letters back to their group, before what is parked behind them",
+    )
+    .refuses(&[Code::UnknownGroup, Code::NoDeadLetter]);
+    let discards = about(
+        "discardDeadLetters",
+        "Gives dead letters up for good; what is parked behind them goes on",
+    )
+    .refuses(&[Code::UnknownGroup, Code::NoDeadLetter]);
+    let shows = about("getDeadLetter", "Shows a dead letter with its event").refuses(&[
+        Code::UnknownGroup,
+        Code::NoDeadLetter,
+        Code::Forbidden,
+    ]);
     routes
-        .add("/v1/dead-letters", [get(Access::Known, list)])
+        .tag(TAG)
+        .add("/v1/dead-letters", [get(Access::Known, lists, list)])
         .add(
             "/v1/groups/{group}/dead-letters/redrive",
-            [post(operate, redrive)],
+            [post(operate, redrives, redrive)],
         )
         .add(
             "/v1/groups/{group}/dead-letters/discard",
-            [post(operate, discard)],
+            [post(operate, discards, discard)],
         )
         .add(
             "/v1/groups/{group}/dead-letters/{position}",
-            [get(Access::Known, show)],
+            [get(Access::Known, shows, show)],
         )
+}
+
+/// The query of a list.
+#[derive(Debug)]
+enum Listing {}
+
+impl Parameters for Listing {
+    const KNOWN: &'static [&'static [Parameter]] = &[&[
+        Parameter::new("group", Kind::Name, "Those of this group."),
+        Parameter::new(
+            "id",
+            Kind::Text,
+            "An event's id; several times for several.",
+        )
+        .repeatable(),
+        Parameter::new("source", Kind::Text, "An event's source."),
+        Parameter::new(
+            "type",
+            Kind::Text,
+            "An event's type; several times for several.",
+        )
+        .repeatable(),
+        Parameter::new("key", Kind::Text, "An event's key."),
+        Parameter::new("reason", Kind::Text, "A part of the reason."),
+        Parameter::new("since", Kind::Time, "Those that died then or later."),
+        letter::LIMIT,
+    ]];
+}
+
+/// Dead letters.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "DeadLetters")]
+struct Letters {
+    dead_letters: Vec<Letter>,
+    /// Whether there are more.
+    more: bool,
 }
 
 async fn list(
     State(context): State<Context>,
     caller: Caller,
-    uri: Uri,
-) -> Result<Json<Value>, Problem> {
-    let query = Query::with_several(&uri, &PARAMETERS, &SEVERAL)?;
+    query: Asked<Listing>,
+) -> Result<Json<Letters>, Problem> {
     let limit = letter::limit(&query)?;
     let text = |name: &str| query.text(name).map(str::to_owned);
     let filter = DeadLetterFilter {
@@ -85,7 +141,10 @@ async fn list(
             break;
         }
     }
-    Ok(Json(json!({ "dead_letters": letters, "more": is_more })))
+    Ok(Json(Letters {
+        dead_letters: letters,
+        more: is_more,
+    }))
 }
 
 /// Up to `limit` letters, and whether there are more.
@@ -105,11 +164,13 @@ async fn listed(
     ))
 }
 
-/// A dead letter and its event, if the caller may read it. Not made with `json!`, which would read payloads and write them again
-/// in its own words.
-#[derive(Serialize)]
+// Not made with `json!`, which would read payloads and write them again in its own words.
+/// A dead letter and its event, if the caller may read it.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "DeadLetterWithEvent")]
 struct Shown {
     dead_letter: Letter,
+    #[schemars(with = "Option<AnyEvent>")]
     event: Option<Box<RawValue>>,
 }
 
@@ -145,19 +206,26 @@ async fn show(
     }))
 }
 
-/// Which dead letters of a group, and whether only to say which.
-#[derive(Debug, Default, Deserialize, Serialize)]
+/// Which dead letters of a group, all of which has to hold; and whether only to say which.
+#[derive(Debug, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
+#[schemars(rename = "DeadLetterSelection")]
 struct Selection {
+    /// All of them: instead of everything below.
     all: bool,
     positions: Vec<Place>,
     ids: Vec<String>,
     source: Option<String>,
     types: Vec<String>,
     key: Option<String>,
+    /// A part of the reason.
     reason: Option<String>,
+    /// Those that died then or later.
+    #[schemars(with = "Option<Time>")]
     since: Option<Timestamp>,
+    /// How many at the most; 0 is any number.
     limit: usize,
+    /// Only say which they are.
     dry_run: bool,
 }
 
@@ -190,16 +258,20 @@ enum Fate {
 }
 
 /// What happened, or would happen, to how many.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "DeadLetterOutcome")]
 struct Outcome {
     group: String,
     dry_run: bool,
+    /// How many dead letters.
     count: usize,
     /// Which they would be: what a dry run found, to be given as `positions`.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Vec<Letter>")]
     dead_letters: Option<Vec<Letter>>,
     /// Whether there are more than a dry run shows.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "bool")]
     more: Option<bool>,
 }
 
@@ -207,30 +279,31 @@ async fn redrive(
     State(context): State<Context>,
     caller: Caller,
     Path(group): Path<String>,
-    request: Request,
+    why: Why,
+    body: JsonBody<Selection>,
 ) -> Result<Json<Outcome>, Problem> {
-    settle(&context, &caller, group, request, Fate::Redrive).await
+    settle(&context, &caller, group, (why, body), Fate::Redrive).await
 }
 
 async fn discard(
     State(context): State<Context>,
     caller: Caller,
     Path(group): Path<String>,
-    request: Request,
+    why: Why,
+    body: JsonBody<Selection>,
 ) -> Result<Json<Outcome>, Problem> {
-    settle(&context, &caller, group, request, Fate::Discard).await
+    settle(&context, &caller, group, (why, body), Fate::Discard).await
 }
 
 async fn settle(
     context: &Context,
     caller: &Caller,
     group: String,
-    request: Request,
+    (why, body): (Why, JsonBody<Selection>),
     fate: Fate,
 ) -> Result<Json<Outcome>, Problem> {
     groups::must_operate(context, caller, &group).await?;
-    let headers = request.headers().clone();
-    let selection: Selection = body::read(context, request).await?;
+    let selection = body.read(context).await?;
     let mut filter = selection.filter()?;
     if selection.dry_run {
         let limit = match filter.limit {
@@ -268,6 +341,6 @@ async fn settle(
         })
     };
     let operation = Operation::new(action, target);
-    let done = audited(context, caller, operation, (&headers, loss), work).await;
+    let done = audited(context, caller, operation, (&why, loss), work).await;
     done.map(Json)
 }

@@ -1,38 +1,71 @@
 //! `/v1/groups`: those there are, moving one, forgetting one.
 
 use axum::Json;
-use axum::extract::{Path, Request, State};
-use axum::http::HeaderMap;
+use axum::extract::State;
 use ensue::engine::{GroupStatus, ReplayEffects, ReplayState, Reset, ResetPlan};
 use ensue::{Cursor, Start};
+use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde_json::json;
 
-use super::audited::{Loss, audited};
+use super::audited::{Loss, Why, audited};
+use super::json::JsonBody;
+use super::path::Path;
 use super::route::{Routes, delete as remove, get, post};
 use super::status::GroupState;
-use super::{deadline, json as body, place};
+use super::{deadline, place};
 use crate::context::Context;
+use crate::openapi::{CursorText, StartText, Tag, about, one_of, one_of_or_null};
 use crate::problem::{Code, Problem};
 use crate::security::{Access, Action, Caller, Operation};
 
+const TAG: Tag = Tag {
+    name: "groups",
+    what: "The groups that consume events: those there are, moving one, forgetting one.",
+};
+
 pub(super) fn routes(routes: Routes) -> Routes {
     let operate = Access::May(Action::Operate);
+    let lists = about("listGroups", "Lists the groups");
+    let shows = about("getGroup", "Shows a group").refuses(&[Code::UnknownGroup]);
+    let deletes = about(
+        "deleteGroup",
+        "Forgets a group without members: its position, its dead letters, its state",
+    )
+    .refuses(&[Code::UnknownGroup, Code::HasMembers]);
+    let resets = about("resetGroup", "Moves a group, or says what that would do").refuses(&[
+        Code::UnknownGroup,
+        Code::UndecidedState,
+        Code::InTheFuture,
+        Code::BeyondEnd,
+        Code::Trimmed,
+    ]);
     routes
-        .add("/v1/groups", [get(Access::Known, list)])
+        .tag(TAG)
+        .add("/v1/groups", [get(Access::Known, lists, list)])
         .add(
             "/v1/groups/{group}",
-            [get(Access::Known, show), remove(operate, delete)],
+            [
+                get(Access::Known, shows, show),
+                remove(operate, deletes, delete),
+            ],
         )
-        .add("/v1/groups/{group}/reset", [post(operate, reset)])
+        .add("/v1/groups/{group}/reset", [post(operate, resets, reset)])
 }
 
-async fn list(State(context): State<Context>, caller: Caller) -> Result<Json<Value>, Problem> {
+/// The groups that the caller sees.
+#[derive(Serialize, JsonSchema)]
+struct Groups {
+    groups: Vec<GroupState>,
+}
+
+async fn list(State(context): State<Context>, caller: Caller) -> Result<Json<Groups>, Problem> {
     let status = deadline::within(&context, context.engine().status()).await?;
     let groups = status.groups.into_iter();
     let groups = groups.filter(|group| caller.sees(group));
-    let groups: Vec<GroupState> = groups.map(|it| GroupState::shown(it, &caller)).collect();
-    Ok(Json(json!({ "groups": groups })))
+    Ok(Json(Groups {
+        groups: groups.map(|it| GroupState::shown(it, &caller)).collect(),
+    }))
 }
 
 async fn show(
@@ -91,54 +124,91 @@ pub(super) async fn must_operate(
     caller.must_cover(Action::Operate, &group.topics)
 }
 
+/// A group is forgotten.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "DeletedGroup")]
+struct Deleted {
+    deleted: String,
+}
+
 async fn delete(
     State(context): State<Context>,
     caller: Caller,
     Path(name): Path<String>,
-    headers: HeaderMap,
-) -> Result<Json<Value>, Problem> {
+    why: Why,
+) -> Result<Json<Deleted>, Problem> {
     must_operate(&context, &caller, &name).await?;
     let operation = Operation::new("group.delete", json!({ "group": name }));
     let work = async {
         deadline::within(&context, context.engine().delete_group(&name)).await?;
-        Ok(json!({ "deleted": name }))
+        Ok(Deleted {
+            deleted: name.clone(),
+        })
     };
-    let loss = (&headers, Loss::Something);
+    let loss = (&why, Loss::Something);
     audited(&context, &caller, operation, loss, work)
         .await
         .map(Json)
 }
 
 /// How a group is moved.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "GroupReset")]
 struct Wanted {
     /// `earliest`, `latest`, a position or a time.
+    #[schemars(with = "StartText")]
     to: String,
+    /// What becomes of the effects of events that the group had settled.
     #[serde(default)]
+    #[schemars(schema_with = "effects_schema")]
     effects: ReplayEffects,
+    /// What becomes of the group's state, which has to be said where it has any and events are handled again.
+    #[serde(default)]
+    #[schemars(schema_with = "state_schema")]
     state: Option<ReplayState>,
+    /// Only say what it would do.
     #[serde(default)]
     dry_run: bool,
 }
 
 /// What a reset does, or would do.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "GroupMove")]
 struct Moved {
     dry_run: bool,
     group: String,
+    #[schemars(with = "CursorText")]
     from: Cursor,
+    #[schemars(with = "CursorText")]
     to: Cursor,
+    /// How many events that it has settled it handles again.
     again: u64,
+    /// How many events that it has not handled it skips.
     skipped: u64,
+    /// How many events that wait for an attempt, or are parked, it gives up.
     dropped: usize,
+    /// How many of its dead letters are handled again with the events around them.
     dead_again: usize,
+    /// How many of its dead letters stay as they are.
     dead_kept: usize,
+    /// How many cells of state the group has.
     cells: usize,
+    #[schemars(schema_with = "effects_schema")]
     effects: ReplayEffects,
     /// Nothing: it has to be said, or the reset is refused.
+    #[schemars(schema_with = "state_schema")]
     state: Option<ReplayState>,
+    /// How many events of the whole log wait for their time: they stay scheduled.
     scheduled: usize,
+}
+
+fn effects_schema(_: &mut SchemaGenerator) -> Schema {
+    one_of(&[ReplayEffects::HoldBack, ReplayEffects::Publish])
+}
+
+fn state_schema(_: &mut SchemaGenerator) -> Schema {
+    one_of_or_null(&[ReplayState::Keep, ReplayState::Afresh])
 }
 
 impl Moved {
@@ -165,11 +235,11 @@ async fn reset(
     State(context): State<Context>,
     caller: Caller,
     Path(group): Path<String>,
-    request: Request,
+    why: Why,
+    body: JsonBody<Wanted>,
 ) -> Result<Json<Moved>, Problem> {
     must_operate(&context, &caller, &group).await?;
-    let headers = request.headers().clone();
-    let wanted: Wanted = body::read(&context, request).await?;
+    let wanted = body.read(&context).await?;
     let mut reset = Reset::to(start(&wanted.to)?).effects(wanted.effects);
     if let Some(state) = wanted.state {
         reset = reset.state(state);
@@ -187,7 +257,7 @@ async fn reset(
         let plan = deadline::within(&context, engine.reset(&group, reset)).await?;
         Ok(Moved::of(plan, false))
     };
-    let loss = (&headers, Loss::Something);
+    let loss = (&why, Loss::Something);
     audited(&context, &caller, operation, loss, work)
         .await
         .map(Json)

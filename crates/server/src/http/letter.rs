@@ -2,11 +2,13 @@
 
 use ensue::engine::{DeadLetter, DeathCause};
 use ensue::{Envelope, Timestamp};
+use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::Serialize;
 use serde_json::value::RawValue;
 
 use super::place::Place;
 use super::query::{Query, invalid};
+use crate::openapi::{Kind, Parameter, Time, one_of};
 use crate::problem::Problem;
 use crate::security::Caller;
 
@@ -14,8 +16,20 @@ use crate::security::Caller;
 const LISTED: usize = 100;
 pub(super) const LISTED_MAX: usize = 200;
 
+/// What says how many are listed.
+pub(super) const LIMIT: Parameter = Parameter::new(
+    "limit",
+    Kind::Number {
+        min: 1,
+        max: Some(LISTED_MAX as u64),
+        default: Some(LISTED as u64),
+    },
+    "How many at the most.",
+);
+
 /// A dead letter without its event.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "DeadLetter")]
 pub(super) struct Letter {
     group: String,
     position: Place,
@@ -25,16 +39,30 @@ pub(super) struct Letter {
     #[serde(rename = "type")]
     kind: String,
     key: String,
+    #[schemars(schema_with = "causes")]
     cause: DeathCause,
     reason: String,
     attempts: u32,
+    #[schemars(with = "Time")]
     died: Timestamp,
     /// How many later events of its key wait behind it.
     parked: usize,
+    /// How often it was redriven before.
     redriven: u32,
     /// Why the event cannot be read, if it cannot.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "String")]
     damaged: Option<String>,
+}
+
+fn causes(_: &mut SchemaGenerator) -> Schema {
+    one_of(&[
+        DeathCause::Undecodable,
+        DeathCause::Rejected,
+        DeathCause::Exhausted,
+        DeathCause::Crashed,
+        DeathCause::Refused,
+    ])
 }
 
 impl Letter {

@@ -2,23 +2,41 @@
 
 use axum::extract::State;
 use axum::http::header;
-use axum::response::{IntoResponse, Response};
 use ensue::PrometheusText;
 use ensue::engine::{EngineStatus, GroupStatus};
 
 use super::deadline;
-use super::route::{Routes, get};
+use super::route::{Routes, SERVER, get};
 use crate::context::Context;
+use crate::openapi::{Answer, Operation, Written, about};
 use crate::problem::Problem;
 use crate::process;
 use crate::security::{Access, Action};
 
 pub(super) fn routes(routes: Routes) -> Routes {
     // Every group is a label of it.
-    routes.add("/metrics", [get(Access::May(Action::Admin), metrics)])
+    let about = about("getMetrics", "Counters and gauges for Prometheus");
+    routes.tag(SERVER).add(
+        "/metrics",
+        [get(Access::May(Action::Admin), about, metrics)],
+    )
 }
 
-async fn metrics(State(context): State<Context>) -> Result<Response, Problem> {
+struct Exposition;
+
+impl Answer for Exposition {
+    fn describe(operation: &mut Operation) {
+        let text = operation.written::<String>();
+        operation
+            .answers(
+                200,
+                "Counters and gauges, in the text format of Prometheus.",
+            )
+            .content("text/plain", text);
+    }
+}
+
+async fn metrics(State(context): State<Context>) -> Result<Written<Exposition>, Problem> {
     let status = deadline::within(&context, context.engine().status()).await?;
     let mut text = PrometheusText::default();
     write_build(&mut text);
@@ -48,7 +66,7 @@ async fn metrics(State(context): State<Context>) -> Result<Response, Problem> {
     context.tracing().write_metrics(&mut text);
     let services = context.services().to_prometheus();
     let content_type = [(header::CONTENT_TYPE, PrometheusText::CONTENT_TYPE)];
-    Ok((content_type, text.finish() + &services).into_response())
+    Ok(Written::new((content_type, text.finish() + &services)))
 }
 
 /// The version is a label, so that a graph shows when it changes.

@@ -1,7 +1,12 @@
 //! Places in the log as clients write and see them.
 
+use std::borrow::Cow;
+
 use ensue::{Position, Start};
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use crate::openapi::PositionText;
 
 /// A position, written as a string: some readers of JSON round numbers beyond 2⁵³. A number is read, too.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,6 +32,25 @@ impl<'de> Deserialize<'de> for Place {
         };
         let number = number.ok_or_else(|| serde::de::Error::custom("a position is a number"))?;
         Ok(Self(Position::new(number)))
+    }
+}
+
+impl JsonSchema for Place {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        "Position".into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let text = PositionText::json_schema(generator);
+        if generator.contract().is_serialize() {
+            return text;
+        }
+        let number = json_schema!({ "type": "integer", "minimum": 0, "maximum": u64::MAX });
+        json_schema!({ "anyOf": [text, number] })
     }
 }
 

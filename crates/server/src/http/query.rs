@@ -1,41 +1,74 @@
 //! The query of a URL: names that are known, each once, decoded.
 
+use std::marker::PhantomData;
+use std::ops::Deref;
 use std::str::FromStr;
 
+use axum::extract::FromRequestParts;
 use axum::http::Uri;
+use axum::http::request::Parts;
 use percent_encoding::percent_decode_str;
 
 use crate::closest::closest;
+use crate::openapi::{Input, Operation, Parameter, Place, QUERY};
 use crate::problem::{Code, Problem};
 
 /// The most parameters of one query.
 const PARAMETERS_MAX: usize = 64;
 
+/// The parameters that the queries of a route may have.
+pub(super) trait Parameters {
+    /// In lists, as some are those of several routes.
+    const KNOWN: &'static [&'static [Parameter]];
+}
+
+/// The query of a request, of which `P` says what it may have.
+#[derive(Debug)]
+pub(super) struct Asked<P>(Query, PhantomData<P>);
+
 /// The parameters of a query.
 #[derive(Debug)]
 pub(super) struct Query(Vec<(&'static str, String)>);
 
-impl Query {
-    /// The parameters of `uri`, which are among `known`, each once.
-    pub(super) fn of(uri: &Uri, known: &[&'static str]) -> Result<Self, Problem> {
-        Self::with_several(uri, known, &[])
-    }
+impl<P> Deref for Asked<P> {
+    type Target = Query;
 
-    /// The same, with parameters that may be there several times.
-    pub(super) fn with_several(
-        uri: &Uri,
-        known: &[&'static str],
-        several: &[&str],
-    ) -> Result<Self, Problem> {
+    fn deref(&self) -> &Query {
+        &self.0
+    }
+}
+
+impl<S: Sync, P: Parameters> FromRequestParts<S> for Asked<P> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        Ok(Self(Query::of(&parts.uri, P::KNOWN)?, PhantomData))
+    }
+}
+
+impl<P: Parameters> Input for Asked<P> {
+    fn describe(operation: &mut Operation) {
+        for parameter in P::KNOWN.iter().copied().flatten() {
+            operation.takes(Place::Query, parameter);
+        }
+        operation.refuses(QUERY);
+    }
+}
+
+impl Query {
+    /// The parameters of `uri`, which are among `known`, each once unless it may be there several times.
+    pub(super) fn of(uri: &Uri, known: &[&[Parameter]]) -> Result<Self, Problem> {
         let text = uri.query().unwrap_or_default();
         let mut found: Vec<(&'static str, String)> = Vec::new();
         for pair in text.split('&').filter(|pair| !pair.is_empty()) {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
             let (name, value) = (decoded(name)?, decoded(value)?);
-            let Some(name) = known.iter().find(|known| **known == name) else {
+            let mut all = known.iter().copied().flatten();
+            let Some(parameter) = all.find(|known| known.name() == name) else {
                 return Err(unknown(&name, known));
             };
-            if !several.contains(name) && found.iter().any(|(found, _)| found == name) {
+            let name = parameter.name();
+            if !parameter.is_repeatable() && found.iter().any(|(found, _)| *found == name) {
                 return Err(invalid(name, "is there twice; give it once"));
             }
             if found.len() == PARAMETERS_MAX {
@@ -84,9 +117,12 @@ fn decoded(text: &str) -> Result<String, Problem> {
     }
 }
 
-fn unknown(name: &str, known: &[&'static str]) -> Problem {
+fn unknown(name: &str, known: &[&[Parameter]]) -> Problem {
+    let known = known.iter().copied().flatten().map(Parameter::name);
+    let known: Vec<&str> = known.collect();
     let advice = match closest(name, known.iter().copied()) {
         Some(meant) => format!("did you mean `{meant}`?"),
+        None if known.is_empty() => "there are none here".to_owned(),
         None => format!("known here are {}", known.join(", ")),
     };
     Problem::new(
@@ -112,10 +148,16 @@ fn shown(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::openapi::Kind;
+
+    const KNOWN: [Parameter; 2] = [
+        Parameter::new("topic", Kind::Topic, "The topic."),
+        Parameter::new("expect", Kind::Expectation, "What is expected."),
+    ];
 
     fn of(query: &str) -> Result<Query, String> {
         let uri = format!("/v1/events?{query}").parse().unwrap();
-        Query::of(&uri, &["topic", "expect"]).map_err(|problem| problem.to_json().to_string())
+        Query::of(&uri, &[&KNOWN]).map_err(|problem| problem.to_json().to_string())
     }
 
     #[test]

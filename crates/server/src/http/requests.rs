@@ -2,44 +2,80 @@
 
 use std::time::Duration;
 
-use axum::extract::{Request, State};
+use axum::extract::State;
 use axum::http::header;
-use axum::response::{IntoResponse, Response};
 use ensue::{CloudEvent, Envelope};
 
-use super::events::read_single;
-use super::query::{Query, invalid};
+use super::events::{SingleEvent, read_single};
+use super::query::{Asked, Parameters, Query, invalid};
 use super::route::{Routes, post};
 use crate::asking;
 use crate::context::Context;
-use crate::problem::Problem;
+use crate::openapi::{Answer, AnyEvent, Kind, Operation, Parameter, Tag, Written, about};
+use crate::problem::{Code, Problem};
 use crate::security::{Access, Action, Caller};
 
 /// Where a client waits for a reply.
 pub(super) const PATH: &str = "/v1/requests";
-const KNOWN: [&str; 2] = ["topic", "deadline"];
+const TAG: Tag = Tag {
+    name: "requests",
+    what: "Questions that a service answers.",
+};
 
 pub(super) fn routes(routes: Routes) -> Routes {
     let publish = Access::May(Action::Publish);
-    routes.add(PATH, [post(publish, ask)])
+    let asks = about("request", "Appends a request and waits for its reply").refuses(&[
+        Code::NotARequest,
+        Code::RequestFailed,
+        Code::NoReply,
+        Code::Unsupported,
+    ]);
+    routes.tag(TAG).add(PATH, [post(publish, asks, ask)])
+}
+
+/// The query of a request.
+#[derive(Debug)]
+enum Asking {}
+
+impl Parameters for Asking {
+    const KNOWN: &'static [&'static [Parameter]] = &[&[
+        Parameter::new("topic", Kind::Topic, "The topic, if the event names none."),
+        Parameter::new(
+            "deadline",
+            Kind::Duration,
+            "How long to wait for the reply: `30s` by default, at most `wait_max`.",
+        ),
+    ]];
+}
+
+/// What a service answered.
+enum Reply {}
+
+impl Answer for Reply {
+    fn describe(operation: &mut Operation) {
+        let event = operation.written::<AnyEvent>();
+        operation
+            .answers(200, "The reply.")
+            .content(CloudEvent::CONTENT_TYPE, event);
+    }
 }
 
 async fn ask(
     State(context): State<Context>,
     caller: Caller,
-    request: Request,
-) -> Result<Response, Problem> {
-    let query = Query::of(request.uri(), &KNOWN)?;
+    query: Asked<Asking>,
+    event: SingleEvent,
+) -> Result<Written<Reply>, Problem> {
     let deadline = deadline(&context, &query)?;
-    let (event, held) = read_single(&context, &caller, request, query.text("topic")).await?;
+    let (event, held) = read_single(&context, &caller, event, query.text("topic")).await?;
     drop(held);
     let reply = asking::ask(&context, &caller, event, deadline).await?;
     Ok(answer(&reply))
 }
 
-fn answer(reply: &Envelope) -> Response {
+fn answer(reply: &Envelope) -> Written<Reply> {
     let content_type = [(header::CONTENT_TYPE, CloudEvent::CONTENT_TYPE)];
-    (content_type, reply.to_cloudevent().to_string()).into_response()
+    Written::new((content_type, reply.to_cloudevent().to_string()))
 }
 
 fn deadline(context: &Context, query: &Query) -> Result<Duration, Problem> {

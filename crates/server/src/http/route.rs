@@ -1,18 +1,19 @@
-//! Adding a route: who may use it, and the name by which its requests are counted.
+//! Adding a route: who may use it, what it is for, and the name by which its requests are counted.
 
 use std::convert::Infallible;
 
 use axum::Router;
 use axum::extract::Request;
-use axum::handler::Handler;
 use axum::middleware::{Next, from_fn, map_response};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{self, MethodRouter};
 use tower_service::Service;
 
+use super::described::DescribedHandler;
 use crate::context::Context;
 use crate::finished::finished;
 use crate::grpc;
+use crate::openapi::{About, Described, Operation, Tag};
 use crate::security::{Access, Action, Caller};
 
 /// The path of the route that answered.
@@ -25,57 +26,72 @@ impl Route {
     }
 }
 
-/// One method of a path. It cannot be made without saying who may use it.
+/// One method of a path. It cannot be made without saying who may use it and what it is for, nor of a handler whose
+/// types do not say what they mean to clients.
 pub(super) struct Method {
     name: &'static str,
     access: Access,
+    about: About,
+    types: fn(&mut Operation),
     handler: MethodRouter<Context>,
 }
 
-pub(super) fn get<H: Handler<T, Context>, T: 'static>(access: Access, handler: H) -> Method {
-    Method::new("GET", access, routing::get(handler))
+macro_rules! methods {
+    ($($function:ident $name:literal;)+) => {
+        $(
+            pub(super) fn $function<H, T>(access: Access, about: About, handler: H) -> Method
+            where
+                H: DescribedHandler<T>,
+                T: 'static,
+            {
+                Method {
+                    name: $name,
+                    access,
+                    about,
+                    types: H::describe,
+                    handler: routing::$function(handler),
+                }
+            }
+        )+
+    };
 }
 
-pub(super) fn post<H: Handler<T, Context>, T: 'static>(access: Access, handler: H) -> Method {
-    Method::new("POST", access, routing::post(handler))
+methods! {
+    get "GET";
+    post "POST";
+    delete "DELETE";
+    options "OPTIONS";
 }
 
-pub(super) fn delete<H: Handler<T, Context>, T: 'static>(access: Access, handler: H) -> Method {
-    Method::new("DELETE", access, routing::delete(handler))
+/// What routes have to do with unless they say something else.
+pub(super) const SERVER: Tag = Tag {
+    name: "server",
+    what: "The server itself: what goes on in it, and what it can do.",
+};
+
+/// The routes there are.
+pub(super) struct Routes {
+    router: Router<Context>,
+    tag: Tag,
+    described: Vec<Described>,
 }
 
-pub(super) fn options<H: Handler<T, Context>, T: 'static>(access: Access, handler: H) -> Method {
-    Method::new("OPTIONS", access, routing::options(handler))
-}
-
-impl Method {
-    fn new(name: &'static str, access: Access, handler: MethodRouter<Context>) -> Self {
+impl Default for Routes {
+    fn default() -> Self {
         Self {
-            name,
-            access,
-            handler,
+            router: Router::new(),
+            tag: SERVER,
+            described: Vec::new(),
         }
     }
 }
 
-/// The routes there are.
-#[derive(Default)]
-pub(super) struct Routes {
-    router: Router<Context>,
-    #[cfg(test)]
-    declared: Vec<Declared>,
-}
-
-/// What a route says of itself.
-#[cfg(test)]
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Declared {
-    pub(super) method: &'static str,
-    pub(super) path: &'static str,
-    pub(super) access: Access,
-}
-
 impl Routes {
+    /// What the routes have to do with that are added after this.
+    pub(super) fn tag(self, tag: Tag) -> Self {
+        Self { tag, ..self }
+    }
+
     /// Adds a path and its methods.
     pub(super) fn add(
         mut self,
@@ -85,11 +101,13 @@ impl Routes {
         let mut all = MethodRouter::new();
         for method in methods {
             let (name, access) = (method.name, method.access);
-            #[cfg(test)]
-            self.declared.push(Declared {
+            self.described.push(Described {
                 method: name,
                 path,
                 access,
+                tag: self.tag,
+                about: method.about,
+                types: method.types,
             });
             let guard = move |caller: Caller, request: Request, next: Next| async move {
                 match caller.enter(access) {
@@ -146,8 +164,7 @@ impl Routes {
     }
 
     /// What each route says of itself.
-    #[cfg(test)]
-    pub(super) fn declared(&self) -> &[Declared] {
-        &self.declared
+    pub(super) fn described(&self) -> &[Described] {
+        &self.described
     }
 }

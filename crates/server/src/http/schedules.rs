@@ -2,36 +2,84 @@
 
 use axum::Json;
 use axum::extract::State;
-use axum::http::{HeaderMap, Uri};
 use ensue::engine::Scheduled;
 use ensue::{EventId, Timestamp};
+use schemars::JsonSchema;
 use serde::Serialize;
-use serde_json::{Value, json};
+use serde_json::json;
 
-use super::audited::{Loss, audited};
-use super::query::{Query, invalid};
+use super::audited::{Loss, Why, audited};
+use super::query::{Asked, Parameters, invalid};
 use super::route::{Routes, delete, get};
 use super::{deadline, letter};
 use crate::context::Context;
+use crate::openapi::{AnyEvent, Kind, Parameter, Tag, Time, about};
 use crate::problem::{Code, Problem};
 use crate::security::{Access, Action, Caller, Operation};
 
 pub(super) fn routes(routes: Routes) -> Routes {
     let read = Access::May(Action::Read);
     let operate = Access::May(Action::Operate);
-    routes.add("/v1/schedules", [get(read, list), delete(operate, cancel)])
+    let lists = about(
+        "listSchedules",
+        "Lists what waits for its time, the next due first",
+    );
+    let cancels = about(
+        "cancelSchedule",
+        "Cancels a timer by its name, or an event by its id",
+    )
+    .refuses(&[Code::NotScheduled, Code::Unsupported]);
+    routes.tag(TAG).add(
+        "/v1/schedules",
+        [get(read, lists, list), delete(operate, cancels, cancel)],
+    )
+}
+
+const TAG: Tag = Tag {
+    name: "schedules",
+    what: "Events that wait for their time.",
+};
+
+/// The query of a list.
+#[derive(Debug)]
+enum Listing {}
+
+impl Parameters for Listing {
+    const KNOWN: &'static [&'static [Parameter]] = &[&[letter::LIMIT]];
+}
+
+/// The query of a cancellation.
+#[derive(Debug)]
+enum Cancelling {}
+
+impl Parameters for Cancelling {
+    const KNOWN: &'static [&'static [Parameter]] = &[&[
+        Parameter::new("source", Kind::Name, "The source of the event.").required(),
+        Parameter::new(
+            "name",
+            Kind::Name,
+            "The name of the timer, or the id of the event.",
+        )
+        .required(),
+    ]];
 }
 
 /// An event that waits.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Schedule")]
 struct Waiting {
     /// With the source, what cancels it: the name of its timer, or the event's id.
     name: String,
     source: String,
+    /// When it is due.
+    #[schemars(with = "Time")]
     at: Timestamp,
     /// Nothing, if it cannot be read.
+    #[schemars(with = "Option<AnyEvent>")]
     event: Option<Box<serde_json::value::RawValue>>,
+    /// Why it cannot be read, if it cannot.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "String")]
     damaged: Option<String>,
 }
 
@@ -48,19 +96,21 @@ impl Waiting {
     }
 }
 
-/// What waits. Not made with `json!`, which would read payloads and write them again in its own words.
-#[derive(Serialize)]
+// Not made with `json!`, which would read payloads and write them again in its own words.
+/// What waits.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Schedules")]
 struct Listed {
     schedules: Vec<Waiting>,
+    /// How many wait.
     total: usize,
 }
 
 async fn list(
     State(context): State<Context>,
     caller: Caller,
-    uri: Uri,
+    query: Asked<Listing>,
 ) -> Result<Json<Listed>, Problem> {
-    let query = Query::of(&uri, &["limit"])?;
     let limit = letter::limit(&query)?;
     let _turn = context.turn_to_list().await;
     if !caller.may_everything() {
@@ -123,13 +173,20 @@ fn not_scheduled() -> Problem {
     )
 }
 
+/// Nothing will be appended.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "CancelledSchedules")]
+struct Cancelled {
+    /// How many were cancelled.
+    cancelled: usize,
+}
+
 async fn cancel(
     State(context): State<Context>,
     caller: Caller,
-    uri: Uri,
-    headers: HeaderMap,
-) -> Result<Json<Value>, Problem> {
-    let query = Query::of(&uri, &["source", "name"])?;
+    query: Asked<Cancelling>,
+    why: Why,
+) -> Result<Json<Cancelled>, Problem> {
     let (Some(source), Some(name)) = (query.text("source"), query.text("name")) else {
         return Err(invalid(
             "name",
@@ -145,9 +202,9 @@ async fn cancel(
         if cancelled == 0 {
             return Err(not_scheduled());
         }
-        Ok(json!({ "cancelled": cancelled }))
+        Ok(Cancelled { cancelled })
     };
-    let loss = (&headers, Loss::Something);
+    let loss = (&why, Loss::Something);
     audited(&context, &caller, operation, loss, work)
         .await
         .map(Json)

@@ -7,18 +7,26 @@ use ensue::engine::{
     Needed, TopicStatus,
 };
 use ensue::{Cursor, Timestamp};
+use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::Serialize;
 
 use super::deadline;
 use super::place::Place;
-use super::route::{Routes, get};
+use super::route::{Routes, SERVER, get};
 use super::webhooks::{self, EndpointState};
 use crate::context::Context;
+use crate::openapi::{CursorText, Time, about, one_of};
 use crate::problem::Problem;
 use crate::security::{Access, Caller, ProviderState};
 
 pub(super) fn routes(routes: Routes) -> Routes {
-    routes.add("/v1/status", [get(Access::Known, status)])
+    let about = about(
+        "getStatus",
+        "Shows what is going on in the server and in its engine",
+    );
+    routes
+        .tag(SERVER)
+        .add("/v1/status", [get(Access::Known, about, status)])
 }
 
 async fn status(State(context): State<Context>, caller: Caller) -> Result<Json<Status>, Problem> {
@@ -30,7 +38,8 @@ async fn status(State(context): State<Context>, caller: Caller) -> Result<Json<S
     }))
 }
 
-#[derive(Serialize)]
+/// What is going on, as much of it as the caller may see.
+#[derive(Serialize, JsonSchema)]
 struct Status {
     server: ServerStatus,
     webhooks: Vec<EndpointState>,
@@ -38,7 +47,7 @@ struct Status {
 }
 
 /// The server itself.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 struct ServerStatus {
     version: &'static str,
     address: String,
@@ -49,6 +58,7 @@ struct ServerStatus {
     /// Without it, everyone who reaches the server is its owner.
     authentication: bool,
     /// When certificates, tokens and permissions were read last, if that was after the start.
+    #[schemars(with = "Option<Time>")]
     reloaded: Option<Timestamp>,
     /// Why newer ones are not in force.
     reload_problem: Option<String>,
@@ -80,11 +90,13 @@ impl ServerStatus {
 }
 
 /// An issuer whose keys are fetched.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Issuer")]
 struct IssuerState {
     issuer: String,
     /// How many keys of it there are, once they were fetched.
     keys: Option<usize>,
+    #[schemars(with = "Option<Time>")]
     fetched: Option<Timestamp>,
     /// Why newer ones could not be fetched: those from before stay in force.
     problem: Option<String>,
@@ -109,18 +121,29 @@ fn issuers(context: &Context, caller: &Caller) -> Vec<IssuerState> {
     issuers.map(IssuerState::from).collect()
 }
 
-#[derive(Serialize)]
+/// The engine.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Engine")]
 struct EngineState {
+    /// For admins.
     url: Option<String>,
+    /// Why it does not work, if it does not.
     trouble: Option<String>,
+    /// What an acknowledgement means: `sync` or `os`.
     durability: String,
+    #[schemars(with = "CursorText")]
     first: Cursor,
+    #[schemars(with = "CursorText")]
     end: Cursor,
+    /// On disk, if the engine knows.
     bytes: Option<u64>,
+    /// For admins.
     needed: Option<NeededState>,
+    /// How many replies to requests the log holds.
     replies: u64,
     /// For admins, as they are of all topics.
     scheduled: Option<usize>,
+    #[schemars(with = "Option<Time>")]
     next_due: Option<Timestamp>,
     guarantees: Promises,
     topics: Vec<TopicState>,
@@ -159,7 +182,9 @@ impl EngineState {
     }
 }
 
-#[derive(Serialize)]
+/// What keeps retention from removing events.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Needed")]
 struct NeededState {
     position: Place,
     by: String,
@@ -174,10 +199,13 @@ impl From<Needed> for NeededState {
     }
 }
 
-#[derive(Serialize)]
+/// What the engine promises.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Guarantees")]
 struct Promises {
     durable_on_acknowledge: bool,
     survives_restart: bool,
+    #[schemars(schema_with = "atomicities")]
     commit: Atomicity,
     dedup_events: Option<u64>,
     dedup_seconds: Option<u64>,
@@ -186,6 +214,10 @@ struct Promises {
     replay: bool,
     multi_process: bool,
     failover_seconds: u64,
+}
+
+fn atomicities(_: &mut SchemaGenerator) -> Schema {
+    one_of(&[Atomicity::Atomic, Atomicity::EffectsFirst])
 }
 
 impl From<&Guarantees> for Promises {
@@ -209,7 +241,9 @@ impl From<&Guarantees> for Promises {
     }
 }
 
-#[derive(Serialize)]
+/// A topic.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Topic")]
 struct TopicState {
     name: String,
     events: u64,
@@ -229,21 +263,36 @@ impl From<TopicStatus> for TopicState {
 }
 
 /// A group, as clients see it.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Group")]
 pub(super) struct GroupState {
     name: String,
     topics: Vec<String>,
+    /// The place before which everything is settled, parked or dead.
+    #[schemars(with = "CursorText")]
     position: Cursor,
+    /// How many events its members could take up now and have not.
     lag: u64,
+    /// How many events its members hold.
     in_flight: usize,
+    /// How many events wait for another attempt.
     retrying: usize,
+    /// How many events wait behind a blocked key.
     parked: usize,
+    /// How many dead letters it has.
     dead: usize,
+    #[schemars(with = "Option<Time>")]
     next_due: Option<Timestamp>,
+    /// Why it takes no further events, if it does not.
     paused: Option<String>,
+    /// Why some of its keys are stopped, other than by their own failures.
     trouble: Option<String>,
+    /// Why what its members did is not committed at present, if it is not.
     refused: Option<String>,
+    /// Up to where events are handled again since the group was reset, their effects held back.
+    #[schemars(with = "Option<CursorText>")]
     held_back_until: Option<Cursor>,
+    /// The longest backlogs of its keys, for those who may see keys.
     backlogs: Vec<BacklogState>,
     members: Vec<MemberState>,
 }
@@ -274,7 +323,9 @@ impl GroupState {
     }
 }
 
-#[derive(Serialize)]
+/// A key whose events wait in the log alone, from a position on.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "KeyBacklog")]
 struct BacklogState {
     topic: String,
     key: String,
@@ -293,7 +344,9 @@ impl From<KeyBacklog> for BacklogState {
     }
 }
 
-#[derive(Serialize)]
+/// A member of a group.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Member")]
 struct MemberState {
     id: u64,
     in_flight: usize,

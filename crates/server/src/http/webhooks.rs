@@ -3,45 +3,75 @@
 mod receiving;
 
 use axum::Json;
-use axum::body::Body;
-use axum::extract::{Path, Request, State};
-use axum::http::{HeaderMap, header};
+use axum::extract::State;
 use ensue::Timestamp;
 use ensue::engine::GroupStatus;
+use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde_json::json;
 
-use super::audited::{Loss, audited};
+use super::audited::{Loss, Why, audited};
+use super::deadline;
+use super::json::OptionalJson;
+use super::path::Path;
 use super::route::{Routes, get, post};
-use super::{deadline, json as body};
 use crate::context::Context;
+use crate::openapi::{Tag, Time, about, one_of};
 use crate::problem::{Code, Problem};
 use crate::security::{Access, Action, Caller, Operation};
 use crate::webhooks::{ContentMode, Endpoint, Response, Sender};
 
 pub(super) fn routes(routes: Routes) -> Routes {
     let operate = Access::May(Action::Operate);
+    let lists = about("listWebhooks", "Lists the endpoints and the senders");
+    let shows = about("getWebhook", "Shows an endpoint and its last responses").refuses(UNKNOWN);
+    let tests = about("testWebhook", "Sends a test to an endpoint").refuses(UNKNOWN);
+    let disables = about(
+        "disableWebhook",
+        "Stops deliveries to an endpoint: its events wait",
+    )
+    .refuses(UNKNOWN);
+    let enables = about("enableWebhook", "Delivers to an endpoint again").refuses(UNKNOWN);
     let routes = routes
-        .add("/v1/webhooks", [get(Access::Known, list)])
-        .add("/v1/webhooks/{name}", [get(Access::Known, show)])
-        .add("/v1/webhooks/{name}/test", [post(operate, test)])
-        .add("/v1/webhooks/{name}/disable", [post(operate, disable)])
-        .add("/v1/webhooks/{name}/enable", [post(operate, enable)]);
+        .tag(TAG)
+        .add("/v1/webhooks", [get(Access::Known, lists, list)])
+        .add("/v1/webhooks/{name}", [get(Access::Known, shows, show)])
+        .add("/v1/webhooks/{name}/test", [post(operate, tests, test)])
+        .add(
+            "/v1/webhooks/{name}/disable",
+            [post(operate, disables, disable)],
+        )
+        .add(
+            "/v1/webhooks/{name}/enable",
+            [post(operate, enables, enable)],
+        );
     receiving::routes(routes)
 }
 
+const TAG: Tag = Tag {
+    name: "webhooks",
+    what: "Endpoints that events are delivered to, and senders whose signed requests become events.",
+};
+const UNKNOWN: &[Code] = &[Code::UnknownWebhook];
+
 /// An endpoint, as it is configured and as it is.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "WebhookEndpoint")]
 pub(super) struct EndpointState {
     name: String,
     url: String,
+    /// The group that it is.
     group: String,
     state: &'static str,
+    /// How long the state lasts, if that is known.
+    #[schemars(with = "Option<Time>")]
     until: Option<Timestamp>,
+    /// Why it is in this state.
     reason: Option<String>,
     topics: Vec<String>,
     types: Vec<String>,
     filter: Option<String>,
+    #[schemars(schema_with = "content_modes")]
     content: ContentMode,
     public_keys: Vec<String>,
     secrets_trouble: Option<String>,
@@ -55,8 +85,13 @@ pub(super) struct EndpointState {
     retrying: Option<usize>,
     parked: Option<usize>,
     dead_letters: Option<usize>,
+    #[schemars(with = "Option<Time>")]
     next_due: Option<Timestamp>,
     last: Option<Response>,
+}
+
+fn content_modes(_: &mut SchemaGenerator) -> Schema {
+    one_of(&[ContentMode::Structured, ContentMode::Binary])
 }
 
 impl EndpointState {
@@ -113,7 +148,30 @@ async fn groups(context: &Context) -> Result<Vec<GroupStatus>, Problem> {
     Ok(status.groups)
 }
 
-async fn list(State(context): State<Context>, caller: Caller) -> Result<Json<Value>, Problem> {
+/// The webhooks of the configuration that the caller sees.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Webhooks")]
+struct Listed {
+    endpoints: Vec<EndpointState>,
+    #[serde(rename = "in")]
+    senders: Vec<SenderState>,
+}
+
+/// Who may send events here.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "WebhookSender")]
+struct SenderState {
+    name: String,
+    /// Where it sends them.
+    path: String,
+    topic: String,
+    #[serde(rename = "type")]
+    event_type: Option<String>,
+    /// Why its secrets cannot be read.
+    secrets_trouble: Option<String>,
+}
+
+async fn list(State(context): State<Context>, caller: Caller) -> Result<Json<Listed>, Problem> {
     let endpoints = states(&context, &caller, &groups(&context).await?);
     let senders = context.webhooks().senders().filter(|sender| {
         let topic = &sender.config().topic;
@@ -121,19 +179,23 @@ async fn list(State(context): State<Context>, caller: Caller) -> Result<Json<Val
     });
     let shown = |sender: &Sender| {
         let config = sender.config();
-        json!({
-            "name": config.name,
-            "path": format!("/v1/webhooks/in/{}", config.name),
-            "topic": config.topic,
-            "type": config.event_type,
-            "secrets_trouble": sender.trouble(),
-        })
+        SenderState {
+            name: config.name.clone(),
+            path: format!("/v1/webhooks/in/{}", config.name),
+            topic: config.topic.clone(),
+            event_type: config.event_type.clone(),
+            secrets_trouble: sender.trouble(),
+        }
     };
-    let senders: Vec<Value> = senders.map(shown).collect();
-    Ok(Json(json!({ "endpoints": endpoints, "in": senders })))
+    Ok(Json(Listed {
+        endpoints,
+        senders: senders.map(shown).collect(),
+    }))
 }
 
-#[derive(Serialize)]
+/// An endpoint and its last responses.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "WebhookEndpointWithResponses")]
 struct Shown {
     #[serde(flatten)]
     endpoint: EndpointState,
@@ -165,7 +227,7 @@ async fn test(
     State(context): State<Context>,
     caller: Caller,
     Path(name): Path<String>,
-    headers: HeaderMap,
+    why: Why,
 ) -> Result<Json<Response>, Problem> {
     let endpoint = to_operate(&context, &caller, &name).await?;
     let operation = Operation::new("webhook.test", json!({ "webhook": name }));
@@ -174,15 +236,17 @@ async fn test(
         response = Some(endpoint.test().await?);
         Ok(json!({}))
     };
-    let loss = (&headers, Loss::Nothing);
+    let loss = (&why, Loss::Nothing);
     audited(&context, &caller, operation, loss, work).await?;
     response.map(Json).ok_or_else(|| unknown(&name))
 }
 
 /// Why an endpoint is switched.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
+#[schemars(rename = "WebhookSwitch")]
 struct Switched {
+    /// What operators read of it.
     reason: String,
 }
 
@@ -190,35 +254,30 @@ async fn disable(
     State(context): State<Context>,
     caller: Caller,
     Path(name): Path<String>,
-    request: Request,
+    why: Why,
+    body: OptionalJson<Switched>,
 ) -> Result<Json<EndpointState>, Problem> {
-    switch(&context, &caller, &name, true, request).await
+    switch((&context, &caller), &name, true, (why, body)).await
 }
 
 async fn enable(
     State(context): State<Context>,
     caller: Caller,
     Path(name): Path<String>,
-    request: Request,
+    why: Why,
+    body: OptionalJson<Switched>,
 ) -> Result<Json<EndpointState>, Problem> {
-    switch(&context, &caller, &name, false, request).await
+    switch((&context, &caller), &name, false, (why, body)).await
 }
 
 async fn switch(
-    context: &Context,
-    caller: &Caller,
+    (context, caller): (&Context, &Caller),
     name: &str,
     is_disabled: bool,
-    request: Request<Body>,
+    (why, body): (Why, OptionalJson<Switched>),
 ) -> Result<Json<EndpointState>, Problem> {
     let endpoint = to_operate(context, caller, name).await?;
-    let headers = request.headers().clone();
-    // A body may be left out.
-    let switched = if request.headers().contains_key(header::CONTENT_TYPE) {
-        body::read(context, request).await?
-    } else {
-        Switched::default()
-    };
+    let switched = body.read(context).await?;
     let action = if is_disabled {
         "webhook.disable"
     } else {
@@ -231,7 +290,7 @@ async fn switch(
         Ok(json!({}))
     };
     let operation = Operation::new(action, target);
-    let loss = (&headers, Loss::Nothing);
+    let loss = (&why, Loss::Nothing);
     audited(context, caller, operation, loss, work).await?;
     let groups = groups(context).await?;
     let shown = EndpointState::shown(endpoint, caller, &groups);

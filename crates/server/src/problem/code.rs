@@ -39,6 +39,11 @@ macro_rules! codes {
                 }
             }
 
+            /// Whether the same request may be taken in a moment: its answer says when.
+            pub(crate) const fn is_for_later(self) -> bool {
+                matches!(self.status(), 429 | 503)
+            }
+
             /// What it means, in a sentence.
             pub const fn title(self) -> &'static str {
                 match self {

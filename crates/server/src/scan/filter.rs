@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use ensue::Envelope;
 use ensue_cesql::{Expression, Value};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::attributes::OfEvent;
@@ -17,7 +18,8 @@ pub(crate) struct Filter {
 }
 
 /// Events with which a filter could not be evaluated: they do not pass.
-#[derive(Clone, Debug, Default, Serialize)]
+#[derive(Clone, Debug, Default, Serialize, JsonSchema)]
+#[schemars(rename = "FilterErrors")]
 pub(crate) struct Errors {
     pub(crate) count: u64,
     /// What went wrong with the first of them.

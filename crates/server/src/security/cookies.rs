@@ -24,6 +24,10 @@ pub(super) const ATTEMPT: Cookie = Cookie {
     same_site: "Lax",
 };
 
+/// Their names over TLS.
+pub(crate) const SESSION_COOKIE: &str = "__Host-ensue";
+pub(crate) const ATTEMPT_COOKIE: &str = "__Host-ensue-login";
+
 /// What keeps other hosts and plain HTTP from setting a cookie of this name.
 const PREFIX: &str = "__Host-";
 
@@ -91,6 +95,12 @@ mod tests {
         ] {
             assert_eq!(read(values), None, "{values:?}");
         }
+    }
+
+    #[test]
+    fn cookies_are_set_by_the_names_that_are_published() {
+        assert_eq!(SESSION.full_name(true), SESSION_COOKIE);
+        assert_eq!(ATTEMPT.full_name(true), ATTEMPT_COOKIE);
     }
 
     #[test]

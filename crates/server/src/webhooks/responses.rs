@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use ensue::Timestamp;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 /// How many responses are kept of an endpoint, and how many bytes of bodies together and of each.
@@ -12,8 +13,10 @@ const BODIES_BYTES_MAX: usize = 64 * 1024;
 pub(super) const BODY_BYTES_MAX: usize = 4 * 1024;
 
 /// What came of one request to an endpoint.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+#[schemars(rename = "WebhookResponse")]
 pub(crate) struct Response {
+    #[schemars(with = "String", extend("format" = "date-time"))]
     pub(super) time: Timestamp,
     /// The header `webhook-id`.
     pub(super) webhook_id: String,

@@ -12,6 +12,8 @@ use serde_json::Value;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 
+use crate::described;
+
 pub(crate) struct Client {
     sender: SendRequest<Full<Bytes>>,
     host: String,
@@ -92,7 +94,19 @@ impl Stream {
             match line.split_once(": ").unwrap() {
                 ("event", kind) => found.kind = Some(kind.to_owned()),
                 ("id", id) => found.id = Some(id.to_owned()),
-                ("data", data) => found.data = Some(serde_json::from_str(data).unwrap()),
+                ("data", data) => {
+                    let data = serde_json::from_str(data).unwrap();
+                    let is_problem = found.kind.as_deref() == Some("problem");
+                    described::must_be(
+                        if is_problem {
+                            "Problem"
+                        } else {
+                            "RecordedEvent"
+                        },
+                        &data,
+                    );
+                    found.data = Some(data);
+                }
                 ("", "heartbeat") => {}
                 _ => panic!("{line}"),
             }
@@ -127,7 +141,7 @@ impl Client {
         headers: &[(&str, &str)],
         body: impl Into<Bytes>,
     ) -> Answer {
-        let mut request = Request::builder().method(method).uri(path);
+        let mut request = Request::builder().method(method.clone()).uri(path);
         if !headers.iter().any(|(name, _)| *name == "host") {
             request = request.header("host", &self.host);
         }
@@ -138,11 +152,13 @@ impl Client {
         self.sender.ready().await.unwrap();
         let response = self.sender.send_request(request).await.unwrap();
         let (parts, body) = response.into_parts();
-        Answer {
+        let answer = Answer {
             status: parts.status,
             headers: parts.headers,
             body: body.collect().await.unwrap().to_bytes(),
-        }
+        };
+        described::look_at(&method, path, &answer);
+        answer
     }
 
     pub(crate) async fn get(&mut self, path: &str) -> Answer {

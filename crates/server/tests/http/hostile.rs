@@ -19,6 +19,19 @@ async fn raw(site: &Site, bytes: &[u8]) -> String {
 }
 
 #[tokio::test]
+async fn a_name_in_a_path_that_is_no_text_is_refused_with_a_document() {
+    let site = Site::start().await;
+    let mut client = site.client().await;
+    for path in ["/v1/groups/%ff", "/v1/webhooks/%C3%28"] {
+        let problem = client.get(path).await.problem(400, "invalid_parameter");
+        assert!(problem["detail"].as_str().unwrap().contains("not UTF-8"));
+    }
+    let group = client.get("/v1/groups/%C3%BC").await;
+    group.problem(404, "unknown_group");
+    site.end().await;
+}
+
+#[tokio::test]
 async fn a_body_beyond_the_limit_is_refused_announced_or_not() {
     let mut config = Config::default();
     config.limits.body_bytes_max = 4096;

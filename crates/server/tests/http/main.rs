@@ -10,6 +10,7 @@
 
 mod caller;
 mod client;
+mod described;
 mod endpoint;
 mod member;
 mod pki;
@@ -32,6 +33,7 @@ mod jwt;
 mod leasing;
 mod limits;
 mod mending;
+mod openapi;
 mod operating;
 mod overtaking;
 mod owasp;

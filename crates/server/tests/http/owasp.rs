@@ -94,6 +94,7 @@ pub(crate) const ROUTES: &[(&str, &str, &str)] = &[
     ),
     ("POST", "/v1/logout", "/v1/logout"),
     ("GET", "/v1/session", "/v1/session"),
+    ("GET", "/v1/openapi.json", "/v1/openapi.json"),
     ("GET", "/metrics", "/metrics"),
 ];
 
@@ -276,6 +277,7 @@ async fn api5_broken_function_level_authorization() {
         "/v1/groups",
         "/v1/dead-letters",
         "/v1/session",
+        "/v1/openapi.json",
     ];
     let text = std::fs::read_to_string(setup.path("ensue.toml")).unwrap();
     setup.write("ensue.toml", &format!("{text}\n[roles.nothing]\n"));

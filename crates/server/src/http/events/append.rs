@@ -1,16 +1,18 @@
 //! `POST /v1/events`: appends events; they are durable when it answers.
 
-use axum::extract::{Request, State};
-use axum::response::Response;
+use axum::extract::State;
 use ensue::engine::Append;
 use ensue::{Envelope, InvalidEvent};
 use serde_json::json;
 use serde_json::value::RawValue;
 
 use super::form::Form;
-use super::options::Options;
+use super::options::{Appending, Options};
+use super::receipt::{Appended, Receipt};
+use super::unread::{Events, SingleEvent};
 use super::{batch, receipt, single};
 use crate::context::Context;
+use crate::http::query::Asked;
 use crate::http::{body, deadline};
 use crate::memory::Held;
 use crate::problem::{Code, Problem};
@@ -27,10 +29,10 @@ type Item = Result<Append, Problem>;
 pub(in crate::http) async fn read_single(
     context: &Context,
     caller: &Caller,
-    request: Request,
+    event: SingleEvent,
     topic: Option<&str>,
 ) -> Result<(Envelope, Held), Problem> {
-    let (parts, body) = request.into_parts();
+    let (parts, body) = event.0.into_parts();
     let form = Form::of(&parts.headers)?;
     let (bytes, held) = body::read(context, &parts.headers, body)
         .await?
@@ -43,10 +45,11 @@ pub(in crate::http) async fn read_single(
 pub(super) async fn append(
     State(context): State<Context>,
     caller: Caller,
-    request: Request,
-) -> Result<Response, Problem> {
-    let (parts, body) = request.into_parts();
-    let options = Options::of(&context, &parts.uri)?;
+    query: Asked<Appending>,
+    events: Events,
+) -> Result<Appended, Problem> {
+    let (parts, body) = events.0.into_parts();
+    let options = Options::of(&context, &query)?;
     let topic = options.topic.as_deref();
     let form = Form::of(&parts.headers)?;
     let trace = RequestTrace::of(&parts.extensions);
@@ -67,8 +70,8 @@ pub(super) async fn append(
     let appended = deadline::within(&context, context.engine().append(batch)).await?;
     let receipt = appended
         .first()
-        .map(|appended| receipt::Receipt::of(*appended, options.due(), context.counters()));
-    receipt.map(receipt::single).ok_or_else(short)
+        .map(|appended| Receipt::of(*appended, options.due(), context.counters()));
+    receipt.map(Appended::One).ok_or_else(short)
 }
 
 /// One result per event is the engine's contract.
@@ -122,7 +125,7 @@ async fn append_all(
     context: &Context,
     options: &Options,
     items: Vec<Item>,
-) -> Result<Response, Problem> {
+) -> Result<Appended, Problem> {
     let mut batch = Vec::with_capacity(items.len());
     let mut errors = Vec::new();
     for (index, item) in items.into_iter().enumerate() {
@@ -147,8 +150,8 @@ async fn append_all(
     options.apply(&mut batch)?;
     let appended = deadline::within(context, context.engine().append(batch)).await?;
     let receipts = appended.into_iter();
-    let receipts = receipts.map(|it| receipt::Receipt::of(it, options.due(), context.counters()));
-    Ok(receipt::whole(&receipts.collect::<Vec<_>>()))
+    let receipts = receipts.map(|it| Receipt::of(it, options.due(), context.counters()));
+    Ok(receipts.collect())
 }
 
 /// Those that are valid.
@@ -156,7 +159,7 @@ async fn append_each(
     context: &Context,
     options: &Options,
     items: Vec<Item>,
-) -> Result<Response, Problem> {
+) -> Result<Appended, Problem> {
     let mut batch = Vec::with_capacity(items.len());
     let mut refused = Vec::with_capacity(items.len());
     for item in items {
@@ -174,15 +177,9 @@ async fn append_each(
     let mut result = |refused: Option<Problem>| match refused {
         Some(problem) => Err(problem),
         None => match appended.next() {
-            Some(appended) => Ok(receipt::Receipt::of(
-                appended,
-                options.due(),
-                context.counters(),
-            )),
+            Some(appended) => Ok(Receipt::of(appended, options.due(), context.counters())),
             None => Err(short()),
         },
     };
-    Ok(receipt::each(
-        refused.into_iter().map(&mut result).collect(),
-    ))
+    receipt::each(refused.into_iter().map(&mut result).collect())
 }

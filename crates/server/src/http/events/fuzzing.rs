@@ -4,18 +4,13 @@ use axum::http::{HeaderMap, Uri};
 use ensue::{Cursor, Envelope, Timestamp};
 
 use super::form::Form;
-use super::{batch, options, selection, single, stream};
-use crate::http::query::Query;
+use super::{batch, options, page, selection, single, stream};
+use crate::http::query::{Parameters as _, Query};
 use crate::scan::Filter;
 use crate::webhooks::fuzzing::request;
 
 /// How many events a batch has at the most.
 const EVENTS_MAX: usize = 1_000;
-/// Everything that the query of an append or a read may have.
-const KNOWN: [&str; 13] = [
-    "topic", "atomic", "expect", "at", "after", "timer", "key", "type", "filter", "from", "until",
-    "limit", "cursor",
-];
 
 /// Headers, a line each, an empty line, and a body.
 pub(in crate::http) fn event(bytes: &[u8]) -> bool {
@@ -65,7 +60,9 @@ pub(in crate::http) fn query(bytes: &[u8]) -> bool {
     let Ok(uri) = Uri::try_from(path) else {
         return false;
     };
-    let Ok(query) = Query::with_several(&uri, &KNOWN, &["type"]) else {
+    // Everything that the query of an append or a read may have.
+    let known = [options::Appending::KNOWN, page::Paging::KNOWN].concat();
+    let Ok(query) = Query::of(&uri, &known) else {
         return false;
     };
     let now = Timestamp::from_micros(1_700_000_000_000_000);

@@ -2,15 +2,49 @@
 
 use std::time::Duration;
 
-use axum::http::Uri;
 use ensue::engine::{Append, Schedule};
 use ensue::{Expect, Position, Timestamp};
 
 use crate::context::Context;
-use crate::http::query::{Query, invalid};
+use crate::http::query::{Asked, Parameters, Query, invalid};
+use crate::openapi::{Kind, Parameter};
 use crate::problem::{Code, Problem};
 
-const KNOWN: [&str; 6] = ["topic", "atomic", "expect", "at", "after", "timer"];
+/// The query of an append.
+#[derive(Debug)]
+pub(super) enum Appending {}
+
+impl Parameters for Appending {
+    const KNOWN: &'static [&'static [Parameter]] = &[&[
+        Parameter::new("topic", Kind::Topic, "The topic of events that name none."),
+        Parameter::new(
+            "atomic",
+            Kind::Flag,
+            "`false`: events of a batch stand for themselves, and each has its receipt or its problem.",
+        ),
+        Parameter::new(
+            "expect",
+            Kind::Expectation,
+            "Append only if this is the position of the last event of the key, or `absent` and the key has none.",
+        ),
+        Parameter::new(
+            "at",
+            Kind::Time,
+            "When to append; what is due is appended now.",
+        ),
+        Parameter::new(
+            "after",
+            Kind::Duration,
+            "The same as a duration from now, such as `90s` or `2h`.",
+        ),
+        Parameter::new(
+            "timer",
+            Kind::Name,
+            "With `at` or `after`: the name of the timer that this sets. The event takes the place of what the timer \
+             would have appended.",
+        ),
+    ]];
+}
 
 /// What the query says.
 #[derive(Debug)]
@@ -23,16 +57,15 @@ pub(super) struct Options {
 }
 
 impl Options {
-    pub(super) fn of(context: &Context, uri: &Uri) -> Result<Self, Problem> {
-        let query = Query::of(uri, &KNOWN)?;
+    pub(super) fn of(context: &Context, query: &Asked<Appending>) -> Result<Self, Problem> {
         let now = context.engine().clock().now();
         let options = Self {
             topic: query.text("topic").map(str::to_owned),
             is_atomic: query
                 .value("atomic", "expected true or false")?
                 .unwrap_or(true),
-            expect: expect(&query)?,
-            schedule: schedule(&query, now)?,
+            expect: expect(query)?,
+            schedule: schedule(query, now)?,
             now,
         };
         options.check(context)?;

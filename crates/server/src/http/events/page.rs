@@ -3,17 +3,23 @@
 use std::convert::Infallible;
 
 use axum::body::{Body, Bytes};
-use axum::extract::State;
-use axum::http::{HeaderMap, HeaderName, HeaderValue, Uri, header};
+use axum::extract::{FromRequestParts, State};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use ensue::{CloudEventBatch, Cursor, Start};
 use futures_util::stream;
+use schemars::JsonSchema;
 use serde::Serialize;
+use serde_json::json;
 
 use super::selection::{self, PARAMETERS};
 use crate::context::Context;
-use crate::http::query::{Query, invalid};
+use crate::http::query::{Asked, Parameters, invalid};
 use crate::memory::Held;
+use crate::openapi::{
+    Answer, CursorText, Input, Kind, Operation, Parameter, RecordedEvent, Written,
+};
 use crate::problem::Problem;
 use crate::scan::{Errors, Found, Scan};
 use crate::security::Caller;
@@ -27,7 +33,7 @@ const END: HeaderName = HeaderName::from_static("ensue-end");
 
 /// How a page is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Format {
+pub(super) enum Format {
     /// An object that holds the events and where to go on.
     Json,
     /// An event a line.
@@ -37,26 +43,77 @@ enum Format {
 }
 
 /// What comes after the events of a page in JSON.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 struct Rest<'a> {
     /// Where to go on.
+    #[schemars(with = "CursorText")]
     cursor: &'a Cursor,
     /// Whether there is nothing more, as the log is now.
     end: bool,
     /// How many places of the log were gone through.
     scanned: u64,
+    /// With a filter: with how many events it could not be evaluated, which do not pass.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Errors")]
     filter_errors: Option<&'a Errors>,
+}
+
+/// A page of events, and where to go on.
+#[derive(JsonSchema)]
+#[schemars(rename = "EventPage")]
+#[allow(dead_code, reason = "it is written piece by piece")]
+pub(super) struct Page {
+    events: Vec<RecordedEvent>,
+    #[serde(flatten)]
+    rest: Rest<'static>,
+}
+
+impl Answer for Page {
+    fn describe(operation: &mut Operation) {
+        let page = operation.written::<Self>();
+        let batch = operation.written::<Vec<RecordedEvent>>();
+        let lines = json!({ "type": "string", "description": "An event a line, as JSON." });
+        operation
+            .answers(200, "A page of events, and where to go on.")
+            .header(CURSOR.as_str(), "Where to go on.")
+            .header(
+                END.as_str(),
+                "Whether there is nothing more: `true` or `false`.",
+            )
+            .content(Format::Json.content_type(), page)
+            .content(Format::Batch.content_type(), batch)
+            .content(Format::Lines.content_type(), lines);
+    }
+}
+
+/// The query of a page.
+#[derive(Debug)]
+pub(super) enum Paging {}
+
+impl Parameters for Paging {
+    const KNOWN: &'static [&'static [Parameter]] = &[
+        &PARAMETERS,
+        &[
+            Parameter::new(
+                "limit",
+                Kind::Number {
+                    min: 1,
+                    max: Some(EVENTS_MAX as u64),
+                    default: Some(EVENTS as u64),
+                },
+                "How many events at the most. A page may have fewer, and none, before the end.",
+            ),
+            Parameter::new("cursor", Kind::Cursor, "Where the page before ended."),
+        ],
+    ];
 }
 
 pub(super) async fn read(
     State(context): State<Context>,
     caller: Caller,
-    uri: Uri,
-    headers: HeaderMap,
-) -> Result<Response, Problem> {
-    let known = [&PARAMETERS[..], &["limit", "cursor"]].concat();
-    let query = Query::with_several(&uri, &known, &["type"])?;
+    query: Asked<Paging>,
+    format: Format,
+) -> Result<Written<Page>, Problem> {
     let limit = query.value("limit", "expected a number")?.unwrap_or(EVENTS);
     if !(1..=EVENTS_MAX).contains(&limit) {
         let problem = format!("is {limit}; expected 1 to {EVENTS_MAX}");
@@ -68,7 +125,21 @@ pub(super) async fn read(
         scan.go_to(cursor);
     }
     let (events, held) = scan.page(&context, limit).await?;
-    Ok(respond(Format::of(&headers), &scan, events, held))
+    Ok(Written::new(respond(format, &scan, events, held)))
+}
+
+impl<S: Sync> FromRequestParts<S> for Format {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
+        Ok(Self::of(&parts.headers))
+    }
+}
+
+impl Input for Format {
+    fn describe(_: &mut Operation) {
+        // The media types of the answer say what may be accepted.
+    }
 }
 
 impl Format {

@@ -6,12 +6,32 @@ use ensue::{Start, TopicPattern};
 use crate::context::Context;
 use crate::http::query::{Query, invalid};
 use crate::http::{deadline, place};
+use crate::openapi::{Kind, Parameter};
 use crate::problem::Problem;
 use crate::scan::{Filter, Scan};
 use crate::security::Caller;
 
 /// What every read knows.
-pub(super) const PARAMETERS: [&str; 6] = ["topic", "key", "type", "filter", "from", "until"];
+pub(super) const PARAMETERS: [Parameter; 6] = [
+    Parameter::new(
+        "topic",
+        Kind::TopicPattern,
+        "A topic, or a pattern: `*` is one part of a name, `>` the rest. Every topic by default.",
+    ),
+    Parameter::new("key", Kind::Text, "One key."),
+    Parameter::new("type", Kind::Text, "A type; several times for several.").repeatable(),
+    Parameter::new(
+        "filter",
+        Kind::Name,
+        "An expression of CloudEvents SQL over the attributes of events.",
+    ),
+    Parameter::new(
+        "from",
+        Kind::Start,
+        "Where to begin: a cursor or a position, a time of appending, `earliest` or `latest`.",
+    ),
+    Parameter::new("until", Kind::Start, "Before what to end, as `from`."),
+];
 
 /// The events that `query` wants; `from` is where it begins if it does not say that.
 pub(super) async fn scan(

@@ -6,18 +6,22 @@ use std::time::Duration;
 use std::vec;
 
 use axum::body::{Body, Bytes};
-use axum::extract::State;
-use axum::http::{HeaderMap, HeaderValue, Uri, header};
-use axum::response::{IntoResponse, Response};
+use axum::extract::{FromRequestParts, State};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, HeaderValue, header};
 use ensue::{Cursor, Start};
 use futures_util::stream;
+use serde_json::json;
 use tokio::sync::{OwnedSemaphorePermit, watch};
 use tokio::time::Instant;
 
 use super::selection::{self, PARAMETERS};
 use crate::context::Context;
-use crate::http::query::Query;
+use crate::http::query::{Asked, Parameters};
 use crate::memory::Held;
+use crate::openapi::{
+    self, Answer, Input, Kind, Operation, Parameter, ProblemDocument, RecordedEvent, Written,
+};
 use crate::problem::{Code, Problem};
 use crate::scan::{Found, Scan};
 use crate::security::{Action, Caller};
@@ -28,15 +32,75 @@ const PAGE_EVENTS_MAX: usize = 64;
 const ROOM_PAUSE: Duration = Duration::from_millis(50);
 pub(super) const LAST_EVENT_ID: &str = "last-event-id";
 
+/// The query of a stream.
+#[derive(Debug)]
+pub(super) enum Following {}
+
+impl Parameters for Following {
+    const KNOWN: &'static [&'static [Parameter]] = &[&PARAMETERS];
+}
+
+/// Where a stream goes on, if it does.
+#[derive(Debug)]
+pub(super) struct Resumed(Option<Cursor>);
+
+impl<S: Sync> FromRequestParts<S> for Resumed {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        resumed(&parts.headers).map(Self)
+    }
+}
+
+impl Input for Resumed {
+    fn describe(operation: &mut Operation) {
+        let last = Parameter::new(
+            LAST_EVENT_ID,
+            Kind::Cursor,
+            "The id of the last message of the stream that this one goes on from.",
+        );
+        operation.takes(openapi::Place::Header, &last);
+        operation.refuses(&[Code::InvalidHeader]);
+    }
+}
+
+/// What a stream is, to clients.
+#[derive(Debug)]
+pub(super) enum Messages {}
+
+impl Answer for Messages {
+    fn describe(operation: &mut Operation) {
+        let data = [
+            operation.written::<RecordedEvent>(),
+            operation.written::<ProblemDocument>(),
+        ];
+        let schema = json!({
+            "description": "The members of a message. One without data says how far the stream came.",
+            "properties": {
+                "id": { "type": "string", "description": "The place after the event." },
+                "event": { "type": "string", "description": "`problem` with the last message, if that says why." },
+                "data": {
+                    "type": "string",
+                    "description": "An event, or a problem, on one line.",
+                    "contentMediaType": "application/json",
+                    "contentSchema": { "anyOf": data },
+                },
+            },
+        });
+        operation
+            .answers(200, "Server-sent events, as long as the client takes them.")
+            .content("text/event-stream", schema);
+    }
+}
+
 pub(super) async fn follow(
     State(context): State<Context>,
     caller: Caller,
-    uri: Uri,
-    headers: HeaderMap,
-) -> Result<Response, Problem> {
-    let query = Query::with_several(&uri, &PARAMETERS, &["type"])?;
+    query: Asked<Following>,
+    Resumed(resumed): Resumed,
+) -> Result<Written<Messages>, Problem> {
     let mut scan = selection::scan(&context, &caller, &query, Start::Latest).await?;
-    if let Some(cursor) = resumed(&headers)? {
+    if let Some(cursor) = resumed {
         scan.go_to(cursor);
     }
     let of_caller = caller.stream()?;
@@ -65,7 +129,7 @@ pub(super) async fn follow(
     });
     let content_type = HeaderValue::from_static("text/event-stream");
     let headers = [(header::CONTENT_TYPE, content_type)];
-    Ok((headers, Body::from_stream(events)).into_response())
+    Ok(Written::new((headers, Body::from_stream(events))))
 }
 
 /// Where the stream that this one goes on from had come to.

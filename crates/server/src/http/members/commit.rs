@@ -4,14 +4,16 @@
 pub(super) mod said;
 
 use axum::Json;
-use axum::extract::{Path, Request, State};
+use axum::extract::State;
 use ensue::consumer::{Done, Refused};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use self::said::Body;
 use super::{call, refused};
 use crate::context::Context;
-use crate::http::json as body;
+use crate::http::json::JsonBody;
+use crate::http::path::Path;
 use crate::http::place::Place;
 use crate::problem::{Code, Problem};
 use crate::security::Caller;
@@ -21,7 +23,9 @@ const NAME_BYTES_MAX: usize = 256;
 /// How many stale deliveries of a commit are named.
 const STALE_SHOWN_MAX: usize = 100;
 
-#[derive(Serialize)]
+/// All of it is durable.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "CommittedDeliveries")]
 pub(super) struct Committed {
     generation: u64,
     /// Effects that were not appended, because other events have their ids.
@@ -47,10 +51,10 @@ pub(super) async fn commit(
     State(context): State<Context>,
     caller: Caller,
     Path((group, member)): Path<(String, String)>,
-    request: Request,
+    body: JsonBody<Body>,
 ) -> Result<Json<Committed>, Problem> {
     let call = call(&context, &caller, &group, &member)?;
-    let said: Body = body::read(&context, request).await?;
+    let said = body.read(&context).await?;
     let name = said.id.clone();
     if name
         .as_ref()

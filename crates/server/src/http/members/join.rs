@@ -3,17 +3,21 @@
 use std::time::Duration;
 
 use axum::Json;
-use axum::extract::{Path, Request, State};
+use axum::extract::State;
 use ensue::consumer::{Consumer, ConsumerOptions};
 use ensue::engine::Subscription;
 use ensue::{Start, TopicPattern};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::millis;
 use crate::config::Limits;
 use crate::context::Context;
-use crate::http::{deadline, json as body, place};
+use crate::http::json::JsonBody;
+use crate::http::path::Path;
+use crate::http::{deadline, place};
 use crate::leases::NoPlace;
+use crate::openapi::{DurationText, StartText, TopicPatternText};
 use crate::problem::{Code, Problem};
 use crate::security::{Action, Caller};
 
@@ -27,23 +31,39 @@ const LEASE: Duration = Duration::from_secs(30);
 const IN_FLIGHT: usize = 100;
 
 /// What a client wants of a group.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "Join")]
 pub(super) struct Wanted {
+    /// Topics and patterns. Members of one group ask for the same.
+    #[schemars(with = "Vec<TopicPatternText>", length(min = 1, max = TOPICS_MAX))]
     topics: Vec<String>,
+    /// Types of events: every type by default.
+    #[schemars(length(min = 1, max = TYPES_MAX))]
     types: Option<Vec<String>>,
-    /// Where the group starts if it is new: `earliest`, `latest`, a position or a time.
+    /// Where the group starts if it is new: `earliest` (the default), `latest`, a position or a time.
+    #[schemars(with = "Option<StartText>")]
     start: Option<String>,
+    /// How long the client may say nothing: `30s` by default, from `1s` to `lease_max`.
+    #[schemars(with = "Option<DurationText>")]
     lease: Option<String>,
+    /// How many events the member holds at the most: 100 by default.
+    #[schemars(range(min = 1))]
     in_flight_max: Option<usize>,
+    /// How many events of one key the client has at a time: 1 by default.
+    #[schemars(range(min = 1))]
     key_events_max: Option<usize>,
 }
 
-#[derive(Debug, Serialize)]
+/// The client is a member of the group.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "JoinedGroup")]
 pub(super) struct Joined {
     group: String,
+    /// The member, which later requests name.
     member: String,
     generation: u64,
+    /// How long the client may say nothing, in milliseconds.
     lease_ms: u64,
     in_flight_max: usize,
     key_events_max: usize,
@@ -53,11 +73,11 @@ pub(super) async fn join(
     State(context): State<Context>,
     caller: Caller,
     Path(group): Path<String>,
-    request: Request,
+    body: JsonBody<Wanted>,
 ) -> Result<Json<Joined>, Problem> {
     context.webhooks().must_not_own(&group)?;
     must_consume(&context, &caller, &group).await?;
-    let wanted: Wanted = body::read(&context, request).await?;
+    let wanted = body.read(&context).await?;
     let limits = context.limits();
     let lease = wanted.lease(limits)?;
     let in_flight_max = wanted.in_flight_max.unwrap_or(IN_FLIGHT);

@@ -3,26 +3,27 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use axum::extract::{Path, State};
-use axum::http::{Uri, header};
-use axum::response::{IntoResponse, Response};
+use axum::extract::State;
+use axum::http::header;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use ensue::consumer::{Taken, Wanted, cell_json};
 use ensue::{Clock, CloudEvent};
+use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
 use super::{call, refused};
 use crate::context::Context;
+use crate::http::path::Path;
 use crate::http::pieces;
 use crate::http::place::Place;
-use crate::http::query::{Query, invalid};
+use crate::http::query::{Asked, Parameters, Query, invalid};
 use crate::memory::Held;
+use crate::openapi::{Answer, AnyEvent, Anything, Base64Text, Kind, Operation, Parameter, Written};
 use crate::problem::{Code, Problem};
 use crate::security::Caller;
 
-const KNOWN: [&str; 5] = ["wait", "max", "bytes", "state", "again"];
 /// How many deliveries a client is given unless it is said.
 const EVENTS: usize = 10;
 /// How long a client waits unless it is said.
@@ -32,34 +33,79 @@ const READ: Duration = Duration::from_millis(100);
 /// The most cells of state that are asked for.
 const CELLS_MAX: usize = 16;
 
+/// The query of a take.
+#[derive(Debug)]
+pub(super) enum Taking {}
+
+impl Parameters for Taking {
+    const KNOWN: &'static [&'static [Parameter]] = &[&[
+        Parameter::new(
+            "wait",
+            Kind::Duration,
+            "How long to wait for the first event: `10s` by default, at most `wait_max`; with `0s` what is there.",
+        ),
+        Parameter::new("max", Kind::Number { min: 1, max: None, default: None }, "How many deliveries: 10 by default."),
+        Parameter::new(
+            "bytes",
+            Kind::Number { min: 1, max: None, default: None },
+            "How many bytes of events; one event is always possible.",
+        ),
+        Parameter::new(
+            "state",
+            Kind::Text,
+            "A cell of the state of each event's key, as of the last commit; several times for several.",
+        )
+        .repeatable(),
+        Parameter::new(
+            "again",
+            Kind::Flag,
+            "`true`: begin with what the member holds, for a client that lost an answer to a take.",
+        ),
+    ]];
+}
+
 /// An event for a client.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 struct Delivery<'a> {
     position: Place,
+    /// Which delivery of the event it is; a commit names it with the position.
     generation: u64,
+    /// How often it was tried, from 1.
     attempt: u32,
+    /// How often the group was moved back.
     run: u64,
+    /// Whether effects of this event are held back after a reset: then only state counts.
     holds_back: bool,
+    #[schemars(with = "AnyEvent")]
     event: CloudEvent<'a>,
+    /// The cells that were asked for and that there are, as JSON.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "BTreeMap<String, Anything>")]
     state: Option<BTreeMap<&'a str, &'a RawValue>>,
     /// Cells that are not JSON.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(with = "BTreeMap<String, Base64Text>")]
     state_base64: BTreeMap<&'a str, String>,
 }
 
-#[derive(Serialize)]
-struct Deliveries<'a> {
+/// What the member has to handle, in order for each key.
+#[derive(Serialize, JsonSchema)]
+pub(super) struct Deliveries<'a> {
     deliveries: Vec<Delivery<'a>>,
+}
+
+impl Answer for Deliveries<'static> {
+    fn describe(operation: &mut Operation) {
+        axum::Json::<Self>::describe(operation);
+    }
 }
 
 pub(super) async fn take(
     State(context): State<Context>,
     caller: Caller,
     Path((group, member)): Path<(String, String)>,
-    uri: Uri,
-) -> Result<Response, Problem> {
-    let query = Query::with_several(&uri, &KNOWN, &["state"])?;
+    query: Asked<Taking>,
+) -> Result<Written<Deliveries<'static>>, Problem> {
     let (wanted, wait) = (wanted(&context, &query)?, wait(&context, &query)?);
     let call = call(&context, &caller, &group, &member)?;
     if context.is_leaving() {
@@ -109,7 +155,7 @@ pub(super) async fn take(
         ));
     }
     let headers = [(header::CONTENT_TYPE, "application/json")];
-    Ok((headers, pieces::body(text, held)).into_response())
+    Ok(Written::new((headers, pieces::body(text, held))))
 }
 
 async fn over(clock: Clock, wait: Duration) {

@@ -7,59 +7,76 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use ensue::consumer::{Handled, Outcome, json_cell};
 use ensue::engine::DeathCause;
 use ensue::{Clock, Due, Effects, EnvelopeBuilder, EventId, OnDead, Outgoing, Timestamp};
+use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use crate::http::place::Place;
+use crate::openapi::{Anything, Base64Text, DurationText, EffectEvent, ReplyEvent, Time};
 use crate::problem::{Code, Problem};
 use crate::security::{Action, Caller};
 
 /// The topic of a reply is where its requester waits, whatever it says.
 const REPLY_TOPIC: &str = "reply";
 
-/// A commit.
-#[derive(Debug, Deserialize)]
+/// What became of deliveries, and what follows from them.
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "Commit")]
 pub(in crate::http::members) struct Body {
     /// Its name, by which it is done once.
     pub(super) id: Option<String>,
+    /// Those that are done.
     #[serde(default)]
     settle: Vec<Settle>,
+    /// Those that are to be tried again.
     #[serde(default)]
     retry: Vec<Retry>,
+    /// Those that cannot be handled.
     #[serde(default)]
     dead: Vec<Dead>,
 }
 
 /// A delivery that is done.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "SettledDelivery")]
 struct Settle {
     position: Place,
     generation: u64,
+    /// What follows from it.
     #[serde(default)]
     effects: Vec<Effect>,
     /// Cells of the state of its key; `null` removes one.
     #[serde(default)]
+    #[schemars(with = "BTreeMap<String, Anything>")]
     state: BTreeMap<String, Box<RawValue>>,
+    /// Cells that are not JSON.
     #[serde(default)]
+    #[schemars(with = "BTreeMap<String, Base64Text>")]
     state_base64: BTreeMap<String, String>,
 }
 
 /// One that is to be tried again.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "RetriedDelivery")]
 struct Retry {
     position: Place,
     generation: u64,
+    /// After how long; at once without.
+    #[schemars(with = "Option<DurationText>")]
     after: Option<String>,
+    /// When, in place of `after`.
+    #[schemars(with = "Option<Time>")]
     at: Option<Timestamp>,
     reason: String,
 }
 
 /// One that cannot be handled.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "DeadDelivery")]
 struct Dead {
     position: Place,
     generation: u64,
@@ -71,8 +88,9 @@ struct Dead {
 }
 
 /// Why a client makes a dead letter.
-#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
+#[schemars(inline)]
 enum Cause {
     #[default]
     Rejected,
@@ -82,8 +100,9 @@ enum Cause {
 }
 
 /// What happens to later events of the key.
-#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
+#[schemars(inline)]
 enum Successors {
     #[default]
     Park,
@@ -91,14 +110,24 @@ enum Successors {
 }
 
 /// One thing that follows: an event, a reply, or a cancellation.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Effect {
+    /// An event to append.
+    #[schemars(with = "Option<EffectEvent>")]
     event: Option<Box<RawValue>>,
+    /// After how long the event is appended.
+    #[schemars(with = "Option<DurationText>")]
     after: Option<String>,
+    /// When the event is appended, in place of `after`.
+    #[schemars(with = "Option<Time>")]
     at: Option<Timestamp>,
+    /// The name of the timer that the event sets or moves.
     timer: Option<String>,
+    /// The answer to the request at hand.
+    #[schemars(with = "Option<ReplyEvent>")]
     reply: Option<Box<RawValue>>,
+    /// The timer to cancel, or the id of an event that waits for its time.
     cancel: Option<String>,
     /// Of what is cancelled, if that is not this group.
     source: Option<String>,
