@@ -30,10 +30,13 @@ struct Peer {
 const PEERS: &[Peer] = &[
     quick("cloudevents"),
     quick("h2spec"),
+    quick("http-api"),
     quick("oidc-provider"),
+    quick("openapi"),
     slow("otel-collector"),
     quick("otlp"),
     slow("promtool"),
+    quick("schemathesis"),
     quick("sslyze"),
     quick("standard-webhooks"),
     slow("testssl"),
