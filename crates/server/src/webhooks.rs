@@ -26,7 +26,8 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ensue::{Engine, Metrics};
+use axum::http::HeaderMap;
+use ensue::{Engine, Metrics, Timestamp};
 use futures_util::future::join_all;
 use tokio::sync::{Mutex, watch};
 use tokio::task::JoinSet;
@@ -35,11 +36,11 @@ pub(crate) use self::endpoint::Endpoint;
 pub use self::keyring::SecretSource;
 pub(crate) use self::responses::Response;
 pub(crate) use self::sender::{Refusal, Sender};
-use self::settings::GROUP_PREFIX;
 pub use self::settings::{
     AfterDead, ContentMode, EndpointConfig, SenderConfig, SenderContent, StartAt, WebhookConfig,
 };
-pub(crate) use self::signature::Unverified;
+use self::settings::{GROUP_PREFIX, TOLERANCE};
+pub(crate) use self::signature::{Claim, Unverified};
 use self::switch::Switches;
 pub use self::url::ReceiverUrl;
 use crate::outgoing::{Connector, Reachable};
@@ -191,6 +192,13 @@ impl Webhooks {
 
     pub(crate) fn senders(&self) -> impl Iterator<Item = &Sender> {
         self.senders.values()
+    }
+
+    /// What a request claims, before its body is read: most of those that are not a sender's end here. Their
+    /// time counts by the largest tolerance there is, as strangers would tell by it which senders there are.
+    pub(crate) fn claim(&self, now: Timestamp, headers: &HeaderMap) -> Result<Claim, Unverified> {
+        let tolerances = self.senders.values().map(|it| it.config().tolerance);
+        Claim::of(headers, now, tolerances.max().unwrap_or(TOLERANCE))
     }
 
     pub(crate) fn sender(&self, name: &str) -> Option<&Sender> {

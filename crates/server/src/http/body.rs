@@ -22,13 +22,15 @@ pub(super) struct Whole {
 }
 
 impl Whole {
-    pub(super) fn bytes(&self) -> &[u8] {
-        &self.bytes
-    }
-
     /// The bytes, and what has to be kept as long as they are.
     pub(super) fn into_parts(self) -> (Vec<u8>, Held) {
         (self.bytes, self.held)
+    }
+}
+
+impl AsRef<[u8]> for Whole {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
     }
 }
 

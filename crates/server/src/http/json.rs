@@ -39,7 +39,7 @@ impl<T: DeserializeOwned> JsonBody<T> {
             ));
         }
         let whole = body::read(context, &parts.headers, body).await?;
-        serde_json::from_slice(whole.bytes()).map_err(|error| {
+        serde_json::from_slice(whole.as_ref()).map_err(|error| {
             Problem::new(
                 Code::InvalidBody,
                 format!("the body cannot be read: {error}"),

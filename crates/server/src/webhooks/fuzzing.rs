@@ -25,7 +25,7 @@ pub(crate) fn received(bytes: &[u8]) -> bool {
     // Whoever sent it: what comes after takes any body.
     let content_type = headers.get(header::CONTENT_TYPE);
     let content_type = content_type.and_then(|it| it.to_str().ok());
-    let event = Envelope::builder("in", "received").id(verified.clone().unwrap_or("id"));
+    let event = Envelope::builder("in", "received").id(claim.into_id());
     let event = event.opaque_payload(content_type.unwrap_or_default(), body.to_vec());
     if let Ok(event) = event.build() {
         assert_eq!(event.payload(), body);

@@ -8,12 +8,20 @@ use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig};
 use base64::engine::{DecodePaddingMode, general_purpose::STANDARD as BASE64};
 use ring::hmac;
 use ring::signature::{ED25519, Ed25519KeyPair, KeyPair as _, UnparsedPublicKey};
+use subtle::{Choice, ConstantTimeEq as _};
 
 /// How long a shared secret is, in bytes.
 const SHARED_BYTES_MIN: usize = 24;
 const SHARED_BYTES_MAX: usize = 64;
 /// The seed of a private key, and a public key.
 const SEED_BYTES: usize = 32;
+/// How long a signature is, `v1` and `v1a`.
+const TAG_BYTES: usize = 32;
+const PUBLIC_BYTES: usize = 64;
+/// How many signatures of a request are looked at, and how many of them may be `v1a`: each of those costs
+/// as much as all `v1` together.
+const SIGNATURES_MAX: usize = 16;
+const PUBLIC_MAX: usize = 4;
 
 /// Padding may be missing, as the official libraries allow.
 const LENIENT: GeneralPurpose = GeneralPurpose::new(
@@ -88,15 +96,26 @@ impl Secret {
         Some(format!("{version},{signature}"))
     }
 
-    /// Whether a signature of this version is one of the message. Takes as long for every signature.
-    pub(super) fn verifies(&self, version: &str, message: &[u8], signature: &[u8]) -> bool {
-        let by =
-            |public: &[u8]| UnparsedPublicKey::new(&ED25519, public).verify(message, signature);
-        match (version, self) {
-            ("v1", Self::Shared(key)) => hmac::verify(key, message, signature).is_ok(),
-            ("v1a", Self::Private(pair)) => by(pair.public_key().as_ref()).is_ok(),
-            ("v1a", Self::Public(key)) => by(key).is_ok(),
-            _ => false,
+    /// Whether one of these signatures is one of the message. Of a shared secret the message is hashed
+    /// once, whatever was claimed, and no comparison tells by its time how near it was.
+    pub(super) fn verifies_one_of(&self, signatures: &Signatures, message: &[u8]) -> bool {
+        let by = |public: &[u8]| {
+            let key = UnparsedPublicKey::new(&ED25519, public);
+            let mut claimed = signatures.public.iter();
+            claimed.any(|signature| key.verify(message, signature).is_ok())
+        };
+        match self {
+            Self::Shared(_) if signatures.shared.is_empty() => false,
+            Self::Shared(key) => {
+                let tag = hmac::sign(key, message);
+                let claimed = signatures.shared.iter();
+                let is_one = claimed.fold(Choice::from(0), |is_one, claimed| {
+                    is_one | claimed.ct_eq(tag.as_ref())
+                });
+                is_one.into()
+            }
+            Self::Private(pair) => by(pair.public_key().as_ref()),
+            Self::Public(key) => by(key),
         }
     }
 
@@ -108,6 +127,45 @@ impl Secret {
             Self::Public(key) => BASE64.encode(key),
         };
         Some(format!("whpk_{key}"))
+    }
+}
+
+/// The signatures that a request claims to have, by their version.
+#[derive(Debug, Default)]
+pub(super) struct Signatures {
+    /// `v1`.
+    shared: Vec<[u8; TAG_BYTES]>,
+    /// `v1a`.
+    public: Vec<[u8; PUBLIC_BYTES]>,
+}
+
+impl Signatures {
+    /// Those of a header; what cannot be one is left out.
+    pub(super) fn parse(header: &str) -> Self {
+        let mut signatures = Self::default();
+        for signature in header.split(' ').take(SIGNATURES_MAX) {
+            let Some((version, signature)) = signature.split_once(',') else {
+                continue;
+            };
+            let Ok(signature) = BASE64.decode(signature) else {
+                continue;
+            };
+            match version {
+                "v1" => signatures
+                    .shared
+                    .extend(<[u8; TAG_BYTES]>::try_from(signature)),
+                "v1a" if signatures.public.len() < PUBLIC_MAX => {
+                    let signature = <[u8; PUBLIC_BYTES]>::try_from(signature);
+                    signatures.public.extend(signature);
+                }
+                _ => {}
+            }
+        }
+        signatures
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.shared.is_empty() && self.public.is_empty()
     }
 }
 
@@ -167,23 +225,46 @@ pub(super) mod tests {
         let [shared, private, public] =
             [SHARED, PRIVATE, PUBLIC].map(|text| Secret::parse(text).unwrap());
         let other = Secret::parse("whsec_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA").unwrap();
-        let signed = |secret: &Secret| {
-            let text = secret.sign(b"message").unwrap();
-            let (version, signature) = text.split_once(',').unwrap();
-            (version.to_owned(), BASE64.decode(signature).unwrap())
-        };
-        let (version, signature) = signed(&shared);
-        assert!(shared.verifies(&version, b"message", &signature));
-        assert!(!shared.verifies(&version, b"massage", &signature));
-        assert!(!shared.verifies("v1a", b"message", &signature));
-        assert!(!other.verifies(&version, b"message", &signature));
-        assert!(!shared.verifies(&version, b"message", &signature[1..]));
-        let (version, signature) = signed(&private);
-        assert!(private.verifies(&version, b"message", &signature));
-        assert!(public.verifies(&version, b"message", &signature));
-        assert!(!public.verifies(&version, b"massage", &signature));
-        assert!(!shared.verifies(&version, b"message", &signature));
+        let signed = |secret: &Secret| Signatures::parse(&secret.sign(b"message").unwrap());
+        let signatures = signed(&shared);
+        assert!(shared.verifies_one_of(&signatures, b"message"));
+        assert!(!shared.verifies_one_of(&signatures, b"massage"));
+        assert!(!other.verifies_one_of(&signatures, b"message"));
+        assert!(!public.verifies_one_of(&signatures, b"message"));
+        let signatures = signed(&private);
+        assert!(private.verifies_one_of(&signatures, b"message"));
+        assert!(public.verifies_one_of(&signatures, b"message"));
+        assert!(!public.verifies_one_of(&signatures, b"massage"));
+        assert!(!shared.verifies_one_of(&signatures, b"message"));
         assert!(public.sign(b"message").is_none());
+    }
+
+    #[test]
+    fn of_the_signatures_of_a_request_only_so_many_are_looked_at() {
+        let [shared, private] = [SHARED, PRIVATE].map(|text| Secret::parse(text).unwrap());
+        let right = shared.sign(b"message").unwrap();
+        let wrong = format!("v1,{}", BASE64.encode([0; TAG_BYTES]));
+        let nth = |right: &str, wrong: &str, place: usize| {
+            let mut all = vec![wrong; place];
+            all.push(right);
+            Signatures::parse(&all.join(" "))
+        };
+        for (place, is_seen) in [(0, true), (15, true), (16, false)] {
+            let signatures = nth(&right, &wrong, place);
+            assert_eq!(shared.verifies_one_of(&signatures, b"message"), is_seen);
+        }
+        // Each of these costs a hash of the whole message, for each secret.
+        let right = private.sign(b"message").unwrap();
+        let wrong = format!("v1a,{}", BASE64.encode([0; PUBLIC_BYTES]));
+        for (place, is_seen) in [(0, true), (3, true), (4, false)] {
+            let signatures = nth(&right, &wrong, place);
+            assert_eq!(private.verifies_one_of(&signatures, b"message"), is_seen);
+        }
+        for text in [
+            "", "v1", "v1,", "v1,!", "v1,AAAA", "v1a,AAAA", "v2,AAAA", "v1 AAAA",
+        ] {
+            assert!(Signatures::parse(text).is_empty(), "{text}");
+        }
     }
 
     #[test]

@@ -1,23 +1,30 @@
 //! A sender of webhooks: its requests, verified, become events.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use axum::http::{HeaderMap, header};
 use ensue::{Envelope, InvalidEvent, Timestamp};
 use serde_json::Value;
+use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
 use super::keyring::Keyring;
 use super::rate::Rate;
-use super::settings::{SenderConfig, TOLERANCE};
+use super::settings::SenderConfig;
 use super::signature::{Claim, Unverified};
+
+/// The largest body, in bytes, that is verified where it was read: more would hold up other requests.
+const SMALL_BYTES_MAX: usize = 64 * 1024;
 
 #[derive(Debug)]
 pub(crate) struct Sender {
     config: SenderConfig,
     keyring: Keyring,
     rate: Option<Mutex<Rate>>,
+    /// Large bodies are verified one after the other: whoever knows the sender's name may send some, and
+    /// keeps no more than one thread busy.
+    large: Arc<Semaphore>,
 }
 
 /// Why a request does not become an event.
@@ -28,6 +35,8 @@ pub(crate) enum Refusal {
     /// It is verified, and one too many: the next may come after so long.
     #[error("the sender has sent as many requests in a minute as it may")]
     TooMany(Duration),
+    #[error("the signature could not be verified: {0}")]
+    Interrupted(String),
 }
 
 impl Sender {
@@ -35,6 +44,7 @@ impl Sender {
         Ok(Self {
             keyring: Keyring::open(config.secrets.clone())?,
             rate: config.rate_per_minute.map(Rate::per_minute).map(Mutex::new),
+            large: Arc::new(Semaphore::new(1)),
             config,
         })
     }
@@ -48,36 +58,38 @@ impl Sender {
         self.keyring.trouble()
     }
 
-    /// What a request claims, before its body is read: most of those that are not the sender's end
-    /// here.
-    pub(crate) fn claim<'a>(
+    /// Whether the request is the sender's, and not one too many; gives its id, and the body again.
+    pub(crate) async fn verify<B>(
         &self,
+        claim: Claim,
         now: Timestamp,
-        headers: &'a HeaderMap,
-    ) -> Result<Claim<'a>, Unverified> {
-        Claim::of(headers, now, self.config.tolerance)
-    }
-
-    /// The same of a sender that there is not: strangers are told the same.
-    pub(crate) fn claim_of_unknown(
-        now: Timestamp,
-        headers: &HeaderMap,
-    ) -> Result<Claim<'_>, Unverified> {
-        Claim::of(headers, now, TOLERANCE)
-    }
-
-    /// Whether the request is the sender's, and not one too many; gives its id.
-    pub(crate) async fn verify<'a>(
-        &self,
-        claim: &Claim<'a>,
-        now: Timestamp,
-        body: &[u8],
-    ) -> Result<&'a str, Refusal> {
+        body: B,
+    ) -> Result<(String, B), Refusal>
+    where
+        B: AsRef<[u8]> + Send + 'static,
+    {
         let secrets = self.keyring.current().await;
-        let id = claim.verify(&secrets, now, body)?;
+        let verify = move |claim: Claim, body: B| {
+            let verified = claim.verify(&secrets, now, body.as_ref());
+            verified.map(|()| (claim, body))
+        };
+        let verified = if body.as_ref().len() <= SMALL_BYTES_MAX {
+            verify(claim, body)
+        } else {
+            let turn = self.large.clone().acquire_owned().await;
+            let verifying = tokio::task::spawn_blocking(move || {
+                // Kept until it is done, even if nobody waits for it any more.
+                let _turn = turn;
+                verify(claim, body)
+            });
+            let verified = verifying.await;
+            verified.map_err(|error| Refusal::Interrupted(error.to_string()))?
+        };
+        let (claim, body) = verified?;
+        claim.must_be_of(now, self.config.tolerance)?;
         // Only the sender itself uses up its rate.
         self.take_turn()?;
-        Ok(id)
+        Ok((claim.into_id(), body))
     }
 
     /// The event that a request is, its body byte by byte.
@@ -136,5 +148,60 @@ impl Sender {
     pub(crate) fn allows(&self, origin: &str) -> bool {
         let mut origins = self.config.origins.iter();
         origins.any(|allowed| allowed == "*" || allowed.eq_ignore_ascii_case(origin))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::Future;
+    use std::pin::pin;
+    use std::task::{Context, Waker};
+
+    use super::super::secret::tests::SHARED;
+    use super::super::settings::WebhookConfig;
+    use super::super::{keyring, signature};
+    use super::*;
+
+    fn sender() -> (Sender, tempfile::TempDir) {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("secrets");
+        drop(crate::private::create(&path).unwrap());
+        std::fs::write(&path, SHARED).unwrap();
+        let text = format!(
+            "[[in]]\nname = 'bank'\ntopic = 'payments'\ntype = 'e'\nsecrets = {{ file = '{}' }}",
+            path.display()
+        );
+        let config: WebhookConfig = toml::from_str(&text).unwrap();
+        (Sender::new(config.senders[0].clone()).unwrap(), directory)
+    }
+
+    fn claim(now: Timestamp, body: &[u8]) -> Claim {
+        let secrets = keyring::parse(SHARED).unwrap();
+        let signed = signature::sign(&secrets, now, "m", body).unwrap();
+        let mut headers = HeaderMap::new();
+        headers.insert(signature::ID, "m".parse().unwrap());
+        headers.insert(signature::TIMESTAMP, signed.timestamp.into());
+        headers.insert(signature::SIGNATURE, signed.signatures.parse().unwrap());
+        Claim::of(&headers, now, Duration::from_secs(300)).unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_large_body_waits_for_its_turn_and_holds_up_no_small_one() {
+        let (sender, _directory) = sender();
+        let now = Timestamp::now();
+        let large = vec![b'x'; SMALL_BYTES_MAX + 1];
+        let turn = sender.large.acquire().await.unwrap();
+        let mut verifying = pin!(sender.verify(claim(now, &large), now, large.clone()));
+        let mut context = Context::from_waker(Waker::noop());
+        assert!(verifying.as_mut().poll(&mut context).is_pending());
+        let small = large[1..].to_vec();
+        let (id, body) = sender
+            .verify(claim(now, &small), now, small.clone())
+            .await
+            .unwrap();
+        assert_eq!((id.as_str(), body), ("m", small));
+        drop(turn);
+        let (id, body) = verifying.await.unwrap();
+        assert_eq!((id.as_str(), body), ("m", large));
     }
 }

@@ -3,11 +3,10 @@
 use std::time::Duration;
 
 use axum::http::HeaderMap;
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD as BASE64;
 use ensue::Timestamp;
 
 use super::keyring::Dated;
+use super::secret::Signatures;
 
 pub(crate) const ID: &str = "webhook-id";
 pub(crate) const TIMESTAMP: &str = "webhook-timestamp";
@@ -15,8 +14,6 @@ pub(crate) const SIGNATURE: &str = "webhook-signature";
 
 /// The longest id that is taken, in bytes: it becomes the id of an event.
 const ID_BYTES_MAX: usize = ensue::ATTRIBUTE_BYTES_MAX;
-/// How many signatures of one request are looked at.
-const SIGNATURES_MAX: usize = 16;
 
 /// What a delivery is signed with.
 #[derive(Debug)]
@@ -59,58 +56,69 @@ pub(crate) enum Unverified {
 
 /// What the headers of a request claim: known before its body is read.
 #[derive(Debug)]
-pub(crate) struct Claim<'a> {
-    id: &'a str,
-    timestamp: &'a str,
-    signatures: &'a str,
+pub(crate) struct Claim {
+    id: String,
+    /// As it was sent, which is what was signed.
+    timestamp: String,
+    /// The same, in seconds since the epoch.
+    sent: i64,
+    signatures: Signatures,
 }
 
-impl<'a> Claim<'a> {
+impl Claim {
     /// The claim of these headers, if it is whole and was made now, give or take `tolerance`.
     pub(super) fn of(
-        headers: &'a HeaderMap,
+        headers: &HeaderMap,
         now: Timestamp,
         tolerance: Duration,
     ) -> Result<Self, Unverified> {
         let required = |name| single(headers, name).ok_or(Unverified::Header(name));
-        let claim = Self {
-            id: required(ID)?,
-            timestamp: required(TIMESTAMP)?,
-            signatures: required(SIGNATURE)?,
-        };
-        if claim.id.is_empty() || claim.id.len() > ID_BYTES_MAX {
+        let (id, timestamp) = (required(ID)?, required(TIMESTAMP)?);
+        let signatures = Signatures::parse(required(SIGNATURE)?);
+        if id.is_empty() || id.len() > ID_BYTES_MAX {
             return Err(Unverified::Header(ID));
         }
-        let sent: Result<i64, _> = claim.timestamp.parse();
-        let sent = sent.map_err(|_| Unverified::Header(TIMESTAMP))?;
-        let off = seconds(now).abs_diff(sent);
-        if off > tolerance.as_secs() {
-            return Err(Unverified::Stale(format!("{off} s")));
+        let sent = timestamp.parse();
+        let claim = Self {
+            id: id.to_owned(),
+            timestamp: timestamp.to_owned(),
+            sent: sent.map_err(|_| Unverified::Header(TIMESTAMP))?,
+            signatures,
+        };
+        claim.must_be_of(now, tolerance)?;
+        if claim.signatures.is_empty() {
+            return Err(Unverified::Signature);
         }
         Ok(claim)
     }
 
-    /// The id of the request, if one of its signatures is one of these secrets'.
+    /// Refuses what was not sent now, give or take `tolerance`.
+    pub(super) fn must_be_of(&self, now: Timestamp, tolerance: Duration) -> Result<(), Unverified> {
+        let off = seconds(now).abs_diff(self.sent);
+        if off > tolerance.as_secs() {
+            return Err(Unverified::Stale(format!("{off} s")));
+        }
+        Ok(())
+    }
+
+    /// Whether one of the signatures is one of these secrets'. It takes time with the length of the body,
+    /// for each of the secrets.
     pub(super) fn verify(
         &self,
         secrets: &[Dated],
         now: Timestamp,
         body: &[u8],
-    ) -> Result<&'a str, Unverified> {
-        let message = message(self.id, self.timestamp, body);
-        for signature in self.signatures.split(' ').take(SIGNATURES_MAX) {
-            let Some((version, signature)) = signature.split_once(',') else {
-                continue;
-            };
-            let Ok(signature) = BASE64.decode(signature) else {
-                continue;
-            };
-            let mut in_force = secrets.iter().filter(|dated| dated.is_in_force(now));
-            if in_force.any(|dated| dated.secret.verifies(version, &message, &signature)) {
-                return Ok(self.id);
-            }
+    ) -> Result<(), Unverified> {
+        let message = message(&self.id, &self.timestamp, body);
+        let mut in_force = secrets.iter().filter(|dated| dated.is_in_force(now));
+        if in_force.any(|dated| dated.secret.verifies_one_of(&self.signatures, &message)) {
+            return Ok(());
         }
         Err(Unverified::Signature)
+    }
+
+    pub(super) fn into_id(self) -> String {
+        self.id
     }
 }
 
@@ -153,13 +161,15 @@ mod tests {
         Timestamp::from_micros(seconds * 1_000_000)
     }
 
-    fn verify<'a>(
+    fn verify(
         secrets: &[Dated],
         (now, tolerance): (Timestamp, Duration),
-        headers: &'a HeaderMap,
+        headers: &HeaderMap,
         body: &[u8],
-    ) -> Result<&'a str, Unverified> {
-        Claim::of(headers, now, tolerance)?.verify(secrets, now, body)
+    ) -> Result<String, Unverified> {
+        let claim = Claim::of(headers, now, tolerance)?;
+        claim.verify(secrets, now, body)?;
+        Ok(claim.into_id())
     }
 
     fn headers(values: &[(&'static str, &str)]) -> HeaderMap {
@@ -201,7 +211,7 @@ mod tests {
         for secret in [new, SHARED, PRIVATE] {
             let one = [dated(secret, None)];
             let verified = verify(&one, (at(999), TOLERANCE), &request, b"body");
-            assert_eq!(verified, Ok("m"), "{secret}");
+            assert_eq!(verified, Ok("m".to_owned()), "{secret}");
         }
         // The old secret is out of force at the receiver.
         let old = [dated(SHARED, Some(at(1_000)))];
@@ -215,7 +225,7 @@ mod tests {
         let signed = sign(&secrets, at(1_000), "m", b"body").unwrap().signatures;
         let request = headers(&[(ID, "m"), (TIMESTAMP, "1000"), (SIGNATURE, &signed)]);
         let check = |headers: &HeaderMap, now: i64, body: &[u8]| {
-            verify(&secrets, (at(now), TOLERANCE), headers, body).map(str::to_owned)
+            verify(&secrets, (at(now), TOLERANCE), headers, body)
         };
         assert!(check(&request, 1_000, b"body").is_ok());
         assert!(check(&request, 1_300, b"body").is_ok());

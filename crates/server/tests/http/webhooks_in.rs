@@ -14,6 +14,7 @@ use crate::pki::write_private;
 use crate::site::{PATIENCE, Site};
 
 const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+const FORGED: &str = "v1,AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=";
 const PATH: &str = "/v1/webhooks/in/bank";
 
 /// A server with the sender `bank`.
@@ -101,7 +102,7 @@ async fn what_is_not_signed_by_the_sender_or_too_old_is_refused_and_not_in_the_l
     let other = Webhook::new("whsec_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA").unwrap();
     let sent = now();
     let forged = other.sign("msg_1", sent, b"{}").unwrap();
-    for signature in [&forged, "", "v1,", "v1a,AAAA"] {
+    for signature in [&forged, FORGED, "", "v1,", "v1a,AAAA"] {
         let answer = post(&mut client, "msg_1", sent, signature, b"{}").await;
         answer.problem(401, "invalid_signature");
     }
@@ -132,12 +133,39 @@ async fn what_is_not_signed_by_the_sender_or_too_old_is_refused_and_not_in_the_l
 }
 
 #[tokio::test]
+async fn strangers_are_told_the_same_of_a_sender_that_there_is_and_of_one_that_there_is_not() {
+    for tolerance in ["10s", "5m", "1h"] {
+        let (site, _directory) = start(SECRET, &format!("tolerance = \"{tolerance}\"")).await;
+        let mut client = site.client().await;
+        for ago in [100, 1_000, 10_000] {
+            let sent = (now() - ago).to_string();
+            let headers = [
+                ("webhook-id", "msg_1"),
+                ("webhook-timestamp", sent.as_str()),
+                ("webhook-signature", FORGED),
+            ];
+            let mut told = Vec::new();
+            for path in [PATH, "/v1/webhooks/in/nobody"] {
+                let answer = client.send(Method::POST, path, &headers, "{}").await;
+                let detail = answer.problem(401, "invalid_signature")["detail"].to_string();
+                told.push(detail.contains("tolerance"));
+            }
+            assert_eq!(told[0], told[1], "{tolerance} {ago}");
+        }
+        // Who has the secret is held to the tolerance of the sender.
+        let late = send(&mut client, "msg_1", now() - 100, b"{}").await;
+        assert_eq!(late.status == 401, tolerance == "10s");
+        site.end().await;
+    }
+}
+
+#[tokio::test]
 async fn a_sender_that_sends_too_much_is_told_when_to_come_again() {
     let (site, _directory) = start(SECRET, "rate_per_minute = 2").await;
     let mut client = site.client().await;
     // Forged ones do not use up the sender's turns.
     for _ in 0..5 {
-        let forged = post(&mut client, "x", now(), "v1,AAAA", b"{}").await;
+        let forged = post(&mut client, "x", now(), FORGED, b"{}").await;
         forged.problem(401, "invalid_signature");
     }
     let mut refused = None;
@@ -341,7 +369,7 @@ async fn bodies_of_strangers_take_nothing_from_callers() {
     let head = |length: usize| {
         format!(
             "POST {PATH} HTTP/1.1\r\nhost: localhost\r\nwebhook-id: x\r\nwebhook-timestamp: {}\r\n\
-             webhook-signature: v1,AAAA\r\ncontent-length: {length}\r\n\r\n",
+             webhook-signature: {FORGED}\r\ncontent-length: {length}\r\n\r\n",
             now()
         )
     };
@@ -383,7 +411,7 @@ async fn a_stranger_does_not_learn_which_senders_there_are() {
     let forged = [
         ("webhook-id", "1"),
         ("webhook-timestamp", sent.as_str()),
-        ("webhook-signature", "v1,AAAA"),
+        ("webhook-signature", FORGED),
     ];
     let old = [forged[0], ("webhook-timestamp", stale.as_str()), forged[2]];
     let origin = [("webhook-request-origin", "evil.example")];

@@ -55,7 +55,7 @@ pub(super) async fn append(
     let trace = RequestTrace::of(&parts.extensions);
     let whole = body::read(&context, &parts.headers, body).await?;
     if form == Form::Batch {
-        let items = read_batch(&context, (&caller, &trace), whole.bytes(), topic)?;
+        let items = read_batch(&context, (&caller, &trace), whole.as_ref(), topic)?;
         return if options.is_atomic {
             append_all(&context, &options, items).await
         } else {

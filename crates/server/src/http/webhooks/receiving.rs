@@ -23,7 +23,7 @@ use crate::openapi::{self, Answer, BODY, Input, Kind, Operation, Parameter, Writ
 use crate::problem::{Code, Problem};
 use crate::security::Access;
 use crate::trace::RequestTrace;
-use crate::webhooks::{Refusal, Sender, SenderContent, Unverified};
+use crate::webhooks::{Refusal, SenderContent, Unverified};
 
 const REQUEST_ORIGIN: &str = "webhook-request-origin";
 const REQUEST_RATE: &str = "webhook-request-rate";
@@ -105,19 +105,13 @@ async fn receive(
     Path(name): Path<String>,
     request: Signed,
 ) -> Result<Json<Received>, Problem> {
-    let sender = context.webhooks().sender(&name);
     let (parts, stream) = request.0.into_parts();
     let headers = &parts.headers;
     let now = context.engine().clock().now();
-    let claim = match sender {
-        Some(sender) => sender.claim(now, headers),
-        None => Sender::claim_of_unknown(now, headers),
-    };
+    let claim = context.webhooks().claim(now, headers);
     let claim = claim.map_err(unverified)?;
-    let (bytes, _held) = body::read_of_stranger(&context, headers, stream)
-        .await?
-        .into_parts();
-    let Some(sender) = sender else {
+    let body = body::read_of_stranger(&context, headers, stream).await?;
+    let Some(sender) = context.webhooks().sender(&name) else {
         // Names of senders are not told to strangers; the log has what is wrong.
         let name: String = name.chars().take(80).collect();
         tracing::info!(
@@ -126,13 +120,17 @@ async fn receive(
         );
         return Err(unverified(Unverified::Signature));
     };
-    let id = match sender.verify(&claim, now, &bytes).await {
-        Ok(id) => id,
+    let (id, body) = match sender.verify(claim, now, body).await {
+        Ok(verified) => verified,
         Err(Refusal::TooMany(wait)) => return Err(too_many(wait)),
         Err(Refusal::Unverified(error)) => return Err(unverified(error)),
+        Err(error @ Refusal::Interrupted(_)) => {
+            return Err(Problem::new(Code::Internal, error.to_string()));
+        }
     };
+    let (bytes, _held) = body.into_parts();
     let event = match sender.config().content {
-        SenderContent::Payload => sender.event(id, headers, bytes)?,
+        SenderContent::Payload => sender.event(&id, headers, bytes)?,
         SenderContent::CloudEvents => {
             sender.cloud_event(&single::read(headers, bytes, &sender.config().topic)?)?
         }
