@@ -45,6 +45,17 @@ impl Masks {
         self.0.is_empty()
     }
 
+    /// What these leave out and `newer` does not, of which topics.
+    pub(crate) fn lost_in(&self, newer: &Self) -> Option<&TopicPattern> {
+        let is_kept = |topics: &TopicPattern, field: &Field| {
+            let mut masks = newer.0.iter();
+            masks.any(|mask| mask.topics.covers(topics) && mask.fields.contains(field))
+        };
+        let mut masks = self.0.iter();
+        let lost = masks.find(|mask| !mask.fields.iter().all(|field| is_kept(&mask.topics, field)));
+        lost.map(|mask| &mask.topics)
+    }
+
     /// The event without what is personal in events of this topic; `None` if it has nothing of it.
     pub(crate) fn masked(
         &self,
@@ -106,6 +117,38 @@ fn masked_payload(event: &Envelope, pointers: &[&[String]]) -> Option<Vec<u8>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_left_out_no_more_is_found_whatever_it_is_written_as() {
+        let of = |entries: &[(&str, &[&str])]| {
+            let all = entries
+                .iter()
+                .flat_map(|(topic, fields)| masks(topic, fields).0);
+            Masks(all.collect())
+        };
+        let old = of(&[("orders.*", &["/email", "mail"]), ("users", &["/name"])]);
+        let kept = of(&[
+            ("orders.>", &["mail"]),
+            ("users", &["/name", "/address"]),
+            ("orders.*", &["/email"]),
+        ]);
+        assert_eq!(old.lost_in(&kept), None);
+        assert_eq!(Masks::default().lost_in(&old), None);
+        for (newer, lost) in [
+            (Masks::default(), "orders.*"),
+            (of(&[("orders.*", &["/email", "mail"])]), "users"),
+            (
+                of(&[("orders.*", &["/email"]), ("users", &["/name"])]),
+                "orders.*",
+            ),
+            (
+                of(&[("orders.eu", &["/email", "mail"]), ("users", &["/name"])]),
+                "orders.*",
+            ),
+        ] {
+            assert_eq!(old.lost_in(&newer).unwrap().as_str(), lost);
+        }
+    }
 
     fn masks(topic: &str, fields: &[&str]) -> Masks {
         Masks::new(&[Personal {

@@ -11,11 +11,18 @@ const PROBE_TIMEOUT: Duration = Duration::from_secs(5);
 /// How old the answer may be that a stranger gets.
 const PROBE_AGE_MAX: Duration = Duration::from_secs(1);
 
-/// What is answered while an issuer is away whose keys are known.
+/// What is answered while an issuer is away: whose keys are known, or are not.
 const WITH_OLD_KEYS: &str = "ready, with the last known keys of an issuer that cannot be asked\n";
+const WITHOUT_KEYS: &str =
+    "ready, but for callers of an issuer whose keys have not been fetched yet\n";
 
-/// The engine works, keys of issuers are there, and the server does not stop; or why not. A stranger gets an answer that is a moment
-/// old: it costs no more, however often it is asked for.
+/// The engine works, somebody can be let in, and the server does not stop; or why not. A stranger gets an
+/// answer that is a moment old: it costs no more, however often it is asked for.
+///
+/// An issuer whose keys never came is no reason to send nobody here, as long as others can be let in: all
+/// servers read the same configuration, and one new issuer that cannot be reached would take all of them
+/// away from callers that have nothing to do with it. It is said here, in the status, in the metrics
+/// (`ensue_issuer_keys`) and in the log.
 pub(crate) async fn check(context: &Context, caller: &Caller) -> Result<&'static str, Problem> {
     if context.is_leaving() {
         return Err(not_ready("the server is stopping"));
@@ -36,13 +43,18 @@ pub(crate) async fn check(context: &Context, caller: &Caller) -> Result<&'static
 
 async fn look(context: &Context) -> Result<&'static str, Problem> {
     let issuers = context.security().providers();
-    if issuers.iter().any(|issuer| issuer.keys.is_none()) {
+    if context
+        .security()
+        .waits_for_keys(context.engine().clock().now())
+    {
         return Err(not_ready(
-            "the keys of an issuer of credentials have not been fetched yet; the status says why",
+            "the keys of the issuer of credentials have not been fetched yet, and nobody is known without; \
+             the log says why",
         ));
     }
     match tokio::time::timeout(PROBE_TIMEOUT, context.engine().status()).await {
         Ok(status) => match status?.trouble {
+            None if issuers.iter().any(|issuer| issuer.keys.is_none()) => Ok(WITHOUT_KEYS),
             None if issuers.iter().any(|issuer| issuer.problem.is_some()) => Ok(WITH_OLD_KEYS),
             None => Ok("ready\n"),
             Some(trouble) => Err(not_ready(&trouble)),

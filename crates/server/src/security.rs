@@ -233,15 +233,17 @@ impl Security {
         self.reloading.providers().shown()
     }
 
+    /// Whether nobody can be let in, as the keys of the issuers have not come yet, and no one else is known.
+    pub(crate) fn waits_for_keys(&self, now: Timestamp) -> bool {
+        self.reloading.policy().waits_for_keys(now)
+    }
+
     /// Asks identity providers for their keys, when that is due.
     pub(crate) async fn follow_providers(&self, now: impl Fn() -> Timestamp) {
-        let providers = self.reloading.providers();
-        loop {
-            if providers.refresh(now()).await {
-                self.changes.send_replace(());
-            }
-            providers.due().await;
-        }
+        let changed = || {
+            self.changes.send_replace(());
+        };
+        self.reloading.providers().follow(now, changed).await;
     }
 
     /// Reads the files again; what cannot be used as a whole changes nothing. It waits for the disk.

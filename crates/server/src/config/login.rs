@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use axum::http::Uri;
 use serde::{Deserialize, Serialize};
 
 use super::error::{ConfigError, invalid};
@@ -65,16 +66,10 @@ impl Login {
             let problem = "is missing; it is what the provider calls this server".to_owned();
             return Err(invalid("auth.login.client_id", problem));
         }
-        for (name, url) in [
-            ("auth.login.issuer", &self.issuer),
-            ("auth.login.url", &self.url),
-        ] {
-            let uri = trusted_url(url).map_err(|problem| invalid(name, problem))?;
-            if name == "auth.login.url" && !matches!(uri.path(), "" | "/") {
-                let problem = format!("is `{url}`; expected a URL without a path");
-                return Err(invalid(name, problem));
-            }
-        }
+        let trusted = |name, url| trusted_url(url).map_err(|problem| invalid(name, problem));
+        trusted("auth.login.issuer", &self.issuer)?;
+        must_be_origin(&self.url, &trusted("auth.login.url", &self.url)?)
+            .map_err(|problem| invalid("auth.login.url", problem))?;
         let is_word = |scope: &String| {
             let mut bytes = scope.bytes();
             !scope.is_empty() && bytes.all(|it| it.is_ascii_graphic() && it != b'"' && it != b'\\')
@@ -87,5 +82,68 @@ impl Login {
         within_times("auth.login.session_max", max, HOUR / 60, 30 * 24 * HOUR)?;
         within_times("auth.login.session_idle", idle, HOUR / 60, max)?;
         Ok(())
+    }
+}
+
+/// Refuses what browsers do not send as `Origin`: a request with a session is compared with it.
+fn must_be_origin(url: &str, uri: &Uri) -> Result<(), String> {
+    if !matches!(uri.path(), "" | "/") || uri.query().is_some() {
+        return Err(format!(
+            "is `{url}`; expected a URL without a path and a query, such as `https://ensue.example`"
+        ));
+    }
+    let default = if uri.scheme_str() == Some("https") {
+        443
+    } else {
+        80
+    };
+    if uri.port_u16() == Some(default) {
+        return Err(format!(
+            "is `{url}`; browsers leave out the port {default}, so leave out `:{default}`"
+        ));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_url_is_one_that_browsers_send_as_origin() {
+        let of = |url: &str| {
+            let login = Login {
+                issuer: "https://id.example/realms/a".to_owned(),
+                client_id: "ensue".to_owned(),
+                url: url.to_owned(),
+                ..Login::default()
+            };
+            login.check().map_err(|error| error.to_string())
+        };
+        for url in [
+            "https://ensue.example",
+            "https://ensue.example/",
+            "https://ensue.example:8443",
+            "https://ensue.example:80",
+            "http://localhost:3678",
+            "http://[::1]:443",
+        ] {
+            assert_eq!(of(url), Ok(()), "{url}");
+        }
+        for (url, part) in [
+            ("https://ensue.example:443", "leave out `:443`"),
+            ("https://ensue.example:443/", "leave out `:443`"),
+            ("http://localhost:80", "leave out `:80`"),
+            ("https://ensue.example?a=b", "a query"),
+            ("https://ensue.example/?", "a query"),
+            ("https://ensue.example/shop", "without a path"),
+            ("http://ensue.example", "TLS"),
+        ] {
+            let problem = of(url).unwrap_err();
+            assert!(
+                problem.contains("`auth.login.url`") && problem.contains(part),
+                "{problem}"
+            );
+        }
     }
 }

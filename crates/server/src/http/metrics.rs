@@ -1,5 +1,7 @@
 //! `GET /metrics`: counters and gauges for Prometheus.
 
+use std::collections::BTreeMap;
+
 use axum::extract::State;
 use axum::http::header;
 use ensue::PrometheusText;
@@ -62,6 +64,7 @@ async fn metrics(State(context): State<Context>) -> Result<Written<Exposition>, 
     text.family("ensue_http_streams", "gauge", "Streams of events.");
     text.sample("ensue_http_streams", &[], context.streams());
     write_webhooks(&mut text, &context);
+    write_issuers(&mut text, &context);
     write_members(&mut text, &context);
     context.tracing().write_metrics(&mut text);
     let services = context.services().to_prometheus();
@@ -198,5 +201,27 @@ fn write_webhooks(text: &mut PrometheusText, context: &Context) {
             &[("endpoint", &endpoint.config().name)],
             u8::from(is_active),
         );
+    }
+}
+
+fn write_issuers(text: &mut PrometheusText, context: &Context) {
+    // One that is found in several ways is one: keys that are not there count first.
+    let mut issuers = BTreeMap::<String, (usize, bool)>::new();
+    for issuer in context.security().providers() {
+        let found = (issuer.keys.unwrap_or(0), issuer.problem.is_some());
+        let known = issuers.entry(issuer.issuer).or_insert(found);
+        *known = (known.0.min(found.0), known.1 || found.1);
+    }
+    let name = "ensue_issuer_keys";
+    let help = "Keys of the issuer that are known; without any, nobody is let in by it.";
+    text.family(name, "gauge", help);
+    for (issuer, (keys, _)) in &issuers {
+        text.sample(name, &[("issuer", issuer)], keys);
+    }
+    let name = "ensue_issuer_away";
+    let help = "Whether the last attempt to fetch the issuer's keys failed.";
+    text.family(name, "gauge", help);
+    for (issuer, (_, is_away)) in &issuers {
+        text.sample(name, &[("issuer", issuer)], u8::from(*is_away));
     }
 }

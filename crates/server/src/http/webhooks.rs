@@ -126,9 +126,20 @@ impl EndpointState {
             parked: group.map(|it| it.parked),
             dead_letters: group.map(|it| it.dead),
             next_due: group.and_then(|it| it.next_due),
-            last: endpoint.last().filter(|_| handles),
+            last: endpoint
+                .last()
+                .filter(|_| handles)
+                .map(|last| disclosed(last, endpoint, caller)),
         })
     }
+}
+
+/// A response as the caller may see it: a receiver that gets what is personal may send it back.
+fn disclosed(response: Response, endpoint: &Endpoint, caller: &Caller) -> Response {
+    if endpoint.config().personal && !caller.sees_personal(response.topic()) {
+        return response.masked();
+    }
+    response
 }
 
 /// The endpoints that the caller sees, by name.
@@ -217,6 +228,10 @@ async fn show(
     } else {
         Vec::new()
     };
+    let responses = responses.into_iter();
+    let responses = responses
+        .map(|response| disclosed(response, endpoint, &caller))
+        .collect();
     Ok(Json(Shown {
         endpoint: shown,
         responses,

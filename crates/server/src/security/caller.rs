@@ -37,6 +37,8 @@ pub(crate) struct Who {
     name: String,
     proof: Proof,
     permissions: Permissions,
+    /// Whether a person can log in to be known.
+    can_log_in: bool,
     /// What the caller uses; that of the owner and of strangers is not counted.
     usage: Option<Arc<Usage>>,
 }
@@ -69,6 +71,7 @@ impl Who {
             name,
             proof,
             permissions,
+            can_log_in: false,
             usage: Some(usage),
         }
     }
@@ -91,6 +94,7 @@ impl Who {
             name: "local".to_owned(),
             proof: Proof::Reach,
             permissions: Permissions::everything(),
+            can_log_in: false,
             usage: None,
         }
     }
@@ -101,7 +105,16 @@ impl Who {
             name: "stranger".to_owned(),
             proof: Proof::Nothing,
             permissions: Permissions::default(),
+            can_log_in: false,
             usage: None,
+        }
+    }
+
+    /// The same of a server where people log in.
+    pub(super) fn stranger_at_login() -> Self {
+        Self {
+            can_log_in: true,
+            ..Self::stranger()
         }
     }
 }
@@ -202,10 +215,16 @@ impl Caller {
         if self.who.proof != Proof::Nothing {
             return Ok(());
         }
+        let how = if self.who.can_log_in {
+            "log in with a browser at `/v1/login`, send the header `Authorization: Bearer TOKEN` (`ensue token \
+             create` makes one), or connect with a client certificate"
+        } else {
+            "send the header `Authorization: Bearer TOKEN` (`ensue token create` makes one), or connect with \
+             a client certificate"
+        };
         Err(Problem::new(
             Code::Unauthenticated,
-            "the request has no credentials: send the header `Authorization: Bearer TOKEN` (`ensue token \
-             create` makes one), or connect with a client certificate",
+            format!("the request has no credentials: {how}"),
         ))
     }
 
@@ -260,6 +279,11 @@ impl Caller {
         patterns.all(|pattern| pattern.parse().is_ok_and(|pattern| covers(&pattern)))
     }
 
+    /// Whether the caller sees what is personal in events of this topic.
+    pub(crate) fn sees_personal(&self, topic: &str) -> bool {
+        self.masks.is_empty() || self.who.permissions.may_see_personal(topic)
+    }
+
     /// Leaves out of an event what is personal, unless the caller may see it. Every event that leaves the
     /// server for a caller passes here.
     pub(crate) fn disclose(&self, event: &mut Envelope) -> Result<(), Problem> {
@@ -272,7 +296,7 @@ impl Caller {
 
     /// The same for an event that has what events of another topic have: a reply to one of them.
     pub(crate) fn disclose_as_of(&self, topic: &str, event: &mut Envelope) -> Result<(), Problem> {
-        if self.masks.is_empty() || self.who.permissions.may_see_personal(topic) {
+        if self.sees_personal(topic) {
             return Ok(());
         }
         match self.masks.masked(topic, event) {

@@ -82,6 +82,11 @@ impl Issuer {
         }
     }
 
+    /// Whether something that it signs can be verified.
+    pub(super) fn has_keys(&self) -> bool {
+        self.keys().is_some()
+    }
+
     /// What the token says, or why it is refused. A token with a key that is not known waits for the keys
     /// of its issuer once, unless those were just asked for.
     pub(super) async fn claims(&self, token: &str, now: Timestamp) -> Result<Arc<Claims>, Problem> {

@@ -220,6 +220,11 @@ impl Login {
         })
     }
 
+    /// Whether something that the provider signs can be verified.
+    pub(super) fn has_keys(&self) -> bool {
+        self.provider.keys().is_some()
+    }
+
     async fn endpoints(&self) -> Result<Arc<Endpoints>, Problem> {
         if let Some(endpoints) = self.provider.endpoints() {
             return Ok(endpoints);

@@ -81,26 +81,36 @@ impl Lasting {
 }
 
 impl Policy {
-    /// `newer`, unless it would take away what protects the server: that needs a restart, as a file may
-    /// be empty for a moment while it is written.
+    /// `newer`, unless it would take away what protects the server or what is personal: that needs a restart,
+    /// as a file may be empty or half there for a moment while it is written.
     pub(super) fn succeeded_by(&self, newer: Self) -> Result<Self, ConfigError> {
         let is_lost = |had: bool, has: bool| had && !has;
-        let lost = [
-            (
+        let (tls, auth) = (
+            is_lost(self.encryption.is_some(), newer.encryption.is_some()),
+            is_lost(self.known.is_some(), newer.known.is_some()),
+        );
+        let unmasked = self.masks.lost_in(&newer.masks);
+        let (name, what) = match unmasked {
+            _ if tls => (
                 "tls",
-                is_lost(self.encryption.is_some(), newer.encryption.is_some()),
+                "is gone from the file, and a server that runs stays protected".to_owned(),
             ),
-            ("auth", is_lost(self.known.is_some(), newer.known.is_some())),
-        ];
-        match lost.iter().find(|(_, is_lost)| *is_lost) {
-            None => Ok(newer),
-            Some((section, _)) => Err(ConfigError::Invalid {
-                name: (*section).to_owned(),
-                problem: "is gone from the file, and a server that runs stays protected; put it back, or \
-                          restart the server to go on without it"
-                    .to_owned(),
-            }),
-        }
+            _ if auth => (
+                "auth",
+                "is gone from the file, and a server that runs stays protected".to_owned(),
+            ),
+            Some(topics) => (
+                "personal",
+                format!(
+                    "does not have all that was personal of `{topics}`, and a server that runs goes on to leave it out"
+                ),
+            ),
+            None => return Ok(newer),
+        };
+        Err(ConfigError::Invalid {
+            name: name.to_owned(),
+            problem: format!("{what}; put it back, or restart the server to go on without it"),
+        })
     }
 
     /// What the files say that `config` names.
@@ -157,6 +167,21 @@ impl Policy {
         self.known.is_some()
     }
 
+    /// Whether nobody can be let in, as the keys of the issuers have not come yet, and no one else is known.
+    pub(super) fn waits_for_keys(&self, now: Timestamp) -> bool {
+        let Some(known) = &self.known else {
+            return false;
+        };
+        let issued = known.issued.as_ref().map(|it| it.issuer.has_keys());
+        let people = known.people.as_ref().map(|it| it.login.has_keys());
+        let mut tokens = known.tokens.values();
+        let lets_others_in =
+            !known.certificates.is_empty() || tokens.any(|(entry, _)| !entry.is_expired(now));
+        let waits = [issued, people].contains(&Some(false));
+        let has_some = [issued, people].contains(&Some(true));
+        waits && !has_some && !lets_others_in
+    }
+
     /// How people log in, if they can.
     pub(super) fn login(&self) -> Result<&Login, Problem> {
         let people = self.known.as_ref().and_then(|known| known.people.as_ref());
@@ -188,6 +213,7 @@ impl Policy {
             (None, _) => match (known.by_session(method, headers, now), certified) {
                 (Some(who), _) => who,
                 (None, Some(certified)) => known.by_certificate(certified),
+                (None, None) if known.people.is_some() => Ok(Arc::new(Who::stranger_at_login())),
                 (None, None) => Ok(Arc::new(Who::stranger())),
             },
         }

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use axum::http::Uri;
 use ensue::Timestamp;
-use futures_util::future::join_all;
+use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 
@@ -212,15 +212,22 @@ impl Provider {
         true
     }
 
-    /// Fetches what is due, and says whether other keys are known now.
+    /// Whether a fetch is due; it is under way from then on.
+    fn begin(&self) -> bool {
+        let mut schedule = self.schedule();
+        let begins = !schedule.is_under_way && schedule.due <= Instant::now();
+        schedule.is_under_way |= begins;
+        begins
+    }
+
+    /// When the next fetch is, unless one is under way.
+    fn due(&self) -> Option<Instant> {
+        let schedule = self.schedule();
+        (!schedule.is_under_way).then_some(schedule.due)
+    }
+
+    /// Fetches, as was begun, and says whether other keys are known now.
     async fn refresh(&self, now: Timestamp) -> bool {
-        {
-            let mut schedule = self.schedule();
-            if schedule.due > Instant::now() {
-                return false;
-            }
-            schedule.is_under_way = true;
-        }
         let found = self.fetch().await;
         let mut schedule = self.schedule();
         schedule.is_under_way = false;
@@ -330,19 +337,28 @@ impl Providers {
         known.iter().filter_map(Weak::upgrade).collect()
     }
 
-    /// Fetches what is due, and says whether other keys are known now.
-    pub(super) async fn refresh(&self, now: Timestamp) -> bool {
-        let all = self.all();
-        let refreshed = join_all(all.iter().map(|provider| provider.refresh(now))).await;
-        refreshed.contains(&true)
+    /// Fetches what is due, for as long as this is polled; `changed` is told of other keys. One that takes its
+    /// time holds up no other.
+    pub(super) async fn follow(&self, now: impl Fn() -> Timestamp, changed: impl Fn()) {
+        let mut fetches = FuturesUnordered::new();
+        loop {
+            for provider in self.all() {
+                if provider.begin() {
+                    let now = now();
+                    fetches.push(async move { provider.refresh(now).await });
+                }
+            }
+            tokio::select! {
+                Some(is_other) = fetches.next() => if is_other { changed() },
+                () = self.due() => {}
+            }
+        }
     }
 
     /// Waits until something is due.
-    pub(super) async fn due(&self) {
-        let all = self.all();
-        let due = all.iter().map(|provider| provider.schedule().due).min();
+    async fn due(&self) {
+        let due = self.all().iter().filter_map(|it| it.due()).min();
         let due = due.unwrap_or_else(|| Instant::now() + PERIOD);
-        drop(all);
         tokio::select! {
             () = tokio::time::sleep_until(due) => {}
             () = self.wanted.notified() => {}
@@ -356,6 +372,9 @@ impl Providers {
 
 #[cfg(test)]
 mod tests {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::TcpListener;
+
     use super::*;
 
     #[test]
@@ -365,14 +384,64 @@ mod tests {
         assert_eq!([0, 7, 40, u32::MAX].map(seconds), [300; 4]);
     }
 
+    fn settings(keys_url: Option<String>) -> ProviderSettings {
+        ProviderSettings {
+            issuer: "https://id.example".to_owned(),
+            keys_url: keys_url.map(|url| url.parse().unwrap()),
+            ca_file: None,
+        }
+    }
+
+    /// Where keys are answered, or nothing ever is.
+    async fn listen(answers: bool) -> (String, tokio::task::JoinHandle<()>) {
+        const KEYS: &str = r#"{"keys":[{"kty":"OKP","crv":"Ed25519","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}]}"#;
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}/keys", listener.local_addr().unwrap());
+        let task = tokio::spawn(async move {
+            let mut open = Vec::new();
+            loop {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                if answers {
+                    let _ = stream.read(&mut [0; 4096]).await;
+                    let length = KEYS.len();
+                    let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {length}\r\n\r\n");
+                    stream.write_all((head + KEYS).as_bytes()).await.unwrap();
+                }
+                open.push(stream);
+            }
+        });
+        (url, task)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_issuer_that_says_nothing_holds_up_no_other() {
+        // While a thread is busy, time does not pass by itself.
+        let (end, ended) = tokio::sync::oneshot::channel::<()>();
+        let busy = tokio::task::spawn_blocking(move || ended.blocking_recv());
+        let ((there, _answers), (silent, _hangs)) = (listen(true).await, listen(false).await);
+        let providers = Providers::default();
+        let there = providers.of(settings(Some(there))).unwrap();
+        let silent = providers.of(settings(Some(silent))).unwrap();
+        let following = providers.clone();
+        let following = tokio::spawn(async move {
+            following.follow(|| Timestamp::EPOCH, || {}).await;
+        });
+        let mut fetched = there.fetched.subscribe();
+        fetched.changed().await.unwrap();
+        assert!(there.keys().is_some());
+        // Asked for again, by a caller with a key that is not known.
+        assert!(there.ask(Instant::now()));
+        fetched.changed().await.unwrap();
+        assert!(silent.schedule().is_under_way);
+        assert_eq!(silent.schedule().failures, 0);
+        following.abort();
+        end.send(()).unwrap();
+        busy.await.unwrap().unwrap();
+    }
+
     #[tokio::test(start_paused = true)]
     async fn made_up_keys_cause_few_fetches() {
-        let settings = ProviderSettings {
-            issuer: "https://id.example".to_owned(),
-            keys_url: None,
-            ca_file: None,
-        };
-        let provider = Provider::new(settings, Arc::default()).unwrap();
+        let provider = Provider::new(settings(None), Arc::default()).unwrap();
         let mut fetches = 0;
         // A minute of requests, each with a key that the issuer never had.
         for _ in 0..600 {

@@ -298,6 +298,7 @@ impl Endpoint {
         };
         let response = Response {
             time: self.engine.clock().now(),
+            topic: event.topic().to_owned(),
             webhook_id: webhook_id(event),
             event_type: event.event_type().to_owned(),
             key: event.key().to_owned(),
@@ -307,6 +308,7 @@ impl Endpoint {
             problem: (verdict != Verdict::Delivered).then(|| answer.text()),
             took_ms: u64::try_from(answer.took.as_millis()).unwrap_or(u64::MAX),
             body: shown(&answer.body),
+            masked: false,
         };
         tracing::debug!(
             endpoint = self.config.name,

@@ -18,6 +18,8 @@ pub(super) const BODY_BYTES_MAX: usize = 4 * 1024;
 pub(crate) struct Response {
     #[schemars(with = "String", extend("format" = "date-time"))]
     pub(super) time: Timestamp,
+    #[serde(skip)]
+    pub(super) topic: String,
     /// The header `webhook-id`.
     pub(super) webhook_id: String,
     #[serde(rename = "type")]
@@ -33,6 +35,22 @@ pub(crate) struct Response {
     pub(super) took_ms: u64,
     /// The beginning of the body.
     pub(super) body: String,
+    /// Whether the body is left out, as it may have what was sent.
+    pub(super) masked: bool,
+}
+
+impl Response {
+    /// The topic of the event that was sent.
+    pub(crate) fn topic(&self) -> &str {
+        &self.topic
+    }
+
+    /// The same without the body.
+    pub(crate) fn masked(mut self) -> Self {
+        self.body.clear();
+        self.masked = true;
+        self
+    }
 }
 
 #[derive(Debug, Default)]
@@ -89,6 +107,7 @@ mod tests {
     fn response(number: u32, body: String) -> Response {
         Response {
             time: Timestamp::EPOCH,
+            topic: "orders".into(),
             webhook_id: number.to_string(),
             event_type: "e".into(),
             key: String::new(),
@@ -98,6 +117,7 @@ mod tests {
             problem: None,
             took_ms: 1,
             body,
+            masked: false,
         }
     }
 

@@ -199,6 +199,11 @@ async fn a_server_that_never_had_keys_is_not_ready_and_says_so_until_they_come()
     site.running.reload().await.unwrap();
     let mut reader = Bearer::connect(&site, &token).await;
     reader.get("/v1/events").await.ok();
+    // That one issuer cannot be asked keeps nobody else away.
+    let ready = reader.get("/readyz").await;
+    assert_eq!(ready.status, 200, "{}", ready.text());
+    assert!(ready.text().contains("but for callers of an issuer"));
+    assert_eq!(metrics(&issuer, &site).await, ["keys 0", "away 1"]);
     issuer.receiver.up().await;
     let waiting = async {
         while caller.get("/v1/events").await.status != 200 {
@@ -206,8 +211,21 @@ async fn a_server_that_never_had_keys_is_not_ready_and_says_so_until_they_come()
         }
     };
     tokio::time::timeout(PATIENCE, waiting).await.unwrap();
-    assert_eq!(caller.get("/readyz").await.status, 200);
+    assert_eq!(caller.get("/readyz").await.text(), "ready\n");
+    assert_eq!(metrics(&issuer, &site).await, ["keys 1", "away 0"]);
     site.end().await;
+}
+
+/// What the metrics say of the issuer.
+async fn metrics(issuer: &Issuer, site: &Site) -> Vec<String> {
+    let token = issuer.setup.token("admin");
+    site.running.reload().await.unwrap();
+    let mut admin = Bearer::connect(site, &token).await;
+    let answer = admin.get("/metrics").await;
+    let label = format!("{{issuer=\"{}\"}}", issuer.url());
+    let lines = answer.text().lines();
+    let lines = lines.filter_map(|line| line.strip_prefix("ensue_issuer_"));
+    lines.map(|line| line.replace(&label, "")).collect()
 }
 
 #[tokio::test]

@@ -276,10 +276,9 @@ async fn a_person_logs_in_and_is_known_by_their_claims_until_they_log_out() {
     let answer = browser.send(Method::POST, "/v1/logout", &[OWN], "").await;
     assert_eq!(answer.status, 204);
     assert!(!browser.has_session());
-    browser
-        .get("/v1/session")
-        .await
-        .problem(401, "unauthenticated");
+    let unknown = browser.get("/v1/session").await;
+    let unknown = unknown.problem(401, "unauthenticated")["detail"].to_string();
+    assert!(unknown.contains("`/v1/login`"), "{unknown}");
     browser.cookies = stale;
     browser
         .get("/v1/session")
