@@ -111,28 +111,37 @@ impl Calls {
         let mut life = self.life();
         // Which run of the server it may have come to first.
         let mut sent_to: Option<Run> = None;
+        let mut is_renewed = false;
         loop {
             self.check_open()?;
+            let token = self.link.token();
             let tried = async {
                 let connected = self.link.client().await;
-                let (client, run) = connected.map_err(|error| (error, None))?;
+                let (client, run) = connected.map_err(|error| (error, None, None))?;
                 if again == Again::Once && sent_to.as_ref().is_some_and(|it| !it.is(&run)) {
-                    return Err((self.doubt(), Some(run)));
+                    return Err((self.doubt(), Some(run), None));
                 }
                 let done = attempt(client).await;
                 done.map_err(|status| {
                     let (error, unsent) = self.judge(&status);
-                    (error, Some(run).filter(|_| !unsent))
+                    (error, Some(run).filter(|_| !unsent), Some(status))
                 })
             };
             let tried = tokio::select! {
                 tried = tried => tried,
                 _ = life.wait_for(|life| *life != Life::Open) => continue,
             };
-            let (error, came_to) = match tried {
+            let (error, came_to, status) = match tried {
                 Ok(answer) => return Ok(answer),
                 Err(failed) => failed,
             };
+            // Once: the server has done nothing, and another token is another caller to it.
+            if let Some(status) = status.filter(|_| !is_renewed)
+                && self.link.has_other_token(&status, token.as_ref()).await
+            {
+                is_renewed = true;
+                continue;
+            }
             let is_doubtful = match (&sent_to, &came_to) {
                 (Some(first), Some(last)) => !first.is(last),
                 _ => false,

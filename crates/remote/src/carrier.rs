@@ -10,6 +10,7 @@ use ensue_proto::v1::join_request::Request;
 use ensue_proto::v1::join_response::Response;
 use ensue_proto::{Malformed, error_of, error_of_status, v1};
 use futures_util::stream;
+use hyper::header::HeaderValue;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 use tonic::{Status, Streaming};
@@ -26,6 +27,8 @@ const LEAVE_TIMEOUT: Duration = Duration::from_secs(5);
 struct Stream {
     requests: mpsc::Sender<v1::JoinRequest>,
     responses: Streaming<v1::JoinResponse>,
+    /// The token that it was opened with.
+    token: Option<HeaderValue>,
 }
 
 /// Why a stream ends.
@@ -107,7 +110,7 @@ impl Carrier {
                         response: Some(Response::Joined(joined)),
                     })) => return Ok((stream, joined.session)),
                     Ok(_) => self.calls.link.unavailable("it did not answer as expected"),
-                    Err(status) => self.error(&status),
+                    Err(status) => self.refused(&status, stream.token.as_ref()).await,
                 },
                 Err(error) => error,
             };
@@ -170,11 +173,15 @@ impl Carrier {
                 None => Some((receiver.recv().await?, (None, receiver))),
             }
         });
-        let responses = client.join(sent).await;
-        let responses = responses.map_err(|status| self.error(&status))?;
+        let token = self.calls.link.token();
+        let responses = match client.join(sent).await {
+            Ok(responses) => responses.into_inner(),
+            Err(status) => return Err(self.refused(&status, token.as_ref()).await),
+        };
         Ok(Stream {
             requests,
-            responses: responses.into_inner(),
+            responses,
+            token,
         })
     }
 
@@ -185,10 +192,15 @@ impl Carrier {
                 leaving = Some(Instant::now() + LEAVE_TIMEOUT);
             }
             tokio::select! {
-                response = stream.responses.message() => match self.handle(response) {
-                    Ok(()) => {}
-                    Err(cut) => return cut,
-                },
+                response = stream.responses.message() => {
+                    let refused = response.as_ref().err();
+                    if let Some(status) = refused && self.is_renewed(status, &stream).await {
+                        return Cut::Lost;
+                    }
+                    if let Err(cut) = self.handle(response) {
+                        return cut;
+                    }
+                }
                 permit = stream.requests.reserve(), if self.seat.is_pending() => {
                     let Ok(permit) = permit else {
                         return Cut::Lost;
@@ -261,6 +273,21 @@ impl Carrier {
             Some(Response::Joined(_)) | None => {}
         }
         Ok(())
+    }
+
+    /// Whether the stream ended with its token, and there is another by now: the member goes on with that.
+    async fn is_renewed(&self, status: &Status, stream: &Stream) -> bool {
+        let token = stream.token.as_ref();
+        self.calls.link.has_other_token(status, token).await
+    }
+
+    /// Why a stream was not opened: for now, if that was the token and there is another by now.
+    async fn refused(&self, status: &Status, token: Option<&HeaderValue>) -> Error {
+        let link = &self.calls.link;
+        if link.has_other_token(status, token).await {
+            return link.unavailable("it refused the token, and there is another by now");
+        }
+        self.error(status)
     }
 
     fn lease_ms(&self) -> u64 {

@@ -17,6 +17,7 @@ mod member;
 mod options;
 mod seat;
 mod tls;
+mod token;
 
 use std::sync::Arc;
 

@@ -26,10 +26,12 @@ use tokio::task::AbortHandle;
 use tokio::time::Instant;
 use tokio_rustls::TlsConnector;
 use tonic::body::Body;
+use tonic::{Code, Status};
 use tower_service::Service;
 
 use crate::options::Options;
 use crate::tls::Tls;
+use crate::token::Token;
 
 /// The variable with the reason of what cannot be taken back, for the server's audit trail.
 const REASON: &str = "ENSUE_REASON";
@@ -99,6 +101,7 @@ impl Run {
 pub(crate) struct Channel {
     sender: SendRequest<Body>,
     headers: HeaderMap,
+    token: Arc<Token>,
 }
 
 /// Encrypted or not.
@@ -119,6 +122,9 @@ impl Service<Request<Body>> for Channel {
         let headers = self.headers.iter();
         let headers = headers.map(|(name, value)| (name.clone(), value.clone()));
         request.headers_mut().extend(headers);
+        if let Some(token) = self.token.current() {
+            request.headers_mut().insert(header::AUTHORIZATION, token);
+        }
         Box::pin(self.sender.send_request(request))
     }
 }
@@ -134,7 +140,7 @@ impl Link {
         let origin = origin.map_err(|error: InvalidUri| unavailable(&options, error))?;
         let encryption = options.tls.as_ref().map(Tls::config).transpose()?;
         Ok(Self {
-            headers: headers(&options),
+            headers: headers(),
             options,
             origin,
             encryption,
@@ -188,6 +194,7 @@ impl Link {
     }
 
     async fn dial(&self) -> Result<(Channel, Run)> {
+        self.options.token.renew().await;
         let (host, port) = (self.options.host.clone(), self.options.port);
         let encryption = self.encryption.clone();
         let dialled = background::run(async move {
@@ -203,6 +210,7 @@ impl Link {
         let channel = Channel {
             sender,
             headers: self.headers.clone(),
+            token: self.options.token.clone(),
         };
         let mut client = self.client_on(channel.clone());
         let info = client.get_info(v1::GetInfoRequest {});
@@ -217,6 +225,20 @@ impl Link {
             _task: task,
         });
         Ok((channel, run))
+    }
+
+    /// What calls have as their token now.
+    pub(crate) fn token(&self) -> Option<HeaderValue> {
+        self.options.token.current()
+    }
+
+    /// Whether the server refused the token that a call had, and there is another by now.
+    pub(crate) async fn has_other_token(
+        &self,
+        status: &Status,
+        refused: Option<&HeaderValue>,
+    ) -> bool {
+        status.code() == Code::Unauthenticated && self.options.token.is_other_than(refused).await
     }
 
     /// The error of a server that is away.
@@ -245,12 +267,9 @@ fn unavailable(options: &Options, reason: impl ToString) -> Error {
     })
 }
 
-/// What every call says of its caller: the token, and why operators do what they do.
-fn headers(options: &Options) -> HeaderMap {
+/// What every call says of its caller besides the token: why operators do what they do.
+fn headers() -> HeaderMap {
     let mut headers = HeaderMap::new();
-    if let Some(token) = &options.token {
-        headers.insert(header::AUTHORIZATION, token.clone());
-    }
     let reason = std::env::var(REASON).unwrap_or_default();
     let reason = utf8_percent_encode(&reason, NON_ALPHANUMERIC).to_string();
     if let Some(reason) = HeaderValue::from_str(&reason)

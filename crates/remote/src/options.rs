@@ -1,18 +1,17 @@
 //! A URL of a server, taken apart.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use ensue_core::engine::Url;
-use ensue_core::error::{EngineError, Error, OpenError, Result};
-use hyper::header::HeaderValue;
+use ensue_core::error::{Error, OpenError, Result};
 
 use crate::tls::Tls;
+use crate::token::Token;
 
 /// Where a server listens that is not told otherwise.
 const PORT: u16 = 3678;
-/// The variable with the token.
-const TOKEN: &str = "ENSUE_TOKEN";
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
 const LEASE: Duration = Duration::from_secs(10);
 const LEASE_MIN: Duration = Duration::from_millis(100);
@@ -30,7 +29,8 @@ pub const OPTIONS: &[(&str, &str)] = &[
     ),
     (
         "token_file",
-        "the file with the token that the server knows us by; default: the variable ENSUE_TOKEN",
+        "the file with the token that the server knows us by, read again when the server refuses it; \
+         default: the variable ENSUE_TOKEN",
     ),
     ("tls", "`true`: the connection is encrypted"),
     (
@@ -55,8 +55,8 @@ pub(crate) struct Options {
     pub(crate) lease: Duration,
     /// How the connection is encrypted, if it is.
     pub(crate) tls: Option<Tls>,
-    /// What the server knows us by. It is not shown by `Debug`.
-    pub(crate) token: Option<HeaderValue>,
+    /// What the server knows us by.
+    pub(crate) token: Arc<Token>,
 }
 
 impl Options {
@@ -106,7 +106,7 @@ impl Options {
             connect_timeout: url.duration("connect_timeout")?.unwrap_or(CONNECT_TIMEOUT),
             lease,
             tls: tls_of(url)?,
-            token: token_of(url)?,
+            token: Arc::new(Token::of(url)?),
         })
     }
 
@@ -138,28 +138,6 @@ fn tls_of(url: &Url) -> Result<Option<Tls>> {
         return Err(url.invalid("`ca`, `cert` and `key` need `tls=true`".to_owned()));
     }
     Ok(is_on.then_some(Tls { ca, client }))
-}
-
-/// The token, from where others cannot read it: a URL is shown in lists of processes.
-fn token_of(url: &Url) -> Result<Option<HeaderValue>> {
-    let token = match url.option("token_file") {
-        Some(file) => Some(std::fs::read_to_string(file).map_err(|reason| {
-            Error::Engine(EngineError::Io {
-                what: format!("could not read the token in {file}"),
-                reason,
-            })
-        })?),
-        None => std::env::var(TOKEN).ok(),
-    };
-    let Some(token) = token.filter(|token| !token.trim().is_empty()) else {
-        return Ok(None);
-    };
-    let value = HeaderValue::from_str(&format!("Bearer {}", token.trim()));
-    let mut value = value.map_err(|_| {
-        url.invalid("the token is no token: it has characters that none has".to_owned())
-    })?;
-    value.set_sensitive(true);
-    Ok(Some(value))
 }
 
 #[cfg(test)]

@@ -129,6 +129,42 @@ async fn the_remote_engine_may_do_what_its_token_may() {
 }
 
 #[tokio::test]
+async fn a_token_that_is_replaced_ends_neither_calls_nor_members() {
+    let (setup, _authority) = Setup::with_tls();
+    setup.write("owner", &setup.token("owner"));
+    let site = Site::with(setup.config()).await;
+    let engine = engine(&setup, &site, "owner").await;
+    let member = engine.join(subscription("orders.>")).await.unwrap();
+    engine
+        .append(vec![event("orders.new").into()])
+        .await
+        .unwrap();
+    let taken = member.next(10).await.unwrap();
+    for _ in 0..2 {
+        setup.tokens().revoke("owner").unwrap();
+        setup.write("owner", &setup.token("owner"));
+        site.running.reload().await.unwrap();
+        let status = engine.status().await.unwrap();
+        assert_eq!(status.groups[0].members.len(), 1);
+    }
+    let commit = Commit {
+        settled: taken.iter().map(|it| it.position).collect(),
+        ..Commit::default()
+    };
+    member.commit(commit).await.unwrap();
+    // Without another one the refusal is said.
+    setup.tokens().revoke("owner").unwrap();
+    site.running.reload().await.unwrap();
+    let refused = engine.status().await.unwrap_err();
+    assert!(
+        matches!(refused, Error::Open(OpenError::Unfit { .. })),
+        "{refused}"
+    );
+    member.next(10).await.unwrap_err();
+    site.end().await;
+}
+
+#[tokio::test]
 async fn a_remote_engine_that_is_not_known_or_does_not_trust_the_server_says_so() {
     let (setup, _authority) = Setup::with_tls();
     let site = Site::with(setup.config()).await;
