@@ -8,14 +8,18 @@ use std::time::Duration;
 use crate::attributes::Conventions;
 use crate::queue::Pace;
 
-const ENDPOINT: &str = "OTEL_EXPORTER_OTLP_ENDPOINT";
-const PROTOCOL: &str = "OTEL_EXPORTER_OTLP_PROTOCOL";
-const TIMEOUT: &str = "OTEL_EXPORTER_OTLP_TIMEOUT";
-const CERTIFICATE: &str = "OTEL_EXPORTER_OTLP_CERTIFICATE";
+/// What the variables of the exporter begin with, and what those of one signal go on with.
+const EXPORTER: &str = "OTEL_EXPORTER_OTLP_";
+const OF_TRACES: &str = "TRACES_";
+const OF_LOGS: &str = "LOGS_";
+const SAMPLER: &str = "OTEL_TRACES_SAMPLER";
+const SAMPLER_ARG: &str = "OTEL_TRACES_SAMPLER_ARG";
 const OPT_IN: &str = "OTEL_SEMCONV_STABILITY_OPT_IN";
 
 /// The most that a variable may ask to keep waiting.
 const QUEUE_MAX: usize = 1_000_000;
+/// The longest time that a variable may ask for, in milliseconds.
+const MILLIS_MAX: u64 = 3_600_000;
 
 /// Where telemetry goes, and how much of it.
 #[derive(Clone)]
@@ -26,10 +30,17 @@ pub struct Settings {
     pub(crate) endpoint: Option<String>,
     pub(crate) ratio: Option<f64>,
     pub(crate) conventions: Conventions,
+    pub(crate) spans: Option<Sending>,
+    pub(crate) records: Option<Sending>,
+}
+
+/// How one of the signals is sent.
+#[derive(Clone)]
+pub(crate) struct Sending {
+    pub(crate) pace: Pace,
     pub(crate) timeout: Duration,
+    /// The authorities that the collector is trusted by, unless they are those of the system.
     pub(crate) certificate: Option<PathBuf>,
-    pub(crate) spans: Option<Pace>,
-    pub(crate) records: Option<Pace>,
 }
 
 impl fmt::Debug for Settings {
@@ -38,6 +49,33 @@ impl fmt::Debug for Settings {
         f.debug_struct("Settings")
             .field("service", &self.service)
             .finish_non_exhaustive()
+    }
+}
+
+impl Sending {
+    /// What is said of this signal, or of both.
+    fn of(
+        given: &Variables<'_>,
+        signal: &str,
+        prefix: &str,
+        delay_ms: u64,
+    ) -> Result<Self, SettingsError> {
+        let name = |what: &str| {
+            let own = format!("{EXPORTER}{signal}{what}");
+            if given(&own).is_some() {
+                return own;
+            }
+            format!("{EXPORTER}{what}")
+        };
+        Ok(Self {
+            pace: Pace {
+                queue_max: number(given, &format!("{prefix}_MAX_QUEUE_SIZE"), 2_048)?,
+                batch_max: number(given, &format!("{prefix}_MAX_EXPORT_BATCH_SIZE"), 512)?,
+                delay: millis(given, &format!("{prefix}_SCHEDULE_DELAY"), 0, delay_ms)?,
+            },
+            timeout: millis(given, &name("TIMEOUT"), 1, 10_000)?,
+            certificate: given(&name("CERTIFICATE")).map(PathBuf::from),
+        })
     }
 }
 
@@ -54,11 +92,12 @@ pub struct SettingsError {
 type Variables<'a> = dyn Fn(&str) -> Option<String> + 'a;
 
 impl Settings {
-    /// What the environment says: `OTEL_EXPORTER_OTLP_ENDPOINT`, `…_HEADERS`, `…_TIMEOUT` and
-    /// `…_CERTIFICATE`, also those for traces and logs alone; `OTEL_SERVICE_NAME` (default: `service`),
-    /// `OTEL_RESOURCE_ATTRIBUTES`; `OTEL_TRACES_SAMPLER` and `…_ARG`; `OTEL_TRACES_EXPORTER` and
-    /// `OTEL_LOGS_EXPORTER` (`otlp` or `none`); `OTEL_BSP_…`, `OTEL_BLRP_…` (how much waits);
-    /// `OTEL_SEMCONV_STABILITY_OPT_IN` (`messaging`); `OTEL_SDK_DISABLED`.
+    /// What the environment says: `OTEL_EXPORTER_OTLP_ENDPOINT`, `…_HEADERS`, `…_TIMEOUT` (milliseconds, up to
+    /// an hour) and `…_CERTIFICATE`, also those for traces and logs alone; `OTEL_SERVICE_NAME` (default:
+    /// `service`), `OTEL_RESOURCE_ATTRIBUTES`; `OTEL_TRACES_SAMPLER` and `…_ARG`; `OTEL_TRACES_EXPORTER` and
+    /// `OTEL_LOGS_EXPORTER` (`otlp` or `none`); `…_MAX_QUEUE_SIZE`, `…_MAX_EXPORT_BATCH_SIZE` and
+    /// `…_SCHEDULE_DELAY` of `OTEL_BSP` and `OTEL_BLRP`; `OTEL_SEMCONV_STABILITY_OPT_IN` (`messaging`);
+    /// `OTEL_SDK_DISABLED`. A login in an endpoint and certificates of clients are refused.
     ///
     /// # Errors
     /// [`SettingsError`] names the variable that cannot be what it is.
@@ -74,29 +113,13 @@ impl Settings {
 
     fn of(service: &str, variables: &Variables<'_>) -> Result<Self, SettingsError> {
         let given = |name: &str| variables(name).filter(|value| !value.is_empty());
-        for name in [
-            PROTOCOL,
-            "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL",
-            "OTEL_EXPORTER_OTLP_LOGS_PROTOCOL",
-        ] {
-            match given(name) {
-                Some(value) if value != "http/protobuf" => {
-                    let expected = "`http/protobuf`, the only one that is built in";
-                    return Err(wrong(name, value, expected));
-                }
-                _ => {}
-            }
-        }
+        check_exporter(&given)?;
+        check_sampler(&given)?;
         let is_off = given("OTEL_SDK_DISABLED").is_some_and(|it| it.eq_ignore_ascii_case("true"));
-        let pace = |exporter: &str, prefix: &str, delay_ms| -> Result<_, SettingsError> {
-            let exporter = signal(exporter, &given)?;
-            let is_on = exporter.unwrap_or(true) && !is_off;
-            let pace = Pace {
-                queue_max: number(&given, &format!("{prefix}_MAX_QUEUE_SIZE"), 2_048)?,
-                batch_max: number(&given, &format!("{prefix}_MAX_EXPORT_BATCH_SIZE"), 512)?,
-                delay: millis(&given, &format!("{prefix}_SCHEDULE_DELAY"), delay_ms)?,
-            };
-            Ok(is_on.then_some(pace))
+        let sending = |of, exporter, prefix, delay_ms| {
+            let is_on = is_on(exporter, &given)?.unwrap_or(true) && !is_off;
+            let sending = Sending::of(&given, of, prefix, delay_ms)?;
+            Ok(is_on.then_some(sending))
         };
         let messaging = given(OPT_IN).unwrap_or_default();
         let mut messaging = messaging.split(',').map(str::trim);
@@ -107,10 +130,8 @@ impl Settings {
             conventions: Conventions {
                 messaging: messaging.any(|it| it == "messaging" || it == "messaging/dup"),
             },
-            timeout: millis(&given, TIMEOUT, 10_000)?,
-            certificate: given(CERTIFICATE).map(PathBuf::from),
-            spans: pace("OTEL_TRACES_EXPORTER", "OTEL_BSP", 5_000)?,
-            records: pace("OTEL_LOGS_EXPORTER", "OTEL_BLRP", 1_000)?,
+            spans: sending(OF_TRACES, "OTEL_TRACES_EXPORTER", "OTEL_BSP", 5_000)?,
+            records: sending(OF_LOGS, "OTEL_LOGS_EXPORTER", "OTEL_BLRP", 1_000)?,
         })
     }
 
@@ -139,15 +160,78 @@ fn is_asked_for(variables: &Variables<'_>) -> bool {
     let is_given = |it: &str| !it.is_empty();
     let is_on = |it: &str| it == "otlp";
     !is("OTEL_SDK_DISABLED", &|it| it.eq_ignore_ascii_case("true"))
-        && (is(ENDPOINT, &is_given)
+        && (is("OTEL_EXPORTER_OTLP_ENDPOINT", &is_given)
             || is("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", &is_given)
             || is("OTEL_EXPORTER_OTLP_LOGS_ENDPOINT", &is_given)
             || is("OTEL_TRACES_EXPORTER", &is_on)
             || is("OTEL_LOGS_EXPORTER", &is_on))
 }
 
+/// Checks what is said to the exporter, whether of one signal or of all.
+fn check_exporter(given: &Variables<'_>) -> Result<(), SettingsError> {
+    for of in ["", OF_TRACES, OF_LOGS] {
+        let said = |what: &str| {
+            let name = format!("{EXPORTER}{of}{what}");
+            given(&name).map(|value| (name, value))
+        };
+        if let Some((name, value)) = said("PROTOCOL").filter(|(_, it)| it != "http/protobuf") {
+            let expected = "`http/protobuf`, the only one that is built in";
+            return Err(wrong(&name, value, expected));
+        }
+        if let Some((name, value)) = said("ENDPOINT")
+            && let Some(shown) = without_login(&value)
+        {
+            let expected = "a URL without a login, which belongs into OTEL_EXPORTER_OTLP_HEADERS";
+            return Err(wrong(&name, shown, expected));
+        }
+        for what in ["CLIENT_CERTIFICATE", "CLIENT_KEY"] {
+            if let Some((name, value)) = said(what) {
+                let expected = "nothing: the collector is shown no certificate";
+                return Err(wrong(&name, value, expected));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// A URL that has a login, without it.
+pub(crate) fn without_login(url: &str) -> Option<String> {
+    let (scheme, rest) = url.split_once("://").unwrap_or(("", url));
+    let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+    let (authority, path) = rest.split_at(end);
+    let (_, host) = authority.rsplit_once('@')?;
+    Some(format!("{scheme}://…@{host}{path}"))
+}
+
+/// Checks what the SDK would take for `parentbased_always_on`, with no more than a warning.
+fn check_sampler(given: &Variables<'_>) -> Result<(), SettingsError> {
+    let takes_ratio = match given(SAMPLER).as_deref() {
+        Some("traceidratio" | "parentbased_traceidratio") => true,
+        None
+        | Some("always_on" | "always_off" | "parentbased_always_on" | "parentbased_always_off") => {
+            false
+        }
+        Some(value) => {
+            let expected =
+                "`always_on`, `always_off` or `traceidratio`, or one of them after `parentbased_`";
+            return Err(wrong(SAMPLER, value.to_owned(), expected));
+        }
+    };
+    let Some(ratio) = given(SAMPLER_ARG).filter(|_| takes_ratio) else {
+        return Ok(());
+    };
+    match ratio.parse::<f64>() {
+        Ok(share) if (0.0..=1.0).contains(&share) => Ok(()),
+        _ => Err(wrong(
+            SAMPLER_ARG,
+            ratio,
+            "a share from 0 to 1, such as 0.1",
+        )),
+    }
+}
+
 /// Whether a signal is on, if it is said.
-fn signal(name: &str, given: &Variables<'_>) -> Result<Option<bool>, SettingsError> {
+fn is_on(name: &str, given: &Variables<'_>) -> Result<Option<bool>, SettingsError> {
     match given(name) {
         None => Ok(None),
         Some(value) if value == "otlp" => Ok(Some(true)),
@@ -166,13 +250,19 @@ fn number(given: &Variables<'_>, name: &str, default: usize) -> Result<usize, Se
     }
 }
 
-fn millis(given: &Variables<'_>, name: &str, default: u64) -> Result<Duration, SettingsError> {
+fn millis(
+    given: &Variables<'_>,
+    name: &str,
+    min: u64,
+    default: u64,
+) -> Result<Duration, SettingsError> {
     let Some(value) = given(name) else {
         return Ok(Duration::from_millis(default));
     };
     match value.parse() {
-        Ok(millis) if millis <= 3_600_000 => Ok(Duration::from_millis(millis)),
-        _ => Err(wrong(name, value, "milliseconds, at most 3600000")),
+        Ok(millis) if (min..=MILLIS_MAX).contains(&millis) => Ok(Duration::from_millis(millis)),
+        _ if min == 0 => Err(wrong(name, value, "milliseconds, at most 3600000")),
+        _ => Err(wrong(name, value, "milliseconds, from 1 to 3600000")),
     }
 }
 
@@ -200,20 +290,61 @@ mod tests {
     fn variables_say_how_much_waits_and_which_conventions_hold() {
         let plain = of(&[]).unwrap();
         assert!(!plain.conventions.messaging);
-        assert_eq!(plain.spans.unwrap().queue_max, 2_048);
+        assert_eq!(plain.spans.unwrap().pace.queue_max, 2_048);
         let set = of(&[
             ("OTEL_BSP_MAX_QUEUE_SIZE", "7"),
             ("OTEL_LOGS_EXPORTER", "none"),
             ("OTEL_SEMCONV_STABILITY_OPT_IN", "http, messaging"),
-            ("OTEL_EXPORTER_OTLP_TIMEOUT", "1500"),
         ]);
         let set = set.unwrap();
-        assert_eq!(set.spans.unwrap().queue_max, 7);
+        assert_eq!(set.spans.unwrap().pace.queue_max, 7);
         assert!(set.records.is_none());
         assert!(set.conventions.messaging);
-        assert_eq!(set.timeout, Duration::from_millis(1_500));
         let off = of(&[("OTEL_SDK_DISABLED", "true")]).unwrap();
         assert!(off.spans.is_none() && off.records.is_none());
+    }
+
+    #[test]
+    fn what_is_said_of_one_signal_comes_before_what_is_said_of_both() {
+        let set = of(&[
+            ("OTEL_EXPORTER_OTLP_TIMEOUT", "1500"),
+            ("OTEL_EXPORTER_OTLP_CERTIFICATE", "both.pem"),
+            ("OTEL_EXPORTER_OTLP_TRACES_TIMEOUT", "20"),
+            ("OTEL_EXPORTER_OTLP_LOGS_CERTIFICATE", "logs.pem"),
+        ]);
+        let set = set.unwrap();
+        let (spans, records) = (set.spans.unwrap(), set.records.unwrap());
+        assert_eq!(spans.timeout, Duration::from_millis(20));
+        assert_eq!(records.timeout, Duration::from_millis(1_500));
+        assert_eq!(spans.certificate.unwrap().as_os_str(), "both.pem");
+        assert_eq!(records.certificate.unwrap().as_os_str(), "logs.pem");
+    }
+
+    #[test]
+    fn a_sampler_is_one_that_there_is() {
+        for sampler in [
+            "always_off",
+            "parentbased_always_on",
+            "parentbased_traceidratio",
+        ] {
+            let said = [
+                ("OTEL_TRACES_SAMPLER", sampler),
+                ("OTEL_TRACES_SAMPLER_ARG", "0.25"),
+            ];
+            assert!(of(&said).is_ok(), "{sampler}");
+        }
+        let of_ratio = |ratio| {
+            let said = [
+                ("OTEL_TRACES_SAMPLER", "traceidratio"),
+                ("OTEL_TRACES_SAMPLER_ARG", ratio),
+            ];
+            of(&said).map(|_| ())
+        };
+        assert_eq!(of_ratio("0"), Ok(()));
+        for ratio in ["10%", "1.5", "-1", "NaN"] {
+            let error = of_ratio(ratio).unwrap_err();
+            assert!(error.contains("OTEL_TRACES_SAMPLER_ARG"), "{error}");
+        }
     }
 
     #[test]
@@ -223,8 +354,24 @@ mod tests {
             ("OTEL_TRACES_EXPORTER", "zipkin", "`otlp` or `none`"),
             ("OTEL_BSP_MAX_QUEUE_SIZE", "0", "a number from 1"),
             ("OTEL_BLRP_SCHEDULE_DELAY", "soon", "milliseconds"),
+            ("OTEL_EXPORTER_OTLP_LOGS_PROTOCOL", "grpc", "http/protobuf"),
+            ("OTEL_EXPORTER_OTLP_TIMEOUT", "0", "from 1 to"),
+            ("OTEL_EXPORTER_OTLP_TRACES_TIMEOUT", "10s", "from 1 to"),
+            ("OTEL_TRACES_SAMPLER", "ratio", "`traceidratio`"),
+            (
+                "OTEL_EXPORTER_OTLP_ENDPOINT",
+                "http://me:hidden@c:4318/a@b",
+                "…@c:4318/a@b",
+            ),
+            (
+                "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT",
+                "https://hidden@c",
+                "_HEADERS",
+            ),
+            ("OTEL_EXPORTER_OTLP_CLIENT_KEY", "a.key", "no certificate"),
         ] {
             let error = of(&[(name, value)]).unwrap_err();
+            assert!(!error.contains("hidden"), "{error}");
             assert!(error.contains(name) && error.contains(part), "{error}");
         }
     }

@@ -26,7 +26,7 @@ use crate::queue::Queue;
 use crate::recorder::Recorder;
 use crate::records::{Emitted, Record, is_sent};
 use crate::request::{CallSpan, RequestSpan};
-use crate::settings::Settings;
+use crate::settings::{Sending, Settings, without_login};
 use crate::spans::Ended;
 
 /// How long the end waits for what is left to be sent.
@@ -59,6 +59,15 @@ pub enum TelemetryError {
     /// The endpoint, or another setting of what sends.
     #[error("telemetry cannot be sent: {0}")]
     Exporter(#[from] ExporterBuildError),
+    /// There is a login in the URL of the collector.
+    #[error(
+        "telemetry cannot be sent to `{url}`: the login is not sent; leave it out, and put what the collector \
+         asks for into the variable OTEL_EXPORTER_OTLP_HEADERS"
+    )]
+    Login {
+        /// The URL, without the login.
+        url: String,
+    },
     /// The certificates of the authorities.
     #[error("telemetry cannot be sent over TLS: {0}")]
     Tls(String),
@@ -73,8 +82,9 @@ impl Telemetry {
     /// # Errors
     /// [`TelemetryError`] when nothing can ever be sent with these settings.
     pub fn start(settings: Settings) -> Result<Self, TelemetryError> {
-        let client = Client::new(settings.timeout, settings.certificate.as_deref());
-        let client: Arc<dyn HttpClient> = Arc::new(client.map_err(TelemetryError::Tls)?);
+        if let Some(url) = settings.endpoint.as_deref().and_then(without_login) {
+            return Err(TelemetryError::Login { url });
+        }
         let resource = resource(&settings.service);
         let mut traces = SdkTracerProvider::builder().with_resource(resource.clone());
         if let Some(ratio) = settings.ratio {
@@ -83,17 +93,17 @@ impl Telemetry {
         }
         let mut logs = SdkLoggerProvider::builder().with_resource(resource.clone());
         let (mut spans, mut records) = (None, None);
-        if let Some(pace) = settings.spans {
-            let mut exporter = span_exporter(&settings, client.clone())?;
+        if let Some(signal) = &settings.spans {
+            let mut exporter = span_exporter(signal, settings.endpoint.as_deref())?;
             exporter.set_resource(&resource);
-            let queue = Queue::start(pace, "traces", exporter)?;
+            let queue = Queue::start(signal.pace, "traces", exporter)?;
             traces = traces.with_span_processor(Ended(queue.clone()));
             spans = Some(queue);
         }
-        if let Some(pace) = settings.records {
-            let mut exporter = log_exporter(&settings, client)?;
+        if let Some(signal) = &settings.records {
+            let mut exporter = log_exporter(signal, settings.endpoint.as_deref())?;
             exporter.set_resource(&resource);
-            let queue = Queue::start(pace, "logs", exporter)?;
+            let queue = Queue::start(signal.pace, "logs", exporter)?;
             logs = logs.with_log_processor(Emitted(queue.clone()));
             records = Some(queue);
         }
@@ -203,30 +213,60 @@ fn resource(service: &str) -> Resource {
         .build()
 }
 
-fn span_exporter(
-    settings: &Settings,
-    client: Arc<dyn HttpClient>,
-) -> Result<SpanExporter, ExporterBuildError> {
-    let mut builder = SpanExporter::builder()
-        .with_http()
-        .with_shared_http_client(client)
-        .with_timeout(settings.timeout);
-    if let Some(endpoint) = &settings.endpoint {
-        builder = builder.with_endpoint(format!("{}/v1/traces", endpoint.trim_end_matches('/')));
-    }
-    builder.build()
+fn client(sending: &Sending) -> Result<Arc<dyn HttpClient>, TelemetryError> {
+    let client = Client::new(sending.timeout, sending.certificate.as_deref());
+    Ok(Arc::new(client.map_err(TelemetryError::Tls)?))
 }
 
-fn log_exporter(
-    settings: &Settings,
-    client: Arc<dyn HttpClient>,
-) -> Result<LogExporter, ExporterBuildError> {
+fn span_exporter(
+    sending: &Sending,
+    endpoint: Option<&str>,
+) -> Result<SpanExporter, TelemetryError> {
+    let mut builder = SpanExporter::builder()
+        .with_http()
+        .with_shared_http_client(client(sending)?)
+        .with_timeout(sending.timeout);
+    if let Some(endpoint) = endpoint {
+        builder = builder.with_endpoint(format!("{}/v1/traces", endpoint.trim_end_matches('/')));
+    }
+    Ok(builder.build()?)
+}
+
+fn log_exporter(sending: &Sending, endpoint: Option<&str>) -> Result<LogExporter, TelemetryError> {
     let mut builder = LogExporter::builder()
         .with_http()
-        .with_shared_http_client(client)
-        .with_timeout(settings.timeout);
-    if let Some(endpoint) = &settings.endpoint {
+        .with_shared_http_client(client(sending)?)
+        .with_timeout(sending.timeout);
+    if let Some(endpoint) = endpoint {
         builder = builder.with_endpoint(format!("{}/v1/logs", endpoint.trim_end_matches('/')));
     }
-    builder.build()
+    Ok(builder.build()?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_login_in_the_endpoint_is_refused_and_not_repeated() {
+        let settings = Settings::from_env("shop").unwrap();
+        let settings = settings.endpoint("http://me:hidden@collector:4318");
+        let error = Telemetry::start(settings).unwrap_err().to_string();
+        assert!(
+            error.contains("…@collector") && !error.contains("hidden"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn each_signal_trusts_its_own_authorities() {
+        for is_logs in [false, true] {
+            let mut settings = Settings::from_env("shop").unwrap();
+            let signals = [&mut settings.spans, &mut settings.records];
+            let signal = signals.into_iter().nth(usize::from(is_logs)).unwrap();
+            signal.as_mut().unwrap().certificate = Some("/not/there.pem".into());
+            let error = Telemetry::start(settings).unwrap_err().to_string();
+            assert!(error.contains("/not/there.pem"), "{error}");
+        }
+    }
 }
