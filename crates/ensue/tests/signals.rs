@@ -47,4 +47,14 @@ async fn a_second_signal_stops_at_once_what_a_first_one_waits_for() {
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
     run.await.unwrap().unwrap();
+    // Who is going to wait misses none that comes before.
+    let asked = ensue::asked_to_stop();
+    let mut sees = std::pin::pin!(ensue::asked_to_stop());
+    terminate();
+    tokio::time::timeout(Duration::from_secs(60), sees.as_mut())
+        .await
+        .unwrap();
+    tokio::time::timeout(Duration::from_secs(60), asked)
+        .await
+        .unwrap();
 }

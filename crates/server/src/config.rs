@@ -1,6 +1,7 @@
 //! The settings of a server, and the file that holds them.
 
 mod auth;
+mod engine_url;
 mod limits;
 mod login;
 mod tls;
@@ -17,6 +18,7 @@ use toml::{Table, Value};
 
 pub(crate) use self::auth::JWT_PREFIX;
 pub use self::auth::{Auth, Jwt, Role};
+pub use self::engine_url::EngineUrl;
 pub use self::error::ConfigError;
 use self::error::invalid;
 pub use self::limits::Limits;
@@ -58,7 +60,7 @@ const ANY: &str = "*";
 #[non_exhaustive]
 pub struct Config {
     /// The engine's URL, for `ensue serve`.
-    pub engine: Option<String>,
+    pub engine: Option<EngineUrl>,
     /// The address to listen on.
     pub listen: ListenAddress,
     /// Names besides those of loopback that clients may reach the server by (the header `Host`): that
@@ -207,7 +209,7 @@ impl Config {
             *file = place.join(&*file);
         }
         if let Some(engine) = &mut config.engine {
-            *engine = meant_from(&place, engine);
+            *engine = meant_from(&place, engine.reveal()).into();
         }
         config.file = Some(path.to_owned());
         Ok(config)
@@ -406,7 +408,8 @@ mod tests {
         ] {
             let text = format!("engine = '{written}'");
             let config = Config::from_file(Path::new(file), &text).unwrap();
-            assert_eq!(config.engine.as_deref(), Some(meant), "{file}: {written}");
+            let engine = config.engine.as_ref().map(EngineUrl::reveal);
+            assert_eq!(engine, Some(meant), "{file}: {written}");
             let directory = ensue::engine::directory_of(meant).unwrap();
             assert!(directory.is_none_or(|it| !it.to_string_lossy().contains("%25")));
         }

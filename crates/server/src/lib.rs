@@ -81,7 +81,7 @@ pub fn openapi() -> &'static str {
 
 pub use crate::address::{DEFAULT_ADDRESS, InvalidAddress, ListenAddress};
 pub use crate::config::{
-    Auth, ClientCertificates, Config, ConfigError, Jwt, Limits, Login, Role, Tls,
+    Auth, ClientCertificates, Config, ConfigError, EngineUrl, Jwt, Limits, Login, Role, Tls,
 };
 pub use crate::outgoing::{InvalidNetwork, Network};
 pub use crate::personal::Personal;

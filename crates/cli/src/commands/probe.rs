@@ -15,8 +15,8 @@ use crate::output::{Output, Page, Report};
 /// Ask the server of this machine whether it is ready
 #[derive(Args, Debug)]
 #[command(
-    after_help = "Exits with 0 when it is, with 1 when it is not, or does not answer. It needs no token; with TLS the
-server has to show the certificate of the configuration. For a container without a shell:
+    after_help = "Exits with 0 when it is, with 1 when it is not, or does not answer. It needs no token, and with TLS
+takes any certificate: it asks this machine. For a container without a shell:
   HEALTHCHECK CMD [\"/usr/bin/ensue\", \"probe\"]
 
 Examples:
@@ -68,7 +68,6 @@ impl From<ProbeError> for Failure {
     fn from(error: ProbeError) -> Self {
         let (kind, advice) = match &error {
             ProbeError::Refused { .. } => ("not_ready", "see the log of the server"),
-            ProbeError::Certificate { .. } => ("config", "correct the configuration"),
             _ => (
                 "unavailable",
                 "start it with `ensue serve`, or say with --listen or --config where it is",

@@ -7,7 +7,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use clap::Args;
-use ensue_server::{Config, ConfigError, ListenAddress, Server, ServerError};
+use ensue_server::{Config, ConfigError, EngineUrl, ListenAddress, Server, ServerError};
 use serde::Serialize;
 
 use crate::failure::Failure;
@@ -61,7 +61,7 @@ pub(crate) struct Serve {
     /// Wait for so long when another process owns the directory, one that is stopping, say
     #[arg(long, value_name = "DURATION", value_parser = ensue::parse_duration, default_value = "0s")]
     wait: Duration,
-    /// Check the configuration and the files that it names, print it whole and end
+    /// Check the configuration and the files that it names, print it without secrets and end
     #[arg(long)]
     check: bool,
     /// Print what the HTTP API is, as a document of OpenAPI 3.1 in JSON, and end
@@ -109,7 +109,7 @@ impl Serve {
         telemetry: &Telemetry,
     ) -> Result<(), Failure> {
         let config = self.settings(target)?;
-        let url = config.engine.as_deref();
+        let url = config.engine.as_ref().map(EngineUrl::reveal);
         let target = Target::new(url.unwrap_or(target.url()).to_owned());
         Server::check(&config)?;
         if self.check {
@@ -155,10 +155,12 @@ impl Serve {
             supervisor.watch(until.as_mut()).await;
         }
         drop(until);
+        // From here on it is the second time, which who reads that it is stopping may ask at once.
+        let again = ensue::asked_to_stop();
         supervisor.stopping();
         out.note("stopping: requests under way are answered");
         let stopping = async {
-            running.stop_by(ensue::asked_to_stop()).await;
+            running.stop_by(again).await;
             engine.close().await
         };
         supervisor.watch(stopping).await?;
@@ -176,7 +178,7 @@ impl Serve {
         }
         config.insecure_let_everyone_in |= self.insecure_let_everyone_in;
         if target.is_given() || config.engine.is_none() {
-            config.engine = Some(target.url().to_owned());
+            config.engine = Some(target.url().into());
         }
         Ok(config)
     }
@@ -202,13 +204,14 @@ impl From<ConfigError> for Failure {
 
 impl From<ServerError> for Failure {
     fn from(error: ServerError) -> Self {
-        let (kind, advice) = match &error {
+        match error {
             ServerError::Listen { .. } => {
-                ("listen", "stop what is there, or give another --listen")
+                let advice = "stop what is there, or give another --listen";
+                Self::new("listen", error.to_string(), advice)
             }
-            _ => ("config", "correct the configuration"),
-        };
-        Self::new(kind, error.to_string(), advice)
+            ServerError::Webhooks(error) => Self::from(error).within("cannot start the webhooks"),
+            _ => Self::new("config", error.to_string(), "correct the configuration"),
+        }
     }
 }
 

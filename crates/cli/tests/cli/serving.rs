@@ -200,6 +200,15 @@ fn a_configuration_is_checked_without_serving() {
     assert_eq!(shown["engine"], "embedded:/x");
     assert_eq!(shown["limits"]["connections_max"], 7);
     assert_eq!(shown["limits"]["batch_events_max"], 10_000);
+    let (code, out, _) = check(
+        "engine = \"nats://me:hidden@shop.example\"\n[[webhooks.endpoint]]\nname = \"x\"\ntopics = [\">\"]\n\
+         url = \"https://hooks.example/hidden\"\nsecrets = { env = \"X\" }",
+    );
+    assert_eq!(code, Some(0), "{out}");
+    assert!(
+        !out.contains("hidden") && out.contains("hooks.example"),
+        "{out}"
+    );
     let (code, _, err) = check("[limits]\nconnection_max = 7");
     assert_eq!(code, Some(1));
     assert!(

@@ -53,7 +53,12 @@ impl Signals {
 }
 
 /// Completes when the process is told to end: by Ctrl-C, or by a supervisor's SIGTERM: what
-/// [`App::run`](crate::App::run) waits for, for those who wait for something else besides.
-pub async fn asked_to_stop() {
-    Signals::new().next().await;
+/// [`App::run`](crate::App::run) waits for, for those who wait for something else besides. It listens from
+/// when it is called, polled or not.
+///
+/// # Panics
+/// Outside of a tokio runtime.
+pub fn asked_to_stop() -> impl Future<Output = ()> + Send + 'static {
+    let mut signals = Signals::new();
+    async move { signals.next().await }
 }

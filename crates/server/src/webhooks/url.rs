@@ -6,12 +6,13 @@ use std::net::IpAddr;
 
 use axum::http::Uri;
 use axum::http::uri::Scheme;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 
 use crate::outgoing::{Network, Reach, reach};
 
-/// The URL of a receiver. What is shown of it, and what `Debug` has, is where it is and no more.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+/// The URL of a receiver. What is shown of it, what `Debug` has and what is serialised, is where it is and no
+/// more.
+#[derive(Clone, PartialEq, Eq, Deserialize)]
 #[serde(transparent)]
 pub struct ReceiverUrl(String);
 
@@ -92,6 +93,12 @@ impl fmt::Display for ReceiverUrl {
 impl fmt::Debug for ReceiverUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{self}")
+    }
+}
+
+impl Serialize for ReceiverUrl {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
     }
 }
 
