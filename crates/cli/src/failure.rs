@@ -1,12 +1,11 @@
 //! How a command fails: what is said on stderr, and the exit code.
 
-use std::error::Error as _;
 use std::io::{self, Write as _};
 use std::process::ExitCode;
 
 use ensue::Error;
 use ensue::error::{
-    AppError, AppendError, EngineError, GroupError, OpenError, ReadError, RequestError,
+    AppError, AppendError, EngineError, GroupError, OpenError, ReadError, RequestError, with_causes,
 };
 use serde_json::{Map, Value, json};
 
@@ -61,6 +60,14 @@ impl Failure {
             advice: None,
             pid: None,
         })
+    }
+
+    /// The same, which is why something else could not be done.
+    pub(crate) fn within(mut self, what: &str) -> Self {
+        if let Self::Failed(problem) = &mut self {
+            problem.message = format!("{what}: {}", problem.message);
+        }
+        self
     }
 
     /// A failure that the operating system caused.
@@ -136,17 +143,6 @@ impl From<Error> for Failure {
             advice: None,
         })
     }
-}
-
-/// An error and its causes, which say nothing twice.
-fn with_causes(error: &Error) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(cause) = next {
-        text = format!("{text}: {cause}");
-        next = cause.source();
-    }
-    text
 }
 
 /// The stable name of an error.

@@ -33,6 +33,24 @@ pub use self::read::ReadError;
 pub use self::request::RequestError;
 pub use self::test::TestError;
 
+/// The text of an error and of its causes, each once: `cannot connect: connection refused`.
+///
+/// ```
+/// use ensue_core::error::{EngineError, Error, with_causes};
+///
+/// let error = Error::from(EngineError::Closed);
+/// assert_eq!(with_causes(&error), error.to_string());
+/// ```
+pub fn with_causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        text = format!("{text}: {cause}");
+        next = cause.source();
+    }
+    text
+}
+
 /// The result of everything that talks to an engine.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 

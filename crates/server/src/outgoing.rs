@@ -6,7 +6,7 @@ mod network;
 mod trusted;
 
 pub(crate) use self::connector::{Connector, Reachable};
-pub(crate) use self::documents::{Document, Documents, with_causes};
+pub(crate) use self::documents::{Document, Documents};
 pub use self::network::{InvalidNetwork, Network};
 pub(crate) use self::network::{Reach, reach};
 pub(crate) use self::trusted::trusted_url;

@@ -1,9 +1,8 @@
 //! An error as it is sent.
 
 use std::collections::HashMap;
-use std::error::Error as _;
 
-use ensue_core::error::{AppendError, EngineError, GroupError, LimitError, ReadError};
+use ensue_core::error::{AppendError, EngineError, GroupError, LimitError, ReadError, with_causes};
 use ensue_core::{Error, InvalidEvent, Position, Timestamp};
 use tonic::Code;
 
@@ -79,17 +78,6 @@ impl Written {
             },
         }
     }
-}
-
-/// An error and its causes, which say nothing twice.
-fn with_causes(error: &Error) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(cause) = next {
-        text = format!("{text}: {cause}");
-        next = cause.source();
-    }
-    text
 }
 
 fn of_append(error: &AppendError) -> Facts {

@@ -1,13 +1,13 @@
 //! Small documents of servers that the configuration names, such as the keys of an issuer: bounded in
 //! time and size. Redirects are not followed.
 
-use std::error::Error as StdError;
 use std::fmt;
 use std::path::Path;
 use std::time::Duration;
 
 use axum::body::Bytes;
 use axum::http::{HeaderValue, Method, Request, StatusCode, Uri, header};
+use ensue::error::with_causes;
 use http_body_util::{BodyExt as _, Full};
 use hyper_util::client::legacy;
 use hyper_util::rt::TokioExecutor;
@@ -106,17 +106,6 @@ impl fmt::Debug for Documents {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Documents")
     }
-}
-
-/// An error and its causes. None of them has the URL.
-pub(crate) fn with_causes(error: &dyn StdError) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(cause) = next {
-        text = format!("{text}: {cause}");
-        next = cause.source();
-    }
-    text
 }
 
 #[cfg(test)]

@@ -1,9 +1,7 @@
 //! The engine's errors as problems.
 
-use std::error::Error as _;
-
 use ensue::Error;
-use ensue::error::{AppendError, EngineError, GroupError, ReadError, RequestError};
+use ensue::error::{AppendError, EngineError, GroupError, ReadError, RequestError, with_causes};
 use serde_json::json;
 
 use super::{Code, Problem};
@@ -47,17 +45,6 @@ impl From<ensue::InvalidEvent> for Problem {
     fn from(error: ensue::InvalidEvent) -> Self {
         Self::new(Code::InvalidEvent, error.to_string())
     }
-}
-
-/// An error and its causes, which say nothing twice.
-fn with_causes(error: &Error) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(cause) = next {
-        text = format!("{text}: {cause}");
-        next = cause.source();
-    }
-    text
 }
 
 fn code(error: &Error) -> Code {

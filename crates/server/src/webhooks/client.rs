@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use axum::body::Bytes;
 use axum::http::{HeaderMap, Method, Request, Uri};
+use ensue::error::with_causes;
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
 use hyper_util::client::legacy;
@@ -13,7 +14,7 @@ use tokio::time::timeout_at;
 
 use super::answer::{Answer, Head, retry_after};
 use super::responses::BODY_BYTES_MAX;
-use crate::outgoing::{Connector, with_causes};
+use crate::outgoing::Connector;
 
 /// How long a connection is kept that is not used.
 const IDLE: Duration = Duration::from_secs(30);
