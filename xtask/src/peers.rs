@@ -29,6 +29,7 @@ struct Peer {
 
 const PEERS: &[Peer] = &[
     quick("cloudevents"),
+    slow("deploy"),
     quick("h2spec"),
     quick("http-api"),
     quick("oidc-provider"),
