@@ -25,26 +25,46 @@ needs() {
   done
 }
 
+# Whether this was installed before, in these versions. What was not has to be allowed.
+is_installed() {
+  mark=$installed/.$(printf '%s' "$*" | cksum | cut -d ' ' -f 1)
+  [ -e "$mark" ] && return
+  [ "${PEERS_INSTALL:-yes}" = yes ] || cannot_try "$* is not installed; \`cargo xtask test --install\` installs it"
+  return 1
+}
+
 # Packages of PyPI, as `pip install` takes them; then $python has them.
 pip_install() {
   needs python3
   python=$installed/python/bin/python
-  [ -x "$python" ] || python3 -m venv "$installed/python" || cannot_try 'python3 has no venv'
+  is_installed "$@" && return
+  python3 -m venv "$installed/python" || cannot_try 'python3 has no venv'
   "$python" -m pip install --quiet --disable-pip-version-check "$@" || cannot_try "pip cannot install $*"
+  touch "$mark"
 }
 
 # Packages of npm; then node finds them.
 npm_install() {
   needs node npm
-  npm install --silent --no-fund --no-audit --prefix "$installed" "$@" || cannot_try "npm cannot install $*"
   export NODE_PATH=$installed/node_modules
+  is_installed "$@" && return
+  npm install --silent --no-fund --no-audit --prefix "$installed" "$@" || cannot_try "npm cannot install $*"
+  touch "$mark"
 }
 
 # A program of the Go proxy, with its version: then it is on the PATH.
 go_install() {
   needs go
   export PATH=$installed/bin:$PATH
-  [ -e "$installed/bin/.${1//\//_}" ] && return
+  is_installed "$1" && return
   GOBIN=$installed/bin GOFLAGS=-mod=mod go install "$1" || cannot_try "go cannot install $1"
-  touch "$installed/bin/.${1//\//_}"
+  touch "$mark"
+}
+
+# A program in the folder $1, with what its go.mod names: then it is at $2.
+go_build() {
+  needs go
+  local proxy
+  proxy=$([ "${PEERS_INSTALL:-yes}" = yes ] && go env GOPROXY || echo off)
+  (cd "$1" && GOPROXY=$proxy go build -o "$2" .) || cannot_try "go cannot build $1 with what it needs"
 }

@@ -75,17 +75,20 @@ impl Peers {
             let program = self.program.clone().map_or_else(build, Ok);
             program.map_or_else(
                 |failed| failed,
-                |it| try_all(PEERS.iter().filter(is_wanted), &it),
+                |it| try_all(PEERS.iter().filter(is_wanted), &it, true),
             )
         });
         steps.close()
     }
 }
 
-/// Those that are a part of `cargo xtask test`.
-pub(crate) fn quick_ones() -> Outcome {
+/// Those that are a part of `cargo xtask test`; without leave to install, as far as they are installed.
+pub(crate) fn quick_ones(may_install: bool) -> Outcome {
     let quick = PEERS.iter().filter(|peer| peer.is_quick);
-    build().map_or_else(|failed| failed, |program| try_all(quick, &program))
+    build().map_or_else(
+        |failed| failed,
+        |program| try_all(quick, &program, may_install),
+    )
 }
 
 /// Builds `ensue` with what the tests are built with.
@@ -106,24 +109,32 @@ fn build() -> Result<PathBuf, Outcome> {
 }
 
 /// One after the other, also after a failure, so that one run tells everything.
-fn try_all<'a>(peers: impl Iterator<Item = &'a Peer>, program: &Path) -> Outcome {
+fn try_all<'a>(
+    peers: impl Iterator<Item = &'a Peer>,
+    program: &Path,
+    may_install: bool,
+) -> Outcome {
     let tried: Vec<_> = peers
         .map(|peer| {
             let directory = root().join("peers").join(peer.name);
-            (peer.name, try_one(peer.name, &directory, program))
+            (
+                peer.name,
+                try_one(peer.name, &directory, program, may_install),
+            )
         })
         .collect();
     outcome(&tried, is_ci())
 }
 
 /// Runs the script of one of them, and says how it went.
-fn try_one(name: &str, directory: &Path, program: &Path) -> Outcome {
+fn try_one(name: &str, directory: &Path, program: &Path, may_install: bool) -> Outcome {
     let begin = Instant::now();
     // It ends what the script started as well.
     let mut command = Command::new("timeout");
     command.args(["--kill-after=10s", LIMIT]);
     command.arg(directory.join("run")).arg(program);
     command.env("PEERS_INSTALLED", target().join("peers"));
+    command.env("PEERS_INSTALL", if may_install { "yes" } else { "no" });
     command.stdin(Stdio::null());
     let (outcome, said) = match command.output() {
         Ok(output) => judge(&output),

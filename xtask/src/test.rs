@@ -27,7 +27,7 @@ pub(crate) struct Test {
     /// What to run after each change: formatting, rules, lints and the fast tests
     #[arg(long, conflicts_with = "install")]
     quick: bool,
-    /// Install what is missing: the servers and cargo-deny (takes minutes; always done under CI)
+    /// Install what is missing: the servers, cargo-deny and the peers (takes minutes; always done under CI)
     #[arg(long)]
     install: bool,
 }
@@ -56,7 +56,7 @@ impl Test {
         let may_install = self.install || is_ci();
         steps.step("features", features);
         tests(&mut steps, may_install);
-        steps.step("peers", peers::quick_ones);
+        steps.step("peers", || peers::quick_ones(may_install));
         steps.step("doctests", || {
             let mut test = workspace(&["test", "--workspace", "--all-features", "--locked"]);
             test.arg("--doc");
