@@ -85,6 +85,24 @@ async fn a_payload_of_an_unknown_version_or_type_is_a_dead_letter() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_payload_without_a_content_type_is_read_as_json() {
+    let app = TestApp::start(|app| app.on("orders", |_: OrderCreated| async {}))
+        .await
+        .unwrap();
+    for (key, payload) in [("json", &br#"{"order_id":"o"}"#[..]), ("other", b"\xff")] {
+        let event = Envelope::builder("orders", "order.created").key(key);
+        let event = event.opaque_payload("", payload.to_vec());
+        app.publish(Outgoing::raw(event)).await.unwrap();
+    }
+    app.settle().await.unwrap();
+    let dead = app.dead_letters("orders").await.unwrap();
+    assert_eq!(dead.len(), 1);
+    assert_eq!(dead[0].envelope.as_ref().unwrap().key(), "other");
+    let reason = &dead[0].reason;
+    assert!(reason.contains("declares no content type"), "{reason}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_handler_that_always_fails_leaves_a_dead_letter_and_the_others_go_on() {
     let app = TestApp::start(|app| {
         let options = HandlerOptions::default()

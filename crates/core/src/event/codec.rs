@@ -199,6 +199,12 @@ impl DecodeError {
         }
     }
 
+    /// A payload that was tried as JSON, because it declares nothing.
+    pub(super) fn undeclared(self) -> Self {
+        let reason = format!("the event declares no content type, and {}", self.reason);
+        Self { reason }
+    }
+
     /// A payload in an encoding that has no codec here.
     pub fn unknown_content_type(content_type: &str) -> Self {
         let known = "known are application/json, application/msgpack and application/cbor";

@@ -386,11 +386,16 @@ impl Envelope {
             .unwrap_or_default()
     }
 
-    /// The payload as an `E`, from whichever version it was written in.
+    /// The payload as an `E`, from whichever version it was written in. One that declares no content type is
+    /// read as JSON: some publishers send that without saying so.
     ///
     /// # Errors
     /// [`DecodeError`] when the payload is not an `E`. The type's name is not compared.
     pub fn decode<E: Event>(&self) -> Result<E, DecodeError> {
+        if self.content_type().is_empty() {
+            let decoded = E::decode(self.version(), Codec::Json, self.payload());
+            return decoded.map_err(DecodeError::undeclared);
+        }
         E::decode(self.version(), self.codec()?, self.payload())
     }
 
