@@ -6,6 +6,8 @@
 //!   the same payloads are decoded in a plain loop on one core.
 //! - `cargo run --release -p bench -- server`: the HTTP server, beside the publisher of a program that
 //!   holds the log, a bare handler, and NATS JetStream.
+//! - `cargo run --release -p bench -- telemetry`: the server and an app with traces that are sent, beside
+//!   the same without. `docs/benchmarks.md` has figures.
 //! - `cargo run --release -p bench -- engines`: the distributed engines, beside the client crates
 //!   that they use. `docs/engines.md` says what is measured and why.
 
@@ -37,6 +39,8 @@ enum What {
     Engines(engines::Args),
     /// The HTTP server: durable ingest, reading, idle streams
     Server(server::Args),
+    /// What telemetry costs: appending, handling and the HTTP server with it and without
+    Telemetry(server::telemetry::Args),
     /// What `log` runs in a process of its own
     #[command(hide = true)]
     Part {
@@ -53,6 +57,7 @@ fn main() -> Outcome<()> {
         What::Dispatch(args) => dispatch::run(&args),
         What::Engines(args) => engines::run(&args),
         What::Server(args) => server::run(&args),
+        What::Telemetry(args) => server::telemetry::run(&args),
         What::Part { name, job } => log::run_part(&name, &job),
     }
 }

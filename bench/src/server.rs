@@ -16,6 +16,7 @@ mod load;
 mod reads;
 mod report;
 mod restate;
+pub(crate) mod telemetry;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;

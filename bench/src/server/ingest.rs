@@ -20,6 +20,11 @@ const EVENT: &str = "application/cloudevents+json";
 pub(super) struct Numbers(Arc<AtomicU64>);
 
 impl Numbers {
+    /// From this one on.
+    pub(super) fn starting_at(first: u64) -> Self {
+        Self(Arc::new(AtomicU64::new(first)))
+    }
+
     pub(super) fn next(&self) -> u64 {
         self.0.fetch_add(1, Ordering::Relaxed)
     }
@@ -27,13 +32,13 @@ impl Numbers {
 
 #[derive(Event, Serialize, Deserialize)]
 #[event(type = "reading.taken", topic = "readings", key = device)]
-struct ReadingTaken {
+pub(super) struct ReadingTaken {
     device: String,
-    number: u64,
+    pub(super) number: u64,
     note: String,
 }
 
-fn reading(number: u64) -> ReadingTaken {
+pub(super) fn reading(number: u64) -> ReadingTaken {
     ReadingTaken {
         device: format!("device-{}", number % 1_000),
         number,
