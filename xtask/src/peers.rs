@@ -136,24 +136,28 @@ fn try_one(name: &str, directory: &Path, program: &Path, may_install: bool) -> O
     command.env("PEERS_INSTALLED", target().join("peers"));
     command.env("PEERS_INSTALL", if may_install { "yes" } else { "no" });
     command.stdin(Stdio::null());
-    let (outcome, said) = match command.output() {
-        Ok(output) => judge(&output),
-        Err(error) => (Outcome::Failed(error.to_string()), String::new()),
+    let output = match command.output() {
+        Ok(output) => output,
+        Err(error) => return Outcome::Failed(format!("`timeout` does not start: {error}")),
     };
+    let outcome = judge(&output);
     let took = begin.elapsed().as_secs_f64();
+    let text = |bytes| String::from_utf8_lossy(bytes).into_owned();
+    let (said, wrong) = (text(&output.stdout), text(&output.stderr));
     match &outcome {
         Outcome::Passed => say(format_args!("{took:7.1} s  {name}: {}", last_line(&said))),
         Outcome::Skipped(why) => say(format_args!("{took:7.1} s  {name} WAS SKIPPED: {why}")),
-        Outcome::Failed(why) => say(format_args!("{said}\n{took:7.1} s  {name} FAILED: {why}")),
+        Outcome::Failed(why) => say(format_args!(
+            "{said}{wrong}\n{took:7.1} s  {name} FAILED: {why}"
+        )),
     }
     outcome
 }
 
-/// What a script's end means, and what it printed.
-fn judge(output: &Output) -> (Outcome, String) {
-    let text = |bytes| String::from_utf8_lossy(bytes).into_owned();
-    let said = text(&output.stdout);
-    let outcome = if output.status.success() && !said.trim().is_empty() {
+/// What a script's end means.
+fn judge(output: &Output) -> Outcome {
+    let said = String::from_utf8_lossy(&output.stdout);
+    if output.status.success() && !said.trim().is_empty() {
         Outcome::Passed
     } else if output.status.success() {
         Outcome::Failed("it does not say what it tried".to_owned())
@@ -161,8 +165,7 @@ fn judge(output: &Output) -> (Outcome, String) {
         Outcome::Skipped(last_line(&said).to_owned())
     } else {
         Outcome::Failed(output.status.to_string())
-    };
-    (outcome, said + &text(&output.stderr))
+    }
 }
 
 fn last_line(text: &str) -> &str {
@@ -203,7 +206,7 @@ mod tests {
 
     fn ends(script: &str) -> Outcome {
         let output = Command::new("sh").args(["-c", script]).output().unwrap();
-        judge(&output).0
+        judge(&output)
     }
 
     #[test]
