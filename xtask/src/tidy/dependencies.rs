@@ -43,7 +43,16 @@ const LAYERS: [(&str, &[&str]); 20] = [
         &["ensue", "ensue-cesql", "ensue-otel", "ensue-server"],
     ),
     ("examples/", &["ensue"]),
-    ("bench", &["ensue", "ensue-log", "ensue-server", "servers"]),
+    (
+        "bench",
+        &[
+            "ensue",
+            "ensue-log",
+            "ensue-otel",
+            "ensue-server",
+            "servers",
+        ],
+    ),
     (
         "fuzz",
         &[
