@@ -52,6 +52,7 @@ pub(super) fn routes(routes: Routes) -> Routes {
         Code::BeyondEnd,
         Code::Trimmed,
         Code::Fenced,
+        Code::OtherSubscription,
     ]);
     let leaves = about(
         "leaveGroup",

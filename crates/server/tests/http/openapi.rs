@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use ensue_server::Code;
 use serde_json::Value;
 
 use crate::owasp::ROUTES;
@@ -101,6 +102,23 @@ fn operations_have_names_of_their_own_and_say_what_they_are() {
             assert!(parameter["description"].is_string(), "{said}: {parameter}");
         }
     }
+}
+
+#[test]
+fn every_code_is_one_that_an_operation_refuses_with() {
+    let document = document();
+    let mut found = BTreeSet::new();
+    for (_, _, operation) in operations(&document) {
+        for answer in operation["responses"].as_object().unwrap().values() {
+            let schema = &answer["content"]["application/problem+json"]["schema"];
+            let codes = schema["properties"]["code"]["enum"].as_array();
+            found.extend(codes.into_iter().flatten().filter_map(Value::as_str));
+        }
+    }
+    // Of requests that are no operation's.
+    found.extend(["method_not_allowed", "not_encrypted"]);
+    let all: BTreeSet<_> = Code::ALL.iter().map(|code| code.as_str()).collect();
+    assert_eq!(found, all);
 }
 
 #[test]
