@@ -102,7 +102,7 @@ async fn a_probe_asks_the_server_whatever_has_become_of_the_file_of_its_certific
     }
     config.tls = None;
     let error = Probe::Ready.ask(&config, PATIENCE).await.unwrap_err();
-    assert!(matches!(error, ProbeError::Unreachable { .. }), "{error}");
+    assert!(matches!(error, ProbeError::Refused { .. }), "{error}");
     site.end().await;
 }
 
