@@ -20,6 +20,7 @@ use uuid::Uuid;
 use crate::config::Limits;
 use crate::group_subscriptions::Subscribed;
 use crate::phase::{Phase, Phases};
+use crate::problem::{Code, Problem};
 
 /// The table. Cloning gives the same.
 #[derive(Clone, Debug)]
@@ -40,6 +41,10 @@ struct Table {
     /// How many places are taken, of each group: those of members that are joining included.
     places: HashMap<String, usize>,
     taken: usize,
+    /// How many members are carried by streams, and not in the table; how many events, and how many bytes of
+    /// them, these hold.
+    streams: usize,
+    streamed: (usize, usize),
     has_ended: bool,
 }
 
@@ -63,6 +68,8 @@ pub(crate) struct Place {
     owner: String,
     /// What it asks for.
     subscribed: Option<Subscribed>,
+    /// What its member holds, if that is carried by a stream: events and bytes.
+    streamed: Option<(usize, usize)>,
 }
 
 impl Place {
@@ -70,6 +77,45 @@ impl Place {
     pub(crate) fn with(mut self, subscribed: Subscribed) -> Self {
         self.subscribed = Some(subscribed);
         self
+    }
+
+    /// The place of a member that a stream carries: it is not in the table.
+    pub(crate) fn of_stream(mut self) -> Self {
+        if let Some(inner) = self.inner.upgrade() {
+            inner.table().streams += 1;
+            self.streamed = Some((0, 0));
+        }
+        self
+    }
+
+    /// What such a member holds now.
+    pub(crate) fn holds(&mut self, events: usize, bytes: usize) {
+        if let (Some(inner), Some(before)) = (self.inner.upgrade(), self.streamed) {
+            let mut table = inner.table();
+            let all = table.streamed;
+            table.streamed = (all.0 + events - before.0, all.1 + bytes - before.1);
+            self.streamed = Some((events, bytes));
+        }
+    }
+}
+
+impl NoPlace {
+    /// What a client is told that wanted to join this group.
+    pub(crate) fn problem(self, limits: &Limits, group: &str) -> Problem {
+        let detail = match self {
+            Self::Server => format!(
+                "clients are {} members of groups, the limit `members_max`; leave groups that are not needed",
+                limits.members_max
+            ),
+            Self::Group => format!(
+                "the group `{group}` has {} members that are clients, the limit `group_members_max`",
+                limits.group_members_max
+            ),
+            Self::Ended => {
+                "the server is stopping; join at another server, or when it is back".to_owned()
+            }
+        };
+        Problem::new(Code::Overloaded, detail)
     }
 }
 
@@ -130,6 +176,7 @@ impl Leases {
             group: group.to_owned(),
             owner: owner.to_owned(),
             subscribed: None,
+            streamed: None,
         })
     }
 
@@ -188,14 +235,15 @@ impl Leases {
 
     /// How many members there are.
     pub(crate) fn members(&self) -> usize {
-        self.0.table().members.len()
+        let table = self.0.table();
+        table.members.len() + table.streams
     }
 
     /// How many events, and how many bytes of them, clients have that are not committed.
     pub(crate) fn held(&self) -> (usize, usize) {
         let table = self.0.table();
         let consumers = table.members.values().map(|leased| &leased.consumer);
-        consumers.fold((0, 0), |(events, bytes), consumer| {
+        consumers.fold(table.streamed, |(events, bytes), consumer| {
             (events + consumer.held(), bytes + consumer.bytes())
         })
     }
@@ -349,6 +397,11 @@ impl Drop for Place {
         };
         let mut table = inner.table();
         table.taken -= 1;
+        if let Some(own) = self.streamed {
+            let all = table.streamed;
+            table.streams -= 1;
+            table.streamed = (all.0 - own.0, all.1 - own.1);
+        }
         if let Some(count) = table.places.get_mut(&self.group) {
             *count -= 1;
             if *count == 0 {

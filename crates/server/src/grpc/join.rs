@@ -1,7 +1,8 @@
 //! `Join`: one stream of a member. Events go to the client as far as it lets them, commits come from it.
 
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use ensue::Error;
 use ensue::engine::Subscription;
@@ -23,6 +24,8 @@ use crate::security::{Action, Caller};
 
 /// How many messages wait for the client: it takes one, and the next is made.
 const RESPONSES_MAX: usize = 1;
+/// When to look again whether clients hold less than they may together.
+const FULL_PAUSE: Duration = Duration::from_millis(100);
 
 pub(super) type Responses = Pin<Box<dyn Stream<Item = Result<v1::JoinResponse, Status>> + Send>>;
 
@@ -99,7 +102,11 @@ async fn open(
     let own = context.webhooks().must_not_own(&wanted.group);
     own.map_err(|refused| problem(&refused))?;
     permit::must_join(context, caller, &wanted.group).await?;
-    let wanted = Subscription::try_from(wanted).map_err(malformed)?;
+    let mut wanted = Subscription::try_from(wanted).map_err(malformed)?;
+    let limits = context.limits();
+    wanted.in_flight_max = wanted.in_flight_max.min(limits.deliveries_max);
+    let place = context.leases().place(&wanted.group, caller.name());
+    let place = place.map_err(|none| problem(&none.problem(limits, &wanted.group)))?;
     let slots = permit::stream(context, caller)?;
     let topics = wanted.topics.iter().map(|it| it.as_str().to_owned());
     let topics = topics.collect();
@@ -107,9 +114,10 @@ async fn open(
     let member = within(context, context.engine().join(wanted)).await?;
     let seat = Seat {
         group,
-        lease: lease(join.lease_ms),
+        lease: lease(join.lease_ms, limits.lease_max),
         topics,
         member,
+        place: Mutex::new(place.of_stream()),
     };
     Ok(Session::start(seat, (caller.clone(), slots), context))
 }
@@ -145,6 +153,8 @@ enum End {
     Stopping,
     /// What the client sent means nothing.
     Refused(Status),
+    /// The group has events that the client may not have: its member leaves.
+    Barred(Status),
 }
 
 impl Carrier {
@@ -159,6 +169,14 @@ impl Carrier {
             }
             Err(End::Refused(status)) => {
                 self.sessions.cut(self.secret, &self.session, self.stream);
+                Err(status)
+            }
+            Err(End::Barred(status)) => {
+                if let Err(error) = session.member().leave().await {
+                    let group = session.group();
+                    tracing::debug!(group, %error, "a member could not leave");
+                }
+                self.sessions.remove(&self.secret);
                 Err(status)
             }
             Err(End::Left) => {
@@ -213,6 +231,8 @@ impl Carrier {
                 self.send(Response::Deliver(batch)).await?;
             }
             let room = session.room(self.credits);
+            let is_full = room > 0 && self.is_full();
+            let room = if is_full { 0 } else { room };
             let context = self.context.clone();
             tokio::select! {
                 request = self.requests.message() => match request {
@@ -220,7 +240,7 @@ impl Carrier {
                     Ok(None) | Err(_) => return Err(End::Cut),
                 },
                 taken = session.member().next(room), if room > 0 => match taken {
-                    Ok(deliveries) => session.took(deliveries),
+                    Ok(deliveries) => session.took(deliveries).map_err(End::Barred)?,
                     Err(error) => {
                         self.credits = 0;
                         self.send(Response::TakeRefused(detail_of(&error))).await?;
@@ -228,6 +248,8 @@ impl Carrier {
                 },
                 _ = self.changes.changed() => self.check_last()?,
                 _ = permissions.changed() => self.renew(session)?,
+                // Others commit what they hold.
+                () = tokio::time::sleep(FULL_PAUSE), if is_full => {}
                 // Credentials expire, too.
                 _ = now_and_then.tick() => self.renew(session)?,
                 () = self.responses.closed() => return Err(End::Cut),
@@ -235,6 +257,12 @@ impl Carrier {
                 () = context.drained() => return Err(End::Stopping),
             }
         }
+    }
+
+    /// Whether clients hold as much as they may together.
+    fn is_full(&self) -> bool {
+        let (_, bytes) = self.context.leases().held();
+        bytes >= self.context.limits().deliveries_bytes_max
     }
 
     /// Asks again who the client is, and whether it may go on.
@@ -275,7 +303,8 @@ impl Carrier {
         match request.request {
             Some(Request::Take(take)) => {
                 session.received(take.received);
-                self.credits = self.credits.saturating_add(take.events_max as usize);
+                let credits = self.credits.saturating_add(take.events_max as usize);
+                self.credits = credits.min(self.context.limits().deliveries_max);
                 self.once = take.once;
                 Ok(())
             }

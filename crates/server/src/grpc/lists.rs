@@ -2,8 +2,17 @@
 
 use std::pin::Pin;
 
+use ensue::engine::Scheduled;
 use futures_util::{Stream, stream};
 use tonic::Status;
+
+use super::answer::within;
+use super::permit;
+use crate::context::Context;
+use crate::security::Caller;
+
+/// How much of what waits is looked at first, for a caller who may not see all of it.
+const LOOKED_AT: usize = 200;
 
 pub(super) type Pieces<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 
@@ -39,6 +48,31 @@ where
 {
     let pieces = pieces(&items, ensue_proto::PIECE_BYTES, size).map(|piece| Ok(response(piece)));
     Box::pin(stream::iter(pieces.collect::<Vec<_>>()))
+}
+
+/// The first `limit` of what waits that the caller may see. The engine reads whole events for that: one lists
+/// at a time, and no further than it takes.
+pub(super) async fn waiting(
+    context: &Context,
+    caller: &Caller,
+    limit: usize,
+) -> Result<Vec<Scheduled>, Status> {
+    let _turn = context.turn_to_list().await;
+    let mut looked_at = if caller.may_everything() {
+        limit
+    } else {
+        limit.max(LOOKED_AT)
+    };
+    loop {
+        let mut scheduled = within(context, context.engine().scheduled(looked_at)).await?;
+        let is_all = scheduled.len() < looked_at;
+        scheduled.retain(|waiting| permit::sees(caller, waiting));
+        if is_all || scheduled.len() >= limit {
+            scheduled.truncate(limit);
+            return Ok(scheduled);
+        }
+        looked_at = looked_at.saturating_mul(2);
+    }
 }
 
 #[cfg(test)]

@@ -172,9 +172,7 @@ impl EngineService for Calls {
     ) -> Result<Response<Self::ListScheduledStream>, Status> {
         let caller = permit::caller(&request)?;
         let limit = usize::try_from(request.get_ref().limit).unwrap_or(usize::MAX);
-        let _turn = self.context.turn_to_list().await;
-        let mut scheduled = within(&self.context, self.engine().scheduled(limit)).await?;
-        scheduled.retain(|waiting| permit::sees(&caller, waiting));
+        let mut scheduled = lists::waiting(&self.context, &caller, limit).await?;
         for event in scheduled
             .iter_mut()
             .filter_map(|it| it.envelope.as_mut().ok())

@@ -20,6 +20,7 @@ use super::claim::{self, InHand};
 use super::lists::pieces;
 use super::permit::{self, Slots};
 use crate::context::Context;
+use crate::leases::Place;
 use crate::memory::Held;
 use crate::security::{Action, Caller};
 
@@ -54,6 +55,8 @@ pub(super) struct Seat {
     pub(super) lease: Duration,
     pub(super) topics: Vec<String>,
     pub(super) member: Box<dyn Member>,
+    /// Its place among the members that clients are.
+    pub(super) place: Mutex<Place>,
 }
 
 #[derive(Debug, Default)]
@@ -65,6 +68,8 @@ struct State {
     taken: VecDeque<Delivery>,
     /// What the client has, or will have.
     in_hand: InHand,
+    /// Of both.
+    bytes: usize,
     /// What was sent, by the number of its batch, and may not have arrived.
     sent: VecDeque<(u64, Vec<Delivery>)>,
     batches: u64,
@@ -217,8 +222,32 @@ impl Session {
     }
 
     /// Events were taken from the group.
-    pub(super) fn took(&self, deliveries: Vec<Delivery>) {
-        self.lock().taken.extend(deliveries);
+    ///
+    /// # Errors
+    /// Why the client may not have one of them: another has joined the group since, with topics that this one
+    /// may not consume; or it cannot be shown without what is personal.
+    pub(super) fn took(&self, deliveries: Vec<Delivery>) -> Result<(), Status> {
+        let caller = self.caller();
+        for delivery in &deliveries {
+            permit::must(&caller, Action::Consume, delivery.envelope.topic())?;
+            permit::disclose(&caller, &mut delivery.envelope.clone())?;
+        }
+        let mut state = self.lock();
+        state.bytes += deliveries.iter().map(size).sum::<usize>();
+        state.taken.extend(deliveries);
+        self.count(&state);
+        Ok(())
+    }
+
+    /// Says what the member holds.
+    fn count(&self, state: &State) {
+        let events = state.taken.len() + state.in_hand.len();
+        let mut place = self
+            .seat
+            .place
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        place.holds(events, state.bytes);
     }
 
     /// Hands out what was taken, as much as the client takes: in batches, which are kept until it has them.
@@ -233,9 +262,9 @@ impl Session {
         };
         let deliveries: Vec<_> = state.taken.drain(..count).collect();
         for delivery in &deliveries {
-            state.in_hand.insert(delivery.position, delivery.clone());
+            let before = state.in_hand.insert(delivery.position, delivery.clone());
+            state.bytes -= before.as_ref().map_or(0, size);
         }
-        let size = |delivery: &Delivery| delivery.envelope.content().len();
         let mut batches = Vec::new();
         for piece in pieces(&deliveries, BATCH_BYTES, size).filter(|piece| !piece.is_empty()) {
             state.batches += 1;
@@ -377,9 +406,10 @@ impl Session {
             Ok(committed) => {
                 self.suspects.clear(&handled);
                 let mut state = self.lock();
-                for position in &done {
-                    state.in_hand.remove(position);
-                }
+                let done = done.iter().filter_map(|it| state.in_hand.remove(it));
+                let gone: usize = done.map(|it| size(&it)).sum();
+                state.bytes -= gone + behind.iter().map(size).sum::<usize>();
+                self.count(&state);
                 Outcome::Committed(v1::Committed {
                     generation: committed.generation,
                     dropped: committed.dropped as u64,
@@ -404,6 +434,10 @@ impl Session {
         state.taken = rest.into();
         behind
     }
+}
+
+fn size(delivery: &Delivery) -> usize {
+    delivery.envelope.content().len()
 }
 
 /// Deliveries as the client may see them.

@@ -19,12 +19,13 @@ pub(super) struct Sessions {
     all: Mutex<HashMap<String, Arc<Session>>>,
 }
 
-/// How long a member outlives a stream that was cut.
-pub(super) fn lease(asked_ms: u64) -> Duration {
-    match asked_ms {
+/// How long a member outlives a stream that was cut, at most `max`.
+pub(super) fn lease(asked_ms: u64, max: Duration) -> Duration {
+    let asked = match asked_ms {
         0 => LEASE_DEFAULT,
-        asked => Duration::from_millis(asked).clamp(LEASE_MIN, LEASE_MAX),
-    }
+        asked => Duration::from_millis(asked),
+    };
+    asked.max(LEASE_MIN).min(LEASE_MAX).min(max)
 }
 
 impl Sessions {

@@ -1,13 +1,16 @@
 //! The remote engine, where the server asks who calls: by token, over TLS.
 
+use std::time::Duration;
+
 use ensue::Codec;
 use ensue::Envelope;
-use ensue::Error;
-use ensue::engine::{Commit, Query, SharedEngine, Subscription};
+use ensue::engine::{Append, Commit, Query, Schedule, SharedEngine, Subscription};
 use ensue::error::{EngineError, OpenError};
+use ensue::{Error, Timestamp};
+use hyper::Method;
 
-use crate::secure::Setup;
-use crate::site::Site;
+use crate::secure::{Setup, tls_client};
+use crate::site::{PATIENCE, Site};
 
 /// The engine of a caller with this role, whose token is in a file of its name.
 async fn engine(setup: &Setup, site: &Site, role: &str) -> SharedEngine {
@@ -126,6 +129,95 @@ async fn the_remote_engine_may_do_what_its_token_may() {
         engine.close().await.unwrap();
     }
     site.end().await;
+}
+
+#[tokio::test]
+async fn what_waits_is_counted_after_what_the_caller_may_not_see_is_left_out() {
+    let (setup, _authority) = Setup::with_tls();
+    for role in ["owner", "reader"] {
+        setup.write(role, &setup.token(role));
+    }
+    let site = Site::with(setup.config()).await;
+    let owner = engine(&setup, &site, "owner").await;
+    let later = |id: usize, topic: &str| {
+        let at = Timestamp::now() + Duration::from_secs(3_600 + id as u64);
+        let mut append = Append::from(event(topic));
+        append.schedule = Some(Schedule { at, timer: None });
+        append
+    };
+    let mut batch: Vec<_> = (0..300).map(|id| later(id, "photos")).collect();
+    batch.push(later(301, "orders.new"));
+    owner.append(batch).await.unwrap();
+    let reader = engine(&setup, &site, "reader").await;
+    let scheduled = reader.scheduled(1).await.unwrap();
+    let topics: Vec<_> = scheduled
+        .iter()
+        .map(|it| it.envelope.as_ref().unwrap().topic())
+        .collect();
+    assert_eq!(topics, ["orders.new"]);
+    site.end().await;
+}
+
+/// One with more rights joins the group with more topics, and leaves.
+async fn widen(owner: &SharedEngine, group: &str) {
+    let wide = owner.join(of_group(group)).await.unwrap();
+    wide.leave().await.unwrap();
+}
+
+fn of_group(group: &str) -> Subscription {
+    Subscription {
+        group: group.into(),
+        ..subscription(">")
+    }
+}
+
+#[tokio::test]
+async fn a_member_gets_no_topics_that_its_caller_may_not_consume_though_another_widened_the_group()
+{
+    let (setup, authority) = Setup::with_tls();
+    for role in ["owner", "consumer"] {
+        setup.write(role, &setup.token(role));
+    }
+    let site = Site::with(setup.config()).await;
+    let owner = engine(&setup, &site, "owner").await;
+    // By gRPC.
+    let consumer = engine(&setup, &site, "consumer").await;
+    let member = consumer.join(subscription("orders.>")).await.unwrap();
+    widen(&owner, "g").await;
+    owner.append(vec![event("photos").into()]).await.unwrap();
+    member.next(10).await.unwrap_err();
+    let refused = consumer.join(subscription("orders.>")).await.unwrap_err();
+    assert!(refused.to_string().contains("may not consume"), "{refused}");
+    let other = owner.join(subscription(">")).await.unwrap();
+    let taken = tokio::time::timeout(PATIENCE, other.next(10)).await;
+    assert_eq!(taken.unwrap().unwrap()[0].envelope.topic(), "photos");
+    other.leave().await.unwrap();
+    // By HTTP.
+    let token = std::fs::read_to_string(setup.path("consumer")).unwrap();
+    let mut client = tls_client(&site, authority.client(None)).await.unwrap();
+    let authorization = format!("Bearer {token}");
+    let headers = [
+        ("authorization", authorization.as_str()),
+        ("content-type", "application/json"),
+    ];
+    let members = "/v1/groups/h/members";
+    let join = r#"{"topics": ["orders.>"]}"#;
+    let joined = client
+        .send(Method::POST, members, &headers, join)
+        .await
+        .ok();
+    widen(&owner, "h").await;
+    owner.append(vec![event("photos").into()]).await.unwrap();
+    let take = format!(
+        "{members}/{}/take?wait=20s",
+        joined["member"].as_str().unwrap()
+    );
+    let barred = client.send(Method::POST, &take, &headers, "").await;
+    barred.problem(403, "forbidden");
+    let other = owner.join(of_group("h")).await.unwrap();
+    let taken = tokio::time::timeout(PATIENCE, other.next(10)).await;
+    assert_eq!(taken.unwrap().unwrap()[0].envelope.topic(), "photos");
+    site.end_at_once().await;
 }
 
 #[tokio::test]

@@ -16,7 +16,6 @@ use crate::context::Context;
 use crate::http::json::JsonBody;
 use crate::http::path::Path;
 use crate::http::{deadline, place};
-use crate::leases::NoPlace;
 use crate::openapi::{DurationText, StartText, TopicPatternText};
 use crate::problem::{Code, Problem};
 use crate::security::{Action, Caller};
@@ -92,7 +91,7 @@ pub(super) async fn join(
         in_flight_max,
     };
     let place = context.leases().place(&group, caller.name());
-    let place = place.map_err(|none| no_place(none, &context, &group))?;
+    let place = place.map_err(|none| none.problem(limits, &group))?;
     // Whoever gives up until here leaves no member behind.
     let options = ConsumerOptions {
         key_events_max,
@@ -205,30 +204,4 @@ fn within(what: &str, value: usize, max: usize) -> Result<usize, Problem> {
     }
     let detail = format!("{what} is {value}; expected 1 to {max}");
     Err(Problem::new(Code::InvalidBody, detail).with("max", max.into()))
-}
-
-fn no_place(none: NoPlace, context: &Context, group: &str) -> Problem {
-    let limits = context.limits();
-    let (code, detail) = match none {
-        NoPlace::Server => (
-            Code::Overloaded,
-            format!(
-                "clients are {} members of groups, the limit `members_max`; leave groups that are not \
-                 needed",
-                limits.members_max
-            ),
-        ),
-        NoPlace::Group => (
-            Code::Overloaded,
-            format!(
-                "the group `{group}` has {} members that are clients, the limit `group_members_max`",
-                limits.group_members_max
-            ),
-        ),
-        NoPlace::Ended => (
-            Code::Overloaded,
-            "the server is stopping; join at another server, or when it is back".to_owned(),
-        ),
-    };
-    Problem::new(code, detail)
 }

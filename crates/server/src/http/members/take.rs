@@ -16,13 +16,13 @@ use serde_json::value::RawValue;
 use super::{call, refused};
 use crate::context::Context;
 use crate::http::path::Path;
-use crate::http::pieces;
 use crate::http::place::Place;
 use crate::http::query::{Asked, Parameters, Query, invalid};
+use crate::http::{deadline, pieces};
 use crate::memory::Held;
 use crate::openapi::{Answer, AnyEvent, Anything, Base64Text, Kind, Operation, Parameter, Written};
 use crate::problem::{Code, Problem};
-use crate::security::Caller;
+use crate::security::{Action, Caller};
 
 /// How many deliveries a client is given unless it is said.
 const EVENTS: usize = 10;
@@ -134,6 +134,11 @@ pub(super) async fn take(
         () = context.leaving() => Ok(Vec::new()),
     };
     let mut taken = taken.map_err(|error| refused(&call, error))?;
+    if let Some(barred) = barred(&caller, &taken) {
+        // What it holds goes to members that may have it.
+        deadline::within(&context, call.leave()).await?;
+        return Err(barred);
+    }
     for taken in &mut taken {
         caller.disclose(&mut taken.delivery.envelope)?;
     }
@@ -156,6 +161,13 @@ pub(super) async fn take(
     }
     let headers = [(header::CONTENT_TYPE, "application/json")];
     Ok(Written::new((headers, pieces::body(text, held))))
+}
+
+/// Why the caller may not have what its member was given: another has joined the group since, with topics that
+/// this one may not consume.
+fn barred(caller: &Caller, taken: &[Taken]) -> Option<Problem> {
+    let mut topics = taken.iter().map(|it| it.delivery.envelope.topic());
+    topics.find_map(|topic| caller.must(Action::Consume, topic).err())
 }
 
 async fn over(clock: Clock, wait: Duration) {
