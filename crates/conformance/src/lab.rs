@@ -12,7 +12,7 @@ use ensue_core::engine::{
     Append, Appended, DeadLetter, DeadLetterFilter, EngineStatus, GroupStatus, Member, Query,
     Recorded, Schedule, SharedEngine, Start, Subscription,
 };
-use ensue_core::error::{Error, OpenError};
+use ensue_core::error::{Error, GroupError, OpenError};
 use ensue_core::event::{Codec, Envelope, EnvelopeBuilder, EventId};
 use ensue_core::time::{Clock, Timestamp, VirtualClock};
 
@@ -386,8 +386,10 @@ impl Lab {
         let name = self.group(group);
         let deadline = tokio::time::Instant::now() + self.terms.arrive;
         loop {
-            let status = self.status().await?;
-            let found = status.group(&name).cloned();
+            let found = match self.engine()?.group(&name).await {
+                Err(Error::Group(GroupError::Unknown { .. })) => None,
+                found => Some(found?),
+            };
             match found {
                 Some(found) if holds(&found) => return Ok(found),
                 found if tokio::time::Instant::now() > deadline => {

@@ -33,15 +33,27 @@ pub(super) async fn status_counts_topics(lab: &mut Lab) -> Verdict {
     ensure(
         status.end > last.into(),
         format_args!("an end after {last}"),
-        status.end,
+        &status.end,
     )?;
     let first = orders.first().copied().unwrap_or_default();
     ensure(
         status.first <= first.into(),
         format_args!("a beginning up to {first}"),
-        status.first,
+        &status.first,
     )?;
     equal("trouble", status.trouble, None)?;
+    let health = lab.engine()?.health().await?;
+    equal("trouble", health.trouble, None)?;
+    ensure(
+        health.end >= status.end,
+        format_args!("an end not before {}", status.end),
+        &health.end,
+    )?;
+    ensure(
+        health.first >= status.first && health.first <= first.into(),
+        format_args!("a beginning from {} to {first}", status.first),
+        &health.first,
+    )?;
     equal(
         "the guarantees",
         &status.guarantees,
@@ -94,6 +106,11 @@ pub(super) async fn status_lists_groups_and_members(lab: &mut Lab) -> Verdict {
         .group_is("g", "two members", |g| g.members.len() == 2)
         .await?;
     equal("its topics", group.topics, vec![lab.topic("orders")])?;
+    let nobody = lab.group("nobody");
+    let nobody = lab.engine()?.group(&nobody).await;
+    fails("that there is no such group", nobody, |error| {
+        matches!(error, Error::Group(GroupError::Unknown { .. }))
+    })?;
     let mut ids: Vec<_> = group.members.iter().map(|member| member.id).collect();
     ids.dedup();
     equal("different members", ids.len(), 2)?;

@@ -25,6 +25,7 @@ pub mod options;
 mod progress;
 mod query;
 mod replay;
+mod schedule;
 mod schemes;
 mod status;
 mod url;
@@ -51,8 +52,11 @@ pub use self::limits::*;
 pub use self::progress::{EventProgress, Handling};
 pub use self::query::{Page, Query, Recorded};
 pub use self::replay::{ReplayEffects, ReplayState, Reset, ResetPlan, Run};
+pub use self::schedule::{Schedule, Scheduled};
 pub use self::schemes::Scheme;
-pub use self::status::{EngineStatus, GroupStatus, KeyBacklog, MemberStatus, Needed, TopicStatus};
+pub use self::status::{
+    EngineStatus, GroupStatus, Health, KeyBacklog, MemberStatus, Needed, TopicStatus,
+};
 #[doc(hidden)]
 pub use self::url::Url;
 pub use self::url::directory_of;
@@ -81,25 +85,6 @@ pub struct Append {
     pub expect: Option<Expect>,
     /// Append it later; `None` is now.
     pub schedule: Option<Schedule>,
-}
-
-/// When an event is to be appended.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Schedule {
-    /// Append at this time; a past time is now.
-    pub at: Timestamp,
-    /// The timer that this sets: its event takes the place of what the timer would have appended.
-    /// A name within the event's source, which can be used again, while an id names one event.
-    /// Without a timer the schedule goes by the event's id: scheduling one that is pending, or that
-    /// was appended before, is a duplicate and changes nothing.
-    pub timer: Option<String>,
-}
-
-impl Schedule {
-    /// At this time, by the event's id.
-    pub fn at(at: Timestamp) -> Self {
-        Self { at, timer: None }
-    }
 }
 
 impl From<Envelope> for Append {
@@ -330,17 +315,6 @@ pub struct Committed {
     pub dropped: usize,
 }
 
-/// An event that waits for its time.
-#[derive(Clone, Debug)]
-pub struct Scheduled {
-    /// What cancels it: its source, with the name of its timer or, without one, its id.
-    pub name: EventId,
-    /// When it will be appended.
-    pub at: Timestamp,
-    /// The event, or why it cannot be read, and so will not be appended: its record is damaged.
-    pub envelope: std::result::Result<Envelope, String>,
-}
-
 /// What an engine is written as: append, join, read, and what operators need.
 ///
 /// A driver, as those of databases are: programs hold an engine (`ensue::Engine`) and do not see which
@@ -428,7 +402,15 @@ pub trait Driver: fmt::Debug + Send + Sync + 'static {
         group: &'a str,
         position: Position,
     ) -> BoxFuture<'a, Result<EventProgress>> {
-        Box::pin(async move { EventProgress::by_status(&self.status().await?, group, position) })
+        Box::pin(async move {
+            // The end first: what the group does meanwhile is after it.
+            let end = self.health().await?.end;
+            Ok(EventProgress::by_group(
+                &self.group(group).await?,
+                position,
+                end,
+            ))
+        })
     }
 
     /// Completes when there may be something at or after `cursor`.
@@ -537,11 +519,26 @@ pub trait Driver: fmt::Debug + Send + Sync + 'static {
     /// [`GroupError::HasMembers`](crate::error::GroupError::HasMembers) while it has members.
     fn delete_group<'a>(&'a self, group: &'a str) -> BoxFuture<'a, Result<()>>;
 
-    /// What is going on: topics, groups, members, lag, dead letters, schedules.
+    /// Whether it works, and where its log begins and ends: the same as [`Driver::status`] says. Costs
+    /// the same however much is in the log and however many groups there are, so that every reader
+    /// that starts at the end and every probe may ask.
+    ///
+    /// # Errors
+    /// What the backend reports.
+    fn health(&self) -> BoxFuture<'_, Result<Health>>;
+
+    /// What is going on: topics, groups, members, lag, dead letters, schedules. Counts the lag of every
+    /// group; [`Driver::group`] is for one, [`Driver::health`] for where the log ends.
     ///
     /// # Errors
     /// What the backend reports.
     fn status(&self) -> BoxFuture<'_, Result<EngineStatus>>;
+
+    /// One group, as [`Driver::status`] has it; no other's lag is counted.
+    ///
+    /// # Errors
+    /// [`GroupError::Unknown`](crate::error::GroupError::Unknown) and what the backend reports.
+    fn group<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<GroupStatus>>;
 
     /// Completes everything that was begun and lets go of the log. Idempotent.
     ///

@@ -135,7 +135,7 @@ impl Engine {
     pub async fn tail(&self, pattern: &str) -> Result<Events> {
         let query = Query {
             topics: Some(pattern.parse::<TopicPattern>()?),
-            from: self.0.status().await?.end,
+            from: self.0.health().await?.end,
             ..Query::default()
         };
         Ok(self.read(query).follow())

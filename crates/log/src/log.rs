@@ -273,6 +273,12 @@ impl Log {
         self.by_name(|| trim::trim(&self.shared, floor.get()))
     }
 
+    /// Why the log stopped, if it did: [`Status::poisoned`] without the rest, which has to be gathered.
+    #[must_use]
+    pub fn poisoned(&self) -> Option<String> {
+        self.shared.halt.get().map(Halt::reason)
+    }
+
     /// What the log is doing.
     #[must_use]
     pub fn status(&self) -> Status {

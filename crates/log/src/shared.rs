@@ -61,6 +61,13 @@ impl Halt {
             Self::Lost(lost) => lost.clone().into(),
         }
     }
+
+    pub(crate) fn reason(&self) -> String {
+        match self {
+            Self::Poisoned(reason) => reason.clone(),
+            Self::Lost(lost) => lost.to_string(),
+        }
+    }
 }
 
 #[derive(Debug, Default)]

@@ -64,10 +64,7 @@ impl Status {
             queued_bytes,
             dedup_window: shared.options.dedup_window,
             dedup_ids,
-            poisoned: shared.halt.get().map(|halt| match halt {
-                Halt::Poisoned(reason) => reason.clone(),
-                Halt::Lost(lost) => lost.to_string(),
-            }),
+            poisoned: shared.halt.get().map(Halt::reason),
             frames: counters.frames.load(Ordering::Relaxed),
             syncs: counters.syncs.load(Ordering::Relaxed),
             records: counters.records.load(Ordering::Relaxed),

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use ensue_core::engine::{
-    Atomicity, DedupWindow, EngineStatus, GroupStatus, Guarantees, KeyBacklog, MemberStatus,
-    Needed, TopicStatus,
+    Atomicity, DedupWindow, EngineStatus, GroupStatus, Guarantees, Health, KeyBacklog,
+    MemberStatus, Needed, TopicStatus,
 };
 use ensue_core::{Cursor, Position, Timestamp};
 
@@ -64,6 +64,28 @@ impl TryFrom<v1::Guarantees> for Guarantees {
             replay: guarantees.replay,
             multi_process: guarantees.multi_process,
             failover: Duration::from_millis(guarantees.failover_ms),
+        })
+    }
+}
+
+impl From<Health> for v1::GetHealthResponse {
+    fn from(health: Health) -> Self {
+        Self {
+            trouble: health.trouble,
+            first: health.first.to_string(),
+            end: health.end.to_string(),
+        }
+    }
+}
+
+impl TryFrom<v1::GetHealthResponse> for Health {
+    type Error = Malformed;
+
+    fn try_from(health: v1::GetHealthResponse) -> Result<Self, Malformed> {
+        Ok(Self {
+            trouble: health.trouble,
+            first: health.first.parse()?,
+            end: health.end.parse()?,
         })
     }
 }
@@ -232,6 +254,19 @@ impl From<v1::MemberStatus> for MemberStatus {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn health_arrives_whole() {
+        for trouble in [None, Some("trouble".to_owned())] {
+            let health = Health {
+                trouble,
+                first: "3".parse().unwrap(),
+                end: "17.4".parse().unwrap(),
+            };
+            let sent = v1::GetHealthResponse::from(health.clone());
+            assert_eq!(Health::try_from(sent).unwrap(), health);
+        }
+    }
 
     #[test]
     fn a_status_arrives_whole() {

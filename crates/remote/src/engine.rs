@@ -6,7 +6,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use ensue_core::engine::{
     APPEND_EVENTS_MAX, Append, Appended, DeadLetter, DeadLetterFilter, Driver, EngineStatus,
-    Finding, Guarantees, Member, Page, Query, Reset, ResetPlan, Scheduled, Subscription,
+    Finding, GroupStatus, Guarantees, Health, Member, Page, Query, Reset, ResetPlan, Scheduled,
+    Subscription,
 };
 use ensue_core::error::{EngineError, Error, LimitError, Result};
 use ensue_core::time::Clock;
@@ -422,6 +423,29 @@ impl Driver for Remote {
                 async move { client.delete_group(request).await }
             };
             self.ask(Again::Once, delete).await.map(drop)
+        })
+    }
+
+    fn health(&self) -> BoxFuture<'_, Result<Health>> {
+        Box::pin(async move {
+            let get = |mut client: Client| async move {
+                client.get_health(v1::GetHealthRequest {}).await
+            };
+            let health = self.ask(Again::Safe, get).await?;
+            self.read(health.try_into())
+        })
+    }
+
+    fn group<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<GroupStatus>> {
+        Box::pin(async move {
+            let group = name.to_owned();
+            let request = v1::GetGroupRequest { group };
+            let get = |mut client: Client| {
+                let request = request.clone();
+                async move { client.get_group(request).await }
+            };
+            let group = self.ask(Again::Safe, get).await?.group;
+            self.read(group.unwrap_or_default().try_into())
         })
     }
 

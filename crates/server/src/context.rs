@@ -4,7 +4,9 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
-use ensue::{Engine, Metrics, Requester};
+use ensue::engine::GroupStatus;
+use ensue::error::GroupError;
+use ensue::{Engine, Error, Metrics, Requester};
 use tokio::sync::{Mutex, MutexGuard, OwnedSemaphorePermit, Semaphore, SemaphorePermit, watch};
 
 use crate::config::{Config, Limits};
@@ -107,6 +109,14 @@ impl Context {
 
     pub(crate) fn engine(&self) -> &Engine {
         &self.0.engine
+    }
+
+    /// The group of the engine that has this name, if there is one.
+    pub(crate) async fn group(&self, name: &str) -> ensue::Result<Option<GroupStatus>> {
+        match self.engine().group(name).await {
+            Err(Error::Group(GroupError::Unknown { .. })) => Ok(None),
+            group => group.map(Some),
+        }
     }
 
     /// Where the server listens.

@@ -52,8 +52,8 @@ async fn look(context: &Context) -> Result<&'static str, Problem> {
              the log says why",
         ));
     }
-    match tokio::time::timeout(PROBE_TIMEOUT, context.engine().status()).await {
-        Ok(status) => match status?.trouble {
+    match tokio::time::timeout(PROBE_TIMEOUT, context.engine().health()).await {
+        Ok(health) => match health?.trouble {
             None if issuers.iter().any(|issuer| issuer.keys.is_none()) => Ok(WITHOUT_KEYS),
             None if issuers.iter().any(|issuer| issuer.problem.is_some()) => Ok(WITH_OLD_KEYS),
             None => Ok("ready\n"),

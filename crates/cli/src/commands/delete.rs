@@ -3,8 +3,6 @@
 use std::io;
 
 use clap::Args;
-use ensue::Error;
-use ensue::error::GroupError;
 use serde::Serialize;
 
 use super::confirm::confirm;
@@ -45,11 +43,7 @@ struct Deleted {
 
 impl Delete {
     pub(crate) async fn run(self, target: &Target, out: &Output) -> Result<(), Failure> {
-        let status = target.reader().await?.status().await?;
-        let group = status.group(&self.group).ok_or_else(|| {
-            let existing = status.groups.iter().map(|group| group.name.as_str());
-            Error::Group(GroupError::unknown(&self.group, existing))
-        })?;
+        let group = target.reader().await?.group(&self.group).await?;
         let deleted = Deleted {
             group: self.group.clone(),
             dry_run: self.dry_run,

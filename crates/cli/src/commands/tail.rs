@@ -123,7 +123,7 @@ impl Tail {
         match self.from.clone().map(|from| from.resolve(now)) {
             None => query.from = last::start_of_last(engine, &query, last).await?.into(),
             Some(Start::Earliest) => {}
-            Some(Start::Latest) => query.from = engine.status().await?.end,
+            Some(Start::Latest) => query.from = engine.health().await?.end,
             Some(Start::Cursor(from)) => query.from = from,
             Some(Start::Time(since)) => query.since = Some(since),
         }

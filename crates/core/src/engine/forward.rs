@@ -134,6 +134,17 @@ macro_rules! forward_engine {
             self.$inner.delete_group(group)
         }
 
+        fn health(&self) -> $crate::BoxFuture<'_, $crate::error::Result<$crate::engine::Health>> {
+            self.$inner.health()
+        }
+
+        fn group<'a>(
+            &'a self,
+            name: &'a str,
+        ) -> $crate::BoxFuture<'a, $crate::error::Result<$crate::engine::GroupStatus>> {
+            self.$inner.group(name)
+        }
+
         fn status(
             &self,
         ) -> $crate::BoxFuture<'_, $crate::error::Result<$crate::engine::EngineStatus>> {

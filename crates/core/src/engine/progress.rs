@@ -2,9 +2,8 @@
 
 use serde::Serialize;
 
-use super::{EngineStatus, GroupStatus, Position};
+use super::{GroupStatus, Position};
 use crate::cursor::Cursor;
-use crate::error::{GroupError, Result};
 
 /// What a group has done with one event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -31,23 +30,12 @@ pub struct EventProgress {
 }
 
 impl EventProgress {
-    /// What a status tells: the position of the group, which events that were put aside do not hold.
-    pub(super) fn by_status(
-        status: &EngineStatus,
-        group: &str,
-        position: Position,
-    ) -> Result<Self> {
-        let Some(GroupStatus { position: at, .. }) = status.group(group) else {
-            let known = status.groups.iter().map(|group| group.name.as_str());
-            return Err(GroupError::unknown(group, known).into());
-        };
-        let handling = match Cursor::from(position) < *at {
+    /// What a group's status tells: its position, which events that were put aside do not hold.
+    pub(super) fn by_group(group: &GroupStatus, position: Position, end: Cursor) -> Self {
+        let handling = match Cursor::from(position) < group.position {
             true => Handling::Done,
             false => Handling::Ahead,
         };
-        Ok(Self {
-            handling,
-            end: status.end.clone(),
-        })
+        Self { handling, end }
     }
 }

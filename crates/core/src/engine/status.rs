@@ -6,6 +6,18 @@ use super::{Guarantees, Position};
 use crate::cursor::Cursor;
 use crate::time::Timestamp;
 
+/// Whether an engine works, and from where to where its log reaches: of a status what nothing has to be
+/// counted for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Health {
+    /// Whether it works; `None` is healthy, else why not.
+    pub trouble: Option<String>,
+    /// Where the oldest events are that are kept.
+    pub first: Cursor,
+    /// After the newest events.
+    pub end: Cursor,
+}
+
 /// An engine's state at one moment.
 #[derive(Clone, Debug, Serialize)]
 pub struct EngineStatus {
@@ -78,6 +90,10 @@ pub struct GroupStatus {
     pub position: Cursor,
     /// How many events its members could take up now and have not: those of its topics that it has
     /// not read, and parked ones whose key is free again.
+    ///
+    /// A group that wants only some types is told from what its members here have read. Where they are
+    /// in other processes, or gone, events are read to leave out the other types: at most 65,536 for a
+    /// whole status, those of the shortest lags first. A lag that is longer counts events of every type.
     pub lag: u64,
     /// How many events its members hold.
     pub in_flight: usize,

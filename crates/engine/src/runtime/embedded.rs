@@ -69,8 +69,8 @@ use crate::background;
 use crate::engine::Url;
 use crate::engine::{
     Append, Appended, Cursor, DeadLetter, DeadLetterFilter, Driver, EngineStatus, EventProgress,
-    Guarantees, Member, Page, Position, Query, Recorded, Reset, ResetPlan, Scheduled, SharedEngine,
-    Subscription,
+    GroupStatus, Guarantees, Health, Member, Page, Position, Query, Recorded, Reset, ResetPlan,
+    Scheduled, SharedEngine, Subscription,
 };
 use crate::error::{Error, OpenError, Result};
 use crate::event::EventId;
@@ -397,6 +397,21 @@ impl Driver for Embedded {
 
     fn delete_group<'a>(&'a self, group: &'a str) -> BoxFuture<'a, Result<()>> {
         Box::pin(admin::delete_group(&self.inner, group))
+    }
+
+    fn health(&self) -> BoxFuture<'_, Result<Health>> {
+        let health = self.inner.check_open();
+        Box::pin(std::future::ready(
+            health.map(|()| status::health(&self.inner)),
+        ))
+    }
+
+    fn group<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<GroupStatus>> {
+        Box::pin(async move {
+            self.inner.check_open()?;
+            let (inner, name) = (self.inner.clone(), name.to_owned());
+            blocking(move || status::group_of_engine(&inner, &name)).await
+        })
     }
 
     fn status(&self) -> BoxFuture<'_, Result<EngineStatus>> {

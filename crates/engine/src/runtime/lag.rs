@@ -12,9 +12,9 @@ use crate::log_position::{from_log, to_log};
 use crate::model::group::Group;
 use crate::model::record;
 
-/// How many events are read for a group's lag, to leave out types that it does not want; what is
-/// beyond that counts whatever its type.
-pub(super) const LAG_READ_EVENTS_MAX: u64 = 1_048_576;
+/// How many events are read for a number of a reset's plan, to leave out types that the group does not
+/// want; where there are more, all count whatever their type.
+const PLAN_READ_EVENTS_MAX: u64 = 1_048_576;
 
 /// What a group has not settled before `end`.
 pub(crate) fn unsettled(group: &Group, end: Position) -> Vec<(Position, Position)> {
@@ -29,44 +29,60 @@ pub(crate) fn unsettled(group: &Group, end: Position) -> Vec<(Position, Position
     gaps
 }
 
-/// How many events in `ranges` a filter wants. Blocks.
+/// How many events in `ranges` a filter wants, for the plan of a reset. Blocks.
 pub(crate) fn wanted(
     view: &log::View,
-    ranges: Vec<(Position, Position)>,
+    ranges: &[(Position, Position)],
     filter: &Arc<Filter>,
 ) -> Result<u64> {
-    let mut reads = LAG_READ_EVENTS_MAX;
+    let most = of_topics(view, ranges, filter)?;
+    if most == 0 || most > PLAN_READ_EVENTS_MAX || !filter.has_types() {
+        return Ok(most);
+    }
+    of_types(view, ranges, filter)
+}
+
+/// How many events in `ranges` are of topics that a filter wants: from the index alone. Blocks.
+pub(super) fn of_topics(
+    view: &log::View,
+    ranges: &[(Position, Position)],
+    filter: &Filter,
+) -> Result<u64> {
     let mut count = 0;
-    for range in ranges {
-        count += wanted_in(view, range, filter, &mut reads)?;
+    for (from, to) in ranges {
+        let wanted = |topic: &str| filter.wants_topic(topic);
+        count += view
+            .count(to_log(*from), to_log(*to), record::EVENT, &wanted)
+            .map_err(log_error::of_log)?;
     }
     Ok(count)
 }
 
-/// How many events in `from..to` a filter wants: by their topics, and by their types while there
-/// are reads left.
-pub(super) fn wanted_in(
+/// How many events in `ranges` are of topics and types that a filter wants: reads those of its topics.
+/// Blocks.
+pub(super) fn of_types(
+    view: &log::View,
+    ranges: &[(Position, Position)],
+    filter: &Arc<Filter>,
+) -> Result<u64> {
+    let mut count = 0;
+    for range in ranges {
+        count += of_types_in(view, *range, filter)?;
+    }
+    Ok(count)
+}
+
+fn of_types_in(
     view: &log::View,
     (from, to): (Position, Position),
     filter: &Arc<Filter>,
-    reads: &mut u64,
 ) -> Result<u64> {
     let wants = filter.clone();
-    let wanted: Arc<dyn Fn(&str) -> bool + Send + Sync> =
-        Arc::new(move |topic| wants.wants_topic(topic));
-    let positions = (to_log(from), to_log(to));
-    let most = view
-        .count(positions.0, positions.1, record::EVENT, &*wanted)
-        .map_err(log_error::of_log)?;
-    if most > *reads || most == 0 || !filter.has_types() {
-        return Ok(most);
-    }
-    *reads -= most;
     let mut scan = view.scan(log::Query {
-        from: positions.0,
-        to: Some(positions.1),
+        from: to_log(from),
+        to: Some(to_log(to)),
         key: None,
-        topics: Some(wanted),
+        topics: Some(Arc::new(move |topic| wants.wants_topic(topic))),
         kinds: Some(vec![record::EVENT]),
         since: None,
         until: None,

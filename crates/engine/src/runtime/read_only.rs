@@ -12,8 +12,8 @@ use super::settings::Settings;
 use super::unfired::Unfired;
 use super::{query, replay, reset, status};
 use crate::engine::{
-    Append, Appended, Cursor, DeadLetter, DeadLetterFilter, Driver, EngineStatus, Guarantees,
-    Member, Page, Position, Query, Reset, ResetPlan, Scheduled, Subscription,
+    Append, Appended, Cursor, DeadLetter, DeadLetterFilter, Driver, EngineStatus, GroupStatus,
+    Guarantees, Health, Member, Page, Position, Query, Reset, ResetPlan, Scheduled, Subscription,
 };
 use crate::error::{EngineError, Error, OpenError, ReadError, Result};
 use crate::event::EventId;
@@ -284,6 +284,24 @@ impl Driver for Reader {
 
     fn delete_group<'a>(&'a self, _: &'a str) -> BoxFuture<'a, Result<()>> {
         self.refused()
+    }
+
+    fn health(&self) -> BoxFuture<'_, Result<Health>> {
+        let now = self.settings.clock.now();
+        Box::pin(self.look(move |it| {
+            let view = it.follower.view();
+            let schedules = it.state.schedules();
+            Ok(Health {
+                trouble: Unfired::look(schedules, &view, now).trouble(schedules),
+                first: from_log(view.first()).into(),
+                end: from_log(view.durable()).into(),
+            })
+        }))
+    }
+
+    fn group<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<GroupStatus>> {
+        let name = name.to_owned();
+        Box::pin(self.look(move |it| status::group_of_state(&it.state, &it.follower.view(), &name)))
     }
 
     fn status(&self) -> BoxFuture<'_, Result<EngineStatus>> {

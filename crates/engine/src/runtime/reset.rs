@@ -109,8 +109,8 @@ impl Draft {
     pub(crate) fn count(self, view: &log::View) -> Result<ResetPlan> {
         let mut plan = self.plan;
         // What retention has removed cannot be handled again, and `to` is after that.
-        plan.again = lag::wanted(view, self.again, &self.filter)?;
-        plan.skipped = lag::wanted(view, self.skipped, &self.filter)?;
+        plan.again = lag::wanted(view, &self.again, &self.filter)?;
+        plan.skipped = lag::wanted(view, &self.skipped, &self.filter)?;
         let matters = plan.cells > 0 && plan.again > 0;
         plan.state = plan.state.or((!matters).then_some(ReplayState::Keep));
         Ok(plan)

@@ -4,15 +4,17 @@ use std::sync::Arc;
 
 use ensue_log as log;
 
-use super::lag::{self, LAG_READ_EVENTS_MAX};
-use super::reset;
+use super::lag;
+use super::locked_state::LockedState;
+use super::{admin, reset};
 use crate::delivery::filter::Filter;
 use crate::delivery::group_session::GroupSession;
 use crate::delivery::local_member::LocalMember;
 use crate::engine::{
-    Cursor, EngineStatus, GroupStatus, KeyBacklog, MemberStatus, Needed, Position, TopicStatus,
+    Cursor, EngineStatus, GroupStatus, Health, KeyBacklog, MemberStatus, Needed, Position,
+    TopicStatus,
 };
-use crate::error::Result;
+use crate::error::{Error, GroupError, Result};
 use crate::log_error;
 use crate::log_position::from_log;
 use crate::model::group::Group;
@@ -26,6 +28,9 @@ use crate::topic;
 
 /// How many backlogs of a group's keys are shown, the longest first.
 const BACKLOGS_SHOWN_MAX: usize = 16;
+
+/// How many events a status reads at the most, for all its groups together: see [`GroupStatus::lag`].
+const STATUS_READ_EVENTS_MAX: u64 = 65_536;
 
 /// A group's status, and the ranges that it has not taken up yet.
 struct Counted {
@@ -45,18 +50,10 @@ pub(crate) fn of_engine(inner: &EngineInner) -> Result<EngineStatus> {
         // from it, or a group would look idle for a moment that never was.
         let log = inner.log().status();
         let end = from_log(log.durable);
-        let now = locked.now().as_micros();
-        let is_silent = |process: &Process| is_silent(inner, process, now);
         let state = locked.state();
-        let groups: Vec<Counted> = state
-            .groups()
-            .iter()
-            .map(|(name, group)| {
-                let session = locked.session(name);
-                let mut counted = count(name, group, session, state.processes(), end, &is_silent);
-                counted.status.refused = inner.refusals().of(name);
-                counted
-            })
+        let groups = state.groups().iter();
+        let groups: Vec<Counted> = groups
+            .map(|(name, group)| count_here(inner, &locked, (name, group), end))
             .collect();
         (
             log,
@@ -84,6 +81,31 @@ pub(crate) fn of_engine(inner: &EngineInner) -> Result<EngineStatus> {
         next_due,
         guarantees: *inner.guarantees(),
     })
+}
+
+/// Whether an engine that owns its log works, and where its log begins and ends.
+pub(crate) fn health(inner: &EngineInner) -> Health {
+    let unfired = inner.advanced().schedules_trouble();
+    Health {
+        trouble: trouble(inner, inner.log().poisoned()).or(unfired),
+        first: from_log(inner.log().first()).into(),
+        end: inner.end().into(),
+    }
+}
+
+/// One group of an engine that owns its log. Blocks.
+pub(crate) fn group_of_engine(inner: &EngineInner, name: &str) -> Result<GroupStatus> {
+    let counted = {
+        let locked = inner.advanced();
+        let group = admin::existing(locked.state(), name)?;
+        count_here(inner, &locked, (name, group), inner.end())
+    };
+    only(with_lag(inner.view(), vec![counted])?, name)
+}
+
+fn only(groups: Vec<GroupStatus>, name: &str) -> Result<GroupStatus> {
+    let group = groups.into_iter().next();
+    group.ok_or_else(|| Error::Group(GroupError::unknown(name, [])))
 }
 
 /// The oldest event that is needed. A group with members that has nothing to do needs none: the next
@@ -164,6 +186,29 @@ pub(crate) fn of_state(state: &State, view: &log::View) -> Result<Vec<GroupStatu
         .map(|(name, group)| count(name, group, None, state.processes(), end, &|_| false))
         .collect();
     with_lag(view, groups)
+}
+
+/// One of them. Blocks.
+pub(crate) fn group_of_state(state: &State, view: &log::View, name: &str) -> Result<GroupStatus> {
+    let (group, end) = (admin::existing(state, name)?, from_log(view.durable()));
+    let counted = count(name, group, None, state.processes(), end, &|_| false);
+    only(with_lag(view, vec![counted])?, name)
+}
+
+/// A group of an engine that owns its log.
+fn count_here(
+    inner: &EngineInner,
+    locked: &LockedState,
+    (name, group): (&str, &Group),
+    end: Position,
+) -> Counted {
+    let now = locked.now().as_micros();
+    let is_silent = |process: &Process| is_silent(inner, process, now);
+    let processes = locked.state().processes();
+    let session = locked.session(name);
+    let mut counted = count(name, group, session, processes, end, &is_silent);
+    counted.status.refused = inner.refusals().of(name);
+    counted
 }
 
 fn count(
@@ -287,20 +332,27 @@ fn backlogs(group: &Group) -> Vec<KeyBacklog> {
     all.into_iter().map(shown).collect()
 }
 
-fn with_lag(view: &log::View, groups: Vec<Counted>) -> Result<Vec<GroupStatus>> {
-    let mut done = Vec::with_capacity(groups.len());
-    for Counted {
-        mut status,
-        filter,
-        ahead,
-        has_unwanted,
-    } in groups
-    {
-        let mut reads = if has_unwanted { LAG_READ_EVENTS_MAX } else { 0 };
-        for (from, to) in ahead.into_iter().filter(|(from, to)| from < to) {
-            status.lag += lag::wanted_in(view, (from, to), &filter, &mut reads)?;
+/// The groups with their lags, in the order given. Blocks.
+fn with_lag(view: &log::View, mut groups: Vec<Counted>) -> Result<Vec<GroupStatus>> {
+    let mut mixed = Vec::new();
+    for (number, group) in groups.iter_mut().enumerate() {
+        let ahead = lag::of_topics(view, &group.ahead, &group.filter)?;
+        group.status.lag += ahead;
+        if ahead > 0 && group.has_unwanted && group.filter.has_types() {
+            mixed.push((ahead, number));
         }
-        done.push(status);
     }
-    Ok(done)
+    // The shortest first: who has nothing to do must not seem to have, and of a long lag it matters
+    // less how long it is.
+    mixed.sort_unstable();
+    let mut reads = STATUS_READ_EVENTS_MAX;
+    for (ahead, number) in mixed {
+        let (Some(left), Some(group)) = (reads.checked_sub(ahead), groups.get_mut(number)) else {
+            break;
+        };
+        reads = left;
+        let wanted = lag::of_types(view, &group.ahead, &group.filter)?;
+        group.status.lag = (group.status.lag + wanted).saturating_sub(ahead);
+    }
+    Ok(groups.into_iter().map(|group| group.status).collect())
 }

@@ -175,7 +175,7 @@ async fn check_whole<A: Aggregate>(
     key: &str,
     position: Position,
 ) -> Result<()> {
-    if engine.status().await?.first == Cursor::START {
+    if engine.health().await?.first == Cursor::START {
         return Ok(());
     }
     Err(Error::Aggregate(AggregateError::HistoryRemoved {

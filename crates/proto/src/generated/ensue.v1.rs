@@ -717,6 +717,7 @@ pub struct GroupStatus {
     pub topics: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
     #[prost(string, tag = "3")]
     pub position: ::prost::alloc::string::String,
+    /// Where members are in other processes, a long one counts events of types that the group does not want.
     #[prost(uint64, tag = "4")]
     pub lag: u64,
     #[prost(uint64, tag = "5")]
@@ -1185,11 +1186,33 @@ pub struct DeleteGroupRequest {
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct DeleteGroupResponse {}
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct GetHealthRequest {}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct GetHealthResponse {
+    /// Why it does not work; absent is healthy.
+    #[prost(string, optional, tag = "1")]
+    pub trouble: ::core::option::Option<::prost::alloc::string::String>,
+    #[prost(string, tag = "2")]
+    pub first: ::prost::alloc::string::String,
+    #[prost(string, tag = "3")]
+    pub end: ::prost::alloc::string::String,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct GetStatusRequest {}
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct GetStatusResponse {
     #[prost(message, optional, tag = "1")]
     pub status: ::core::option::Option<EngineStatus>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct GetGroupRequest {
+    #[prost(string, tag = "1")]
+    pub group: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct GetGroupResponse {
+    #[prost(message, optional, tag = "1")]
+    pub group: ::core::option::Option<GroupStatus>,
 }
 /// Generated client implementations.
 pub mod engine_service_client {
@@ -1272,7 +1295,7 @@ pub mod engine_service_client {
             self.inner = self.inner.max_encoding_message_size(limit);
             self
         }
-        /// What the engine promises, and where its log ends.
+        /// What the engine promises, and what its clock shows.
         pub async fn get_info(
             &mut self,
             request: impl tonic::IntoRequest<super::GetInfoRequest>,
@@ -1660,6 +1683,31 @@ pub mod engine_service_client {
                 .insert(GrpcMethod::new("ensue.v1.EngineService", "DeleteGroup"));
             self.inner.unary(req, path, codec).await
         }
+        /// Whether the engine works, and where its log begins and ends: what a status says without counting.
+        pub async fn get_health(
+            &mut self,
+            request: impl tonic::IntoRequest<super::GetHealthRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::GetHealthResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/ensue.v1.EngineService/GetHealth",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("ensue.v1.EngineService", "GetHealth"));
+            self.inner.unary(req, path, codec).await
+        }
         /// What is going on.
         pub async fn get_status(
             &mut self,
@@ -1685,6 +1733,31 @@ pub mod engine_service_client {
                 .insert(GrpcMethod::new("ensue.v1.EngineService", "GetStatus"));
             self.inner.unary(req, path, codec).await
         }
+        /// One group, as a status has it; no other's lag is counted.
+        pub async fn get_group(
+            &mut self,
+            request: impl tonic::IntoRequest<super::GetGroupRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::GetGroupResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/ensue.v1.EngineService/GetGroup",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("ensue.v1.EngineService", "GetGroup"));
+            self.inner.unary(req, path, codec).await
+        }
     }
 }
 /// Generated server implementations.
@@ -1700,7 +1773,7 @@ pub mod engine_service_server {
     /// Generated trait containing gRPC methods that should be implemented for use with EngineServiceServer.
     #[async_trait]
     pub trait EngineService: std::marker::Send + std::marker::Sync + 'static {
-        /// What the engine promises, and where its log ends.
+        /// What the engine promises, and what its clock shows.
         async fn get_info(
             &self,
             request: tonic::Request<super::GetInfoRequest>,
@@ -1828,12 +1901,28 @@ pub mod engine_service_server {
             tonic::Response<super::DeleteGroupResponse>,
             tonic::Status,
         >;
+        /// Whether the engine works, and where its log begins and ends: what a status says without counting.
+        async fn get_health(
+            &self,
+            request: tonic::Request<super::GetHealthRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::GetHealthResponse>,
+            tonic::Status,
+        >;
         /// What is going on.
         async fn get_status(
             &self,
             request: tonic::Request<super::GetStatusRequest>,
         ) -> std::result::Result<
             tonic::Response<super::GetStatusResponse>,
+            tonic::Status,
+        >;
+        /// One group, as a status has it; no other's lag is counted.
+        async fn get_group(
+            &self,
+            request: tonic::Request<super::GetGroupRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::GetGroupResponse>,
             tonic::Status,
         >;
     }
@@ -2638,6 +2727,51 @@ pub mod engine_service_server {
                     };
                     Box::pin(fut)
                 }
+                "/ensue.v1.EngineService/GetHealth" => {
+                    #[allow(non_camel_case_types)]
+                    struct GetHealthSvc<T: EngineService>(pub Arc<T>);
+                    impl<
+                        T: EngineService,
+                    > tonic::server::UnaryService<super::GetHealthRequest>
+                    for GetHealthSvc<T> {
+                        type Response = super::GetHealthResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::GetHealthRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as EngineService>::get_health(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = GetHealthSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
                 "/ensue.v1.EngineService/GetStatus" => {
                     #[allow(non_camel_case_types)]
                     struct GetStatusSvc<T: EngineService>(pub Arc<T>);
@@ -2668,6 +2802,51 @@ pub mod engine_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = GetStatusSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/ensue.v1.EngineService/GetGroup" => {
+                    #[allow(non_camel_case_types)]
+                    struct GetGroupSvc<T: EngineService>(pub Arc<T>);
+                    impl<
+                        T: EngineService,
+                    > tonic::server::UnaryService<super::GetGroupRequest>
+                    for GetGroupSvc<T> {
+                        type Response = super::GetGroupResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::GetGroupRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as EngineService>::get_group(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = GetGroupSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(

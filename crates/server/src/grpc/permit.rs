@@ -88,25 +88,27 @@ pub(super) async fn must_join(
     if caller.may_everything() {
         return Ok(());
     }
-    let status = answer::within(context, context.engine().status()).await?;
-    let mut groups = status.groups.iter();
-    match groups.find(|it| it.name == group) {
+    match answer::within(context, context.group(group)).await? {
         Some(group) => caller
-            .must_join(group)
+            .must_join(&group)
             .map_err(|problem| answer::problem(&problem)),
         None => Ok(()),
     }
 }
 
 /// A group. One that the caller may not see is not there, for all that they can tell.
-async fn visible(context: &Context, caller: &Caller, name: &str) -> Result<GroupStatus, Status> {
-    let status = answer::within(context, context.engine().status()).await?;
-    let seen = status.groups.into_iter().filter(|group| caller.sees(group));
-    let groups: Vec<_> = seen.collect();
-    let known = groups.iter().map(|group| group.name.as_str());
-    let unknown = GroupError::unknown(name, known);
-    let group = groups.into_iter().find(|group| group.name == name);
-    group.ok_or_else(|| answer::engine(&Error::Group(unknown)))
+pub(super) async fn visible(
+    context: &Context,
+    caller: &Caller,
+    name: &str,
+) -> Result<GroupStatus, Status> {
+    if caller.may_everything() {
+        return answer::within(context, context.engine().group(name)).await;
+    }
+    let group = answer::within(context, context.group(name)).await?;
+    let group = group.filter(|group| caller.sees(group));
+    // Without the names of those that there are.
+    group.ok_or_else(|| answer::engine(&Error::Group(GroupError::unknown(name, []))))
 }
 
 /// As much of a status as the caller may see.
@@ -116,17 +118,25 @@ pub(super) fn shown(mut status: EngineStatus, caller: &Caller) -> EngineStatus {
     }
     status.topics.retain(|topic| caller.sees_topic(&topic.name));
     status.groups.retain(|group| caller.sees(group));
-    for group in &mut status.groups {
-        if !caller.handles(group) {
-            group.backlogs.clear();
-        }
-    }
+    status.groups = status
+        .groups
+        .into_iter()
+        .map(|group| shown_group(group, caller))
+        .collect();
     if !caller.is_admin() {
         status.needed = None;
         (status.scheduled, status.next_due) = (0, None);
         status.url = "ensue:".to_owned();
     }
     status
+}
+
+/// As much of a group as a caller who sees it may know: the keys only of what is theirs to handle.
+pub(super) fn shown_group(mut group: GroupStatus, caller: &Caller) -> GroupStatus {
+    if !caller.handles(&group) {
+        group.backlogs.clear();
+    }
+    group
 }
 
 /// Leaves out of an event what is personal, unless the caller may see it.

@@ -307,6 +307,24 @@ impl EngineService for Calls {
             .await
     }
 
+    async fn get_health(
+        &self,
+        _request: Request<v1::GetHealthRequest>,
+    ) -> Result<Response<v1::GetHealthResponse>, Status> {
+        let health = within(&self.context, self.engine().health()).await?;
+        Ok(Response::new(health.into()))
+    }
+
+    async fn get_group(
+        &self,
+        request: Request<v1::GetGroupRequest>,
+    ) -> Result<Response<v1::GetGroupResponse>, Status> {
+        let caller = permit::caller(&request)?;
+        let group = permit::visible(&self.context, &caller, &request.get_ref().group).await?;
+        let group = Some((&permit::shown_group(group, &caller)).into());
+        Ok(Response::new(v1::GetGroupResponse { group }))
+    }
+
     async fn get_status(
         &self,
         request: Request<v1::GetStatusRequest>,

@@ -79,10 +79,8 @@ async fn show(
 
 /// A group. One that the caller may not see is not there, for all that they can tell.
 async fn visible(context: &Context, caller: &Caller, name: &str) -> Result<GroupStatus, Problem> {
-    let status = deadline::within(context, context.engine().status()).await?;
-    let mut groups = status.groups.into_iter();
-    let group = groups.find(|group| group.name == name && caller.sees(group));
-    group.ok_or_else(|| {
+    let group = deadline::within(context, context.group(name)).await?;
+    group.filter(|group| caller.sees(group)).ok_or_else(|| {
         let detail = format!("there is no group `{name}`; `GET /v1/groups` lists those there are");
         Problem::new(Code::UnknownGroup, detail)
     })

@@ -97,10 +97,8 @@ fn content_modes(_: &mut SchemaGenerator) -> Schema {
 impl EndpointState {
     /// What the caller may see of it; the last response, which has to do with an event, only if they
     /// may handle those.
-    fn shown(endpoint: &Endpoint, caller: &Caller, groups: &[GroupStatus]) -> Option<Self> {
+    fn shown(endpoint: &Endpoint, caller: &Caller, group: Option<&GroupStatus>) -> Option<Self> {
         let (config, state) = (endpoint.config(), endpoint.state());
-        let name = endpoint.group();
-        let group = groups.iter().find(|group| group.name == name);
         if !caller.is_admin() && !group.is_some_and(|group| caller.sees(group)) {
             return None;
         }
@@ -108,7 +106,7 @@ impl EndpointState {
         Some(Self {
             name: config.name.clone(),
             url: config.url.to_string(),
-            group: name,
+            group: endpoint.group(),
             state: state.name,
             until: state.until,
             reason: state.reason,
@@ -149,14 +147,22 @@ pub(super) fn states(
     groups: &[GroupStatus],
 ) -> Vec<EndpointState> {
     let endpoints = context.webhooks().endpoints();
-    endpoints
-        .filter_map(|endpoint| EndpointState::shown(endpoint, caller, groups))
-        .collect()
+    let shown = endpoints.filter_map(|endpoint| {
+        let name = endpoint.group();
+        let group = groups.iter().find(|group| group.name == name);
+        EndpointState::shown(endpoint, caller, group)
+    });
+    shown.collect()
 }
 
-async fn groups(context: &Context) -> Result<Vec<GroupStatus>, Problem> {
-    let status = deadline::within(context, context.engine().status()).await?;
-    Ok(status.groups)
+/// An endpoint, if the caller sees it.
+async fn state(
+    context: &Context,
+    caller: &Caller,
+    endpoint: &Endpoint,
+) -> Result<Option<EndpointState>, Problem> {
+    let group = deadline::within(context, context.group(&endpoint.group())).await?;
+    Ok(EndpointState::shown(endpoint, caller, group.as_ref()))
 }
 
 /// The webhooks of the configuration that the caller sees.
@@ -183,7 +189,10 @@ struct SenderState {
 }
 
 async fn list(State(context): State<Context>, caller: Caller) -> Result<Json<Listed>, Problem> {
-    let endpoints = states(&context, &caller, &groups(&context).await?);
+    let mut endpoints = Vec::new();
+    for endpoint in context.webhooks().endpoints() {
+        endpoints.extend(state(&context, &caller, endpoint).await?);
+    }
     let senders = context.webhooks().senders().filter(|sender| {
         let topic = &sender.config().topic;
         caller.sees_topic(topic) || caller.may(Action::Publish, topic)
@@ -220,8 +229,8 @@ async fn show(
     Path(name): Path<String>,
 ) -> Result<Json<Shown>, Problem> {
     let endpoint = find(&context, &name)?;
-    let groups = groups(&context).await?;
-    let shown = EndpointState::shown(endpoint, &caller, &groups).ok_or_else(|| unknown(&name))?;
+    let shown = state(&context, &caller, endpoint).await?;
+    let shown = shown.ok_or_else(|| unknown(&name))?;
     let handles = shown.last.is_some();
     let responses = if handles {
         endpoint.responses()
@@ -307,8 +316,7 @@ async fn switch(
     let operation = Operation::new(action, target);
     let loss = (&why, Loss::Nothing);
     audited(context, caller, operation, loss, work).await?;
-    let groups = groups(context).await?;
-    let shown = EndpointState::shown(endpoint, caller, &groups);
+    let shown = state(context, caller, endpoint).await?;
     shown.map(Json).ok_or_else(|| unknown(name))
 }
 
@@ -329,8 +337,7 @@ async fn to_operate<'a>(
     let endpoint = find(context, name)?;
     let topics = endpoint.config().topics.iter().map(ToString::to_string);
     if let Err(problem) = caller.must_cover(Action::Operate, &topics.collect::<Vec<_>>()) {
-        let groups = groups(context).await?;
-        let is_seen = EndpointState::shown(endpoint, caller, &groups).is_some();
+        let is_seen = state(context, caller, endpoint).await?.is_some();
         return Err(if is_seen { problem } else { unknown(name) });
     }
     Ok(endpoint)

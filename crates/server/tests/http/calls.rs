@@ -361,6 +361,7 @@ async fn a_caller_without_permissions_gets_nothing_by_grpc_and_a_stranger_less()
         }
     );
     refused!(delete_group, v1::DeleteGroupRequest { group: group() });
+    refused!(get_group, v1::GetGroupRequest { group: group() });
     let reset = || {
         Some(v1::Reset {
             to: Some(v1::Start {

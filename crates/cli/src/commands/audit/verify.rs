@@ -45,7 +45,7 @@ struct Verified {
 impl Verify {
     pub(super) async fn run(self, target: &Target, out: &Output) -> Result<(), Failure> {
         let reader = target.reader().await?;
-        let first = reader.status().await?.first;
+        let first = reader.health().await?.first;
         let mut chain = AuditChain::new(self.known);
         let topic: TopicPattern = AUDIT_TOPIC
             .parse()

@@ -23,25 +23,25 @@ pub(super) async fn start_of_last(
     query: &Query,
     count: usize,
 ) -> Result<Position, Failure> {
-    let mut status = engine.status().await?;
+    let mut health = engine.health().await?;
     let until = query.until.as_ref().map(Cursor::position);
-    let end = status.end.position();
+    let end = health.end.position();
     let end = until.map_or(end, |until| until.min(end));
     if count == 0 {
         return Ok(end);
     }
     let mut window = WINDOW_POSITIONS_MIN.max(count as u64);
     loop {
-        let from = Position::new(end.get().saturating_sub(window)).max(status.first.position());
+        let from = Position::new(end.get().saturating_sub(window)).max(health.first.position());
         let newest = match last_positions(engine, query, from, end, count).await {
-            // Retention was faster: the log begins later than the status said.
+            // Retention was faster: the log begins later than the engine said.
             Err(Error::Read(ReadError::Trimmed { .. })) => {
-                status = engine.status().await?;
+                health = engine.health().await?;
                 continue;
             }
             newest => newest?,
         };
-        if newest.len() >= count || from <= status.first.position() {
+        if newest.len() >= count || from <= health.first.position() {
             return Ok(newest.front().copied().unwrap_or(end));
         }
         window = window.saturating_mul(WINDOW_GROWTH);

@@ -5,6 +5,7 @@ mod failing;
 mod fair;
 mod groups;
 mod joining;
+mod lagging;
 mod limits;
 mod machine;
 mod needed;

@@ -55,8 +55,8 @@ pub(super) async fn scan(
     match start(query, "from")?.unwrap_or(from) {
         Start::Earliest => {}
         Start::Latest => {
-            let status = deadline::within(context, context.engine().status()).await?;
-            wanted.from = status.end;
+            let health = deadline::within(context, context.engine().health()).await?;
+            wanted.from = health.end;
         }
         Start::Cursor(cursor) => wanted.from = cursor,
         Start::Time(time) => wanted.since = Some(time),

@@ -123,10 +123,8 @@ async fn must_consume(context: &Context, caller: &Caller, group: &str) -> Result
     if caller.may_everything() {
         return Ok(());
     }
-    let status = deadline::within(context, context.engine().status()).await?;
-    let mut groups = status.groups.iter();
-    match groups.find(|it| it.name == group) {
-        Some(group) => caller.must_join(group),
+    match deadline::within(context, context.group(group)).await? {
+        Some(group) => caller.must_join(&group),
         None => Ok(()),
     }
 }
