@@ -7,7 +7,7 @@
 //! - `cargo run --release -p bench -- server`: the HTTP server, beside the publisher of a program that
 //!   holds the log, a bare handler, and NATS JetStream.
 //! - `cargo run --release -p bench -- telemetry`: the server and an app with traces that are sent, beside
-//!   the same without. `docs/benchmarks.md` has figures.
+//!   the same without. `docs/benchmarks.md` says what is measured.
 //! - `cargo run --release -p bench -- engines`: the distributed engines, beside the client crates
 //!   that they use. `docs/engines.md` says what is measured and why.
 
