@@ -4,6 +4,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
+use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
 use clap::Args;
@@ -15,6 +16,8 @@ use crate::steps::{Outcome, Steps, run};
 
 /// Only a peer that hangs takes so long, what it installs included.
 const LIMIT: &str = "900s";
+/// They wait for servers and for downloads most of the time.
+const SIDE_BY_SIDE: usize = 2;
 /// How a script says that it could not try: what it needs is neither here nor to be had.
 const CANNOT_TRY: i32 = 77;
 /// The command, as it is built.
@@ -108,21 +111,34 @@ fn build() -> Result<PathBuf, Outcome> {
     }
 }
 
-/// One after the other, also after a failure, so that one run tells everything.
+/// Some side by side, also after a failure, so that one run tells everything.
 fn try_all<'a>(
-    peers: impl Iterator<Item = &'a Peer>,
+    peers: impl Iterator<Item = &'a Peer> + Send,
     program: &Path,
     may_install: bool,
 ) -> Outcome {
-    let tried: Vec<_> = peers
-        .map(|peer| {
+    let waiting = Mutex::new(peers);
+    let next = || {
+        waiting
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .next()
+    };
+    let row = || {
+        let tried = std::iter::from_fn(next).map(|peer| {
             let directory = root().join("peers").join(peer.name);
-            (
-                peer.name,
-                try_one(peer.name, &directory, program, may_install),
-            )
-        })
-        .collect();
+            let outcome = try_one(peer.name, &directory, program, may_install);
+            (peer.name, outcome)
+        });
+        tried.collect::<Vec<_>>()
+    };
+    let tried: Vec<_> = std::thread::scope(|scope| {
+        let rows: Vec<_> = (0..SIDE_BY_SIDE).map(|_| scope.spawn(row)).collect();
+        let lost = || vec![("a row of peers", Outcome::Failed("was cut off".to_owned()))];
+        let rows = rows.into_iter().map(std::thread::ScopedJoinHandle::join);
+        rows.flat_map(|row| row.unwrap_or_else(|_| lost()))
+            .collect()
+    });
     outcome(&tried, is_ci())
 }
 
