@@ -38,7 +38,7 @@ use tokio::sync::{Semaphore, SemaphorePermit, watch};
 pub(crate) use self::access::{Access, Action};
 pub(crate) use self::addresses::{Addresses, Counted};
 pub use self::audit::{AUDIT_TOPIC, AuditChain, AuditFinding, AuditHead, AuditReport};
-pub(crate) use self::audit::{Loss, Operating, Operation, Trail};
+pub(crate) use self::audit::{Loss, Operating, Operation, Trail, check_reason};
 pub(crate) use self::caller::Caller;
 use self::caller::Proof;
 pub(crate) use self::cookies::{ATTEMPT_COOKIE, SESSION_COOKIE};

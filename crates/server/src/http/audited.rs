@@ -1,7 +1,5 @@
 //! What operators do, and that it is written to the audit trail.
 
-use std::convert::Infallible;
-
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName};
@@ -12,7 +10,7 @@ use crate::context::Context;
 use crate::openapi::{self, Input, Kind, Parameter, Place};
 use crate::problem::{Code, Problem};
 pub(super) use crate::security::Loss;
-use crate::security::{Caller, Operation};
+use crate::security::{Caller, Operation, check_reason};
 
 /// The header with which operators say why, percent-encoded.
 const REASON: &str = "ensue-reason";
@@ -29,12 +27,15 @@ const REASON_PARAMETER: Parameter = Parameter::new(
 pub(super) struct Why(HeaderMap);
 
 impl<S: Sync> FromRequestParts<S> for Why {
-    type Rejection = Infallible;
+    type Rejection = Problem;
 
-    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
         let said = parts.headers.get_all(REASON).iter();
         let said = said.map(|value| (HeaderName::from_static(REASON), value.clone()));
-        Ok(Self(said.collect()))
+        let said: HeaderMap = said.collect();
+        // A rehearsal, which writes nothing, refuses what the operation would.
+        check_reason(&said)?;
+        Ok(Self(said))
     }
 }
 

@@ -130,7 +130,7 @@ impl Kind {
             Self::Text => json!({ "type": "string" }),
             Self::Name => json!({ "type": "string", "minLength": 1 }),
             Self::Reason => {
-                json!({ "type": "string", "pattern": "^[!-~]([ -~]*[!-~])?$", "maxLength": 1000 })
+                json!({ "type": "string", "pattern": "^[!-~]([\\t -~]*[!-~])?$", "maxLength": 3000 })
             }
             Self::Topic => json!({ "type": "string", "pattern": values::TOPIC, "maxLength": 200 }),
             Self::TopicPattern => {

@@ -9,5 +9,5 @@ mod trail;
 pub use self::chain::{AuditChain, AuditFinding, AuditHead, AuditReport};
 pub use self::entry::AUDIT_TOPIC;
 pub(crate) use self::entry::Operation;
-pub(crate) use self::operating::{Loss, Operating};
+pub(crate) use self::operating::{Loss, Operating, check_reason};
 pub(crate) use self::trail::Trail;

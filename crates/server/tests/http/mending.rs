@@ -207,6 +207,28 @@ async fn a_selection_that_does_not_say_which_letters_changes_nothing() {
 }
 
 #[tokio::test]
+async fn a_rehearsal_refuses_the_reason_that_the_operation_would() {
+    let site = site_with_letters().await;
+    let mut client = site.client().await;
+    let long = "x".repeat(1001);
+    for path in ["dead-letters/redrive", "reset"] {
+        let body = json!({ "dry_run": true, "all": true });
+        let path = format!("/v1/groups/payments/{path}");
+        for reason in ["%ff", "%20", &long] {
+            let headers = [
+                ("content-type", "application/json"),
+                ("ensue-reason", reason),
+            ];
+            let answer = client
+                .send(Method::POST, &path, &headers, body.to_string())
+                .await;
+            answer.problem(400, "invalid_header");
+        }
+    }
+    site.end().await;
+}
+
+#[tokio::test]
 async fn a_group_is_moved_as_its_plan_said_and_forgotten() {
     let site = site_with_letters().await;
     let mut client = site.client().await;

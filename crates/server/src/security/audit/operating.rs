@@ -80,6 +80,11 @@ impl<'a> Operating<'a> {
     }
 }
 
+/// Refuses a reason that is none, also where none is needed.
+pub(crate) fn check_reason(headers: &HeaderMap) -> Result<(), Problem> {
+    reason(headers).map(drop)
+}
+
 fn reason(headers: &HeaderMap) -> Result<Option<Reason>, Problem> {
     let Some(value) = headers.get(REASON) else {
         return Ok(None);
