@@ -156,6 +156,9 @@ pub struct Delivery {
     pub run: Run,
 }
 
+/// The number of the last attempt that is counted: those after it have the same one.
+pub const ATTEMPT_MAX: u32 = u32::MAX - 1;
+
 /// An event to be tried again. Its key waits for it.
 #[derive(Clone, Debug)]
 pub struct Retry {
@@ -163,7 +166,7 @@ pub struct Retry {
     pub envelope: Envelope,
     /// Where it is.
     pub position: Position,
-    /// The attempt that failed, from 1.
+    /// The attempt that failed, that of the delivery: from 1 to [`ATTEMPT_MAX`].
     pub attempt: u32,
     /// When to deliver it again.
     pub due: Timestamp,

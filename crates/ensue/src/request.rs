@@ -204,18 +204,24 @@ impl Requester {
         let (reply, replied) = oneshot::channel();
         let _waiting = self.register(id.clone(), reply)?;
         tokio::select! {
-            Ok(answer) = replied => answer,
-            reply = self.ask(append, &id) => reply,
+            reply = self.ask(append, &id, replied) => reply,
             // Those who handle it go by the wall clock; that it was set back is no reason to wait on.
             () = clock.sleep_until(until) => Err(too_late(event_type, deadline)),
             () = clock.sleep(deadline) => Err(too_late(event_type, deadline)),
         }
     }
 
-    /// Publishes a request. Ends with its reply only if it was made before: otherwise the reader
-    /// hands that over.
-    async fn ask(&self, append: Append, id: &EventId) -> Answer {
+    /// Publishes a request, and waits for its reply. What is handed over meanwhile counts only when it is
+    /// known that this is the request that was answered: others may have published one with the same id,
+    /// in a topic whose replies are not for this caller.
+    async fn ask(
+        &self,
+        append: Append,
+        id: &EventId,
+        replied: oneshot::Receiver<Answer>,
+    ) -> Answer {
         let engine = self.0.publisher.engine();
+        let topic = append.envelope.topic().to_owned();
         let appended = engine.append(vec![append]).await?;
         // One result per event is the engine's contract.
         let appended = appended
@@ -223,10 +229,18 @@ impl Requester {
             .copied()
             .ok_or(Error::Engine(EngineError::Closed))?;
         if appended.is_duplicate {
-            return earlier_reply(engine, appended.position, id).await;
+            let replies = replies_of(engine, appended.position, (&topic, id)).await?;
+            return tokio::select! {
+                Ok(answer) = replied => answer,
+                answer = earlier_reply(engine, replies, id) => answer,
+            };
         }
         self.ensure_reader(appended.position)?;
-        std::future::pending().await
+        match replied.await {
+            Ok(answer) => answer,
+            // Whoever reads the replies has ended: only the deadline is left.
+            Err(_) => std::future::pending().await,
+        }
     }
 
     fn register(&self, id: EventId, reply: oneshot::Sender<Answer>) -> Result<Waiting> {
@@ -268,9 +282,13 @@ fn too_late(event_type: String, deadline: Duration) -> Error {
     })
 }
 
-/// The reply to a request that was made before, by this requester or another one, at `position`:
-/// from the log, as soon as it is there.
-async fn earlier_reply(engine: &SharedEngine, position: Position, id: &EventId) -> Answer {
+/// Where the replies are to a request that was made before, by this requester or another one, at
+/// `position`: if it is this request, one of `topic`.
+async fn replies_of(
+    engine: &SharedEngine,
+    position: Position,
+    (topic, id): (&str, &EventId),
+) -> Result<Query> {
     let request = engine.read(Query {
         from: position.into(),
         until: Some(position.next().into()),
@@ -278,18 +296,23 @@ async fn earlier_reply(engine: &SharedEngine, position: Position, id: &EventId) 
         ..Query::default()
     });
     let request = request.await?.events.pop();
-    let topic = request.as_ref().and_then(|it| reply_topic(&it.envelope));
-    let Some(topic) = topic.and_then(|topic| topic.parse::<TopicPattern>().ok()) else {
+    let request = request.filter(|it| it.envelope.topic() == topic);
+    let replies = request.as_ref().and_then(|it| reply_topic(&it.envelope));
+    let Some(replies) = replies.and_then(|it| it.parse::<TopicPattern>().ok()) else {
         return Err(Error::Request(RequestError::NotARequest {
             id: id.id().to_owned(),
         }));
     };
-    let mut query = Query {
-        topics: Some(topic),
+    Ok(Query {
+        topics: Some(replies),
         key: Some(id.id().to_owned()),
         from: position.into(),
         ..Query::default()
-    };
+    })
+}
+
+/// The reply to a request that was made before: from the log, as soon as it is there.
+async fn earlier_reply(engine: &SharedEngine, mut query: Query, id: &EventId) -> Answer {
     loop {
         let page = engine.read(query.clone()).await?;
         let mut replies = page.events.into_iter();

@@ -37,6 +37,9 @@ pub(crate) async fn ask(
     drop(question);
     let reply = context.requester().request_envelope(request, deadline);
     let mut reply = reply.await.map_err(refused)?;
+    // The credentials may have been revoked while nothing came.
+    let now = context.engine().clock().now();
+    let caller = context.security().still(caller, now)?;
     caller.disclose_as_of(&topic, &mut reply)?;
     Ok(reply)
 }

@@ -70,6 +70,19 @@ pub enum GroupError {
         /// The group.
         group: String,
     },
+    /// A commit gives the number of an attempt that cannot be: that of the delivery is expected.
+    #[error(
+        "a commit for group `{group}` gives {number} as the number of an attempt at the event at position \
+         {position}; give that of its delivery"
+    )]
+    AttemptNumber {
+        /// The group.
+        group: String,
+        /// Where the event is.
+        position: Position,
+        /// The number.
+        number: u32,
+    },
     /// A reset that has events handled again must say what becomes of the group's state.
     #[error(
         "the group `{group}` keeps state (cells: {cells}) and would handle events again ({again}): \
@@ -111,6 +124,7 @@ impl GroupError {
             | Self::Deleted(_)
             | Self::Subscription { .. }
             | Self::HasMembers { .. }
+            | Self::AttemptNumber { .. }
             | Self::StateUndecided { .. } => Outlook::Content,
         }
     }

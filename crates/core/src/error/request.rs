@@ -20,10 +20,10 @@ pub enum RequestError {
     /// Its handler gave up on it.
     #[error("the request failed: {0}")]
     Failed(String),
-    /// The request has the id of an event that asked for no reply.
+    /// The request has the id of an event that asked for no reply, or of a request in another topic.
     #[error(
-        "an event with the id `{id}` was published before, and it asks for no reply; give the request \
-         an id of its own"
+        "an event with the id `{id}` was published before, and it is not this request: it asks for no \
+         reply, or is in another topic; give the request an id of its own"
     )]
     NotARequest {
         /// The id.

@@ -72,6 +72,7 @@ fn group_and_request() -> Vec<(Error, Outlook)> {
         Deleted Content => GroupError::Deleted(text()),
         Subscription Content => GroupError::Subscription { group: text() },
         BeyondEnd Engine => GroupError::BeyondEnd { group: text(), position: zero, end: zero },
+        AttemptNumber Content => GroupError::AttemptNumber { group: text(), position: zero, number: 0 },
         HasMembers Content => GroupError::HasMembers { group: text() },
         StateUndecided Content => GroupError::StateUndecided {
             group: text(), cells: 1, again: 2, to: zero,

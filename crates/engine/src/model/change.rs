@@ -118,8 +118,20 @@ impl Change {
         })
     }
 
-    /// Adds the record to `batch`.
+    /// Adds the record to `batch`. What could not be read again is refused here: every process that folds
+    /// the log would stop at it, and this one with its next start.
     pub(crate) fn push_to(&self, batch: &mut log::Batch) -> Result<()> {
+        // Its own position is not known yet.
+        let checked = self.check(Position::new(u64::MAX));
+        checked.map_err(|why| EngineError::Encode {
+            record: "a control record",
+            reason: format!("it {why}"),
+        })?;
+        self.push_unchecked_to(batch)
+    }
+
+    /// As it is, whatever it says: what reads it is tested by this.
+    pub(crate) fn push_unchecked_to(&self, batch: &mut log::Batch) -> Result<()> {
         let (kind, body) = self.encode().map_err(|error| EngineError::Encode {
             record: "a control record",
             reason: error.to_string(),
@@ -225,7 +237,11 @@ impl fmt::Display for Unreadable {
                 "has the kind {kind}, which this version does not know; was it written by a newer Ensue?"
             ),
             Self::Body(error) => write!(f, "cannot be decoded: {error}"),
-            Self::Implausible(why) => why.fmt(f),
+            Self::Implausible(why) => write!(
+                f,
+                "cannot be true: it {why}. It was damaged before it was written, or something else than \
+                 Ensue wrote it"
+            ),
         }
     }
 }

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::backlog::Backlog;
 use super::record::{Begin, CellWrite, Committed, Joined, Reset};
 use super::runs::Runs;
-use crate::engine::{Position, ReplayState, Run};
+use crate::engine::{ATTEMPT_MAX, Position, ReplayState, Run};
 use crate::ids::{MemberId, ProcessId, Slot, Turn, member_or_zero};
 use crate::model::item::{Item, State};
 use crate::model::keyed_state::KeyedState;
@@ -287,7 +287,7 @@ impl Group {
             let is_this = attempt.boot == boot && !attempt.is_together;
             attempt.number - u32::from(is_this)
         });
-        failed.max(begun) + 1
+        failed.max(begun).saturating_add(1).min(ATTEMPT_MAX)
     }
 
     /// What to know of the run that it is in, for the event at `position`.

@@ -8,12 +8,12 @@ use std::fmt;
 
 use super::group::Group;
 use super::record::{Begun, Committed, Deferred, Fired, Framed, Joined};
-use crate::engine::Position;
+use crate::engine::{ATTEMPT_MAX, Position};
 
 /// More than there can be of anything that is counted: what is added to it never overflows.
 const COUNT_MAX: u64 = 1 << 62;
 
-/// What a record says that cannot be: the rest of a sentence that begins with where it is.
+/// What a record says that cannot be: the rest of a sentence that begins with the record.
 #[derive(Debug)]
 pub(crate) struct Implausible {
     what: &'static str,
@@ -31,16 +31,12 @@ enum Expected {
 impl fmt::Display for Implausible {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { what, found, .. } = self;
-        write!(
-            f,
-            "cannot be true: it gives {found} for {what}; expected is "
-        )?;
+        write!(f, "gives {found} for {what}; expected is ")?;
         match self.expected {
-            Expected::AtMost(most) => write!(f, "{most} at most")?,
-            Expected::AtLeast(least) => write!(f, "{least} at least")?,
-            Expected::Nothing => write!(f, "nothing")?,
+            Expected::AtMost(most) => write!(f, "{most} at most"),
+            Expected::AtLeast(least) => write!(f, "{least} at least"),
+            Expected::Nothing => write!(f, "nothing"),
         }
-        f.write_str(". It was damaged before it was written, or something else than Ensue wrote it")
     }
 }
 
@@ -115,8 +111,11 @@ fn attempt(number: u32) -> Result<(), Implausible> {
 }
 
 fn attempts(number: u32) -> Result<(), Implausible> {
-    let most = u64::from(u32::MAX - 1);
-    at_most("the number of an attempt", number.into(), most)
+    at_most(
+        "the number of an attempt",
+        number.into(),
+        ATTEMPT_MAX.into(),
+    )
 }
 
 pub(crate) fn joined(joined: &Joined, position: Position) -> Result<(), Implausible> {

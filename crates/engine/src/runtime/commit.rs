@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use ensue_log as log;
 
-use crate::engine::{Commit, Committed};
+use crate::engine::{ATTEMPT_MAX, Commit, Committed};
 use crate::error::{Error, GroupError, LimitError, Result};
 use crate::ids::{Epoch, MemberId};
 use crate::model::change::Change;
@@ -42,6 +42,7 @@ impl MemberCommit {
         member: MemberId,
         commit: Commit,
     ) -> Result<Self> {
+        check_attempts(group, &commit)?;
         let at = inner.now();
         let outgoing = Outgoing::of(commit.effects.iter().map(Said::from), at)?;
         Ok(Self {
@@ -185,5 +186,23 @@ impl MemberCommit {
             max: max as u64,
             advice: "clear cells that are no longer needed, or raise the limit in the engine's URL",
         }))
+    }
+}
+
+/// Refuses numbers of attempts that cannot be.
+fn check_attempts(group: &str, commit: &Commit) -> Result<()> {
+    let retries = commit.retries.iter();
+    let mut numbers = retries
+        .map(|it| (it.position, it.attempt, 1))
+        // What could not be decoded was not attempted.
+        .chain(commit.dead.iter().map(|it| (it.position, it.attempts, 0)));
+    let wrong = numbers.find(|(_, number, least)| !(*least..=ATTEMPT_MAX).contains(number));
+    match wrong {
+        None => Ok(()),
+        Some((position, number, _)) => Err(Error::Group(GroupError::AttemptNumber {
+            group: group.to_owned(),
+            position,
+            number,
+        })),
     }
 }

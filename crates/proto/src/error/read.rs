@@ -96,6 +96,11 @@ fn group(facts: &Facts<'_>) -> Option<Error> {
             position: facts.position("position")?,
             end: facts.position("end")?,
         },
+        "attempt_number" => GroupError::AttemptNumber {
+            group,
+            position: facts.position("position")?,
+            number: facts.number("number")?,
+        },
         "has_members" => GroupError::HasMembers { group },
         "undecided_state" => GroupError::StateUndecided {
             group,

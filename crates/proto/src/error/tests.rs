@@ -56,6 +56,7 @@ fn group() -> Vec<Error> {
         Deleted => GroupError::Deleted(group()),
         Subscription => GroupError::Subscription { group: String::new() },
         BeyondEnd => GroupError::BeyondEnd { group: group(), position: at(9), end: at(4) },
+        AttemptNumber => GroupError::AttemptNumber { group: group(), position: at(3), number: u32::MAX },
         HasMembers => GroupError::HasMembers { group: group() },
         StateUndecided => GroupError::StateUndecided { group: group(), cells: 3, again: 4, to: at(5) },
     )

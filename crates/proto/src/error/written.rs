@@ -174,6 +174,14 @@ fn of_group(error: &GroupError) -> Facts {
             .with("group", group)
             .with("position", position)
             .with("end", end),
+        GroupError::AttemptNumber {
+            group,
+            position,
+            number,
+        } => Facts::new("attempt_number", Code::InvalidArgument)
+            .with("group", group)
+            .with("position", position)
+            .with("number", number),
         GroupError::HasMembers { group } => precondition("has_members").with("group", group),
         GroupError::StateUndecided {
             group,

@@ -190,7 +190,16 @@ impl Endpoint {
     /// Sends an event, when the endpoint may be called.
     async fn deliver(&self, event: Envelope, context: Context) -> Result<(), Failure> {
         // What was delivered before a reset that holds back effects is not delivered again.
-        if context.is_held_back() || !self.wants(&event) {
+        if context.is_held_back() {
+            return Ok(());
+        }
+        // Before the filter: whether an event passes says what is in it.
+        let masked = self.masks.masked(event.topic(), &event).transpose();
+        let event = match masked {
+            Ok(masked) => masked.unwrap_or(event),
+            Err(error) => return Err(Failure::reject(error.to_string())),
+        };
+        if !self.wants(&event) {
             return Ok(());
         }
         let mut later = 0;
@@ -237,12 +246,6 @@ impl Endpoint {
 
     /// One signed request, in the trace of the attempt.
     async fn send(&self, event: &Envelope, trace: Option<TraceContext>) -> Answer {
-        let masked = self.masks.masked(event.topic(), event).transpose();
-        let masked = match masked {
-            Ok(masked) => masked,
-            Err(error) => return not_sent(error.to_string()),
-        };
-        let event = masked.as_ref().unwrap_or(event);
         let call = self.tracing.call(trace, &self.uri);
         let (headers, body) = written(event, call.trace(), self.config.content);
         let answer = self.send_written(event, headers, body).await;

@@ -11,7 +11,7 @@ const WRITER: WriterId = WriterId::new(1, 2);
 /// The message of a frame of one record.
 fn frame(number: u64, change: &Change) -> Bytes {
     let (mut batch, mut body) = (ensue_log::Batch::new(), Vec::new());
-    change.push_to(&mut batch).unwrap();
+    change.push_unchecked_to(&mut batch).unwrap();
     batch.write_to(&mut body).unwrap();
     let now = Timestamp::now().as_micros();
     let head = Head {

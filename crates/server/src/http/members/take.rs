@@ -134,6 +134,9 @@ pub(super) async fn take(
         () = context.leaving() => Ok(Vec::new()),
     };
     let mut taken = taken.map_err(|error| refused(&call, error))?;
+    // The credentials may have been revoked while nothing came.
+    let now = context.engine().clock().now();
+    let caller = context.security().still(&caller, now)?;
     if let Some(barred) = barred(&caller, &taken) {
         // What it holds goes to members that may have it.
         deadline::within(&context, call.leave()).await?;

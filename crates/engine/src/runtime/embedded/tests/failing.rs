@@ -1,6 +1,7 @@
 //! Retries, parking, dead letters.
 
 use super::*;
+use crate::engine::ATTEMPT_MAX;
 use crate::error::GroupError;
 
 #[tokio::test]
@@ -284,4 +285,38 @@ async fn put_aside_events_go_with_their_slot() {
     );
     second.commit(settle(&again)).await.unwrap();
     assert_eq!(ids(&take(&*second).await), ["2"]);
+}
+
+#[tokio::test]
+async fn an_attempt_that_cannot_be_is_refused_and_the_log_opens_again() {
+    let bed = Bed::new();
+    let engine = bed.open().await;
+    publish(&engine, &["a:1"]).await;
+    let member = join(&engine).await;
+    let mut taken = take(&*member).await;
+    for number in [0, u32::MAX] {
+        let mut commit = retry(&taken[0], bed.hands.now());
+        commit.retries[0].attempt = number;
+        let refused = member.commit(commit).await.unwrap_err();
+        let is_said = matches!(
+            &refused,
+            Error::Group(GroupError::AttemptNumber { number: found, .. }) if *found == number
+        );
+        assert!(is_said, "{refused}");
+    }
+    let mut commit = dead(&taken[0], OnDead::Park);
+    commit.dead[0].attempts = u32::MAX;
+    member.commit(commit).await.unwrap_err();
+    // The last one that is counted is followed by itself.
+    for _ in 0..2 {
+        let mut commit = retry(&taken[0], bed.hands.now());
+        commit.retries[0].attempt = ATTEMPT_MAX;
+        member.commit(commit).await.unwrap();
+        taken = take(&*member).await;
+        assert_eq!(taken[0].attempt, ATTEMPT_MAX);
+    }
+    engine.crash(vec![member]);
+    let engine = bed.open().await;
+    let member = join(&engine).await;
+    assert_eq!(take(&*member).await[0].attempt, ATTEMPT_MAX);
 }
