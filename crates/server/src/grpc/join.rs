@@ -38,7 +38,7 @@ pub(super) async fn begin(
 ) -> Result<Responses, Status> {
     let first = tokio::time::timeout(context.limits().body_timeout, requests.message()).await;
     let first = first.map_err(|_| Status::deadline_exceeded("no message came"))??;
-    let (secret, session, answered, first) = match first.and_then(|first| first.request) {
+    let (secret, session, answered, joined) = match first.and_then(|first| first.request) {
         Some(Request::Join(join)) => {
             let session = open(context, &caller, join).await?;
             let joined = v1::MemberJoined {
@@ -46,7 +46,7 @@ pub(super) async fn begin(
                 lease_ms: u64::try_from(session.lease().as_millis()).unwrap_or(u64::MAX),
             };
             let secret = joined.session.clone();
-            (secret, session, 0, vec![Response::Joined(joined)])
+            (secret, session, 0, Some(joined))
         }
         Some(Request::Resume(resume)) => {
             let found = sessions.find(&resume.session);
@@ -56,8 +56,7 @@ pub(super) async fn begin(
             };
             session.renew(&caller)?;
             session.received(resume.received);
-            let missed = session.missed().into_iter().map(Response::Deliver);
-            (resume.session, session, resume.answered, missed.collect())
+            (resume.session, session, resume.answered, None)
         }
         _ => {
             let problem = "has to come first: `join` or `resume`";
@@ -79,9 +78,10 @@ pub(super) async fn begin(
         responses,
         credits: 0,
         once: false,
+        repeated: 0,
         answered,
     };
-    tokio::spawn(carrier.carry(first));
+    tokio::spawn(carrier.carry(joined));
     Ok(Box::pin(stream::unfold(receiver, |mut receiver| async {
         let response = receiver.recv().await?;
         Some((response, receiver))
@@ -137,6 +137,8 @@ struct Carrier {
     credits: usize,
     /// What is left after the next events lapses.
     once: bool,
+    /// The last batch that was sent again: what the client asks for that does not have it yet.
+    repeated: u64,
     /// The last commit whose answer was sent.
     answered: u64,
 }
@@ -158,9 +160,9 @@ enum End {
 }
 
 impl Carrier {
-    async fn carry(mut self, first: Vec<Response>) {
+    async fn carry(mut self, joined: Option<v1::MemberJoined>) {
         let session = self.session.clone();
-        let end = self.work(&session, first).await;
+        let end = self.work(&session, joined).await;
         let last = match end {
             Err(End::Replaced) => return,
             Err(End::Cut) | Ok(()) => {
@@ -201,13 +203,22 @@ impl Carrier {
         let _ = self.responses.send(last).await;
     }
 
-    async fn work(&mut self, session: &Session, first: Vec<Response>) -> Result<(), End> {
+    async fn work(
+        &mut self,
+        session: &Session,
+        joined: Option<v1::MemberJoined>,
+    ) -> Result<(), End> {
         let mut permissions = self.context.security().changes();
         let mut now_and_then = tokio::time::interval(self.context.limits().heartbeat);
         // The stream before lets go when it sees that it is not the last.
         let _turn = session.turn().lock().await;
-        for response in first {
-            self.send(response).await?;
+        if let Some(joined) = joined {
+            self.send(Response::Joined(joined)).await?;
+        }
+        // What it sent last is known now.
+        for batch in session.missed() {
+            self.repeated = batch.batch;
+            self.send(Response::Deliver(batch)).await?;
         }
         loop {
             let is_leaving = self.context.is_leaving();
@@ -303,6 +314,12 @@ impl Carrier {
         match request.request {
             Some(Request::Take(take)) => {
                 session.received(take.received);
+                let repeated = std::mem::take(&mut self.repeated);
+                if take.once && take.received < repeated {
+                    // What it asks for is on its way. With more it would have events that it does not
+                    // wait for, of a key perhaps that it is about to block.
+                    return Ok(());
+                }
                 let credits = self.credits.saturating_add(take.events_max as usize);
                 self.credits = credits.min(self.context.limits().deliveries_max);
                 self.once = take.once;

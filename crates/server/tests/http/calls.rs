@@ -122,6 +122,26 @@ async fn a_member_whose_stream_was_cut_goes_on_where_it_was() {
 }
 
 #[tokio::test]
+async fn what_is_asked_for_again_on_another_stream_is_answered_by_what_was_missed() {
+    let site = Site::start().await;
+    let mut client = client(&site).await;
+    publish(&mut client, 0..3).await;
+    let (mut member, session) = Member::join(&mut client).await;
+    member.take(1, true).await;
+    assert_eq!(member.batch().await, (1, vec![0]));
+    drop(member);
+    // As if the batch had not arrived: what waits for it asks again, at once.
+    let mut member = Member::resume(&mut client, &session, 0, 0).await;
+    member.take(1, true).await;
+    assert_eq!(member.batch().await, (1, vec![0]));
+    member.commit(1, vec![0]).await;
+    assert_eq!(member.committed().await, 1, "no other event came before");
+    member.take(1, true).await;
+    assert_eq!(member.batch().await, (2, vec![1]));
+    site.end_at_once().await;
+}
+
+#[tokio::test]
 async fn what_is_refused_says_why_in_a_detail() {
     let site = Site::start().await;
     let mut client = client(&site).await;
