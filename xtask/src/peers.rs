@@ -31,8 +31,11 @@ struct Peer {
 }
 
 const PEERS: &[Peer] = &[
+    quick("buf"),
     quick("cloudevents"),
     slow("deploy"),
+    slow("ghz"),
+    quick("grpc"),
     quick("h2spec"),
     quick("http-api"),
     quick("oidc-provider"),
