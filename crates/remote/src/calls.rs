@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use ensue_core::error::{EngineError, Error, Result};
 use ensue_core::time::Backoff;
-use ensue_proto::error_of_status;
+use ensue_proto::{detail_of_status, error_of_status};
 use tokio::sync::watch;
 use tokio::time::Instant;
 use tonic::metadata::AsciiMetadataValue;
@@ -115,52 +115,66 @@ impl Calls {
         loop {
             self.check_open()?;
             let token = self.link.token();
-            let tried = async {
-                let connected = self.link.client().await;
-                let (client, run) = connected.map_err(|error| (error, None, None))?;
-                if again == Again::Once && sent_to.as_ref().is_some_and(|it| !it.is(&run)) {
-                    return Err((self.doubt(), Some(run), None));
-                }
-                let done = attempt(client).await;
-                done.map_err(|status| {
-                    let (error, unsent) = self.judge(&status);
-                    (error, Some(run).filter(|_| !unsent), Some(status))
-                })
-            };
             let tried = tokio::select! {
-                tried = tried => tried,
+                tried = self.try_once(again, sent_to.as_ref(), &attempt) => tried,
                 _ = life.wait_for(|life| *life != Life::Open) => continue,
             };
-            let (error, came_to, status) = match tried {
+            let failed = match tried {
                 Ok(answer) => return Ok(answer),
                 Err(failed) => failed,
             };
             // Once: the server has done nothing, and another token is another caller to it.
-            if let Some(status) = status.filter(|_| !is_renewed)
+            if let Some(status) = failed.status.filter(|_| !is_renewed)
                 && self.link.has_other_token(&status, token.as_ref()).await
             {
                 is_renewed = true;
                 continue;
             }
-            let is_doubtful = match (&sent_to, &came_to) {
-                (Some(first), Some(last)) => !first.is(last),
-                _ => false,
-            };
-            sent_to = sent_to.or(came_to);
+            let error = *failed.error;
+            sent_to = sent_to.or(failed.came_to);
             let is_away = matches!(error, Error::Engine(EngineError::Unavailable { .. }));
             let has_time = began.elapsed() < self.link.options().connect_timeout;
-            let may_ask = match again {
-                Again::Safe => has_time,
-                Again::Once => has_time && !is_doubtful,
-                Again::Forever => true,
-            };
-            if !is_away || !may_ask {
+            let may_ask = has_time || again == Again::Forever;
+            if failed.is_final || !is_away || !may_ask {
                 return Err(error);
             }
             attempts += 1;
             tracing::debug!(%error, attempts, "asking again");
             pause(attempts).await;
         }
+    }
+
+    /// Asks; `sent_to` is the run that the call may have come to before.
+    async fn try_once<T, F>(
+        &self,
+        again: Again,
+        sent_to: Option<&Run>,
+        attempt: &(impl Fn(Client) -> F + Send + Sync),
+    ) -> Result<T, Failed>
+    where
+        F: Future<Output = Result<T, Status>> + Send,
+    {
+        let connected = self.link.client().await;
+        let (client, run) = connected.map_err(|error| Failed {
+            error: Box::new(error),
+            came_to: None,
+            status: None,
+            is_final: false,
+        })?;
+        if again == Again::Once && sent_to.is_some_and(|before| !before.is(&run)) {
+            return Err(Failed {
+                error: Box::new(self.doubt()),
+                came_to: None,
+                status: None,
+                is_final: true,
+            });
+        }
+        attempt(client).await.map_err(|status| Failed {
+            error: Box::new(self.error(&status)),
+            came_to: Some(run).filter(|_| !is_unsent(&status)),
+            is_final: again == Again::Once && is_in_doubt(&status),
+            status: Some(Box::new(status)),
+        })
     }
 
     /// Nobody knows what came of a call.
@@ -171,15 +185,33 @@ impl Calls {
         )
     }
 
-    /// The error of a status, and whether nothing was sent.
-    fn judge(&self, status: &Status) -> (Error, bool) {
-        let error = self
-            .link
-            .away_if_closed(error_of_status(status, &self.link.options().shown));
-        let source = std::error::Error::source(status);
-        let cause = source.and_then(|source| source.downcast_ref::<hyper::Error>());
-        (error, cause.is_some_and(hyper::Error::is_canceled))
+    fn error(&self, status: &Status) -> Error {
+        let link = &self.link;
+        link.away_if_closed(error_of_status(status, &link.options().shown))
     }
+}
+
+/// Why an attempt failed.
+struct Failed {
+    error: Box<Error>,
+    /// Where it may have come to.
+    came_to: Option<Run>,
+    /// What the server, or the connection, said.
+    status: Option<Box<Status>>,
+    /// There is no use in another.
+    is_final: bool,
+}
+
+/// Whether a status says that nothing was sent.
+fn is_unsent(status: &Status) -> bool {
+    let source = std::error::Error::source(status);
+    let cause = source.and_then(|source| source.downcast_ref::<hyper::Error>());
+    cause.is_some_and(hyper::Error::is_canceled)
+}
+
+/// Whether the server says that the call may or may not have happened: under its key it says so again.
+fn is_in_doubt(status: &Status) -> bool {
+    detail_of_status(status).is_some_and(|detail| detail.in_doubt)
 }
 
 /// Whether a status says that the connection is gone, not what came of the call.

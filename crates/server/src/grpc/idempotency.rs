@@ -42,8 +42,20 @@ pub(super) struct Call {
 type Outcome = Result<Bytes, Status>;
 
 /// What calls with keys were answered. Cloning gives the same.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Receipts(Arc<Mutex<HashMap<String, OfCaller>>>);
+#[derive(Clone, Debug)]
+pub(super) struct Receipts {
+    callers: Arc<Mutex<HashMap<String, OfCaller>>>,
+    of_doubt: OfDoubt,
+}
+
+/// What becomes of a call that may or may not have happened when it comes again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum OfDoubt {
+    /// It stays in doubt: it must not happen twice.
+    Stays,
+    /// It is made again: what it did is known otherwise, as events are by their ids.
+    IsMadeAgain,
+}
 
 /// The calls of one caller, by their order.
 #[derive(Debug, Default)]
@@ -101,6 +113,13 @@ impl Call {
 }
 
 impl Receipts {
+    pub(super) fn new(of_doubt: OfDoubt) -> Self {
+        Self {
+            callers: Arc::default(),
+            of_doubt,
+        }
+    }
+
     /// Does `work`, to its end, or gives the answer of the call that has done it: of one that is under
     /// way, when it has. A call that was refused has done nothing, and may be made again.
     pub(super) async fn once<R: Message + Default + 'static>(
@@ -129,7 +148,7 @@ impl Receipts {
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<String, OfCaller>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.callers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn begin(&self, call: &Call, now: Instant) -> Result<Begun, Problem> {
@@ -161,20 +180,24 @@ impl Receipts {
             Ok(answer) => answer.len(),
             Err(status) => status.message().len() + status.details().len(),
         };
-        if !may_have_happened(outcome) || bytes > ANSWERS_BYTES_MAX {
+        if !self.is_kept(outcome) || bytes > ANSWERS_BYTES_MAX {
             of_caller.forget(&call.key);
             return;
         }
         of_caller.bytes += bytes;
         while of_caller.bytes > ANSWERS_BYTES_MAX && of_caller.forget_first() {}
     }
-}
 
-/// Whether a call that comes again must not be made again.
-fn may_have_happened(outcome: &Outcome) -> bool {
-    match outcome {
-        Ok(_) => true,
-        Err(status) => detail_of_status(status).is_none_or(|detail| detail.in_doubt),
+    /// Whether a call that comes again gets this, and is not made again.
+    fn is_kept(&self, outcome: &Outcome) -> bool {
+        match outcome {
+            Ok(_) => true,
+            Err(status) => {
+                let detail = detail_of_status(status);
+                let is_in_doubt = detail.is_none_or(|detail| detail.in_doubt);
+                is_in_doubt && self.of_doubt == OfDoubt::Stays
+            }
+        }
     }
 }
 
@@ -298,7 +321,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_call_that_comes_again_is_answered_what_it_was_answered_first() {
-        let receipts = Receipts::default();
+        let receipts = Receipts::new(OfDoubt::Stays);
         assert_eq!(said(&receipts, call("k"), 1).await.unwrap(), 1);
         assert_eq!(said(&receipts, call("k"), 2).await.unwrap(), 1);
         assert_eq!(said(&receipts, call("other"), 3).await.unwrap(), 3);
@@ -316,7 +339,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_call_that_comes_again_waits_for_the_first_which_outlives_its_client() {
-        let receipts = Receipts::default();
+        let receipts = Receipts::new(OfDoubt::Stays);
         let (go, waits) = oneshot::channel::<u64>();
         let work = async move {
             let cancelled = waits.await.unwrap_or_default();
@@ -339,10 +362,14 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_was_refused_is_made_again_and_what_may_have_happened_is_not() {
-        let receipts = Receipts::default();
-        for (code, said_then) in [(Code::UnknownGroup, true), (Code::Timeout, false)] {
-            let key = code.as_str();
+    async fn what_was_refused_is_made_again_and_what_may_have_happened_unless_it_is_known_otherwise()
+     {
+        for (of_doubt, code, said_then) in [
+            (OfDoubt::Stays, Code::UnknownGroup, true),
+            (OfDoubt::Stays, Code::Timeout, false),
+            (OfDoubt::IsMadeAgain, Code::Timeout, true),
+        ] {
+            let (receipts, key) = (Receipts::new(of_doubt), code.as_str());
             let status = answer::problem(&Problem::new(code, "no"));
             let work = async move { Err::<CancelResponse, _>(status) };
             receipts.once(call(key), work).await.unwrap_err();
@@ -373,7 +400,7 @@ mod tests {
 
     #[test]
     fn what_is_kept_is_bounded_in_number_bytes_and_time() {
-        let (receipts, now) = (Receipts::default(), Instant::now());
+        let (receipts, now) = (Receipts::new(OfDoubt::Stays), Instant::now());
         for number in 0..CALLS_MAX + 10 {
             let call = call(number);
             let said = begin(&receipts, &call, now);
@@ -396,7 +423,7 @@ mod tests {
 
     #[test]
     fn what_is_under_way_is_not_forgotten() {
-        let (receipts, now) = (Receipts::default(), Instant::now());
+        let (receipts, now) = (Receipts::new(OfDoubt::Stays), Instant::now());
         let under_way: Vec<_> = (0..CALLS_MAX)
             .map(|number| begin(&receipts, &call(number), now))
             .collect();
@@ -409,7 +436,7 @@ mod tests {
 
     #[test]
     fn the_caller_that_was_silent_for_longest_makes_way() {
-        let receipts = Receipts::default();
+        let receipts = Receipts::new(OfDoubt::Stays);
         let mut now = Instant::now();
         for number in 0..=CALLERS_MAX {
             now += Duration::from_secs(1);

@@ -12,7 +12,7 @@ use tonic::{Request, Response, Status, Streaming};
 use super::answer::{malformed, problem, stopping, within};
 use super::append;
 use super::ask;
-use super::idempotency::{Call, Receipts};
+use super::idempotency::{Call, OfDoubt, Receipts};
 use super::join::{self, Responses};
 use super::lists::{self, Pieces};
 use super::operate::{self, Operator};
@@ -40,8 +40,8 @@ impl Calls {
         Self {
             context,
             sessions: Arc::default(),
-            appends: Receipts::default(),
-            operations: Receipts::default(),
+            appends: Receipts::new(OfDoubt::IsMadeAgain),
+            operations: Receipts::new(OfDoubt::Stays),
             run: uuid::Uuid::now_v7().simple().to_string(),
         }
     }
