@@ -47,6 +47,7 @@ const PEERS: &[Peer] = &[
     quick("sslyze"),
     quick("standard-webhooks"),
     slow("testssl"),
+    quick("typescript"),
 ];
 
 /// Takes seconds, and needs nothing but PyPI, npm and the Go proxy.

@@ -12,6 +12,7 @@
 mod calls;
 mod carrier;
 mod engine;
+mod greeting;
 mod link;
 mod member;
 mod options;

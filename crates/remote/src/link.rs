@@ -8,7 +8,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use ensue_core::background;
-use ensue_core::error::{EngineError, Error, Result};
+use ensue_core::error::{EngineError, Error, OpenError, Result};
 use ensue_proto::v1::engine_service_client::EngineServiceClient;
 use ensue_proto::{error_of_status, v1};
 use hyper::body::Incoming;
@@ -29,8 +29,9 @@ use tonic::body::Body;
 use tonic::{Code, Status};
 use tower_service::Service;
 
+use crate::greeting::{Greeted, Greeting};
 use crate::options::Options;
-use crate::tls::Tls;
+use crate::tls::{self, Tls};
 use crate::token::Token;
 
 /// The variable with the reason of what cannot be taken back, for the server's audit trail.
@@ -46,6 +47,15 @@ const IDLE_MAX: Duration = Duration::from_secs(60);
 /// How much the server may send ahead, for one call and for all of them.
 const STREAM_WINDOW_BYTES: u32 = 2 * 1024 * 1024;
 const CONNECTION_WINDOW_BYTES: u32 = 8 * 1024 * 1024;
+/// Why a server cannot be used, and what to do.
+const PLAIN: (&str, &str) = (
+    "it does not speak TLS, and the URL asks for it",
+    "leave out `tls=true`, or give the address of a server that has `[tls]`",
+);
+const OTHER_SERVICE: (&str, &str) = (
+    "what answers there is not Ensue: it does not know `ensue.v1.EngineService`",
+    "give the address of `ensue serve`",
+);
 /// The largest head of an answer, in bytes.
 const HEADERS_BYTES_MAX: u32 = 256 * 1024;
 /// The largest message of an answer, in bytes: a status names every topic.
@@ -202,8 +212,8 @@ impl Link {
             Ok(tokio::time::timeout(DIAL_TIMEOUT, connect).await)
         });
         let late = || unavailable(&self.options, format!("no answer within {DIAL_TIMEOUT:?}"));
-        let (sender, task) = match dialled.await? {
-            Ok(connected) => connected.map_err(|reason| unavailable(&self.options, reason))?,
+        let (sender, task, greeting) = match dialled.await? {
+            Ok(connected) => connected.map_err(|failed| failed.error(&self.options))?,
             Err(_) => return Err(late()),
         };
         let task = Task(task);
@@ -215,8 +225,19 @@ impl Link {
         let mut client = self.client_on(channel.clone());
         let info = client.get_info(v1::GetInfoRequest {});
         let info = tokio::time::timeout(DIAL_TIMEOUT, info).await;
-        let info = info.map_err(|_| late())?;
-        let info = info.map_err(|status| error_of_status(&status, &self.options.shown))?;
+        // One that is another's stays that, however often it is asked.
+        let stranger = greeting
+            .stranger()
+            .map(|it| unfit(&self.options, it.reason()));
+        let info = match (info, stranger) {
+            (Ok(Ok(info)), _) => info,
+            (_, Some(stranger)) => return Err(stranger),
+            (Ok(Err(status)), None) if status.code() == Code::Unimplemented => {
+                return Err(unfit(&self.options, OTHER_SERVICE));
+            }
+            (Ok(Err(status)), None) => return Err(error_of_status(&status, &self.options.shown)),
+            (Err(_), None) => return Err(late()),
+        };
         let run = Run(info.into_inner().run);
         *self.open() = Some(Open {
             channel: channel.clone(),
@@ -267,6 +288,32 @@ fn unavailable(options: &Options, reason: impl ToString) -> Error {
     })
 }
 
+/// It stays as it is: the reason, and what to do.
+fn unfit(options: &Options, (reason, advice): (&str, &str)) -> Error {
+    Error::Open(OpenError::Unfit {
+        server: options.shown.clone(),
+        reason: reason.to_owned(),
+        advice: advice.to_owned(),
+    })
+}
+
+/// Why there is no connection.
+enum Failed {
+    /// The server may be back.
+    Away(String),
+    /// It does not encrypt.
+    Plain,
+}
+
+impl Failed {
+    fn error(&self, options: &Options) -> Error {
+        match self {
+            Self::Away(reason) => unavailable(options, reason),
+            Self::Plain => unfit(options, PLAIN),
+        }
+    }
+}
+
 /// What every call says of its caller besides the token: why operators do what they do.
 fn headers() -> HeaderMap {
     let mut headers = HeaderMap::new();
@@ -285,18 +332,23 @@ async fn connect(
     host: &str,
     port: u16,
     encryption: Option<Arc<ClientConfig>>,
-) -> std::result::Result<(SendRequest<Body>, AbortHandle), String> {
+) -> std::result::Result<(SendRequest<Body>, AbortHandle, Greeting), Failed> {
+    let away = |error: &dyn std::fmt::Display| Failed::Away(error.to_string());
     let stream = TcpStream::connect((host, port)).await;
     let stream = stream.and_then(|stream| stream.set_nodelay(true).map(|()| stream));
-    let stream = stream.map_err(|error| error.to_string())?;
+    let stream = stream.map_err(|error| away(&error))?;
     let stream: Box<dyn Wire> = match encryption {
         None => Box::new(stream),
         Some(config) => {
-            let name = ServerName::try_from(host.to_owned()).map_err(|error| error.to_string())?;
+            let name = ServerName::try_from(host.to_owned()).map_err(|error| away(&error))?;
             let encrypted = TlsConnector::from(config).connect(name, stream).await;
-            Box::new(encrypted.map_err(|error| format!("TLS: {error}"))?)
+            Box::new(encrypted.map_err(|error| match tls::is_plain(&error) {
+                true => Failed::Plain,
+                false => Failed::Away(tls::in_words(&error)),
+            })?)
         }
     };
+    let (stream, greeting) = Greeted::new(stream);
     let handshake = http2::Builder::new(TokioExecutor::new())
         .timer(TokioTimer::new())
         .keep_alive_interval(PING_EVERY)
@@ -306,11 +358,11 @@ async fn connect(
         .max_header_list_size(HEADERS_BYTES_MAX)
         .handshake(TokioIo::new(stream))
         .await;
-    let (sender, connection) = handshake.map_err(|error| error.to_string())?;
+    let (sender, connection) = handshake.map_err(|error| away(&error))?;
     let task = tokio::spawn(async move {
         if let Err(error) = connection.await {
             tracing::debug!(%error, "the connection to the server ended");
         }
     });
-    Ok((sender, task.abort_handle()))
+    Ok((sender, task.abort_handle(), greeting))
 }

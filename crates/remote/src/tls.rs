@@ -65,6 +65,23 @@ impl Tls {
     }
 }
 
+/// Whether what answers does not encrypt.
+pub(crate) fn is_plain(error: &io::Error) -> bool {
+    let inner: Option<&rustls::Error> = error.get_ref().and_then(|it| it.downcast_ref());
+    matches!(inner, Some(rustls::Error::InvalidMessage(_)))
+}
+
+/// Why a connection could not be encrypted.
+pub(crate) fn in_words(error: &io::Error) -> String {
+    // The verifier has no name of its own for it.
+    if error.to_string().contains("CaUsedAsEndEntity") {
+        return "TLS: its certificate is an authority's; let the authority sign a server certificate, or make it \
+                with basicConstraints=CA:FALSE"
+            .to_owned();
+    }
+    format!("TLS: {error}")
+}
+
 fn certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>> {
     let read = CertificateDer::pem_file_iter(file)
         .and_then(Iterator::collect::<std::result::Result<Vec<_>, _>>);

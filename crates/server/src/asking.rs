@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use ensue::{Envelope, Error, Outgoing};
+use ensue::error::RequestError;
+use ensue::{Envelope, Error, Outgoing, TopicPattern};
 
 use crate::context::Context;
 use crate::problem::{Code, Problem};
@@ -36,7 +37,10 @@ pub(crate) async fn ask(
     // What was read is the engine's from here on.
     drop(question);
     let reply = context.requester().request_envelope(request, deadline);
-    let mut reply = reply.await.map_err(refused)?;
+    let mut reply = match reply.await {
+        Ok(reply) => reply,
+        Err(error) => return Err(refused(context, &topic, error).await),
+    };
     // The credentials may have been revoked while nothing came.
     let now = context.engine().clock().now();
     let caller = context.security().still(caller, now)?;
@@ -44,11 +48,31 @@ pub(crate) async fn ask(
     Ok(reply)
 }
 
-fn refused(error: Error) -> Problem {
+async fn refused(context: &Context, topic: &str, error: Error) -> Problem {
     match error {
+        Error::Request(RequestError::Deadline { .. }) => {
+            let why = nobody(context, topic).await.unwrap_or_default();
+            Problem::new(Code::NoReply, format!("{error}{why}"))
+        }
         Error::Limit(limit) if limit.limit == "REQUESTS_MAX" => {
             Problem::new(Code::Overloaded, limit.to_string())
         }
         other => other.into(),
     }
+}
+
+/// That nobody could have replied to a question of this topic, if that is so.
+async fn nobody(context: &Context, topic: &str) -> Option<String> {
+    let status = context
+        .in_time(context.engine().status())
+        .await
+        .ok()?
+        .ok()?;
+    let consumes = |pattern: &String| {
+        let pattern = pattern.parse::<TopicPattern>();
+        pattern.is_ok_and(|pattern| pattern.matches(topic))
+    };
+    let mut groups = status.groups.iter();
+    let is_alone = !groups.any(|group| group.topics.iter().any(consumes));
+    is_alone.then(|| format!("; no group consumes the topic `{topic}`"))
 }

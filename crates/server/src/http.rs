@@ -38,7 +38,7 @@ use std::time::Instant;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::Request;
-use axum::http::{HeaderValue, Method, Uri, header};
+use axum::http::{HeaderValue, Method, Uri, Version, header};
 use axum::response::{IntoResponse as _, Response};
 use futures_util::FutureExt as _;
 use tower_service::Service as _;
@@ -100,12 +100,12 @@ where
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
     let trace = context.tracing().request(&method, &path, request.headers());
     // A call of gRPC is answered while its client goes on to send, by its protocol.
-    let (request, leftover) = match grpc::is_call(request.headers()) {
-        true => (request, None),
-        false => {
-            let (request, leftover) = Leftover::of(request);
-            (request, Some(leftover))
-        }
+    let is_kept = request.version() == Version::HTTP_2 && !grpc::is_call(request.headers());
+    let (request, leftover) = if is_kept {
+        let (request, leftover) = Leftover::of(request);
+        (request, Some(leftover))
+    } else {
+        (request, None)
     };
     let responding = respond(&context, router, request, (peer, &trace));
     let response = AssertUnwindSafe(trace.within(responding)).catch_unwind();
@@ -127,7 +127,7 @@ where
     let route = route.unwrap_or("other");
     context.counters().answered(route, status, took);
     if let Some(leftover) = leftover {
-        leftover.drain().await;
+        leftover.drain(context.limits().body_timeout).await;
     }
     response
 }

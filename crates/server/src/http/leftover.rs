@@ -1,7 +1,7 @@
-//! What no handler has read of a request's body: it is read and dropped before the answer goes out.
+//! What no handler has read of a request's body over HTTP/2: it is read and dropped before the answer goes out.
 //!
-//! An answer that overtakes its request is lost with some clients. HTTP/1 closes the connection while they
-//! send, and HTTP/2 resets the stream behind the answer, which curl before 8.0 takes for the answer.
+//! An answer that overtakes its request is lost with some clients: the stream is reset behind it, and curl before
+//! 8.0 takes the reset for the answer.
 
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -15,10 +15,11 @@ use hyper::body::{Body as _, Bytes, Frame, SizeHint};
 
 use http_body_util::BodyExt as _;
 
-/// How much of it is read, in bytes, and for how long. A client that sends more, or more slowly, is
-/// answered all the same.
+/// How much of it is read, in bytes, for how long, and how long its client may send nothing. One that sends
+/// more, or more slowly, is answered all the same.
 const BYTES_MAX: u64 = 512 * 1024;
 const TIMEOUT: Duration = Duration::from_secs(5);
+const PAUSE_MAX: Duration = Duration::from_millis(500);
 
 /// The body of a request, as soon as its handler has dropped it.
 #[derive(Debug)]
@@ -53,8 +54,8 @@ impl Leftover {
         (request.map(lend), leftover)
     }
 
-    /// Reads it and drops it.
-    pub(super) async fn drain(self) {
+    /// Reads it and drops it, within the limit `body_timeout`.
+    pub(super) async fn drain(self, body_timeout: Duration) {
         let body = self
             .place
             .lock()
@@ -68,15 +69,16 @@ impl Leftover {
         }
         let rest = async {
             let mut read = 0;
-            while let Some(Ok(frame)) = body.frame().await {
-                read += frame.data_ref().map_or(0, |data| data.len() as u64);
-                if read > BYTES_MAX {
+            while read <= BYTES_MAX {
+                let next = tokio::time::timeout(PAUSE_MAX, body.frame()).await;
+                let Ok(Some(Ok(frame))) = next else {
                     return;
-                }
+                };
+                read += frame.data_ref().map_or(0, |data| data.len() as u64);
             }
         };
         // Who is not done by then may lose the answer.
-        let _ = tokio::time::timeout(TIMEOUT, rest).await;
+        let _ = tokio::time::timeout(TIMEOUT.min(body_timeout), rest).await;
     }
 }
 
@@ -127,6 +129,8 @@ mod tests {
 
     use super::*;
 
+    const BODY_TIMEOUT: Duration = Duration::from_secs(30);
+
     /// A request whose body comes in pieces of this many bytes, and how many bytes were read of it.
     fn request(pieces: &[usize], ends: bool) -> (Request, Arc<AtomicU64>) {
         let read = Arc::new(AtomicU64::new(0));
@@ -153,7 +157,7 @@ mod tests {
         }
         drop(body);
         let began = Instant::now();
-        leftover.drain().await;
+        leftover.drain(BODY_TIMEOUT).await;
         (read.load(Ordering::Relaxed), began.elapsed())
     }
 
@@ -171,10 +175,30 @@ mod tests {
         let (read, _) = drained(request(&many, true), 0).await;
         assert!(read > BYTES_MAX && read < 2 * BYTES_MAX, "{read}");
         let (read, took) = drained(request(&[10], false), 0).await;
-        assert_eq!((read, took.as_secs()), (10, TIMEOUT.as_secs()));
+        assert_eq!((read, took), (10, PAUSE_MAX));
         let announced = Request::new(Body::from(vec![0; BYTES_MAX as usize + 1]));
         let unread = drained((announced, Arc::default()), 0).await;
         assert_eq!(unread, (0, Duration::ZERO));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_that_comes_slowly_is_left_at_the_limit_of_bodies() {
+        let slow = || {
+            stream::unfold((), |()| async {
+                tokio::time::sleep(PAUSE_MAX / 2).await;
+                Some((Ok::<_, Infallible>(vec![0_u8]), ()))
+            })
+        };
+        for (body_timeout, expected) in [
+            (BODY_TIMEOUT, TIMEOUT),
+            (Duration::from_secs(1), Duration::from_secs(1)),
+        ] {
+            let (request, leftover) = Leftover::of(Request::new(Body::from_stream(slow())));
+            drop(request);
+            let began = Instant::now();
+            leftover.drain(body_timeout).await;
+            assert_eq!(began.elapsed(), expected);
+        }
     }
 
     #[tokio::test(start_paused = true)]
@@ -191,7 +215,7 @@ mod tests {
         let (request, _) = request(&[10], false);
         let (request, leftover) = Leftover::of(request);
         let began = Instant::now();
-        leftover.drain().await;
+        leftover.drain(BODY_TIMEOUT).await;
         assert_eq!(began.elapsed(), Duration::ZERO);
         drop(request);
     }

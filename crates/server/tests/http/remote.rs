@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use ensue::Codec;
-use ensue::Envelope;
 use ensue::engine::{Append, Commit, Query, Schedule, SharedEngine, Subscription};
 use ensue::error::{EngineError, OpenError};
-use ensue::{Error, Timestamp};
+use ensue::{Codec, Envelope, Error, Timestamp};
 use hyper::Method;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
+use crate::pki::write_private;
 use crate::secure::{Setup, tls_client};
 use crate::site::{PATIENCE, Site};
 
@@ -267,11 +267,68 @@ async fn a_remote_engine_that_is_not_known_or_does_not_trust_the_server_says_so(
     );
     assert!(refused.to_string().contains("ENSUE_TOKEN"), "{refused}");
     let port = site.running.address().port();
-    for options in ["tls=true", "tls=false"] {
-        let url = format!("ensue://localhost:{port}?{options}&connect_timeout=10ms");
-        let refused = ensue::connect(&url).await.unwrap_err();
-        let is_away = matches!(refused, Error::Engine(EngineError::Unavailable { .. }));
-        assert!(is_away, "{options}: {refused}");
-    }
+    let url = format!("ensue://localhost:{port}?tls=true&connect_timeout=10ms");
+    let refused = ensue::connect(&url).await.unwrap_err();
+    let is_away = matches!(refused, Error::Engine(EngineError::Unavailable { .. }));
+    assert!(is_away, "{refused}");
     site.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_port_that_is_not_what_the_url_says_is_told_at_once() {
+    let (setup, authority) = Setup::with_tls();
+    let encrypted = Site::with(setup.config()).await;
+    let plain = Site::start().await;
+    let other = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let ports = [
+        encrypted.running.address().port(),
+        plain.running.address().port(),
+        other.local_addr().unwrap().port(),
+    ];
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = other.accept().await {
+            tokio::spawn(async move {
+                let mut read = [0; 1024];
+                while let Ok(1..) = stream.read(&mut read).await {
+                    let _ = stream.write_all(b"-ERR unknown command\r\n").await;
+                }
+            });
+        }
+    });
+    for (port, options, part) in [
+        (ports[0], "", "add the option `tls=true`"),
+        (ports[1], "?tls=true", "leave out `tls=true`"),
+        (ports[2], "", "not Ensue"),
+    ] {
+        let refused = ensue::connect(&format!("ensue://localhost:{port}{options}"))
+            .await
+            .unwrap_err();
+        let is_unfit = matches!(refused, Error::Open(OpenError::Unfit { .. }));
+        assert!(is_unfit && refused.to_string().contains(part), "{refused}");
+    }
+    encrypted.end().await;
+    // The authority's own certificate in place of one that it signed.
+    std::fs::write(
+        setup.path("server.crt"),
+        std::fs::read(setup.path("ca.crt")).unwrap(),
+    )
+    .unwrap();
+    write_private(
+        &setup.path("server.key"),
+        &authority.issuer.key().serialize_pem(),
+    );
+    let site = Site::with(setup.config()).await;
+    let port = site.running.address().port();
+    let ca = setup.path("ca.crt");
+    let url = format!(
+        "ensue://localhost:{port}?tls=true&ca={}&connect_timeout=10ms",
+        ca.display()
+    );
+    let refused = ensue::connect(&url).await.unwrap_err().to_string();
+    assert!(
+        refused.contains("an authority's") && refused.contains("CA:FALSE"),
+        "{refused}"
+    );
+    site.end().await;
+    plain.end().await;
 }

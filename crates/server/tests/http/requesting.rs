@@ -79,8 +79,14 @@ async fn a_request_without_a_reply_ends_at_its_deadline_and_no_service_gets_it_l
     let problem = ask(&mut asker, "deadline=50ms", "q-1").await;
     let problem = problem.problem(504, "no_reply");
     assert_eq!(problem["in_doubt"], true);
+    let detail = problem["detail"].as_str().unwrap();
+    assert!(detail.contains("a new id"), "{detail}");
+    assert!(detail.contains("no group consumes the topic"), "{detail}");
     let mut service = MemberClient::join(&site, "quotes", json!({})).await;
     assert_eq!(service.take("wait=0s").await.len(), 0);
+    let problem = ask(&mut asker, "deadline=50ms", "q-1").await;
+    let problem = problem.problem(504, "no_reply");
+    assert!(!problem["detail"].as_str().unwrap().contains("no group"));
     let asking = tokio::spawn(async move { ask(&mut asker, "deadline=60s", "q-2").await });
     let taken = service.take("wait=60s").await;
     assert_eq!(taken[0]["event"]["id"], "q-2");

@@ -57,7 +57,8 @@ impl<'a> Operating<'a> {
             return Err(Problem::new(
                 Code::ReasonRequired,
                 "this cannot be taken back, and the audit trail has to say why it was done: send the header \
-                 `Ensue-Reason` (to gRPC: metadata) with a few words",
+                 `Ensue-Reason` with a few words (to gRPC: metadata; the command `ensue` takes them from the \
+                 variable ENSUE_REASON)",
             ));
         }
         let timeout = self.timeout;
