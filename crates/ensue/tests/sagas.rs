@@ -45,6 +45,8 @@ struct World(Arc<Mutex<Inside>>);
 struct Inside {
     seen: BTreeSet<(String, String)>,
     done: Vec<String>,
+    /// How often it was called, whatever came of it.
+    calls: usize,
     /// What it refuses, fails at for now, or falls over.
     refuses: BTreeSet<String>,
     fails: BTreeSet<String>,
@@ -66,6 +68,7 @@ impl World {
     /// Does something once for each id.
     fn act(&self, what: &str, ctx: &Context) -> Result<(), Failure> {
         let mut inside = self.0.lock().unwrap();
+        inside.calls += 1;
         if inside.refuses.contains(what) {
             return Err(Failure::reject(format!("{what} is refused")));
         }
@@ -78,6 +81,10 @@ impl World {
             inside.done.push(entry);
         }
         Ok(())
+    }
+
+    fn calls(&self) -> usize {
+        self.0.lock().unwrap().calls
     }
 
     fn done(&self) -> Vec<String> {
@@ -363,7 +370,18 @@ async fn a_step_whose_end_is_not_known_waits_for_an_operator_who_has_it_undone()
         request(&app, trip).await;
     }
     app.settle().await.unwrap();
-    assert_eq!(path(&app, "t").await.last().unwrap(), "undone: not today");
+    let expected = [
+        "trip.requested",
+        "do flight",
+        "do trap",
+        "undo flight",
+        "undone: not today",
+    ];
+    assert_eq!(
+        path(&app, "t").await,
+        expected,
+        "a step that gives up has done nothing"
+    );
     assert_eq!(
         status(&app, "trap").await,
         Some((SagaPhase::Acting, "trap".into()))
@@ -413,6 +431,83 @@ async fn an_operator_has_a_process_that_waits_undone_and_its_timeout_ends_with_i
     assert_eq!(app.engine().status().await.unwrap().scheduled, 0);
     app.advance(2 * PATIENCE).await.unwrap();
     assert_eq!(path(&app, "t").await.last().unwrap(), "undone: by hand");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_names_one_process_at_a_time() {
+    let world = World::default();
+    let app = start(&world).await;
+    let request = async || {
+        let request = TripRequested { trip: "t".into() };
+        app.publish(request).await.unwrap();
+        app.settle().await.unwrap();
+    };
+    request().await;
+    request().await;
+    assert_eq!(world.done(), ["t +flight"]);
+    pay(&app, "t").await;
+    app.settle().await.unwrap();
+    assert_eq!(path(&app, "t").await.last().unwrap(), "done");
+    request().await;
+    let flights = world.done().iter().filter(|it| *it == "t +flight").count();
+    assert_eq!(flights, 2, "the next one has begun");
+    let waiting = Some((SagaPhase::Waiting, "payment".into()));
+    assert_eq!(status(&app, "t").await, waiting);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn steps_and_timeouts_of_before_change_nothing() {
+    let world = World::default();
+    let app = start(&world).await;
+    request(&app, "t").await;
+    app.settle().await.unwrap();
+    let (calls, waiting) = (world.calls(), status(&app, "t").await);
+    for (event_type, payload) in [
+        (
+            "saga.step",
+            r#"{"saga":"trips","step":0,"name":"flight","undo":false}"#,
+        ),
+        (
+            "saga.step",
+            r#"{"saga":"trips","step":0,"name":"flight","undo":true}"#,
+        ),
+        (
+            "saga.step",
+            r#"{"saga":"trips","step":2,"name":"hotel","undo":false}"#,
+        ),
+        (
+            "saga.timeout",
+            r#"{"saga":"trips","name":"payment","wait":0}"#,
+        ),
+    ] {
+        let stale = Envelope::builder("sagas.trips", event_type)
+            .key("t")
+            .payload(ensue::Codec::Json, payload.as_bytes().to_vec());
+        app.publish(Outgoing::raw(stale)).await.unwrap();
+        app.settle().await.unwrap();
+        assert_eq!(world.calls(), calls, "{payload}");
+        assert_eq!(status(&app, "t").await, waiting, "{payload}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_failed_attempt_has_noted_does_not_count() {
+    let world = World::default();
+    world.refuse("+hotel");
+    world.fail("-hotel");
+    let app = start(&world).await;
+    request(&app, "t").await;
+    pay(&app, "t").await;
+    app.settle().await.unwrap();
+    let parked = app
+        .engine()
+        .saga::<Trip>("trips", "t")
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!((parked.phase, parked.number), (SagaPhase::Undoing, 2));
+    assert_eq!(parked.reason.as_deref(), Some("+hotel is refused"));
+    assert_eq!(parked.state.noted, ["flight"]);
 }
 
 /// What became of a process is its last event, of which there is one.
@@ -492,14 +587,23 @@ async fn a_reset_that_holds_effects_back_calls_no_step() {
     }
     pay(&app, "t").await;
     app.settle().await.unwrap();
-    let before = world.done();
+    let calls = world.calls();
     let again = Reset::to(Start::Earliest).state(ReplayState::Keep);
     app.engine().reset("trips", again).await.unwrap();
     app.settle().await.unwrap();
-    assert_eq!(world.done(), before);
+    assert_eq!(world.calls(), calls);
     pay(&app, "u").await;
     app.settle().await.unwrap();
     assert_eq!(path(&app, "u").await.last().unwrap(), "done");
+    let calls = world.calls();
+    let afresh = Reset::to(Start::Earliest).state(ReplayState::Afresh);
+    app.engine().reset("trips", afresh).await.unwrap();
+    app.settle().await.unwrap();
+    assert_eq!(world.calls(), calls);
+    assert_eq!(
+        (status(&app, "t").await, status(&app, "u").await),
+        (None, None)
+    );
 }
 
 #[tokio::test]
