@@ -1,5 +1,6 @@
 //! A process over time: steps that are undone in reverse when one of them cannot be done.
 
+mod early;
 mod events;
 mod handlers;
 mod progress;
@@ -128,10 +129,12 @@ pub use self::step::{Flow, Step};
 ///
 /// # Limits
 ///
-/// A key names one process at a time: an event that would begin another while it runs is dropped, and so are
-/// events for a process that does not run. Steps are done one after the other. Running processes go by the
-/// place of a step in the list: add steps at its end, or to a saga of another name. A reset of the group that
-/// holds effects back calls no step; with the state afresh it forgets the processes that run.
+/// A key names one process at a time: an event that would begin another while it runs is dropped. Between what
+/// begins a process and what it takes there is no order, as they come from different topics: an event for a
+/// process that does not run is looked at again after a second and after a minute, then dropped. Steps are done
+/// one after the other. Running processes go by the place of a step in the list: add steps at its end, or to a
+/// saga of another name. A reset of the group that holds effects back calls no step; with the state afresh it
+/// forgets the processes that run.
 pub struct Saga<S> {
     name: String,
     initial: Initial<S>,

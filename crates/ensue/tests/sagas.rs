@@ -198,7 +198,6 @@ async fn status(app: &TestApp, trip: &str) -> Option<(SagaPhase, String)> {
 async fn steps_are_done_in_order_and_a_wait_ends_with_its_event() {
     let world = World::default();
     let app = start(&world).await;
-    pay(&app, "too-early").await; // for a process that does not run
     request(&app, "t").await;
     app.settle().await.unwrap();
     assert_eq!(
@@ -256,6 +255,7 @@ async fn a_step_that_fails_is_tried_again_and_undone_after_its_attempts() {
     world.fail("+hotel");
     let app = start(&world).await;
     request(&app, "t").await;
+    app.settle().await.unwrap();
     pay(&app, "t").await;
     app.settle().await.unwrap();
     assert_eq!(world.done(), ["t +flight", "t -hotel", "t -flight"]);
@@ -277,8 +277,11 @@ async fn a_wait_that_is_over_undoes_and_an_event_that_comes_too_late_changes_not
     assert_eq!(path(&app, "t").await.last().unwrap(), reason);
     pay(&app, "t").await;
     app.settle().await.unwrap();
-    assert_eq!(world.done(), ["t +flight", "t -flight"]);
+    let scheduled = app.engine().status().await.unwrap().scheduled;
+    assert_eq!(scheduled, 1, "it is looked at again");
+    app.advance(Duration::from_secs(120)).await.unwrap();
     assert_eq!(app.engine().status().await.unwrap().scheduled, 0);
+    assert_eq!(world.done(), ["t +flight", "t -flight"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -434,6 +437,20 @@ async fn an_operator_has_a_process_that_waits_undone_and_its_timeout_ends_with_i
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_event_that_comes_before_its_process_begins_is_not_lost() {
+    let world = World::default();
+    let app = start(&world).await;
+    pay(&app, "t").await;
+    app.settle().await.unwrap();
+    request(&app, "t").await;
+    app.settle().await.unwrap();
+    let waiting = Some((SagaPhase::Waiting, "payment".into()));
+    assert_eq!(status(&app, "t").await, waiting);
+    app.advance(Duration::from_secs(2)).await.unwrap();
+    assert_eq!(path(&app, "t").await.last().unwrap(), "done");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_key_names_one_process_at_a_time() {
     let world = World::default();
     let app = start(&world).await;
@@ -497,6 +514,7 @@ async fn what_a_failed_attempt_has_noted_does_not_count() {
     world.fail("-hotel");
     let app = start(&world).await;
     request(&app, "t").await;
+    app.settle().await.unwrap();
     pay(&app, "t").await;
     app.settle().await.unwrap();
     let parked = app
@@ -585,6 +603,7 @@ async fn a_reset_that_holds_effects_back_calls_no_step() {
     for trip in ["t", "u"] {
         request(&app, trip).await;
     }
+    app.settle().await.unwrap();
     pay(&app, "t").await;
     app.settle().await.unwrap();
     let calls = world.calls();

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::early;
 use super::events::{self, Compensate, Ended, StepDue, TimedOut};
 use super::progress::{Progress, SagaPhase};
 use super::step::{AnyStep, Flow, Way};
@@ -51,12 +52,7 @@ impl<S: State> Run<S> {
     /// An event has come that the process takes. A step that waits is called again.
     pub(super) async fn take(&self, take: impl FnOnce(&mut S), context: &Context) -> Transition {
         let Some((mut progress, mut state)) = self.running(context).await? else {
-            tracing::debug!(
-                saga = context.group(),
-                key = context.key(),
-                "it does not run"
-            );
-            return Ok(Effects::none());
+            return Ok(early::look_again(context)?);
         };
         take(&mut state);
         if progress.phase != SagaPhase::Waiting {
