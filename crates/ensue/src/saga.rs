@@ -96,7 +96,7 @@ pub use self::step::{Flow, Step};
 /// running.settled().await?;
 /// assert!(engine.saga::<Trip>("trips", "t-1").await?.is_none(), "it has ended");
 /// running.stop().await?;
-/// # Ok::<(), ensue::Error>(())
+/// # Ok::<(), Box<dyn std::error::Error>>(())
 /// # })?;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
