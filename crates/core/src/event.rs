@@ -9,6 +9,7 @@ mod identity;
 mod invalid;
 mod layout;
 mod strict;
+mod text;
 mod trace;
 
 use std::borrow::Cow;
@@ -32,6 +33,8 @@ pub use self::identity::EventId;
 pub use self::invalid::InvalidEvent;
 #[doc(hidden)]
 pub use self::layout::PayloadForm;
+#[doc(hidden)]
+pub use self::text::control_in;
 #[doc(hidden)]
 pub use self::trace::is_trace_state;
 pub use self::trace::{TRACE_STATE_BYTES_MAX, TraceContext};

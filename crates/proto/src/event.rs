@@ -2,7 +2,9 @@
 
 use ensue_core::engine::{Append, Appended, Expect, Recorded, Schedule, Scheduled};
 use ensue_core::event::PayloadForm;
-use ensue_core::{Envelope, EventId, ExtensionValue, InvalidEvent, Position, Timestamp};
+use ensue_core::{
+    Envelope, EnvelopeBuilder, EventId, ExtensionValue, InvalidEvent, Position, Timestamp,
+};
 
 use crate::malformed::Malformed;
 use crate::v1;
@@ -60,68 +62,69 @@ impl TryFrom<v1::Event> for Envelope {
     type Error = InvalidEvent;
 
     fn try_from(event: v1::Event) -> Result<Self, InvalidEvent> {
-        let form = event.payload_form();
-        let mut builder = Self::builder(event.topic, event.r#type)
-            .opaque_payload(event.content_type, event.payload.into())
-            .payload_form(match form {
-                v1::PayloadForm::Unspecified => PayloadForm::ByType,
-                v1::PayloadForm::Text => PayloadForm::Text,
-                v1::PayloadForm::Binary => PayloadForm::Binary,
-            });
-        builder = if event.is_partition_key {
-            builder.partition_key(event.key)
-        } else {
-            builder.key(event.key)
-        };
-        if !event.id.is_empty() {
-            builder = builder.id(event.id);
-        }
-        if !event.source.is_empty() {
-            builder = builder.source(event.source);
-        }
-        if let Some(time) = event.time_us {
-            builder = builder.time(Timestamp::from_micros(time));
-        }
-        if !event.time_text.is_empty() {
-            builder = with_time_text(builder, &event.time_text)?;
-        }
-        if !event.data_schema.is_empty() {
-            builder = builder.data_schema(event.data_schema);
-        }
-        if let Some(version) = event.version {
-            let version = u16::try_from(version)
-                .map_err(|_| wrong("version", "is beyond 65535, the newest that there can be"))?;
-            builder = builder.version(version);
-        }
-        if !event.correlation.is_empty() {
-            builder = builder.correlation(event.correlation);
-        }
-        if !event.causation.is_empty() {
-            builder = builder.causation(event.causation);
-        }
-        if !event.traceparent.is_empty() {
-            let trace = event.traceparent.parse();
-            let trace = trace.map_err(|_| wrong("traceparent", "is not a W3C traceparent"))?;
-            builder = builder.trace(trace);
-        }
-        for extension in event.extensions {
-            let value: ExtensionValue<'static> = match extension.value {
-                Some(Value::Text(text)) => text.into(),
-                Some(Value::Boolean(value)) => value.into(),
-                Some(Value::Integer(value)) => value.into(),
-                None => String::new().into(),
-            };
-            builder = builder.extension(extension.name, value);
-        }
-        builder.build()
+        builder(event)?.build()
     }
 }
 
+fn builder(event: v1::Event) -> Result<EnvelopeBuilder, InvalidEvent> {
+    let form = event.payload_form();
+    let mut builder = Envelope::builder(event.topic, event.r#type)
+        .opaque_payload(event.content_type, event.payload.into())
+        .payload_form(match form {
+            v1::PayloadForm::Unspecified => PayloadForm::ByType,
+            v1::PayloadForm::Text => PayloadForm::Text,
+            v1::PayloadForm::Binary => PayloadForm::Binary,
+        });
+    builder = if event.is_partition_key {
+        builder.partition_key(event.key)
+    } else {
+        builder.key(event.key)
+    };
+    if !event.id.is_empty() {
+        builder = builder.id(event.id);
+    }
+    if !event.source.is_empty() {
+        builder = builder.source(event.source);
+    }
+    if let Some(time) = event.time_us {
+        builder = builder.time(Timestamp::from_micros(time));
+    }
+    if !event.time_text.is_empty() {
+        builder = with_time_text(builder, &event.time_text)?;
+    }
+    if !event.data_schema.is_empty() {
+        builder = builder.data_schema(event.data_schema);
+    }
+    if let Some(version) = event.version {
+        let version = u16::try_from(version)
+            .map_err(|_| wrong("version", "is beyond 65535, the newest that there can be"))?;
+        builder = builder.version(version);
+    }
+    if !event.correlation.is_empty() {
+        builder = builder.correlation(event.correlation);
+    }
+    if !event.causation.is_empty() {
+        builder = builder.causation(event.causation);
+    }
+    if !event.traceparent.is_empty() {
+        let trace = event.traceparent.parse();
+        let trace = trace.map_err(|_| wrong("traceparent", "is not a W3C traceparent"))?;
+        builder = builder.trace(trace);
+    }
+    for extension in event.extensions {
+        let value: ExtensionValue<'static> = match extension.value {
+            Some(Value::Text(text)) => text.into(),
+            Some(Value::Boolean(value)) => value.into(),
+            Some(Value::Integer(value)) => value.into(),
+            None => String::new().into(),
+        };
+        builder = builder.extension(extension.name, value);
+    }
+    Ok(builder)
+}
+
 /// The time as its publisher wrote it, which has to say the same.
-fn with_time_text(
-    builder: ensue_core::EnvelopeBuilder,
-    text: &str,
-) -> Result<ensue_core::EnvelopeBuilder, InvalidEvent> {
+fn with_time_text(builder: EnvelopeBuilder, text: &str) -> Result<EnvelopeBuilder, InvalidEvent> {
     let not_a_time = |_| wrong("time_text", "is not a time as RFC 3339 writes it");
     let time: Timestamp = text.parse().map_err(not_a_time)?;
     Ok(builder.time(time).time_text(text))
@@ -198,9 +201,15 @@ pub fn expected(expect: v1::Expectation) -> Result<Expect, Malformed> {
 }
 
 /// An event that has to be there.
-pub(crate) fn envelope(event: Option<v1::Event>) -> Result<Envelope, Malformed> {
+fn envelope(event: Option<v1::Event>) -> Result<Envelope, Malformed> {
     let event = event.ok_or(Malformed::missing("event"))?;
     Ok(Envelope::try_from(event)?)
+}
+
+/// The same of one that a log has: it is not refused for what no event may have any more.
+pub(crate) fn stored(event: Option<v1::Event>) -> Result<Envelope, Malformed> {
+    let event = event.ok_or(Malformed::missing("event"))?;
+    Ok(builder(event)?.as_stored().build()?)
 }
 
 impl From<Appended> for v1::Receipt {
@@ -237,7 +246,7 @@ impl From<&Recorded> for v1::RecordedEvent {
 /// [`Malformed`] when it is not one.
 pub fn recorded(recorded: v1::RecordedEvent) -> Result<Recorded, Malformed> {
     Ok(Recorded {
-        envelope: envelope(recorded.event)?,
+        envelope: stored(recorded.event)?,
         position: Position::new(recorded.position),
         appended: Timestamp::from_micros(recorded.appended_us),
     })
@@ -265,7 +274,7 @@ pub fn scheduled(scheduled: v1::ScheduledEvent) -> Result<Scheduled, Malformed> 
         name: scheduled.name.ok_or(Malformed::missing("name"))?.into(),
         at: Timestamp::from_micros(scheduled.at_us),
         envelope: match scheduled.content {
-            Some(Content::Event(event)) => Ok(event.try_into()?),
+            Some(Content::Event(event)) => Ok(stored(Some(event))?),
             Some(Content::Damage(damage)) => Err(damage),
             None => return Err(Malformed::missing("content")),
         },
@@ -340,6 +349,24 @@ mod tests {
             };
             assert_eq!(written(&sent(&envelope)), written(&envelope));
         }
+    }
+
+    #[test]
+    fn what_a_log_has_is_read_and_what_is_new_is_checked() {
+        let event = v1::Event {
+            key: "a\0".into(),
+            topic: "orders".into(),
+            r#type: "t".into(),
+            ..v1::Event::default()
+        };
+        let refused = Envelope::try_from(event.clone()).unwrap_err().to_string();
+        assert!(refused.contains("U+0000"), "{refused}");
+        let event = Some(event);
+        let read = recorded(v1::RecordedEvent {
+            event,
+            ..v1::RecordedEvent::default()
+        });
+        assert_eq!(read.unwrap().envelope.key(), "a\0");
     }
 
     #[test]

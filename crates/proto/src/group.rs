@@ -7,7 +7,7 @@ use ensue_core::engine::{
 };
 use ensue_core::{Position, Start, Timestamp, TopicPattern};
 
-use crate::event::envelope;
+use crate::event::stored;
 use crate::malformed::Malformed;
 use crate::v1;
 use crate::v1::dead_letter::Content;
@@ -98,7 +98,7 @@ impl TryFrom<v1::Delivery> for Delivery {
     fn try_from(delivery: v1::Delivery) -> Result<Self, Malformed> {
         let run = delivery.run.unwrap_or_default();
         Ok(Self {
-            envelope: envelope(delivery.event)?,
+            envelope: stored(delivery.event)?,
             position: Position::new(delivery.position),
             attempt: delivery.attempt,
             generation: delivery.generation,
@@ -262,7 +262,7 @@ impl TryFrom<v1::DeadLetter> for DeadLetter {
             event_type: letter.r#type,
             key: letter.key,
             envelope: match letter.content {
-                Some(Content::Event(event)) => Ok(event.try_into()?),
+                Some(Content::Event(event)) => Ok(stored(Some(event))?),
                 Some(Content::Damage(damage)) => Err(damage),
                 None => return Err(Malformed::missing("content")),
             },

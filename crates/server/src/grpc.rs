@@ -10,14 +10,17 @@ mod claim;
 mod health;
 mod idempotency;
 mod join;
+mod layout;
 mod lists;
 mod metered;
+mod method;
 mod operate;
 mod permit;
 mod read;
 mod service;
 mod session;
 mod sessions;
+mod walk;
 
 use std::convert::Infallible;
 

@@ -61,6 +61,7 @@ mod readiness;
 mod scan;
 mod security;
 mod stalled;
+mod subscribing;
 mod suspects;
 mod trace;
 mod webhooks;

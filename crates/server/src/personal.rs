@@ -81,7 +81,7 @@ impl Masks {
             return None;
         }
         let without = |payload: Option<Vec<u8>>| {
-            let mut builder = event.to_builder();
+            let mut builder = event.to_builder().as_stored();
             if let Some(payload) = payload {
                 let form = event.payload_form();
                 builder = builder

@@ -10,6 +10,7 @@ use uuid::fmt::Hyphenated;
 use super::cloudevents::{check_absolute_uri, check_uri, is_attribute};
 use super::extension::{self, ExtensionValue};
 use super::layout::{FIXED_BYTES, LAYOUT_VERSION, PARTITION_KEY_BIT, PayloadForm};
+use super::text;
 use super::trace::{TRACE_STATE, is_trace_state};
 use super::{
     ATTRIBUTE_BYTES_MAX, Codec, EXTENSIONS_BYTES_MAX, Envelope, InvalidEvent, KEY_BYTES_MAX,
@@ -47,6 +48,7 @@ pub struct EnvelopeBuilder {
     pub(super) is_partition_key: bool,
     pub(super) time_text: Option<String>,
     pub(super) data_schema: Option<String>,
+    pub(super) is_stored: bool,
 }
 
 impl fmt::Debug for EnvelopeBuilder {
@@ -90,6 +92,7 @@ impl EnvelopeBuilder {
             is_partition_key: false,
             time_text: None,
             data_schema: None,
+            is_stored: false,
         }
     }
 
@@ -268,6 +271,13 @@ impl EnvelopeBuilder {
         self.id.is_some()
     }
 
+    /// Of an event that a log has already: what one may not have any more stays in it.
+    #[doc(hidden)]
+    pub fn as_stored(mut self) -> Self {
+        self.is_stored = true;
+        self
+    }
+
     /// Checks every limit and encodes.
     ///
     /// # Errors
@@ -280,6 +290,9 @@ impl EnvelopeBuilder {
     #[doc(hidden)]
     pub fn build_with(&self, defaults: &Defaults<'_>) -> Result<Envelope, InvalidEvent> {
         topic::validate(&self.topic)?;
+        if !self.is_stored {
+            self.check_texts()?;
+        }
         let mut made = [0; Hyphenated::LENGTH];
         let id = match &self.id {
             Some(id) => id.as_str(),
@@ -324,6 +337,29 @@ impl EnvelopeBuilder {
             attribute("content type", &self.content.named)?,
         ];
         self.encode(attributes, defaults)
+    }
+
+    /// What it inherits was in an event before.
+    fn check_texts(&self) -> Result<(), InvalidEvent> {
+        for (name, value) in [
+            ("type", &*self.kind),
+            ("id", self.id.as_deref().unwrap_or_default()),
+            ("key", &self.key),
+            ("content type", &self.content.named),
+            (
+                "correlation",
+                self.correlation.as_deref().unwrap_or_default(),
+            ),
+            ("causation", self.causation.as_deref().unwrap_or_default()),
+        ] {
+            text::check(name, value)?;
+        }
+        for (name, value) in &self.extensions {
+            if let ExtensionValue::Text(value) = value {
+                text::check(name, value)?;
+            }
+        }
+        Ok(())
     }
 
     fn encode(
@@ -498,12 +534,13 @@ fn within(
     }
 }
 
-/// Checks a name that goes with an event: as long as an attribute may be, and not empty.
+/// Checks a name that goes with an event: as long as an attribute may be, of what one may be, and not empty.
 #[doc(hidden)]
 pub fn check_name(what: &'static str, name: &str) -> Result<(), InvalidEvent> {
     if name.is_empty() {
         return Err(InvalidEvent::Unnamed(what));
     }
+    text::check(what, name)?;
     attribute(what, name).map(drop)
 }
 

@@ -472,6 +472,7 @@ impl Envelope {
                 .map(|(name, value)| (name.to_owned(), value.into_owned()))
                 .collect(),
             payload: self.payload().to_vec(),
+            is_stored: false,
         }
     }
 

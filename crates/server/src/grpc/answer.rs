@@ -65,7 +65,7 @@ pub(super) fn problem(problem: &Problem) -> Status {
         413 | 429 => Code::ResourceExhausted,
         501 => Code::Unimplemented,
         503 => Code::Unavailable,
-        504 => Code::DeadlineExceeded,
+        408 | 504 => Code::DeadlineExceeded,
         status if status < 500 => Code::FailedPrecondition,
         _ => Code::Internal,
     };

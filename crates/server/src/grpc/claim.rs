@@ -1,15 +1,18 @@
 //! What clients may append, and the events that a commit is about.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use ensue::engine::{Append, Commit, Death, Delivery, Effect, OnDead, Retry};
+use ensue::engine::{Append, Commit, Death, Delivery, Effect, OnDead, Retry, StateWrite};
 use ensue::error::GroupError;
 use ensue::{Envelope, Error, InvalidEvent, Position, Timestamp};
+use ensue_core::event::check_name;
+use ensue_core::request::{answered, reply_topic};
 use ensue_core::topic::{REPLIES, is_reserved};
 use ensue_proto::v1::ErrorDetail;
 use ensue_proto::{Malformed, detail_of, v1};
 
 use super::answer::{detail_of_malformed, problem_detail};
+use crate::problem::{Code, Problem};
 use crate::security::{Action, Caller};
 
 /// Events in the hands of a member, by position.
@@ -42,7 +45,6 @@ pub(super) fn commit(
     let malformed = |error| Box::new(detail_of_malformed(error));
     let mut claimed = Commit {
         settled: commit.settled.into_iter().map(Position::new).collect(),
-        state: commit.state.into_iter().map(Into::into).collect(),
         ..Commit::default()
     };
     for retry in commit.retries {
@@ -69,11 +71,16 @@ pub(super) fn commit(
             reason: death.reason,
         });
     }
+    let handled = handled(&claimed).filter_map(|position| in_hand.get(&position));
+    let handled: Vec<&Delivery> = handled.collect();
+    let state = check_state(&handled, commit.state)?;
+    let requests = requests(&handled);
+    let mut effects = Vec::with_capacity(commit.effects.len());
     for effect in commit.effects {
-        claimed.effects.push(match effect.effect {
+        effects.push(match effect.effect {
             Some(v1::effect::Effect::Append(it)) => {
                 let append = append(it).map_err(malformed)?;
-                check_effect(caller, &append.envelope)?;
+                check_effect(caller, &requests, &append.envelope)?;
                 Effect::Append(append)
             }
             // What is cancelled may be of any topic.
@@ -84,16 +91,66 @@ pub(super) fn commit(
             }
         });
     }
+    (claimed.state, claimed.effects) = (state, effects);
     Ok(claimed)
 }
 
-/// A member that takes requests replies to them; anything else is published.
-fn check_effect(caller: &Caller, event: &Envelope) -> Result<(), Box<ErrorDetail>> {
+/// The requests among some events: where the reply to each goes.
+type Requests<'a> = BTreeSet<(&'a str, &'a str, &'a str)>;
+
+fn requests<'a>(handled: &[&'a Delivery]) -> Requests<'a> {
+    let requests = handled.iter().filter_map(|delivery| {
+        let request = &delivery.envelope;
+        Some((reply_topic(request)?, request.source(), request.id()))
+    });
+    requests.collect()
+}
+
+/// A member that handles requests replies to them; anything else is published.
+fn check_effect(
+    caller: &Caller,
+    requests: &Requests<'_>,
+    event: &Envelope,
+) -> Result<(), Box<ErrorDetail>> {
     if event.topic().starts_with(REPLIES) {
-        return Ok(());
+        let request = answered(event);
+        let is_asked = request.is_some_and(|request| {
+            requests.contains(&(event.topic(), request.source(), request.id()))
+        });
+        if is_asked {
+            return Ok(());
+        }
     }
     let allowed = caller.must_publish(event.topic(), event.source());
     allowed.map_err(|problem| Box::new(problem_detail(&problem)))
+}
+
+/// State is of the events that the commit is about: of others, it is not the member's.
+fn check_state(
+    handled: &[&Delivery],
+    state: Vec<v1::StateWrite>,
+) -> Result<Vec<StateWrite>, Box<ErrorDetail>> {
+    if state.is_empty() {
+        return Ok(Vec::new());
+    }
+    let keys = handled.iter().map(|delivery| &delivery.envelope);
+    let keys: BTreeSet<_> = keys.map(|event| (event.topic(), event.key())).collect();
+    let refused = |problem: &Problem| Box::new(problem_detail(problem));
+    for write in &state {
+        check_name("cell", &write.name).map_err(|error| refused(&error.into()))?;
+        if !keys.contains(&(write.topic.as_str(), write.key.as_str())) {
+            let shown = |text: &str| text.chars().take(80).collect::<String>();
+            let (topic, key) = (shown(&write.topic), shown(&write.key));
+            return Err(refused(&Problem::new(
+                Code::Refused,
+                format!(
+                    "the commit handles no event of the key `{key}` in `{topic}`: state is set with an \
+                     event of its key"
+                ),
+            )));
+        }
+    }
+    Ok(state.into_iter().map(Into::into).collect())
 }
 
 /// Whether a later event of the key of this one has to wait after the commit.

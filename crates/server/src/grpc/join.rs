@@ -10,17 +10,19 @@ use ensue::error::GroupError;
 use ensue_proto::v1;
 use ensue_proto::v1::join_request::Request;
 use ensue_proto::v1::join_response::Response;
-use ensue_proto::{Malformed, detail_of, status_of};
+use ensue_proto::{Malformed, detail_of, detail_of_status, status_of};
 use futures_util::{Stream, stream};
 use tokio::sync::{mpsc, watch};
-use tonic::{Code, Status, Streaming};
+use tonic::{Status, Streaming};
 
 use super::answer::{malformed, problem, stopping, within};
 use super::permit;
 use super::session::{Refused, Seat, Session};
 use super::sessions::{Sessions, lease};
 use crate::context::Context;
+use crate::problem::Code;
 use crate::security::{Action, Caller};
+use crate::subscribing;
 
 /// How many messages wait for the client: it takes one, and the next is made.
 const RESPONSES_MAX: usize = 1;
@@ -98,6 +100,7 @@ async fn open(
     }
     let wanted = join.subscription;
     let wanted = wanted.ok_or_else(|| malformed(Malformed::missing("subscription")))?;
+    check(&wanted)?;
     permit::must_cover(caller, Action::Consume, &wanted.topics)?;
     let own = context.webhooks().must_not_own(&wanted.group);
     own.map_err(|refused| problem(&refused))?;
@@ -120,6 +123,16 @@ async fn open(
         place: Mutex::new(place.of_stream()),
     };
     Ok(Session::start(seat, (caller.clone(), slots), context))
+}
+
+/// Refuses what nobody may subscribe to.
+fn check(wanted: &v1::Subscription) -> Result<(), Status> {
+    let types = wanted.filters_types || !wanted.types.is_empty();
+    let types = types.then_some(wanted.types.as_slice());
+    let checked = subscribing::check_group(&wanted.group)
+        .and_then(|()| subscribing::check_topics(wanted.topics.len()))
+        .and_then(|()| subscribing::check_types(types));
+    checked.map_err(|unfit| problem(&unfit.problem(Code::InvalidParameter)))
 }
 
 /// One stream of a member.
@@ -248,7 +261,12 @@ impl Carrier {
             tokio::select! {
                 request = self.requests.message() => match request {
                     Ok(Some(request)) => self.handle(session, request).await?,
-                    Ok(None) | Err(_) => return Err(End::Cut),
+                    Ok(None) => return Err(End::Cut),
+                    // It would send the same again.
+                    Err(status) if detail_of_status(&status).is_some() => {
+                        return Err(End::Refused(status));
+                    }
+                    Err(_) => return Err(End::Cut),
                 },
                 taken = session.member().next(room), if room > 0 => match taken {
                     Ok(deliveries) => session.took(deliveries).map_err(End::Barred)?,
@@ -336,7 +354,7 @@ impl Carrier {
                 taken.map_err(|refused| match refused {
                     Refused::Ended => End::Cut,
                     Refused::OutOfTurn { expected } => End::Refused(Status::new(
-                        Code::InvalidArgument,
+                        tonic::Code::InvalidArgument,
                         format!("the commit has the number {number}, expected was {expected}"),
                     )),
                 })

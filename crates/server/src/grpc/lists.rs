@@ -2,17 +2,17 @@
 
 use std::pin::Pin;
 
-use ensue::engine::Scheduled;
 use futures_util::{Stream, stream};
 use tonic::Status;
 
-use super::answer::within;
-use super::permit;
+use super::answer::{problem, within};
 use crate::context::Context;
-use crate::security::Caller;
+use crate::memory::Held;
+use crate::problem::{Code, Problem};
+use crate::scan::Unread;
 
-/// How much of what waits is looked at first, for a caller who may not see all of it.
-const LOOKED_AT: usize = 200;
+/// How many items are read at first.
+const ITEMS_FIRST: usize = 16;
 
 pub(super) type Pieces<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 
@@ -37,42 +37,79 @@ pub(super) fn pieces<T>(
     })
 }
 
-/// Sends `items` in pieces.
+/// A list, whose events count among the answers under way until it was sent.
+pub(super) struct List<T> {
+    pub(super) items: Vec<T>,
+    held: Held,
+}
+
+impl<T> List<T> {
+    /// Items of so many bytes, unless answers under way are as large as they may be.
+    pub(super) fn new(context: &Context, items: Vec<T>, bytes: usize) -> Result<Self, Status> {
+        let mut held = Held::default();
+        if context.answers().hold(&mut held, bytes) {
+            return Ok(Self { items, held });
+        }
+        Err(problem(&Problem::from(Unread::NoRoom)))
+    }
+}
+
+/// Lists the first `asked` items that their reader may see, of which the engine reads the events: few at
+/// first, and twice as many each time there are more. A list that would be too large is refused before it is in
+/// memory.
+pub(super) async fn list<T, F>(
+    context: &Context,
+    asked: usize,
+    (size, sees): (impl Fn(&T) -> usize, impl Fn(&T) -> bool),
+    read: impl Fn(usize) -> F,
+) -> Result<List<T>, Status>
+where
+    F: Future<Output = ensue::Result<Vec<T>>>,
+{
+    let _turn = context.turn_to_list().await;
+    let mut limit = asked.min(ITEMS_FIRST);
+    loop {
+        let mut items = within(context, read(limit)).await?;
+        let bytes: usize = items.iter().map(&size).sum();
+        let is_all = items.len() < limit;
+        items.retain(&sees);
+        if is_all || items.len() >= asked {
+            items.truncate(asked);
+            let bytes = items.iter().map(&size).sum();
+            return List::new(context, items, bytes);
+        }
+        // As if the others were as large as these.
+        if bytes.saturating_mul(2) > context.limits().answers_bytes_max / 2 {
+            return Err(problem(&too_long(limit)));
+        }
+        limit = limit.saturating_mul(2);
+    }
+}
+
+fn too_long(limit: usize) -> Problem {
+    let detail = format!(
+        "there are more than {limit} of these, and all of them are larger than an answer may be (half of the \
+         limit `answers_bytes_max`); ask for up to {limit}"
+    );
+    Problem::new(Code::Limit, detail).with("max", limit.into())
+}
+
+/// Sends a list in pieces.
 pub(super) fn send<T, R>(
-    items: Vec<T>,
+    list: List<T>,
     size: impl Fn(&T) -> usize,
     response: impl Fn(&[T]) -> R,
 ) -> Pieces<R>
 where
     R: Send + 'static,
 {
+    let List { items, held } = list;
     let pieces = pieces(&items, ensue_proto::PIECE_BYTES, size).map(|piece| Ok(response(piece)));
-    Box::pin(stream::iter(pieces.collect::<Vec<_>>()))
-}
-
-/// The first `limit` of what waits that the caller may see. The engine reads whole events for that: one lists
-/// at a time, and no further than it takes.
-pub(super) async fn waiting(
-    context: &Context,
-    caller: &Caller,
-    limit: usize,
-) -> Result<Vec<Scheduled>, Status> {
-    let _turn = context.turn_to_list().await;
-    let mut looked_at = if caller.may_everything() {
-        limit
-    } else {
-        limit.max(LOOKED_AT)
-    };
-    loop {
-        let mut scheduled = within(context, context.engine().scheduled(looked_at)).await?;
-        let is_all = scheduled.len() < looked_at;
-        scheduled.retain(|waiting| permit::sees(caller, waiting));
-        if is_all || scheduled.len() >= limit {
-            scheduled.truncate(limit);
-            return Ok(scheduled);
-        }
-        looked_at = looked_at.saturating_mul(2);
-    }
+    let pieces = pieces.collect::<Vec<_>>().into_iter();
+    let began = (pieces, held);
+    Box::pin(stream::unfold(began, |(mut pieces, held)| async {
+        Some((pieces.next()?, (pieces, held)))
+    }))
 }
 
 #[cfg(test)]

@@ -79,6 +79,20 @@ pub(super) async fn must_handle(
     must_cover(caller, Action::Read, &group.topics)
 }
 
+/// Refuses a caller who may not see this group, or not read this topic: its state is made of that.
+pub(super) async fn must_see_state(
+    context: &Context,
+    caller: &Caller,
+    group: &str,
+    topic: &str,
+) -> Result<(), Status> {
+    must(caller, Action::Read, topic)?;
+    if !caller.may_everything() {
+        visible(context, caller, group).await?;
+    }
+    Ok(())
+}
+
 /// Refuses a caller who may not consume what the group has, if there is one.
 pub(super) async fn must_join(
     context: &Context,

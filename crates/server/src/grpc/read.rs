@@ -202,7 +202,10 @@ impl Reading {
         let size = |found: &Found| found.recorded.envelope.content().len();
         let mut pieces: Vec<_> = pieces(events, PIECE_BYTES, size)
             .map(|piece| v1::ReadResponse {
-                events: piece.iter().map(|it| (&it.recorded).into()).collect(),
+                events: piece
+                    .iter()
+                    .map(|it| v1::RecordedEvent::from(&it.recorded))
+                    .collect(),
                 next: piece
                     .last()
                     .map_or_else(String::new, |last| last.after.to_string()),

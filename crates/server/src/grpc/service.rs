@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::body::Bytes;
-use ensue::engine::{DeadLetter, SharedEngine};
+use ensue::engine::{DeadLetter, DeadLetterFilter, Scheduled, SharedEngine};
 use ensue_proto::v1;
 use ensue_proto::v1::engine_service_server::EngineService;
 use prost::Message;
@@ -14,7 +14,7 @@ use super::append;
 use super::ask;
 use super::idempotency::{Call, OfDoubt, Receipts};
 use super::join::{self, Responses};
-use super::lists::{self, Pieces};
+use super::lists::{self, List, Pieces};
 use super::operate::{self, Operator};
 use super::permit;
 use super::read;
@@ -172,16 +172,15 @@ impl EngineService for Calls {
     ) -> Result<Response<Self::ListScheduledStream>, Status> {
         let caller = permit::caller(&request)?;
         let limit = usize::try_from(request.get_ref().limit).unwrap_or(usize::MAX);
-        let mut scheduled = lists::waiting(&self.context, &caller, limit).await?;
-        for event in scheduled
-            .iter_mut()
-            .filter_map(|it| it.envelope.as_mut().ok())
-        {
+        let size = |it: &Scheduled| it.envelope.as_ref().map_or(0, |it| it.content().len());
+        let read = |limit| self.engine().scheduled(limit);
+        let sees = |it: &Scheduled| permit::sees(&caller, it);
+        let mut list = lists::list(&self.context, limit, (size, sees), read).await?;
+        let events = list.items.iter_mut();
+        for event in events.filter_map(|it| it.envelope.as_mut().ok()) {
             permit::disclose(&caller, event)?;
         }
-        let size =
-            |it: &ensue::engine::Scheduled| it.envelope.as_ref().map_or(0, |it| it.content().len());
-        let responses = lists::send(scheduled, size, |piece| v1::ListScheduledResponse {
+        let responses = lists::send(list, size, |piece| v1::ListScheduledResponse {
             scheduled: piece.iter().map(Into::into).collect(),
         });
         Ok(Response::new(responses))
@@ -191,11 +190,8 @@ impl EngineService for Calls {
         &self,
         request: Request<v1::GetStateRequest>,
     ) -> Result<Response<v1::GetStateResponse>, Status> {
-        permit::must(
-            &permit::caller(&request)?,
-            Action::Read,
-            &request.get_ref().topic,
-        )?;
+        let (caller, asked) = (permit::caller(&request)?, request.get_ref());
+        permit::must_see_state(&self.context, &caller, &asked.group, &asked.topic).await?;
         let v1::GetStateRequest {
             group,
             topic,
@@ -213,12 +209,8 @@ impl EngineService for Calls {
         &self,
         request: Request<v1::ListStatesRequest>,
     ) -> Result<Response<Self::ListStatesStream>, Status> {
-        permit::must(
-            &permit::caller(&request)?,
-            Action::Read,
-            &request.get_ref().topic,
-        )?;
-        let asked = request.into_inner();
+        let (caller, asked) = (permit::caller(&request)?, request.into_inner());
+        permit::must_see_state(&self.context, &caller, &asked.group, &asked.topic).await?;
         let limit = usize::try_from(asked.limit).unwrap_or(usize::MAX);
         let after = asked.after.as_deref();
         let states = self
@@ -226,7 +218,9 @@ impl EngineService for Calls {
             .states(&asked.group, &asked.topic, &asked.name, after, limit);
         let states = within(&self.context, states).await?;
         let size = |(key, value): &(String, Bytes)| key.len() + value.len();
-        let responses = lists::send(states, size, |piece| v1::ListStatesResponse {
+        let bytes = states.iter().map(size).sum();
+        let list = List::new(&self.context, states, bytes)?;
+        let responses = lists::send(list, size, |piece| v1::ListStatesResponse {
             states: piece.iter().map(key_state).collect(),
         });
         Ok(Response::new(responses))
@@ -245,10 +239,20 @@ impl EngineService for Calls {
             None => permit::must_cover(&caller, Action::Read, &[])?,
         }
         let filter = ensue_proto::filter(asked.filter);
-        let _turn = self.context.turn_to_list().await;
-        let letters = self.engine().dead_letters(asked.group.as_deref(), filter);
-        let mut letters = within(&self.context, letters).await?;
-        for letter in &mut letters {
+        let limit = Some(filter.limit).filter(|limit| *limit > 0);
+        let size = |it: &DeadLetter| it.envelope.as_ref().map_or(0, |it| it.content().len());
+        let group = asked.group.as_deref();
+        let read = |limit| {
+            let filter = DeadLetterFilter {
+                limit,
+                ..filter.clone()
+            };
+            self.engine().dead_letters(group, filter)
+        };
+        let limit = limit.unwrap_or(usize::MAX);
+        let mut list =
+            lists::list(&self.context, limit, (size, |_: &DeadLetter| true), read).await?;
+        for letter in &mut list.items {
             if !caller.may(Action::Read, &letter.topic) {
                 letter.envelope = Err("the caller may not read it".to_owned());
             }
@@ -256,8 +260,7 @@ impl EngineService for Calls {
                 permit::disclose(&caller, event)?;
             }
         }
-        let size = |it: &DeadLetter| it.envelope.as_ref().map_or(0, |it| it.content().len());
-        let responses = lists::send(letters, size, |piece| v1::ListDeadLettersResponse {
+        let responses = lists::send(list, size, |piece| v1::ListDeadLettersResponse {
             dead_letters: piece.iter().map(Into::into).collect(),
         });
         Ok(Response::new(responses))

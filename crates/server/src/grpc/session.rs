@@ -7,9 +7,9 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
-use ensue::Clock;
 use ensue::consumer::Suspects;
 use ensue::engine::{Commit, Delivery, Member, Retry};
+use ensue::{Clock, Position};
 use ensue_proto::v1;
 use ensue_proto::v1::commit_answer::Outcome;
 use tokio::sync::{mpsc, watch};
@@ -70,8 +70,8 @@ struct State {
     in_hand: InHand,
     /// Of both.
     bytes: usize,
-    /// What was sent, by the number of its batch, and may not have arrived.
-    sent: VecDeque<(u64, Vec<Delivery>)>,
+    /// What was sent, by the number of its batch, and may not have arrived: of what is in hand.
+    sent: VecDeque<(u64, Vec<Position>)>,
     batches: u64,
     /// How many commits were taken.
     commits: u64,
@@ -96,6 +96,19 @@ pub(super) enum Refused {
 }
 
 impl State {
+    /// These events are committed: the client had them, whether it said so or not. Gives how many bytes they
+    /// had.
+    fn done(&mut self, positions: &[Position]) -> usize {
+        let done = positions.iter().filter_map(|it| self.in_hand.remove(it));
+        let gone = done.map(|it| size(&it)).sum();
+        let in_hand = &self.in_hand;
+        self.sent.retain_mut(|(_, sent)| {
+            sent.retain(|position| in_hand.contains_key(position));
+            !sent.is_empty()
+        });
+        gone
+    }
+
     /// Whether every commit has its answer.
     fn is_answered(&self) -> bool {
         self.answers.back().map_or(0, |it| it.number) == self.commits
@@ -270,7 +283,8 @@ impl Session {
             state.batches += 1;
             let number = state.batches;
             batches.push(batch(&caller, number, piece));
-            state.sent.push_back((number, piece.to_vec()));
+            let sent = piece.iter().map(|delivery| delivery.position);
+            state.sent.push_back((number, sent.collect()));
         }
         (batches, count)
     }
@@ -328,9 +342,11 @@ impl Session {
     pub(super) fn missed(&self) -> Vec<v1::DeliverEvents> {
         let caller = self.caller();
         let state = self.lock();
-        let sent = state.sent.iter();
-        sent.map(|(number, deliveries)| batch(&caller, *number, deliveries))
-            .collect()
+        let sent = state.sent.iter().map(|(number, positions)| {
+            let deliveries = positions.iter().filter_map(|it| state.in_hand.get(it));
+            batch(&caller, *number, deliveries)
+        });
+        sent.collect()
     }
 
     /// Takes a commit; one that was taken before is known by its number.
@@ -406,8 +422,7 @@ impl Session {
             Ok(committed) => {
                 self.suspects.clear(&handled);
                 let mut state = self.lock();
-                let done = done.iter().filter_map(|it| state.in_hand.remove(it));
-                let gone: usize = done.map(|it| size(&it)).sum();
+                let gone = state.done(&done);
                 state.bytes -= gone + behind.iter().map(size).sum::<usize>();
                 self.count(&state);
                 Outcome::Committed(v1::Committed {
@@ -441,7 +456,11 @@ fn size(delivery: &Delivery) -> usize {
 }
 
 /// Deliveries as the client may see them.
-fn batch(caller: &Caller, batch: u64, deliveries: &[Delivery]) -> v1::DeliverEvents {
+fn batch<'a>(
+    caller: &Caller,
+    batch: u64,
+    deliveries: impl IntoIterator<Item = &'a Delivery>,
+) -> v1::DeliverEvents {
     let shown = |delivery: &Delivery| {
         let mut delivery = delivery.clone();
         match caller.disclose(&mut delivery.envelope) {
@@ -455,7 +474,7 @@ fn batch(caller: &Caller, batch: u64, deliveries: &[Delivery]) -> v1::DeliverEve
     };
     v1::DeliverEvents {
         batch,
-        deliveries: deliveries.iter().filter_map(shown).collect(),
+        deliveries: deliveries.into_iter().filter_map(shown).collect(),
     }
 }
 
@@ -465,5 +484,40 @@ async fn commit_all(session: Weak<Session>, mut taken: mpsc::Receiver<Claimed>) 
             return;
         };
         session.answer(claimed).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ensue::Envelope;
+    use ensue::engine::Run;
+
+    use super::*;
+
+    fn delivery(position: u64) -> Delivery {
+        Delivery {
+            envelope: Envelope::builder("orders", "t").build().unwrap(),
+            position: Position::new(position),
+            attempt: 1,
+            generation: 0,
+            run: Run::default(),
+        }
+    }
+
+    #[test]
+    fn what_is_committed_is_not_kept_for_a_client_that_never_says_what_it_has() {
+        let mut state = State::default();
+        let positions = |range: std::ops::Range<u64>| range.map(Position::new).collect::<Vec<_>>();
+        for batch in 0..100 {
+            let sent = positions(batch * 3..batch * 3 + 3);
+            for position in &sent {
+                state.in_hand.insert(*position, delivery(position.get()));
+            }
+            state.sent.push_back((batch, sent));
+        }
+        // All but two of the last batch.
+        state.done(&positions(0..298));
+        assert_eq!(Vec::from(state.sent), [(99, positions(298..300))]);
+        assert_eq!(state.in_hand.len(), 2);
     }
 }

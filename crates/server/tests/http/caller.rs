@@ -91,15 +91,32 @@ pub(crate) struct Member {
     pub(crate) responses: Streaming<v1::JoinResponse>,
 }
 
+/// A call of who has this token.
+pub(crate) fn of<T>(token: &str, message: T) -> tonic::Request<T> {
+    let mut request = tonic::Request::new(message);
+    let header = format!("Bearer {token}").parse().unwrap();
+    request.metadata_mut().insert("authorization", header);
+    request
+}
+
 impl Member {
     pub(crate) async fn open(client: &mut Client, first: Ask) -> Result<Self, Status> {
+        Self::open_of(client, tonic::Request::new(()), first).await
+    }
+
+    /// The same of who makes this call.
+    pub(crate) async fn open_of(
+        client: &mut Client,
+        call: tonic::Request<()>,
+        first: Ask,
+    ) -> Result<Self, Status> {
         let (requests, receiver) = mpsc::channel(8);
         let request = Some(first);
         requests.send(v1::JoinRequest { request }).await.unwrap();
         let sent = futures_util::stream::unfold(receiver, |mut receiver| async {
             Some((receiver.recv().await?, receiver))
         });
-        let responses = client.join(sent).await?.into_inner();
+        let responses = client.join(call.map(|()| sent)).await?.into_inner();
         Ok(Self {
             requests,
             responses,

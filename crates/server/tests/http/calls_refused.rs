@@ -5,16 +5,8 @@ use ensue_proto::v1::join_request::Request as Ask;
 use ensue_proto::v1::join_response::Response as Said;
 use tonic::Code;
 
-use crate::caller::{Member, client, event};
+use crate::caller::{Member, client, event, of};
 use crate::site::{PATIENCE, Site};
-
-/// A call of who has this token.
-fn of<T>(token: &str, message: T) -> tonic::Request<T> {
-    let mut request = tonic::Request::new(message);
-    let header = format!("Bearer {token}").parse().unwrap();
-    request.metadata_mut().insert("authorization", header);
-    request
-}
 
 #[tokio::test]
 async fn what_is_personal_does_not_leave_by_a_call_of_who_may_not_see_it() {

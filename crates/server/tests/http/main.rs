@@ -22,6 +22,7 @@ mod appending;
 mod audit;
 mod batches;
 mod calls;
+mod calls_hostile;
 mod calls_limits;
 mod calls_lost;
 mod calls_operating;

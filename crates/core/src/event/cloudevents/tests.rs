@@ -309,7 +309,7 @@ fn attributes() -> impl Strategy<Value = Map<String, Value>> {
     let value = prop_oneof![
         any::<bool>().prop_map(Value::from),
         any::<i32>().prop_map(Value::from),
-        any::<String>().prop_map(Value::from),
+        "\\PC{0,20}".prop_map(Value::from),
         Just(Value::Null),
     ];
     let own = prop::collection::btree_map("[a-z0-9]{1,10}x", value, 0..5);

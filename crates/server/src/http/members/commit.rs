@@ -1,6 +1,7 @@
 //! `POST …/members/{member}/commit`: what became of deliveries, and what follows from them: all of it, or
 //! nothing.
 
+mod bounded;
 pub(super) mod said;
 
 use axum::Json;

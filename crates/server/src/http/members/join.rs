@@ -19,10 +19,8 @@ use crate::http::{deadline, place};
 use crate::openapi::{DurationText, StartText, TopicPatternText};
 use crate::problem::{Code, Problem};
 use crate::security::{Action, Caller};
+use crate::subscribing::{self, TOPICS_MAX, TYPES_MAX};
 
-/// The most topics, and the most types, that a client subscribes to.
-const TOPICS_MAX: usize = 100;
-const TYPES_MAX: usize = 1_000;
 /// The shortest lease, and the lease unless it is said.
 const LEASE_MIN: Duration = Duration::from_secs(1);
 const LEASE: Duration = Duration::from_secs(30);
@@ -74,6 +72,7 @@ pub(super) async fn join(
     Path(group): Path<String>,
     body: JsonBody<Wanted>,
 ) -> Result<Json<Joined>, Problem> {
+    subscribing::check_group(&group).map_err(|unfit| unfit.problem(Code::InvalidBody))?;
     context.webhooks().must_not_own(&group)?;
     must_consume(&context, &caller, &group).await?;
     let wanted = body.read(&context).await?;
@@ -131,11 +130,8 @@ async fn must_consume(context: &Context, caller: &Caller, group: &str) -> Result
 
 impl Wanted {
     pub(super) fn patterns(&self, caller: &Caller) -> Result<Vec<TopicPattern>, Problem> {
-        if self.topics.is_empty() {
-            let detail = "`topics` is empty; name a topic, or `>` for all";
-            return Err(Problem::new(Code::InvalidBody, detail));
-        }
-        within("the number of `topics`", self.topics.len(), TOPICS_MAX)?;
+        let checked = subscribing::check_topics(self.topics.len());
+        checked.map_err(|unfit| unfit.problem(Code::InvalidBody))?;
         let topics = self.topics.iter().map(|topic| {
             let pattern = topic.parse::<TopicPattern>();
             pattern.map_err(|error| Problem::new(Code::InvalidBody, format!("`topics`: {error}")))
@@ -146,17 +142,9 @@ impl Wanted {
     }
 
     pub(super) fn types(&self) -> Result<Option<Vec<String>>, Problem> {
-        match &self.types {
-            Some(types) if types.is_empty() => Err(Problem::new(
-                Code::InvalidBody,
-                "`types` is empty; leave it out for every type",
-            )),
-            Some(types) => {
-                within("the number of `types`", types.len(), TYPES_MAX)?;
-                Ok(self.types.clone())
-            }
-            None => Ok(None),
-        }
+        let checked = subscribing::check_types(self.types.as_deref());
+        checked.map_err(|unfit| unfit.problem(Code::InvalidBody))?;
+        Ok(self.types.clone())
     }
 
     pub(super) fn start(&self) -> Result<Start, Problem> {

@@ -5,12 +5,13 @@ use std::collections::BTreeMap;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use ensue::consumer::{Handled, Outcome, json_cell};
-use ensue::engine::DeathCause;
+use ensue::engine::{DeathCause, EFFECTS_MAX};
 use ensue::{Clock, Due, Effects, EnvelopeBuilder, EventId, OnDead, Outgoing, Timestamp};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use super::bounded::{Left, Written};
 use crate::http::place::Place;
 use crate::openapi::{Anything, Base64Text, DurationText, EffectEvent, ReplyEvent, Time};
 use crate::problem::{Code, Problem};
@@ -46,15 +47,13 @@ struct Settle {
     generation: u64,
     /// What follows from it.
     #[serde(default)]
-    effects: Vec<Effect>,
+    effects: Written<Vec<Effect>>,
     /// Cells of the state of its key; `null` removes one.
     #[serde(default)]
-    #[schemars(with = "BTreeMap<String, Anything>")]
-    state: BTreeMap<String, Box<RawValue>>,
+    state: Written<BTreeMap<String, Anything>>,
     /// Cells that are not JSON.
     #[serde(default)]
-    #[schemars(with = "BTreeMap<String, Base64Text>")]
-    state_base64: BTreeMap<String, String>,
+    state_base64: Written<BTreeMap<String, Base64Text>>,
 }
 
 /// One that is to be tried again.
@@ -142,12 +141,16 @@ impl Body {
     ) -> Result<Vec<Handled>, Problem> {
         let count = self.settle.len() + self.retry.len() + self.dead.len();
         let mut handled = Vec::with_capacity(count);
+        let mut left = [
+            Left::new("effects", EFFECTS_MAX),
+            Left::new("cells of state", EFFECTS_MAX),
+        ];
         for (index, settle) in self.settle.into_iter().enumerate() {
             let at = format!("settle[{index}]");
             handled.push(Handled {
                 position: settle.position.0,
                 generation: settle.generation,
-                outcome: Outcome::Settled(settle.effects(&at, caller)?),
+                outcome: Outcome::Settled(settle.effects(&at, caller, &mut left)?),
             });
         }
         for (index, retry) in self.retry.into_iter().enumerate() {
@@ -195,18 +198,37 @@ impl Dead {
 }
 
 impl Settle {
-    fn effects(self, at: &str, caller: &Caller) -> Result<Effects, Problem> {
+    fn effects(
+        self,
+        at: &str,
+        caller: &Caller,
+        [effects_left, cells_left]: &mut [Left; 2],
+    ) -> Result<Effects, Problem> {
+        let unread = |field: &str, error: serde_json::Error| {
+            invalid(&format!("{at}.{field}"), &error.to_string())
+        };
+        let list = self.effects.text();
+        let list = list.map(|list| effects_left.items::<Effect>(list));
+        let list = list.transpose().map_err(|error| unread("effects", error))?;
         let mut effects = Effects::none();
-        for (index, effect) in self.effects.into_iter().enumerate() {
+        for (index, effect) in list.into_iter().flatten().enumerate() {
             effects = effect.add(effects, &format!("{at}.effects[{index}]"), caller)?;
         }
-        for (name, value) in self.state {
+        let state = self.state.text();
+        let state = state.map(|state| cells_left.members::<Box<RawValue>>(state));
+        let state = state.transpose().map_err(|error| unread("state", error))?;
+        let bytes = self.state_base64.text();
+        let bytes = bytes.map(|bytes| cells_left.members::<String>(bytes));
+        let bytes = bytes
+            .transpose()
+            .map_err(|error| unread("state_base64", error))?;
+        for (name, value) in state.into_iter().flatten() {
             check_cell(at, &name)?;
             let json = value.get();
             let cell = (json != "null").then(|| json_cell(json));
             effects = effects.set_raw_state(&name, cell);
         }
-        for (name, value) in self.state_base64 {
+        for (name, value) in bytes.into_iter().flatten() {
             check_cell(at, &name)?;
             let bytes = BASE64.decode(value).map_err(|error| {
                 let problem = format!("the cell `{}` is not base64: {error}", shown(&name));
@@ -373,6 +395,47 @@ mod tests {
             let _ = read(json!({"settle": settle, "retry": retry, "dead": dead}).to_string().as_bytes());
             let one = json!({"position": "1", "generation": 1, "effects": [effects], "state": state});
             let _ = read(json!({"settle": [one]}).to_string().as_bytes());
+        }
+    }
+
+    #[test]
+    fn effects_and_cells_of_a_commit_are_limited_before_they_are_read() {
+        let many = |count: usize, one: &str| vec![one; count].join(",");
+        let settled = |settle: &str| format!(r#"{{"position":1,"generation":0,{settle}}}"#);
+        let half = settled(&format!(
+            r#""effects":[{}]"#,
+            many(EFFECTS_MAX / 2 + 1, r#"{"cancel":"x"}"#)
+        ));
+        let empty = settled(&format!(r#""effects":[{}]"#, many(EFFECTS_MAX + 1, "{}")));
+        let cells: Vec<_> = (0..=EFFECTS_MAX).map(|it| format!(r#""{it}":1"#)).collect();
+        let cells = settled(&format!(r#""state":{{{}}}"#, cells.join(",")));
+        for (settle, part) in [
+            (half.clone(), None),
+            (
+                format!("{half},{half}"),
+                Some("settle[1].effects: a commit has up to 65536 effects"),
+            ),
+            (
+                empty,
+                Some("settle[0].effects: a commit has up to 65536 effects"),
+            ),
+            (
+                cells,
+                Some("settle[0].state: a commit has up to 65536 cells of state"),
+            ),
+            (
+                settled(r#""effects":null"#),
+                Some("settle[0].effects: invalid type: null"),
+            ),
+        ] {
+            let said = read(format!(r#"{{"settle":[{settle}]}}"#).as_bytes()).unwrap();
+            match (said, part) {
+                (Ok(count), None) => assert_eq!(count, 1),
+                (Err(refused), Some(part)) => {
+                    assert!(refused.detail().contains(part), "{}", refused.detail());
+                }
+                (said, part) => panic!("{part:?}: {said:?}"),
+            }
         }
     }
 
