@@ -417,12 +417,12 @@ mod tests {
 
     #[test]
     fn a_configuration_is_written_as_a_file_would_have_it() {
-        let text = "[limits]\nlease_max = \"90m\"\n[[webhooks.endpoint]]\nname = \"shop\"\n\
+        let text = "[limits]\nlease_max = \"45m30s\"\n[[webhooks.endpoint]]\nname = \"shop\"\n\
             url = \"https://shop.example/\"\ntopics = [\"orders\"]\nsecrets = { env = \"SHOP\" }\n";
         let config: Config = text.parse().unwrap();
         let written = config.to_string();
         for line in [
-            "lease_max = \"1h30m\"",
+            "lease_max = \"45m30s\"",
             "wait_max = \"1m\"",
             "backoff = \"1s..1h\"",
             "drain_delay = \"0s\"",
