@@ -42,6 +42,10 @@ pub(super) fn commit(
             Box::new(detail_of(&Error::Group(GroupError::Fenced { group })))
         })
     };
+    // What follows from an event is looked at only if the member holds it: otherwise it is fenced.
+    for position in &commit.settled {
+        find(*position)?;
+    }
     let malformed = |error| Box::new(detail_of_malformed(error));
     let mut claimed = Commit {
         settled: commit.settled.into_iter().map(Position::new).collect(),
