@@ -393,6 +393,7 @@ fn what_cannot_be_masked_is_an_error() {
 #[test]
 fn what_writes_events_for_callers_is_known() {
     let known: &[(&str, usize)] = &[
+        ("grpc/read.rs", 1),
         ("grpc/session.rs", 1),
         // For no caller: a fuzzer's.
         ("http/events/fuzzing.rs", 1),
