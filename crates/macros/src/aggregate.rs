@@ -9,6 +9,7 @@ use syn::{Attribute, FnArg, ImplItem, ImplItemFn, Item, ItemImpl, ReturnType, Ty
 
 use self::options::Options;
 use crate::errors::Errors;
+use crate::marker;
 
 const FORM: &str = "for instance `#[apply] fn deposited(&mut self, event: Deposited)`";
 
@@ -75,7 +76,7 @@ fn take_methods(block: &mut ItemImpl, errors: &mut Errors) -> Vec<Applying> {
         };
         let marks: Vec<Attribute> = function
             .attrs
-            .extract_if(.., |attribute| is_apply(attribute))
+            .extract_if(.., |attribute| marker::is(attribute, "apply"))
             .collect();
         let Some(mark) = marks.first() else {
             continue;
@@ -97,16 +98,6 @@ fn take_methods(block: &mut ItemImpl, errors: &mut Errors) -> Vec<Applying> {
         );
     }
     applying
-}
-
-fn is_apply(attribute: &Attribute) -> bool {
-    let path = attribute.path();
-    let mut segments = path.segments.iter().map(|segment| &segment.ident);
-    match (segments.next(), segments.next(), segments.next()) {
-        (Some(apply), None, None) => apply == "apply",
-        (Some(ensue), Some(apply), None) => ensue == "ensue" && apply == "apply",
-        _ => false,
-    }
 }
 
 /// Reads a marked method. `None` after an error.

@@ -14,6 +14,7 @@ mod args;
 mod duration;
 mod errors;
 mod event;
+mod marker;
 mod names;
 mod service;
 mod state;

@@ -11,7 +11,7 @@ use syn::{Attribute, ImplItem, Item, ItemImpl, Type};
 use self::method::Method;
 use self::options::ServiceOptions;
 use crate::errors::Errors;
-use crate::names;
+use crate::{marker, names};
 
 /// The block as it is without its `#[on]`s, and the implementation of `Service`.
 pub(crate) fn expand(arguments: TokenStream, item: TokenStream) -> TokenStream {
@@ -87,7 +87,7 @@ fn take_methods(block: &mut ItemImpl, errors: &mut Errors) -> Vec<Method> {
             _ => continue,
         };
         let marks: Vec<Attribute> = attributes
-            .extract_if(.., |attribute| is_on(attribute))
+            .extract_if(.., |attribute| marker::is(attribute, "on"))
             .collect();
         let [mark, more @ ..] = marks.as_slice() else {
             continue;
@@ -113,16 +113,6 @@ fn take_methods(block: &mut ItemImpl, errors: &mut Errors) -> Vec<Method> {
         );
     }
     methods
-}
-
-fn is_on(attribute: &Attribute) -> bool {
-    let path = attribute.path();
-    let mut segments = path.segments.iter().map(|segment| &segment.ident);
-    match (segments.next(), segments.next(), segments.next()) {
-        (Some(on), None, None) => on == "on",
-        (Some(ensue), Some(on), None) => ensue == "ensue" && on == "on",
-        _ => false,
-    }
 }
 
 fn read_name(options: &ServiceOptions, block: &ItemImpl, errors: &mut Errors) -> String {
