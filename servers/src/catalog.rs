@@ -1,13 +1,14 @@
 //! The servers that there are.
 
 use crate::server::Server;
-use crate::{kafka, nats, postgres, rabbitmq, redis, restate};
+use crate::{kafka, mariadb, nats, postgres, rabbitmq, redis, restate};
 
 /// The slowest to start come first.
-pub(crate) const SERVERS: [Server; 7] = [
+pub(crate) const SERVERS: [Server; 8] = [
     kafka::SERVER,
     rabbitmq::SERVER,
     postgres::SERVER,
+    mariadb::SERVER,
     nats::SERVER,
     nats::OLDEST,
     redis::SERVER,

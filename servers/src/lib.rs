@@ -14,6 +14,7 @@ mod kafka;
 mod launch;
 mod launcher;
 mod lock;
+mod mariadb;
 mod nats;
 mod package;
 mod place;
