@@ -3,7 +3,7 @@
 //! ```text
 //!   0  8 bytes magic "EnsueIdx"
 //!   8  u32  version
-//!  12  u32  crc        CRC32C of bytes 16..256
+//!  12  u32  crc        CRC32C of bytes 8..12 and 16..256
 //!  16  u128 uuid       the log's
 //!  32  u64  first      the segment's
 //!  40  u64  salt       the segment's
@@ -150,11 +150,11 @@ impl Sealed {
         if array(&header, 0) != Some(MAGIC) {
             return Err(damaged(0, "it does not start with its magic bytes"));
         }
-        let fields = header.get(16..).unwrap_or_default();
-        if header.len() != HEADER_BYTES || u32_at(&header, 12) != Some(crc32c::crc32c(fields)) {
+        let version = u32_at(&header, 8).unwrap_or_default();
+        if header.len() != HEADER_BYTES || u32_at(&header, 12) != Some(header_crc(&header, version))
+        {
             return Err(damaged(12, "its header's checksum does not match"));
         }
-        let version = u32_at(&header, 8).unwrap_or_default();
         if version != VERSION {
             return Err(Error::Version {
                 file: shown,
@@ -382,6 +382,16 @@ pub(crate) fn index_frames(
     }
 }
 
+/// What the header's `crc` must be. Before version 3 it did not cover the version: a flipped bit there
+/// looked like a file of an earlier version.
+fn header_crc(header: &[u8], version: u32) -> u32 {
+    let fields = header.get(16..HEADER_BYTES).unwrap_or_default();
+    if version < 3 {
+        return crc32c::crc32c(fields);
+    }
+    crc32c::crc32c_append(crc32c::crc32c(&version.to_le_bytes()), fields)
+}
+
 fn encode(uuid: u128, salt: u64, active: &Active) -> Vec<u8> {
     let count = active.hashes().len();
     let buckets = (count / BUCKET_RECORDS).next_power_of_two() as u32;
@@ -416,7 +426,7 @@ fn encode(uuid: u128, salt: u64, active: &Active) -> Vec<u8> {
         offset += section.len() as u64;
     }
     bytes.resize(HEADER_BYTES, 0);
-    let crc = crc32c::crc32c(bytes.get(16..).unwrap_or_default());
+    let crc = header_crc(&bytes, VERSION);
     if let Some(field) = bytes.get_mut(12..16) {
         field.copy_from_slice(&crc.to_le_bytes());
     }
