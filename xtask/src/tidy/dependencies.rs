@@ -5,7 +5,7 @@ use super::workspace::{Package, Workspace};
 
 /// What each part of the workspace may depend on within it. A path that ends in `/` stands for
 /// everything below it.
-const LAYERS: [(&str, &[&str]); 20] = [
+const LAYERS: [(&str, &[&str]); 21] = [
     // Before `crates/ensue`, of whose tests it is a part.
     ("crates/ensue/tests/compiled-with", &[]),
     ("crates/log", &[]),
@@ -28,6 +28,7 @@ const LAYERS: [(&str, &[&str]); 20] = [
     ),
     ("crates/conformance", &["ensue", "ensue-core"]),
     ("crates/otel", &["ensue", "ensue-core"]),
+    ("crates/sql", &["ensue", "ensue-core"]),
     (
         "crates/server",
         &[
@@ -40,7 +41,13 @@ const LAYERS: [(&str, &[&str]); 20] = [
     ),
     (
         "crates/cli",
-        &["ensue", "ensue-cesql", "ensue-otel", "ensue-server"],
+        &[
+            "ensue",
+            "ensue-cesql",
+            "ensue-otel",
+            "ensue-server",
+            "ensue-sql",
+        ],
     ),
     ("examples/", &["ensue"]),
     (
@@ -69,7 +76,7 @@ const LAYERS: [(&str, &[&str]); 20] = [
 ];
 
 /// What the tests alone of a part may use besides.
-const TEST_LAYERS: [(&str, &[&str]); 8] = [
+const TEST_LAYERS: [(&str, &[&str]); 9] = [
     // The examples in the documentation name what programs depend on.
     ("crates/core", &["ensue"]),
     ("crates/ensue", &["compiled-with", "servers"]),
@@ -77,6 +84,7 @@ const TEST_LAYERS: [(&str, &[&str]); 8] = [
     ("crates/brokers", &["servers"]),
     ("crates/conformance", &["ensue-server", "servers"]),
     ("crates/cli", &["servers"]),
+    ("crates/sql", &["servers"]),
     // Disks that are full, hang, or break.
     ("crates/server", &["ensue-engine"]),
     ("examples/orders", &["ensue-server", "servers"]),

@@ -1,0 +1,30 @@
+//! Effects of events in databases, each once: PostgreSQL, MySQL, MariaDB and SQLite, by `sqlx`.
+//!
+//! An event's effect in a database and the position of who had it are committed in one transaction there.
+//! The pool, the schema and the migrations are the program's own; Ensue adds a few tables whose names begin
+//! with `ensue_` ([`tables`]).
+//!
+//! # Features
+//!
+//! | feature | what |
+//! | --- | --- |
+//! | `postgres` | PostgreSQL |
+//! | `mysql` | MySQL and MariaDB |
+//! | `sqlite` | SQLite, compiled from its C sources |
+//!
+//! None is on by default: nobody compiles what they do not use. TLS is the program's to choose, by the
+//! features of `sqlx`.
+
+#![deny(missing_docs)]
+#![forbid(unsafe_code)]
+#![warn(clippy::print_stdout, clippy::print_stderr)]
+
+mod database;
+mod error;
+pub mod tables;
+
+pub use crate::database::Database;
+#[doc(hidden)]
+pub use crate::database::{Cell, Row, Value};
+pub use crate::error::{Error, Result};
+pub use sqlx;
