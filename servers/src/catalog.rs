@@ -1,17 +1,20 @@
 //! The servers that there are.
 
 use crate::server::Server;
-use crate::{kafka, mariadb, nats, postgres, rabbitmq, redis, restate};
+use crate::{etcd, kafka, mariadb, memcached, nats, postgres, rabbitmq, redis, restate, zookeeper};
 
 /// The slowest to start come first.
-pub(crate) const SERVERS: [Server; 8] = [
+pub(crate) const SERVERS: [Server; 11] = [
     kafka::SERVER,
     rabbitmq::SERVER,
+    zookeeper::SERVER,
     postgres::SERVER,
     mariadb::SERVER,
     nats::SERVER,
     nats::OLDEST,
+    etcd::SERVER,
     redis::SERVER,
+    memcached::SERVER,
     restate::SERVER,
 ];
 

@@ -4,20 +4,28 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::launch::{Launch, write};
-use crate::place::{Place, remove_directory};
+use crate::maven::{self, Artifact};
+use crate::place::Place;
 use crate::probe::Probe;
 use crate::process::Signal;
-use crate::program::{Program, find, major_minor, run, version};
-use crate::say::say;
+use crate::program::{Program, run};
 use crate::server::{Server, no_remains, nothing_to_clean_up};
 
 const VERSION: &str = "4.3.1";
 /// Its log goes to slf4j 1.7, which needs a bridge to the log4j that comes along.
 const LOG4J: &str = "2.25.4";
-/// What Maven runs; without a version it takes the newest one.
-const COPY_DEPENDENCIES: &str =
-    "org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy-dependencies";
-const JAVA_OLDEST: (u32, u32) = (17, 0);
+const ARTIFACTS: [Artifact; 2] = [
+    Artifact {
+        group: "org.apache.kafka",
+        name: "kafka_2.13",
+        version: VERSION,
+    },
+    Artifact {
+        group: "org.apache.logging.log4j",
+        name: "log4j-slf4j-impl",
+        version: LOG4J,
+    },
+];
 
 pub(crate) const SERVER: Server = Server {
     name: "kafka",
@@ -50,28 +58,7 @@ fn has_broker(answer: &[u8]) -> bool {
 }
 
 fn missing(place: &Place) -> Vec<&'static str> {
-    let mut packages = Vec::new();
-    if java().is_none() {
-        packages.push("openjdk-17-jre-headless");
-    }
-    if !jars(place).is_dir() && find("mvn").is_none() {
-        packages.push("maven");
-    }
-    packages
-}
-
-/// A Java that can run it.
-fn java() -> Option<PathBuf> {
-    // Debian does not make a newer Java the default one when it already has another.
-    let debian = std::fs::read_dir("/usr/lib/jvm")
-        .into_iter()
-        .flatten()
-        .flatten();
-    let debian = debian.map(|entry| entry.path().join("bin/java"));
-    let mut all = find("java").into_iter().chain(debian);
-    all.find(|java| {
-        version(java, "-version").is_ok_and(|version| major_minor(&version) >= JAVA_OLDEST)
-    })
+    maven::missing(&jars(place))
 }
 
 fn jars(place: &Place) -> PathBuf {
@@ -79,55 +66,13 @@ fn jars(place: &Place) -> PathBuf {
 }
 
 fn obtain(place: &Place) -> Result<Program, String> {
-    let java = java().ok_or("there is no Java since 17")?;
+    let java = maven::java().ok_or("there is no Java since 17")?;
     let jars = jars(place);
-    if !jars.is_dir() {
-        if !place.may_install {
-            return Err(format!(
-                "Kafka {VERSION} is not there. With `--install` it is fetched from Maven Central"
-            ));
-        }
-        fetch(place, &jars)?;
-    }
+    maven::fetch(place, "Kafka", VERSION, &ARTIFACTS, &jars)?;
     Ok(Program {
         parts: jars,
         ..Program::new(VERSION, java)
     })
-}
-
-fn fetch(place: &Place, jars: &Path) -> Result<(), String> {
-    say(format_args!("fetching Kafka {VERSION}"));
-    // Fetched beside and moved: what is there is whole.
-    let unfinished = place.programs.join("kafka.unfinished");
-    remove_directory(&unfinished)?;
-    crate::launch::make_directory(&unfinished)?;
-    write(&unfinished.join("pom.xml"), &project())?;
-    let mut maven = Command::new(find("mvn").ok_or("there is no Maven")?);
-    maven.args(["-B", "-q", COPY_DEPENDENCIES]);
-    maven.args(["-DincludeScope=runtime", "-DoutputDirectory=jars"]);
-    maven.current_dir(&unfinished);
-    run(&mut maven)?;
-    std::fs::rename(unfinished.join("jars"), jars)
-        .map_err(|error| format!("cannot move what was fetched: {error}"))?;
-    remove_directory(&unfinished)
-}
-
-fn project() -> String {
-    let dependency = |group: &str, artifact: &str, version: &str| {
-        format!(
-            "    <dependency>\n      <groupId>{group}</groupId>\n      \
-             <artifactId>{artifact}</artifactId>\n      <version>{version}</version>\n    \
-             </dependency>\n"
-        )
-    };
-    let kafka = dependency("org.apache.kafka", "kafka_2.13", VERSION);
-    let log = dependency("org.apache.logging.log4j", "log4j-slf4j-impl", LOG4J);
-    format!(
-        "<project xmlns=\"http://maven.apache.org/POM/4.0.0\">\n  \
-         <modelVersion>4.0.0</modelVersion>\n  <groupId>services</groupId>\n  \
-         <artifactId>kafka</artifactId>\n  <version>1</version>\n  <packaging>pom</packaging>\n  \
-         <dependencies>\n{kafka}{log}  </dependencies>\n</project>\n"
-    )
 }
 
 const LOGGING: &str = "\

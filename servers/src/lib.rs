@@ -10,11 +10,14 @@
 )]
 
 mod catalog;
+mod etcd;
 mod kafka;
 mod launch;
 mod launcher;
 mod lock;
 mod mariadb;
+mod maven;
+mod memcached;
 mod nats;
 mod package;
 mod place;
@@ -32,6 +35,7 @@ mod server;
 mod state;
 mod table;
 mod tail;
+mod zookeeper;
 
 pub use self::launcher::{Launcher, TestServers, names};
 pub use self::running::Running;
