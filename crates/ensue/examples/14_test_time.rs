@@ -1,6 +1,6 @@
 //! A test of what happens later: the test owns the clock, so that two days take no time.
 //!
-//! `cargo run --example 09_test_time` (in a project of yours these are `#[test]`s)
+//! `cargo run --example 14_test_time` (in a project of yours these are `#[test]`s)
 
 use std::time::Duration;
 

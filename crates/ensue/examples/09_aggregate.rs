@@ -3,7 +3,7 @@
 //! Eight tellers of one theatre sell the same ten seats; each decision is made on all that was decided
 //! before, and a seat that is gone is a refusal.
 //!
-//! `cargo run -p ensue --example 10_aggregate`
+//! `cargo run -p ensue --example 09_aggregate`
 
 use ensue::prelude::*;
 use tokio::task::JoinSet;
