@@ -14,6 +14,7 @@ pub(crate) mod migrate;
 pub(crate) mod probe;
 pub(crate) mod publish;
 pub(crate) mod reset;
+pub(crate) mod saga;
 pub(crate) mod salvage;
 pub(crate) mod schedule;
 pub(crate) mod serve;

@@ -1,6 +1,8 @@
 //! Where an event stands.
 
 use std::fmt;
+use std::num::ParseIntError;
+use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
@@ -48,6 +50,16 @@ impl Position {
     #[inline]
     pub const fn since(self, earlier: Self) -> u64 {
         self.0.saturating_sub(earlier.0)
+    }
+}
+
+impl FromStr for Position {
+    type Err = ParseIntError;
+
+    /// Reads what a position prints as: the form in which it goes through other programs, as the token that
+    /// stands for an event that was written.
+    fn from_str(text: &str) -> Result<Self, ParseIntError> {
+        text.parse().map(Self)
     }
 }
 

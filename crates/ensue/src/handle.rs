@@ -13,7 +13,7 @@ use crate::outgoing::Publish;
 use crate::publisher::Publisher;
 use crate::request::Requester;
 use crate::reservations::Reservations;
-use crate::saga::{self, SagaStatus};
+use crate::saga::{self, SagaStatus, Sagas};
 use crate::settling;
 use crate::state::{self, State, StateError};
 use crate::stream::Events;
@@ -192,9 +192,15 @@ impl Engine {
         saga::status(&self.0, name, key).await
     }
 
+    /// The sagas for operators, whatever their types: what runs, what is stuck, the path of a process; try again,
+    /// or undo.
+    pub fn sagas(&self) -> Sagas<'_> {
+        Sagas::of(&*self.0)
+    }
+
     /// Has the process `key` of the saga `name` undone, for a reason that its path will say: what it has done,
     /// the step at hand included, in reverse. A process that does not run any more stays as it is. What is
-    /// parked behind a dead letter is handled when that is discarded ([`engine::Driver::discard`]).
+    /// parked behind a dead letter waits until that is redriven or discarded; [`Sagas::compensate`] does so.
     ///
     /// # Errors
     /// As for [`Engine::publish`].
@@ -240,7 +246,7 @@ impl Engine {
     ///
     /// let token = engine.publish(OrderCreated("o-1".into())).await?.position.to_string();
     /// // … and with the next request:
-    /// let position = ensue::Position::new(token.parse().unwrap());
+    /// let position = token.parse().unwrap();
     /// engine.wait_until_handled("lists", position, Duration::from_secs(2)).await?;
     /// running.stop().await?;
     /// # Ok::<(), ensue::Error>(())

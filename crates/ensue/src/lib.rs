@@ -148,7 +148,10 @@ pub use crate::outgoing::{Conditional, Due, EventTracer, Outgoing, Publish};
 pub use crate::publisher::Publisher;
 pub use crate::request::{REQUESTS_MAX, Requester};
 pub use crate::reservations::{NotHeld, Reservations, Taken};
-pub use crate::saga::{Flow, Saga, SagaPhase, SagaStatus, Step};
+pub use crate::saga::{
+    Flow, Saga, SagaEntry, SagaMoment, SagaPath, SagaPhase, SagaProcess, SagaStatus, SagaStuck,
+    SagaUndoing, Sagas, Step,
+};
 pub use crate::service::*;
 pub use crate::state::{State, StateError};
 pub use crate::stream::Events;

@@ -3,9 +3,12 @@
 mod early;
 mod events;
 mod handlers;
+mod operating;
+mod path;
 mod progress;
 mod run;
 mod step;
+mod stuck;
 
 use std::sync::Arc;
 
@@ -18,10 +21,13 @@ use crate::state::{State, StateError};
 use crate::topic::TopicPattern;
 
 use self::handlers::{Initial, Taking};
+pub use self::operating::{SagaProcess, SagaUndoing, Sagas};
+pub use self::path::{SagaEntry, SagaMoment, SagaPath};
 pub use self::progress::{SagaPhase, SagaStatus};
 use self::run::Run;
 use self::step::AnyStep;
 pub use self::step::{Flow, Step};
+pub use self::stuck::SagaStuck;
 
 /// A process over time, one for each key: it begins with an event, does its [`Step`]s one after the other,
 /// and, when one of them cannot be done, undoes those before in reverse.
@@ -120,12 +126,10 @@ pub use self::step::{Flow, Step};
 ///
 /// # For operators
 ///
-/// - what is stuck: `ensue dead list NAME`; its path: `ensue tail sagas.NAME --key KEY`; its state:
+/// - what runs and what is stuck: `ensue saga list`; the path of a process: `ensue saga show NAME KEY`; its state:
 ///   [`Engine::saga`](crate::Engine::saga);
-/// - try again: `ensue dead redrive NAME`, by key;
-/// - undo instead: [`Engine::compensate_saga`](crate::Engine::compensate_saga), which publishes
-///   `saga.compensate` to `sagas.NAME` under the key, as any client can; of a process that is parked, discard
-///   the dead letter then.
+/// - try again: `ensue saga retry NAME KEY`; undo instead: `ensue saga compensate NAME KEY --reason WHY`;
+/// - the same in a program: [`Engine::sagas`](crate::Engine::sagas).
 ///
 /// # Limits
 ///

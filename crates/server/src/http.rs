@@ -10,6 +10,7 @@ mod members;
 mod metrics;
 mod probes;
 mod requests;
+mod sagas;
 mod schedules;
 mod status;
 mod webhooks;
@@ -68,6 +69,7 @@ fn routes() -> Routes {
     let routes = members::routes(routes);
     let routes = requests::routes(routes);
     let routes = dead_letters::routes(routes);
+    let routes = sagas::routes(routes);
     let routes = schedules::routes(routes);
     let routes = webhooks::routes(routes);
     let routes = status::routes(routes);

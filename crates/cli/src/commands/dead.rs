@@ -9,6 +9,7 @@ mod show;
 
 use clap::{Args, Subcommand};
 
+pub(super) use self::letter::cause_in_words;
 use crate::failure::Failure;
 use crate::output::Output;
 use crate::target::Target;

@@ -29,6 +29,7 @@ mod refusing;
 mod remote;
 mod resetting;
 mod rolling;
+mod sagas;
 mod securing;
 mod serving;
 mod supervising;

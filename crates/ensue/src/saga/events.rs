@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::Event;
 use crate::outgoing::Outgoing;
+use crate::time::Timestamp;
 
 /// A step is due.
 #[derive(Debug, Event, Serialize, Deserialize)]
@@ -16,6 +17,25 @@ pub(super) struct StepDue {
     pub(super) name: String,
     /// Whether it is to be undone.
     pub(super) undo: bool,
+    /// Why.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) reason: Option<String>,
+    /// How many attempts it took to come here: those at the event that this one follows from.
+    #[serde(default)]
+    pub(super) attempts: u32,
+}
+
+/// A step waits. Nobody handles it: it is there for those who read the path.
+#[derive(Debug, Event, Serialize, Deserialize)]
+#[event(type = "saga.waiting", topic = "sagas.{saga}")]
+pub(super) struct Waiting {
+    pub(super) saga: String,
+    /// The name of the step.
+    pub(super) name: String,
+    /// When what it waits for has to have come.
+    pub(super) until: Timestamp,
+    #[serde(default)]
+    pub(super) attempts: u32,
 }
 
 /// What a step waited for has not come.
@@ -48,6 +68,8 @@ pub(super) struct Ended {
     /// Why they are undone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) reason: Option<String>,
+    #[serde(default)]
+    pub(super) attempts: u32,
 }
 
 /// An event of one process.

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::engine::SharedEngine;
 use crate::state::{self, State, StateError};
+use crate::time::Timestamp;
 
 /// How far a process is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -16,6 +17,9 @@ pub(super) struct Progress {
     pub(super) reason: Option<String>,
     /// How often it has waited: tells one timeout from another.
     pub(super) waits: u64,
+    /// When what it waits for has to have come.
+    #[serde(default)]
+    pub(super) until: Option<Timestamp>,
 }
 
 impl State for Progress {
@@ -27,6 +31,8 @@ impl State for Progress {
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum SagaPhase {
+    /// Nothing is due yet: the event that would begin it is stuck.
+    Beginning,
     /// A step is due.
     Acting,
     /// A step waits for an event.

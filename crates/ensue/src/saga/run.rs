@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::early;
-use super::events::{self, Compensate, Ended, StepDue, TimedOut};
+use super::events::{self, Compensate, Ended, StepDue, TimedOut, Waiting};
 use super::progress::{Progress, SagaPhase};
 use super::step::{AnyStep, Flow, Way};
 use crate::effect::Effects;
@@ -45,6 +45,7 @@ impl<S: State> Run<S> {
             phase: SagaPhase::Acting,
             reason: None,
             waits: 0,
+            until: None,
         };
         Ok(self.act_next(progress, state, context))
     }
@@ -59,6 +60,7 @@ impl<S: State> Run<S> {
             return Ok(Effects::none().set_state(state));
         }
         progress.phase = SagaPhase::Acting;
+        progress.until = None;
         let effects = Effects::none().cancel(timer(context));
         Ok(effects.and(self.act_next(progress, state, context)))
     }
@@ -213,6 +215,7 @@ impl<S: State> Run<S> {
                     phase: SagaPhase::Undoing,
                     reason: Some(reason),
                     waits: progress.waits,
+                    until: None,
                 };
                 self.due(progress, state, context)
             }
@@ -226,6 +229,8 @@ impl<S: State> Run<S> {
             step: progress.step,
             name: progress.name.clone(),
             undo: progress.phase == SagaPhase::Undoing,
+            reason: progress.reason.clone(),
+            attempts: context.attempt(),
         };
         Effects::none()
             .set_state(progress)
@@ -240,8 +245,16 @@ impl<S: State> Run<S> {
         state: S,
         context: &Context,
     ) -> Effects {
+        let until = context.clock().now().plus(at_most);
         progress.phase = SagaPhase::Waiting;
         progress.waits += 1;
+        progress.until = Some(until);
+        let waiting = Waiting {
+            saga: self.saga.clone(),
+            name: progress.name.clone(),
+            until,
+            attempts: context.attempt(),
+        };
         let timeout = TimedOut {
             saga: self.saga.clone(),
             name: progress.name.clone(),
@@ -250,7 +263,8 @@ impl<S: State> Run<S> {
         Effects::none()
             .set_state(progress)
             .set_state(state)
-            .set_timer(timer(context), at_most, events::of(context.key(), timeout))
+            .publish(events::of(context.key(), waiting))
+            .set_timer(timer(context), until, events::of(context.key(), timeout))
     }
 
     /// Forgets the process: all that it has left is its path.
@@ -259,6 +273,7 @@ impl<S: State> Run<S> {
             saga: self.saga.clone(),
             is_done,
             reason,
+            attempts: context.attempt(),
         };
         Effects::none()
             .clear_state::<Progress>()

@@ -8,6 +8,7 @@
 )]
 
 mod at_a_time;
+mod operators;
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
@@ -219,6 +220,7 @@ async fn steps_are_done_in_order_and_a_wait_ends_with_its_event() {
         "trip.requested",
         "do flight",
         "do payment",
+        "saga.waiting",
         "trip.paid",
         "do payment",
         "do hotel",

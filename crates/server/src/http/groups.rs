@@ -1,9 +1,9 @@
-//! `/v1/groups`: those there are, moving one, forgetting one.
+//! `/v1/groups`: those there are, waiting for one, moving one, forgetting one.
 
 use axum::Json;
 use axum::extract::State;
 use ensue::engine::{GroupStatus, ReplayEffects, ReplayState, Reset, ResetPlan};
-use ensue::{Cursor, Start};
+use ensue::{Cursor, Position, Start};
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -11,11 +11,12 @@ use serde_json::json;
 use super::audited::{Loss, Why, audited};
 use super::json::JsonBody;
 use super::path::Path;
+use super::query::{Asked, Parameters, invalid};
 use super::route::{Routes, delete as remove, get, post};
 use super::status::GroupState;
 use super::{deadline, place};
 use crate::context::Context;
-use crate::openapi::{CursorText, StartText, Tag, about, one_of, one_of_or_null};
+use crate::openapi::{CursorText, Kind, Parameter, StartText, Tag, about, one_of, one_of_or_null};
 use crate::problem::{Code, Problem};
 use crate::security::{Access, Action, Caller, Operation};
 
@@ -40,8 +41,14 @@ pub(super) fn routes(routes: Routes) -> Routes {
         Code::BeyondEnd,
         Code::Trimmed,
     ]);
+    let waits = about(
+        "waitForGroup",
+        "Waits until a group has handled an event: read what you have just written",
+    )
+    .refuses(&[Code::UnknownGroup, Code::NotHandled, Code::Overloaded]);
     routes
         .tag(TAG)
+        .add("/v1/groups/{group}/wait", [get(Access::Known, waits, wait)])
         .add("/v1/groups", [get(Access::Known, lists, list)])
         .add(
             "/v1/groups/{group}",
@@ -84,6 +91,61 @@ async fn visible(context: &Context, caller: &Caller, name: &str) -> Result<Group
         let detail = format!("there is no group `{name}`; `GET /v1/groups` lists those there are");
         Problem::new(Code::UnknownGroup, detail)
     })
+}
+
+/// The query of a wait.
+#[derive(Debug)]
+enum Waiting {}
+
+impl Parameters for Waiting {
+    const KNOWN: &'static [&'static [Parameter]] = &[&[
+        Parameter::new(
+            "token",
+            Kind::Position,
+            "The event: the `position` of the receipt that its append was answered with.",
+        )
+        .required(),
+        Parameter::new(
+            "timeout",
+            Kind::Duration,
+            "How long to wait: `10s` by default, at most `wait_max`; with `0s` it is only looked.",
+        ),
+    ]];
+}
+
+/// A group has handled an event.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "HandledEvent")]
+struct HandledEvent {
+    group: String,
+    /// The event.
+    token: place::Place,
+}
+
+/// Answers as soon as the group has handled the event, whichever process runs it.
+async fn wait(
+    State(context): State<Context>,
+    caller: Caller,
+    Path(name): Path<String>,
+    query: Asked<Waiting>,
+) -> Result<Json<HandledEvent>, Problem> {
+    let expected = "expected the `position` of a receipt";
+    let position: Option<Position> = query.value("token", expected)?;
+    let position = position.ok_or_else(|| invalid("token", "is missing"))?;
+    let timeout = deadline::wait(&context, &query, "timeout")?;
+    visible(&context, &caller, &name).await?;
+    let engine = context.engine();
+    tokio::select! {
+        handled = engine.wait_until_handled(&name, position, timeout) => handled?,
+        () = context.leaving() => {
+            let detail = "the server is stopping; ask again, another server or when it is back";
+            return Err(Problem::new(Code::Overloaded, detail));
+        }
+    }
+    Ok(Json(HandledEvent {
+        group: name,
+        token: place::Place(position),
+    }))
 }
 
 /// Refuses a caller who may do nothing with the group's topics: its dead letters are theirs to see.

@@ -55,7 +55,7 @@ pub(super) struct Letter {
     damaged: Option<String>,
 }
 
-fn causes(_: &mut SchemaGenerator) -> Schema {
+pub(super) fn causes(_: &mut SchemaGenerator) -> Schema {
     one_of(&[
         DeathCause::Undecodable,
         DeathCause::Rejected,

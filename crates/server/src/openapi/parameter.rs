@@ -89,6 +89,7 @@ impl Parameter {
     pub(super) fn of_path(name: &str) -> Option<Self> {
         let known = [
             Self::new("group", Kind::Name, "The name of a group."),
+            Self::new("saga", Kind::Name, "The name of a saga: that of its group."),
             Self::new("member", Kind::Name, "The member that joining gave."),
             Self::new("position", Kind::Position, "The position of an event."),
             Self::new("name", Kind::Name, "The name in the configuration."),

@@ -103,6 +103,8 @@ codes! {
     UnknownMember = "unknown_member", NOT_FOUND, refused;
     /// The group has no such dead letter
     NoDeadLetter = "no_dead_letter", NOT_FOUND, refused;
+    /// The saga has no such process
+    UnknownProcess = "unknown_process", NOT_FOUND, refused;
     /// There is no such webhook in the configuration
     UnknownWebhook = "unknown_webhook", NOT_FOUND, refused;
     /// Nothing is scheduled under this name
@@ -169,6 +171,8 @@ codes! {
     Overtaken = "overtaken", SERVICE_UNAVAILABLE, refused;
     /// The answer took too long
     Timeout = "timeout", GATEWAY_TIMEOUT, doubt;
+    /// The group has not handled the event in time
+    NotHandled = "not_handled", GATEWAY_TIMEOUT, refused;
     /// No reply came before the deadline
     NoReply = "no_reply", GATEWAY_TIMEOUT, doubt;
     /// The engine's disk is full

@@ -70,6 +70,7 @@ fn code_of_group(error: &GroupError) -> Code {
         GroupError::Unknown { .. } | GroupError::Deleted { .. } => Code::UnknownGroup,
         GroupError::Fenced { .. } => Code::Fenced,
         GroupError::HasMembers { .. } => Code::HasMembers,
+        GroupError::NotHandled { .. } => Code::NotHandled,
         GroupError::StateUndecided { .. } => Code::UndecidedState,
         _ => Code::Refused,
     }

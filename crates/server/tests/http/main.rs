@@ -45,6 +45,7 @@ mod reloading;
 mod remote;
 mod remote_again;
 mod requesting;
+mod sagas;
 mod scheduling;
 mod slow;
 mod stopping;

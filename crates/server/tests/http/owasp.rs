@@ -21,6 +21,11 @@ pub(crate) const ROUTES: &[(&str, &str, &str)] = &[
     ("GET", "/v1/status", "/v1/status"),
     ("GET", "/v1/groups", "/v1/groups"),
     ("GET", "/v1/groups/{group}", "/v1/groups/payments"),
+    (
+        "GET",
+        "/v1/groups/{group}/wait",
+        "/v1/groups/payments/wait?token=0&timeout=0s",
+    ),
     ("DELETE", "/v1/groups/{group}", "/v1/groups/payments"),
     (
         "POST",
@@ -72,6 +77,18 @@ pub(crate) const ROUTES: &[(&str, &str, &str)] = &[
         "POST",
         "/v1/groups/{group}/dead-letters/discard",
         "/v1/groups/payments/dead-letters/discard",
+    ),
+    ("GET", "/v1/sagas", "/v1/sagas"),
+    (
+        "GET",
+        "/v1/sagas/{saga}/process",
+        "/v1/sagas/payments/process?key=o-1",
+    ),
+    ("POST", "/v1/sagas/{saga}/retry", "/v1/sagas/payments/retry"),
+    (
+        "POST",
+        "/v1/sagas/{saga}/compensate",
+        "/v1/sagas/payments/compensate",
     ),
     ("GET", "/v1/schedules", "/v1/schedules"),
     (
@@ -263,6 +280,8 @@ async fn api5_broken_function_level_authorization() {
                 "POST /v1/groups/{group}/reset",
                 "POST /v1/groups/{group}/dead-letters/redrive",
                 "POST /v1/groups/{group}/dead-letters/discard",
+                "POST /v1/sagas/{saga}/retry",
+                "POST /v1/sagas/{saga}/compensate",
                 "DELETE /v1/schedules",
                 "POST /v1/webhooks/{name}/test",
                 "POST /v1/webhooks/{name}/disable",
@@ -276,6 +295,7 @@ async fn api5_broken_function_level_authorization() {
         "/v1/status",
         "/v1/groups",
         "/v1/dead-letters",
+        "/v1/sagas",
         "/v1/session",
         "/v1/openapi.json",
     ];
@@ -288,7 +308,11 @@ async fn api5_broken_function_level_authorization() {
         for (method, route, path) in ROUTES {
             let name = format!("{method} {route}");
             let is_of_all = for_all.iter().any(|it| name == format!("GET {it}"));
-            let shown = ["GET /v1/groups/{group}", "GET /v1/webhooks"];
+            let shown = [
+                "GET /v1/groups/{group}",
+                "GET /v1/sagas/",
+                "GET /v1/webhooks",
+            ];
             let is_of_a_group = shown.iter().any(|it| name.starts_with(it));
             if is_of_all || is_of_a_group || allowed.contains(&name.as_str()) {
                 continue;

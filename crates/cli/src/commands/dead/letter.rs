@@ -51,7 +51,7 @@ impl Letter {
 }
 
 /// The cause in words.
-pub(super) fn cause_in_words(cause: DeathCause) -> &'static str {
+pub(in crate::commands) fn cause_in_words(cause: DeathCause) -> &'static str {
     match cause {
         DeathCause::Undecodable => "payload does not decode",
         DeathCause::Rejected => "rejected by the handler",

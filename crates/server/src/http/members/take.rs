@@ -26,8 +26,6 @@ use crate::security::{Action, Caller};
 
 /// How many deliveries a client is given unless it is said.
 const EVENTS: usize = 10;
-/// How long a client waits unless it is said.
-const WAIT: Duration = Duration::from_secs(10);
 /// What is there takes a moment to be read, also for a client that does not wait.
 const READ: Duration = Duration::from_millis(100);
 /// The most cells of state that are asked for.
@@ -106,7 +104,10 @@ pub(super) async fn take(
     Path((group, member)): Path<(String, String)>,
     query: Asked<Taking>,
 ) -> Result<Written<Deliveries<'static>>, Problem> {
-    let (wanted, wait) = (wanted(&context, &query)?, wait(&context, &query)?);
+    let (wanted, wait) = (
+        wanted(&context, &query)?,
+        deadline::wait(&context, &query, "wait")?,
+    );
     let call = call(&context, &caller, &group, &member)?;
     if context.is_leaving() {
         return Err(Problem::new(
@@ -207,20 +208,6 @@ fn wanted(context: &Context, query: &Query) -> Result<Wanted, Problem> {
             .value("again", "expected true or false")?
             .unwrap_or(false),
     })
-}
-
-fn wait(context: &Context, query: &Query) -> Result<Duration, Problem> {
-    let max = context.limits().wait_max;
-    let wait = match query.text("wait").map(ensue::parse_duration) {
-        None => return Ok(WAIT.min(max)),
-        Some(Ok(wait)) => wait,
-        Some(Err(error)) => return Err(invalid("wait", &format!("cannot be read: {error}"))),
-    };
-    if wait > max {
-        let problem = format!("is {wait:?}; the longest is {max:?}, the limit `wait_max`");
-        return Err(invalid("wait", &problem));
-    }
-    Ok(wait)
 }
 
 fn delivery(taken: &Taken, has_state: bool) -> Delivery<'_> {
