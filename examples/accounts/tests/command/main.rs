@@ -1,0 +1,3 @@
+//! The real command, from outside.
+
+mod replay;
