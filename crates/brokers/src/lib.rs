@@ -3,6 +3,8 @@
 //! Programs depend on [`ensue`](https://docs.rs/ensue) and switch on the feature of their server. A room
 //! says how to get to its servers (`CONNECTOR`) and which options its URLs take (`OPTIONS`); its shared log
 //! passes the suite in `tests`. A new one is a room, a feature, and a line in the table of engines.
+//!
+//! Building blocks get to their servers from here, too: by the `Client` of a room, and by [`Dialer`].
 
 #![deny(missing_docs)]
 #![forbid(unsafe_code)]
@@ -26,6 +28,8 @@
     )
 )]
 
+#[cfg(feature = "sockets")]
+mod dialer;
 #[cfg(feature = "kafka")]
 pub mod kafka;
 #[cfg(any(feature = "postgres", feature = "redis"))]
@@ -48,6 +52,9 @@ mod server_clock;
 mod socket;
 #[cfg(test)]
 mod tests;
+
+#[cfg(feature = "sockets")]
+pub use self::dialer::{Connection, Dialer};
 
 pub(crate) use ensue_core::{engine, error, time};
 pub(crate) use ensue_engine::shared_log;

@@ -4,6 +4,7 @@
 //! until the commit can be seen: sequence numbers appear in their order and without gaps. Its
 //! notification wakes who waits (`LISTEN`), on a connection of its own.
 
+mod client;
 mod encrypted;
 mod facts;
 mod failure;
@@ -25,6 +26,7 @@ use tokio::time::Instant;
 use tokio_postgres::Row;
 use tokio_postgres::types::{FromSql, ToSql};
 
+pub use self::client::Client;
 use self::facts::Facts;
 use self::failure::failure;
 use self::link::Link;
@@ -72,7 +74,21 @@ const MESSAGE_BYTES_MIN: usize = 64;
 /// [`OpenError::Url`](crate::error::OpenError::Url) and [`EngineError::Io`] when the URL or its
 /// files are wrong.
 pub(crate) async fn connect(url: Url) -> Result<Arc<dyn SharedLog>> {
-    let server = Server::of(&url, PORT)?;
+    let place = connecting(&url)?;
+    let (link, facts) = facts::open(&place).await?;
+    Ok(Arc::new(Postgres {
+        facts: Mutex::new(facts),
+        newest: AtomicU64::new(0),
+        writer: Standing::new(link),
+        reading: tokio::sync::Mutex::new(Reading::default()),
+        counted: Counted::default(),
+        place,
+    }))
+}
+
+/// Takes the URL apart.
+fn connecting(url: &Url) -> Result<Place> {
+    let server = Server::of(url, PORT)?;
     if server.login.is_none() {
         return Err(url.invalid("it names no user; write `user:password@host/database`".to_owned()));
     }
@@ -84,7 +100,7 @@ pub(crate) async fn connect(url: Url) -> Result<Arc<dyn SharedLog>> {
             "`namespace` is {over} bytes too long for the name of a table"
         )));
     }
-    let place = Place {
+    Ok(Place {
         encryption: server.tls.as_ref().map(socket::encryption).transpose()?,
         server,
         channel,
@@ -92,16 +108,7 @@ pub(crate) async fn connect(url: Url) -> Result<Arc<dyn SharedLog>> {
         log: format!("\"{log}\""),
         end: format!("\"{end}\""),
         is_made: AtomicBool::new(false),
-    };
-    let (link, facts) = facts::open(&place).await?;
-    Ok(Arc::new(Postgres {
-        facts: Mutex::new(facts),
-        newest: AtomicU64::new(0),
-        writer: Standing::new(link),
-        reading: tokio::sync::Mutex::new(Reading::default()),
-        counted: Counted::default(),
-        place,
-    }))
+    })
 }
 
 /// Where the log is.

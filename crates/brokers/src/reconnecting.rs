@@ -9,6 +9,13 @@ use crate::error::Result;
 /// Holds the connection; a call that uses it when it is given up keeps it until then.
 pub(crate) struct Standing<L>(Mutex<Option<Arc<L>>>);
 
+impl<L> Default for Standing<L> {
+    /// Without a connection yet.
+    fn default() -> Self {
+        Self(Mutex::new(None))
+    }
+}
+
 impl<L> Standing<L> {
     pub(crate) fn new(link: L) -> Self {
         Self(Mutex::new(Some(Arc::new(link))))

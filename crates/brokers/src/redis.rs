@@ -9,6 +9,7 @@
 //! transaction. The rest then joins the next one, and after one more restart takes the place of
 //! messages that were acknowledged (valkey-io/valkey#4342 tells of it, and mends it there).
 
+mod client;
 mod facts;
 mod failure;
 mod link;
@@ -26,6 +27,7 @@ use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use redis::{Cmd, Value};
 
+pub use self::client::Client;
 use self::facts::Facts;
 use self::failure::strange;
 use self::link::{Link, number};
@@ -77,7 +79,22 @@ const REPLICAS_MILLIS_MAX: u64 = 4_000;
 /// [`OpenError::Url`](crate::error::OpenError::Url) and [`EngineError::Io`] when the URL or its
 /// files are wrong.
 pub(crate) async fn connect(url: Url) -> Result<Arc<dyn SharedLog>> {
-    let server = Server::of(&url, PORT)?;
+    let place = connecting(&url)?;
+    let (link, facts) = facts::open(&place).await?;
+    // Not only at the first append.
+    link.try_append(&place).await?;
+    Ok(Arc::new(Redis {
+        facts: Mutex::new(facts),
+        newest: AtomicU64::new(0),
+        writer: Standing::new(link),
+        reading: tokio::sync::Mutex::new(Reading::default()),
+        place,
+    }))
+}
+
+/// Takes the URL apart.
+fn connecting(url: &Url) -> Result<Place> {
+    let server = Server::of(url, PORT)?;
     let replicas = match url.option("replicas").map(str::parse::<u32>) {
         None => 0,
         Some(Ok(replicas)) if replicas <= REPLICAS_MAX => replicas,
@@ -91,23 +108,13 @@ pub(crate) async fn connect(url: Url) -> Result<Arc<dyn SharedLog>> {
             .parse::<u16>()
             .map_err(|_| url.invalid(format!("`{path}` is not the number of a database")))?,
     };
-    let place = Place {
+    Ok(Place {
         encryption: server.tls.as_ref().map(socket::encryption).transpose()?,
         log: format!("ensue:{{{}}}:log", server.namespace),
         server,
         database,
         replicas,
-    };
-    let (link, facts) = facts::open(&place).await?;
-    // Not only at the first append.
-    link.try_append(&place).await?;
-    Ok(Arc::new(Redis {
-        facts: Mutex::new(facts),
-        newest: AtomicU64::new(0),
-        writer: Standing::new(link),
-        reading: tokio::sync::Mutex::new(Reading::default()),
-        place,
-    }))
+    })
 }
 
 /// Where the log is.

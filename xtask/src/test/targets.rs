@@ -6,12 +6,13 @@ use crate::binaries::{Binary, Row};
 use crate::cargo::cargo;
 
 /// They talk to the servers that were started for the tests. Some kill them: one after the other.
-const WITH_SERVERS: [(&str, &str); 5] = [
+const WITH_SERVERS: [(&str, &str); 6] = [
     ("ensue", "kills"),
     ("orders", "command"),
     ("ensue-conformance", "distributed"),
     ("ensue-brokers", "ensue_brokers"),
     ("ensue-cli", "cli"),
+    ("ensue-blocks", "locks"),
 ];
 /// They wait most of the time: for servers that start again, and for leases that run out.
 const THREADS_WITH_SERVERS: usize = 8;
@@ -27,7 +28,14 @@ const LONG: [(&str, &str); 3] = [
 ];
 
 /// Integration tests that are not fast.
-const SLOW: [&str; 5] = ["attack", "distributed", "kill", "kills", "mutation"];
+const SLOW: [&str; 6] = [
+    "attack",
+    "distributed",
+    "kill",
+    "kills",
+    "locks",
+    "mutation",
+];
 /// Modules of tests that wait for time to pass.
 const SLOW_MODULES: [&str; 1] = ["memory_in_real_time::"];
 /// Programs with tests of their own that belong to every change.
@@ -35,7 +43,7 @@ const PROGRAMS: [&str; 3] = ["ensue", "orders", "xtask"];
 
 /// What `--quick` does not do.
 pub(super) const LEFT_OUT: &str = "  \
-  tests with servers          kills, distributed, the drills of the example
+  tests with servers          kills, distributed, locks, the drills of the example
   attacks                     attack, mutation, kill
   tests that take real time   memory_in_real_time of contract
   rarely affected             bench, torture, running the examples, doctests, documentation

@@ -5,7 +5,7 @@ use super::workspace::{Package, Workspace};
 
 /// What each part of the workspace may depend on within it. A path that ends in `/` stands for
 /// everything below it.
-const LAYERS: [(&str, &[&str]); 21] = [
+const LAYERS: [(&str, &[&str]); 22] = [
     // Before `crates/ensue`, of whose tests it is a part.
     ("crates/ensue/tests/compiled-with", &[]),
     ("crates/log", &[]),
@@ -26,6 +26,7 @@ const LAYERS: [(&str, &[&str]); 21] = [
             "ensue-remote",
         ],
     ),
+    ("crates/blocks", &["ensue", "ensue-brokers", "ensue-core"]),
     ("crates/conformance", &["ensue", "ensue-core"]),
     ("crates/otel", &["ensue", "ensue-core"]),
     ("crates/sql", &["ensue", "ensue-core"]),
@@ -76,12 +77,13 @@ const LAYERS: [(&str, &[&str]); 21] = [
 ];
 
 /// What the tests alone of a part may use besides.
-const TEST_LAYERS: [(&str, &[&str]); 9] = [
+const TEST_LAYERS: [(&str, &[&str]); 10] = [
     // The examples in the documentation name what programs depend on.
     ("crates/core", &["ensue"]),
     ("crates/ensue", &["compiled-with", "servers"]),
     // Engines are tested on real servers.
     ("crates/brokers", &["servers"]),
+    ("crates/blocks", &["servers"]),
     ("crates/conformance", &["ensue-server", "servers"]),
     ("crates/cli", &["servers"]),
     ("crates/sql", &["servers"]),
@@ -159,8 +161,14 @@ pub(super) fn only_the_server_serves(workspace: &Workspace) -> Vec<Breach> {
         let directory = package.directory.as_deref();
         directory.is_some_and(|it| it.starts_with("examples/") || it == "bench")
     };
-    // The protocol's code is of both sides; the remote engine and what sends telemetry are clients.
-    let speaks = ["ensue-server", "ensue-proto", "ensue-remote", "ensue-otel"];
+    // The protocol's code is of both sides; the remote engine, what sends telemetry and building blocks are clients.
+    let speaks = [
+        "ensue-server",
+        "ensue-proto",
+        "ensue-remote",
+        "ensue-otel",
+        "ensue-blocks",
+    ];
     let others = workspace
         .members()
         .filter(|package| !speaks.contains(&package.name.as_str()) && !is_free(package));
