@@ -111,7 +111,8 @@ impl Failure {
     }
 
     /// A payload that no attempt can read.
-    pub(crate) fn undecodable(error: DecodeError) -> Self {
+    #[doc(hidden)]
+    pub fn undecodable(error: DecodeError) -> Self {
         Self {
             origin: Origin::Undecodable,
             ..Self::reject(error)

@@ -40,6 +40,17 @@ pub trait Database: sealed::Sealed + sqlx::Database {
     #[doc(hidden)]
     const HAS_TRANSACTIONAL_DDL: bool;
 
+    /// Makes a view of a table, in place of another one of that name.
+    #[doc(hidden)]
+    fn show_as(table: &str, view: &str) -> Vec<String>;
+
+    /// How many rows a table has, and a sum over their contents in which their order does not count.
+    #[doc(hidden)]
+    fn contents<'c>(
+        connection: &'c mut Self::Connection,
+        table: &'c str,
+    ) -> BoxFuture<'c, Result<(i64, String), sqlx::Error>>;
+
     /// How many rows a statement changed, or matched where it left them as they were.
     #[doc(hidden)]
     fn execute<'c>(
@@ -204,6 +215,17 @@ impl Row {
             Some(Cell::Null) => Ok(None),
             found => Err(self.wrong(found)),
         }
+    }
+}
+
+/// The two columns of a statement about a table's contents.
+#[cfg(any(feature = "mysql", feature = "postgres"))]
+fn contents_of(rows: Vec<Vec<Cell>>) -> Result<(i64, String), sqlx::Error> {
+    let mut cells = rows.into_iter().next().unwrap_or_default().into_iter();
+    match (cells.next(), cells.next()) {
+        (Some(Cell::Integer(rows)), Some(Cell::Text(sum))) => Ok((rows, sum)),
+        (Some(Cell::Integer(rows)), Some(Cell::Integer(sum))) => Ok((rows, sum.to_string())),
+        _ => Err(sqlx::Error::RowNotFound),
     }
 }
 

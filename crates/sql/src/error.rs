@@ -1,5 +1,15 @@
 //! What can go wrong between a program, its database and its engine.
 
+/// The databases that are compiled in, as URLs name them.
+const KINDS: &[&str] = &[
+    #[cfg(feature = "postgres")]
+    "postgres://",
+    #[cfg(feature = "mysql")]
+    "mysql://",
+    #[cfg(feature = "sqlite")]
+    "sqlite:",
+];
+
 /// The result of everything that talks to a database.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -24,6 +34,122 @@ pub enum Error {
         /// What to do.
         remedy: &'static str,
     },
+    /// A projection or a table has a name that cannot be one in a database.
+    #[error(
+        "`{name}` cannot name a {what}: a name is lower-case letters, digits and `_`, begins with a letter, and \
+         has at most {bytes_max} bytes"
+    )]
+    Name {
+        /// What was to be named.
+        what: &'static str,
+        /// The name.
+        name: String,
+        /// How long a name may be.
+        bytes_max: usize,
+    },
+    /// A projection, or a setting of it, contradicts itself. Nothing runs.
+    #[error("the projection `{projection}`: {problem}")]
+    Projection {
+        /// Its name.
+        projection: String,
+        /// What is wrong, and what is right.
+        problem: String,
+    },
+    /// There is no such projection in this database.
+    #[error("there is no projection `{projection}` in this database: {known}")]
+    UnknownProjection {
+        /// The name that was asked for.
+        projection: String,
+        /// Those that there are.
+        known: String,
+    },
+    /// A projection has no such version.
+    #[error(
+        "the projection `{projection}` has no version {version}; it has {known}: `ensue projection list`"
+    )]
+    UnknownVersion {
+        /// The projection.
+        projection: String,
+        /// The version that was asked for.
+        version: i64,
+        /// Those that there are.
+        known: String,
+    },
+    /// A version that is not built any more cannot be read.
+    #[error("version {version} of `{projection}` is retired: rebuild the projection instead")]
+    Retired {
+        /// The projection.
+        projection: String,
+        /// The version.
+        version: i64,
+    },
+    /// A version is too far behind the one that is read to take its place.
+    #[error(
+        "version {version} of `{projection}` is {behind} positions behind the one that is read: wait until it \
+         has caught up (`ensue projection list`), or force the switch"
+    )]
+    Behind {
+        /// The projection.
+        projection: String,
+        /// The version.
+        version: i64,
+        /// How far it is behind, in positions of the log.
+        behind: i64,
+    },
+    /// Two versions did not come to one position in time.
+    #[error(
+        "versions {first} and {second} of `{projection}` did not come to one position within {waited_ms} ms: \
+         see whether programs that build both are running"
+    )]
+    NotComparable {
+        /// The projection.
+        projection: String,
+        /// One version.
+        first: i64,
+        /// The other one.
+        second: i64,
+        /// How long was waited, in milliseconds.
+        waited_ms: u64,
+    },
+    /// What the database holds was built from another log: this one has other events where it was, or ends
+    /// before.
+    #[error(
+        "`{group}` was built from another log, or this log was put back to an older state: {what}; put \
+         both back to what belongs together, or rebuild the projection"
+    )]
+    OtherLog {
+        /// The group of the projection's version.
+        group: String,
+        /// What was found.
+        what: String,
+    },
+    /// Retention has removed events that the database has not.
+    #[error(
+        "`{group}` needs events that retention has removed, from position {position} on: the database was \
+         put back to a backup that is older than what the log keeps; rebuild the projection from what is kept, \
+         or put the log back too"
+    )]
+    Trimmed {
+        /// The group of the projection's version.
+        group: String,
+        /// Where it would go on.
+        position: i64,
+    },
+    /// A URL names no database that this program can reach.
+    #[error(
+        "`{scheme}:` is no database here: {}",
+        match KINDS {
+            [] => "no feature of ensue-sql is compiled in; there are `postgres`, `mysql` and `sqlite`".to_owned(),
+            kinds => format!("compiled in are {}", kinds.join(", ")),
+        }
+    )]
+    Url {
+        /// The URL's scheme.
+        scheme: String,
+    },
+    /// The database refuses to note that an event could not be applied.
+    #[error("an event could neither be applied nor put aside: {0}")]
+    Refused(String),
 }
 
 impl Error {
@@ -35,7 +161,7 @@ impl Error {
                 error,
                 ensue::Error::Engine(ensue::error::EngineError::Unavailable { .. })
             ),
-            Self::Unreadable { .. } => false,
+            _ => false,
         }
     }
 }

@@ -21,10 +21,22 @@
 
 mod database;
 mod error;
+mod hash;
+mod projection;
 pub mod tables;
 
 pub use crate::database::Database;
 #[doc(hidden)]
 pub use crate::database::{Cell, Row, Value};
 pub use crate::error::{Error, Result};
+pub use crate::projection::{
+    Applied, Apply, BATCH_EVENTS_MAX, Comparison, Contents, LANES_MAX, PROJECTION_NAME_BYTES_MAX,
+    Projection, Projections, Query, RunningProjection, Sql, TABLES_MAX, VersionStatus,
+    wait_until_applied,
+};
 pub use sqlx;
+
+/// The examples of the page.
+#[cfg(all(doctest, feature = "sqlite"))]
+#[doc = include_str!("../../../docs/projections.md")]
+mod projections {}

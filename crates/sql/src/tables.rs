@@ -43,12 +43,14 @@ pub fn statements<DB: Database>() -> Vec<String> {
              name {name} NOT NULL, version BIGINT NOT NULL, revision BIGINT NOT NULL, \
              is_active BIGINT NOT NULL, is_retired BIGINT NOT NULL, owner VARCHAR(255), \
              epoch BIGINT NOT NULL, beat BIGINT NOT NULL, log_end BIGINT NOT NULL, \
+             tables VARCHAR(4000) NOT NULL, \
              PRIMARY KEY (name, version))"
         ),
         format!(
             "CREATE TABLE IF NOT EXISTS {POSITION} (\
              name {name} NOT NULL, lane BIGINT NOT NULL, pos BIGINT NOT NULL, \
-             epoch BIGINT NOT NULL, claims BIGINT NOT NULL, hold BIGINT, hold_beat BIGINT NOT NULL, \
+             epoch BIGINT NOT NULL, claims BIGINT NOT NULL, last_pos BIGINT, last_hash BIGINT, \
+             hold BIGINT, hold_beat BIGINT NOT NULL, \
              PRIMARY KEY (name, lane))"
         ),
         format!(

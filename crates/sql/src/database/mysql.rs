@@ -2,8 +2,10 @@
 
 use std::borrow::Cow;
 
+use futures_util::future::BoxFuture;
+
 use super::statement::{driver, statements};
-use super::{Database, sealed};
+use super::{Cell, Database, contents_of, sealed};
 
 impl sealed::Sealed for sqlx::MySql {}
 
@@ -20,6 +22,37 @@ impl Database for sqlx::MySql {
     fn key_type(bytes: usize) -> String {
         // As text, a key of four bytes for each character would be longer than an index may be.
         format!("VARBINARY({bytes})")
+    }
+
+    fn show_as(table: &str, view: &str) -> Vec<String> {
+        vec![format!(
+            "CREATE OR REPLACE VIEW {view} AS SELECT * FROM {table}"
+        )]
+    }
+
+    fn contents<'c>(
+        connection: &'c mut Self::Connection,
+        table: &'c str,
+    ) -> BoxFuture<'c, Result<(i64, String), sqlx::Error>> {
+        Box::pin(async move {
+            let columns = "SELECT CAST(column_name AS CHAR) FROM information_schema.columns \
+                           WHERE table_schema = DATABASE() AND table_name = ? ORDER BY ordinal_position";
+            let columns = Self::rows(connection, columns, [table.into()]).await?;
+            let quoted: Vec<String> = columns
+                .into_iter()
+                .flatten()
+                .filter_map(|cell| match cell {
+                    Cell::Text(name) => Some(format!("QUOTE(`{}`)", name.replace('`', "``"))),
+                    _ => None,
+                })
+                .collect();
+            let statement = format!(
+                "SELECT COUNT(*), CAST(COALESCE(SUM(CAST(CONV(LEFT(MD5(CONCAT_WS(',', {})), 15), 16, 10) \
+                 AS DECIMAL(20))), 0) AS CHAR) FROM {table}",
+                quoted.join(", ")
+            );
+            contents_of(Self::rows(connection, statement, []).await?)
+        })
     }
 
     statements!(|statement: Cow<'static, str>| statement);

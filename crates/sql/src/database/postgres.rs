@@ -2,8 +2,10 @@
 
 use std::borrow::Cow;
 
+use futures_util::future::BoxFuture;
+
 use super::statement::{driver, statements};
-use super::{Database, numbered, sealed};
+use super::{Database, contents_of, numbered, sealed};
 
 impl sealed::Sealed for sqlx::Postgres {}
 
@@ -17,6 +19,26 @@ impl Database for sqlx::Postgres {
 
     fn key_type(_bytes: usize) -> String {
         "TEXT COLLATE \"C\"".to_owned()
+    }
+
+    fn show_as(table: &str, view: &str) -> Vec<String> {
+        vec![
+            format!("DROP VIEW IF EXISTS {view}"),
+            format!("CREATE VIEW {view} AS SELECT * FROM {table}"),
+        ]
+    }
+
+    fn contents<'c>(
+        connection: &'c mut Self::Connection,
+        table: &'c str,
+    ) -> BoxFuture<'c, Result<(i64, String), sqlx::Error>> {
+        Box::pin(async move {
+            let statement = format!(
+                "SELECT COUNT(*), COALESCE(SUM(hashtextextended(t::text, 0)::numeric), 0)::text \
+                 FROM {table} t"
+            );
+            contents_of(Self::rows(connection, statement, []).await?)
+        })
     }
 
     statements!(|statement: Cow<'static, str>| numbered(&statement));

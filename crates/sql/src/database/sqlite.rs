@@ -2,8 +2,12 @@
 
 use std::borrow::Cow;
 
+use futures_util::TryStreamExt as _;
+use futures_util::future::BoxFuture;
+
 use super::statement::{driver, statements};
-use super::{Database, sealed};
+use super::{Cell, Database, sealed};
+use crate::hash::fnv;
 
 impl sealed::Sealed for sqlx::Sqlite {}
 
@@ -18,6 +22,45 @@ impl Database for sqlx::Sqlite {
 
     fn key_type(_bytes: usize) -> String {
         "TEXT".to_owned()
+    }
+
+    fn show_as(table: &str, view: &str) -> Vec<String> {
+        vec![
+            format!("DROP VIEW IF EXISTS {view}"),
+            format!("CREATE VIEW {view} AS SELECT * FROM {table}"),
+        ]
+    }
+
+    /// It has no function that hashes: the rows are read, one after the other.
+    fn contents<'c>(
+        connection: &'c mut Self::Connection,
+        table: &'c str,
+    ) -> BoxFuture<'c, Result<(i64, String), sqlx::Error>> {
+        Box::pin(async move {
+            let columns = Self::rows(
+                connection,
+                "SELECT name FROM pragma_table_info(?) ORDER BY cid",
+                [table.into()],
+            );
+            let quoted: Vec<String> = columns
+                .await?
+                .into_iter()
+                .flatten()
+                .filter_map(|cell| match cell {
+                    Cell::Text(name) => Some(format!("quote(\"{}\")", name.replace('"', "\"\""))),
+                    _ => None,
+                })
+                .collect();
+            let statement = format!("SELECT {} FROM {table}", quoted.join(" || ',' || "));
+            let mut texts =
+                sqlx::query_scalar::<_, String>(sqlx::AssertSqlSafe(statement)).fetch(connection);
+            let (mut rows, mut sum) = (0_i64, 0_u64);
+            while let Some(text) = texts.try_next().await? {
+                rows += 1;
+                sum = sum.wrapping_add(fnv(text.bytes()));
+            }
+            Ok((rows, sum.to_string()))
+        })
     }
 
     statements!(|statement: Cow<'static, str>| statement);

@@ -1,0 +1,197 @@
+//! Comparing two versions of a projection at one position.
+//!
+//! Both are kept from going beyond a position, until both are there. What is compared is read in one
+//! transaction with the positions: the hold makes the comparison likely, the transaction makes it right.
+
+use std::time::Duration;
+
+use serde::Serialize;
+use sqlx::Pool;
+use tokio::time::Instant;
+
+use super::names::{self, Names};
+use super::position;
+use super::switch::{BEHIND_MAX, reached};
+use super::version::{self, Version};
+use crate::database::Database;
+use crate::error::{Error, Result};
+
+/// How often it is looked whether both are there.
+const LOOK: Duration = Duration::from_millis(100);
+/// How often the hold is renewed.
+const RENEW: Duration = Duration::from_secs(3);
+
+/// What a table holds in one version.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Contents {
+    /// How many rows it has.
+    pub rows: i64,
+    /// A sum over them, in which their order does not count. It says nothing but whether it is the same.
+    pub checksum: String,
+}
+
+/// Two versions of a projection at one position.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Comparison {
+    /// The projection.
+    pub projection: String,
+    /// The two versions.
+    pub versions: [i64; 2],
+    /// Both have applied what comes before it in the log.
+    pub position: i64,
+    /// How many keys of each wait behind an event that could not be applied.
+    pub aside: [usize; 2],
+    /// Each table, and what it holds in each.
+    pub tables: Vec<(String, [Contents; 2])>,
+}
+
+impl Comparison {
+    /// Whether both hold the same.
+    pub fn is_equal(&self) -> bool {
+        self.tables
+            .iter()
+            .all(|(_, [first, second])| first == second)
+    }
+}
+
+/// Compares two versions, within so much time.
+pub(super) async fn compare<DB: Database>(
+    pool: &Pool<DB>,
+    projection: &str,
+    numbers: [i64; 2],
+    within: Duration,
+) -> Result<Comparison> {
+    let [first, second] = hold(pool, projection, numbers).await?;
+    let compared = tokio::time::timeout(within, held(pool, &first, &second)).await;
+    let mut connection = pool.acquire().await?;
+    for version in [&first, &second] {
+        position::let_go::<DB>(&mut connection, &group(version)).await?;
+    }
+    compared.unwrap_or_else(|_| {
+        Err(Error::NotComparable {
+            projection: projection.to_owned(),
+            first: first.version,
+            second: second.version,
+            waited_ms: u64::try_from(within.as_millis()).unwrap_or(u64::MAX),
+        })
+    })
+}
+
+fn group(version: &Version) -> String {
+    names::group(&version.projection, version.version)
+}
+
+/// Keeps both where the one is that has come further.
+async fn hold<DB: Database>(
+    pool: &Pool<DB>,
+    projection: &str,
+    numbers: [i64; 2],
+) -> Result<[Version; 2]> {
+    let mut transaction = pool.begin_with(DB::BEGIN).await?;
+    let all = version::versions::<DB>(&mut transaction, Some(projection), false).await?;
+    let first = version::find(all.clone(), projection, numbers[0])?;
+    let second = version::find(all, projection, numbers[1])?;
+    let mut to = 0;
+    for version in [&first, &second] {
+        let lanes = position::locked_lanes::<DB>(&mut transaction, &group(version)).await?;
+        to = lanes.iter().map(|lane| lane.position).fold(to, i64::max);
+    }
+    for version in [&first, &second] {
+        let behind = to - reached::<DB>(&mut transaction, version).await?;
+        if behind > BEHIND_MAX {
+            return Err(Error::Behind {
+                projection: projection.to_owned(),
+                version: version.version,
+                behind,
+            });
+        }
+        position::hold::<DB>(&mut transaction, &group(version), to).await?;
+    }
+    transaction.commit().await?;
+    Ok([first, second])
+}
+
+/// Waits until both are there, and reads them.
+async fn held<DB: Database>(
+    pool: &Pool<DB>,
+    first: &Version,
+    second: &Version,
+) -> Result<Comparison> {
+    let mut renewed = Instant::now();
+    loop {
+        if let Some(comparison) = read(pool, [first, second]).await? {
+            return Ok(comparison);
+        }
+        tokio::time::sleep(LOOK).await;
+        if renewed.elapsed() > RENEW {
+            let mut connection = pool.acquire().await?;
+            for version in [first, second] {
+                let lanes = position::lanes::<DB>(&mut connection, &group(version)).await?;
+                if let Some(to) = lanes.iter().find_map(|lane| lane.hold) {
+                    position::hold::<DB>(&mut connection, &group(version), to).await?;
+                }
+            }
+            renewed = Instant::now();
+        }
+    }
+}
+
+/// Both as they are at one moment, if they are at one position then.
+async fn read<DB: Database>(
+    pool: &Pool<DB>,
+    versions: [&Version; 2],
+) -> Result<Option<Comparison>> {
+    let mut connection = pool.acquire().await?;
+    for statement in DB::BEGIN_SNAPSHOT {
+        DB::run(&mut connection, *statement).await?;
+    }
+    let read = read_in_transaction::<DB>(&mut connection, versions).await;
+    if DB::run(&mut connection, "ROLLBACK").await.is_err() {
+        // It does not go back into the pool in the middle of a transaction.
+        drop(connection.detach());
+    }
+    read
+}
+
+async fn read_in_transaction<DB: Database>(
+    connection: &mut DB::Connection,
+    [first, second]: [&Version; 2],
+) -> Result<Option<Comparison>> {
+    let mut at = None;
+    let mut aside = [0; 2];
+    for (version, aside) in [first, second].into_iter().zip(&mut aside) {
+        let lanes = position::lanes::<DB>(connection, &group(version)).await?;
+        let is_at_one = lanes
+            .iter()
+            .all(|lane| *at.get_or_insert(lane.position) == lane.position);
+        if lanes.is_empty() || !is_at_one {
+            return Ok(None);
+        }
+        *aside = position::aside::<DB>(connection, &group(version))
+            .await?
+            .len();
+    }
+    let mut tables = Vec::new();
+    for table in first
+        .tables
+        .iter()
+        .filter(|table| second.tables.contains(table))
+    {
+        let mut both = Vec::new();
+        for version in [first, second] {
+            let names = Names::new(&version.projection, version.version, &version.tables);
+            let (rows, checksum) = DB::contents(connection, &names.table(table)).await?;
+            both.push(Contents { rows, checksum });
+        }
+        if let Ok(both) = <[Contents; 2]>::try_from(both) {
+            tables.push((table.clone(), both));
+        }
+    }
+    Ok(at.map(|position| Comparison {
+        projection: first.projection.clone(),
+        versions: [first.version, second.version],
+        position,
+        aside,
+        tables,
+    }))
+}

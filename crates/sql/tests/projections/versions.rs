@@ -1,0 +1,205 @@
+//! Versions beside each other: rebuilding, comparing, switching, and back.
+
+use std::time::Duration;
+
+use ensue::Engine;
+use ensue_sql::{Error, Projections};
+
+use crate::accounts::{
+    Balances, Moves, PATIENCE, Tricks, balances, fold, publish, publish_one, until, verify,
+};
+use crate::database::Kind;
+
+async fn caught_up(projections: &Projections, version: i64) {
+    until("the version has caught up", async || {
+        let all = projections.list(Some("balances")).await.unwrap();
+        let it = all.iter().find(|it| it.version == version).unwrap();
+        it.log_end > 0 && it.position >= it.log_end
+    })
+    .await;
+}
+
+pub(crate) async fn a_version_is_built_beside_compared_switched_to_and_back<DB: Kind>()
+where
+    Balances: Moves<DB>,
+{
+    let Some(database) = DB::fresh().await else {
+        return;
+    };
+    let engine = Engine::open("memory:").await.unwrap();
+    let pool = &database.pool;
+    let projections = Projections::of(database.another_pool().await);
+    let running = balances(pool, &Tricks::default())
+        .lanes(2)
+        .start(&engine)
+        .await
+        .unwrap();
+    let last = publish(&engine, 500).await;
+    verify(&engine, &running, pool, last).await;
+    // Something has gone wrong with the tables.
+    let mut connection = pool.acquire().await.unwrap();
+    DB::execute(
+        &mut connection,
+        "UPDATE balances_v1 SET cents = cents + 1",
+        [],
+    )
+    .await
+    .unwrap();
+    drop(connection);
+
+    assert_eq!(projections.rebuild("balances").await.unwrap(), 2);
+    let again = projections
+        .rebuild("balances")
+        .await
+        .unwrap_err()
+        .to_string();
+    assert!(again.contains("version 2 is being built"), "{again}");
+    caught_up(&projections, 2).await;
+    let comparison = projections
+        .compare("balances", [1, 2], PATIENCE)
+        .await
+        .unwrap();
+    assert!(!comparison.is_equal());
+    let (table, [wrong, right]) = &comparison.tables[0];
+    assert_eq!((table.as_str(), wrong.rows), ("balances", right.rows));
+    assert_ne!(wrong.checksum, right.checksum);
+    // Both go on.
+    let last = publish(&engine, 100).await;
+    running.wait_until_applied(last, PATIENCE).await.unwrap();
+    assert_ne!(DB::balances(pool, "balances").await, fold(&engine).await);
+
+    caught_up(&projections, 2).await;
+    projections.switch("balances", 2, false).await.unwrap();
+    let last = publish(&engine, 100).await;
+    verify(&engine, &running, pool, last).await;
+    let status = projections.list(Some("balances")).await.unwrap();
+    assert_eq!(
+        status.iter().map(|it| it.is_active).collect::<Vec<_>>(),
+        [false, true]
+    );
+
+    projections.switch("balances", 1, false).await.unwrap();
+    assert_ne!(DB::balances(pool, "balances").await, fold(&engine).await);
+    projections.switch("balances", 2, false).await.unwrap();
+    let read = projections
+        .retire("balances", 2)
+        .await
+        .unwrap_err()
+        .to_string();
+    assert!(read.contains("the one that is read"), "{read}");
+    projections.retire("balances", 1).await.unwrap();
+    let retired = projections.switch("balances", 1, true).await.unwrap_err();
+    assert!(matches!(retired, Error::Retired { .. }), "{retired}");
+    until("nobody builds it", async || {
+        engine
+            .group("balances-v1")
+            .await
+            .unwrap()
+            .members
+            .is_empty()
+    })
+    .await;
+    // A restart builds the one that is read, and no other.
+    running.stop().await.unwrap();
+    let running = balances(pool, &Tricks::default())
+        .start(&engine)
+        .await
+        .unwrap();
+    let last = publish(&engine, 10).await;
+    verify(&engine, &running, pool, last).await;
+    assert_eq!(projections.list(None).await.unwrap().len(), 2);
+    running.stop().await.unwrap();
+}
+
+pub(crate) async fn versions_are_compared_at_one_position_while_events_come<DB: Kind>()
+where
+    Balances: Moves<DB>,
+{
+    let Some(database) = DB::fresh().await else {
+        return;
+    };
+    let engine = Engine::open("memory:").await.unwrap();
+    let pool = &database.pool;
+    let projections = Projections::of(database.another_pool().await);
+    let running = balances(pool, &Tricks::default())
+        .lanes(2)
+        .start(&engine)
+        .await
+        .unwrap();
+    let last = publish(&engine, 200).await;
+    verify(&engine, &running, pool, last).await;
+    projections.rebuild("balances").await.unwrap();
+    caught_up(&projections, 2).await;
+    let publishing = engine.clone();
+    let publisher = tokio::spawn(async move {
+        loop {
+            publish(&publishing, 3).await;
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    });
+    for _ in 0..2 {
+        let comparison = loop {
+            match projections.compare("balances", [1, 2], PATIENCE).await {
+                // On a busy machine one may be far behind for a moment.
+                Err(Error::Behind { .. }) => tokio::time::sleep(Duration::from_millis(20)).await,
+                compared => break compared.unwrap(),
+            }
+        };
+        assert!(comparison.is_equal(), "{comparison:?}");
+    }
+    publisher.abort();
+    let last = publish_one(&engine, "last", 1).await;
+    verify(&engine, &running, pool, last).await;
+    running.stop().await.unwrap();
+}
+
+/// New code builds a version of its own, and what the old code has built is read until the switch.
+pub(crate) async fn new_code_builds_beside_what_is_read<DB: Kind>()
+where
+    Balances: Moves<DB>,
+{
+    let Some(database) = DB::fresh().await else {
+        return;
+    };
+    let engine = Engine::open("memory:").await.unwrap();
+    let pool = &database.pool;
+    let projections = Projections::of(database.another_pool().await);
+    let old = balances(pool, &Tricks::default())
+        .start(&engine)
+        .await
+        .unwrap();
+    let last = publish(&engine, 100).await;
+    verify(&engine, &old, pool, last).await;
+    let new = balances(pool, &Tricks::default())
+        .revision(2)
+        .start(&engine)
+        .await
+        .unwrap();
+    caught_up(&projections, 2).await;
+    let all = projections.list(None).await.unwrap();
+    let told: Vec<_> = all.iter().map(|it| (it.revision, it.is_active)).collect();
+    assert_eq!(told, [(1, true), (2, false)]);
+    assert_eq!(old.group().await.unwrap(), "balances-v1");
+    projections.switch("balances", 2, false).await.unwrap();
+    old.stop().await.unwrap();
+    let last = publish(&engine, 100).await;
+    verify(&engine, &new, pool, last).await;
+    assert_eq!(new.group().await.unwrap(), "balances-v2");
+    // What nobody builds any more cannot be compared, nor switched to once it is far behind.
+    publish(&engine, 1_100).await;
+    let last = publish_one(&engine, "last", 1).await;
+    verify(&engine, &new, pool, last).await;
+    for behind in [
+        projections.switch("balances", 1, false).await.unwrap_err(),
+        projections
+            .compare("balances", [1, 2], PATIENCE)
+            .await
+            .unwrap_err(),
+    ] {
+        assert!(
+            matches!(behind, Error::Behind { version: 1, .. }),
+            "{behind}"
+        );
+    }
+    new.stop().await.unwrap();
+}
