@@ -18,6 +18,7 @@ impl From<&Query> for v1::ReadRequest {
             since_us: query.since.map(Timestamp::as_micros),
             before_us: query.before.map(Timestamp::as_micros),
             limit: query.limit as u64,
+            bytes_max: query.bytes_max as u64,
             one_page: true,
             follow: false,
             filter: String::new(),
@@ -42,6 +43,7 @@ impl TryFrom<&v1::ReadRequest> for Query {
             since: request.since_us.map(Timestamp::from_micros),
             before: request.before_us.map(Timestamp::from_micros),
             limit: usize::try_from(request.limit).unwrap_or(usize::MAX),
+            bytes_max: usize::try_from(request.bytes_max).unwrap_or(usize::MAX),
         })
     }
 }

@@ -25,6 +25,9 @@ pub struct Query {
     pub before: Option<Timestamp>,
     /// How many events to return at the most; 0 means [`READ_EVENTS_MAX`](super::READ_EVENTS_MAX).
     pub limit: usize,
+    /// How many bytes of events to return at the most, but for one event that has more by itself; 0 means as many as
+    /// the engine returns at a time (16 MiB, embedded).
+    pub bytes_max: usize,
 }
 
 /// An event with where and when it was appended.

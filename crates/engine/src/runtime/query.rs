@@ -15,7 +15,7 @@ use crate::time::Timestamp;
 use crate::topic;
 use crate::topic::TopicPattern;
 
-/// How many bytes of events one read returns, plus at most one event.
+/// How many bytes of events one read returns, but for one event that has more by itself.
 const READ_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// Which part of a chunk has to be wanted for its memory to be kept: less is copied.
 const KEPT_SHARE_MIN: usize = 2;
@@ -89,6 +89,7 @@ pub(crate) async fn last(view: &log::View, topic: &str, key: &str) -> Result<Opt
 struct Reader {
     query: Query,
     limit: usize,
+    bytes_max: usize,
     bytes: usize,
     events: Vec<Recorded>,
     next: Position,
@@ -103,10 +104,15 @@ impl Reader {
             0 => READ_EVENTS_MAX,
             limit => limit.min(READ_EVENTS_MAX),
         };
+        let bytes_max = match query.bytes_max {
+            0 => READ_BYTES_MAX,
+            bytes => bytes.min(READ_BYTES_MAX),
+        };
         let stop = until_of(&query).map_or(end, |until| until.min(end));
         Self {
             query,
             limit,
+            bytes_max,
             bytes: 0,
             events: Vec::new(),
             next: from,
@@ -180,16 +186,20 @@ impl Reader {
                 self.next = self.stop;
                 return Ok(());
             }
-            if self.events.len() >= self.limit || self.bytes >= READ_BYTES_MAX {
+            if self.events.len() >= self.limit || self.bytes >= self.bytes_max {
                 self.is_full = true;
                 return Ok(());
             }
-            self.next = position.next();
             self.add(&entry)?;
+            if self.is_full {
+                return Ok(());
+            }
+            self.next = position.next();
         }
         Ok(())
     }
 
+    /// Adds the event that this is, if it is asked for; without room for it, the page is full.
     fn add(&mut self, entry: &log::Entry<'_>) -> Result<()> {
         let query = &self.query;
         let appended = Timestamp::from_micros(entry.time);
@@ -209,7 +219,12 @@ impl Reader {
         {
             return Ok(());
         }
-        self.bytes += entry.body.len();
+        let bytes = envelope.content().len();
+        if !self.events.is_empty() && self.bytes.saturating_add(bytes) > self.bytes_max {
+            self.is_full = true;
+            return Ok(());
+        }
+        self.bytes += bytes;
         let position = from_log(entry.position);
         self.events.push(Recorded {
             position,
@@ -286,6 +301,30 @@ mod tests {
         let is_there = |it: &&Recorded| there.contains(&it.envelope.content().as_ptr());
         let kept = reader.events.iter().filter(is_there).count();
         (reader.events.len(), kept)
+    }
+
+    #[test]
+    fn a_page_has_no_more_bytes_than_asked_for_but_for_one_event() {
+        let chunk = chunk(1);
+        let size = chunk.iter().next().unwrap().content().len();
+        for (bytes_max, expected) in [
+            (1, 1),
+            (size, 1),
+            (2 * size - 1, 1),
+            (2 * size, 2),
+            (0, 100),
+        ] {
+            let query = Query {
+                topics: Some("wanted".parse().unwrap()),
+                bytes_max,
+                ..Query::default()
+            };
+            let mut reader = Reader::new(query, Position::ZERO, from_log(chunk.next()));
+            reader.take(&chunk).unwrap();
+            assert_eq!(reader.events.len(), expected, "{bytes_max}");
+            assert_eq!(reader.next, Position::new(expected as u64));
+            assert_eq!(reader.page().is_end, expected == 100);
+        }
     }
 
     #[test]

@@ -859,6 +859,10 @@ pub struct ReadRequest {
     /// event.
     #[prost(string, tag = "11")]
     pub filter: ::prost::alloc::string::String,
+    /// How many bytes of events at the most in one page, but for one event that has more by itself; 0 is as many as the
+    /// server gives.
+    #[prost(uint64, tag = "12")]
+    pub bytes_max: u64,
 }
 /// Some of the events; none, where a bounded part of the log had none that were asked for.
 #[derive(Clone, PartialEq, ::prost::Message)]
