@@ -146,7 +146,7 @@ pub use crate::handle::Engine;
 pub use crate::metrics::{GroupMetrics, Metrics, PrometheusText};
 pub use crate::outgoing::{Conditional, Due, EventTracer, Outgoing, Publish};
 pub use crate::publisher::Publisher;
-pub use crate::request::{REQUESTS_MAX, Requester};
+pub use crate::request::{REQUEST_WAITERS_MAX, REQUESTS_MAX, Requester};
 pub use crate::reservations::{NotHeld, Reservations, Taken};
 pub use crate::saga::{
     Flow, Saga, SagaEntry, SagaMoment, SagaPath, SagaPhase, SagaProcess, SagaStatus, SagaStuck,

@@ -30,6 +30,8 @@ use crate::topic::{REPLIES, TopicPattern};
 
 /// The most requests that one [`Requester`] waits for at the same time.
 pub const REQUESTS_MAX: usize = 10_000;
+/// The most of them that wait for the reply to one request: a client that asks again, and others with its id.
+pub const REQUEST_WAITERS_MAX: usize = 32;
 
 /// Sends requests and waits for their replies. Cloning is cheap.
 ///
@@ -112,9 +114,13 @@ impl Waiters {
         let same = answered(reply).and_then(|request| self.by_id.remove(&request));
         let same = same.unwrap_or_default();
         self.count -= same.len();
+        if same.is_empty() {
+            return;
+        }
+        let reply = reply.detached();
         for (_, waiting) in same {
             // A requester that gave up in this moment does not need the reply any more.
-            let _ = waiting.send(Ok((position, reply.detached())));
+            let _ = waiting.send(Ok((position, reply.clone())));
         }
     }
 
@@ -156,7 +162,7 @@ impl Requester {
     /// # Errors
     /// [`RequestError::Deadline`] when no reply came in time, [`RequestError::Failed`] when the
     /// handler rejected the request or used up its attempts, [`ReadError::Decode`] when the reply
-    /// is not an `R`, [`LimitError`] beyond [`REQUESTS_MAX`], [`EngineError::Closed`] and
+    /// is not an `R`, [`LimitError`] beyond [`REQUESTS_MAX`] and [`REQUEST_WAITERS_MAX`], [`EngineError::Closed`] and
     /// [`EngineError::Stopped`] when its engine ends meanwhile, and what publishing reports.
     pub async fn request<R: Event>(
         &self,
@@ -245,14 +251,30 @@ impl Requester {
 
     fn register(&self, id: EventId, reply: oneshot::Sender<Answer>) -> Result<Waiting> {
         let mut waiting = self.0.waiting();
-        if waiting.count >= REQUESTS_MAX {
-            return Err(Error::Limit(LimitError {
-                what: "the number of open requests".into(),
-                value: waiting.count as u64,
-                limit: "REQUESTS_MAX",
-                max: REQUESTS_MAX as u64,
-                advice: "wait for replies before asking more",
-            }));
+        let same = waiting.by_id.get(&id).map_or(0, Vec::len);
+        for (what, count, limit, max) in [
+            (
+                "the number of open requests",
+                waiting.count,
+                "REQUESTS_MAX",
+                REQUESTS_MAX,
+            ),
+            (
+                "how many wait for the reply to one request",
+                same,
+                "REQUEST_WAITERS_MAX",
+                REQUEST_WAITERS_MAX,
+            ),
+        ] {
+            if count >= max {
+                return Err(Error::Limit(LimitError {
+                    what: what.into(),
+                    value: count as u64,
+                    limit,
+                    max: max as u64,
+                    advice: "wait for replies before asking more",
+                }));
+            }
         }
         let number = waiting.add(&id, reply);
         Ok(Waiting {
