@@ -42,8 +42,7 @@ pub(crate) async fn ask(
         Err(error) => return Err(refused(context, &topic, error).await),
     };
     // The credentials may have been revoked while nothing came.
-    let now = context.engine().clock().now();
-    let caller = context.security().still(caller, now)?;
+    let caller = context.still(caller)?;
     caller.disclose_as_of(&topic, &mut reply)?;
     Ok(reply)
 }
@@ -54,7 +53,7 @@ async fn refused(context: &Context, topic: &str, error: Error) -> Problem {
             let why = nobody(context, topic).await.unwrap_or_default();
             Problem::new(Code::NoReply, format!("{error}{why}"))
         }
-        Error::Limit(limit) if limit.limit == "REQUESTS_MAX" => {
+        Error::Limit(limit) if limit.limit.starts_with("REQUEST") => {
             Problem::new(Code::Overloaded, limit.to_string())
         }
         other => other.into(),

@@ -1,12 +1,8 @@
 //! Whether a connection of many requests is in use.
 
-use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll};
 use std::time::Duration;
 
-use axum::body::Body;
-use hyper::body::{Bytes, Frame, SizeHint};
 use tokio::time::Instant;
 
 /// How many requests of a connection are under way, and since when there are none.
@@ -65,42 +61,6 @@ impl Drop for UnderWay {
         let mut state = self.0.lock();
         state.requests = state.requests.saturating_sub(1);
         state.since = Instant::now();
-    }
-}
-
-/// An answer whose request is under way until all of it was sent.
-#[derive(Debug)]
-pub(crate) struct Counted {
-    body: Body,
-    _under_way: UnderWay,
-}
-
-impl Counted {
-    pub(crate) fn new(body: Body, under_way: UnderWay) -> Self {
-        Self {
-            body,
-            _under_way: under_way,
-        }
-    }
-}
-
-impl hyper::body::Body for Counted {
-    type Data = Bytes;
-    type Error = axum::Error;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        Pin::new(&mut self.body).poll_frame(context)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
     }
 }
 

@@ -12,11 +12,13 @@ use futures_util::future::Either;
 use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use crate::busy::{Busy, Counted};
+use crate::answering::{Answer, Answering};
+use crate::busy::Busy;
 use crate::context::Context;
+use crate::half_closed::{self, HalfClosed};
 use crate::http;
 use crate::phase::Phase;
 use crate::preface::{Begun, Protocol};
@@ -92,16 +94,23 @@ where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     let limits = context.limits();
+    let half_closed = HalfClosed::default();
     let answer = |request: Request<Incoming>| {
-        let answer = http::answer(context.clone(), router.clone(), request, &peer);
+        let (context, router) = (context.clone(), router.clone());
+        let is_kept = !http::waits_for_events(request.uri().path());
+        // Before anything more is read from the connection.
+        let (head, body) = request.into_parts();
+        let (body, under_way) = half_closed.begin(body, is_kept);
+        let request = Request::from_parts(head, body);
+        let peer = &peer;
         async move {
-            let mut answer = answer.await;
+            let mut answer = http::answer(context.clone(), router, request, peer).await;
             // The next request goes to a server that stays.
             if context.is_leaving() && !http::keeps_connection(&answer) {
                 let close = HeaderValue::from_static("close");
                 answer.headers_mut().insert(header::CONNECTION, close);
             }
-            Ok::<_, Infallible>(answer)
+            Ok::<_, Infallible>(answer.map(|body| half_closed::Answer::new(body, under_way)))
         }
     };
     let connection = http1::Builder::new()
@@ -109,7 +118,7 @@ where
         .header_read_timeout(limits.headers_timeout)
         .max_header_size(limits.headers_bytes_max)
         .max_buf_size(limits.headers_bytes_max + AHEAD_BYTES)
-        .serve_connection(TokioIo::new(stream), service_fn(answer));
+        .serve_connection(TokioIo::new(half_closed.listen(stream)), service_fn(answer));
     let mut connection = pin!(connection);
     let stops = async {
         if context.is_draining() {
@@ -146,11 +155,11 @@ where
         let (context, router, peer) = (context.clone(), router.clone(), peer.clone());
         async move {
             let answer = http::answer(context, router, request, &peer).await;
-            Ok::<_, Infallible>(answer.map(|body| Counted::new(body, under_way)))
+            Ok::<_, Infallible>(answer.map(|body| Answer::new(body, under_way)))
         }
     };
     let streams_max = u32::try_from(limits.streams_max).unwrap_or(u32::MAX);
-    let connection = http2::Builder::new(TokioExecutor::new())
+    let connection = http2::Builder::new(Answering::new(limits.stalled_timeout))
         .timer(TokioTimer::new())
         .keep_alive_interval(limits.heartbeat)
         .keep_alive_timeout(limits.stalled_timeout)
@@ -243,6 +252,7 @@ mod tests {
         let peer = Peer {
             address,
             certified: None,
+            answers: crate::security::answers(&config.limits),
         };
         tokio::spawn(serve(context, router, server, peer, None));
         (client, config, stop)

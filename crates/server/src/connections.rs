@@ -18,7 +18,7 @@ use crate::connection;
 use crate::context::Context;
 use crate::preface::Protocol;
 use crate::problem::{CONTENT_TYPE, Code, Problem};
-use crate::security::Peer;
+use crate::security::{self, Peer};
 
 /// How long to wait when a connection cannot be taken: there are no file descriptors left, say.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -116,10 +116,12 @@ fn take(
 
 /// Encrypts a connection, if that is to be, and serves it.
 async fn open(context: Context, router: Router, stream: TcpStream, address: SocketAddr) {
+    let answers = security::answers(context.limits());
     let Some(encryption) = context.security().encryption() else {
         let peer = Peer {
             address,
             certified: None,
+            answers,
         };
         return connection::serve(context, router, stream, peer, None).await;
     };
@@ -150,7 +152,11 @@ async fn open(context: Context, router: Router, stream: TcpStream, address: Sock
             let session = stream.get_ref().1;
             let certified = encryption.certified(session.peer_certificates());
             let agreed = session.alpn_protocol().and_then(Protocol::named);
-            let peer = Peer { address, certified };
+            let peer = Peer {
+                address,
+                certified,
+                answers,
+            };
             connection::serve(context, router, stream, peer, agreed).await;
         }
         Ok(Err(error)) => {

@@ -13,16 +13,22 @@ use crate::config::{Config, Limits};
 use crate::counters::Counters;
 use crate::group_subscriptions::Subscriptions;
 use crate::leases::Leases;
-use crate::memory::Budget;
+use crate::memory::{Budget, Held, SMALL};
 use crate::phase::{Phase, Phases};
 use crate::problem::{Code, Problem};
-use crate::security::{Operating, Security, Trail};
+use crate::security::{Caller, Operating, Security, Trail};
 use crate::suspects::SuspectsOfGroups;
 use crate::trace::Tracing;
 use crate::webhooks::Webhooks;
 
 /// Strangers have one in so many of the bytes that all bodies may have, besides those.
 const STRANGERS_SHARE: usize = 8;
+
+/// How many reads of the log there are at a time for each processor: what each reads is in memory before its size
+/// is known.
+const READS_OF_PROCESSOR: usize = 8;
+/// The least room that is taken before events are read, in bytes.
+const ROOM_MIN: usize = SMALL;
 
 /// When it was asked whether the server is ready, and what the answer was.
 type Probe = (Instant, Result<&'static str, Problem>);
@@ -48,6 +54,7 @@ struct Shared {
     streams: Arc<Semaphore>,
     subscriptions: Subscriptions,
     listing: Mutex<()>,
+    reads: Semaphore,
     filters: Semaphore,
     probe: Mutex<Option<Probe>>,
     leases: Leases,
@@ -91,6 +98,7 @@ impl Context {
             answers: Budget::new(limits.answers_bytes_max, limits.answer_bytes_max),
             subscriptions: Subscriptions::new(limits.request_timeout),
             listing: Mutex::new(()),
+            reads: Semaphore::new(READS_OF_PROCESSOR * processors),
             filters: Semaphore::new(processors.saturating_sub(1).max(1)),
             probe: Mutex::new(None),
             streams: Arc::new(Semaphore::new(config.limits.streams_max)),
@@ -119,6 +127,20 @@ impl Context {
         }
     }
 
+    /// Of which groups the caller sees dead letters: `None` is all of them together.
+    pub(crate) async fn groups_with_letters(
+        &self,
+        caller: &Caller,
+    ) -> Result<Vec<Option<String>>, Problem> {
+        if caller.may_everything() {
+            return Ok(vec![None]);
+        }
+        let status = self.in_time(self.engine().status()).await??;
+        let groups = status.groups.into_iter();
+        let groups = groups.filter(|group| group.dead > 0 && caller.handles(group));
+        Ok(groups.map(|group| Some(group.name)).collect())
+    }
+
     /// Where the server listens.
     pub(crate) fn address(&self) -> SocketAddr {
         self.0.address
@@ -135,6 +157,12 @@ impl Context {
     /// Who may call, and what they may do.
     pub(crate) fn security(&self) -> &Security {
         &self.0.security
+    }
+
+    /// Who the caller is now, and what they may do: asked again by what goes on for long, as credentials expire and
+    /// permissions change.
+    pub(crate) fn still(&self, caller: &Caller) -> Result<Caller, Problem> {
+        self.security().still(caller, self.engine().clock().now())
     }
 
     /// Where what operators do is written, if it is.
@@ -174,6 +202,24 @@ impl Context {
         &self.0.answers
     }
 
+    /// Takes room for events of up to `bytes_max`, before they are read: as much as there is. Nothing is room for
+    /// one event when nothing else is under way.
+    pub(crate) fn room(&self, held: &mut Held, bytes_max: usize) -> Option<usize> {
+        let mut bytes = bytes_max;
+        while !self.answers().hold(held, bytes) {
+            if bytes <= ROOM_MIN {
+                return (held.bytes() == 0 && self.answers().in_use() == 0).then_some(0);
+            }
+            bytes = (bytes / 2).max(ROOM_MIN);
+        }
+        Some(bytes)
+    }
+
+    /// Waits for the turn to read: what was read is not counted before it is there.
+    pub(crate) async fn turn_to_read(&self) -> Result<SemaphorePermit<'_>, Problem> {
+        self.turn(&self.0.reads, "reads").await
+    }
+
     /// Waits for the turn to list what the engine reads whole events for: one at a time.
     pub(crate) async fn turn_to_list(&self) -> MutexGuard<'_, ()> {
         self.0.listing.lock().await
@@ -181,13 +227,21 @@ impl Context {
 
     /// Waits for the turn to filter events, which takes a processor: one is left for everything else.
     pub(crate) async fn turn_to_filter(&self) -> Result<SemaphorePermit<'_>, Problem> {
+        self.turn(&self.0.filters, "reads with filters").await
+    }
+
+    async fn turn<'a>(
+        &self,
+        turns: &'a Semaphore,
+        what: &str,
+    ) -> Result<SemaphorePermit<'a>, Problem> {
         let timeout = self.limits().request_timeout;
-        match tokio::time::timeout(timeout, self.0.filters.acquire()).await {
+        match tokio::time::timeout(timeout, turns.acquire()).await {
             Ok(Ok(turn)) => Ok(turn),
-            _ => Err(Problem::new(
-                Code::Overloaded,
-                "too many reads with filters are under way; try again in a moment",
-            )),
+            _ => {
+                let detail = format!("too many {what} are under way; try again in a moment");
+                Err(Problem::new(Code::Overloaded, detail))
+            }
         }
     }
 

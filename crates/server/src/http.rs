@@ -149,6 +149,11 @@ fn waits(route: Option<&str>, path: &str) -> bool {
     route.is_some_and(|route| waiting.contains(&route)) || path == rpc::WAIT
 }
 
+/// Whether a request of this path is given events that come while its client waits for them.
+pub(crate) fn waits_for_events(path: &str) -> bool {
+    path == events::STREAM || members::is_take(path)
+}
+
 /// Whether a client may need the connection again, to commit what its member here has in its hands.
 pub(crate) fn keeps_connection(response: &Response) -> bool {
     let route = response.extensions().get::<Route>();

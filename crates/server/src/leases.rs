@@ -79,6 +79,11 @@ impl Place {
         self
     }
 
+    /// Its member has left and asks for nothing: others may ask for less.
+    pub(crate) fn unsubscribe(&mut self) {
+        self.subscribed = None;
+    }
+
     /// The place of a member that a stream carries: it is not in the table.
     pub(crate) fn of_stream(mut self) -> Self {
         if let Some(inner) = self.inner.upgrade() {

@@ -27,6 +27,7 @@
 mod server;
 
 mod address;
+mod answering;
 mod asking;
 mod attributes;
 mod busy;
@@ -43,6 +44,7 @@ mod finished;
 pub mod fuzzing;
 mod group_subscriptions;
 mod grpc;
+mod half_closed;
 mod hangup;
 mod http;
 mod leases;
@@ -63,6 +65,7 @@ mod security;
 mod stalled;
 mod subscribing;
 mod suspects;
+mod through;
 mod trace;
 mod webhooks;
 

@@ -4,7 +4,9 @@ use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt as _, ReadBuf};
+
+use crate::through::{Reading, Through};
 
 /// What a connection of HTTP/2 begins with (RFC 9113, 3.4), whether it is encrypted or not.
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -28,9 +30,11 @@ impl Protocol {
 }
 
 /// A stream of which some bytes were read to find that out.
+pub(crate) type Begun<S> = Through<S, Preface>;
+
+/// These bytes, which are given before all others.
 #[derive(Debug)]
-pub(crate) struct Begun<S> {
-    stream: S,
+pub(crate) struct Preface {
     read: [u8; PREFACE.len()],
     given: usize,
     length: usize,
@@ -54,13 +58,12 @@ impl<S: AsyncRead + Unpin> Begun<S> {
                 break Protocol::Http2;
             }
         };
-        let begun = Self {
-            stream,
+        let reading = Preface {
             read,
             given: 0,
             length,
         };
-        Ok((begun, protocol))
+        Ok((Self { stream, reading }, protocol))
     }
 }
 
@@ -68,54 +71,30 @@ impl<S: AsyncRead + Unpin> Begun<S> {
 impl Begun<&[u8]> {
     /// Whether what is read next is these bytes.
     pub(crate) fn is_followed_by(&self, bytes: &[u8]) -> bool {
-        let read = self.read.get(self.given..self.length).unwrap_or_default();
+        let Preface {
+            read,
+            given,
+            length,
+        } = &self.reading;
+        let read = read.get(*given..*length).unwrap_or_default();
         [read, self.stream].concat() == bytes
     }
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for Begun<S> {
+impl<S: AsyncRead> Reading<S> for Preface {
     fn poll_read(
-        mut self: Pin<&mut Self>,
+        &mut self,
+        stream: Pin<&mut S>,
         context: &mut Context<'_>,
         into: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         if self.given == self.length {
-            return Pin::new(&mut self.stream).poll_read(context, into);
+            return stream.poll_read(context, into);
         }
         let end = self.length.min(self.given + into.remaining());
         into.put_slice(self.read.get(self.given..end).unwrap_or_default());
         self.given = end;
         Poll::Ready(Ok(()))
-    }
-}
-
-impl<S: AsyncWrite + Unpin> AsyncWrite for Begun<S> {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(context, bytes)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        slices: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(context, slices)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(context)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(context)
     }
 }
 

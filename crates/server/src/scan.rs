@@ -5,12 +5,12 @@ mod filter;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use ensue::engine::{Query, Recorded};
+use ensue::engine::{Page, Query, Recorded};
 use ensue::{Cursor, Error, Position};
 
 pub(crate) use self::filter::{Errors, Filter};
 use crate::context::Context;
-use crate::memory::Held;
+use crate::memory::{Held, SMALL, UNIT};
 use crate::problem::{Code, Problem};
 use crate::security::{Action, Caller};
 
@@ -19,8 +19,12 @@ use crate::security::{Action, Caller};
 const STEP_EVENTS_MIN: u64 = 1 << 12;
 const STEP_EVENTS_MAX: u64 = 1 << 22;
 const STEP_TIME: Duration = Duration::from_millis(50);
-/// How many events the engine gives for a page at a time.
+/// How many events the engine gives for a page at a time, and how many bytes of them at first: four times as many
+/// each time.
 const PAGE_STEP_EVENTS_MAX: usize = 1_000;
+const FIRST_BYTES: usize = 256 * 1024;
+/// How many bytes of events a stream reads ahead, but for one event that has more by itself.
+pub(crate) const STREAM_BYTES: usize = SMALL;
 
 /// A reader on its way through the log.
 #[derive(Debug)]
@@ -47,8 +51,17 @@ pub(crate) enum Unread {
     /// The engine says so.
     Engine(Error),
     Refused(Problem),
-    /// Answers under way are as large as they may be together.
-    NoRoom,
+    /// Answers under way are as large as they may be together: there is no room for so many bytes.
+    NoRoom {
+        bytes: usize,
+    },
+}
+
+impl Found {
+    /// How much of the answers under way it is.
+    pub(crate) fn bytes(&self) -> usize {
+        self.recorded.envelope.content().len()
+    }
 }
 
 impl From<Problem> for Unread {
@@ -68,10 +81,11 @@ impl From<Unread> for Problem {
         match unread {
             Unread::Engine(error) => error.into(),
             Unread::Refused(problem) => problem,
-            Unread::NoRoom => Self::new(
+            Unread::NoRoom { .. } => Self::new(
                 Code::Overloaded,
                 "the answers under way are as large as they may be together, the limit \
-                 `answers_bytes_max`: clients are slow to take them; try again in a moment",
+                 `answers_bytes_max`, or those of this caller are a quarter of it: clients are slow to take them; \
+                 try again in a moment",
             ),
         }
     }
@@ -158,12 +172,14 @@ impl Scan {
     }
 
     /// Goes one step, over at most `events_max` events that the engine finds, and at most `places_max`
-    /// places of the log.
+    /// places of the log. The last `room` bytes of what is `held` are for the events; afterwards so much counts as
+    /// these have. Without room for the first, nothing changes but that they are let go of.
     pub(crate) async fn step(
         &mut self,
         context: &Context,
-        events_max: usize,
-        places_max: u64,
+        (events_max, places_max): (usize, u64),
+        held: &mut Held,
+        room: usize,
     ) -> Result<Vec<Found>, Unread> {
         let from = self.query.from.position();
         let places = self.step_events.min(places_max.max(1));
@@ -173,12 +189,11 @@ impl Scan {
         let query = Query {
             until: Some(stop.into()),
             limit: events_max,
+            bytes_max: room.max(1),
             ..self.query.clone()
         };
-        let before = Instant::now();
-        let reading = context.engine().shared().read(query);
-        let page = context.in_time(reading).await??;
-        let took = before.elapsed();
+        let (page, took) = read(context, query, held, room).await?;
+        let bytes = bytes(&page);
         let (mut next, mut is_whole) = (page.next, true);
         // A step that came to its own end says nothing of the log's.
         let end = next.position();
@@ -214,6 +229,8 @@ impl Scan {
                 // What passes must not keep in memory what does not.
                 found.recorded.envelope = found.recorded.envelope.detached();
             }
+            let kept = found.iter().map(Found::bytes).sum();
+            held.let_go(bytes.saturating_sub(kept));
         }
         // From here on nothing waits: a step that is given up changes nothing.
         self.adapt(took);
@@ -230,35 +247,54 @@ impl Scan {
         context: &Context,
         limit: usize,
     ) -> Result<(Vec<Found>, Held), Unread> {
+        let (held, bytes_max) = (self.caller.answers(), context.limits().answer_bytes_max);
+        self.page_within(context, limit, held, bytes_max).await
+    }
+
+    /// The same of at most `bytes_max` bytes, and one event more; for what is `held` already there is room.
+    pub(crate) async fn page_within(
+        &mut self,
+        context: &Context,
+        limit: usize,
+        mut held: Held,
+        bytes_max: usize,
+    ) -> Result<(Vec<Found>, Held), Unread> {
         let limits = context.limits();
         let (before, began) = (Instant::now(), self.scanned);
-        let (mut events, mut held, mut bytes) = (Vec::new(), Held::default(), 0);
-        while events.len() < limit && !self.is_end {
-            let wanted = if self.has_filter() {
+        let (mut events, mut bytes, mut wanted) = (Vec::<Found>::new(), 0, FIRST_BYTES);
+        let mut ready = held.bytes();
+        while events.len() < limit && bytes < bytes_max && !self.is_end {
+            let count = if self.has_filter() {
                 PAGE_STEP_EVENTS_MAX
             } else {
                 (limit - events.len()).min(PAGE_STEP_EVENTS_MAX)
             };
             let places = limits.scan_events_max.saturating_sub(self.scanned - began);
-            for found in self.step(context, wanted, places).await? {
-                let size = found.recorded.envelope.content().len();
-                let is_whole = events.len() == limit || bytes >= limits.answer_bytes_max;
-                // While there is little room for answers, pages are short; one event is always possible
-                // when nothing else is under way.
-                let has_room = !is_whole
-                    && (context.answers().hold(&mut held, size)
-                        || (events.is_empty() && context.answers().in_use() == 0));
-                if !has_room {
-                    // It begins the next page.
-                    self.go_to(found.recorded.position.into());
-                    if events.is_empty() {
-                        return Err(Unread::NoRoom);
-                    }
-                    return Ok((events, held));
-                }
-                bytes += size;
+            let asked = wanted.min(bytes_max - bytes);
+            let room = match std::mem::take(&mut ready) {
+                0 => context.room(&mut held, asked),
+                room => Some(room),
+            };
+            let found = match room {
+                Some(room) => self.step(context, (count, places), &mut held, room).await,
+                None => Err(Unread::NoRoom { bytes: asked }),
+            };
+            let found = match found {
+                // While there is little room for answers, pages are short.
+                Err(Unread::NoRoom { .. }) if !events.is_empty() => break,
+                found => found?,
+            };
+            let mut found = found.into_iter();
+            for found in found.by_ref().take(limit - events.len()) {
+                bytes += found.bytes();
                 events.push(found);
             }
+            if let Some(first) = found.next() {
+                // It begins the next page.
+                self.go_to(first.recorded.position.into());
+                held.let_go(first.bytes() + found.map(|it| it.bytes()).sum::<usize>());
+            }
+            wanted = wanted.saturating_mul(4);
             let is_far = self.scanned - began >= limits.scan_events_max;
             if is_far || before.elapsed() >= limits.scan_timeout {
                 break;
@@ -277,6 +313,35 @@ impl Scan {
         };
         self.step_events = events.clamp(STEP_EVENTS_MIN, STEP_EVENTS_MAX);
     }
+}
+
+/// What the engine has for a query, and how long it took: for that, the last `room` bytes of what is `held` are
+/// there, and in the end as much is held as it is.
+async fn read(
+    context: &Context,
+    query: Query,
+    held: &mut Held,
+    room: usize,
+) -> Result<(Page, Duration), Unread> {
+    let _turn = context.turn_to_read().await?;
+    let before = Instant::now();
+    let reading = context.engine().shared().read(query);
+    let page = context.in_time(reading).await??;
+    let (took, bytes) = (before.elapsed(), bytes(&page));
+    // One event may be larger than the room for it.
+    let answers = context.answers();
+    let is_alone = held.bytes() == room && answers.in_use() <= room.next_multiple_of(UNIT);
+    if !answers.hold(held, bytes.saturating_sub(room)) && !is_alone {
+        held.let_go(room);
+        return Err(Unread::NoRoom { bytes });
+    }
+    held.let_go(room.saturating_sub(bytes));
+    Ok((page, took))
+}
+
+fn bytes(page: &Page) -> usize {
+    let sizes = page.events.iter().map(|it| it.envelope.content().len());
+    sizes.sum()
 }
 
 /// What of some events passes a filter.

@@ -49,7 +49,9 @@ pub(crate) use self::reload::Reload;
 use self::reload::Reloading;
 pub(crate) use self::tls::{Certified, Encryption};
 pub use self::tokens::{NewToken, TokenEntry, TokenError, TokenFile};
+pub(crate) use self::usage::answers;
 use crate::config::{Config, ConfigError, LOGIN_PREFIX};
+use crate::memory::Share;
 use crate::problem::{Code, Problem};
 
 /// How many connections set up TLS at a time.
@@ -72,6 +74,8 @@ pub(crate) struct Peer {
     pub(crate) address: SocketAddr,
     /// Whose certificate it showed, if it did.
     pub(crate) certified: Option<Certified>,
+    /// How much of all answers under way may be the connection's, while nobody is known by a name.
+    pub(crate) answers: Share,
 }
 
 /// A person who has logged in, as their browser is told.
@@ -138,6 +142,7 @@ impl Security {
             request.headers_mut().remove(credentials);
         }
         let caller = Caller::new(who?, &policy.masks, Some(peer.address));
+        let caller = caller.over(Some(peer.answers.clone()));
         caller.request()?;
         Ok(caller)
     }
@@ -147,7 +152,10 @@ impl Security {
     pub(crate) fn still(&self, caller: &Caller, now: Timestamp) -> Result<Caller, Problem> {
         let policy = self.reloading.policy();
         let who = policy.still(caller.who(), now);
-        who.map(|who| Caller::new(who, &policy.masks, caller.address()))
+        who.map(|who| {
+            let renewed = Caller::new(who, &policy.masks, caller.address());
+            renewed.over(caller.connection_answers())
+        })
     }
 
     /// Sees when other callers are known, or may do something else.

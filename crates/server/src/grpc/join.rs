@@ -114,13 +114,16 @@ async fn open(
     let topics = wanted.topics.iter().map(|it| it.as_str().to_owned());
     let topics = topics.collect();
     let group = wanted.group.clone();
+    let subscribing = context.subscriptions().subscribe(&wanted).await;
+    let (subscribed, turn) = subscribing.map_err(|refused| problem(&refused))?;
     let member = within(context, context.engine().join(wanted)).await?;
+    drop(turn);
     let seat = Seat {
         group,
         lease: lease(join.lease_ms, limits.lease_max),
         topics,
         member,
-        place: Mutex::new(place.of_stream()),
+        place: Mutex::new(place.with(subscribed).of_stream()),
     };
     Ok(Session::start(seat, (caller.clone(), slots), context))
 }
@@ -187,7 +190,7 @@ impl Carrier {
                 Err(status)
             }
             Err(End::Barred(status)) => {
-                if let Err(error) = session.member().leave().await {
+                if let Err(error) = session.leave().await {
                     let group = session.group();
                     tracing::debug!(group, %error, "a member could not leave");
                 }
@@ -195,7 +198,7 @@ impl Carrier {
                 Err(status)
             }
             Err(End::Left) => {
-                let left = session.member().leave().await;
+                let left = session.leave().await;
                 self.sessions.remove(&self.secret);
                 match left {
                     Ok(()) => Ok(message(Response::Left(v1::MemberLeft {}))),
@@ -204,7 +207,7 @@ impl Carrier {
             }
             Err(End::Stopping) => {
                 // At once: what it holds goes to others, whether the client listens or not.
-                if let Err(error) = session.member().leave().await {
+                if let Err(error) = session.leave().await {
                     let group = session.group();
                     tracing::debug!(group, %error, "a member could not leave");
                 }

@@ -10,6 +10,7 @@ use crate::context::Context;
 use crate::memory::Held;
 use crate::problem::{Code, Problem};
 use crate::scan::Unread;
+use crate::security::Caller;
 
 /// How many items are read at first.
 const ITEMS_FIRST: usize = 16;
@@ -45,12 +46,16 @@ pub(super) struct List<T> {
 
 impl<T> List<T> {
     /// Items of so many bytes, unless answers under way are as large as they may be.
-    pub(super) fn new(context: &Context, items: Vec<T>, bytes: usize) -> Result<Self, Status> {
-        let mut held = Held::default();
+    pub(super) fn new(
+        (context, caller): (&Context, &Caller),
+        items: Vec<T>,
+        bytes: usize,
+    ) -> Result<Self, Status> {
+        let mut held = caller.answers();
         if context.answers().hold(&mut held, bytes) {
             return Ok(Self { items, held });
         }
-        Err(problem(&Problem::from(Unread::NoRoom)))
+        Err(problem(&Problem::from(Unread::NoRoom { bytes })))
     }
 }
 
@@ -58,7 +63,7 @@ impl<T> List<T> {
 /// first, and twice as many each time there are more. A list that would be too large is refused before it is in
 /// memory.
 pub(super) async fn list<T, F>(
-    context: &Context,
+    (context, caller): (&Context, &Caller),
     asked: usize,
     (size, sees): (impl Fn(&T) -> usize, impl Fn(&T) -> bool),
     read: impl Fn(usize) -> F,
@@ -76,7 +81,7 @@ where
         if is_all || items.len() >= asked {
             items.truncate(asked);
             let bytes = items.iter().map(&size).sum();
-            return List::new(context, items, bytes);
+            return List::new((context, caller), items, bytes);
         }
         // As if the others were as large as these.
         if bytes.saturating_mul(2) > context.limits().answers_bytes_max / 2 {

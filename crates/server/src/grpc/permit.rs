@@ -29,8 +29,7 @@ pub(super) fn stream(context: &Context, caller: &Caller) -> Result<Slots, Status
 
 /// Who the caller is now: what goes on for long asks again, as credentials expire and permissions change.
 pub(super) fn still(context: &Context, caller: &Caller) -> Result<Caller, Status> {
-    let now = context.engine().clock().now();
-    let still = context.security().still(caller, now);
+    let still = context.still(caller);
     still.map_err(|problem| answer::problem(&problem))
 }
 

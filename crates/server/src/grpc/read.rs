@@ -1,7 +1,6 @@
 //! `Read`: events in pages, up to the end of the log or beyond it.
 
 use std::pin::Pin;
-use std::time::Duration;
 
 use ensue::engine::{Query, READ_EVENTS_MAX};
 use ensue_proto::{PIECE_BYTES, v1};
@@ -17,10 +16,10 @@ use crate::memory::Held;
 use crate::scan::{Filter, Found, Scan, Unread};
 use crate::security::Caller;
 
-/// How many events are read ahead of what the client takes, where it did not ask for one page.
+/// How many events are read ahead of what the client takes, and how many bytes of them, where it did not ask for
+/// one page.
 const PAGE_EVENTS_MAX: usize = 256;
-/// How long a stream waits for room when all of them together hold as much as they may.
-const ROOM_PAUSE: Duration = Duration::from_millis(50);
+const PAGE_BYTES_MAX: usize = 256 * 1024;
 
 pub(super) type Responses = Pin<Box<dyn Stream<Item = Result<v1::ReadResponse, Status>> + Send>>;
 
@@ -33,10 +32,14 @@ struct Reading {
     /// How many events may come yet; `None` is any number.
     left: Option<usize>,
     one_page: bool,
+    /// Of one page.
+    bytes_max: usize,
     follow: bool,
     /// Pieces that were read and not sent, the next one last.
     pieces: Vec<v1::ReadResponse>,
     held: Held,
+    /// Room that was waited for.
+    room: Held,
     waits: Waits,
     is_over: bool,
     changes: watch::Receiver<()>,
@@ -47,8 +50,8 @@ struct Reading {
 #[derive(Clone, Copy, Debug)]
 enum Waits {
     No,
-    /// Among the answers under way.
-    ForRoom,
+    /// Among the answers under way, for so many bytes.
+    ForRoom(usize),
     /// In the log.
     ForMore,
 }
@@ -61,6 +64,10 @@ pub(super) async fn begin(
     request: v1::ReadRequest,
 ) -> Result<Responses, Status> {
     let query = Query::try_from(&request).map_err(answer::malformed)?;
+    let bytes_max = match query.bytes_max {
+        0 => usize::MAX,
+        bytes => bytes,
+    };
     let left = (query.limit > 0).then_some(query.limit);
     let filter = Some(&request.filter).filter(|text| !text.is_empty());
     let refused = |refused| answer::problem(&refused);
@@ -71,6 +78,7 @@ pub(super) async fn begin(
     let mut reading = Reading {
         left,
         one_page: request.one_page,
+        bytes_max,
         follow: request.follow && !request.one_page,
         changes: context.security().changes(),
         context,
@@ -78,6 +86,7 @@ pub(super) async fn begin(
         told: 0,
         pieces: Vec::new(),
         held: Held::default(),
+        room: Held::default(),
         waits: Waits::No,
         is_over: false,
         _slots: slots,
@@ -140,11 +149,12 @@ impl Reading {
         }
     }
 
-    async fn wait(&self) -> Result<(), Status> {
+    async fn wait(&mut self) -> Result<(), Status> {
         match self.waits {
             Waits::No => Ok(()),
-            Waits::ForRoom => {
-                tokio::time::sleep(ROOM_PAUSE).await;
+            Waits::ForRoom(bytes) => {
+                let answers = self.context.answers().clone();
+                self.room = answers.wait(self.scan.caller().answers(), bytes).await;
                 Ok(())
             }
             Waits::ForMore => {
@@ -157,18 +167,24 @@ impl Reading {
 
     /// Reads a page, or finds that something has to be waited for.
     async fn page(&mut self) -> Result<(), Status> {
-        let page_max = if self.one_page {
-            READ_EVENTS_MAX
+        let (page_max, bytes_max) = if self.one_page {
+            let bytes_max = self.context.limits().answer_bytes_max;
+            (READ_EVENTS_MAX, self.bytes_max.min(bytes_max))
         } else {
-            PAGE_EVENTS_MAX
+            (PAGE_EVENTS_MAX, PAGE_BYTES_MAX)
         };
         let limit = self.left.unwrap_or(page_max).min(page_max);
+        let mut room = std::mem::take(&mut self.room);
+        if room.bytes() == 0 {
+            room = self.scan.caller().answers();
+        }
         // Of a scan that was at its end, the log has more now.
         self.scan.go_on();
-        let (events, held) = match self.scan.page(&self.context, limit).await {
+        let page = self.scan.page_within(&self.context, limit, room, bytes_max);
+        let (events, held) = match page.await {
             Ok(page) => page,
-            Err(Unread::NoRoom) => {
-                self.waits = Waits::ForRoom;
+            Err(Unread::NoRoom { bytes }) => {
+                self.waits = Waits::ForRoom(bytes);
                 return Ok(());
             }
             Err(Unread::Engine(error)) => return Err(answer::engine(&error)),

@@ -50,6 +50,27 @@ impl Calls {
         self.context.engine().shared()
     }
 
+    /// Up to `limit` dead letters of these groups.
+    async fn letters(
+        &self,
+        groups: &[Option<String>],
+        filter: &DeadLetterFilter,
+        limit: usize,
+    ) -> ensue::Result<Vec<DeadLetter>> {
+        let mut letters = Vec::new();
+        for group in groups {
+            let filter = DeadLetterFilter {
+                limit: limit - letters.len(),
+                ..filter.clone()
+            };
+            letters.extend(self.engine().dead_letters(group.as_deref(), filter).await?);
+            if letters.len() >= limit {
+                break;
+            }
+        }
+        Ok(letters)
+    }
+
     /// Does what an operator asks for: to its end, and once if the client gave it a key.
     async fn operate<T, R, F>(
         &self,
@@ -175,7 +196,8 @@ impl EngineService for Calls {
         let size = |it: &Scheduled| it.envelope.as_ref().map_or(0, |it| it.content().len());
         let read = |limit| self.engine().scheduled(limit);
         let sees = |it: &Scheduled| permit::sees(&caller, it);
-        let mut list = lists::list(&self.context, limit, (size, sees), read).await?;
+        let by = (&self.context, &caller);
+        let mut list = lists::list(by, limit, (size, sees), read).await?;
         let events = list.items.iter_mut();
         for event in events.filter_map(|it| it.envelope.as_mut().ok()) {
             permit::disclose(&caller, event)?;
@@ -219,7 +241,7 @@ impl EngineService for Calls {
         let states = within(&self.context, states).await?;
         let size = |(key, value): &(String, Bytes)| key.len() + value.len();
         let bytes = states.iter().map(size).sum();
-        let list = List::new(&self.context, states, bytes)?;
+        let list = List::new((&self.context, &caller), states, bytes)?;
         let responses = lists::send(list, size, |piece| v1::ListStatesResponse {
             states: piece.iter().map(key_state).collect(),
         });
@@ -234,24 +256,24 @@ impl EngineService for Calls {
     ) -> Result<Response<Self::ListDeadLettersStream>, Status> {
         let caller = permit::caller(&request)?;
         let asked = request.into_inner();
-        match &asked.group {
-            Some(group) => permit::must_handle(&self.context, &caller, group).await?,
-            None => permit::must_cover(&caller, Action::Read, &[])?,
-        }
+        let groups = match asked.group {
+            Some(group) => {
+                permit::must_handle(&self.context, &caller, &group).await?;
+                vec![Some(group)]
+            }
+            None => {
+                let groups = self.context.groups_with_letters(&caller).await;
+                groups.map_err(|refused| problem(&refused))?
+            }
+        };
         let filter = ensue_proto::filter(asked.filter);
         let limit = Some(filter.limit).filter(|limit| *limit > 0);
         let size = |it: &DeadLetter| it.envelope.as_ref().map_or(0, |it| it.content().len());
-        let group = asked.group.as_deref();
-        let read = |limit| {
-            let filter = DeadLetterFilter {
-                limit,
-                ..filter.clone()
-            };
-            self.engine().dead_letters(group, filter)
-        };
+        let read = |limit| self.letters(&groups, &filter, limit);
         let limit = limit.unwrap_or(usize::MAX);
-        let mut list =
-            lists::list(&self.context, limit, (size, |_: &DeadLetter| true), read).await?;
+        let sees = |_: &DeadLetter| true;
+        let by = (&self.context, &caller);
+        let mut list = lists::list(by, limit, (size, sees), read).await?;
         for letter in &mut list.items {
             if !caller.may(Action::Read, &letter.topic) {
                 letter.envelope = Err("the caller may not read it".to_owned());

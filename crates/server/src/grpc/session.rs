@@ -255,12 +255,19 @@ impl Session {
     /// Says what the member holds.
     fn count(&self, state: &State) {
         let events = state.taken.len() + state.in_hand.len();
-        let mut place = self
-            .seat
-            .place
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        place.holds(events, state.bytes);
+        self.place().holds(events, state.bytes);
+    }
+
+    fn place(&self) -> MutexGuard<'_, Place> {
+        let place = self.seat.place.lock();
+        place.unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The member leaves: from here on others of its group may ask for less than it did.
+    pub(super) async fn leave(&self) -> ensue::Result<()> {
+        let left = self.seat.member.leave().await;
+        self.place().unsubscribe();
+        left
     }
 
     /// Hands out what was taken, as much as the client takes: in batches, which are kept until it has them.
@@ -306,7 +313,7 @@ impl Session {
             let group = self.group();
             tracing::warn!(group, %error, "the attempt of a member that is gone does not count");
         }
-        if let Err(error) = self.seat.member.leave().await {
+        if let Err(error) = self.leave().await {
             tracing::debug!(group = self.group(), %error, "a member that is gone could not leave");
         }
     }

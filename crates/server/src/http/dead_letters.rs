@@ -121,11 +121,7 @@ async fn list(
             groups::must_handle(&context, &caller, group).await?;
             vec![Some(group.to_owned())]
         }
-        None if caller.may_everything() => vec![None],
-        None => {
-            let groups = groups::handled(&context, &caller).await?;
-            groups.into_iter().map(Some).collect()
-        }
+        None => context.groups_with_letters(&caller).await?,
     };
     let (mut letters, mut is_more) = (Vec::new(), false);
     for group in groups {

@@ -28,6 +28,9 @@ const TAG: Tag = Tag {
     what: "The log: appending to it, reading it, and following it.",
 };
 
+/// Where events are followed.
+pub(super) const STREAM: &str = "/v1/events/stream";
+
 /// What may be wrong with a place or a filter.
 const SELECTING: &[Code] = &[
     Code::InvalidFilter,
@@ -61,5 +64,5 @@ pub(super) fn routes(routes: Routes) -> Routes {
                 post(publish, appends, append::append),
             ],
         )
-        .add("/v1/events/stream", [get(read, follows, stream::follow)])
+        .add(STREAM, [get(read, follows, stream::follow)])
 }

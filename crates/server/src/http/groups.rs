@@ -163,14 +163,6 @@ pub(super) async fn must_handle(
     }
 }
 
-/// The groups with whose topics the caller may do something.
-pub(super) async fn handled(context: &Context, caller: &Caller) -> Result<Vec<String>, Problem> {
-    let status = deadline::within(context, context.engine().status()).await?;
-    let groups = status.groups.into_iter();
-    let groups = groups.filter(|group| group.dead > 0 && caller.handles(group));
-    Ok(groups.map(|group| group.name).collect())
-}
-
 /// Refuses a caller who may not operate the group; its topics say who may.
 pub(super) async fn must_operate(
     context: &Context,

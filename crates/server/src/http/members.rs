@@ -25,6 +25,8 @@ use crate::security::{Access, Action, Caller};
 
 /// Where a client waits for deliveries.
 pub(super) const TAKE: &str = "/v1/groups/{group}/members/{member}/take";
+const GROUPS: &str = "/v1/groups/";
+const TAKING: &str = "/take";
 const TAG: Tag = Tag {
     name: "members",
     what: "A client as a member of a group: it takes events, and commits what follows from them.",
@@ -80,6 +82,11 @@ pub(super) fn routes(routes: Routes) -> Routes {
         .add(RENEW, [post(consume, renews, renew)])
         .add(TAKE, [post(consume, takes, take::take)])
         .add(COMMIT, [post(consume, commits, commit::commit)])
+}
+
+/// Whether this is the path of a [`TAKE`].
+pub(super) fn is_take(path: &str) -> bool {
+    path.starts_with(GROUPS) && path.ends_with(TAKING)
 }
 
 /// Whether a client may go on with its member over the connection while the server is stopping.

@@ -4,15 +4,17 @@ use std::time::Duration;
 
 use axum::extract::State;
 use axum::http::header;
-use ensue::{CloudEvent, Envelope};
+use ensue::CloudEvent;
 
 use super::events::{SingleEvent, read_single};
+use super::pieces;
 use super::query::{Asked, Parameters, Query, invalid};
 use super::route::{Routes, post};
 use crate::asking;
 use crate::context::Context;
 use crate::openapi::{Answer, AnyEvent, Kind, Operation, Parameter, Tag, Written, about};
 use crate::problem::{Code, Problem};
+use crate::scan::Unread;
 use crate::security::{Access, Action, Caller};
 
 /// Where a client waits for a reply.
@@ -70,12 +72,14 @@ async fn ask(
     let (event, held) = read_single(&context, &caller, event, query.text("topic")).await?;
     drop(held);
     let reply = asking::ask(&context, &caller, event, deadline).await?;
-    Ok(answer(&reply))
-}
-
-fn answer(reply: &Envelope) -> Written<Reply> {
+    let reply = reply.to_cloudevent().to_string();
+    let mut held = caller.answers();
+    if !context.answers().hold(&mut held, reply.len()) {
+        // Asked again, it is answered from the log.
+        return Err(Unread::NoRoom { bytes: reply.len() }.into());
+    }
     let content_type = [(header::CONTENT_TYPE, CloudEvent::CONTENT_TYPE)];
-    Written::new((content_type, reply.to_cloudevent().to_string()))
+    Ok(Written::new((content_type, pieces::body(reply, held))))
 }
 
 fn deadline(context: &Context, query: &Query) -> Result<Duration, Problem> {

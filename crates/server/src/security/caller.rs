@@ -16,6 +16,7 @@ use super::permissions::Permissions;
 use super::sessions::SessionId;
 use super::tls::Authorities;
 use super::usage::Usage;
+use crate::memory::{Held, Share};
 use crate::personal::Masks;
 use crate::problem::{Code, Problem};
 
@@ -27,6 +28,8 @@ pub(crate) struct Caller {
     /// What is personal in events.
     masks: Arc<Masks>,
     address: Option<SocketAddr>,
+    /// What the connection may have of all answers, for callers that are not counted.
+    answers: Option<Share>,
     /// Why the credentials were refused, or the request: what is public answers all the same.
     refusal: Option<Arc<Problem>>,
 }
@@ -125,8 +128,27 @@ impl Caller {
             who,
             masks: masks.clone(),
             address,
+            answers: None,
             refusal: None,
         }
+    }
+
+    /// The same, whose answers go over the connection that has this share of them.
+    pub(super) fn over(mut self, answers: Option<Share>) -> Self {
+        self.answers = answers;
+        self
+    }
+
+    /// What the connection has, for who follows this caller.
+    pub(super) fn connection_answers(&self) -> Option<Share> {
+        self.answers.clone()
+    }
+
+    /// Nothing yet of what the caller may hold of the answers under way.
+    pub(crate) fn answers(&self) -> Held {
+        let of_usage = self.who.usage.as_ref().map(|usage| usage.answers());
+        let share = of_usage.or(self.answers.as_ref());
+        share.map_or_else(Held::default, Share::held)
     }
 
     /// A stranger, whom everything that is not public answers with this.

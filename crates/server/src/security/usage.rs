@@ -7,7 +7,11 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::rate::Rate;
 use crate::config::Limits;
+use crate::memory::Share;
 use crate::problem::{Code, Problem};
+
+/// One caller may have one in so many of the bytes that all answers may have, and one answer at least.
+const ANSWERS_SHARE: usize = 4;
 
 /// What one caller uses.
 #[derive(Debug)]
@@ -16,12 +20,18 @@ pub(super) struct Usage {
     requests_max: u32,
     streams: Arc<Semaphore>,
     streams_max: usize,
+    answers: Share,
 }
 
 /// What all callers use that are known, by their names: it outlives a change of the files.
 /// Cloning gives the same.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Usages(Arc<Mutex<HashMap<String, Weak<Usage>>>>);
+
+/// How much of all answers under way may be one caller's.
+pub(crate) fn answers(limits: &Limits) -> Share {
+    Share::new((limits.answers_bytes_max / ANSWERS_SHARE).max(limits.answer_bytes_max))
+}
 
 impl Usage {
     fn new(limits: &Limits) -> Self {
@@ -30,6 +40,7 @@ impl Usage {
             requests_max: limits.caller_requests_per_second,
             streams: Arc::new(Semaphore::new(limits.caller_streams_max)),
             streams_max: limits.caller_streams_max,
+            answers: answers(limits),
         }
     }
 
@@ -44,6 +55,11 @@ impl Usage {
             self.requests_max
         );
         Err(Problem::new(Code::RateLimited, detail))
+    }
+
+    /// How much of all answers under way may be the caller's.
+    pub(super) fn answers(&self) -> &Share {
+        &self.answers
     }
 
     /// A place among the caller's streams.

@@ -134,3 +134,114 @@ async fn no_member_joins_the_group_of_a_webhook() {
     );
     site.end().await;
 }
+
+/// Joins a group for these topics.
+fn join(group: &str, topics: &[&str]) -> Ask {
+    let subscription = v1::Subscription {
+        group: group.into(),
+        topics: topics.iter().map(|it| (*it).to_owned()).collect(),
+        ..v1::Subscription::default()
+    };
+    Ask::Join(v1::JoinGroup {
+        subscription: Some(subscription),
+        lease_ms: 60_000,
+    })
+}
+
+#[tokio::test]
+async fn who_asks_for_less_than_the_other_members_is_refused_until_they_have_left() {
+    let site = Site::start().await;
+    let mut client = client(&site).await;
+    for _ in 0..20 {
+        let wide = join("g", &["orders", "refunds"]);
+        let mut member = Member::open(&mut client, wide.clone()).await.unwrap();
+        assert!(matches!(member.next().await, Said::Joined(_)));
+        let refused = Member::open(&mut client, join("g", &["orders"])).await;
+        let refused = refused.err().unwrap();
+        let detail = ensue_proto::detail_of_status(&refused).unwrap();
+        assert_eq!(detail.code, "other_subscription", "{refused}");
+        // More, and another group, are no one's loss.
+        let more = join("g", &["orders", "refunds", "returns"]);
+        for allowed in [wide, more, join("other", &["orders"])] {
+            let mut other = Member::open(&mut client, allowed).await.unwrap();
+            assert!(matches!(other.next().await, Said::Joined(_)));
+            other.say(Ask::Leave(v1::LeaveGroup {})).await;
+            assert!(matches!(other.next().await, Said::Left(_)));
+        }
+        member.say(Ask::Leave(v1::LeaveGroup {})).await;
+        assert!(matches!(member.next().await, Said::Left(_)));
+        let mut narrow = Member::open(&mut client, join("g", &["orders"])).await;
+        let narrow = narrow.as_mut().unwrap();
+        assert!(matches!(narrow.next().await, Said::Joined(_)));
+        narrow.say(Ask::Leave(v1::LeaveGroup {})).await;
+        assert!(matches!(narrow.next().await, Said::Left(_)));
+    }
+    site.end().await;
+}
+
+#[tokio::test]
+async fn operators_list_the_dead_letters_of_what_is_theirs() {
+    let setup = crate::secure::Setup::new(
+        "[auth]\ntokens = 'tokens.json'\n[roles.orders]\noperate = ['orders']\n[roles.photos]\n\
+         operate = ['photos']\n[roles.owner]\nread = ['>']\npublish = ['>']\nconsume = ['>']\noperate = ['>']\n",
+    );
+    let tokens = ["orders", "photos", "owner"].map(|role| setup.token(role));
+    let site = Site::with(setup.config()).await;
+    let mut client = client(&site).await;
+    for topic in ["orders", "photos"] {
+        let append = |number: u32| {
+            let mut append = event(&format!("{topic}-{number}"), "k", b"{}");
+            append.event.as_mut().unwrap().topic = topic.into();
+            append
+        };
+        let batch = (0..40).map(append).collect();
+        let append = of(&tokens[2], v1::AppendRequest { batch });
+        client.append(append).await.unwrap();
+        let call = of(&tokens[2], ());
+        let group = join(&format!("of-{topic}"), &[topic]);
+        let mut member = Member::open_of(&mut client, call, group).await.unwrap();
+        assert!(matches!(member.next().await, Said::Joined(_)));
+        for number in 1..=40 {
+            member.take(1, true).await;
+            let (_, positions) = member.batch().await;
+            let death = v1::Death {
+                position: positions[0],
+                attempts: 1,
+                reason: "no".into(),
+                on_dead: v1::OnDead::Skip.into(),
+                cause: v1::DeathCause::Rejected.into(),
+            };
+            let commit = Some(v1::Commit {
+                dead: vec![death],
+                ..v1::Commit::default()
+            });
+            let commit = v1::CommitEvents { number, commit };
+            member.say(Ask::Commit(commit)).await;
+            member.committed().await;
+        }
+    }
+    for (token, limit, expected) in [
+        (&tokens[0], 0, &[("of-orders", 40)][..]),
+        (&tokens[1], 25, &[("of-photos", 25)]),
+        (&tokens[2], 0, &[("of-orders", 40), ("of-photos", 40)]),
+    ] {
+        let filter = Some(v1::DeadLetterFilter {
+            limit,
+            ..v1::DeadLetterFilter::default()
+        });
+        let request = v1::ListDeadLettersRequest {
+            group: None,
+            filter,
+        };
+        let listed = client.list_dead_letters(of(token, request)).await.unwrap();
+        let (mut pieces, mut found) = (listed.into_inner(), std::collections::BTreeMap::new());
+        while let Some(piece) = pieces.message().await.unwrap() {
+            for letter in piece.dead_letters {
+                *found.entry(letter.group).or_insert(0) += 1;
+            }
+        }
+        let found = found.iter().map(|(group, count)| (group.as_str(), *count));
+        assert_eq!(found.collect::<Vec<_>>(), expected);
+    }
+    site.end().await;
+}

@@ -30,6 +30,7 @@ mod calls_reading;
 mod consuming;
 mod dashboards;
 mod disk;
+mod half_closed;
 mod hostile;
 mod jwt;
 mod leasing;

@@ -158,3 +158,40 @@ async fn what_is_no_request_is_refused() {
     let _: Value = client.get("/v1/status").await.ok();
     site.end().await;
 }
+
+#[tokio::test]
+async fn no_more_wait_for_one_reply_than_the_limit_says() {
+    let site = Site::start().await;
+    let mut service = MemberClient::join(&site, "quotes", json!({})).await;
+    let mut asking = Vec::new();
+    for _ in 0..ensue::REQUEST_WAITERS_MAX {
+        let mut asker = site.client().await;
+        asking.push(tokio::spawn(async move {
+            ask(&mut asker, "deadline=60s", "q-1").await
+        }));
+    }
+    let taken = service.take("wait=60s").await;
+    // Until all of them wait, another may be one of them.
+    let mut asker = site.client().await;
+    let refused = async {
+        loop {
+            let answer = ask(&mut asker, "deadline=10ms", "q-1").await;
+            if answer.status != 504 {
+                return answer;
+            }
+        }
+    };
+    let refused = tokio::time::timeout(crate::site::PATIENCE, refused).await;
+    let problem = refused.unwrap().problem(503, "overloaded");
+    let detail = problem["detail"].as_str().unwrap();
+    assert!(detail.contains("REQUEST_WAITERS_MAX"), "{detail}");
+    // Other requests are not concerned.
+    let other = ask(&mut asker, "deadline=10ms", "q-2").await;
+    other.problem(504, "no_reply");
+    let reply = json!({"effects": [{"reply": {"type": "quote.given", "data": 1}}]});
+    service.settle(&taken[0], reply).await.ok();
+    for asking in asking {
+        assert_eq!(asking.await.unwrap().ok()["type"], "quote.given");
+    }
+    site.end().await;
+}

@@ -24,11 +24,20 @@ impl Site {
     }
 
     /// With these settings, on a free port.
-    pub(crate) async fn with(mut config: Config) -> Self {
-        config.listen = "127.0.0.1:0".parse().unwrap();
+    pub(crate) async fn with(config: Config) -> Self {
         let directory = TempDir::new().unwrap();
         let url = format!("embedded:{}", directory.path().display());
-        let engine = Engine::open(&url).await.unwrap();
+        Self::of(&url, directory, config).await
+    }
+
+    /// Of the engine with this URL, whose directory is the caller's.
+    pub(crate) async fn at(url: &str) -> Self {
+        Self::of(url, TempDir::new().unwrap(), Config::default()).await
+    }
+
+    async fn of(url: &str, directory: TempDir, mut config: Config) -> Self {
+        config.listen = "127.0.0.1:0".parse().unwrap();
+        let engine = Engine::open(url).await.unwrap();
         let server = Server::new(engine.clone()).config(config);
         let running = server.metrics(Metrics::default()).start().await.unwrap();
         Self {

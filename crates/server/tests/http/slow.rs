@@ -9,8 +9,8 @@ use crate::client::Client;
 use crate::site::{PATIENCE, Site, event};
 
 const MIB: usize = 1024 * 1024;
-/// How many large events there are: as much as one answer has.
-const LARGE: usize = 8;
+/// How many large events there are: as many as fit into one answer.
+const LARGE: usize = 7;
 const SLOW: usize = 4;
 
 /// A server that may hold little, and a log with large events in `large` and small ones in `small`.
@@ -194,5 +194,159 @@ async fn clients_that_do_not_end_their_bodies_stop_no_one_who_sends_little() {
     first.read_to_string(&mut answer).await.unwrap();
     assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
     drop(slow);
+    site.end().await;
+}
+
+/// Streams of HTTP/2, whose client opens no window.
+struct Closed {
+    requests: h2::client::SendRequest<hyper::body::Bytes>,
+}
+
+impl Closed {
+    async fn connect(site: &Site) -> Self {
+        let stream = TcpStream::connect(site.running.address()).await.unwrap();
+        let shaken = h2::client::Builder::new()
+            .initial_window_size(0)
+            .handshake(stream);
+        let (requests, connection) = shaken.await.unwrap();
+        tokio::spawn(connection);
+        Self { requests }
+    }
+
+    /// Asks for something, and gives the body that the answer has, of which nothing comes.
+    async fn get(&mut self, path: &str) -> (u16, h2::RecvStream) {
+        let uri = format!("http://localhost{path}");
+        let request = hyper::Request::get(uri).body(()).unwrap();
+        let mut ready = self.requests.clone().ready().await.unwrap();
+        let (response, _) = ready.send_request(request, true).unwrap();
+        let (head, body) = response.await.unwrap().into_parts();
+        (head.status.as_u16(), body)
+    }
+}
+
+#[tokio::test]
+async fn a_client_of_http2_that_opens_no_window_is_cut_off_and_holds_a_part_of_what_all_may_have() {
+    let site = site(|config| {
+        config.limits.answers_bytes_max = 48 * MIB;
+        config.limits.stalled_timeout = std::time::Duration::from_secs(3);
+    })
+    .await;
+    let mut client = site.client().await;
+    let mut closed = Closed::connect(&site).await;
+    let mut bodies = Vec::new();
+    let is_full = async {
+        loop {
+            let (status, body) = closed.get("/v1/events?topic=large").await;
+            if status == 503 {
+                return;
+            }
+            assert_eq!(status, 200);
+            bodies.push(body);
+        }
+    };
+    tokio::time::timeout(PATIENCE, is_full).await.unwrap();
+    // A quarter is the most that one has.
+    let held = metric(&mut client, "ensue_http_answers_bytes").await;
+    assert!(held <= 12 * MIB, "{held}");
+    // Others have what is left, and a stream is one of them.
+    let page = client.get("/v1/events?topic=large").await.ok();
+    assert_eq!(page["events"].as_array().unwrap().len(), LARGE);
+    let path = "/v1/events/stream?topic=large&from=earliest";
+    let mut stream = site.client().await.stream(path, None).await.unwrap();
+    for _ in 0..LARGE {
+        stream.next().await.unwrap();
+    }
+    let cut = async {
+        for mut body in bodies {
+            let error = body.data().await.unwrap().unwrap_err();
+            assert_eq!(error.reason(), Some(h2::Reason::CANCEL), "{error}");
+        }
+        while metric(&mut client, "ensue_http_answers_bytes").await > 0 {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, cut).await.unwrap();
+    // The connection is as good as before.
+    assert_eq!(closed.get("/v1/status").await.0, 200);
+    site.end_at_once().await;
+}
+
+#[tokio::test]
+async fn streams_that_no_one_reads_hold_an_event_each_and_go_on_when_someone_does() {
+    const STREAMS: usize = 20;
+    const EVENTS: usize = 24;
+    let site = site(|_| {}).await;
+    let mut client = site.client().await;
+    let payload = "x".repeat(MIB);
+    for id in 0..EVENTS {
+        let more = format!(r#","topic":"followed","data":"{payload}""#);
+        let large = event(&format!("f-{id}"), &more);
+        client.event("/v1/events", large).await.ok();
+    }
+    let mut streams = Vec::new();
+    for _ in 0..STREAMS {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.set_recv_buffer_size(4096).unwrap();
+        let mut stream = socket.connect(site.running.address()).await.unwrap();
+        let request = b"GET /v1/events/stream?topic=followed&from=earliest HTTP/1.1\r\n\
+            host: localhost\r\n\r\n";
+        stream.write_all(request).await.unwrap();
+        streams.push(stream);
+    }
+    let most = STREAMS * (MIB + MIB / 16);
+    // What the system takes ahead of their clients is an event or a few.
+    let all_wait = async {
+        loop {
+            let held = metric(&mut client, "ensue_http_answers_bytes").await;
+            assert!(held <= most, "{held}");
+            if held > STREAMS * MIB {
+                return;
+            }
+        }
+    };
+    tokio::time::timeout(PATIENCE, all_wait).await.unwrap();
+    let mut last = streams.pop().unwrap();
+    let (mut text, mut buffer) = (Vec::new(), vec![0; MIB]);
+    let reading = async {
+        let needle = format!("\"id\":\"f-{}\"", EVENTS - 1);
+        while !text.windows(needle.len()).any(|it| it == needle.as_bytes()) {
+            text.drain(..text.len().saturating_sub(needle.len()));
+            let read = last.read(&mut buffer).await.unwrap();
+            assert!(read > 0);
+            text.extend_from_slice(&buffer[..read]);
+        }
+    };
+    tokio::time::timeout(PATIENCE, reading).await.unwrap();
+    drop(streams);
+    site.end_at_once().await;
+}
+
+#[tokio::test]
+async fn streams_wait_for_room_and_have_it_when_others_are_gone() {
+    let limits = |config: &mut Config| {
+        config.limits.answer_bytes_max = 2 * MIB;
+        config.limits.answers_bytes_max = 4 * MIB;
+    };
+    let site = site(limits).await;
+    // As much as there is for large ones.
+    let mut slow = Vec::new();
+    let mut client = site.client().await;
+    let filling = async {
+        while metric(&mut client, "ensue_http_answers_bytes").await < 3 * MIB {
+            slow.push(reader(&site).await);
+        }
+    };
+    tokio::time::timeout(PATIENCE, filling).await.unwrap();
+    let path = "/v1/events/stream?topic=large&from=earliest";
+    let mut streams = Vec::new();
+    for _ in 0..3 {
+        streams.push(site.client().await.stream(path, None).await.unwrap());
+    }
+    drop(slow);
+    for mut stream in streams {
+        for _ in 0..LARGE {
+            stream.next().await.unwrap();
+        }
+    }
     site.end().await;
 }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use ensue_server::Config;
+use hyper::Method;
 
 use crate::client::Stream;
 use crate::site::{Site, event};
@@ -182,4 +183,43 @@ async fn streams_go_on_within_what_they_may_hold_together_while_others_are_not_r
         assert!(held.parse::<usize>().unwrap() <= 256 * 1024, "{held}");
     }
     site.end().await;
+}
+
+#[tokio::test]
+async fn what_went_on_from_the_beginning_is_told_that_it_is_gone() {
+    let directory = tempfile::TempDir::new().unwrap();
+    let path = directory.path().display();
+    let url = format!("embedded:{path}?segment_bytes=65536&retention_bytes=1");
+    let payload = "7".repeat(20_000);
+    // The second checkpoint lets go of what lies before the first.
+    for round in 0..4 {
+        let site = Site::at(&url).await;
+        let mut client = site.client().await;
+        for id in 0..20 {
+            let more = format!(r#","topic":"orders","data":"{payload}""#);
+            let event = event(&format!("{round}-{id}"), &more);
+            client.event("/v1/events", event).await.ok();
+        }
+        site.end().await;
+    }
+    let site = Site::at(&url).await;
+    let mut client = site.client().await;
+    let gone = client.get("/v1/events?cursor=1").await;
+    let first = gone.problem(410, "trimmed")["first"].clone();
+    let path = "/v1/events/stream?from=earliest";
+    for id in ["0", "1"] {
+        let headers = [("last-event-id", id)];
+        let stream = client.send(Method::GET, path, &headers, "").await;
+        let page = client.get(&format!("/v1/events?cursor={id}")).await;
+        for refused in [stream, page] {
+            let problem = refused.problem(410, "trimmed");
+            assert_eq!(problem["first"], first);
+        }
+    }
+    // Who begins gets the oldest that there is.
+    client.get("/v1/events").await.ok();
+    let mut stream = site.client().await.stream(path, None).await.unwrap();
+    stream.next().await.unwrap();
+    drop(client);
+    site.end_at_once().await;
 }

@@ -122,6 +122,7 @@ pub(super) async fn read(
     let cursor: Option<Cursor> = query.value("cursor", "expected the cursor of a page before")?;
     let mut scan = selection::scan(&context, &caller, &query, Start::Earliest).await?;
     if let Some(cursor) = cursor {
+        selection::must_go_on(&context, &cursor).await?;
         scan.go_to(cursor);
     }
     let (events, held) = scan.page(&context, limit).await?;

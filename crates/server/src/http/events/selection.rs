@@ -1,7 +1,8 @@
 //! Which events a reader wants: what the query of a read says.
 
 use ensue::engine;
-use ensue::{Start, TopicPattern};
+use ensue::error::ReadError;
+use ensue::{Cursor, Error, Start, TopicPattern};
 
 use crate::context::Context;
 use crate::http::query::{Query, invalid};
@@ -68,6 +69,21 @@ pub(super) async fn scan(
         Some(Start::Earliest) => return Err(invalid("until", "cannot be `earliest`")),
     }
     Scan::new(wanted, filter, caller.clone())
+}
+
+/// Refuses to go on from the very beginning when that is gone: the engine takes it for the oldest event that is kept.
+pub(super) async fn must_go_on(context: &Context, cursor: &Cursor) -> Result<(), Problem> {
+    if *cursor != Cursor::START {
+        return Ok(());
+    }
+    let first = deadline::within(context, context.engine().health())
+        .await?
+        .first;
+    if first == Cursor::START {
+        return Ok(());
+    }
+    let (position, first) = (cursor.position(), first.position());
+    Err(Error::Read(ReadError::Trimmed { position, first }).into())
 }
 
 pub(super) fn start(query: &Query, name: &str) -> Result<Option<Start>, Problem> {

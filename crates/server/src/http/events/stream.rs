@@ -2,7 +2,6 @@
 
 use std::convert::Infallible;
 use std::fmt::Write as _;
-use std::time::Duration;
 use std::vec;
 
 use axum::body::{Body, Bytes};
@@ -23,13 +22,11 @@ use crate::openapi::{
     self, Answer, Input, Kind, Operation, Parameter, ProblemDocument, RecordedEvent, Written,
 };
 use crate::problem::{Code, Problem};
-use crate::scan::{Found, Scan};
+use crate::scan::{Found, STREAM_BYTES, Scan, Unread};
 use crate::security::{Action, Caller};
 
 /// How many events a stream reads ahead.
 const PAGE_EVENTS_MAX: usize = 64;
-/// How long a stream waits for room when all of them together hold as much as they may.
-const ROOM_PAUSE: Duration = Duration::from_millis(50);
 pub(super) const LAST_EVENT_ID: &str = "last-event-id";
 
 /// The query of a stream.
@@ -101,6 +98,7 @@ pub(super) async fn follow(
 ) -> Result<Written<Messages>, Problem> {
     let mut scan = selection::scan(&context, &caller, &query, Start::Latest).await?;
     if let Some(cursor) = resumed {
+        selection::must_go_on(&context, &cursor).await?;
         scan.go_to(cursor);
     }
     let of_caller = caller.stream()?;
@@ -121,8 +119,14 @@ pub(super) async fn follow(
         is_over: false,
         _slots: (slot, of_caller),
     };
-    // What cannot be read at all is refused before the stream begins.
-    follower.read().await?;
+    // What cannot be read at all is refused before the stream begins, which waits for room.
+    let mut held = follower.scan.caller().answers();
+    if follower.context.answers().hold(&mut held, STREAM_BYTES) {
+        match follower.read_into(held).await {
+            Ok(()) | Err(Unread::NoRoom { .. }) => {}
+            Err(refused) => return Err(refused.into()),
+        }
+    }
     let events = stream::unfold(follower, |mut follower| async {
         let text = follower.next().await?;
         Some((Ok::<_, Infallible>(Bytes::from(text)), follower))
@@ -211,8 +215,7 @@ impl Follower {
             return Ok(());
         }
         self.changes.mark_unchanged();
-        let now = self.context.engine().clock().now();
-        let caller = self.context.security().still(self.scan.caller(), now)?;
+        let caller = self.context.still(self.scan.caller())?;
         self.scan.renew(caller)?;
         if has_changed {
             // It was read when the caller might have been allowed more.
@@ -239,28 +242,26 @@ impl Follower {
         self.read().await
     }
 
+    /// Reads on when there is room.
     async fn read(&mut self) -> Result<(), Problem> {
-        let mut events_max = PAGE_EVENTS_MAX;
+        let (answers, mut bytes) = (self.context.answers().clone(), STREAM_BYTES);
         loop {
-            let from = self.scan.cursor().clone();
-            let page = self.scan.step(&self.context, events_max, u64::MAX).await?;
-            let sizes = page
-                .iter()
-                .map(|found| found.recorded.envelope.content().len());
-            let mut held = Held::default();
-            let answers = self.context.answers();
-            let is_alone = events_max == 1 && answers.in_use() == 0;
-            if answers.hold(&mut held, sizes.sum()) || is_alone {
-                self.page = page.into_iter();
-                self.held = held;
-                return Ok(());
+            let held = answers.wait(self.scan.caller().answers(), bytes).await;
+            match self.read_into(held).await {
+                // It holds nothing while it waits for so much.
+                Err(Unread::NoRoom { bytes: needed }) => bytes = needed,
+                read => return Ok(read?),
             }
-            // There is no room now: less at a time, and later.
-            drop(page);
-            self.scan.go_to(from);
-            events_max = (events_max / 2).max(1);
-            tokio::time::sleep(ROOM_PAUSE).await;
         }
+    }
+
+    /// Reads on, as far as there is room in what is `held`.
+    async fn read_into(&mut self, mut held: Held) -> Result<(), Unread> {
+        let (room, bounds) = (held.bytes(), (PAGE_EVENTS_MAX, u64::MAX));
+        let page = self.scan.step(&self.context, bounds, &mut held, room);
+        self.page = page.await?.into_iter();
+        self.held = held;
+        Ok(())
     }
 }
 

@@ -19,7 +19,6 @@ use crate::http::path::Path;
 use crate::http::place::Place;
 use crate::http::query::{Asked, Parameters, Query, invalid};
 use crate::http::{deadline, pieces};
-use crate::memory::Held;
 use crate::openapi::{Answer, AnyEvent, Anything, Base64Text, Kind, Operation, Parameter, Written};
 use crate::problem::{Code, Problem};
 use crate::security::{Action, Caller};
@@ -136,8 +135,7 @@ pub(super) async fn take(
     };
     let mut taken = taken.map_err(|error| refused(&call, error))?;
     // The credentials may have been revoked while nothing came.
-    let now = context.engine().clock().now();
-    let caller = context.security().still(&caller, now)?;
+    let caller = context.still(&caller)?;
     if let Some(barred) = barred(&caller, &taken) {
         // What it holds goes to members that may have it.
         deadline::within(&context, call.leave()).await?;
@@ -155,7 +153,7 @@ pub(super) async fn take(
         let detail = format!("what was taken cannot be written: {error}; take with `again=true`");
         Problem::new(Code::Internal, detail)
     })?;
-    let mut held = Held::default();
+    let mut held = caller.answers();
     if !context.answers().hold(&mut held, text.len()) {
         return Err(Problem::new(
             Code::Overloaded,
