@@ -3,6 +3,7 @@
 //! | block | what | where it is kept |
 //! | --- | --- | --- |
 //! | [`lock`] | one holder at a time, with a fencing token and guards that check it | an engine of Ensue, PostgreSQL, Redis, etcd, ZooKeeper |
+//! | [`cache`] | what is read often, never older than what is known | this process (moka), Redis, Memcached |
 //! | [`election`] | something that one process does at a time | the same |
 //!
 //! Each block is one type that programs hold, above a trait that says what a server has to do for it. What the
@@ -12,9 +13,12 @@
 #![forbid(unsafe_code)]
 #![warn(clippy::print_stdout, clippy::print_stderr)]
 
+pub mod cache;
 pub mod election;
 #[cfg(feature = "etcd")]
 mod etcd;
 pub mod lock;
+#[cfg(feature = "memcached")]
+mod memcached;
 #[cfg(feature = "zookeeper")]
 mod zookeeper;

@@ -75,7 +75,7 @@ impl Claim {
     }
 
     /// The lease in milliseconds.
-    #[cfg(any(feature = "postgres", feature = "redis", feature = "zookeeper"))]
+    #[cfg(any(feature = "postgres", feature = "redis"))]
     pub(super) fn lease_millis(&self) -> i64 {
         i64::try_from(self.lease.as_millis()).unwrap_or(i64::MAX)
     }
