@@ -202,8 +202,8 @@ impl fmt::Display for Node {
             Self::Attribute(name) => f.write_str(name),
             Self::Exists(name) => write!(f, "EXISTS {name}"),
             Self::Not(operand) => write!(f, "NOT {}", Operand(operand)),
-            // `-5` would be a literal.
-            Self::Negate(operand) if operand.is_unsigned() => write!(f, "-({operand})"),
+            // `-5` would be a literal, and `-(5)` a level deeper than what was parsed.
+            Self::Negate(operand) if operand.is_unsigned() => write!(f, "- {operand}"),
             Self::Negate(operand) => write!(f, "-{}", Operand(operand)),
             Self::Call(call) => {
                 f.write_str(&call.name)?;

@@ -46,6 +46,22 @@ fn a_deeply_nested_expression_is_refused_and_a_deep_one_needs_little_stack() {
     thread.spawn(all).unwrap().join().unwrap();
 }
 
+/// Signs right before digits belong to the literal: the last of these is no level of its own, and what
+/// is written must not need one more.
+#[test]
+fn the_deepest_negation_of_a_number_can_be_written_and_parsed() {
+    let deepest = format!("{} 5", "-".repeat(NESTING_MAX));
+    for text in [deepest, format!("{}-0", "-".repeat(NESTING_MAX))] {
+        let parsed = Expression::parse(&text).unwrap();
+        let written = parsed.to_string();
+        assert_eq!(
+            Expression::parse(&written).as_ref(),
+            Ok(&parsed),
+            "{written}"
+        );
+    }
+}
+
 #[test]
 fn as_many_operators_as_fit_are_evaluated_without_depth() {
     let sum = format!("1{}", "+1".repeat(EXPRESSION_BYTES_MAX / 2 - 1));
