@@ -29,6 +29,7 @@ mod schedule;
 mod schemes;
 mod status;
 mod url;
+mod vault;
 
 use std::fmt;
 use std::sync::Arc;
@@ -60,6 +61,7 @@ pub use self::status::{
 #[doc(hidden)]
 pub use self::url::Url;
 pub use self::url::directory_of;
+pub use self::vault::Vault;
 pub use crate::cursor::{Cursor, InvalidCursor};
 pub use crate::position::Position;
 
@@ -338,6 +340,11 @@ pub trait Driver: fmt::Debug + Send + Sync + 'static {
 
     /// The clock that schedules and retries go by.
     fn clock(&self) -> &Clock;
+
+    /// What seals and opens what is personal in events, if there is something.
+    fn vault(&self) -> Option<&dyn Vault> {
+        None
+    }
 
     /// Appends `batch`: durable and atomic when it returns, one result per event, in order.
     ///

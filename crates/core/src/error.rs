@@ -12,6 +12,7 @@ mod group;
 mod limit;
 mod migrate;
 mod open;
+mod personal;
 mod read;
 mod request;
 mod test;
@@ -29,6 +30,7 @@ pub use self::group::GroupError;
 pub use self::limit::LimitError;
 pub use self::migrate::MigrateError;
 pub use self::open::OpenError;
+pub use self::personal::PersonalError;
 pub use self::read::ReadError;
 pub use self::request::RequestError;
 pub use self::test::TestError;
@@ -101,6 +103,9 @@ pub enum Error {
     /// Copying a log to another engine. The log that is copied is as it was.
     #[error(transparent)]
     Migrate(#[from] MigrateError),
+    /// Sealing, opening or forgetting what is personal. Nothing was appended.
+    #[error(transparent)]
+    Personal(#[from] PersonalError),
     /// Testing services with the test kit.
     #[error(transparent)]
     Test(#[from] TestError),
@@ -152,6 +157,8 @@ impl Error {
         match self {
             Self::Open(_) | Self::Migrate(_) => Outlook::Engine,
             Self::Append(_) | Self::Test(_) | Self::Limit(_) => Outlook::Content,
+            Self::Personal(PersonalError::Keys { .. }) => Outlook::Passes,
+            Self::Personal(_) => Outlook::Content,
             Self::Read(error) => error.outlook(),
             Self::Group(error) => error.outlook(),
             Self::Request(error) => error.outlook(),

@@ -8,6 +8,7 @@ mod extension;
 mod identity;
 mod invalid;
 mod layout;
+mod personal;
 mod strict;
 mod text;
 mod trace;
@@ -33,6 +34,9 @@ pub use self::identity::EventId;
 pub use self::invalid::InvalidEvent;
 #[doc(hidden)]
 pub use self::layout::PayloadForm;
+pub use self::personal::{Disclosure, Opened, Personal, Sealed};
+#[doc(hidden)]
+pub use self::personal::{PersonalField, PersonalValue, Sealable};
 #[doc(hidden)]
 pub use self::text::control_in;
 #[doc(hidden)]
@@ -103,6 +107,15 @@ pub trait Event: Serialize + DeserializeOwned + Send + Sync + 'static {
 
     /// How the payload is written.
     const CODEC: Codec = Codec::Json;
+
+    /// The names of its fields that are personal: `#[event(personal = subject)]`.
+    const PERSONAL: &'static [&'static str] = &[];
+
+    /// What is personal in it.
+    #[doc(hidden)]
+    fn personal(&mut self) -> Vec<PersonalField<'_>> {
+        Vec::new()
+    }
 
     /// What the event is about (the CloudEvents `subject`): its order is kept per key. May be empty.
     fn key(&self) -> Cow<'_, str>;

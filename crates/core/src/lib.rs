@@ -25,12 +25,13 @@ pub use bytes::Bytes;
 pub use futures_util::future::BoxFuture;
 
 pub use crate::cursor::{Cursor, InvalidCursor};
-pub use crate::engine::{Driver, Expect, Guarantees, Position, SharedEngine, Start};
+pub use crate::engine::{Driver, Expect, Guarantees, Position, SharedEngine, Start, Vault};
 pub use crate::error::{Error, Result};
 pub use crate::event::{
-    ATTRIBUTE_BYTES_MAX, CloudEvent, CloudEventBatch, Codec, DecodeError, EXTENSIONS_BYTES_MAX,
-    EncodeError, Envelope, EnvelopeBuilder, Event, EventId, ExtensionValue, InvalidEvent,
-    KEY_BYTES_MAX, PAYLOAD_BYTES_MAX, TRACE_STATE_BYTES_MAX, TraceContext,
+    ATTRIBUTE_BYTES_MAX, CloudEvent, CloudEventBatch, Codec, DecodeError, Disclosure,
+    EXTENSIONS_BYTES_MAX, EncodeError, Envelope, EnvelopeBuilder, Event, EventId, ExtensionValue,
+    InvalidEvent, KEY_BYTES_MAX, Opened, PAYLOAD_BYTES_MAX, Personal, Sealed,
+    TRACE_STATE_BYTES_MAX, TraceContext,
 };
 pub use crate::time::{
     Backoff, Clock, InvalidDuration, InvalidTimestamp, Timestamp, VirtualClock, parse_duration,

@@ -9,9 +9,11 @@ use std::sync::Arc;
 use bytes::Bytes;
 use serde::Serialize;
 
+use crate::engine::Driver;
 use crate::event::{Codec, EncodeError, Envelope, EnvelopeBuilder, Event, EventId};
 use crate::failure::Failure;
 use crate::outgoing::{Due, EventTracer, Outgoing};
+use crate::personal::OnForgotten;
 use crate::state::{self, State};
 
 /// The answer to a request: goes to the requester, and is dropped without one.
@@ -217,6 +219,23 @@ impl Effects {
         });
         self.said = traced.collect();
         self
+    }
+
+    /// Whether something personal in them is not sealed yet.
+    pub(crate) fn are_unsealed(&self) -> bool {
+        let mut outgoing = self.said.iter().filter_map(Said::outgoing);
+        outgoing.any(Outgoing::is_unsealed)
+    }
+
+    /// These effects with what is personal in them sealed.
+    pub(crate) async fn sealed(mut self, engine: &dyn Driver) -> crate::Result<Self> {
+        for said in &mut self.said {
+            if let Said::Publish(outgoing) = said {
+                let event = outgoing.clone();
+                *outgoing = event.sealed(engine, OnForgotten::Blank).await?;
+            }
+        }
+        Ok(self)
     }
 
     /// How many effects there are: events, scheduled ones and the reply included, cancellations, and

@@ -20,7 +20,7 @@ mod migration;
 mod table;
 
 pub(crate) use ensue_core::engine::Url;
-#[cfg(feature = "embedded")]
+#[cfg(any(feature = "embedded", feature = "personal"))]
 pub(crate) use ensue_core::engine::forward_engine;
 #[doc(inline)]
 pub use ensue_core::engine::{
@@ -30,7 +30,7 @@ pub use ensue_core::engine::{
     EventProgress, Expect, Finding, GroupStatus, Guarantee, Guarantees, Handling, InvalidCursor,
     KeyBacklog, Member, MemberStatus, Needed, OnDead, Page, Position, Query, READ_EVENTS_MAX,
     Recorded, ReplayEffects, ReplayState, Reset, ResetPlan, Retry, Run, Schedule, Scheduled,
-    Scheme, SharedEngine, Start, StateWrite, Subscription, TopicStatus, directory_of,
+    Scheme, SharedEngine, Start, StateWrite, Subscription, TopicStatus, Vault, directory_of,
 };
 
 pub use self::doctor::examine;

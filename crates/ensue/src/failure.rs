@@ -4,7 +4,7 @@ use std::error::Error as StdError;
 use std::fmt;
 
 use crate::contained::{Contained, describe, has_cause, shorten};
-use crate::error::{AggregateError, Error};
+use crate::error::{AggregateError, Error, PersonalError};
 use crate::event::DecodeError;
 use crate::state::Unreadable;
 
@@ -86,7 +86,7 @@ enum Origin {
     Undecodable,
     /// What the handler returned cannot be committed.
     Refused,
-    /// State that this program cannot read, and another one can.
+    /// State that this program cannot read, and another one can; or keys that cannot be reached.
     UnreadableState,
     /// The app stopped before the handler's turn came: no attempt was made.
     NotBegun,
@@ -116,6 +116,17 @@ impl Failure {
         Self {
             origin: Origin::Undecodable,
             ..Self::reject(error)
+        }
+    }
+
+    /// What is personal in an event and cannot be opened: no attempt can, unless the keys cannot be reached.
+    pub(crate) fn unopened(error: PersonalError) -> Self {
+        match error {
+            keys @ PersonalError::Keys { .. } => Self::from(keys),
+            other => Self {
+                origin: Origin::Undecodable,
+                ..Self::reject(other)
+            },
         }
     }
 
@@ -184,7 +195,7 @@ impl Failure {
 }
 
 impl<E: Into<BoxError>> From<E> for Failure {
-    /// A retry, unless a [`Rejection`] or a [`DecodeError`] is among the causes.
+    /// A retry, unless a [`Rejection`], a [`DecodeError`] or a [`PersonalError`] is among the causes.
     fn from(error: E) -> Self {
         let error = Contained::new(error.into());
         let has = |is: fn(&(dyn StdError + 'static)) -> bool| {
@@ -192,9 +203,11 @@ impl<E: Into<BoxError>> From<E> for Failure {
         };
         let (kind, origin) = if has(|it| it.is::<Final>()) {
             (FailureKind::Reject, Origin::Handler)
-        } else if has(|it| it.is::<Unreadable>() || is_history_of_another_program(it)) {
+        } else if has(|it| it.is::<Unreadable>() || is_history_of_another_program(it))
+            || has(|it| matches!(personal(it), Some(PersonalError::Keys { .. })))
+        {
             (FailureKind::Retry, Origin::UnreadableState)
-        } else if has(|it| it.is::<DecodeError>()) {
+        } else if has(|it| it.is::<DecodeError>() || personal(it).is_some()) {
             (FailureKind::Reject, Origin::Handler)
         } else {
             (FailureKind::Retry, Origin::Handler)
@@ -203,6 +216,14 @@ impl<E: Into<BoxError>> From<E> for Failure {
             origin,
             ..Self::new(kind, Reason::Error(error))
         }
+    }
+}
+
+/// What could not be done with something personal, if it is that.
+fn personal<'a>(error: &'a (dyn StdError + 'static)) -> Option<&'a PersonalError> {
+    match error.downcast_ref() {
+        Some(Error::Personal(error)) => Some(error),
+        _ => error.downcast_ref(),
     }
 }
 

@@ -5,11 +5,19 @@ use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
 use crate::aggregate::{Aggregate, Aggregates};
 use crate::engine::{self, Appended, Position, Query, SharedEngine};
 use crate::error::Result;
+use crate::event::{Event, Personal, PersonalValue};
+use crate::forgetting::{self, ForgetReceipt};
 use crate::handled;
 use crate::outgoing::Publish;
+use crate::personal;
+#[cfg(feature = "personal")]
+use crate::personal::KeyStore;
 use crate::publisher::Publisher;
 use crate::request::Requester;
 use crate::reservations::Reservations;
@@ -265,6 +273,111 @@ impl Engine {
         deadline: Duration,
     ) -> Result<()> {
         handled::wait_until_handled(&self.0, group, position, deadline).await
+    }
+
+    /// The same engine, with keys for what is personal in events (`#[event(personal = subject)]`): what is published or
+    /// returned by handlers is sealed with them, what handlers take is opened. Needs the feature `personal`.
+    ///
+    /// ```
+    /// use ensue::prelude::*;
+    /// use ensue::{MemoryKeys, Personal};
+    /// use std::time::Duration;
+    ///
+    /// #[derive(Event, Serialize, Deserialize)]
+    /// #[event(type = "user.registered", topic = "users", key = user)]
+    /// struct UserRegistered {
+    ///     user: String,
+    ///     #[event(personal = user)]
+    ///     email: Personal<String>,
+    /// }
+    ///
+    /// # tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(async {
+    /// let engine = Engine::open("memory:").await?.with_keys(MemoryKeys::default())?; // or FileKeys::open("./keys")?
+    /// let email = "ada@example.org".to_owned().into();
+    /// engine.publish(UserRegistered { user: "u-1".into(), email }).await?;
+    ///
+    /// let stored = engine.last("users", "u-1").await?.expect("it was published").envelope;
+    /// assert!(!String::from_utf8_lossy(stored.payload()).contains("ada"));
+    /// let mut event: UserRegistered = stored.decode()?;
+    /// assert_eq!(event.email.known(), None); // masked
+    /// engine.unmask_event(&mut event).await?;
+    /// assert_eq!(event.email.known().unwrap(), "ada@example.org");
+    ///
+    /// let receipt = engine.forget("u-1", Duration::from_secs(10)).await?;
+    /// assert!(receipt.is_complete());
+    /// let mut event: UserRegistered = stored.decode()?;
+    /// engine.unmask_event(&mut event).await?;
+    /// assert!(event.email.is_forgotten());
+    /// # Ok::<(), ensue::Error>(())
+    /// # })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`PersonalError::Keys`](crate::error::PersonalError::Keys) when the directory of the keys and that of the log are
+    /// one within the other: a backup of the log would have the keys.
+    #[cfg(feature = "personal")]
+    pub fn with_keys(self, keys: impl KeyStore) -> Result<Self> {
+        Ok(Self(personal::keyed(self.0, keys)?))
+    }
+
+    /// Opens what is personal in an event that was read, as far as there are keys for it; what there are none for stays
+    /// masked. Handlers get their events opened.
+    ///
+    /// # Errors
+    /// [`PersonalError`](crate::error::PersonalError): the keys cannot be reached, or what was sealed is damaged.
+    pub async fn unmask_event<E: Event>(&self, event: &mut E) -> Result<()> {
+        Ok(personal::open_event(event, self.0.vault()).await?)
+    }
+
+    /// The same for a [`Personal`] value, or an `Option` or a `Vec` of some.
+    ///
+    /// # Errors
+    /// As for [`Engine::unmask_event`].
+    pub async fn unmask<P: PersonalValue + Send>(&self, value: &mut P) -> Result<()> {
+        personal::open_all(value, &*self.0).await
+    }
+
+    /// Seals a value for `subject`: what is personal and comes from no event, to be kept in a cell of state. An event's
+    /// own are sealed when it is published.
+    ///
+    /// # Errors
+    /// [`PersonalError::NoKeys`](crate::error::PersonalError::NoKeys) without
+    /// [`with_keys`](Self::with_keys), [`PersonalError::Forgotten`](crate::error::PersonalError::Forgotten), and as for
+    /// [`Engine::unmask_event`].
+    pub async fn seal<T>(&self, subject: &str, value: T) -> Result<Personal<T>>
+    where
+        T: Serialize + DeserializeOwned + Send + Sync,
+    {
+        personal::seal(subject, value, &*self.0).await
+    }
+
+    /// Makes a further key for `subject`, with which is sealed from now on, here at once and in other processes within
+    /// a minute. What was sealed before is opened with the key before. Returns the number of the key.
+    ///
+    /// # Errors
+    /// As for [`Engine::seal`].
+    pub async fn rotate_keys(&self, subject: &str) -> Result<u32> {
+        let vault = personal::vault_of(&*self.0, "a subject")?;
+        Ok(vault.rotate(subject).await?)
+    }
+
+    /// Forgets a person: destroys the keys of `subject`, so that nothing that was sealed for it can be opened any more,
+    /// wherever it is (events, dead letters, state, snapshots, backups of the log); appends [`Forgotten`], which has all
+    /// who hold copies remove them, and waits for them, for `deadline` at the most. The receipt says what has come of it.
+    /// May be repeated, and has to be after an error: until it returns, nothing is promised.
+    ///
+    /// Who holds copies is who takes [`Forgotten`]. The subject never gets another key: a person who comes back needs
+    /// another id.
+    ///
+    /// # Errors
+    /// [`PersonalError::NoKeys`](crate::error::PersonalError::NoKeys) without [`with_keys`](Self::with_keys),
+    /// [`PersonalError::Keys`](crate::error::PersonalError::Keys) when the keys cannot be reached, and what the engine
+    /// reports.
+    ///
+    /// [`Forgotten`]: crate::Forgotten
+    pub async fn forget(&self, subject: &str, deadline: Duration) -> Result<ForgetReceipt> {
+        forgetting::forget(&self.0, subject, deadline).await
     }
 
     /// The engine behind the handle.

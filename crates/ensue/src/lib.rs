@@ -83,6 +83,7 @@
 //! | `rabbitmq` | no | the engine on RabbitMQ streams, `amqp://` |
 //! | `redis` | no | the engine on Redis streams, `redis://` |
 //! | `postgres` | no | the engine on PostgreSQL, `postgres://` |
+//! | `personal` | no | keys for what is personal in events: [`Engine::with_keys`] |
 
 #![deny(missing_docs)]
 #![forbid(unsafe_code)]
@@ -102,6 +103,7 @@ mod dispatch;
 mod effect;
 pub mod engine;
 mod failure;
+mod forgetting;
 #[cfg(all(feature = "fuzzing", feature = "embedded"))]
 #[doc(hidden)]
 pub mod fuzzing;
@@ -109,6 +111,7 @@ mod handle;
 mod handled;
 mod metrics;
 mod outgoing;
+mod personal;
 mod publisher;
 mod request;
 mod reservations;
@@ -138,13 +141,16 @@ pub use crate::app::{
 };
 pub use crate::effect::{Effects, IntoEffects, Reply, ReturnedEvent};
 pub use crate::engine::{
-    Cursor, Expect, Guarantees, InvalidCursor, OnDead, Position, SharedEngine, Start, connect,
-    connect_reader,
+    Cursor, Expect, Guarantees, InvalidCursor, OnDead, Position, SharedEngine, Start, Vault,
+    connect, connect_reader,
 };
 pub use crate::failure::{Failure, FailureKind, Rejection, ResultExt};
+pub use crate::forgetting::{ForgetReceipt, Forgotten, Holder};
 pub use crate::handle::Engine;
 pub use crate::metrics::{GroupMetrics, Metrics, PrometheusText};
 pub use crate::outgoing::{Conditional, Due, EventTracer, Outgoing, Publish};
+#[cfg(feature = "personal")]
+pub use crate::personal::{FileKeys, KeyLookup, KeyStore, MemoryKeys, SubjectKey};
 pub use crate::publisher::Publisher;
 pub use crate::request::{REQUEST_WAITERS_MAX, REQUESTS_MAX, Requester};
 pub use crate::reservations::{NotHeld, Reservations, Taken};
@@ -158,10 +164,10 @@ pub use crate::stream::Events;
 #[doc(inline)]
 pub use ensue_core::{
     ATTRIBUTE_BYTES_MAX, Backoff, Clock, CloudEvent, CloudEventBatch, Codec, DecodeError,
-    EXTENSIONS_BYTES_MAX, EncodeError, Envelope, EnvelopeBuilder, Error, Event, EventId,
-    ExtensionValue, InvalidDuration, InvalidEvent, InvalidTimestamp, InvalidTopic, KEY_BYTES_MAX,
-    PAYLOAD_BYTES_MAX, Result, TOPIC_BYTES_MAX, TRACE_STATE_BYTES_MAX, Timestamp, TopicPattern,
-    TraceContext, VirtualClock, parse_duration,
+    Disclosure, EXTENSIONS_BYTES_MAX, EncodeError, Envelope, EnvelopeBuilder, Error, Event,
+    EventId, ExtensionValue, InvalidDuration, InvalidEvent, InvalidTimestamp, InvalidTopic,
+    KEY_BYTES_MAX, Opened, PAYLOAD_BYTES_MAX, Personal, Result, Sealed, TOPIC_BYTES_MAX,
+    TRACE_STATE_BYTES_MAX, Timestamp, TopicPattern, TraceContext, VirtualClock, parse_duration,
 };
 pub use ensue_macros::{Event, State, aggregate, apply, on, service};
 
@@ -169,6 +175,11 @@ pub use ensue_macros::{Event, State, aggregate, apply, on, service};
 #[cfg(doctest)]
 #[doc = include_str!("../../../docs/patterns.md")]
 mod patterns {}
+
+/// The examples of the page.
+#[cfg(all(doctest, feature = "personal"))]
+#[doc = include_str!("../../../docs/personal-data.md")]
+mod personal_data {}
 
 /// A member of a group whose handlers are in another process: what a server gives to clients.
 pub mod consumer {

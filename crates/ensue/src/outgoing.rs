@@ -3,8 +3,9 @@
 use std::fmt;
 use std::time::Duration;
 
-use crate::engine::Expect;
+use crate::engine::{Driver, Expect};
 use crate::event::{Envelope, EnvelopeBuilder, Event, ExtensionValue, InvalidEvent, TraceContext};
+use crate::personal::{OnForgotten, Unsealed};
 use crate::time::Timestamp;
 
 /// An event on its way out, with what its publisher wants to say about it.
@@ -26,6 +27,8 @@ use crate::time::Timestamp;
 #[must_use = "an outgoing event goes nowhere until it is returned or published"]
 pub struct Outgoing {
     builder: Result<EnvelopeBuilder, InvalidEvent>,
+    /// What its payload will be, of an event with something personal in it.
+    unsealed: Option<Unsealed>,
     due: Option<Due>,
     timer: Option<String>,
     is_reply: bool,
@@ -56,7 +59,14 @@ impl Outgoing {
     /// An event, encoded by its own codec. A value that cannot be encoded is reported when it is
     /// published.
     pub fn new<E: Event>(event: E) -> Self {
-        Self::from_builder(Envelope::of(&event))
+        if E::PERSONAL.is_empty() {
+            return Self::from_builder(Envelope::of(&event));
+        }
+        Self {
+            builder: Ok(Envelope::without_payload(&event)),
+            unsealed: Some(Unsealed::new(event)),
+            ..Self::from_builder(Err(InvalidEvent::Unsealed(E::TYPE.to_owned())))
+        }
     }
 
     /// An envelope put together by hand.
@@ -83,10 +93,32 @@ impl Outgoing {
     fn from_builder(builder: Result<EnvelopeBuilder, InvalidEvent>) -> Self {
         Self {
             builder,
+            unsealed: None,
             due: None,
             timer: None,
             is_reply: false,
         }
+    }
+
+    /// Whether something personal in it is not sealed yet.
+    pub(crate) fn is_unsealed(&self) -> bool {
+        self.unsealed.is_some()
+    }
+
+    /// The same with what is personal in it sealed. Without that it goes nowhere.
+    pub(crate) async fn sealed(
+        mut self,
+        engine: &dyn Driver,
+        on_forgotten: OnForgotten,
+    ) -> crate::Result<Self> {
+        let Some(unsealed) = self.unsealed.take() else {
+            return Ok(self);
+        };
+        let builder = unsealed.seal(self.builder?, engine, on_forgotten).await?;
+        Ok(Self {
+            builder: Ok(builder),
+            ..self
+        })
     }
 
     fn map(mut self, change: impl FnOnce(EnvelopeBuilder) -> EnvelopeBuilder) -> Self {
@@ -217,8 +249,13 @@ impl Outgoing {
     }
 
     pub(crate) fn into_parts(self) -> OutgoingParts {
+        let unsealed = self.unsealed;
+        let builder = self.builder.and_then(|builder| match unsealed {
+            None => Ok(builder),
+            Some(_) => Err(InvalidEvent::Unsealed(builder.type_name().to_owned())),
+        });
         OutgoingParts {
-            builder: self.builder,
+            builder,
             due: self.due,
             timer: self.timer,
             is_reply: self.is_reply,

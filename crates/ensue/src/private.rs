@@ -7,6 +7,8 @@ use std::marker::PhantomData;
 use crate::event::Event;
 use crate::topic::TopicPattern;
 
+pub use crate::event::{PersonalField, PersonalValue};
+
 /// A field that becomes (a part of) a key or a topic.
 ///
 /// `(&&&Text(&field)).text()` picks, by the number of references that method lookup has to take

@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use uuid::Uuid;
 
-use crate::engine::{Append, Appended, Schedule, SharedEngine};
+use crate::engine::{Append, Appended, Expect, Schedule, SharedEngine};
 use crate::error::Result;
 use crate::event::{ATTRIBUTE_BYTES_MAX, Defaults, Envelope, EventId, InvalidEvent, TraceContext};
-use crate::outgoing::{Due, EventTracer, OutgoingParts, Publish};
+use crate::outgoing::{Due, EventTracer, Outgoing, OutgoingParts, Publish};
+use crate::personal::OnForgotten;
 use crate::time::Clock;
 
 /// Appends events to an engine. Cloning is cheap.
@@ -70,7 +71,7 @@ impl Publisher {
     /// # Errors
     /// See [`Driver::append`](crate::engine::Driver::append).
     pub async fn publish(&self, event: impl Publish) -> Result<Appended> {
-        let append = self.prepare(event)?;
+        let append = self.prepare(event).await?;
         let appended = self.engine.append(vec![append]).await?;
         // One result per event is the engine's contract.
         appended
@@ -87,9 +88,10 @@ impl Publisher {
         &self,
         events: impl IntoIterator<Item = P>,
     ) -> Result<Vec<Appended>> {
-        let events = events.into_iter();
-        let batch: Result<Vec<_>> = events.map(|event| self.prepare(event)).collect();
-        self.engine.append(batch?).await
+        let publications: Vec<_> = events.into_iter().map(Publish::publication).collect();
+        self.engine
+            .append(self.prepare_all(publications).await?)
+            .await
     }
 
     /// Cancels the timer with this name, or the event with this id, that a publisher of the same
@@ -109,10 +111,28 @@ impl Publisher {
         &self.engine
     }
 
-    pub(crate) fn prepare(&self, event: impl Publish) -> Result<Append> {
+    pub(crate) async fn prepare(&self, event: impl Publish) -> Result<Append> {
+        let (outgoing, expect) = event.publication();
+        let outgoing = outgoing.sealed(&*self.engine, OnForgotten::Refuse).await?;
+        self.completed(outgoing, expect)
+    }
+
+    /// Several, of types that are not asked for any more.
+    pub(crate) async fn prepare_all(
+        &self,
+        publications: Vec<(Outgoing, Option<Expect>)>,
+    ) -> Result<Vec<Append>> {
+        let mut batch = Vec::with_capacity(publications.len());
+        for (outgoing, expect) in publications {
+            let outgoing = outgoing.sealed(&*self.engine, OnForgotten::Refuse).await?;
+            batch.push(self.completed(outgoing, expect)?);
+        }
+        Ok(batch)
+    }
+
+    fn completed(&self, mut outgoing: Outgoing, expect: Option<Expect>) -> Result<Append> {
         crate::event::check_source(&self.source)?;
         let cause = self.cause.as_ref().map(Cause::of);
-        let (mut outgoing, expect) = event.publication();
         if let Some(tracer) = &self.tracer {
             outgoing = outgoing.traced(&**tracer, self.cause.as_ref());
         }

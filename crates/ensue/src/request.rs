@@ -25,6 +25,7 @@ use crate::engine::{Append, Position, Query, SharedEngine};
 use crate::error::{EngineError, Error, LimitError, ReadError, RequestError, Result};
 use crate::event::{Codec, Envelope, Event, EventId};
 use crate::outgoing::Outgoing;
+use crate::personal;
 use crate::publisher::Publisher;
 use crate::topic::{REPLIES, TopicPattern};
 
@@ -170,7 +171,12 @@ impl Requester {
         deadline: Duration,
     ) -> Result<R> {
         let reply = self.request_envelope(request, deadline).await?;
-        Ok(reply.decode()?)
+        let mut reply: R = reply.decode()?;
+        if !R::PERSONAL.is_empty() {
+            let vault = self.0.publisher.engine().vault();
+            personal::open_event(&mut reply, vault).await?;
+        }
+        Ok(reply)
     }
 
     /// [`request`](Self::request), with the reply as it came.
@@ -204,7 +210,7 @@ impl Requester {
             .key_or_id()
             .extension(REPLY_TO, &inner.topic)
             .extension(DEADLINE, until.to_string());
-        let append = inner.publisher.prepare(request)?;
+        let append = inner.publisher.prepare(request).await?;
         let event_type = append.envelope.event_type().to_owned();
         let id = append.envelope.event_id();
         let (reply, replied) = oneshot::channel();

@@ -30,7 +30,8 @@ pub(crate) fn judge(
         attempt,
         ..
     } = delivery;
-    if failure.waits_for_another_program() {
+    // One that has a single attempt has none left to wait with.
+    if failure.waits_for_another_program() && options.attempts > 1 {
         return Verdict::Retry(Retry {
             envelope,
             position,
@@ -161,6 +162,21 @@ mod tests {
             0.0,
         ) {
             Verdict::Dead(death) => assert_eq!(death.cause, DeathCause::Rejected),
+            Verdict::Retry(retry) => panic!("{retry:?}"),
+        }
+    }
+
+    #[test]
+    fn what_waits_with_a_single_attempt_is_a_dead_letter_and_no_attempt_that_cannot_be() {
+        let options = HandlerOptions::default().attempts(1);
+        let failure = Failure::from(crate::error::PersonalError::Keys {
+            problem: "away".into(),
+            source: None,
+        });
+        assert!(failure.waits_for_another_program());
+        let now = Timestamp::from_micros(0);
+        match judge(delivery(1), failure, &options, now, 0.0) {
+            Verdict::Dead(death) => assert_eq!(death.cause, DeathCause::Exhausted),
             Verdict::Retry(retry) => panic!("{retry:?}"),
         }
     }

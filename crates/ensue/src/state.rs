@@ -43,7 +43,8 @@ const JSON_HEADER: [u8; HEADER_BYTES] = [MARK, 0, 0];
 ///
 /// A cell that cannot be read, because its type changed without a version or because a newer program
 /// wrote it, makes no dead letters: the event waits, and its key with it, and is tried again every
-/// now and then (at the longest wait of the handler's backoff) until a program can read the cell. Each
+/// now and then (at the longest wait of the handler's backoff) until a program can read the cell; a handler
+/// with a single attempt cannot wait, and makes one. Each
 /// time says so in the log. A handler that knows better handles the [`StateError`].
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a cell of state",

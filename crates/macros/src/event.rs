@@ -1,6 +1,7 @@
 //! `#[derive(Event)]`.
 
 mod key;
+mod personal;
 mod shape;
 mod topic;
 
@@ -9,6 +10,7 @@ use quote::quote;
 use syn::{DeriveInput, LitStr};
 
 use self::key::Key;
+use self::personal::Personal;
 use self::shape::Shape;
 use self::topic::Topic;
 use crate::args::{Args, Known};
@@ -49,6 +51,7 @@ pub(crate) fn expand(input: &DeriveInput) -> TokenStream {
         Topic::read(input, &args, &shape, &mut errors).expand(),
         Version::read(&args, event_type.as_ref(), &mut errors).expand(&EVENT),
         Key::read(&args, &shape, &mut errors).expand(),
+        Personal::read(input, &shape, &mut errors).expand(),
         expand_codec(&args, &mut errors),
     ];
     if errors.is_empty() {

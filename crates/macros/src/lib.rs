@@ -68,6 +68,26 @@ use proc_macro::TokenStream;
 /// | `previous = OrderCreatedV1` | The type of the version before. |
 /// | `codec = "json"` | How it is written: `"json"` (the default), `"msgpack"` or `"cbor"`. |
 ///
+/// Of a field of the type `Personal<T>`, or an `Option` or a `Vec` of it:
+///
+/// | option | meaning |
+/// | --- | --- |
+/// | `personal = user_id` | It is sealed with the keys of the person whose id is in this field. |
+///
+/// Another type does not compile, as it would be written in the clear:
+///
+/// ```compile_fail,E0277
+/// use ensue::prelude::*;
+///
+/// #[derive(Event, Serialize, Deserialize)]
+/// #[event(type = "user.registered", topic = "users", key = user)]
+/// struct UserRegistered {
+///     user: String,
+///     #[event(personal = user)]
+///     email: String,
+/// }
+/// ```
+///
 /// A field of a key or a topic is anything that is `AsRef<str>`, which costs nothing, or `Display`.
 ///
 /// # Topics that fields fill in

@@ -1,11 +1,19 @@
 //! Engines around engines: what a wrapper leaves alone goes straight through.
 
 /// Writes those methods of [`Driver`](super::Driver) that a wrapper leaves to the engine in its
-/// field `$inner`: all but `append` and `join`, which are what wrappers are for.
+/// field `$inner`: all but `append` and `join`, which are what wrappers are for, and
+/// `vault` if that is said.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! forward_engine {
     ($inner:ident) => {
+        $crate::forward_engine!($inner without vault);
+
+        fn vault(&self) -> Option<&dyn $crate::engine::Vault> {
+            self.$inner.vault()
+        }
+    };
+    ($inner:ident without vault) => {
         fn url(&self) -> &str {
             self.$inner.url()
         }

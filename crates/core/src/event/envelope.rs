@@ -82,15 +82,20 @@ impl Envelope {
     /// # Errors
     /// [`InvalidEvent::Encode`] when the event cannot be written by its codec.
     pub fn of<E: Event>(event: &E) -> Result<EnvelopeBuilder, InvalidEvent> {
+        Ok(Self::without_payload(event).payload(E::CODEC, E::CODEC.encode_readable(event)?))
+    }
+
+    /// The same without the payload.
+    #[doc(hidden)]
+    pub fn without_payload<E: Event>(event: &E) -> EnvelopeBuilder {
         let topic = match event.topic() {
             // Most often, and nothing to copy.
             topic if topic == E::TOPIC => Cow::Borrowed(E::TOPIC),
             topic => Cow::Owned(topic.into_owned()),
         };
-        Ok(EnvelopeBuilder::new(topic, Cow::Borrowed(E::TYPE))
+        EnvelopeBuilder::new(topic, Cow::Borrowed(E::TYPE))
             .key(event.key())
             .version(E::VERSION)
-            .payload(E::CODEC, E::CODEC.encode_readable(event)?))
     }
 
     /// Reads an envelope from `content`: topic, key and body, back to back.

@@ -63,6 +63,12 @@ pub enum InvalidEvent {
     /// The payload could not be written.
     #[error(transparent)]
     Encode(#[from] super::EncodeError),
+    /// What is personal in the event was not sealed.
+    #[error(
+        "what is personal in `{0}` is not sealed: publish the event itself, by an engine with keys \
+         (`Engine::with_keys`)"
+    )]
+    Unsealed(String),
     /// The stored bytes are not an envelope.
     #[error("the stored bytes are not an event: {0}")]
     Malformed(&'static str),

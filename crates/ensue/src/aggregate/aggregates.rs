@@ -318,7 +318,7 @@ impl<A: Aggregate> Deciding<'_, A> {
                 service: service.clone(),
             }));
         }
-        let batch = self.batch(history, events)?;
+        let batch = self.batch(history, events).await?;
         let appended = match self.aggregates.engine().append(batch.clone()).await {
             Ok(appended) => appended,
             Err(Error::Append(conflict @ AppendError::Conflict { .. })) => {
@@ -336,7 +336,7 @@ impl<A: Aggregate> Deciding<'_, A> {
     }
 
     /// The events, on condition that the aggregate is as it was.
-    fn batch(&self, history: &History<A>, events: Vec<Outgoing>) -> Result<Vec<Append>> {
+    async fn batch(&self, history: &History<A>, events: Vec<Outgoing>) -> Result<Vec<Append>> {
         let offer = Offer {
             key: self.key,
             version: history.version,
@@ -344,9 +344,8 @@ impl<A: Aggregate> Deciding<'_, A> {
             decider: None,
         };
         let events = offer.complete::<A>(events)?.into_iter();
-        let publisher = &self.aggregates.publisher;
-        let batch: Result<Vec<Append>> = events.map(|event| publisher.prepare(event)).collect();
-        let mut batch = batch?;
+        let publications = events.map(|event| (event, None)).collect();
+        let mut batch = self.aggregates.publisher.prepare_all(publications).await?;
         // One is enough: they are appended together, and are all of this key.
         if let Some(first) = batch.first_mut() {
             first.expect = Some(history.last.map_or(Expect::Absent, Expect::At));

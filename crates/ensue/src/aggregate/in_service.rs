@@ -10,6 +10,7 @@ use crate::error::{AggregateError, Error, Result};
 use crate::event::{Codec, InvalidEvent};
 use crate::failure::Failure;
 use crate::outgoing::Outgoing;
+use crate::personal::OnForgotten;
 use crate::service::Context;
 
 /// What a decision in a handler has given: return it, and its events, the new state and the reply to who
@@ -212,6 +213,10 @@ where
     let mut effects = Effects::none();
     let mut version = before;
     for event in offer.complete::<A>(events)? {
+        // As it will be written: what is personal in the state is sealed then, too.
+        let event = event
+            .sealed(&**context.engine(), OnForgotten::Blank)
+            .await?;
         apply(&mut state, context, &event)?;
         version += 1;
         effects = effects.publish(event);

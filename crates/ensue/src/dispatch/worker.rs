@@ -430,7 +430,7 @@ impl Worker {
         if failure.waits_for_another_program() {
             tracing::warn!(
                 group = %self.dispatch.group, handler = handler.name(), id = context.id(),
-                key = context.key(), reason = %failure, "an event waits for state to be readable"
+                key = context.key(), reason = %failure, "an event waits for its state to be readable, or for the keys of what is personal"
             );
         }
         let now = self.dispatch.engine.clock().now();

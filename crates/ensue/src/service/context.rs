@@ -4,11 +4,13 @@ use std::fmt;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::engine::{Delivery, Position, SharedEngine};
-use crate::event::{Codec, Envelope, InvalidEvent, TraceContext};
+use crate::event::{Codec, Envelope, InvalidEvent, Personal, PersonalValue, TraceContext};
 use crate::outgoing::EventTracer;
+use crate::personal;
 use crate::publisher::Publisher;
 use crate::state::{self, State, StateError};
 use crate::time::{Clock, Timestamp};
@@ -208,6 +210,32 @@ impl Context {
     pub async fn named_state<T: DeserializeOwned>(&self, name: &str) -> crate::Result<Option<T>> {
         let decode = |bytes: Bytes| Codec::MessagePack.decode(&bytes);
         Ok(self.cell(name).await?.map(decode).transpose()?)
+    }
+
+    /// Opens a [`Personal`](crate::Personal) value, or an `Option` or a `Vec` of some: of a cell of state, say. Those of
+    /// the event at hand are open already. Where there are no keys it stays masked.
+    ///
+    /// # Errors
+    /// [`PersonalError`](crate::error::PersonalError): the keys cannot be reached, and another attempt may help; or what was
+    /// sealed is damaged.
+    pub async fn unmask<P: PersonalValue + Send>(&self, value: &mut P) -> crate::Result<()> {
+        personal::open_all(value, &**self.engine()).await
+    }
+
+    /// Seals a value for `subject`, to be kept in a cell of state: see [`Engine::seal`](crate::Engine::seal).
+    ///
+    /// # Errors
+    /// As for [`Engine::seal`](crate::Engine::seal).
+    pub async fn seal<T>(&self, subject: &str, value: T) -> crate::Result<Personal<T>>
+    where
+        T: Serialize + DeserializeOwned + Send + Sync,
+    {
+        personal::seal(subject, value, &**self.engine()).await
+    }
+
+    /// This context, if there is something to seal with.
+    pub(crate) fn sealing(&self) -> Option<Self> {
+        self.engine().vault().map(|_| self.clone())
     }
 
     /// The bytes of a cell, including what is not committed yet.

@@ -13,6 +13,7 @@ use crate::effect::{Effects, IntoEffects};
 use crate::engine::{Guarantee, OnDead};
 use crate::event::{Envelope, Event};
 use crate::failure::Failure;
+use crate::personal::open_event;
 use crate::time::Backoff;
 use crate::topic::TopicPattern;
 
@@ -140,15 +141,26 @@ impl Handler {
         Fut: Future<Output = R> + Send + 'static,
         R: IntoEffects,
     {
-        let handle = Contained::new(handle);
+        let handle = Arc::new(Contained::new(handle));
         Self::of::<E>(name, options, false, move |context| {
-            let Some(handle) = handle.get() else {
+            let Some(handle_now) = handle.get() else {
                 return gone();
             };
+            let sealing = context.sealing();
+            if !E::PERSONAL.is_empty() {
+                let handle = handle.clone();
+                return Box::pin(async move {
+                    let event = opened::<E>(&context).await?;
+                    let Some(handle) = handle.get() else {
+                        return Err(Failure::not_begun());
+                    };
+                    sealed(handle(event, context).await.into_effects(), sealing).await
+                });
+            }
             match context.envelope().decode::<E>() {
                 Ok(event) => {
-                    let outcome = handle(event, context);
-                    Box::pin(async move { outcome.await.into_effects() })
+                    let outcome = handle_now(event, context);
+                    Box::pin(async move { sealed(outcome.await.into_effects(), sealing).await })
                 }
                 Err(error) => undecodable(error),
             }
@@ -166,23 +178,31 @@ impl Handler {
         Self::of::<E>(name, options, true, move |context| {
             let handle = handle.clone();
             Box::pin(async move {
+                let sealing = context.sealing();
+                // What is opened is opened here: keys may be waited for.
+                let event = match E::PERSONAL.is_empty() {
+                    true => None,
+                    false => Some(opened::<E>(&context).await?),
+                };
                 let run = move || {
                     let Some(handle) = handle.get() else {
                         return Err(Failure::not_begun());
                     };
-                    match context.envelope().decode::<E>() {
+                    let event = event.map_or_else(|| context.envelope().decode::<E>(), Ok);
+                    match event {
                         Ok(event) => handle(event, context).into_effects(),
                         Err(error) => Err(Failure::undecodable(error)),
                     }
                 };
-                match tokio::task::spawn_blocking(run).await {
+                let outcome = match tokio::task::spawn_blocking(run).await {
                     Ok(outcome) => outcome,
                     Err(stopped) => match stopped.try_into_panic() {
                         // Dispatch contains panics of every handler in one place.
                         Ok(panic) => std::panic::resume_unwind(panic),
                         Err(stopped) => Err(Failure::retry(stopped)),
                     },
-                }
+                };
+                sealed(outcome, sealing).await
             })
         })
     }
@@ -213,8 +233,9 @@ impl Handler {
                 let Some(handle) = handle.get() else {
                     return gone();
                 };
+                let sealing = context.sealing();
                 let outcome = handle(context.envelope().clone(), context);
-                Box::pin(async move { outcome.await.into_effects() })
+                Box::pin(async move { sealed(outcome.await.into_effects(), sealing).await })
             }),
         }
     }
@@ -287,6 +308,28 @@ impl Handler {
     /// Calls the function. Neither a timeout nor a panic is contained here: dispatch does both.
     pub fn call(&self, context: Context) -> HandlerFuture {
         (self.call)(context)
+    }
+}
+
+/// The event at hand, with what is personal in it opened, as far as there are keys for it.
+async fn opened<E: Event>(context: &Context) -> Result<E, Failure> {
+    let mut event: E = context.envelope().decode().map_err(Failure::undecodable)?;
+    let opening = open_event(&mut event, context.engine().vault());
+    opening.await.map_err(Failure::unopened)?;
+    Ok(event)
+}
+
+/// What follows, with what is personal in it sealed. Where there are no keys it is refused later, as what cannot be
+/// encoded is.
+async fn sealed(
+    outcome: Result<Effects, Failure>,
+    sealing: Option<Context>,
+) -> Result<Effects, Failure> {
+    match (outcome?, sealing) {
+        (effects, Some(context)) if effects.are_unsealed() => {
+            Ok(effects.sealed(&**context.engine()).await?)
+        }
+        (effects, _) => Ok(effects),
     }
 }
 

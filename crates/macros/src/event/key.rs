@@ -48,13 +48,8 @@ impl Key {
         }
         let mut fields = Vec::new();
         for piece in pieces {
-            // As an expression, so that `0.1` is two fields and not a number.
             let mistaken = || arg.error(format!("`key` takes {EXPECTED}"));
-            let Ok(Expr::Field(field)) = syn::parse2::<Expr>(quote!(self.#piece)) else {
-                return Err(mistaken());
-            };
-            shape.check(first_member(&field).ok_or_else(mistaken)?, "key")?;
-            fields.push(field);
+            fields.push(parse_field(&piece, shape, "key", mistaken)?);
         }
         Ok(Self::Fields(fields))
     }
@@ -87,6 +82,21 @@ impl Key {
             }
         }
     }
+}
+
+/// The field, or the field of a field, that these tokens name for `option`.
+pub(crate) fn parse_field(
+    tokens: &TokenStream,
+    shape: &Shape,
+    option: &str,
+    mistaken: impl Fn() -> syn::Error,
+) -> syn::Result<ExprField> {
+    // As an expression, so that `0.1` is two fields and not a number.
+    let Ok(Expr::Field(field)) = syn::parse2::<Expr>(quote!(self.#tokens)) else {
+        return Err(mistaken());
+    };
+    shape.check(first_member(&field).ok_or_else(mistaken)?, option)?;
+    Ok(field)
 }
 
 /// The text of a field, borrowed where its type allows it. Errors point at `member`.

@@ -92,7 +92,8 @@ impl Shape {
     }
 }
 
-fn text(member: &Member) -> String {
+/// How a field is called.
+pub(crate) fn text(member: &Member) -> String {
     match member {
         Member::Named(name) => name.unraw().to_string(),
         Member::Unnamed(index) => index.to_token_stream().to_string(),
