@@ -4,6 +4,7 @@
 //! | --- | --- | --- |
 //! | [`lock`] | one holder at a time, with a fencing token and guards that check it | an engine of Ensue, PostgreSQL, Redis, etcd, ZooKeeper |
 //! | [`cache`] | what is read often, never older than what is known | this process (moka), Redis, Memcached |
+//! | [`config`] | settings that are checked as a whole and followed | files, the environment, etcd |
 //! | [`election`] | something that one process does at a time | the same |
 //!
 //! Each block is one type that programs hold, above a trait that says what a server has to do for it. What the
@@ -14,6 +15,7 @@
 #![warn(clippy::print_stdout, clippy::print_stderr)]
 
 pub mod cache;
+pub mod config;
 pub mod election;
 #[cfg(feature = "etcd")]
 mod etcd;

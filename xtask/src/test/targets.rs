@@ -6,7 +6,7 @@ use crate::binaries::{Binary, Row};
 use crate::cargo::cargo;
 
 /// They talk to the servers that were started for the tests. Some kill them: one after the other.
-const WITH_SERVERS: [(&str, &str); 7] = [
+const WITH_SERVERS: [(&str, &str); 8] = [
     ("ensue", "kills"),
     ("orders", "command"),
     ("ensue-conformance", "distributed"),
@@ -14,6 +14,7 @@ const WITH_SERVERS: [(&str, &str); 7] = [
     ("ensue-cli", "cli"),
     ("ensue-blocks", "locks"),
     ("ensue-blocks", "caches"),
+    ("ensue-blocks", "configurations"),
 ];
 /// They wait most of the time: for servers that start again, and for leases that run out.
 const THREADS_WITH_SERVERS: usize = 8;
