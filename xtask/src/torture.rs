@@ -17,6 +17,9 @@ const PROFILE: &str = "torture";
 /// How many processes are killed.
 const CYCLES: &str = "50";
 const CYCLES_LONG: &str = "1000";
+/// How many of those that run a saga, on each engine.
+const SAGA_KILLS: &str = "50";
+const SAGA_KILLS_LONG: &str = "1000";
 /// For how long handlers misbehave, in seconds.
 const STOPS_SECONDS: &str = "30";
 const STOPS_SECONDS_LONG: &str = "3600";
@@ -60,6 +63,8 @@ enum Kind {
     Mutation,
     /// Processes are killed.
     Kill,
+    /// Processes that run a saga are killed.
+    Sagas,
     /// Handlers misbehave.
     Stops,
     /// An event ends its process.
@@ -77,7 +82,7 @@ impl Attack {
     }
 }
 
-const ATTACKS: [Attack; 16] = [
+const ATTACKS: [Attack; 17] = [
     Attack::on_log(
         "power",
         "a power cut lost or changed something; the seed is above",
@@ -111,6 +116,11 @@ const ATTACKS: [Attack; 16] = [
         name: "kill",
         advice: "a killed process lost or repeated something; how to repeat it is above",
         kind: Kind::Kill,
+    },
+    Attack {
+        name: "sagas",
+        advice: "a saga ended twice or not at all, or something was done or undone twice; its path is above",
+        kind: Kind::Sagas,
     },
     Attack {
         name: "stops",
@@ -170,6 +180,12 @@ impl Torture {
                 // It tells how far it is.
                 kill.args(["--", "--nocapture"]);
                 run_tests(kill, advice)
+            }
+            Kind::Sagas => {
+                let mut sagas = self.on_engine("saga_kills");
+                let kills = if self.long { SAGA_KILLS_LONG } else { SAGA_KILLS };
+                sagas.env("ENSUE_SAGA_KILLS", kills);
+                run_tests(sagas, advice)
             }
             Kind::Stops => {
                 let mut stops = self.on_engine("stops");
