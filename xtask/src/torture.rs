@@ -183,7 +183,11 @@ impl Torture {
             }
             Kind::Sagas => {
                 let mut sagas = self.on_engine("saga_kills");
-                let kills = if self.long { SAGA_KILLS_LONG } else { SAGA_KILLS };
+                let kills = if self.long {
+                    SAGA_KILLS_LONG
+                } else {
+                    SAGA_KILLS
+                };
                 sagas.env("ENSUE_SAGA_KILLS", kills);
                 run_tests(sagas, advice)
             }

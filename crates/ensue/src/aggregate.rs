@@ -30,6 +30,8 @@ use serde::de::DeserializeOwned;
 use crate::event::{DecodeError, Envelope, Event};
 
 pub use self::aggregates::{Aggregates, CONFLICTS_MAX, Deciding, Loaded};
+#[doc(hidden)]
+pub use self::command::decided_at;
 #[cfg(feature = "embedded")]
 pub(crate) use self::decision::certain;
 pub use self::decision::{Decision, Never};

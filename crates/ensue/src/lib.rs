@@ -131,6 +131,8 @@ pub mod __private;
 pub use ensue_core::error;
 pub(crate) use ensue_core::{background, event, time, topic};
 
+#[doc(hidden)]
+pub use crate::aggregate::decided_at;
 pub use crate::aggregate::{
     Aggregate, Aggregates, Applies, CONFLICTS_MAX, DECISIONS_REMEMBERED, Decided, Deciding,
     Decision, Loaded, Never, Receipt, SNAPSHOT_BYTES_MAX,

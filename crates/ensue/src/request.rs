@@ -193,7 +193,12 @@ impl Requester {
     }
 
     /// [`request_envelope`](Self::request_envelope), with where the reply is in the log.
-    pub(crate) async fn request_recorded(&self, request: Outgoing, deadline: Duration) -> Answer {
+    #[doc(hidden)]
+    pub async fn request_recorded(
+        &self,
+        request: Outgoing,
+        deadline: Duration,
+    ) -> Result<(Position, Envelope)> {
         let (position, reply) = self.ask_for_reply(request, deadline).await?;
         if reply.event_type() == FAILED {
             let failed: RequestFailed = Codec::Json.decode(reply.payload())?;

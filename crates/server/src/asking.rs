@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use ensue::error::RequestError;
-use ensue::{Envelope, Error, Outgoing, TopicPattern};
+use ensue::{Envelope, Error, Outgoing, Position, TopicPattern, decided_at};
 
 use crate::context::Context;
 use crate::problem::{Code, Problem};
@@ -24,6 +24,14 @@ pub(crate) fn deadline(context: &Context, asked: Option<Duration>) -> Result<Dur
     }
 }
 
+/// What a service answered.
+#[derive(Debug)]
+pub(crate) struct Replied {
+    pub(crate) reply: Envelope,
+    /// Where the last event of the decision is, if the question was a command.
+    pub(crate) decided: Option<Position>,
+}
+
 /// The reply to a question, as much of it as the caller may see. When this is dropped, nothing waits for
 /// the reply any more.
 pub(crate) async fn ask(
@@ -31,20 +39,21 @@ pub(crate) async fn ask(
     caller: &Caller,
     question: Envelope,
     deadline: Duration,
-) -> Result<Envelope, Problem> {
+) -> Result<Replied, Problem> {
     let topic = question.topic().to_owned();
     let request = Outgoing::raw(question.to_builder());
     // What was read is the engine's from here on.
     drop(question);
-    let reply = context.requester().request_envelope(request, deadline);
-    let mut reply = match reply.await {
+    let reply = context.requester().request_recorded(request, deadline);
+    let (position, mut reply) = match reply.await {
         Ok(reply) => reply,
         Err(error) => return Err(refused(context, &topic, error).await),
     };
     // The credentials may have been revoked while nothing came.
     let caller = context.still(caller)?;
+    let decided = decided_at(position, &reply);
     caller.disclose_as_of(&topic, &mut reply)?;
-    Ok(reply)
+    Ok(Replied { reply, decided })
 }
 
 async fn refused(context: &Context, topic: &str, error: Error) -> Problem {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, IgnoredAny};
 use serde::{Deserialize, Serialize};
 
 use super::receipt::Receipt;
@@ -56,12 +56,32 @@ impl Requester {
             Answer::Accepted { version, events } => Ok(Receipt {
                 version,
                 events,
-                // The reply is right behind the events, in the same commit.
-                position: (position.get().checked_sub(1))
-                    .filter(|_| events > 0)
-                    .map(Position::new),
+                position: last_of(position, events),
                 is_repeated: false,
             }),
         })
+    }
+}
+
+/// Where the last event of a decision is whose reply is at `position`: the reply is right behind the events, in the
+/// same commit.
+fn last_of(position: Position, events: u64) -> Option<Position> {
+    let last = position.get().checked_sub(1).filter(|_| events > 0);
+    last.map(Position::new)
+}
+
+/// The same of any reply; `None` if it is not to a command, or nothing happened.
+#[doc(hidden)]
+pub fn decided_at(position: Position, reply: &Envelope) -> Option<Position> {
+    if reply.event_type() != DECIDED {
+        return None;
+    }
+    match reply
+        .codec()
+        .ok()?
+        .decode::<Answer<IgnoredAny>>(reply.payload())
+    {
+        Ok(Answer::Accepted { events, .. }) => last_of(position, events),
+        Ok(Answer::Refused(_)) | Err(_) => None,
     }
 }

@@ -43,8 +43,8 @@ pub(super) async fn ask(
     let allowed = caller.must_publish(question.topic(), question.source());
     allowed.map_err(refused)?;
     let reply = asking::ask(context, caller, trace.trace(question), deadline);
-    let reply = reply.await.map_err(refused)?;
+    let replied = reply.await.map_err(refused)?;
     Ok(v1::AskResponse {
-        reply: Some((&reply).into()),
+        reply: Some((&replied.reply).into()),
     })
 }

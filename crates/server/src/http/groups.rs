@@ -142,6 +142,8 @@ async fn wait(
             return Err(Problem::new(Code::Overloaded, detail));
         }
     }
+    // The credentials may have been revoked meanwhile.
+    context.still(&caller)?;
     Ok(Json(HandledEvent {
         group: name,
         token: place::Place(position),

@@ -3,14 +3,14 @@
 use std::time::Duration;
 
 use axum::extract::State;
-use axum::http::header;
+use axum::http::{HeaderMap, HeaderValue, header};
 use ensue::CloudEvent;
 
 use super::events::{SingleEvent, read_single};
 use super::pieces;
 use super::query::{Asked, Parameters, Query, invalid};
 use super::route::{Routes, post};
-use crate::asking;
+use crate::asking::{self, Replied};
 use crate::context::Context;
 use crate::openapi::{Answer, AnyEvent, Kind, Operation, Parameter, Tag, Written, about};
 use crate::problem::{Code, Problem};
@@ -19,6 +19,8 @@ use crate::security::{Access, Action, Caller};
 
 /// Where a client waits for a reply.
 pub(super) const PATH: &str = "/v1/requests";
+/// Where the last event of a decision is.
+const POSITION: &str = "ensue-position";
 const TAG: Tag = Tag {
     name: "requests",
     what: "Questions that a service answers.",
@@ -58,6 +60,11 @@ impl Answer for Reply {
         let event = operation.written::<AnyEvent>();
         operation
             .answers(200, "The reply.")
+            .header(
+                POSITION,
+                "Of a command that was accepted: where the last event of its decision is, the token to wait for with \
+                 `GET /v1/groups/{group}/wait`.",
+            )
             .content(CloudEvent::CONTENT_TYPE, event);
     }
 }
@@ -71,15 +78,20 @@ async fn ask(
     let deadline = deadline(&context, &query)?;
     let (event, held) = read_single(&context, &caller, event, query.text("topic")).await?;
     drop(held);
-    let reply = asking::ask(&context, &caller, event, deadline).await?;
+    let Replied { reply, decided } = asking::ask(&context, &caller, event, deadline).await?;
     let reply = reply.to_cloudevent().to_string();
     let mut held = caller.answers();
     if !context.answers().hold(&mut held, reply.len()) {
         // Asked again, it is answered from the log.
         return Err(Unread::NoRoom { bytes: reply.len() }.into());
     }
-    let content_type = [(header::CONTENT_TYPE, CloudEvent::CONTENT_TYPE)];
-    Ok(Written::new((content_type, pieces::body(reply, held))))
+    let mut headers = HeaderMap::new();
+    let content_type = HeaderValue::from_static(CloudEvent::CONTENT_TYPE);
+    headers.insert(header::CONTENT_TYPE, content_type);
+    if let Some(position) = decided {
+        headers.insert(POSITION, position.get().into());
+    }
+    Ok(Written::new((headers, pieces::body(reply, held))))
 }
 
 fn deadline(context: &Context, query: &Query) -> Result<Duration, Problem> {

@@ -195,3 +195,79 @@ async fn no_more_wait_for_one_reply_than_the_limit_says() {
     }
     site.end().await;
 }
+
+#[derive(Event, Serialize, Deserialize)]
+#[event(type = "seat.booked", topic = "seats", key = 0)]
+struct Booked(String);
+
+#[derive(Event, Serialize, Deserialize)]
+#[event(type = "seat.book", topic = "seat-commands", key = seat)]
+struct Book {
+    seat: String,
+}
+
+#[derive(Default, Serialize, Deserialize)]
+struct Seat {
+    is_taken: bool,
+}
+
+#[aggregate]
+impl Seat {
+    #[apply]
+    fn booked(&mut self, _: Booked) {
+        self.is_taken = true;
+    }
+
+    fn book(&self, seat: String) -> Result<Booked, String> {
+        if self.is_taken {
+            return Err("it is taken".to_owned());
+        }
+        Ok(Booked(seat))
+    }
+}
+
+struct Theatre;
+
+#[service]
+impl Theatre {
+    #[on]
+    async fn book(&self, command: Book, ctx: &Context) -> Result<Decided<String>, Failure> {
+        ctx.decide(|seat: &Seat| seat.book(command.seat)).await
+    }
+}
+
+#[tokio::test]
+async fn the_answer_to_a_command_has_the_token_of_what_was_decided() {
+    let site = Site::start().await;
+    let app = App::new(site.engine.clone()).service(Theatre);
+    let app = app.on("plan", async |_: Booked| {}).start().await.unwrap();
+    let mut client = site.client().await;
+    let command = |id: &str| {
+        format!(
+            r#"{{"specversion":"1.0","id":"{id}","source":"/shop","type":"seat.book","topic":"seat-commands",
+                "subject":"12-F","data":{{"seat":"12-F"}}}}"#
+        )
+    };
+    let accepted = client
+        .event("/v1/requests?deadline=60s", command("c-1"))
+        .await;
+    let token = accepted.headers["ensue-position"]
+        .to_str()
+        .unwrap()
+        .to_owned();
+    assert_eq!(
+        accepted.ok()["data"],
+        json!({"accepted": {"version": 1, "events": 1}})
+    );
+    let booked = site.engine.last("seats", "12-F").await.unwrap().unwrap();
+    assert_eq!(token, booked.position.to_string());
+    let path = format!("/v1/groups/plan/wait?token={token}&timeout=60s");
+    client.get(&path).await.ok();
+    let refused = client
+        .event("/v1/requests?deadline=60s", command("c-2"))
+        .await;
+    assert!(!refused.headers.contains_key("ensue-position"));
+    assert_eq!(refused.ok()["data"], json!({"refused": "it is taken"}));
+    app.stop().await.unwrap();
+    site.end().await;
+}
