@@ -224,6 +224,11 @@ impl App {
         self
     }
 
+    /// The engine that the app runs on, for what services publish or decide outside of what they return.
+    pub fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
     /// The app's counters, live; keep them beside the running app.
     pub fn metrics(&self) -> Metrics {
         self.metrics.clone()

@@ -3,25 +3,27 @@
 use std::process::ExitCode;
 
 use accounts::cli::Args;
-use accounts::{replay, report};
+use accounts::report;
+use accounts::run::run;
 use clap::Parser;
 
 #[tokio::main]
 async fn main() -> ExitCode {
     let args = Args::parse();
     report::init_tracing();
-    let replayed = match replay::replay(&args.replay, args.engine.as_deref()).await {
-        Ok(replayed) => replayed,
+    let report = match run(&args).await {
+        Ok(report) => report,
         Err(error) => return report::failure(&error),
     };
     let reported = if args.json {
-        report::json(&replayed)
+        report::json(&report)
     } else {
-        report::attempts(&replayed)
+        report::table(&report)
     };
-    match reported {
-        Ok(()) => ExitCode::SUCCESS,
-        // The output is closed: there is nowhere to report it.
-        Err(_) => ExitCode::FAILURE,
+    // Where the output is closed, there is nowhere to report it.
+    if reported.is_ok() && report.is_good() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
     }
 }

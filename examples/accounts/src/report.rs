@@ -8,7 +8,11 @@ use comfy_table::{Cell, CellAlignment, Table};
 use serde::Serialize;
 use tracing_subscriber::EnvFilter;
 
-use crate::replay::{Attempts, ReplayError};
+use crate::check::Checked;
+use crate::error::Error;
+use crate::load::Loaded;
+use crate::replay::Attempts;
+use crate::run::Report;
 
 /// Sends what the framework has to say to stderr; `RUST_LOG` decides how much.
 pub fn init_tracing() {
@@ -29,11 +33,36 @@ pub fn json(report: &impl Serialize) -> io::Result<()> {
     writeln!(out)
 }
 
-/// Prints what a recording held as a table.
+/// Prints a report as tables.
 ///
 /// # Errors
 /// When stdout is closed.
-pub fn attempts(attempts: &Attempts) -> io::Result<()> {
+pub fn table(report: &Report) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    match report {
+        Report::Replayed(replayed) => attempts(&mut out, replayed),
+        Report::Checked(checked) => writeln!(out, "{}\n{}", events(checked), never(checked, None)),
+        Report::Loaded(loaded) => load(&mut out, loaded),
+        Report::Whole {
+            loaded,
+            log,
+            is_view_equal,
+            profiles,
+        } => {
+            writeln!(out, "{}", events(log))?;
+            load(&mut out, loaded)?;
+            let view = (*is_view_equal, *profiles);
+            writeln!(
+                out,
+                "{}",
+                never(log, Some((view, loaded.lost.len() as u64)))
+            )
+        }
+        Report::Stopped => Ok(()),
+    }
+}
+
+fn attempts(out: &mut impl Write, attempts: &Attempts) -> io::Result<()> {
     let mut table = new_table(["log-ins", ""]);
     for (name, value) in [
         ("failed passwords", attempts.failed),
@@ -45,7 +74,6 @@ pub fn attempts(attempts: &Attempts) -> io::Result<()> {
     ] {
         table.add_row([Cell::new(name), right(value.to_string())]);
     }
-    let mut out = io::stdout().lock();
     writeln!(out, "{table}")?;
     for address in &attempts.blocked {
         writeln!(out, "blocked {address}")?;
@@ -53,8 +81,62 @@ pub fn attempts(attempts: &Attempts) -> io::Result<()> {
     Ok(())
 }
 
+fn events(checked: &Checked) -> Table {
+    let mut table = new_table(["event", "count"]);
+    for (kind, count) in &checked.events {
+        table.add_row([Cell::new(kind), right(count.to_string())]);
+    }
+    table
+}
+
+fn load(out: &mut impl Write, loaded: &Loaded) -> io::Result<()> {
+    let mut table = new_table(["made-up users", ""]);
+    for (name, value) in [
+        ("users", loaded.users.to_string()),
+        ("of them registered twice at once", loaded.raced.to_string()),
+        ("requests over HTTPS", loaded.requests.to_string()),
+        ("sent again", loaded.retries.to_string()),
+        ("ms for a request, p50", format!("{:.1}", loaded.p50_ms)),
+        ("ms for a request, p99", format!("{:.1}", loaded.p99_ms)),
+        ("seconds", format!("{:.2}", loaded.seconds)),
+        (
+            "requests per second",
+            format!("{:.0}", loaded.requests_per_second),
+        ),
+    ] {
+        table.add_row([Cell::new(name), right(value)]);
+    }
+    writeln!(out, "{table}")?;
+    for lost in &loaded.lost {
+        writeln!(out, "lost: {lost}")?;
+    }
+    Ok(())
+}
+
+/// What must be zero; of a whole run also the view, and what users miss.
+fn never(checked: &Checked, whole: Option<((bool, u64), u64)>) -> Table {
+    let mut table = new_table(["what must never be", "count"]);
+    let mut rows = vec![
+        ("users twice".to_owned(), checked.twice),
+        (
+            "sessions without a user".to_owned(),
+            checked.sessions_without_user,
+        ),
+        ("dead letters".to_owned(), checked.dead_letters),
+    ];
+    if let Some(((is_view_equal, profiles), lost)) = whole {
+        let view = format!("view unlike the fold of the log ({profiles} profiles)");
+        rows.push((view, u64::from(!is_view_equal)));
+        rows.push(("promises to users that are lost".to_owned(), lost));
+    }
+    for (name, count) in rows {
+        table.add_row([Cell::new(name), right(count.to_string())]);
+    }
+    table
+}
+
 /// Says what went wrong.
-pub fn failure(error: &ReplayError) -> ExitCode {
+pub fn failure(error: &Error) -> ExitCode {
     // stderr is closed: there is nowhere to report it.
     let _ = writeln!(io::stderr().lock(), "error: {error}");
     ExitCode::FAILURE

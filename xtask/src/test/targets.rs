@@ -6,9 +6,10 @@ use crate::binaries::{Binary, Row};
 use crate::cargo::cargo;
 
 /// They talk to the servers that were started for the tests. Some kill them: one after the other.
-const WITH_SERVERS: [(&str, &str); 8] = [
+const WITH_SERVERS: [(&str, &str); 9] = [
     ("ensue", "kills"),
     ("orders", "command"),
+    ("accounts", "command"),
     ("ensue-conformance", "distributed"),
     ("ensue-brokers", "ensue_brokers"),
     ("ensue-cli", "cli"),

@@ -77,7 +77,7 @@ const LAYERS: [(&str, &[&str]); 22] = [
 ];
 
 /// What the tests alone of a part may use besides.
-const TEST_LAYERS: [(&str, &[&str]); 10] = [
+const TEST_LAYERS: [(&str, &[&str]); 11] = [
     // The examples in the documentation name what programs depend on.
     ("crates/core", &["ensue"]),
     ("crates/ensue", &["compiled-with", "servers"]),
@@ -89,6 +89,7 @@ const TEST_LAYERS: [(&str, &[&str]); 10] = [
     ("crates/sql", &["servers"]),
     // Disks that are full, hang, or break.
     ("crates/server", &["ensue-engine"]),
+    ("examples/accounts", &["servers"]),
     ("examples/orders", &["ensue-server", "servers"]),
     // What a macro writes names the framework.
     ("crates/macros", &["ensue"]),

@@ -1,3 +1,8 @@
 //! The real command, from outside.
 
+#[cfg(feature = "distributed")]
+mod distributed;
+mod kill;
+mod load;
 mod replay;
+mod town;

@@ -1,0 +1,63 @@
+//! Passwords.
+
+use axum::body::Bytes;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::Response;
+
+use super::super::form::Form;
+use super::super::origin::Origin;
+use super::super::problem::Problem;
+use super::super::session::InSession;
+use super::super::site::Site;
+use super::users::mailed;
+use crate::email::Email;
+use crate::secrets::Password;
+
+/// `{old, new}`.
+pub(super) async fn change(
+    State(site): State<Site>,
+    InSession(caller): InSession,
+    origin: Origin,
+    body: Bytes,
+) -> Result<StatusCode, Problem> {
+    origin.admit(&site)?;
+    let mut form = Form::parse(&body)?;
+    let old = form.password("old", Password::tried);
+    let new = form.password("new", Password::chosen);
+    let (old, new) = form.finish(old.zip(new))?;
+    site.0.accounts.change_password(&caller, old, new).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// `{email}`: the answer is the same whether there is such a user or not.
+pub(super) async fn ask_reset(
+    State(site): State<Site>,
+    origin: Origin,
+    body: Bytes,
+) -> Result<Response, Problem> {
+    origin.admit(&site)?;
+    let mut form = Form::parse(&body)?;
+    let email = form.parsed::<Email>("email");
+    let email = form.finish(email)?;
+    site.0.accounts.request_reset(&email).await?;
+    Ok(mailed())
+}
+
+/// `{user, secret, password}`, from the link in the mail.
+pub(super) async fn reset(
+    State(site): State<Site>,
+    origin: Origin,
+    body: Bytes,
+) -> Result<StatusCode, Problem> {
+    origin.admit(&site)?;
+    let mut form = Form::parse(&body)?;
+    let (user, secret) = (form.parsed("user"), form.text("secret"));
+    let password = form.password("password", Password::chosen);
+    let ((user, secret), password) = form.finish(user.zip(secret).zip(password))?;
+    site.0
+        .accounts
+        .reset_password(&user, &secret, password)
+        .await?;
+    Ok(StatusCode::NO_CONTENT)
+}

@@ -1,0 +1,100 @@
+//! Becoming a user, and leaving.
+
+use axum::Json;
+use axum::body::Bytes;
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse as _, Response};
+use serde_json::json;
+
+use super::super::form::Form;
+use super::super::origin::Origin;
+use super::super::problem::Problem;
+use super::super::session::InSession;
+use super::super::site::Site;
+use crate::secrets::Password;
+
+/// The header that makes two registrations one.
+const IDEMPOTENCY_KEY: &str = "idempotency-key";
+const IDEMPOTENCY_KEY_BYTES_MAX: usize = 128;
+
+/// `{email, password}`: the answer is the same whether the address is free or not.
+pub(super) async fn register(
+    State(site): State<Site>,
+    origin: Origin,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Result<Response, Problem> {
+    origin.admit(&site)?;
+    let mut form = Form::parse(&body)?;
+    let (email, password) = (
+        form.parsed("email"),
+        form.password("password", Password::chosen),
+    );
+    let (email, password) = form.finish(email.zip(password))?;
+    let request = match headers.get(IDEMPOTENCY_KEY) {
+        None => None,
+        Some(key) => {
+            let key = key.to_str().ok();
+            let key = key.filter(|key| (1..=IDEMPOTENCY_KEY_BYTES_MAX).contains(&key.len()));
+            Some(key.ok_or_else(|| {
+                let detail = "an Idempotency-Key has 1 to 128 bytes of ASCII";
+                Problem::new(StatusCode::BAD_REQUEST, "bad-idempotency-key", detail)
+            })?)
+        }
+    };
+    let accounts = &site.0.accounts;
+    accounts
+        .request_registration(email, password, request)
+        .await?;
+    Ok(mailed())
+}
+
+/// What is said to whoever asks for a mail.
+pub(super) fn mailed() -> Response {
+    let said = json!({ "detail": "look into your mail" });
+    (StatusCode::ACCEPTED, Json(said)).into_response()
+}
+
+/// `{user, secret}`, from the link in the mail.
+pub(super) async fn confirm(
+    State(site): State<Site>,
+    origin: Origin,
+    body: Bytes,
+) -> Result<StatusCode, Problem> {
+    origin.admit(&site)?;
+    let mut form = Form::parse(&body)?;
+    let (user, secret) = (form.parsed("user"), form.text("secret"));
+    let (user, secret) = form.finish(user.zip(secret))?;
+    site.0.accounts.confirm(&user, &secret).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// `{password}`.
+pub(super) async fn forget(
+    State(site): State<Site>,
+    InSession(caller): InSession,
+    origin: Origin,
+    body: Bytes,
+) -> Result<StatusCode, Problem> {
+    origin.admit(&site)?;
+    let mut form = Form::parse(&body)?;
+    let password = form.password("password", Password::tried);
+    let password = form.finish(password)?;
+    site.0.accounts.forget(&caller, password).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+pub(super) async fn log_ins(
+    State(site): State<Site>,
+    InSession(caller): InSession,
+) -> Result<Response, Problem> {
+    Ok(Json(site.0.accounts.log_ins(&caller).await?).into_response())
+}
+
+pub(super) async fn export(
+    State(site): State<Site>,
+    InSession(caller): InSession,
+) -> Result<Response, Problem> {
+    Ok(Json(site.0.accounts.export(&caller).await?).into_response())
+}

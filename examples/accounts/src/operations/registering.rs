@@ -1,0 +1,69 @@
+//! Becoming a user.
+
+use ensue::prelude::*;
+
+use super::denied::{Denied, OperationError};
+use crate::accounts::Accounts;
+use crate::domain::User;
+use crate::email::Email;
+use crate::events::RegistrationRequested;
+use crate::ids::UserId;
+use crate::secrets::Password;
+
+impl Accounts {
+    /// Asks to register somebody; the mail says what came of it, and nothing else does. `request` names
+    /// one that may be sent again.
+    ///
+    /// # Errors
+    /// [`OperationError::Hashing`], and what the engine reports.
+    pub async fn request_registration(
+        &self,
+        email: Email,
+        password: Password,
+        request: Option<&str>,
+    ) -> Result<(), OperationError> {
+        let event = RegistrationRequested {
+            email_key: self.email_key(&email),
+            email,
+            password: self.hashing.hash(password).await?,
+        };
+        let mut event = Outgoing::new(event);
+        if let Some(request) = request {
+            event = event.id(format!("registration-{request}"));
+        }
+        self.publisher.publish(event).await?;
+        Ok(())
+    }
+
+    /// Confirms an address by the secret of the link that was sent there. Again, it changes nothing.
+    ///
+    /// The address becomes the user's for good before the user becomes active; if the user cannot any
+    /// more, it is given back.
+    ///
+    /// # Errors
+    /// [`Denied::LinkOver`], and what the engine reports.
+    pub async fn confirm(&self, user: &UserId, secret: &str) -> Result<(), OperationError> {
+        if !self.keys.is_confirmation(user, secret) {
+            return Err(Denied::LinkOver.into());
+        }
+        let loaded = self.users.load(user.as_str()).await?;
+        let Some(email) = loaded.state.email() else {
+            return Err(Denied::LinkOver.into());
+        };
+        let email_key = self.email_key(email);
+        if self
+            .emails
+            .confirm(&email_key, user.as_str())
+            .await?
+            .is_err()
+        {
+            return Err(Denied::LinkOver.into());
+        }
+        let confirm = |it: &User| it.confirm(user, self.now());
+        if let Err(refusal) = self.users.decide(user.as_str(), confirm).await? {
+            self.emails.release(&email_key, user.as_str()).await?;
+            return Err(Denied::from(refusal).into());
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,96 @@
+//! What the log says of profiles.
+
+use std::collections::BTreeMap;
+use std::ops::Bound;
+
+use ensue::engine::Query;
+use ensue::prelude::*;
+
+use crate::domain::Profile;
+use crate::events::{ProfilePublished, ProfileUnpublished, UserForgotten};
+use crate::ids::UserId;
+
+/// The fold of all events that publish profiles, or take them down.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Profiles(BTreeMap<UserId, Profile>);
+
+impl Profiles {
+    /// The events that it takes.
+    pub fn query() -> ensue::Result<Query> {
+        let types = [
+            ProfilePublished::TYPE,
+            ProfileUnpublished::TYPE,
+            UserForgotten::TYPE,
+        ];
+        Ok(Query {
+            topics: Some(ProfilePublished::TOPIC.parse()?),
+            types: types.map(str::to_owned).to_vec(),
+            ..Query::default()
+        })
+    }
+
+    /// Folds a log from its beginning to its end.
+    ///
+    /// # Errors
+    /// What the engine reports.
+    pub async fn read(engine: &Engine) -> ensue::Result<Self> {
+        let mut profiles = Self::default();
+        let mut events = engine.read(Self::query()?);
+        while let Some(event) = events.next().await {
+            profiles.apply(&event?.envelope)?;
+        }
+        Ok(profiles)
+    }
+
+    /// Takes the next event.
+    ///
+    /// # Errors
+    /// When it does not decode.
+    pub fn apply(&mut self, event: &Envelope) -> ensue::Result<()> {
+        match event.event_type() {
+            ProfilePublished::TYPE => {
+                let ProfilePublished { user, name, about } = event.decode()?;
+                self.0.insert(user, Profile { name, about });
+            }
+            ProfileUnpublished::TYPE => {
+                let ProfileUnpublished { user, .. } = event.decode()?;
+                self.0.remove(&user);
+            }
+            UserForgotten::TYPE => {
+                let UserForgotten { user, .. } = event.decode()?;
+                self.0.remove(&user);
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// The profile of a user.
+    pub fn of(&self, user: &UserId) -> Option<&Profile> {
+        self.0.get(user)
+    }
+
+    /// Those of the users behind this one, by name, so many at the most.
+    pub fn page(&self, after: Option<&UserId>, limit: usize) -> Vec<(UserId, Profile)> {
+        let after = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let page = self.0.range((after, Bound::Unbounded)).take(limit);
+        page.map(|(user, profile)| (user.clone(), profile.clone()))
+            .collect()
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl FromIterator<(UserId, Profile)> for Profiles {
+    fn from_iter<T: IntoIterator<Item = (UserId, Profile)>>(profiles: T) -> Self {
+        Self(profiles.into_iter().collect())
+    }
+}
