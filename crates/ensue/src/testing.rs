@@ -11,6 +11,7 @@
 mod chaos;
 mod explore;
 mod given;
+mod keys;
 mod outcome;
 mod scenario;
 mod test_app;

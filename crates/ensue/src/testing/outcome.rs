@@ -5,11 +5,14 @@ use std::fmt::Debug;
 use std::sync::{Mutex, PoisonError};
 
 use bytes::Bytes;
+use futures_util::FutureExt as _;
 
 use crate::effect::{Cancel, Effects, Said};
+use crate::engine::SharedEngine;
 use crate::event::{Envelope, Event};
 use crate::failure::Failure;
 use crate::outgoing::Due;
+use crate::personal::open_event;
 use crate::state::State;
 
 /// What a handler said.
@@ -17,6 +20,8 @@ use crate::state::State;
 #[must_use = "an outcome that is not looked at tests nothing"]
 pub struct Outcome {
     effects: Result<Effects, Failure>,
+    /// What has the keys of what is personal in them.
+    engine: Option<SharedEngine>,
     /// What assertions have looked at.
     asserted: Mutex<HashSet<Asserted>>,
 }
@@ -47,9 +52,10 @@ enum Asserted {
 /// The assertions of a test panic, as assertions do.
 #[expect(clippy::panic, reason = "assertions for tests")]
 impl Outcome {
-    pub(super) fn new(effects: Result<Effects, Failure>) -> Self {
+    pub(super) fn new(effects: Result<Effects, Failure>, engine: Option<SharedEngine>) -> Self {
         Self {
             effects,
+            engine,
             asserted: Mutex::default(),
         }
     }
@@ -376,11 +382,22 @@ impl Outcome {
                 Ok(event) => Following {
                     due: it.due,
                     timer: it.timer,
-                    event,
+                    event: self.opened(event),
                 },
                 Err(error) => panic!("`{}` does not decode: {error}", E::TYPE),
             })
             .collect()
+    }
+
+    /// The event with what is personal in it open, as it is compared.
+    #[track_caller]
+    fn opened<E: Event>(&self, mut event: E) -> E {
+        let vault = self.engine.as_ref().and_then(|engine| engine.vault());
+        // Keys in memory are not waited for.
+        match open_event(&mut event, vault).now_or_never() {
+            Some(Ok(())) | None => event,
+            Some(Err(error)) => panic!("`{}` cannot be opened: {error}", E::TYPE),
+        }
     }
 
     #[track_caller]
@@ -415,7 +432,7 @@ mod tests {
     }
 
     fn outcome(effects: Effects) -> Outcome {
-        Outcome::new(Ok(effects))
+        Outcome::new(Ok(effects), None)
     }
 
     #[derive(Debug, PartialEq, serde::Serialize, serde::Deserialize)]

@@ -5,11 +5,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 
+use super::keys::TestKeys;
 use super::outcome::Outcome;
 use crate::dispatch::Routes;
 use crate::engine::{Delivery, Position, Run, SharedEngine};
 use crate::error::{Error, Result, TestError};
 use crate::event::{Envelope, Event};
+use crate::outgoing::Outgoing;
+use crate::personal::OnForgotten;
 use crate::service::{Context, PendingState, Service, Surroundings};
 
 /// One service under test: what it returned before is its state, what it returns now is the
@@ -73,7 +76,7 @@ impl Scenario {
         Ok(Self {
             group: S::NAME.into(),
             routes: Routes::new(S::NAME, Arc::new(service).handlers())?,
-            engine: crate::engine::connect("memory:").await?,
+            engine: TestKeys::default().of(crate::engine::connect("memory:").await?)?,
             state: Arc::default(),
             position: 0,
         })
@@ -102,7 +105,10 @@ impl Scenario {
     /// for it, [`AppendError::Invalid`](crate::error::AppendError::Invalid) when it is not a valid
     /// event.
     pub async fn when<E: Event>(&mut self, event: E) -> Result<Outcome> {
-        self.when_envelope(Envelope::of(&event)?.build()?).await
+        // As it would be published: what is personal in it is sealed.
+        let event = Outgoing::new(event).sealed(&*self.engine, OnForgotten::Refuse);
+        let event = event.await?.into_parts().builder?.build()?;
+        self.when_envelope(event).await
     }
 
     /// [`Scenario::when`], with an envelope put together by hand.
@@ -140,6 +146,6 @@ impl Scenario {
                 cells.insert(cell, change.value.clone());
             }
         }
-        Ok(Outcome::new(effects))
+        Ok(Outcome::new(effects, Some(self.engine.clone())))
     }
 }

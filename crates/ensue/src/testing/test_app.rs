@@ -8,6 +8,7 @@ use ensue_engine::storage;
 use futures_util::FutureExt;
 
 use super::chaos::{Chaos, Fault};
+use super::keys::TestKeys;
 use crate::app::{App, Running};
 use crate::engine::embedded::{Embedded, Settings};
 use crate::engine::{
@@ -75,6 +76,8 @@ pub struct TestApp {
     storage: storage::Memory,
     clock: VirtualClock,
     engine: Arc<Embedded>,
+    /// They outlive a crash, as the log does.
+    keys: TestKeys,
     chaos: Chaos,
     running: Mutex<Life>,
 }
@@ -121,13 +124,15 @@ impl TestApp {
         // An instant that is as good as any, and the same in every run.
         let clock = VirtualClock::new(Self::START);
         let build: Build = Box::new(build);
-        let (engine, chaos) = open(&storage, &clock, fault).await?;
+        let keys = TestKeys::default();
+        let (engine, chaos) = open(&storage, &clock, (&keys, fault)).await?;
         let running = Mutex::new(Life::of(run(&build, &chaos).await?));
         Ok(Self {
             build,
             storage,
             clock,
             engine,
+            keys,
             chaos,
             running,
         })
@@ -247,7 +252,8 @@ impl TestApp {
         drop(std::mem::take(&mut *self.life()));
         // What still holds the old engine holds a dead process.
         self.storage = self.storage.fork();
-        (self.engine, self.chaos) = open(&self.storage, &self.clock, Fault::None).await?;
+        let terms = (&self.keys, Fault::None);
+        (self.engine, self.chaos) = open(&self.storage, &self.clock, terms).await?;
         let running = run(&self.build, &self.chaos).await?;
         *self.life() = Life::of(running);
         Ok(())
@@ -465,7 +471,7 @@ impl Life {
 async fn open(
     storage: &storage::Memory,
     clock: &VirtualClock,
-    fault: Fault,
+    (keys, fault): (&TestKeys, Fault),
 ) -> Result<(Arc<Embedded>, Chaos)> {
     let clock = Clock::from(clock.clone());
     let mut settings = Settings::default();
@@ -473,7 +479,7 @@ async fn open(
     settings.url = "memory:".into();
     let engine = Embedded::open(Arc::new(storage.clone()), settings).await?;
     let engine = Arc::new(engine);
-    let chaos = Chaos::new(engine.clone(), fault);
+    let chaos = Chaos::new(keys.of(engine.clone())?, fault);
     Ok((engine, chaos))
 }
 

@@ -11,6 +11,7 @@ mod forgetting;
 mod keys;
 mod scan;
 mod sealing;
+mod testing;
 
 use std::time::Duration;
 
