@@ -202,8 +202,18 @@ impl Outgoing {
         self.due(delay)
     }
 
+    /// The envelope so far, for what stores it before it is published.
+    ///
+    /// # Errors
+    /// [`InvalidEvent`] when the event cannot be encoded.
+    #[doc(hidden)]
+    pub fn into_builder(self) -> Result<EnvelopeBuilder, InvalidEvent> {
+        self.builder
+    }
+
     /// Whether it is appended later than it is published.
-    pub(crate) fn is_for_later(&self) -> bool {
+    #[doc(hidden)]
+    pub fn is_for_later(&self) -> bool {
         self.due.is_some()
     }
 

@@ -205,6 +205,19 @@ impl Row {
         }
     }
 
+    /// The next column, bytes or nothing.
+    ///
+    /// # Errors
+    /// [`Error::Unreadable`] when it is something else.
+    pub fn optional_bytes(&mut self) -> Result<Option<Vec<u8>>> {
+        match self.cells.next() {
+            Some(Cell::Bytes(bytes)) => Ok(Some(bytes)),
+            Some(Cell::Text(text)) => Ok(Some(text.into_bytes())),
+            Some(Cell::Null) => Ok(None),
+            found => Err(self.wrong(found)),
+        }
+    }
+
     /// The next column, a text or nothing.
     ///
     /// # Errors

@@ -1,5 +1,7 @@
 //! What can go wrong between a program, its database and its engine.
 
+use ensue_core::error::Outlook;
+
 /// The databases that are compiled in, as URLs name them.
 const KINDS: &[&str] = &[
     #[cfg(feature = "postgres")]
@@ -150,6 +152,50 @@ pub enum Error {
     /// The database refuses to note that an event could not be applied.
     #[error("an event could neither be applied nor put aside: {0}")]
     Refused(String),
+    /// The engine does not have what the database says that it has: it was replaced, or put back from an
+    /// older backup, or another engine is meant.
+    #[error(
+        "the database has relayed {database} batches of its outbox, and the engine knows of {engine}: events \
+         that were relayed are not in it; open the engine that had them, or give up on them and let the outbox \
+         begin anew (`Outbox::begin_anew`)"
+    )]
+    EngineBehind {
+        /// How many batches the database knows of.
+        database: i64,
+        /// How many the engine knows of.
+        engine: i64,
+    },
+    /// What the engine holds of how far an outbox was relayed is not what this program can read.
+    #[error(
+        "how far the outbox was relayed cannot be read at position {position}: {reason}; was it written by a \
+         newer release?"
+    )]
+    Progress {
+        /// Where it is.
+        position: ensue::Position,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// An event for later was published to an outbox, which has no timers.
+    #[error(
+        "an outbox relays events as soon as their transaction has committed, and this one is for later; \
+         publish it without a time and let its handler schedule what follows"
+    )]
+    ForLater,
+    /// An inbox knows events that are not in the log which is read now.
+    #[error(
+        "the group `{group}` has applied an event at position {last} that is not in this log, and is handed \
+         one at {position}: the log was put back from an older backup, or is another one; put the database back \
+         as well, or, if nothing of the log was applied before, let the inbox forget the group (`Inbox::forget`)"
+    )]
+    InboxOtherLog {
+        /// The group.
+        group: String,
+        /// Where the event at hand is.
+        position: ensue::Position,
+        /// Where the last one was that was applied.
+        last: ensue::Position,
+    },
 }
 
 impl Error {
@@ -157,10 +203,7 @@ impl Error {
     pub fn is_passing(&self) -> bool {
         match self {
             Self::Database(error) => is_passing(error),
-            Self::Engine(error) => matches!(
-                error,
-                ensue::Error::Engine(ensue::error::EngineError::Unavailable { .. })
-            ),
+            Self::Engine(error) => error.outlook() == Outlook::Passes,
             _ => false,
         }
     }

@@ -20,8 +20,11 @@
 #![warn(clippy::print_stdout, clippy::print_stderr)]
 
 mod database;
+mod dialect;
 mod error;
 mod hash;
+pub mod inbox;
+pub mod outbox;
 mod projection;
 pub mod tables;
 

@@ -67,8 +67,16 @@ pub fn statements<DB: Database>() -> Vec<String> {
 /// # Errors
 /// [`Error::Database`](crate::Error::Database), when the role may not create tables, say.
 pub async fn create<DB: Database>(pool: &Pool<DB>) -> Result<()> {
+    create_all(pool, statements::<DB>()).await
+}
+
+/// Runs statements that create what is not there yet.
+pub(crate) async fn create_all<DB: Database>(
+    pool: &Pool<DB>,
+    statements: Vec<String>,
+) -> Result<()> {
     let mut connection = pool.acquire().await?;
-    for statement in statements::<DB>() {
+    for statement in statements {
         let created = DB::run(&mut connection, statement.clone()).await;
         if created.is_err() {
             // On PostgreSQL, of two that create a table one may be told that it exists.
