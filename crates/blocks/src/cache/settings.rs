@@ -19,6 +19,7 @@ const LOAD_TIMEOUT: Duration = Duration::from_secs(10);
 const LOADS_MAX: usize = 64;
 /// The longest of these times: a year.
 const TIME_MAX: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+
 /// A cache that is being made: [`Cache::builder`]. Times are a year at the most.
 #[must_use = "a cache is made by `build`"]
 pub struct CacheBuilder<T> {

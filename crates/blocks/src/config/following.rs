@@ -36,10 +36,18 @@ impl<T: DeserializeOwned> Sources<T> {
             settings: Value::Object(Map::new()),
             texts: Vec::new(),
         };
+        let mut failed = None;
         for source in &self.sources {
-            lay_over(&mut whole, source.read().await?);
+            // Also behind one that fails: what a source waits for is what it has not read.
+            match source.read().await {
+                Ok(document) => lay_over(&mut whole, document),
+                Err(error) => failed = failed.or(Some(error)),
+            }
         }
-        self.check(&whole)
+        match failed {
+            Some(error) => Err(error),
+            None => self.check(&whole),
+        }
     }
 
     /// The settings, if they are good, and the tree that they were read from.
@@ -130,5 +138,49 @@ impl<T: DeserializeOwned + Send + Sync + 'static> Follower<T> {
         status.problem = Some(problem.to_string());
         drop(status);
         self.problem = Some(problem);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use futures_util::FutureExt as _;
+    use futures_util::future::BoxFuture;
+
+    use super::*;
+
+    /// Fails, or not, and counts how often it was read.
+    #[derive(Debug)]
+    struct Counting(Result<(), ConfigError>, AtomicUsize);
+
+    impl ConfigSource for Counting {
+        fn read(&self) -> BoxFuture<'_, Result<Document, ConfigError>> {
+            self.1.fetch_add(1, Ordering::Relaxed);
+            let read = self.0.clone().map(|()| Document::default());
+            std::future::ready(read).boxed()
+        }
+
+        fn changed(&self) -> BoxFuture<'_, ()> {
+            std::future::pending().boxed()
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_behind_a_source_that_fails_is_read_too_or_it_would_change_for_ever() {
+        let failures = ["first", "second"].map(|from| ConfigError::Away {
+            from: from.to_owned(),
+            reason: "it is away".to_owned(),
+        });
+        let [first, second] = failures.map(|it| Counting(Err(it), AtomicUsize::new(0)));
+        let last = Arc::new(Counting(Ok(()), AtomicUsize::new(0)));
+        let sources = Sources::<Value> {
+            sources: vec![Arc::new(first), Arc::new(second), last.clone()],
+            validate: None,
+            last_good: None,
+        };
+        let error = sources.read().await.unwrap_err().to_string();
+        assert!(error.contains("first"), "{error}");
+        assert_eq!(last.1.load(Ordering::Relaxed), 1);
     }
 }

@@ -34,7 +34,8 @@ fn without_value(reason: &str) -> String {
     for kind in ["invalid type: ", "invalid value: ", "unknown variant "] {
         let Some((_, expected)) = reason
             .strip_prefix(kind)
-            .and_then(|rest| rest.split_once(", expected "))
+            // The value may have these words in it, too.
+            .and_then(|rest| rest.rsplit_once(", expected "))
         else {
             continue;
         };
@@ -105,6 +106,7 @@ mod tests {
     fn an_error_names_the_setting_and_not_its_value() {
         let wrong = [
             json!({"database": {"password": "p", "port": "hunter2, expected u16"}}),
+            json!({"database": {"password": "p", "port": "u16, expected hunter2"}}),
             json!({"database": {"password": 424242, "port": 1}}),
             json!({"database": {"password": "p", "port": 424242}}),
         ];

@@ -121,11 +121,11 @@ impl Etcd {
             while let Some(end) = received.iter().position(|byte| *byte == b'\n') {
                 let line = received.split_to(end + 1);
                 let said: Streamed<Watched> = self.read(&line)?;
+                let Some(said) = said.result else {
+                    return Err(self.away("it has ended the watch with an error"));
+                };
                 // Cancelled is what is compacted: whoever asked looks again.
-                if said
-                    .result
-                    .is_none_or(|it| it.canceled || !it.events.is_empty())
-                {
+                if said.canceled || !said.events.is_empty() {
                     return Ok(());
                 }
             }
@@ -183,7 +183,8 @@ impl Etcd {
                 "allow everybody who can connect, by client certificates (`cert`, `key`) or by the \
                  network: users of etcd are not supported",
             ),
-            404 => self.dialer.server().unfit(
+            // A lease that has ended since is no sign of another server.
+            404 if said.is_empty() => self.dialer.server().unfit(
                 reason,
                 "it has to be etcd 3.4 or later, with its JSON gateway (`--enable-grpc-gateway`)",
             ),

@@ -64,8 +64,9 @@ impl Locks {
         }
     }
 
-    /// The lock `name`, as soon as it is free, within `deadline`. If the future is dropped, it is not waited
-    /// for any more. A server that is away is tried again until then.
+    /// The lock `name`, as soon as it is free, within `deadline`, and what a server that is asked then takes to
+    /// answer (some seconds, if it hangs). If the future is dropped, it is not waited for any more. A server that
+    /// is away is tried again until then.
     ///
     /// # Errors
     /// [`LockError::Deadline`] when others held it the whole time, and as for [`Self::try_acquire`].

@@ -65,7 +65,8 @@ impl ZooKeeperLocks {
     /// in one transaction with the check that the lock is held.
     ///
     /// # Errors
-    /// [`LockError::Fenced`] when it is not held any more, and what the server reports.
+    /// [`LockError::Fenced`] when it is not held any more, [`LockError::Invalid`] when there is nothing that `path`
+    /// could be made below, and what the server reports.
     pub async fn set(&self, lock: &Lock, path: &str, data: &[u8]) -> Result<()> {
         let fenced = || LockError::Fenced {
             name: lock.name().to_owned(),
@@ -91,7 +92,17 @@ impl ZooKeeperLocks {
         }
         match set {
             Ok(()) => Ok(()),
-            Err(Failure::NoNode | Failure::Expired) => Err(fenced()),
+            Err(Failure::NoNode) => match session.czxid(node).await {
+                // Ours is there: then it is what `path` is to be made below that is not.
+                Ok(_) => Err(LockError::Invalid {
+                    what: "the path of a node",
+                    value: path.to_owned(),
+                    expected: "below a node that is there: make its parents first".to_owned(),
+                }),
+                Err(Failure::NoNode | Failure::Expired) => Err(fenced()),
+                Err(error) => Err(self.error(error)),
+            },
+            Err(Failure::Expired) => Err(fenced()),
             Err(error) => Err(self.error(error)),
         }
     }
