@@ -224,8 +224,9 @@ fn is_passing(error: &sqlx::Error) -> bool {
     }
 }
 
-/// SQLSTATE classes 08 (connection), 40 (rolled back), 53 (resources), 57P (shut down); MySQL's lock wait
-/// timeout and too many connections; SQLite's BUSY and LOCKED, extended codes included.
+/// SQLSTATE classes 08 (connection), 40 (rolled back), 53 (resources), 57P (shut down); a statement that was
+/// cancelled, or came to a server that only reads since a failover; MySQL's lock wait timeout and too many
+/// connections; SQLite's BUSY and LOCKED, extended codes included.
 fn is_passing_code(code: &str) -> bool {
     let is_busy = |number: u32| matches!(number & 0xff, 5 | 6);
     match code.len() {
@@ -233,7 +234,7 @@ fn is_passing_code(code: &str) -> bool {
             ["08", "40", "53", "57P"]
                 .iter()
                 .any(|it| code.starts_with(it))
-                || matches!(code, "55P03" | "HY000")
+                || matches!(code, "25006" | "55P03" | "57014" | "HY000")
         }
         _ => code.parse().is_ok_and(is_busy),
     }
@@ -246,7 +247,7 @@ mod tests {
     #[test]
     fn what_passes_is_told_from_what_does_not() {
         for code in [
-            "08006", "40P01", "40001", "53300", "57P01", "5", "6", "517", "261",
+            "08006", "40P01", "40001", "53300", "57P01", "57014", "25006", "5", "6", "517", "261",
         ] {
             assert!(is_passing_code(code), "{code}");
         }

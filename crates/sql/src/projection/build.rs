@@ -85,7 +85,7 @@ async fn take_turn<P: Send + Sync + 'static, DB: Database>(
     let Some(claimed) = claim(definition, names, &seen).await? else {
         return Ok(Turn::Wait);
     };
-    create(definition, names, seen.is_active).await?;
+    create(definition, names).await?;
     let owner = claimed.owner.clone();
     tracing::info!(
         group = owner.name,
@@ -178,14 +178,15 @@ async fn release<P: Send + Sync + 'static, DB: Database>(
 async fn create<P: Send + Sync + 'static, DB: Database>(
     definition: &Definition<P, DB>,
     names: &Arc<Names>,
-    is_active: bool,
 ) -> Result<()> {
     let transaction = definition.pool.begin_with(DB::BEGIN).await?;
     let mut sql = Sql::<DB>::new(transaction, Arc::clone(names));
     for statement in &definition.create {
         DB::run(&mut sql, names.expand(statement)).await?;
     }
-    if is_active {
+    // As it is now: an operator may have switched since the version was looked at.
+    let all = version::versions::<DB>(&mut sql, Some(names.projection()), true).await?;
+    if version::find(all, names.projection(), names.version())?.is_active {
         switch::show::<DB>(&mut sql, names).await?;
     }
     sql.commit().await?;

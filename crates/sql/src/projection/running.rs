@@ -31,7 +31,8 @@ pub struct RunningProjection<DB: Database> {
     engine: Engine,
     pool: Pool<DB>,
     stop: watch::Sender<bool>,
-    task: JoinHandle<Result<()>>,
+    /// Nothing once its end was told: it cannot be asked again.
+    task: Option<JoinHandle<Result<()>>>,
 }
 
 impl<DB: Database> RunningProjection<DB> {
@@ -46,18 +47,24 @@ impl<DB: Database> RunningProjection<DB> {
             engine: engine.clone(),
             pool: definition.pool.clone(),
             stop,
-            task: tokio::spawn(supervise(definition, engine.clone(), stopped)),
+            task: Some(tokio::spawn(supervise(definition, engine.clone(), stopped))),
         }
     }
 
     /// Completes when the projection cannot go on, with the reason: the database refuses what it must not, the
-    /// log is another one. A database or a server that is away is waited for. Cancel-safe.
+    /// log is another one. It is told once. A database or a server that is away is waited for. Cancel-safe.
     pub async fn failed(&mut self) -> Error {
-        match (&mut self.task).await {
-            Ok(Err(error)) => error,
-            Ok(Ok(())) => std::future::pending().await,
-            Err(error) => Error::Refused(format!("the projection's task ended: {error}")),
+        match self.ended().await {
+            Some(Err(error)) => error,
+            Some(Ok(())) | None => std::future::pending().await,
         }
+    }
+
+    /// How the task has ended, unless that was told already.
+    async fn ended(&mut self) -> Option<Result<()>> {
+        let ended = self.task.as_mut()?.await;
+        self.task = None;
+        Some(ended.unwrap_or_else(|error| Err(lost(error))))
     }
 
     /// The group of the version that is read: its lag is the projection's, its dead letters are what
@@ -86,18 +93,15 @@ impl<DB: Database> RunningProjection<DB> {
     pub async fn stop(mut self) -> Result<()> {
         // There is no receiver when it has ended already.
         let _ = self.stop.send(true);
-        match (&mut self.task).await {
-            Ok(ended) => ended,
-            Err(error) => Err(Error::Refused(format!(
-                "the projection's task ended: {error}"
-            ))),
-        }
+        self.ended().await.unwrap_or(Ok(()))
     }
 }
 
 impl<DB: Database> Drop for RunningProjection<DB> {
     fn drop(&mut self) {
-        self.task.abort();
+        if let Some(task) = &self.task {
+            task.abort();
+        }
     }
 }
 

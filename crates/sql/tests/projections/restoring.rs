@@ -140,5 +140,6 @@ where
         let error = running.failed().await;
         assert!(matches!(error, Error::OtherLog { .. }), "{error}");
         assert_eq!(DB::balances(pool, "balances").await, before);
+        running.stop().await.unwrap(); // it was told already
     }
 }

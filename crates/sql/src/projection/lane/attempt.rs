@@ -143,7 +143,10 @@ impl<P: Send + Sync + 'static, DB: Database> Lane<P, DB> {
             match self.call(sql, std::slice::from_ref(*event)).await {
                 Ok(()) => sql.keep().await?,
                 Err(failure) => {
-                    sql.undo().await?;
+                    if sql.undo().await.is_err() {
+                        // The savepoint is gone: MySQL ends a deadlock by undoing all of the transaction.
+                        return Ok(Err(failure));
+                    }
                     let group = &self.term.owner.name;
                     tracing::debug!(group, position = %event.position, %failure, "put aside");
                     changes.put(event);
