@@ -27,9 +27,11 @@ impl Accounts {
             email,
             password: self.hashing.hash(password).await?,
         };
+        // Of the address, too: a client's number is not the only one of its kind.
+        let id = request.map(|request| format!("registration-{}-{request}", event.email_key));
         let mut event = Outgoing::new(event);
-        if let Some(request) = request {
-            event = event.id(format!("registration-{request}"));
+        if let Some(id) = id {
+            event = event.id(id);
         }
         self.publisher.publish(event).await?;
         Ok(())

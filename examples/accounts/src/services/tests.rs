@@ -95,6 +95,22 @@ async fn one_address_is_one_user_and_its_user_hears_of_others() {
 }
 
 #[tokio::test]
+async fn what_a_client_calls_its_request_is_its_own() {
+    let mut town = Town::start().await;
+    for email in ["ada@example.com", "ada@example.com", "bob@example.com"] {
+        let password = Password::tried("x".into()).unwrap();
+        town.accounts
+            .request_registration(email.parse().unwrap(), password, Some("1"))
+            .await
+            .unwrap();
+    }
+    town.app.settle().await.unwrap();
+    assert_eq!(town.said::<UserRegistered>().await.len(), 2);
+    assert!(town.said::<UserRegisteredAgain>().await.is_empty());
+    assert_eq!(town.mails(), [Subject::Welcome, Subject::Welcome]);
+}
+
+#[tokio::test]
 async fn who_does_not_answer_is_reminded_and_loses_the_address() {
     let mut town = Town::start().await;
     town.request("r-1", "ada@example.com").await;
