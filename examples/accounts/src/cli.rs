@@ -24,6 +24,11 @@ pub struct Args {
     #[arg(long, value_name = "URL")]
     pub engine: Option<String>,
 
+    /// Where the view of profiles is: sqlite:FILE, or postgres://… with that feature [default: on an
+    /// embedded log sqlite:HOME/profiles.db, otherwise the memory of the process]
+    #[arg(long, value_name = "URL")]
+    pub database: Option<String>,
+
     /// Only serve at this address, until asked to stop
     #[arg(long, value_name = "ADDRESS", group = "part")]
     pub serve: Option<SocketAddr>,
@@ -87,6 +92,13 @@ impl Args {
         self.engine.clone().unwrap_or_else(default)
     }
 
+    /// The URL of the view's database; none is the memory of the process.
+    pub fn database(&self) -> Option<String> {
+        let is_embedded = self.engine().starts_with("embedded:");
+        let default = || format!("sqlite:{}", self.home().database().display());
+        self.database.clone().or_else(|| is_embedded.then(default))
+    }
+
     /// The certificate that was given, if one was.
     pub fn certificate(&self) -> Option<Certificate> {
         let (certificate, key) = self.certificate.clone().zip(self.private_key.clone())?;
@@ -103,6 +115,9 @@ mod tests {
         let args = |given: &[&str]| Args::try_parse_from(["accounts"].iter().chain(given));
         assert_eq!(args(&[]).unwrap().engine(), "embedded:data/accounts/log");
         assert_eq!(args(&["--home", "x"]).unwrap().engine(), "embedded:x/log");
+        let database = args(&["--home", "x"]).unwrap().database();
+        assert_eq!(database.as_deref(), Some("sqlite:x/profiles.db"));
+        assert_eq!(args(&["--engine", "memory:"]).unwrap().database(), None);
         assert!(args(&["--serve", "127.0.0.1:0", "--check"]).is_err());
         assert!(args(&["--certificate", "x"]).is_err());
         assert!(args(&["--administrator", "u-1"]).is_err());

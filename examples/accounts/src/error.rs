@@ -7,6 +7,7 @@ use crate::https::CertificateError;
 use crate::operations::OperationError;
 use crate::replay::ReplayError;
 use crate::secrets::{HashingError, KeysError};
+use crate::view::ViewError;
 
 /// Why a run did not come to its end.
 #[derive(Debug, thiserror::Error)]
@@ -24,6 +25,9 @@ pub enum Error {
     /// The service's certificate.
     #[error(transparent)]
     Certificate(#[from] CertificateError),
+    /// The view of profiles.
+    #[error(transparent)]
+    View(Box<ViewError>),
     /// Passwords cannot be hashed.
     #[error(transparent)]
     Hashing(#[from] HashingError),
@@ -57,4 +61,10 @@ pub enum Error {
     /// A made-up user did not come to the end.
     #[error("a made-up user got stuck: {0}")]
     Stuck(String),
+}
+
+impl From<ViewError> for Error {
+    fn from(error: ViewError) -> Self {
+        Self::View(Box::new(error))
+    }
 }

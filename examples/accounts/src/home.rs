@@ -17,6 +17,11 @@ impl Home {
         self.0.join("log")
     }
 
+    /// The database of the view, where it is on this machine.
+    pub fn database(&self) -> PathBuf {
+        self.0.join("profiles.db")
+    }
+
     /// The service's key.
     pub fn key(&self) -> PathBuf {
         self.0.join("secret.key")

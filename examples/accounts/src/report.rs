@@ -41,7 +41,15 @@ pub fn table(report: &Report) -> io::Result<()> {
     let mut out = io::stdout().lock();
     match report {
         Report::Replayed(replayed) => attempts(&mut out, replayed),
-        Report::Checked(checked) => writeln!(out, "{}\n{}", events(checked), never(checked, None)),
+        Report::Checked { log, is_view_equal } => {
+            writeln!(
+                out,
+                "{}
+{}",
+                events(log),
+                never(log, *is_view_equal, None)
+            )
+        }
         Report::Loaded(loaded) => load(&mut out, loaded),
         Report::Whole {
             loaded,
@@ -51,12 +59,8 @@ pub fn table(report: &Report) -> io::Result<()> {
         } => {
             writeln!(out, "{}", events(log))?;
             load(&mut out, loaded)?;
-            let view = (*is_view_equal, *profiles);
-            writeln!(
-                out,
-                "{}",
-                never(log, Some((view, loaded.lost.len() as u64)))
-            )
+            writeln!(out, "{profiles} profiles are published")?;
+            writeln!(out, "{}", never(log, *is_view_equal, Some(loaded)))
         }
         Report::Stopped => Ok(()),
     }
@@ -113,23 +117,20 @@ fn load(out: &mut impl Write, loaded: &Loaded) -> io::Result<()> {
     Ok(())
 }
 
-/// What must be zero; of a whole run also the view, and what users miss.
-fn never(checked: &Checked, whole: Option<((bool, u64), u64)>) -> Table {
+/// What must be zero; where users were made up, also what they miss.
+fn never(checked: &Checked, is_view_equal: bool, loaded: Option<&Loaded>) -> Table {
     let mut table = new_table(["what must never be", "count"]);
-    let mut rows = vec![
-        ("users twice".to_owned(), checked.twice),
+    let lost = loaded.map(|it| ("promises to users that are lost", it.lost.len() as u64));
+    let rows = [
+        ("users twice", checked.twice),
+        ("sessions without a user", checked.sessions_without_user),
+        ("dead letters", checked.dead_letters),
         (
-            "sessions without a user".to_owned(),
-            checked.sessions_without_user,
+            "views unlike the fold of the log",
+            u64::from(!is_view_equal),
         ),
-        ("dead letters".to_owned(), checked.dead_letters),
     ];
-    if let Some(((is_view_equal, profiles), lost)) = whole {
-        let view = format!("view unlike the fold of the log ({profiles} profiles)");
-        rows.push((view, u64::from(!is_view_equal)));
-        rows.push(("promises to users that are lost".to_owned(), lost));
-    }
-    for (name, count) in rows {
+    for (name, count) in rows.into_iter().chain(lost) {
         table.add_row([Cell::new(name), right(count.to_string())]);
     }
     table

@@ -3,6 +3,7 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
+use ensue::Position;
 use ensue::prelude::*;
 use serde::Serialize;
 
@@ -15,7 +16,10 @@ use crate::load::{Load, Loaded};
 use crate::replay::{self, Attempts};
 use crate::services;
 use crate::site::{Open, Settings};
-use crate::view::Profiles;
+use crate::view::{Profiles, View};
+
+/// How long a view may take to have everything, after all is over.
+const REACHED_WITHIN: Duration = Duration::from_secs(60);
 
 /// What a run has to say.
 #[derive(Clone, Debug, Serialize)]
@@ -23,8 +27,14 @@ use crate::view::Profiles;
 pub enum Report {
     /// Of recorded log-ins.
     Replayed(Attempts),
-    /// Of a log.
-    Checked(Checked),
+    /// Of a log, and of the view beside it.
+    Checked {
+        /// What the log says.
+        #[serde(flatten)]
+        log: Checked,
+        /// Whether the view is what a fold of the log gives.
+        is_view_equal: bool,
+    },
     /// Of made-up users.
     Loaded(Loaded),
     /// Of both, and of the view beside the log.
@@ -48,7 +58,7 @@ impl Report {
     pub fn is_good(&self) -> bool {
         match self {
             Self::Replayed(_) | Self::Stopped => true,
-            Self::Checked(checked) => checked.is_good(),
+            Self::Checked { log, is_view_equal } => log.is_good() && *is_view_equal,
             Self::Loaded(loaded) => loaded.lost.is_empty(),
             Self::Whole {
                 loaded,
@@ -74,7 +84,7 @@ pub async fn run(args: &Args) -> Result<Report, Error> {
     }
     let engine = Engine::open(&args.engine()).await?;
     let reported = match (args.check, args.serve) {
-        (true, _) => check(&engine).await.map(Report::Checked),
+        (true, _) => check(args, &engine).await,
         (false, Some(address)) => serve(args, &engine, address)
             .await
             .map(|()| Report::Stopped),
@@ -84,14 +94,24 @@ pub async fn run(args: &Args) -> Result<Report, Error> {
     reported
 }
 
-async fn check(engine: &Engine) -> Result<Checked, Error> {
-    Ok(Checked::read(engine).await?)
+/// Lets the view catch up, and compares.
+async fn check(args: &Args, engine: &Engine) -> Result<Report, Error> {
+    let database = args.database();
+    let (view, failing) = View::start(engine, database.as_deref()).await?;
+    let (profiles, last) = Profiles::read(engine).await?;
+    let is_view_equal = tokio::select! {
+        is_equal = is_equal(&view, &profiles, last) => is_equal?,
+        error = failing => return Err(error.into()),
+    };
+    let log = Checked::read(engine).await?;
+    Ok(Report::Checked { log, is_view_equal })
 }
 
 fn settings(args: &Args, listen: SocketAddr, is_proxied: bool) -> Result<Settings, Error> {
     Ok(Settings {
         listen,
         is_proxied,
+        database: args.database(),
         certificate: certificate(args)?,
     })
 }
@@ -115,7 +135,7 @@ async fn serve(args: &Args, engine: &Engine, address: SocketAddr) -> Result<(), 
         error = site.failed() => Err(error),
     };
     site.stop().await?;
-    Ok(stopped?)
+    stopped
 }
 
 /// Makes a user the first administrator; one who is one already stays it.
@@ -156,7 +176,7 @@ async fn whole(args: &Args, engine: &Engine) -> Result<Report, Error> {
     let mut site = Open::start(engine, &args.home(), &settings(args, listen, true)?).await?;
     let loaded = tokio::select! {
         loaded = load(args, site.address) => loaded,
-        error = site.failed() => Err(error.into()),
+        error = site.failed() => Err(error),
         () = ensue::asked_to_stop() => {
             site.stop().await?;
             return Ok(Report::Stopped);
@@ -165,12 +185,12 @@ async fn whole(args: &Args, engine: &Engine) -> Result<Report, Error> {
     let reported = match loaded {
         Ok(loaded) => {
             engine.settled(services::GROUPS).await?;
-            let log = check(engine).await?;
-            let profiles = Profiles::read(engine).await?;
+            let log = Checked::read(engine).await?;
+            let (profiles, last) = Profiles::read(engine).await?;
             Ok(Report::Whole {
                 loaded,
                 log,
-                is_view_equal: site.profiles.all() == profiles,
+                is_view_equal: is_equal(&site.profiles, &profiles, last).await?,
                 profiles: profiles.len() as u64,
             })
         }
@@ -178,4 +198,16 @@ async fn whole(args: &Args, engine: &Engine) -> Result<Report, Error> {
     };
     site.stop().await?;
     reported
+}
+
+/// Whether a view is what the log says, once it has what stands at this position.
+async fn is_equal(view: &View, expected: &Profiles, last: Option<Position>) -> Result<bool, Error> {
+    if let Some(last) = last
+        && !view.reach(last, REACHED_WITHIN).await
+    {
+        return Ok(false);
+    }
+    // One more than there should be: that would be seen, too.
+    let found = view.page(None, expected.len() + 1).await?;
+    Ok(Profiles::from_iter(found) == *expected)
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use ensue::Running;
 use ensue::prelude::*;
+use futures_util::future::BoxFuture;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
@@ -18,7 +19,7 @@ use crate::mail::Post;
 use crate::secrets::{Hashing, Keys};
 use crate::security::Blocked;
 use crate::services;
-use crate::view::Following;
+use crate::view::{View, ViewError};
 
 /// A service that listens, until it is stopped.
 pub struct Open {
@@ -27,8 +28,9 @@ pub struct Open {
     /// The accounts behind it.
     pub accounts: Accounts,
     /// Its view.
-    pub profiles: Arc<Following>,
+    pub profiles: Arc<View>,
     running: Running,
+    failing: BoxFuture<'static, ViewError>,
     stop: oneshot::Sender<()>,
     serving: JoinHandle<()>,
 }
@@ -40,6 +42,8 @@ pub struct Settings {
     pub listen: SocketAddr,
     /// Whether clients are behind a proxy on this machine, which says who they are.
     pub is_proxied: bool,
+    /// Where the view is; none is the memory of the process.
+    pub database: Option<String>,
     /// What it shows them.
     pub certificate: Certificate,
 }
@@ -63,7 +67,8 @@ impl Open {
         let address = listener.local_addr().map_err(listen)?;
         let app = services::add(App::new(engine.clone()), &accounts);
         let running = app.start().await?;
-        let profiles = Arc::new(Following::start(engine)?);
+        let (profiles, failing) = View::start(engine, settings.database.as_deref()).await?;
+        let profiles = Arc::new(profiles);
         let blocked = Blocked::follow(engine)?;
         let site = Site::new(
             accounts.clone(),
@@ -81,14 +86,18 @@ impl Open {
             accounts,
             profiles,
             running,
+            failing,
             stop,
             serving: tokio::spawn(serving),
         })
     }
 
-    /// Completes when a service fails for good.
-    pub async fn failed(&mut self) -> ensue::Error {
-        self.running.failed().await
+    /// Completes when a service or the view fails for good.
+    pub async fn failed(&mut self) -> Error {
+        tokio::select! {
+            error = self.running.failed() => error.into(),
+            error = &mut self.failing => error.into(),
+        }
     }
 
     /// Answers what is under way, and stops.

@@ -5,7 +5,7 @@ use super::workspace::{Package, Workspace};
 
 /// What each part of the workspace may depend on within it. A path that ends in `/` stands for
 /// everything below it.
-const LAYERS: [(&str, &[&str]); 22] = [
+const LAYERS: [(&str, &[&str]); 23] = [
     // Before `crates/ensue`, of whose tests it is a part.
     ("crates/ensue/tests/compiled-with", &[]),
     ("crates/log", &[]),
@@ -50,6 +50,8 @@ const LAYERS: [(&str, &[&str]); 22] = [
             "ensue-sql",
         ],
     ),
+    // Before the other examples: its view is in a database.
+    ("examples/accounts", &["ensue", "ensue-blocks", "ensue-sql"]),
     ("examples/", &["ensue"]),
     (
         "bench",

@@ -9,6 +9,7 @@ use serde::Serialize;
 use crate::domain::RoleRefusal;
 use crate::operations::{Denied, OperationError};
 use crate::secrets::HashingError;
+use crate::view::ViewError;
 
 /// Why a request is not answered.
 #[derive(Debug)]
@@ -90,6 +91,15 @@ impl From<OperationError> for Problem {
                 problem.later(Duration::from_secs(1))
             }
         }
+    }
+}
+
+impl From<ViewError> for Problem {
+    fn from(error: ViewError) -> Self {
+        tracing::error!(%error, "the view has no answer");
+        let detail = "the profiles cannot be read now; try again";
+        let problem = Self::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", detail);
+        problem.later(Duration::from_secs(1))
     }
 }
 

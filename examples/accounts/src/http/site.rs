@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::accounts::Accounts;
 use crate::security::{Blocked, Rates};
-use crate::view::Following;
+use crate::view::View;
 
 /// How many bytes a body has at the most.
 pub const BODY_BYTES_MAX: usize = 16 * 1_024;
@@ -22,7 +22,7 @@ pub struct Site(pub(super) Arc<Parts>);
 
 pub(super) struct Parts {
     pub(super) accounts: Accounts,
-    pub(super) profiles: Arc<Following>,
+    pub(super) profiles: Arc<View>,
     pub(super) blocked: Blocked,
     pub(super) rates: Rates,
     /// Whether clients are behind a proxy on this machine, which says who they are.
@@ -33,7 +33,7 @@ impl Site {
     /// The site of these accounts.
     pub fn new(
         accounts: Accounts,
-        profiles: Arc<Following>,
+        profiles: Arc<View>,
         blocked: Blocked,
         is_proxied: bool,
     ) -> Self {

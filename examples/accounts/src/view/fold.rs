@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::ops::Bound;
 
+use ensue::Position;
 use ensue::engine::Query;
 use ensue::prelude::*;
 
@@ -29,17 +30,19 @@ impl Profiles {
         })
     }
 
-    /// Folds a log from its beginning to its end.
+    /// Folds a log from its beginning to its end, and says where the last event is that it took.
     ///
     /// # Errors
     /// What the engine reports.
-    pub async fn read(engine: &Engine) -> ensue::Result<Self> {
-        let mut profiles = Self::default();
+    pub async fn read(engine: &Engine) -> ensue::Result<(Self, Option<Position>)> {
+        let (mut profiles, mut last) = (Self::default(), None);
         let mut events = engine.read(Self::query()?);
         while let Some(event) = events.next().await {
-            profiles.apply(&event?.envelope)?;
+            let event = event?;
+            profiles.apply(&event.envelope)?;
+            last = Some(event.position);
         }
-        Ok(profiles)
+        Ok((profiles, last))
     }
 
     /// Takes the next event.

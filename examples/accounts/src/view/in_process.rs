@@ -68,11 +68,6 @@ impl Following {
         self.profiles().page(after, limit)
     }
 
-    /// All of them, as they are now.
-    pub fn all(&self) -> Profiles {
-        self.profiles().clone()
-    }
-
     fn profiles(&self) -> std::sync::RwLockReadGuard<'_, Profiles> {
         self.profiles.read().unwrap_or_else(PoisonError::into_inner)
     }

@@ -151,6 +151,7 @@ pub(crate) fn assert_good(loaded: &Value, log: &Value, users: u32) {
     for never in ["twice", "sessions_without_user", "dead_letters"] {
         assert_eq!(log[never], json!(0), "{never} of {log}");
     }
+    assert_eq!(log["is_view_equal"], json!(true), "{log}");
     assert_eq!(log["users"], json!(users), "{log}");
     assert_eq!(log["events"]["user.confirmed"], json!(users), "{log}");
 }

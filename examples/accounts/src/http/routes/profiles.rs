@@ -68,7 +68,7 @@ pub(super) async fn show(
 ) -> Result<Response, Problem> {
     let user = known(&user)?;
     reach(&site, &headers).await?;
-    match site.0.profiles.of(&user) {
+    match site.0.profiles.of(&user).await? {
         Some(profile) => Ok(Json(shown(&user, &profile)).into_response()),
         None => Err(OperationError::Denied(Denied::NoProfile).into()),
     }
@@ -96,7 +96,7 @@ pub(super) async fn list(
     let limit = part("limit").and_then(|limit| limit.parse().ok());
     let limit = limit.unwrap_or(PAGE_MAX).clamp(1, PAGE_MAX);
     reach(&site, &headers).await?;
-    let profiles = site.0.profiles.page(after.as_ref(), limit);
+    let profiles = site.0.profiles.page(after.as_ref(), limit).await?;
     let next = profiles.last().filter(|_| profiles.len() == limit);
     let next = next.map(|(user, _)| user.clone());
     let profiles: Vec<_> = profiles
