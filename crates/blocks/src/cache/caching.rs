@@ -17,6 +17,8 @@ use super::times::Times;
 
 /// The longest key, in bytes.
 pub const KEY_BYTES_MAX: usize = 200;
+/// How many loads of others a caller waits for that do not have what it wants.
+const JOINS_MAX: usize = 8;
 /// How often a value is loaded again that is older than what is known of it.
 const LOADS_EACH_MAX: usize = 2;
 
@@ -179,9 +181,10 @@ impl<T: Send + Sync + 'static> Inner<T> {
         position: Position,
     ) -> Result<Option<Arc<T>>, CacheError> {
         let mut found = Position::ZERO;
-        // What was being loaded already may be from before.
-        for _ in 0..LOADS_EACH_MAX {
+        // What others load may be from before: then it is loaded for this caller.
+        for _ in 0..JOINS_MAX {
             let (landing, takeoff) = self.flights.join(key);
+            let is_ours = takeoff.is_some();
             if let Some(takeoff) = takeoff {
                 self.take_off(key, position, takeoff);
             }
@@ -190,6 +193,9 @@ impl<T: Send + Sync + 'static> Inner<T> {
                 return Ok(value.value);
             }
             found = value.position;
+            if is_ours {
+                break;
+            }
         }
         Err(CacheError::Behind {
             key: key.to_owned(),

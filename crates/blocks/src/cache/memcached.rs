@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use std::marker::PhantomData;
 use std::time::Duration;
 
-use ensue_core::error::{EngineError, Error, LimitError, Result};
+use ensue_core::error::{Error, LimitError, Result};
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use serde::Serialize;
@@ -97,9 +97,13 @@ impl<T: Serialize + DeserializeOwned + Send + Sync + 'static> CacheStore<T> for 
                     return Ok(true);
                 }
             }
-            Err(Error::Engine(EngineError::Unavailable {
-                server: "memcached".to_owned(),
-                reason: format!("others changed one key {TRIES_MAX} times in a row"),
+            // Of this key alone: the server is there.
+            Err(Error::Limit(LimitError {
+                what: "how often others changed one key of Memcached first, in a row".to_owned(),
+                value: TRIES_MAX as u64,
+                limit: "TRIES_MAX",
+                max: TRIES_MAX as u64,
+                advice: "tell it again, or change it less often",
             }))
         }
         .boxed()

@@ -58,13 +58,28 @@ impl EtcdLocks {
         }
     }
 
-    async fn asked(&self, claim: &Claim) -> Result<Asked> {
+    async fn asked(&self, claim: &Claim, waits: bool) -> Result<Asked> {
         let lease = lease_of(claim.owner());
+        if !waits {
+            // Who only tries leaves the line alone.
+            let (first, _) = self.etcd.range(&first_of(claim.name())).await?;
+            let ours = key_of(claim.name(), claim.owner());
+            if first.iter().any(|first| first.key != ours.as_bytes()) {
+                return Ok(Asked::Taken);
+            }
+        }
         self.etcd.lease(lease, seconds(claim.lease())).await?;
         let key = key_of(claim.name(), claim.owner());
         let first = json!({ "request_range": first_of(claim.name()) });
         let put = json!({ "request_put": { "key": encoded(&key), "lease": lease.to_string() } });
-        let is_new = json!({ "key": encoded(&key), "target": "CREATE", "create_revision": "0" });
+        let is_new = match waits {
+            true => json!({ "key": encoded(&key), "target": "CREATE", "create_revision": "0" }),
+            false => {
+                let line = line(claim.name());
+                let end = encoded(end_of_prefix(&line));
+                json!({ "key": encoded(&line), "range_end": end, "target": "CREATE", "create_revision": "0" })
+            }
+        };
         let body = json!({ "compare": [is_new], "success": [put, first], "failure": [first] });
         let (_, ranges) = self.etcd.transaction(&body).await?;
         let first = ranges.into_iter().flatten().next();
@@ -155,8 +170,8 @@ impl LockKeeper for EtcdLocks {
         }
     }
 
-    fn ask<'a>(&'a self, claim: &'a Claim, _: bool) -> BoxFuture<'a, Result<Asked>> {
-        self.asked(claim).boxed()
+    fn ask<'a>(&'a self, claim: &'a Claim, waits: bool) -> BoxFuture<'a, Result<Asked>> {
+        self.asked(claim, waits).boxed()
     }
 
     fn turn<'a>(&'a self, claim: &'a Claim) -> BoxFuture<'a, ()> {

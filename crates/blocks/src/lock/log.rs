@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use ensue::engine::{Expect, Query, Recorded};
-use ensue::error::{AppendError, Error};
+use ensue::error::{AppendError, EngineError, Error};
 use ensue::{Conditional, Engine, Event, Outgoing, Position, Publish, Publisher};
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
@@ -135,7 +135,7 @@ impl LogLocks {
                 return Ok(positions.into_iter().skip(1).collect());
             }
         }
-        Err(contended(lock.name()))
+        Err(self.contended(lock.name()))
     }
 
     /// What the log says of a lock.
@@ -195,7 +195,7 @@ impl LogLocks {
                 });
             }
         }
-        Err(contended(claim.name()))
+        Err(self.contended(claim.name()))
     }
 
     async fn renewed(&self, claim: &Claim, token: FencingToken) -> Result<bool> {
@@ -216,7 +216,7 @@ impl LogLocks {
                 return Ok(true);
             }
         }
-        Err(contended(claim.name()))
+        Err(self.contended(claim.name()))
     }
 
     async fn released(&self, claim: &Claim) -> Result<()> {
@@ -235,7 +235,18 @@ impl LogLocks {
                 return Ok(());
             }
         }
-        Err(contended(claim.name()))
+        Err(self.contended(claim.name()))
+    }
+
+    /// It may be better a moment later.
+    fn contended(&self, name: &str) -> LockError {
+        let busy = EngineError::Unavailable {
+            server: self.engine.url().to_owned(),
+            reason: format!(
+                "others changed the lock `{name}` first, {CONFLICTS_MAX} times in a row"
+            ),
+        };
+        LockError::Server(busy.into())
     }
 
     /// Waits for the next event of the lock.
@@ -292,14 +303,6 @@ fn of(last: &Recorded) -> Result<Now> {
 
 fn timer(name: &str) -> String {
     format!("end of {name}")
-}
-
-fn contended(name: &str) -> LockError {
-    LockError::Invalid {
-        what: "how often others changed a lock first",
-        value: format!("{CONFLICTS_MAX} times in a row, of `{name}`"),
-        expected: "less; use fewer holders at a time".to_owned(),
-    }
 }
 
 impl LockKeeper for LogLocks {

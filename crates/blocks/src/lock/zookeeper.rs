@@ -115,7 +115,7 @@ impl ZooKeeperLocks {
         self.places().get(&owner).cloned()
     }
 
-    async fn asked(&self, claim: &Claim, place: &mut Place) -> Result<Asked, Failure> {
+    async fn asked(&self, claim: &Claim, waits: bool, place: &mut Place) -> Result<Asked, Failure> {
         if place.session.is_none() {
             let session = Session::begin(self.dialer.clone(), claim.lease()).await?;
             place.session = Some(session);
@@ -129,6 +129,10 @@ impl ZooKeeperLocks {
         let own = claim.owner().to_string();
         // An earlier question may have made it, and not have heard of it.
         let made = children.iter().find(|it| it.starts_with(&own)).cloned();
+        if !waits && made.is_none() && !children.is_empty() {
+            // Who only tries leaves the line alone.
+            return Ok(Asked::Taken);
+        }
         let (path, token) = match (made, place.node.take()) {
             (Some(_), Some(node)) => node,
             (Some(name), None) => {
@@ -237,15 +241,15 @@ impl LockKeeper for ZooKeeperLocks {
         }
     }
 
-    fn ask<'a>(&'a self, claim: &'a Claim, _: bool) -> BoxFuture<'a, Result<Asked>> {
-        async {
+    fn ask<'a>(&'a self, claim: &'a Claim, waits: bool) -> BoxFuture<'a, Result<Asked>> {
+        async move {
             let place = self.places().entry(claim.owner()).or_default().clone();
             let mut place = place.lock().await;
-            match self.asked(claim, &mut place).await {
+            match self.asked(claim, waits, &mut place).await {
                 // Of the line was removed while we entered it, or our session while we were away: once more.
                 Err(Failure::Expired | Failure::NoNode) => {
                     *place = Place::default();
-                    let asked = self.asked(claim, &mut place).await;
+                    let asked = self.asked(claim, waits, &mut place).await;
                     asked.map_err(|error| self.error(error))
                 }
                 asked => asked.map_err(|error| self.error(error)),
