@@ -190,7 +190,8 @@ fn without_a_record(bytes: &[u8]) -> Vec<u8> {
     bytes[word..word + 8].copy_from_slice(&(records & (records - 1)).to_le_bytes());
     let crc = crc32c::crc32c(&bytes[start..start + length]);
     bytes[TABLE + 16..TABLE + 20].copy_from_slice(&crc.to_le_bytes());
-    let crc = crc32c::crc32c(&bytes[16..256]);
+    // The version counts, too.
+    let crc = crc32c::crc32c_append(crc32c::crc32c(&bytes[8..12]), &bytes[16..256]);
     bytes[12..16].copy_from_slice(&crc.to_le_bytes());
     bytes
 }
