@@ -22,6 +22,8 @@ pub(crate) struct HalfClosed(Arc<Mutex<State>>);
 #[derive(Debug, Default)]
 struct State {
     is_answering: bool,
+    /// The answer has gone out as far as its body goes, and may not have been written.
+    is_writing: bool,
     /// The end has come, and who reads does not know.
     is_kept: bool,
     /// The request has ended in the middle of its body.
@@ -67,7 +69,7 @@ impl<S: AsyncRead> Reading<S> for HalfClosed {
         ready!(stream.poll_read(context, into))?;
         let is_end = into.filled().len() == before && room > 0;
         let mut state = self.lock();
-        if !is_end || !state.is_answering || state.is_cut {
+        if !is_end || !(state.is_answering || state.is_writing) || state.is_cut {
             return Poll::Ready(Ok(()));
         }
         state.is_kept = true;
@@ -77,6 +79,14 @@ impl<S: AsyncRead> Reading<S> for HalfClosed {
             body.wake();
         }
         Poll::Pending
+    }
+
+    fn flushed(&mut self) {
+        let mut state = self.lock();
+        if !state.is_answering {
+            state.is_writing = false;
+            state.tell_reader();
+        }
     }
 }
 
@@ -124,15 +134,19 @@ impl State {
     }
 }
 
-/// A request that is answered, until this is dropped.
+/// A request that is answered, until this is dropped and what is to be written is.
 #[derive(Debug)]
 pub(crate) struct UnderWay(HalfClosed);
 
 impl Drop for UnderWay {
     fn drop(&mut self) {
         let mut state = self.0.lock();
-        state.tell_reader();
-        *state = State::default();
+        // Until that is flushed, the end would be taken for a reason to write no more.
+        *state = State {
+            is_writing: true,
+            reader: state.reader.take(),
+            ..State::default()
+        };
     }
 }
 

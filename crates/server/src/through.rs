@@ -14,6 +14,9 @@ pub(crate) trait Reading<S> {
         context: &mut Context<'_>,
         into: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>>;
+
+    /// All that was to be written has been.
+    fn flushed(&mut self) {}
 }
 
 /// A stream that is read by `R`.
@@ -34,7 +37,7 @@ impl<S: AsyncRead + Unpin, R: Reading<S> + Unpin> AsyncRead for Through<S, R> {
     }
 }
 
-impl<S: AsyncWrite + Unpin, R: Unpin> AsyncWrite for Through<S, R> {
+impl<S: AsyncWrite + Unpin, R: Reading<S> + Unpin> AsyncWrite for Through<S, R> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -56,7 +59,11 @@ impl<S: AsyncWrite + Unpin, R: Unpin> AsyncWrite for Through<S, R> {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(context)
+        let flushed = Pin::new(&mut self.stream).poll_flush(context);
+        if flushed.is_ready() {
+            self.reading.flushed();
+        }
+        flushed
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {

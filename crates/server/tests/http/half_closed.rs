@@ -45,6 +45,13 @@ async fn a_client_that_ends_its_side_behind_its_request_is_answered() {
     let answer = said(&site, &[get, get].concat()).await;
     assert_eq!(answer.matches("HTTP/1.1 200").count(), 2);
     assert_eq!(answer.matches(&payload).count(), 16);
+    // Of answers whose bodies are given as a whole, the last ones wait to be written when all requests are done.
+    const MANY: usize = 100;
+    let get = "GET /v1/openapi.json HTTP/1.1\r\nhost: localhost\r\n\r\n";
+    let answer = said(&site, &get.repeat(MANY)).await;
+    assert_eq!(answer.matches("HTTP/1.1 200").count(), MANY);
+    let document = ensue_server::openapi();
+    assert_eq!(answer.matches(document).count(), MANY, "{}", document.len());
     site.end().await;
 }
 
