@@ -1,6 +1,9 @@
 //! The trace that a request belongs to: W3C Trace Context, from its headers; and with the feature `otel` the
 //! spans of requests and of what the server sends itself.
 
+#[cfg(not(feature = "otel"))]
+mod none;
+
 use std::sync::Arc;
 
 use axum::http::{Extensions, HeaderMap, Method, Uri};
@@ -8,88 +11,63 @@ use ensue::{App, Envelope, EventTracer, PrometheusText, TRACE_STATE_BYTES_MAX, T
 #[cfg(feature = "otel")]
 use ensue_otel::{CallSpan, RequestSpan, Telemetry};
 
+#[cfg(not(feature = "otel"))]
+use self::none::{CallSpan, RequestSpan, Telemetry};
+
 pub(crate) const PARENT: &str = "traceparent";
 pub(crate) const STATE: &str = "tracestate";
 
 /// What records spans, if something does.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Tracing {
-    #[cfg(feature = "otel")]
-    telemetry: Option<Telemetry>,
-}
+pub(crate) struct Tracing(Option<Telemetry>);
 
-#[cfg(feature = "otel")]
 impl From<Telemetry> for Tracing {
     fn from(telemetry: Telemetry) -> Self {
-        Self {
-            telemetry: Some(telemetry),
-        }
+        Self(Some(telemetry))
     }
 }
 
 impl Tracing {
     /// Begins a request.
-    #[cfg_attr(not(feature = "otel"), allow(unused_variables, reason = "for spans"))]
     pub(crate) fn request(&self, method: &Method, path: &str, headers: &HeaderMap) -> RequestTrace {
         let given = given(headers);
-        #[cfg(feature = "otel")]
-        if let Some(telemetry) = &self.telemetry
-            && (given.is_some() || begins_trace(method, path))
-        {
+        let is_traced = given.is_some() || begins_trace(method, path);
+        let telemetry = self.0.as_ref().filter(|_| is_traced);
+        let span = telemetry.and_then(|telemetry| {
             let parent = given.as_ref().map(|it| (it.parent, it.state.as_deref()));
-            let span = telemetry.request(method.as_str(), path, parent);
-            return RequestTrace {
-                given,
-                span: span.map(Arc::new),
-            };
-        }
-        RequestTrace {
-            given,
-            #[cfg(feature = "otel")]
-            span: None,
-        }
+            telemetry.request(method.as_str(), path, parent)
+        });
+        let span = span.map(Arc::new);
+        RequestTrace { given, span }
     }
 
     /// Begins a request that the server sends, in the trace of what it is about.
-    #[cfg_attr(not(feature = "otel"), allow(unused_variables, reason = "for spans"))]
     pub(crate) fn call(&self, parent: Option<TraceContext>, uri: &Uri) -> Call {
-        Call {
-            parent,
-            #[cfg(feature = "otel")]
-            span: self.telemetry.as_ref().and_then(|telemetry| {
-                let is_tls = uri.scheme_str() == Some("https");
-                let port = uri.port_u16().unwrap_or(if is_tls { 443 } else { 80 });
-                telemetry.call(parent, "POST", uri.host().unwrap_or_default(), port)
-            }),
-        }
+        let span = self.0.as_ref().and_then(|telemetry| {
+            let is_tls = uri.scheme_str() == Some("https");
+            let port = uri.port_u16().unwrap_or(if is_tls { 443 } else { 80 });
+            telemetry.call(parent, "POST", uri.host().unwrap_or_default(), port)
+        });
+        Call { parent, span }
     }
 
     /// What makes spans for what clients say follows from events.
-    #[cfg(feature = "otel")]
     pub(crate) fn clients(&self) -> Option<Arc<dyn EventTracer>> {
-        self.telemetry.as_ref().map(Telemetry::clients)
-    }
-
-    /// Nothing does.
-    #[cfg(not(feature = "otel"))]
-    pub(crate) fn clients(&self) -> Option<Arc<dyn EventTracer>> {
-        None
+        self.0.as_ref().map(Telemetry::clients)
     }
 
     /// An app whose attempts have spans.
     pub(crate) fn app(&self, app: App) -> App {
-        #[cfg(feature = "otel")]
-        if let Some(telemetry) = &self.telemetry {
-            return app.layer(telemetry.handlers());
+        match &self.0 {
+            #[cfg(feature = "otel")]
+            Some(telemetry) => app.layer(telemetry.handlers()),
+            _ => app,
         }
-        app
     }
 
     /// Writes what became of spans and log records.
-    #[cfg_attr(not(feature = "otel"), allow(unused_variables, reason = "for spans"))]
     pub(crate) fn write_metrics(&self, text: &mut PrometheusText) {
-        #[cfg(feature = "otel")]
-        if let Some(telemetry) = &self.telemetry {
+        if let Some(telemetry) = &self.0 {
             telemetry.write_metrics(text);
         }
     }
@@ -97,7 +75,6 @@ impl Tracing {
 
 /// Whether such a request is worth a trace of its own: one that appends. All others, polls and probes among
 /// them, are in a trace only if they come in one.
-#[cfg(feature = "otel")]
 fn begins_trace(method: &Method, path: &str) -> bool {
     method == Method::POST
         && (path == "/v1/events"
@@ -111,7 +88,6 @@ fn begins_trace(method: &Method, path: &str) -> bool {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct RequestTrace {
     given: Option<Arc<Given>>,
-    #[cfg(feature = "otel")]
     span: Option<Arc<RequestSpan>>,
 }
 
@@ -130,7 +106,6 @@ impl RequestTrace {
     /// An event of the request: it keeps the trace that it has.
     pub(crate) fn trace(&self, event: Envelope) -> Envelope {
         let state = self.given.as_ref().and_then(|it| it.state.as_deref());
-        #[cfg(feature = "otel")]
         if let Some(sent) = self.span.as_ref().and_then(|span| span.send(&event)) {
             return event.traced(sent, state);
         }
@@ -142,7 +117,6 @@ impl RequestTrace {
 
     /// Answers the request, within its span.
     pub(crate) async fn within<T>(&self, answering: impl Future<Output = T>) -> T {
-        #[cfg(feature = "otel")]
         if let Some(span) = &self.span {
             return span.within(answering).await;
         }
@@ -150,9 +124,7 @@ impl RequestTrace {
     }
 
     /// It is answered.
-    #[cfg_attr(not(feature = "otel"), allow(unused_variables, reason = "for spans"))]
     pub(crate) fn answered(&self, method: &Method, route: Option<&'static str>, status: u16) {
-        #[cfg(feature = "otel")]
         if let Some(span) = &self.span {
             span.answered(method.as_str(), route, status);
         }
@@ -163,14 +135,12 @@ impl RequestTrace {
 #[derive(Debug)]
 pub(crate) struct Call {
     parent: Option<TraceContext>,
-    #[cfg(feature = "otel")]
     span: Option<CallSpan>,
 }
 
 impl Call {
     /// What it carries as `traceparent`.
     pub(crate) fn trace(&self) -> Option<TraceContext> {
-        #[cfg(feature = "otel")]
         if let Some(trace) = self.span.as_ref().and_then(CallSpan::context) {
             return Some(trace);
         }
@@ -178,9 +148,7 @@ impl Call {
     }
 
     /// It was answered with this status, or was not for this reason.
-    #[cfg_attr(not(feature = "otel"), allow(unused_variables, reason = "for spans"))]
     pub(crate) fn answered(self, answer: Result<u16, String>) {
-        #[cfg(feature = "otel")]
         if let Some(span) = self.span {
             span.answered(answer);
         }
