@@ -59,6 +59,9 @@ pub(crate) struct Args {
     /// How long each side of each comparison runs in a round, in seconds
     #[arg(long)]
     seconds: Option<f64>,
+    /// Only this part; all of them otherwise
+    #[arg(long)]
+    only: Option<Part>,
     /// A file with the servers, as `cargo xtask services status --json` prints it: for NATS and Restate
     #[arg(long, env = "ENSUE_SERVICES")]
     services: Option<PathBuf>,
@@ -67,7 +70,40 @@ pub(crate) struct Args {
     directory: PathBuf,
 }
 
+/// A part of a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Part {
+    Single,
+    Batches,
+    Consuming,
+    Pages,
+    /// Memory under streams on which nothing happens.
+    Idle,
+}
+
+/// Which parts, how long each side of them, and how often.
+#[derive(Clone, Copy)]
+struct Plan {
+    only: Option<Part>,
+    time: Duration,
+    quick: bool,
+}
+
+impl Plan {
+    fn has(self, part: Part) -> bool {
+        self.only.is_none_or(|only| only == part)
+    }
+}
+
 impl Args {
+    fn plan(&self) -> Plan {
+        Plan {
+            only: self.only,
+            time: self.time(),
+            quick: self.quick,
+        }
+    }
+
     fn time(&self) -> Duration {
         let seconds = self.seconds.unwrap_or(if self.quick { 0.2 } else { 2.0 });
         Duration::try_from_secs_f64(seconds).unwrap_or(Duration::from_secs(2))
@@ -99,7 +135,7 @@ pub(crate) fn run(args: &Args) -> Outcome<()> {
         .enable_all()
         .build()?;
     let url = format!("embedded:{}", directory.path().join("log").display());
-    let measuring = measure(url, args.quick, args.time(), others.clone(), begun);
+    let measuring = measure(url, args.plan(), others.clone(), begun);
     // On the runtime's own threads, as servers are.
     let (rounds, idle) = runtime.block_on(async { tokio::spawn(measuring).await })??;
     let named = |it: &Running| format!("{} {}", it.name, it.version);
@@ -117,12 +153,15 @@ type Rounds = Vec<Vec<Sample>>;
 
 async fn measure(
     url: String,
-    quick: bool,
-    time: Duration,
+    plan: Plan,
     others: Vec<Running>,
     begun: Instant,
 ) -> Outcome<(Rounds, Idle)> {
-    let streams = idle::allowed(if quick { 100 } else { IDLE_STREAMS });
+    let streams = match plan {
+        plan if !plan.has(Part::Idle) => 0,
+        plan if plan.quick => idle::allowed(100),
+        _ => idle::allowed(IDLE_STREAMS),
+    };
     let engine = Engine::open(&url).await?;
     let mut config = Config::default();
     config.limits.streams_max = streams + 1;
@@ -144,12 +183,17 @@ async fn measure(
             None => None,
         },
         numbers: Numbers::default(),
-        backlog: if quick { BACKLOG_QUICK } else { BACKLOG },
-        time,
+        backlog: match plan {
+            // Pages are read behind it.
+            plan if !plan.has(Part::Consuming) && !plan.has(Part::Pages) => 0,
+            plan if plan.quick => BACKLOG_QUICK,
+            _ => BACKLOG,
+        },
+        plan,
     };
     consume::prepare(&engine, scene.backlog).await?;
     let mut rounds = Vec::new();
-    for round in 0..if quick { ROUNDS_QUICK } else { ROUNDS } {
+    for round in 0..if plan.quick { ROUNDS_QUICK } else { ROUNDS } {
         eprintln!("[{} s] round {}", begun.elapsed().as_secs(), round + 1);
         rounds.push(scene.round().await?);
     }
@@ -194,22 +238,34 @@ struct Scene {
     restate: Option<Restate>,
     numbers: Numbers,
     backlog: u64,
-    time: Duration,
+    plan: Plan,
 }
 
 impl Scene {
     async fn round(&self) -> Outcome<Vec<Sample>> {
         let mut samples = Vec::new();
-        for connections in CONNECTIONS {
+        let connections = |part| {
+            let all: &[usize] = match part {
+                Part::Single => &CONNECTIONS,
+                _ => &READERS,
+            };
+            let all = if self.plan.has(part) { all } else { &[] };
+            all.iter().copied()
+        };
+        for connections in connections(Part::Single) {
             samples.push(self.ingest(connections, 1).await?);
         }
-        for connections in READERS {
+        for connections in connections(Part::Batches) {
             samples.push(self.ingest(connections, BATCH).await?);
         }
-        for connections in READERS {
+        for connections in connections(Part::Consuming) {
             samples.push(self.consume(connections).await?);
         }
-        for connections in READERS {
+        if self.plan.only == Some(Part::Pages) {
+            // What is read.
+            self.over_http(self.address, "/v1/events", 1, 1).await?;
+        }
+        for connections in connections(Part::Pages) {
             samples.push(self.read(connections).await?);
         }
         Ok(samples)
@@ -252,7 +308,10 @@ impl Scene {
             for _ in 0..connections {
                 workers.push(restate.client(&self.numbers).await?);
             }
-            peers.push((Peer::Restate, load::run(workers, self.time).await?.rate));
+            peers.push((
+                Peer::Restate,
+                load::run(workers, self.plan.time).await?.rate,
+            ));
         }
         Ok(peers)
     }
@@ -263,7 +322,7 @@ impl Scene {
             numbers: self.numbers.clone(),
             batch,
         });
-        load::run(publishers.collect(), self.time).await
+        load::run(publishers.collect(), self.plan.time).await
     }
 
     async fn consume(&self, members: usize) -> Outcome<Sample> {
@@ -273,11 +332,11 @@ impl Scene {
         for _ in 0..members {
             workers.push(consume::Member::join(self.address, &over_http).await?);
         }
-        let ours = load::run(workers, self.time).await?;
+        let ours = load::run(workers, self.plan.time).await?;
         let mut peers = Vec::new();
         for (peer, engine) in [(Peer::Grpc, &self.remote), (Peer::Embedded, &self.engine)] {
             let name = group("service");
-            let rate = consume::service(engine, &name, self.backlog, self.time).await?;
+            let rate = consume::service(engine, &name, self.backlog, self.plan.time).await?;
             peers.push((peer, rate));
         }
         Ok(Sample {
@@ -299,7 +358,7 @@ impl Scene {
         for _ in 0..connections {
             workers.push(OverHttp::connect(address, path, &self.numbers, batch).await?);
         }
-        load::run(workers, self.time).await
+        load::run(workers, self.plan.time).await
     }
 
     async fn over_nats(&self, nats: &Nats, connections: usize) -> Outcome<Load> {
@@ -308,7 +367,7 @@ impl Scene {
             subject: nats.stream.clone(),
             numbers: self.numbers.clone(),
         });
-        load::run(workers.collect(), self.time).await
+        load::run(workers.collect(), self.plan.time).await
     }
 
     async fn read(&self, connections: usize) -> Outcome<Sample> {
@@ -338,6 +397,6 @@ impl Scene {
         for _ in 0..connections {
             workers.push(Reader::connect(address, path, bytes).await?);
         }
-        load::run(workers, self.time).await
+        load::run(workers, self.plan.time).await
     }
 }

@@ -57,6 +57,9 @@ pub struct Query {
     pub since: Option<i64>,
     /// Only records appended before this time.
     pub until: Option<i64>,
+    /// For who takes few records: about how many bytes to read at first, and twice as many each time. 0 is as many as
+    /// a chunk may have.
+    pub ahead_bytes: usize,
 }
 
 impl fmt::Debug for Query {
@@ -69,6 +72,7 @@ impl fmt::Debug for Query {
             .field("kinds", &self.kinds)
             .field("since", &self.since)
             .field("until", &self.until)
+            .field("ahead_bytes", &self.ahead_bytes)
             .finish()
     }
 }
@@ -108,6 +112,8 @@ pub struct Scan {
     from: u64,
     to: u64,
     started: bool,
+    /// How many bytes the next chunk has.
+    ahead: usize,
     current: Option<Current>,
 }
 
@@ -142,7 +148,12 @@ impl Scan {
             .map_or_else(KeyHash::default, |(topic, key)| {
                 store.hash_key.hash(topic.as_bytes(), key)
             });
+        let ahead = match query.ahead_bytes {
+            0 => CHUNK_BYTES,
+            bytes => bytes.min(CHUNK_BYTES),
+        };
         Self {
+            ahead,
             store,
             query,
             hash,
@@ -179,6 +190,7 @@ impl Scan {
                 Some(chunk) => {
                     self.current = Some(current);
                     if !chunk.is_empty() {
+                        self.ahead = self.ahead.saturating_mul(2).min(CHUNK_BYTES);
                         return Ok(Some(chunk));
                     }
                 }
@@ -227,14 +239,12 @@ impl Scan {
     /// The ranges of a segment that hold records of the topics and kinds asked for.
     fn ranges(&self, segment: &Arc<Segment>, end: u64) -> Result<VecDeque<(u64, u64)>> {
         let ordinals = segment.ordinals(self.from, end);
-        let mut topics = self.store.topics_in(segment, &ordinals)?;
         let (kinds, wanted) = (&self.query.kinds, &self.query.topics);
-        topics.retain(|topic| {
-            kinds
-                .as_ref()
-                .is_none_or(|kinds| kinds.contains(&topic.kind))
-                && wanted.as_ref().is_none_or(|wanted| wanted(&topic.name))
-        });
+        let is_wanted = |kind: u8, name: &str| {
+            kinds.as_ref().is_none_or(|kinds| kinds.contains(&kind))
+                && wanted.as_ref().is_none_or(|wanted| wanted(name))
+        };
+        let topics = self.store.topics_in(segment, &ordinals, &is_wanted)?;
         let records: Vec<_> = topics.into_iter().map(|topic| topic.records).collect();
         let ranges = Bitmap::ranges(&records, GAP_RECORDS).into_iter();
         let at = |ordinal: u32| segment.first + u64::from(ordinal);
@@ -261,7 +271,7 @@ impl Scan {
         // A short range needs few bytes, a long one is read in large pieces.
         let bytes = ((stop - spot.first) as usize)
             .saturating_mul(1024)
-            .min(CHUNK_BYTES);
+            .min(self.ahead);
         let run = self.read_run(current, spot, bytes)?;
         let Some(last) = run.frames.last() else {
             return Ok(None);
@@ -351,7 +361,7 @@ impl Scan {
         }
         let from = self.from;
         let (mut frames, mut picks, mut bytes) = (Vec::new(), Vec::new(), 0);
-        while bytes < CHUNK_BYTES && picks.len() < CHUNK_RECORDS_MAX {
+        while bytes < self.ahead && picks.len() < CHUNK_RECORDS_MAX {
             let Some(posting) = postings.front().copied() else {
                 break;
             };

@@ -406,18 +406,20 @@ impl Store {
         )
     }
 
-    /// The topics that have records among these of a segment, and which. Only durable ones may be
-    /// asked for.
+    /// The topics that are wanted, by their kind and name, and have records among these of a segment, and which.
+    /// Only durable ones may be asked for.
     pub(crate) fn topics_in(
         &self,
         segment: &Arc<Segment>,
         ordinals: &Range<u32>,
+        wanted: &dyn Fn(u8, &str) -> bool,
     ) -> Result<Vec<TopicRecords>> {
-        let found = self.with_memory(segment, |active| active.topics(ordinals));
-        found.map_or_else(
-            || self.with_sealed(segment, |sealed| Ok(sealed.topics_in(ordinals))),
-            Ok,
-        )
+        // What is wanted is asked without the lock, for which appends wait.
+        if let Some(mut found) = self.with_memory(segment, |active| active.topics(ordinals)) {
+            found.retain(|topic| wanted(topic.kind, &topic.name));
+            return Ok(found);
+        }
+        self.with_sealed(segment, |sealed| Ok(sealed.topics_in(ordinals, wanted)))
     }
 
     /// How many of these records of a segment are of `kind`, in topics for which `wanted` is true.

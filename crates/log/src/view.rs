@@ -58,6 +58,12 @@ impl View {
         self.store.tail(from.get(), usize::MAX)
     }
 
+    /// The same, about `bytes_max` bytes of them, and at least one frame.
+    #[must_use]
+    pub fn tail_of(&self, from: Position, bytes_max: usize) -> Option<Chunk> {
+        self.store.tail(from.get(), bytes_max)
+    }
+
     /// The durable records from `from` on, about `bytes_max` bytes of them (between 16 KiB and
     /// 4 MiB; a frame is never split, so one that is larger comes whole). Empty at the end of the
     /// log. Blocks on the disk unless the records are in memory.
@@ -99,7 +105,7 @@ impl View {
         let mut all: BTreeMap<(Arc<str>, u8), Topic> = BTreeMap::new();
         for segment in &segments {
             let all_of_it = segment.ordinals(segment.first, segment.end());
-            let found = match self.store.topics_in(segment, &all_of_it) {
+            let found = match self.store.topics_in(segment, &all_of_it, &|_, _| true) {
                 // Removed since the segments were listed.
                 Err(Error::Trimmed { .. }) => continue,
                 found => found?,

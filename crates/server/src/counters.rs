@@ -6,6 +6,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use ensue::PrometheusText;
+use ensue::engine::Appended;
 
 /// The upper bounds of the histogram of how long answers take, in milliseconds.
 const BUCKETS_MS: [u64; 8] = [1, 5, 25, 100, 500, 2_500, 10_000, 60_000];
@@ -47,14 +48,12 @@ impl Counters {
         self.durations_us.fetch_add(micros, Relaxed);
     }
 
-    /// An event is in the log, or scheduled.
-    pub(crate) fn appended(&self, is_duplicate: bool) {
-        let counter = if is_duplicate {
-            &self.duplicates
-        } else {
-            &self.events
-        };
-        counter.fetch_add(1, Relaxed);
+    /// Events are in the log, or scheduled.
+    pub(crate) fn appended(&self, appended: &[Appended]) {
+        let duplicates = appended.iter().filter(|it| it.is_duplicate).count();
+        let events = appended.len() - duplicates;
+        self.events.fetch_add(events as u64, Relaxed);
+        self.duplicates.fetch_add(duplicates as u64, Relaxed);
     }
 
     pub(crate) fn write(&self, text: &mut PrometheusText) {

@@ -241,7 +241,7 @@ impl Envelope {
             .ok_or_else(|| DecodeError::unknown_content_type(self.content_type()))
     }
 
-    fn stored_codec(&self) -> Option<Codec> {
+    pub(super) fn stored_codec(&self) -> Option<Codec> {
         match self.fixed(1) {
             [1] => Some(Codec::Json),
             [2] => Some(Codec::MessagePack),

@@ -81,11 +81,9 @@ fn of_types_in(
     let mut scan = view.scan(log::Query {
         from: to_log(from),
         to: Some(to_log(to)),
-        key: None,
         topics: Some(Arc::new(move |topic| wants.wants_topic(topic))),
         kinds: Some(vec![record::EVENT]),
-        since: None,
-        until: None,
+        ..log::Query::default()
     });
     let mut count = 0;
     while let Some(chunk) = scan.next_chunk().map_err(log_error::of_log)? {

@@ -17,6 +17,9 @@ use crate::topic::TopicPattern;
 
 /// How many bytes of events one read returns, but for one event that has more by itself.
 const READ_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// What an event and its frame take, most often, and how many bytes are read at the least.
+const EVENT_BYTES: usize = 512;
+const AHEAD_BYTES_MIN: usize = 16 * 1024;
 /// Which part of a chunk has to be wanted for its memory to be kept: less is copied.
 const KEPT_SHARE_MIN: usize = 2;
 
@@ -37,10 +40,9 @@ pub(crate) async fn read(view: &log::View, query: Query) -> Result<Page> {
             is_end: true,
         });
     }
-    // A reader that follows the end reads from memory: nothing there blocks.
-    let is_recent = view.tail(to_log(from)).is_some();
     let mut reader = Reader::new(query, from, end);
-    if is_recent && reader.read_tail(view)? {
+    // A reader that follows the end reads from memory: nothing there blocks.
+    if reader.read_tail(view)? {
         return Ok(reader.page());
     }
     let view = view.clone();
@@ -121,12 +123,20 @@ impl Reader {
         }
     }
 
+    /// About how many bytes of the log hold what is asked for, if all of it is wanted.
+    fn ahead_bytes(&self) -> usize {
+        let events = self.limit.saturating_mul(EVENT_BYTES);
+        events.min(self.bytes_max).max(AHEAD_BYTES_MIN)
+    }
+
     /// Reads what is in memory; whether that was all.
     fn read_tail(&mut self, view: &log::View) -> Result<bool> {
+        let mut ahead = self.ahead_bytes();
         while self.next < self.stop && !self.is_full {
-            let Some(chunk) = view.tail(to_log(self.next)) else {
+            let Some(chunk) = view.tail_of(to_log(self.next), ahead) else {
                 return Ok(false);
             };
+            ahead = ahead.saturating_mul(2);
             self.take(&chunk)?;
             if !self.is_full {
                 self.next = self.next.max(from_log(chunk.next()).min(self.stop));
@@ -151,6 +161,7 @@ impl Reader {
             kinds: Some(vec![record::EVENT]),
             since: self.query.since.map(micros),
             until: self.query.before.map(micros),
+            ahead_bytes: self.ahead_bytes(),
         });
         while !self.is_full {
             match scan.next_chunk().map_err(log_error::of_log)? {

@@ -162,7 +162,7 @@ impl Active {
 
     /// The topics that have records among `ordinals`, and which.
     pub(crate) fn topics(&self, ordinals: &Range<u32>) -> Vec<TopicRecords> {
-        topics::part(self.topics.list(), &self.kept(ordinals))
+        topics::part(self.topics.list(), &self.kept(ordinals), &|_, _| true)
     }
 
     /// How many records of `kind` each topic has among `ordinals`, if it has any.

@@ -85,6 +85,14 @@ impl Bitmap {
 
     /// Those of `range`.
     pub(crate) fn part(&self, range: &Range<u32>) -> Self {
+        let is_all = |first, last| range.start <= first && last < range.end;
+        if self
+            .first()
+            .zip(self.last())
+            .is_some_and(|(first, last)| is_all(first, last))
+        {
+            return self.clone();
+        }
         // Granules of a bitmap, in their order.
         Self::of_granules(self.within(range)).unwrap_or_default()
     }

@@ -227,8 +227,12 @@ impl Sealed {
     }
 
     /// The topics that have records among `ordinals`, and which.
-    pub(crate) fn topics_in(&self, ordinals: &Range<u32>) -> Vec<TopicRecords> {
-        topics::part(&self.topics, ordinals)
+    pub(crate) fn topics_in(
+        &self,
+        ordinals: &Range<u32>,
+        wanted: &dyn Fn(u8, &str) -> bool,
+    ) -> Vec<TopicRecords> {
+        topics::part(&self.topics, ordinals, wanted)
     }
 
     /// How many records of `kind` there are among `ordinals`, in topics for which `wanted` is true.

@@ -65,9 +65,16 @@ impl Topics {
     }
 }
 
-/// The topics that have records among `ordinals`, and which.
-pub(crate) fn part(topics: &[TopicRecords], ordinals: &Range<u32>) -> Vec<TopicRecords> {
-    let part = topics.iter().map(|topic| TopicRecords {
+/// The topics that are wanted and have records among `ordinals`, and which.
+pub(crate) fn part(
+    topics: &[TopicRecords],
+    ordinals: &Range<u32>,
+    wanted: &dyn Fn(u8, &str) -> bool,
+) -> Vec<TopicRecords> {
+    let wanted = topics
+        .iter()
+        .filter(|topic| wanted(topic.kind, &topic.name));
+    let part = wanted.map(|topic| TopicRecords {
         kind: topic.kind,
         name: Arc::clone(&topic.name),
         records: topic.records.part(ordinals),

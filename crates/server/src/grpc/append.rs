@@ -46,9 +46,8 @@ pub(super) async fn append(
     }
     let appending = context.engine().shared().append(batch);
     let appended = within(&context, appending).await?;
-    let counters = context.counters();
+    context.counters().appended(&appended);
     let receipts = appended.into_iter();
-    let receipts = receipts.inspect(|it| counters.appended(it.is_duplicate));
     Ok(v1::AppendResponse {
         receipts: receipts.map(v1::Receipt::from).collect(),
     })

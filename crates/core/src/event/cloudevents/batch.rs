@@ -3,9 +3,11 @@
 use std::fmt;
 
 use serde::Serialize;
+use serde::de::{Deserializer as _, Error as _, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
 use super::CloudEvent;
+use super::read::Members;
 use crate::event::{Envelope, InvalidEvent};
 
 /// Events in the CloudEvents 1.0 JSON batch format: what it serializes as, and displays.
@@ -50,6 +52,22 @@ impl fmt::Display for CloudEventBatch<'_> {
 }
 
 impl Envelope {
+    /// Reads the batch format in one go: the events, or what is wrong with each. `None` when one of them is not
+    /// even an object whose members have different names, or there are more than `events_max`: they have to be
+    /// looked at one by one.
+    #[doc(hidden)]
+    pub fn from_plain_batch(
+        json: &[u8],
+        topic: Option<&str>,
+        events_max: usize,
+    ) -> Option<Vec<Result<Self, InvalidEvent>>> {
+        // Looked at once, not text by text.
+        let json = std::str::from_utf8(json).ok()?;
+        let mut reader = serde_json::Deserializer::from_str(json);
+        let events = reader.deserialize_seq(Plain { topic, events_max });
+        reader.end().ok().and(events.ok())
+    }
+
     /// Reads the CloudEvents 1.0 JSON batch format, a JSON array of events, which may be empty;
     /// `topic` is that of events which name none.
     ///
@@ -72,6 +90,31 @@ impl Envelope {
             })
         };
         events.into_iter().enumerate().map(read).collect()
+    }
+}
+
+struct Plain<'a> {
+    topic: Option<&'a str>,
+    events_max: usize,
+}
+
+impl<'de> Visitor<'de> for Plain<'_> {
+    type Value = Vec<Result<Envelope, InvalidEvent>>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an array")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Self::Value, A::Error> {
+        let mut events = Vec::new();
+        while let Some(members) = items.next_element::<Members<'de>>()? {
+            if events.len() == self.events_max {
+                return Err(A::Error::custom("there are too many"));
+            }
+            // At once: all members of all events would take many times the text.
+            events.push(members.event(self.topic));
+        }
+        Ok(events)
     }
 }
 
@@ -100,6 +143,32 @@ mod tests {
             let read = Envelope::from_cloudevent_batch(batch.to_string().as_bytes(), None);
             assert_eq!(read.unwrap(), events);
         }
+    }
+
+    #[test]
+    fn a_batch_in_one_go_is_what_its_events_are_one_by_one() {
+        let text = |id: &str| event(id, "{\"n\": 1.10}").to_cloudevent().to_string();
+        let nameless = text("2").replace("\"id\":\"2\",", "");
+        let texts = [text("1"), nameless, text("3")];
+        let batch = format!("[{}]", texts.join(" , "));
+        let read = Envelope::from_plain_batch(batch.as_bytes(), None, 3).unwrap();
+        let one = |text: &String| Envelope::from_cloudevent(text.as_bytes(), None);
+        let shown = |it: Result<Envelope, InvalidEvent>| format!("{it:?}");
+        let read = read.into_iter().map(shown);
+        assert!(read.eq(texts.iter().map(one).map(shown)));
+        for other in [
+            &batch[1..],
+            &format!("{batch} x"),
+            "[1]",
+            "{}",
+            "[{\"a\": 1, \"a\": 2}]",
+            "",
+        ] {
+            let read = Envelope::from_plain_batch(other.as_bytes(), None, 3);
+            assert!(read.is_none(), "{other}");
+        }
+        assert!(Envelope::from_plain_batch(batch.as_bytes(), None, 2).is_none());
+        assert_eq!(Envelope::from_plain_batch(b"[]", None, 0).unwrap().len(), 0);
     }
 
     #[test]

@@ -1,7 +1,6 @@
 //! CloudEvents as envelopes.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
 use std::fmt;
 
 use base64::Engine as _;
@@ -9,7 +8,7 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
-use super::{DataForm, PARTITION_KEY, data_form, invalid, is_attribute};
+use super::{APPENDED, ATTRIBUTES, DataForm, PARTITION_KEY, POSITION, data_form, invalid};
 use crate::event::{Envelope, EnvelopeBuilder, ExtensionValue, InvalidEvent, PayloadForm};
 use crate::time::Timestamp;
 
@@ -20,8 +19,7 @@ impl Envelope {
     /// [`InvalidEvent::Attribute`] names an attribute that is missing, empty, of the wrong type or
     /// malformed; other variants say what Ensue cannot store.
     pub fn from_cloudevent(json: &[u8], topic: Option<&str>) -> Result<Self, InvalidEvent> {
-        let event = Members::parse(json)?;
-        event.payload(event.builder(topic)?)?.build()
+        Members::parse(json)?.event(topic)
     }
 
     /// Reads the binary mode of CloudEvents 1.0: the attributes beside the payload, as the headers
@@ -47,7 +45,8 @@ impl Envelope {
         data: Vec<u8>,
         topic: Option<&str>,
     ) -> Result<Self, InvalidEvent> {
-        let mut members = BTreeMap::new();
+        let mut members = Members::new();
+        let twice = |name: Cow<'_, str>| invalid(&name, "is there twice");
         for (name, value) in attributes {
             if BESIDE.contains(&&*name) {
                 return Err(invalid(
@@ -56,12 +55,10 @@ impl Envelope {
                      beside the attributes",
                 ));
             }
-            if members.contains_key(&name) {
-                return Err(invalid(&name, "is there twice"));
-            }
-            members.insert(name, Given::Text(value));
+            members.add(name, Given::Text(value)).map_err(twice)?;
         }
-        let builder = Members(members).builder(topic)?;
+        members.end().map_err(twice)?;
+        let builder = members.builder(topic)?;
         builder
             .opaque_payload(content_type.unwrap_or_default(), data)
             .build()
@@ -93,15 +90,94 @@ const BESIDE: [&str; 3] = ["data", "data_base64", "datacontenttype"];
 
 /// The value of a member, as it was given.
 #[derive(Clone)]
-enum Given<'a> {
+pub(super) enum Given<'a> {
     Json(&'a RawValue),
     Text(Cow<'a, str>),
 }
 
-/// What an event has beside its content.
-struct Members<'a>(BTreeMap<Cow<'a, str>, Given<'a>>);
+/// What an event has: what every event may have by its place in the list of these, others by their names, ascending.
+pub(super) struct Members<'a> {
+    known: [Option<Given<'a>>; KNOWN],
+    others: Vec<Member<'a>>,
+}
+
+type Member<'a> = (Cow<'a, str>, Given<'a>);
+
+/// How many attributes there are, the key of other systems among them.
+const KNOWN: usize = ATTRIBUTES.len() + 1;
+
+/// The place of an attribute. For a name that is known when this is compiled, nothing is compared.
+#[inline]
+fn place(name: &str) -> Option<usize> {
+    Some(match name {
+        "specversion" => 0,
+        "id" => 1,
+        "source" => 2,
+        "type" => 3,
+        "topic" => 4,
+        "subject" => 5,
+        "time" => 6,
+        "datacontenttype" => 7,
+        "dataschema" => 8,
+        "dataversion" => 9,
+        "correlationid" => 10,
+        "causationid" => 11,
+        "traceparent" => 12,
+        "data" => 13,
+        POSITION => 14,
+        APPENDED => 15,
+        "data_base64" => 16,
+        PARTITION_KEY => 17,
+        _ => return None,
+    })
+}
 
 impl<'a> Members<'a> {
+    fn new() -> Self {
+        Self {
+            known: [const { None }; KNOWN],
+            others: Vec::new(),
+        }
+    }
+
+    /// Adds a member; or gives the name of one that is there already.
+    fn add(&mut self, name: Cow<'a, str>, given: Given<'a>) -> Result<(), Cow<'a, str>> {
+        match place(&name).and_then(|place| self.known.get_mut(place)) {
+            Some(Some(_)) => return Err(name),
+            Some(place) => *place = Some(given),
+            None => self.others.push((name, given)),
+        }
+        Ok(())
+    }
+
+    /// All of them are there; or the name of one that is there twice.
+    fn end(&mut self) -> Result<(), Cow<'a, str>> {
+        // Order goes by the subject where there is one.
+        if self.get("subject").is_some()
+            && let Some(key) = self.known.last_mut().and_then(Option::take)
+        {
+            self.others.push((PARTITION_KEY.into(), key));
+        }
+        let others = &mut self.others;
+        others.sort_unstable_by(|(left, _), (right, _)| left.cmp(right));
+        let pairs = others.windows(2);
+        let twice = pairs.filter_map(|pair| match pair {
+            [(left, _), (right, _)] if left == right => Some(left.clone()),
+            _ => None,
+        });
+        twice.take(1).next().map_or(Ok(()), Err)
+    }
+
+    #[inline]
+    fn get(&self, name: &str) -> Option<&Given<'a>> {
+        self.known.get(place(name)?)?.as_ref()
+    }
+
+    /// The event that they are.
+    pub(super) fn event(&self, topic: Option<&str>) -> Result<Envelope, InvalidEvent> {
+        self.payload(self.builder(topic)?)?.build()
+    }
+
     fn parse(json: &'a [u8]) -> Result<Self, InvalidEvent> {
         serde_json::from_slice(json).map_err(|error| InvalidEvent::CloudEvent {
             problem: error.to_string(),
@@ -156,17 +232,23 @@ impl<'de> Visitor<'de> for Collect {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-        let mut members = BTreeMap::new();
+        let twice = |name: Cow<'_, str>| {
+            serde::de::Error::custom(format_args!("it has the attribute `{name}` twice"))
+        };
+        let mut members = Members::new();
         while let Some((name, value)) = map.next_entry::<Name<'de>, &'de RawValue>()? {
-            let given = Given::Json(value);
-            if members.insert(name.0.clone(), given).is_some() {
-                let problem = format_args!("it has the attribute `{}` twice", name.0);
-                return Err(serde::de::Error::custom(problem));
-            }
+            members.add(name.0, Given::Json(value)).map_err(twice)?;
         }
         // CloudEvents takes `null` for absent; a payload may be `null`.
-        members.retain(|name, value| name == "data" || value.json() != "null");
-        Ok(Members(members))
+        let data = place("data");
+        for (place, given) in members.known.iter_mut().enumerate() {
+            if data != Some(place) && given.as_ref().is_some_and(|it| it.json() == "null") {
+                *given = None;
+            }
+        }
+        members.end().map_err(twice)?;
+        members.others.retain(|(_, value)| value.json() != "null");
+        Ok(members)
     }
 }
 
@@ -209,8 +291,13 @@ impl<'a> Given<'a> {
     fn text(&self) -> Option<Cow<'a, str>> {
         match self {
             Self::Json(value) => {
-                let text = serde_json::from_str::<Name<'a>>(value.get());
-                text.ok().map(|text| text.0)
+                let json = value.get();
+                let inner = json.strip_prefix('"').and_then(|it| it.strip_suffix('"'));
+                match inner {
+                    // It is JSON: without an escape, the string is what is between the quotes.
+                    Some(plain) if !plain.contains('\\') => Some(Cow::Borrowed(plain)),
+                    _ => serde_json::from_str::<Name<'a>>(json).ok().map(|it| it.0),
+                }
             }
             Self::Text(text) => Some(text.clone()),
         }
@@ -220,7 +307,7 @@ impl<'a> Given<'a> {
 impl<'a> Members<'a> {
     /// An attribute that is a string.
     fn text(&self, name: &str) -> Result<Option<Cow<'a, str>>, InvalidEvent> {
-        let Some(value) = self.0.get(name) else {
+        let Some(value) = self.get(name) else {
             return Ok(None);
         };
         match value.text() {
@@ -273,7 +360,7 @@ impl<'a> Members<'a> {
     }
 
     fn schema(&self, mut builder: EnvelopeBuilder) -> Result<EnvelopeBuilder, InvalidEvent> {
-        let given = match self.0.get("dataversion") {
+        let given = match self.get("dataversion") {
             None => None,
             Some(value) => {
                 let version: Result<u16, _> = value.json().parse();
@@ -299,18 +386,14 @@ impl<'a> Members<'a> {
     }
 
     fn extensions(&self) -> impl Iterator<Item = (&str, &Given<'a>)> {
-        let is_key = !self.0.contains_key("subject");
-        let is_other = move |name: &str| is_attribute(name) || (is_key && name == PARTITION_KEY);
-        self.0
-            .iter()
-            .map(|(name, value)| (name.as_ref(), value))
-            .filter(move |(name, _)| !is_other(name))
+        let others = self.others.iter();
+        others.map(|(name, value)| (name.as_ref(), value))
     }
 
     fn payload(&self, builder: EnvelopeBuilder) -> Result<EnvelopeBuilder, InvalidEvent> {
         let content_type = self.text("datacontenttype")?;
-        let data = self.0.get("data");
-        let base64 = self.0.get("data_base64");
+        let data = self.get("data");
+        let base64 = self.get("data_base64");
         let (payload, form) = match (data, base64) {
             (Some(_), Some(_)) => {
                 return Err(invalid(
@@ -417,4 +500,18 @@ fn wrong_type(json: &str, expected: &str) -> String {
         _ => "a number",
     };
     format!("is {found}, expected {expected}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_attribute_has_its_place() {
+        let all = ATTRIBUTES.iter().chain([&PARTITION_KEY]);
+        for (number, name) in all.enumerate() {
+            assert_eq!(place(name), Some(number), "{name}");
+        }
+        assert_eq!(place("shard"), None);
+    }
 }

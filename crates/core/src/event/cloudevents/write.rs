@@ -9,7 +9,7 @@ use serde::ser::{Serialize, SerializeMap, Serializer};
 use serde_json::value::RawValue;
 
 use super::{APPENDED, DataForm, PARTITION_KEY, POSITION, data_form};
-use crate::event::{Envelope, ExtensionValue, PayloadForm};
+use crate::event::{Codec, Envelope, ExtensionValue, PayloadForm};
 use crate::time::Timestamp;
 
 /// An event in the CloudEvents 1.0 JSON format: what it serializes as, and displays.
@@ -86,7 +86,13 @@ const DEPTH_MAX: usize = 100;
 /// Whether common parsers read a JSON text: one that they refuse would take all events of its page with
 /// it. It is not nested too deep, and its escapes of surrogates come in pairs.
 fn is_common(text: &str) -> bool {
-    let mut rest = text.as_bytes();
+    let opens = |byte: &&u8| matches!(byte, b'[' | b'{');
+    let bytes = text.as_bytes();
+    if !bytes.contains(&b'\\') && bytes.iter().filter(opens).count() <= DEPTH_MAX {
+        // Most often, and told at a glance.
+        return true;
+    }
+    let mut rest = bytes;
     let (mut depth, mut is_string) = (0_usize, false);
     while let Some((byte, after)) = rest.split_first() {
         rest = after;
@@ -145,6 +151,12 @@ impl CloudEvent<'_> {
         self
     }
 
+    /// Writes the event behind what is there.
+    pub fn write_to(&self, text: &mut Vec<u8>) {
+        // Of texts and numbers, into memory: it cannot fail.
+        let _ = serde_json::to_writer(text, self);
+    }
+
     /// On one line: a JSON payload of several lines becomes `data_base64`.
     #[must_use]
     pub fn on_one_line(mut self) -> Self {
@@ -159,6 +171,7 @@ impl CloudEvent<'_> {
             PayloadForm::ByType if payload.is_empty() => return Data::None,
             // Readers take `data` without a content type for JSON.
             _ if self.envelope.content_type().is_empty() => return Data::Binary(payload),
+            _ if self.envelope.stored_codec() == Some(Codec::Json) => Some(DataForm::Json),
             _ => data_form(self.envelope.content_type()),
         };
         let text = std::str::from_utf8(payload);
@@ -202,21 +215,27 @@ impl Serialize for CloudEvent<'_> {
         if !event.content_type().is_empty() {
             map.serialize_entry("datacontenttype", event.content_type())?;
         }
-        map.serialize_entry("dataschema", &event.data_schema())?;
+        match event.given_data_schema() {
+            Some(schema) => map.serialize_entry("dataschema", schema)?,
+            None => {
+                let schema = format_args!("urn:ensue:{}:{}", event.event_type(), event.version());
+                map.serialize_entry("dataschema", &schema)?;
+            }
+        }
         map.serialize_entry("dataversion", &event.version())?;
         map.serialize_entry("correlationid", event.correlation())?;
         if let Some(causation) = event.causation() {
             map.serialize_entry("causationid", causation)?;
         }
         if let Some(trace) = event.trace() {
-            map.serialize_entry("traceparent", &trace.to_string())?;
+            map.serialize_entry("traceparent", &format_args!("{trace}"))?;
         }
         for (name, value) in event.extensions() {
             map.serialize_entry(name, &value)?;
         }
         if let Some((position, appended)) = &self.read {
             // The format's integers have 32 bits: a larger number is a string.
-            map.serialize_entry(POSITION, &position.to_string())?;
+            map.serialize_entry(POSITION, &format_args!("{position}"))?;
             map.serialize_entry(APPENDED, appended)?;
         }
         match self.data() {

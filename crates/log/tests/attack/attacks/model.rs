@@ -234,6 +234,7 @@ impl History {
         let kind = self.random.u8(0..3);
         let mut query = Query {
             from: Position::new(from),
+            ahead_bytes: self.random.usize(0..3) * self.random.usize(0..20_000),
             ..Query::default()
         };
         let by = self.random.u8(0..3);

@@ -68,9 +68,9 @@ pub(super) async fn append(
     let mut batch = vec![checked((&caller, &trace), event)?];
     options.apply(&mut batch)?;
     let appended = deadline::within(&context, context.engine().append(batch)).await?;
-    let receipt = appended
-        .first()
-        .map(|appended| Receipt::of(*appended, options.due(), context.counters()));
+    context.counters().appended(&appended);
+    let receipt = appended.first();
+    let receipt = receipt.map(|appended| Receipt::of(*appended, options.due()));
     receipt.map(Appended::One).ok_or_else(short)
 }
 
@@ -90,6 +90,9 @@ fn read_batch(
     topic: Option<&str>,
 ) -> Result<Vec<Item>, Problem> {
     let events_max = context.limits().batch_events_max;
+    if let Some(events) = Envelope::from_plain_batch(bytes, topic, events_max) {
+        return Ok(events.into_iter().map(|it| checked(from, it)).collect());
+    }
     let batch = batch::split(bytes, events_max).map_err(|error| {
         let detail = format!("the batch is not a JSON array of CloudEvents: {error}");
         Problem::new(Code::InvalidEvent, detail)
@@ -149,8 +152,9 @@ async fn append_all(
     }
     options.apply(&mut batch)?;
     let appended = deadline::within(context, context.engine().append(batch)).await?;
+    context.counters().appended(&appended);
     let receipts = appended.into_iter();
-    let receipts = receipts.map(|it| Receipt::of(it, options.due(), context.counters()));
+    let receipts = receipts.map(|it| Receipt::of(it, options.due()));
     Ok(receipts.collect())
 }
 
@@ -173,11 +177,12 @@ async fn append_each(
     }
     options.apply(&mut batch)?;
     let appended = deadline::within(context, context.engine().append(batch)).await?;
+    context.counters().appended(&appended);
     let mut appended = appended.into_iter();
     let mut result = |refused: Option<Problem>| match refused {
         Some(problem) => Err(problem),
         None => match appended.next() {
-            Some(appended) => Ok(Receipt::of(appended, options.due(), context.counters())),
+            Some(appended) => Ok(Receipt::of(appended, options.due())),
             None => Err(short()),
         },
     };

@@ -1,6 +1,9 @@
 //! `GET /v1/events`: a page of events, and where to go on.
 
 use std::convert::Infallible;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::vec;
 
 use axum::body::{Body, Bytes};
 use axum::extract::{FromRequestParts, State};
@@ -8,13 +11,13 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use ensue::{CloudEventBatch, Cursor, Start};
-use futures_util::stream;
+use hyper::body::{Frame, SizeHint};
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::json;
 
 use super::selection::{self, PARAMETERS};
-use crate::context::Context;
+use crate::context::Context as Server;
 use crate::http::query::{Asked, Parameters, invalid};
 use crate::memory::Held;
 use crate::openapi::{
@@ -27,6 +30,10 @@ use crate::security::Caller;
 /// How many events a page has, unless it is said, and at the most.
 const EVENTS: usize = 100;
 const EVENTS_MAX: usize = 10_000;
+/// How much of a page is written at a time, in bytes, and an event more.
+const PIECE_BYTES: usize = 64 * 1024;
+/// About how much is written of an event besides what is stored of it.
+const ATTRIBUTES_BYTES: usize = 512;
 
 const CURSOR: HeaderName = HeaderName::from_static("ensue-cursor");
 const END: HeaderName = HeaderName::from_static("ensue-end");
@@ -109,7 +116,7 @@ impl Parameters for Paging {
 }
 
 pub(super) async fn read(
-    State(context): State<Context>,
+    State(context): State<Server>,
     caller: Caller,
     query: Asked<Paging>,
     format: Format,
@@ -183,6 +190,7 @@ fn respond(format: Format, scan: &Scan, events: Vec<Found>, held: Held) -> Respo
         Format::Batch => ("[".to_owned(), "]".to_owned()),
         Format::Lines => (String::new(), String::new()),
     };
+    let body = Body::new(Pieces::new(format, &start, events, end, held));
     let headers = [
         (
             header::CONTENT_TYPE,
@@ -193,7 +201,7 @@ fn respond(format: Format, scan: &Scan, events: Vec<Found>, held: Held) -> Respo
             HeaderValue::from_static(if scan.is_end() { "true" } else { "false" }),
         ),
     ];
-    let mut response = (headers, body(format, start, events, end, held)).into_response();
+    let mut response = (headers, body).into_response();
     // A cursor is digits and dots.
     if let Ok(cursor) = HeaderValue::from_str(&scan.cursor().to_string()) {
         response.headers_mut().insert(CURSOR, cursor);
@@ -201,32 +209,99 @@ fn respond(format: Format, scan: &Scan, events: Vec<Found>, held: Held) -> Respo
     response
 }
 
-/// Writes one event after the other, as the client takes them. What was written is let go of when there
-/// is room for the next.
-fn body(format: Format, start: String, events: Vec<Found>, end: String, mut held: Held) -> Body {
-    let count = events.len();
-    let mut written = 0;
-    let pieces = events.into_iter().enumerate().map(move |(index, found)| {
-        let recorded = &found.recorded;
-        held.let_go(std::mem::replace(
-            &mut written,
-            recorded.envelope.content().len(),
-        ));
-        let event = recorded.envelope.to_cloudevent();
-        let event = event.read_from(recorded.position, recorded.appended);
-        match format {
-            Format::Lines => format!("{}\n", event.on_one_line()),
-            _ if index + 1 == count => event.to_string(),
-            _ => format!("{event},"),
+/// A page in pieces, which are written as the client takes them. The events of a piece are let go of when there is
+/// room for the next.
+struct Pieces {
+    format: Format,
+    events: vec::IntoIter<Found>,
+    end: String,
+    /// What is given next, and how many bytes of events are in it.
+    piece: Vec<u8>,
+    in_piece: usize,
+    /// How many are in what was given last.
+    given: usize,
+    held: Held,
+}
+
+impl Pieces {
+    fn new(format: Format, start: &str, events: Vec<Found>, end: String, held: Held) -> Self {
+        let bytes: usize = events.iter().map(|it| it.bytes() + ATTRIBUTES_BYTES).sum();
+        let mut piece = Vec::with_capacity(bytes.min(PIECE_BYTES) + ATTRIBUTES_BYTES);
+        piece.extend_from_slice(start.as_bytes());
+        let mut pieces = Self {
+            format,
+            piece,
+            events: events.into_iter(),
+            end,
+            in_piece: 0,
+            given: 0,
+            held,
+        };
+        pieces.write();
+        pieces
+    }
+
+    /// Writes the next piece behind what is there, as far as there is more.
+    fn write(&mut self) {
+        let separator = match self.format {
+            Format::Lines => b'\n',
+            Format::Json | Format::Batch => b',',
+        };
+        while self.piece.len() < PIECE_BYTES
+            && let Some(found) = self.events.next()
+        {
+            let recorded = &found.recorded;
+            let event = recorded.envelope.to_cloudevent();
+            let event = event.read_from(recorded.position, recorded.appended);
+            match self.format {
+                Format::Lines => event.on_one_line().write_to(&mut self.piece),
+                Format::Json | Format::Batch => event.write_to(&mut self.piece),
+            }
+            self.piece.push(separator);
+            self.in_piece += found.bytes();
         }
-    });
-    let pieces = std::iter::once(start)
-        .chain(pieces)
-        .chain(std::iter::once(end));
-    let mut pieces = pieces.filter(|piece| !piece.is_empty());
-    let next = move || {
-        let piece = pieces.next()?;
-        Some(Ok::<_, Infallible>(Bytes::from(piece)))
-    };
-    Body::from_stream(stream::iter(std::iter::from_fn(next)))
+        if self.is_written() && !self.end.is_empty() {
+            // Nothing follows the last event.
+            self.piece.pop_if(|last| *last == separator);
+            self.piece.extend_from_slice(self.end.as_bytes());
+            self.end.clear();
+        }
+    }
+
+    /// Whether no event is left that is not in a piece.
+    fn is_written(&self) -> bool {
+        self.events.as_slice().is_empty()
+    }
+}
+
+impl hyper::body::Body for Pieces {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        let given = self.given;
+        self.held.let_go(given);
+        if self.piece.is_empty() {
+            self.write();
+        }
+        self.given = std::mem::take(&mut self.in_piece);
+        let piece = std::mem::take(&mut self.piece);
+        Poll::Ready((!piece.is_empty()).then(|| Ok(Frame::data(piece.into()))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        // A large piece counts until there is room for more.
+        self.piece.is_empty() && self.is_written() && self.given <= PIECE_BYTES
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        if self.is_written() {
+            SizeHint::with_exact(self.piece.len() as u64)
+        } else {
+            SizeHint::default()
+        }
+    }
 }

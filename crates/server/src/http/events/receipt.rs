@@ -3,13 +3,11 @@
 use axum::Json;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use ensue::Timestamp;
-use ensue::engine;
+use ensue::{Position, Timestamp, engine};
 use schemars::JsonSchema;
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 use serde_json::{Value, json};
 
-use crate::counters::Counters;
 use crate::openapi::{Answer, Operation, PositionText, ProblemDocument, Time};
 use crate::problem::Problem;
 
@@ -20,9 +18,9 @@ const JSON: &str = "application/json";
 pub(super) struct Receipt {
     /// Where it is, as a string: some readers of JSON round numbers beyond 2⁵³. One that is scheduled
     /// is nowhere yet.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "shown")]
     #[schemars(with = "PositionText")]
-    position: Option<String>,
+    position: Option<Position>,
     /// When it will be appended, if not now.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Time")]
@@ -32,17 +30,20 @@ pub(super) struct Receipt {
 }
 
 impl Receipt {
-    pub(super) fn of(
-        appended: engine::Appended,
-        at: Option<Timestamp>,
-        counters: &Counters,
-    ) -> Self {
-        counters.appended(appended.is_duplicate);
+    pub(super) fn of(appended: engine::Appended, at: Option<Timestamp>) -> Self {
         Self {
-            position: at.is_none().then(|| appended.position.to_string()),
+            position: at.is_none().then_some(appended.position),
             scheduled: at,
             duplicate: appended.is_duplicate,
         }
+    }
+}
+
+/// A position as a string.
+fn shown<S: Serializer>(position: &Option<Position>, serializer: S) -> Result<S::Ok, S::Error> {
+    match position {
+        Some(position) => serializer.collect_str(position),
+        None => serializer.serialize_none(),
     }
 }
 
