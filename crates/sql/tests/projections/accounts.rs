@@ -1,7 +1,7 @@
 //! Accounts whose balances a projection adds up: a second application, or a missing one, shows.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -30,6 +30,8 @@ pub(crate) struct Tricks {
     pub(crate) refused: Arc<Mutex<Vec<i64>>>,
     /// How many more times any of them is refused; 0 is for ever.
     pub(crate) times: Arc<AtomicI64>,
+    /// Whether all of the transaction is undone then, as MySQL does to end a deadlock.
+    pub(crate) undoes: Arc<AtomicBool>,
 }
 
 impl Tricks {
@@ -63,7 +65,11 @@ impl Balances {
     ) -> Result<(), Failure> {
         DB::add(sql, &event.account, event.cents).await?;
         // After it has written: that is undone.
-        self.0.check(event.cents)
+        let checked = self.0.check(event.cents);
+        if checked.is_err() && self.0.undoes.load(Ordering::Relaxed) {
+            DB::run(sql, "ROLLBACK").await?;
+        }
+        checked
     }
 }
 

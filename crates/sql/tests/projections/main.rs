@@ -53,6 +53,7 @@ on! {
     failing:
         what_cannot_be_applied_is_a_dead_letter_and_the_rest_commits
         a_failure_that_passes_leaves_no_trace
+        a_transaction_that_the_database_has_undone_is_tried_again
         what_cannot_be_decoded_is_a_dead_letter_at_once
         what_is_discarded_holds_up_its_key_no_more;
     owning:
