@@ -12,7 +12,7 @@ use super::follow::follow;
 use super::progress::{self, Recorded};
 use super::row::Waiting;
 use super::seat::{self, Seat};
-use super::waking::{POLL_MAX, Waking};
+use super::waking::{POLL, Waking};
 use super::{Outbox, ROWS_MAX};
 use crate::database::Database;
 use crate::error::{Error, Result};
@@ -30,7 +30,7 @@ pub struct Relay<DB: Database> {
     outbox: Outbox<DB>,
     engine: Engine,
     waking: Waking,
-    poll_max: Duration,
+    poll: Backoff,
     /// Fewer after the engine has refused as many together.
     rows_max: usize,
     relayed: u64,
@@ -58,22 +58,22 @@ enum Outcome {
 impl<DB: Database> Relay<DB> {
     pub(super) fn new(outbox: Outbox<DB>, engine: &Engine) -> Self {
         Self {
-            waking: Waking::new(outbox.wake.clone(), POLL_MAX),
+            waking: Waking::new(outbox.wake.clone(), POLL),
             outbox,
             engine: engine.clone(),
-            poll_max: POLL_MAX,
+            poll: POLL,
             rows_max: ROWS_MAX,
             relayed: 0,
             failures: 0,
         }
     }
 
-    /// How rarely a database that is quiet is asked whether there is something, at the most: once a second if
-    /// this is not said. PostgreSQL wakes the relay; of the others a program that has published wakes it when
-    /// both are in one process ([`Outbox::committed`]).
-    pub fn poll_at_least_every(mut self, moment: Duration) -> Self {
-        self.poll_max = moment;
-        self.waking = Waking::new(self.outbox.wake.clone(), moment);
+    /// How soon a database that has nothing is asked again, and how rarely when it had nothing for a while: 5 ms
+    /// and a second, if this is not said. PostgreSQL wakes the relay besides, and so does a program that has
+    /// published in the same process ([`Outbox::committed`]).
+    pub fn poll(mut self, min: Duration, max: Duration) -> Self {
+        self.poll = Backoff::new(min, max);
+        self.waking = Waking::new(self.outbox.wake.clone(), self.poll);
         self
     }
 
@@ -145,7 +145,7 @@ impl<DB: Database> Relay<DB> {
                 return Ok(());
             }
             before = Some(place);
-            tokio::time::sleep(self.poll_max).await;
+            tokio::time::sleep(self.poll.max).await;
         }
     }
 

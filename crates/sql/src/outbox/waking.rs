@@ -12,10 +12,9 @@ use super::schema::RELAY;
 use crate::database::Database;
 use crate::error::Result;
 
-/// How soon a database that wakes nobody is asked again.
-const POLL_MIN: Duration = Duration::from_millis(5);
-/// How rarely it is asked when it had nothing for a while, unless the relay says otherwise.
-pub(super) const POLL_MAX: Duration = Duration::from_secs(1);
+/// How soon a database that has nothing is asked again, and how rarely when it had nothing for a while, unless
+/// the relay says otherwise.
+pub(super) const POLL: Backoff = Backoff::new(Duration::from_millis(5), Duration::from_secs(1));
 
 /// Waits for rows: for a word from this process or the database, or for a moment, longer each time.
 #[derive(Debug)]
@@ -29,10 +28,10 @@ pub(super) struct Waking {
 }
 
 impl Waking {
-    pub(super) fn new(wake: Arc<Notify>, poll_max: Duration) -> Self {
+    pub(super) fn new(wake: Arc<Notify>, poll: Backoff) -> Self {
         Self {
             wake,
-            poll: Backoff::new(POLL_MIN.min(poll_max), poll_max),
+            poll,
             rests: 0,
             listening: Listening::default(),
             is_idle: false,
@@ -57,10 +56,9 @@ impl Waking {
             return Ok(());
         }
         self.rests = self.rests.saturating_add(1);
-        let moment = match self.is_idle {
-            true => self.poll.max,
-            false => self.poll.wait(self.rests, fastrand::f64()),
-        };
+        // Also where the database wakes: a transaction that wrote while the relay was busy wakes nobody when
+        // it commits.
+        let moment = self.poll.wait(self.rests, fastrand::f64());
         tokio::select! {
             () = self.wake.notified() => self.rests = 0,
             () = self.listening.heard() => {}

@@ -13,7 +13,7 @@ pub(crate) async fn while_transactions_overlap<DB: Database>(shop: &Shop<DB>) {
     let engine = Engine::open("memory:").await.unwrap();
     let quick = Duration::from_millis(1);
     let relays: Vec<_> = (0..2)
-        .map(|_| tokio::spawn(shop.outbox.relay(&engine).poll_at_least_every(quick).run()))
+        .map(|_| tokio::spawn(shop.outbox.relay(&engine).poll(quick, quick).run()))
         .collect();
     shop.work(6, 5, 25).await;
     shop.outbox.relay(&engine).run_until_empty().await.unwrap();

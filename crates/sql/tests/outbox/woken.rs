@@ -26,7 +26,7 @@ pub(crate) async fn by_its_own_process<DB: Database>(shop: &Shop<DB>) {
     shop.accounts(1).await;
     let engine = Engine::open("memory:").await.unwrap();
     let mut tail = engine.tail("moves").await.unwrap();
-    let relay = tokio::spawn(shop.outbox.relay(&engine).poll_at_least_every(NEVER).run());
+    let relay = tokio::spawn(shop.outbox.relay(&engine).poll(NEVER, NEVER).run());
     for _ in 0..5 {
         shop.move_on("a-0", AT_ONCE).await.unwrap();
         next(&mut tail).await;
@@ -39,15 +39,15 @@ pub(crate) async fn by_its_own_process<DB: Database>(shop: &Shop<DB>) {
 pub(crate) async fn by_the_database(shop: &Shop<ensue_sql::sqlx::Postgres>) {
     let engine = Engine::open("memory:").await.unwrap();
     let mut tail = engine.tail("things").await.unwrap();
-    let relay = tokio::spawn(shop.outbox.relay(&engine).poll_at_least_every(NEVER).run());
+    let relay = tokio::spawn(shop.outbox.relay(&engine).poll(NEVER, NEVER).run());
     for _ in 0..5 {
         let insert =
             "INSERT INTO ensue_outbox (topic, type, data) VALUES ('things', 'thing.done', '1')";
         shop.run(insert, &[]).await;
         next(&mut tail).await;
-        // Until it says that it is idle, and sleeps.
+        // Until it has removed the row, and says that it is idle again.
         while shop
-            .rows("SELECT 1 FROM ensue_outbox_relay WHERE is_idle = 1")
+            .rows("SELECT 1 FROM ensue_outbox_relay WHERE is_idle = 1 AND NOT EXISTS (SELECT 1 FROM ensue_outbox)")
             .await
             .is_empty()
         {
