@@ -54,7 +54,7 @@ impl Claim {
     pub(super) fn new(name: &str, lease: Duration) -> Self {
         Self {
             name: name.to_owned(),
-            owner: Uuid::new_v4(),
+            owner: Uuid::now_v7(),
             lease,
         }
     }
