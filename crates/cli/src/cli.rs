@@ -62,6 +62,8 @@ enum Command {
     Delete(commands::delete::Delete),
     Dead(commands::dead::Dead),
     Saga(commands::saga::Saga),
+    #[cfg(feature = "sql")]
+    Projection(commands::projection::Projection),
     Schedule(commands::schedule::Schedule),
     Check(commands::check::Check),
     Salvage(commands::salvage::Salvage),
@@ -129,6 +131,8 @@ async fn execute(
         Command::Delete(command) => command.run(target, out).await,
         Command::Dead(command) => command.run(target, out).await,
         Command::Saga(command) => command.run(target, out).await,
+        #[cfg(feature = "sql")]
+        Command::Projection(command) => command.run(out).await,
         Command::Schedule(command) => command.run(target, out).await,
         Command::Check(command) => command.run(target, out).await,
         Command::Salvage(command) => command.run(target, out).await,

@@ -12,6 +12,8 @@ pub(crate) mod engines;
 pub(crate) mod groups;
 pub(crate) mod migrate;
 pub(crate) mod probe;
+#[cfg(feature = "sql")]
+pub(crate) mod projection;
 pub(crate) mod publish;
 pub(crate) mod reset;
 pub(crate) mod saga;

@@ -11,8 +11,9 @@
 //! | `postgres` | PostgreSQL |
 //! | `mysql` | MySQL and MariaDB |
 //! | `sqlite` | SQLite, compiled from its C sources |
+//! | `tls` | TLS to servers, by rustls with ring and the system's certificates |
 //!
-//! None is on by default: nobody compiles what they do not use. TLS is the program's to choose, by the
+//! None is on by default: nobody compiles what they do not use. Another TLS is the program's to choose, by the
 //! features of `sqlx`.
 
 #![deny(missing_docs)]

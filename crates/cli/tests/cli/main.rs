@@ -23,6 +23,8 @@ mod following;
 mod http_api;
 mod killing;
 mod migrating;
+#[cfg(feature = "sql")]
+mod projections;
 mod publishing;
 mod reading;
 mod refusing;
