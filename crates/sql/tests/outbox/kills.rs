@@ -9,7 +9,7 @@ use ensue::prelude::*;
 use ensue_sql::Database;
 use servers::Running;
 
-use super::shop::Shop;
+use super::shop::{ENGINE, Shop};
 
 /// How often something is killed in one test.
 const KILLS: usize = 8;
@@ -18,7 +18,7 @@ const CHILD: &str = "ENSUE_TEST_OUTBOX";
 /// A relay whose future is dropped somewhere, again and again.
 pub(crate) async fn a_relay_that_is_dropped_at_any_moment<DB: Database>(shop: &Shop<DB>) {
     shop.accounts(3).await;
-    let engine = Engine::open("memory:").await.unwrap();
+    let engine = Engine::open(ENGINE).await.unwrap();
     let relaying = async {
         loop {
             let relay = shop.outbox.relay(&engine).run();
@@ -54,7 +54,10 @@ pub(crate) async fn the_relay_is_killed<DB: Database>(
                 let namespace: String = namespace.chars().filter(|c| c.is_alphanumeric()).collect();
                 format!("{url}{separator}namespace=outbox_{namespace}&lease=2s&replica={replica}")
             }
-            None => format!("embedded:{}", directory.path().join("log").display()),
+            None => format!(
+                "embedded:{}?dedup_window=0",
+                directory.path().join("log").display()
+            ),
         }
     };
     shop.accounts(3).await;
@@ -125,7 +128,7 @@ async fn relay<DB: Database>(url: &str, engine: &str) {
 /// The database is killed and comes back while writers and two relays work.
 pub(crate) async fn the_database_is_killed<DB: Database>(shop: &Shop<DB>, server: &Running) {
     shop.accounts(3).await;
-    let engine = Engine::open("memory:").await.unwrap();
+    let engine = Engine::open(ENGINE).await.unwrap();
     let relays: Vec<_> = (0..2)
         .map(|_| tokio::spawn(shop.outbox.relay(&engine).run()))
         .collect();

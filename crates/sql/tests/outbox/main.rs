@@ -71,6 +71,8 @@ async fn postgres() {
     let url = fresh_url::<Postgres>(&server.url).await;
     let shop = Shop::<Postgres>::open(&url).await;
     kills::the_relay_is_killed::<Postgres>(&shop, &url, Some("redis")).await;
+    let shop = Shop::open(&fresh_url::<Postgres>(&server.url).await).await;
+    kills::the_database_is_killed::<Postgres>(&shop, &server).await;
 }
 
 #[cfg(feature = "mysql")]

@@ -5,12 +5,12 @@ use std::time::Duration;
 use ensue::prelude::*;
 use ensue_sql::{Database, Value};
 
-use super::shop::{Moved, Shop, Terms, moves};
+use super::shop::{ENGINE, Moved, Shop, Terms, moves};
 
 /// Writers whose transactions overlap and end in another order than they began, and two relays that race.
 pub(crate) async fn while_transactions_overlap<DB: Database>(shop: &Shop<DB>) {
     shop.accounts(5).await;
-    let engine = Engine::open("memory:").await.unwrap();
+    let engine = Engine::open(ENGINE).await.unwrap();
     let quick = Duration::from_millis(1);
     let relays: Vec<_> = (0..2)
         .map(|_| tokio::spawn(shop.outbox.relay(&engine).poll(quick, quick).run()))
@@ -31,7 +31,7 @@ pub(crate) async fn a_transaction_that_goes_on_is_not_skipped_and_holds_up_nobod
     shop: &Shop<DB>,
 ) {
     shop.accounts(2).await;
-    let engine = Engine::open("memory:").await.unwrap();
+    let engine = Engine::open(ENGINE).await.unwrap();
     let mut relay = shop.outbox.relay(&engine);
     let mut long = shop.pool.begin_with(DB::BEGIN).await.unwrap();
     let moved = |account: &str| Moved {
@@ -63,7 +63,7 @@ pub(crate) async fn a_transaction_that_goes_on_is_not_skipped_and_holds_up_nobod
 
 /// An engine that takes less at once than a batch has gets it in pieces.
 pub(crate) async fn with_other_limits<DB: Database>(shop: &Shop<DB>) {
-    let engine = Engine::open("memory:").await.unwrap();
+    let engine = Engine::open(ENGINE).await.unwrap();
     let mut transaction = shop.pool.begin_with(DB::BEGIN).await.unwrap();
     let large = "x".repeat(1 << 20);
     for number in 0..24 {
@@ -97,7 +97,7 @@ pub(crate) async fn by_a_program_that_knows_sql_alone<DB: Database>(shop: &Shop<
         "by the database's clock: {lag:?}"
     );
 
-    let engine = Engine::open("memory:").await.unwrap();
+    let engine = Engine::open(ENGINE).await.unwrap();
     let mut tail = engine.tail("moves").await.unwrap();
     assert_eq!(
         shop.outbox.relay(&engine).run_until_empty().await.unwrap(),
@@ -147,7 +147,7 @@ pub(crate) async fn in_turn_where_nothing_else_is_locked<DB: Database>(shop: &Sh
     first.commit().await.unwrap();
     second.await;
 
-    let engine = Engine::open("memory:").await.unwrap();
+    let engine = Engine::open(ENGINE).await.unwrap();
     shop.outbox.relay(&engine).run_until_empty().await.unwrap();
     assert_eq!(moves(&engine).await["a-0"], [1, 2]);
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use ensue::prelude::*;
 use ensue_sql::{Database, Error, Value};
 
-use super::shop::{Shop, Terms, integer, moves};
+use super::shop::{ENGINE, Shop, Terms, integer, moves};
 
 const AT_ONCE: Terms = Terms {
     begins_early: false,
@@ -16,12 +16,12 @@ const AT_ONCE: Terms = Terms {
 /// What was relayed into one engine is not in another: nothing is relayed there until somebody decides.
 pub(crate) async fn another_engine_gets_nothing<DB: Database>(shop: &Shop<DB>) {
     shop.accounts(1).await;
-    let engine = Engine::open("memory:").await.unwrap();
+    let engine = Engine::open(ENGINE).await.unwrap();
     shop.move_on("a-0", AT_ONCE).await.unwrap();
     shop.outbox.relay(&engine).run_until_empty().await.unwrap();
     shop.move_on("a-0", AT_ONCE).await.unwrap();
 
-    let other = Engine::open("memory:").await.unwrap();
+    let other = Engine::open(ENGINE).await.unwrap();
     let refused = shop.outbox.relay(&other).run().await.unwrap_err();
     assert!(
         matches!(refused, Error::EngineBehind { engine: 0, .. }),
@@ -68,7 +68,7 @@ const KEPT: [(&str, &str); 2] = [
 /// numbers that others had.
 pub(crate) async fn rows_with_numbers_that_were_used_before<DB: Database>(shop: &Shop<DB>) {
     shop.accounts(4).await;
-    let engine = Engine::open("memory:").await.unwrap();
+    let engine = Engine::open(ENGINE).await.unwrap();
     let relay = async || {
         shop.outbox.relay(&engine).run_until_empty().await.unwrap();
     };

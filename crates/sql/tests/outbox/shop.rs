@@ -11,6 +11,8 @@ use ensue_sql::sqlx::pool::PoolOptions;
 use ensue_sql::sqlx::{Connection, Pool};
 use ensue_sql::{Cell, Database, Value};
 
+/// An engine that knows no ids: what is once is so because of the relay.
+pub(crate) const ENGINE: &str = "memory:?dedup_window=0";
 pub(crate) const TOPIC: &str = "moves";
 
 /// The account has this version now.
