@@ -143,20 +143,25 @@ impl<DB: Database> Inbox<DB> {
             "UPDATE {INBOX} SET pos = ?, event = ? \
              WHERE group_name = ? AND topic = ? AND event_key = ? AND pos < ?"
         );
-        let mut values = vec![position.into(), identity.as_str().into()];
-        values.extend(of());
-        values.push(position.into());
-        if DB::execute(transaction, update, values).await? > 0 {
-            return Ok(true);
-        }
-        let (insert, unless) = Dialect::of::<DB>().insert_unless_there();
+        let mut moved = vec![position.into(), identity.as_str().into()];
+        moved.extend(of());
+        moved.push(position.into());
+        let dialect = Dialect::of::<DB>();
+        let (insert, unless) = dialect.insert_unless_there();
         let insert = format!(
             "{insert} {INBOX} (group_name, topic, event_key, pos, event) VALUES (?, ?, ?, ?, ?){unless}"
         );
-        let mut values = of().to_vec();
-        values.extend([position.into(), identity.as_str().into()]);
-        if DB::execute(transaction, insert, values).await? > 0 {
-            return Ok(true);
+        let mut new = of().to_vec();
+        new.extend([position.into(), identity.as_str().into()]);
+        let mut ways = [(update, moved), (insert, new)];
+        if dialect == Dialect::MySql {
+            // An update that finds no row locks the gap, and two that then insert into it are a deadlock.
+            ways.reverse();
+        }
+        for (statement, values) in ways {
+            if DB::execute(transaction, statement, values).await? > 0 {
+                return Ok(true);
+            }
         }
         let select = format!(
             "SELECT pos, event FROM {INBOX} WHERE group_name = ? AND topic = ? AND event_key = ?{}",
