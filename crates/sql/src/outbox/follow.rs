@@ -85,6 +85,17 @@ pub(super) async fn hold<DB: Database>(connection: &mut DB::Connection) -> Resul
     Ok(())
 }
 
+/// Makes durable what was read. InnoDB shows a transaction to others before its log is on disk, and after a
+/// crash it may be gone: its event would be in the engine and nothing else of it. A commit here is behind it
+/// in that log, and is on disk only with it.
+pub(super) async fn sync_what_was_read<DB: Database>(pool: &Pool<DB>) -> Result<()> {
+    if Dialect::of::<DB>() == Dialect::MySql {
+        let update = format!("UPDATE {RELAY} SET syncs = syncs + 1 WHERE seat = 1");
+        DB::execute(&mut *pool.acquire().await?, update, []).await?;
+    }
+    Ok(())
+}
+
 /// Does what a progress says, in one transaction. `false` if that was done already.
 pub(super) async fn follow<DB: Database>(pool: &Pool<DB>, recorded: &Recorded) -> Result<bool> {
     let mut transaction = pool.begin_with(DB::BEGIN).await?;

@@ -8,7 +8,7 @@ use ensue::{Backoff, Engine, Position};
 use ensue_core::error::Outlook;
 
 use super::batch::Batch;
-use super::follow::follow;
+use super::follow::{follow, sync_what_was_read};
 use super::progress::{self, Recorded};
 use super::row::Waiting;
 use super::seat::{self, Seat};
@@ -155,6 +155,7 @@ impl<DB: Database> Relay<DB> {
         if rows.is_empty() {
             return Ok(Step::Empty);
         }
+        sync_what_was_read(&self.outbox.pool).await?;
         loop {
             let Batch { events, progress } = Batch::of(&rows);
             let events_max = events.len();

@@ -61,7 +61,7 @@ pub fn statements<DB: Database>() -> Vec<String> {
         format!(
             "CREATE TABLE IF NOT EXISTS {RELAY} (seat BIGINT NOT NULL PRIMARY KEY, \
              identity VARCHAR(255) NOT NULL, batch BIGINT NOT NULL, progress VARCHAR(255), \
-             is_idle BIGINT NOT NULL)"
+             is_idle BIGINT NOT NULL, syncs BIGINT NOT NULL DEFAULT 0)"
         ),
         format!("CREATE TABLE IF NOT EXISTS {TURN} (lane BIGINT NOT NULL PRIMARY KEY)"),
         format!(
