@@ -22,10 +22,12 @@ impl Database for sqlx::Postgres {
     }
 
     fn show_as(table: &str, view: &str) -> Vec<String> {
-        vec![
-            format!("DROP VIEW IF EXISTS {view}"),
-            format!("CREATE VIEW {view} AS SELECT * FROM {table}"),
-        ]
+        // Made anew only where the columns are others: rights on a view, and views of it, go with it.
+        let create = format!("VIEW {view} AS SELECT * FROM {table}");
+        vec![format!(
+            "DO $$ BEGIN CREATE OR REPLACE {create}; EXCEPTION WHEN invalid_table_definition THEN \
+             DROP VIEW {view}; CREATE {create}; END $$"
+        )]
     }
 
     fn contents<'c>(

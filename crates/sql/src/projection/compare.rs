@@ -15,6 +15,7 @@ use super::switch::{BEHIND_MAX, reached};
 use super::version::{self, Version};
 use crate::database::Database;
 use crate::error::{Error, Result};
+use crate::tables;
 
 /// How often it is looked whether both are there.
 const LOOK: Duration = Duration::from_millis(100);
@@ -61,6 +62,7 @@ pub(super) async fn compare<DB: Database>(
     numbers: [i64; 2],
     within: Duration,
 ) -> Result<Comparison> {
+    tables::create(pool).await?;
     let [first, second] = hold(pool, projection, numbers).await?;
     let compared = tokio::time::timeout(within, held(pool, &first, &second)).await;
     let mut connection = pool.acquire().await?;

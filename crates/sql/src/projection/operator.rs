@@ -246,6 +246,7 @@ async fn list<DB: Database>(
 }
 
 async fn rebuild<DB: Database>(pool: &Pool<DB>, projection: &str) -> Result<i64> {
+    tables::create(pool).await?;
     let mut transaction = pool.begin_with(DB::BEGIN).await?;
     let all = version::versions::<DB>(&mut transaction, Some(projection), true).await?;
     let Some(active) = all.iter().find(|version| version.is_active) else {
@@ -268,6 +269,7 @@ async fn rebuild<DB: Database>(pool: &Pool<DB>, projection: &str) -> Result<i64>
 }
 
 async fn retire<DB: Database>(pool: &Pool<DB>, projection: &str, number: i64) -> Result<()> {
+    tables::create(pool).await?;
     let mut transaction = pool.begin_with(DB::BEGIN).await?;
     let all = version::versions::<DB>(&mut transaction, Some(projection), true).await?;
     let version = version::find(all, projection, number)?;

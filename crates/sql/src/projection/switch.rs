@@ -7,6 +7,7 @@ use super::position;
 use super::version::{self, Version};
 use crate::database::Database;
 use crate::error::{Error, Result};
+use crate::tables;
 
 /// How many positions a version may be behind the one whose place it takes.
 pub(super) const BEHIND_MAX: i64 = 1_000;
@@ -20,6 +21,7 @@ pub(super) async fn switch<DB: Database>(
     number: i64,
     is_forced: bool,
 ) -> Result<()> {
+    tables::create(pool).await?;
     let mut transaction = pool.begin_with(DB::BEGIN).await?;
     let all = version::versions::<DB>(&mut transaction, Some(projection), true).await?;
     let active = all.iter().find(|it| it.is_active).cloned();
