@@ -149,7 +149,10 @@ mod tests {
         engine.publish(registered(&ada)).await.unwrap();
         engine.publish(logged_in(&ada)).await.unwrap();
         engine
-            .publish(UserConfirmed { user: ada.clone() })
+            .publish(UserConfirmed {
+                user: ada.clone(),
+                password: password.clone(),
+            })
             .await
             .unwrap();
         engine.publish(logged_in(&ada)).await.unwrap();

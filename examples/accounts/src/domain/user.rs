@@ -114,8 +114,11 @@ impl User {
     }
 
     #[apply]
-    fn confirmed(&mut self, _: UserConfirmed) {
+    fn confirmed(&mut self, event: UserConfirmed) {
         self.status = Status::Active;
+        self.set_password(event.password);
+        self.failures = 0;
+        self.locked_until = None;
     }
 
     #[apply]
@@ -242,13 +245,18 @@ impl User {
         Ok((event, expired))
     }
 
-    /// Confirms the address. Again, it changes nothing.
+    /// Confirms the address, and sets the password of who reads the mail there. Again, it changes
+    /// nothing.
     ///
     /// # Errors
     /// [`Refusal::LinkOver`].
-    pub fn confirm(&self, user: &UserId, now: Timestamp) -> Result<Option<UserConfirmed>, Refusal> {
+    pub fn confirm(
+        &self,
+        event: UserConfirmed,
+        now: Timestamp,
+    ) -> Result<Option<UserConfirmed>, Refusal> {
         match self.status {
-            Status::Pending(until) if now < until => Ok(Some(UserConfirmed { user: user.clone() })),
+            Status::Pending(until) if now < until => Ok(Some(event)),
             Status::Active => Ok(None),
             _ => Err(Refusal::LinkOver),
         }

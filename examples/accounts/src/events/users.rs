@@ -56,6 +56,8 @@ pub struct ConfirmationExpired {
 pub struct UserConfirmed {
     /// Who.
     pub user: UserId,
+    /// The password from now on, chosen by who reads the mail: anybody may have registered the address.
+    pub password: PasswordHash,
 }
 
 /// A session has begun.

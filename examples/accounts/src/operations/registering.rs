@@ -6,7 +6,7 @@ use super::denied::{Denied, OperationError};
 use crate::accounts::Accounts;
 use crate::domain::User;
 use crate::email::Email;
-use crate::events::RegistrationRequested;
+use crate::events::{RegistrationRequested, UserConfirmed};
 use crate::ids::UserId;
 use crate::secrets::Password;
 
@@ -37,14 +37,21 @@ impl Accounts {
         Ok(())
     }
 
-    /// Confirms an address by the secret of the link that was sent there. Again, it changes nothing.
+    /// Confirms an address by the secret of the link that was sent there, with the password that the
+    /// user has from then on: that of the registration may be somebody else's, who knew the address
+    /// and waits for its owner to confirm it. Again, it changes nothing.
     ///
     /// The address becomes the user's for good before the user becomes active; if the user cannot any
     /// more, it is given back.
     ///
     /// # Errors
-    /// [`Denied::LinkOver`], and what the engine reports.
-    pub async fn confirm(&self, user: &UserId, secret: &str) -> Result<(), OperationError> {
+    /// [`Denied::LinkOver`], and what hashing and the engine report.
+    pub async fn confirm(
+        &self,
+        user: &UserId,
+        secret: &str,
+        password: Password,
+    ) -> Result<(), OperationError> {
         if !self.keys.is_confirmation(user, secret) {
             return Err(Denied::LinkOver.into());
         }
@@ -53,6 +60,10 @@ impl Accounts {
             return Err(Denied::LinkOver.into());
         };
         let email_key = self.email_key(email);
+        let confirmed = UserConfirmed {
+            user: user.clone(),
+            password: self.hashing.hash(password).await?,
+        };
         if self
             .emails
             .confirm(&email_key, user.as_str())
@@ -61,7 +72,7 @@ impl Accounts {
         {
             return Err(Denied::LinkOver.into());
         }
-        let confirm = |it: &User| it.confirm(user, self.now());
+        let confirm = |it: &User| it.confirm(confirmed.clone(), self.now());
         if let Err(refusal) = self.users.decide(user.as_str(), confirm).await? {
             self.emails.release(&email_key, user.as_str()).await?;
             return Err(Denied::from(refusal).into());

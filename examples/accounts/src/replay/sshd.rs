@@ -96,10 +96,13 @@ fn address(text: &str, port: Port) -> Option<&str> {
     is_whole.then_some(address)
 }
 
+/// The longest name of a host (RFC 1035); what is longer was written by no sshd.
+const NAME_BYTES_MAX: usize = 255;
+
 /// An address, with a zone perhaps, or the name that old versions resolve it to.
 fn is_name(text: &str) -> bool {
     let is_part = |byte: u8| byte.is_ascii_alphanumeric() || b".:-_%".contains(&byte);
-    text.bytes().all(is_part)
+    text.len() <= NAME_BYTES_MAX && text.bytes().all(is_part)
 }
 
 #[cfg(test)]
@@ -236,6 +239,9 @@ mod tests {
             assert(&message[..end], None);
         }
         assert("Invalid user a from 192.0", None);
+        let long = "x".repeat(NAME_BYTES_MAX + 1);
+        let message = format!("Failed password for a from {long} port 1 ssh2");
+        assert(&message, None);
         assert("Invalid user a", None);
         assert("Invalid user a from 192.0.2.\u{fffd}", None);
     }

@@ -141,7 +141,9 @@ async fn who_has_confirmed_hears_no_more_and_keeps_the_address() {
     let [registered] = town.said::<UserRegistered>().await.try_into().unwrap();
     let user = registered.user;
     let secret = town.accounts.keys.confirmation(&user);
-    town.accounts.confirm(&user, &secret).await.unwrap();
+    let password = Password::tried("x".into()).unwrap();
+    let confirmed = town.accounts.confirm(&user, &secret, password).await;
+    confirmed.unwrap();
     town.app.settle().await.unwrap();
     town.app.advance(CONFIRM_WITHIN * 2).await.unwrap();
     assert_eq!(town.mails(), [Subject::Welcome]);

@@ -31,7 +31,14 @@ fn registered() -> UserRegistered {
 }
 
 fn active() -> Given<User> {
-    given((registered(), UserConfirmed { user: ada() }))
+    given((registered(), confirmed("one")))
+}
+
+fn confirmed(password: &str) -> UserConfirmed {
+    UserConfirmed {
+        user: ada(),
+        password: hash(password),
+    }
 }
 
 fn logged_in(name: &str, until: i64) -> UserLoggedIn {
@@ -68,12 +75,11 @@ fn a_user_registers_once() {
 
 #[test]
 fn an_address_is_confirmed_in_time_or_never() {
-    let confirmed = UserConfirmed { user: ada() };
     given::<User>(registered())
-        .when(|it| it.confirm(&ada(), at(99)))
-        .then(confirmed);
+        .when(|it| it.confirm(confirmed("two"), at(99)))
+        .then(confirmed("two"));
     given::<User>(registered())
-        .when(|it| it.confirm(&ada(), at(100)))
+        .when(|it| it.confirm(confirmed("two"), at(100)))
         .then_refused(Refusal::LinkOver);
     let expired = ConfirmationExpired { user: ada() };
     let gone = given::<User>(registered()).and(expired.clone());
@@ -81,7 +87,7 @@ fn an_address_is_confirmed_in_time_or_never() {
         (gone.state().status(), gone.state().email()),
         (Status::Expired, None)
     );
-    gone.when(|it| it.confirm(&ada(), at(50)))
+    gone.when(|it| it.confirm(confirmed("two"), at(50)))
         .then_refused(Refusal::LinkOver);
     assert_eq!(active().and(expired).state().status(), Status::Active);
 }
@@ -92,8 +98,17 @@ fn who_has_not_confirmed_has_no_session() {
         .when(|it| it.log_in(logged_in("s", 60), 1, at(1)))
         .then_refused(LoginRefusal::NotConfirmed);
     active()
-        .when(|it| it.log_in(logged_in("s", 60), 1, at(1)))
+        .when(|it| it.log_in(logged_in("s", 60), 2, at(1)))
         .then(logged_in("s", 60));
+}
+
+#[test]
+fn the_password_is_that_of_who_confirms_the_address() {
+    let user = given::<User>((registered(), confirmed("two")));
+    let password = user.state().credentials(at(1)).map(|it| &it.password);
+    assert_eq!(password, Some(&hash("two")));
+    user.when(|it| it.log_in(logged_in("s", 60), 1, at(1)))
+        .then_refused(LoginRefusal::PasswordChanged);
 }
 
 #[test]
@@ -101,22 +116,22 @@ fn wrong_passwords_in_a_row_lock_the_user_for_a_while() {
     let four = || active().and([failed(None), failed(None), failed(None), failed(None)]);
     let lock = at(10).plus(LOCKED_FOR).as_micros() / 1_000_000;
     four()
-        .when(|it| it.fail(&ada(), "192.0.2.7", 1, at(10)))
+        .when(|it| it.fail(&ada(), "192.0.2.7", 2, at(10)))
         .then(failed(Some(lock)));
     let locked = || four().and(failed(Some(lock)));
     locked()
-        .when(|it| it.log_in(logged_in("s", 9_999), 1, at(lock - 1)))
+        .when(|it| it.log_in(logged_in("s", 9_999), 2, at(lock - 1)))
         .then_refused(LoginRefusal::NotNow);
     locked()
-        .when(|it| it.fail(&ada(), "192.0.2.7", 1, at(lock - 1)))
+        .when(|it| it.fail(&ada(), "192.0.2.7", 2, at(lock - 1)))
         .then_refused(LoginRefusal::NotNow);
     locked()
-        .when(|it| it.log_in(logged_in("s", 9_999), 1, at(lock)))
+        .when(|it| it.log_in(logged_in("s", 9_999), 2, at(lock)))
         .then(logged_in("s", 9_999));
     // A right one in between begins the count anew.
     four()
         .and(logged_in("s", 9_999))
-        .when(|it| it.fail(&ada(), "192.0.2.7", 1, at(10)))
+        .when(|it| it.fail(&ada(), "192.0.2.7", 2, at(10)))
         .then(failed(None));
 }
 
@@ -125,7 +140,7 @@ fn another_password_ends_all_sessions_and_what_was_compared_with_the_old_one() {
     let changed = active().and(logged_in("s", 60)).and(changed("two", None));
     assert!(!changed.state().has_session(&session("s"), at(1)));
     changed
-        .when(|it| it.log_in(logged_in("t", 60), 1, at(1)))
+        .when(|it| it.log_in(logged_in("t", 60), 2, at(1)))
         .then_refused(LoginRefusal::PasswordChanged);
 }
 
@@ -176,7 +191,7 @@ fn of_a_user_who_left_nothing_is_kept() {
         email_key: "key".into(),
     };
     let user = active().and((profile, logged_in("s", 60)));
-    let gone = user.when(|it| it.forget(&ada(), 1));
+    let gone = user.when(|it| it.forget(&ada(), 2));
     gone.then(forgotten).then_state(|user| {
         let nobody = User {
             status: Status::Forgotten,

@@ -56,7 +56,7 @@ pub(super) fn mailed() -> Response {
     (StatusCode::ACCEPTED, Json(said)).into_response()
 }
 
-/// `{user, secret}`, from the link in the mail.
+/// `{user, secret, password}`: what the link in the mail has, and the password from now on.
 pub(super) async fn confirm(
     State(site): State<Site>,
     origin: Origin,
@@ -65,8 +65,9 @@ pub(super) async fn confirm(
     origin.admit(&site)?;
     let mut form = Form::parse(&body)?;
     let (user, secret) = (form.parsed("user"), form.text("secret"));
-    let (user, secret) = form.finish(user.zip(secret))?;
-    site.0.accounts.confirm(&user, &secret).await?;
+    let password = form.password("password", Password::chosen);
+    let ((user, secret), password) = form.finish(user.zip(secret).zip(password))?;
+    site.0.accounts.confirm(&user, &secret, password).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
