@@ -7,5 +7,6 @@ mod window;
 
 pub use self::blocked::{BLOCKED_MAX, Blocked};
 pub use self::brute_force::{BLOCK, BruteForce};
+pub(crate) use self::rate::network;
 pub use self::rate::{ADDRESSES_MAX, ATTEMPT_EVERY, ATTEMPTS_MAX, Rates};
 pub use self::window::{FAILURES, KEPT_MAX, WINDOW};

@@ -10,6 +10,7 @@ use axum::http::request::Parts;
 
 use super::problem::Problem;
 use super::site::Site;
+use crate::security::network;
 
 /// The other end of a connection: an extension of each request on it.
 #[derive(Clone, Copy, Debug)]
@@ -40,9 +41,13 @@ impl FromRequestParts<Site> for Origin {
 }
 
 impl Origin {
-    /// As events have it.
+    /// As events have it, and as it is blocked: of an IPv6 address the /64, in which whoever has one address
+    /// has all.
     pub(super) fn text(self) -> String {
-        self.0.to_string()
+        match network(self.0) {
+            IpAddr::V6(network) => format!("{network}/64"),
+            address => address.to_string(),
+        }
     }
 
     /// Whether it may try something that costs a hash, now.
@@ -60,5 +65,19 @@ impl Origin {
                 let detail = "too many attempts came from this address in too short a time";
                 Problem::new(StatusCode::TOO_MANY_REQUESTS, "too-many-attempts", detail).later(wait)
             })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_addresses_of_one_ipv6_network_are_watched_and_blocked_as_one() {
+        let text = |address: &str| Origin(address.parse().unwrap()).text();
+        assert_eq!(text("2001:db8::1"), "2001:db8::/64");
+        assert_eq!(text("2001:db8::1"), text("2001:db8:0:0:ffff::2"));
+        assert_ne!(text("2001:db8::1"), text("2001:db8:0:1::1"));
+        assert_eq!(text("::ffff:192.0.2.7"), "192.0.2.7");
     }
 }
