@@ -53,6 +53,7 @@ mod tests {
             topic: "orders".to_owned(),
             key: key.to_owned(),
             is_behind: false,
+            batch: 0,
             event: event.map(|()| made).map_err(str::to_owned),
         }
     }

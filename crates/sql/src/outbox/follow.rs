@@ -91,7 +91,9 @@ pub(super) async fn hold<DB: Database>(connection: &mut DB::Connection) -> Resul
 pub(super) async fn sync_what_was_read<DB: Database>(pool: &Pool<DB>) -> Result<()> {
     if Dialect::of::<DB>() == Dialect::MySql {
         let update = format!("UPDATE {RELAY} SET syncs = syncs + 1 WHERE seat = 1");
-        DB::execute(&mut *pool.acquire().await?, update, []).await?;
+        let mut transaction = pool.begin_with(DB::BEGIN).await?;
+        DB::execute(&mut transaction, update, []).await?;
+        transaction.commit().await?;
     }
     Ok(())
 }

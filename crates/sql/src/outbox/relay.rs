@@ -155,6 +155,10 @@ impl<DB: Database> Relay<DB> {
         if rows.is_empty() {
             return Ok(Step::Empty);
         }
+        // Rows of another moment may have been relayed since.
+        if rows.iter().any(|row| row.batch != seat.last.progress.batch) {
+            return Ok(Step::Overtaken);
+        }
         sync_what_was_read(&self.outbox.pool).await?;
         loop {
             let Batch { events, progress } = Batch::of(&rows);

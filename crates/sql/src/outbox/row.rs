@@ -4,7 +4,7 @@ use ensue::{Envelope, InvalidEvent, PAYLOAD_BYTES_MAX, Timestamp};
 use ensue_core::topic::is_reserved;
 
 use super::progress::SOURCE;
-use super::schema::{OUTBOX, PARKED};
+use super::schema::{OUTBOX, PARKED, RELAY};
 use crate::database::{Cell, Database, Row};
 use crate::dialect::Dialect;
 use crate::error::Result;
@@ -26,6 +26,8 @@ pub(super) struct Waiting {
     pub(super) key: String,
     /// Whether its key has a row that was refused.
     pub(super) is_behind: bool,
+    /// How many batches the database had followed in the moment that has the row.
+    pub(super) batch: i64,
     /// The event, or why it can never be one.
     pub(super) event: Result<Envelope, String>,
 }
@@ -42,7 +44,8 @@ pub(super) fn select<DB: Database>() -> String {
         "SELECT o.id, o.event_id, o.topic, o.type, o.event_key, o.source, o.content_type, o.written, t.bytes, \
            CASE WHEN t.bytes <= {DATA_BYTES_MAX} THEN {data} END AS data, \
            CASE WHEN EXISTS (SELECT 1 FROM {PARKED} p \
-             WHERE p.topic = o.topic AND p.event_key = o.event_key) THEN 1 ELSE 0 END AS is_behind \
+             WHERE p.topic = o.topic AND p.event_key = o.event_key) THEN 1 ELSE 0 END AS is_behind, \
+           (SELECT batch FROM {RELAY} WHERE seat = 1) AS batch \
          FROM {OUTBOX} o JOIN (SELECT id, bytes, SUM(bytes) OVER (ORDER BY id) AS upto FROM (\
            SELECT id, {bytes} AS bytes FROM {OUTBOX} WHERE id > ? ORDER BY id LIMIT ?) w) t ON t.id = o.id \
          WHERE t.upto - t.bytes < {BATCH_BYTES} ORDER BY o.id"
@@ -65,6 +68,7 @@ impl Waiting {
             data: row.optional_bytes()?,
         };
         let is_behind = row.integer()? != 0;
+        let batch = row.integer()?;
         let event = parts.event();
         let Parts { topic, key, .. } = parts;
         Ok(Self {
@@ -72,6 +76,7 @@ impl Waiting {
             topic,
             key,
             is_behind,
+            batch,
             event,
         })
     }
@@ -157,6 +162,7 @@ mod tests {
             Cell::Integer(1_000_000),
             Cell::Integer(99_000_000),
             data,
+            Cell::Integer(0),
             Cell::Integer(0),
         ]
     }

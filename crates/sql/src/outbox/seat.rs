@@ -16,6 +16,7 @@ use super::progress::{self, Check, Progress, Recorded};
 use super::row::{self, Waiting};
 use super::row_ids::RowIds;
 use crate::database::Database;
+use crate::dialect::Dialect;
 use crate::error::{Error, Result};
 
 /// How many rows are looked up in the log before those that it has are removed.
@@ -65,8 +66,8 @@ pub(super) async fn take<DB: Database>(pool: &Pool<DB>, engine: &Engine) -> Resu
 }
 
 pub(super) async fn place<DB: Database>(pool: &Pool<DB>) -> Result<Place> {
-    let mut connection = pool.acquire().await?;
-    Place::read::<DB>(&mut connection).await
+    let mut reading = pool.begin_with(reading::<DB>()).await?;
+    Place::read::<DB>(&mut reading).await
 }
 
 /// Appends the first progress, or the first after retention has removed the last: without a condition, which
@@ -165,10 +166,20 @@ async fn catch_up<DB: Database>(
             );
         }
     }
-    let mut connection = pool.acquire().await?;
+    let mut transaction = pool.begin_with(DB::BEGIN).await?;
     let from = (place.batch, place.progress.as_deref());
-    Place::advance::<DB>(&mut connection, from, last).await?;
+    Place::advance::<DB>(&mut transaction, from, last).await?;
+    transaction.commit().await?;
     Ok(())
+}
+
+/// Begins to read. A connection that comes back from a future which was dropped while it began a transaction
+/// may still be in that: on its own it would go on to see what was there then.
+fn reading<DB: Database>() -> &'static str {
+    match Dialect::of::<DB>() {
+        Dialect::Sqlite => "BEGIN DEFERRED",
+        Dialect::MySql | Dialect::Postgres => DB::BEGIN,
+    }
 }
 
 /// Rows behind a number.
@@ -177,8 +188,8 @@ pub(super) async fn page<DB: Database>(
     after: i64,
     rows_max: i64,
 ) -> Result<Vec<Waiting>> {
-    let mut connection = pool.acquire().await?;
+    let mut reading = pool.begin_with(reading::<DB>()).await?;
     let values = [after.into(), rows_max.into()];
-    let rows = DB::rows(&mut connection, row::select::<DB>(), values).await?;
+    let rows = DB::rows(&mut reading, row::select::<DB>(), values).await?;
     rows.into_iter().map(Waiting::read).collect()
 }

@@ -50,7 +50,9 @@ impl Waking {
         self.is_idle &= self.listening.is_on();
         if self.listening.is_on() && !self.is_idle {
             let update = format!("UPDATE {RELAY} SET is_idle = 1 WHERE seat = 1 AND is_idle = 0");
-            DB::execute(&mut *pool.acquire().await?, update, []).await?;
+            let mut transaction = pool.begin_with(DB::BEGIN).await?;
+            DB::execute(&mut transaction, update, []).await?;
+            transaction.commit().await?;
             self.is_idle = true;
             // What was written before that has woken nobody: it is looked for once more.
             return Ok(());
