@@ -14,7 +14,7 @@
 //!
 //! After the database was put back from a backup it has rows again that were relayed: then each row is looked
 //! up in the log first, as far as that goes back. When the *engine* was put back instead, or is another one,
-//! nothing is relayed, and [`Error::EngineBehind`](crate::Error::EngineBehind) says so.
+//! nothing is relayed, and [`Error::EngineBehind`] says so.
 //!
 //! What remains: if a relay is killed between the append and the removal, and none runs until retention has
 //! removed that record from the log, its rows are relayed again.

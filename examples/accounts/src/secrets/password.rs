@@ -53,7 +53,7 @@ pub struct Hashing {
 /// Why no hash was made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum HashingError {
-    /// [`WAITING_MAX`] others wait.
+    /// `WAITING_MAX` others wait.
     #[error("too many passwords wait to be checked; try again in a moment")]
     Busy,
     /// The library or the operating system refused.
