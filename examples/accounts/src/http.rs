@@ -1,5 +1,6 @@
 //! The service over HTTP: JSON in and out, errors as problem documents (RFC 9457).
 
+mod fields;
 mod form;
 mod origin;
 mod problem;

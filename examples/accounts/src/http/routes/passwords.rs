@@ -5,6 +5,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
 
+use super::super::fields::from_link;
 use super::super::form::Form;
 use super::super::origin::Origin;
 use super::super::problem::Problem;
@@ -51,10 +52,7 @@ pub(super) async fn reset(
     body: Bytes,
 ) -> Result<StatusCode, Problem> {
     origin.admit(&site)?;
-    let mut form = Form::parse(&body)?;
-    let (user, secret) = (form.parsed("user"), form.text("secret"));
-    let password = form.password("password", Password::chosen);
-    let ((user, secret), password) = form.finish(user.zip(secret).zip(password))?;
+    let (user, secret, password) = from_link(&body)?;
     site.0
         .accounts
         .reset_password(&user, &secret, password)

@@ -7,7 +7,7 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Response};
 use serde_json::json;
 
-use super::super::form::Form;
+use super::super::fields::credentials;
 use super::super::origin::Origin;
 use super::super::problem::Problem;
 use super::super::session::InSession;
@@ -21,12 +21,7 @@ pub(super) async fn begin(
     body: Bytes,
 ) -> Result<Response, Problem> {
     origin.admit(&site)?;
-    let mut form = Form::parse(&body)?;
-    let (email, password) = (
-        form.parsed("email"),
-        form.password("password", Password::tried),
-    );
-    let (email, password) = form.finish(email.zip(password))?;
+    let (email, password) = credentials(&body, Password::tried)?;
     let logged_in = site
         .0
         .accounts

@@ -7,6 +7,7 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse as _, Response};
 use serde_json::json;
 
+use super::super::fields::{credentials, from_link};
 use super::super::form::Form;
 use super::super::origin::Origin;
 use super::super::problem::Problem;
@@ -26,12 +27,7 @@ pub(super) async fn register(
     body: Bytes,
 ) -> Result<Response, Problem> {
     origin.admit(&site)?;
-    let mut form = Form::parse(&body)?;
-    let (email, password) = (
-        form.parsed("email"),
-        form.password("password", Password::chosen),
-    );
-    let (email, password) = form.finish(email.zip(password))?;
+    let (email, password) = credentials(&body, Password::chosen)?;
     let request = match headers.get(IDEMPOTENCY_KEY) {
         None => None,
         Some(key) => {
@@ -63,10 +59,7 @@ pub(super) async fn confirm(
     body: Bytes,
 ) -> Result<StatusCode, Problem> {
     origin.admit(&site)?;
-    let mut form = Form::parse(&body)?;
-    let (user, secret) = (form.parsed("user"), form.text("secret"));
-    let password = form.password("password", Password::chosen);
-    let ((user, secret), password) = form.finish(user.zip(secret).zip(password))?;
+    let (user, secret, password) = from_link(&body)?;
     site.0.accounts.confirm(&user, &secret, password).await?;
     Ok(StatusCode::NO_CONTENT)
 }
