@@ -49,16 +49,8 @@ impl std::fmt::Debug for Link {
 impl Memcached {
     /// Takes the URL apart; it is connected with the first question.
     pub(crate) fn new(url: &str) -> Result<Self> {
-        let dialer = Dialer::of(url, SCHEME, PORT)?;
-        let server = dialer.server();
-        if server.login.is_some() || !server.path.is_empty() {
-            return Err(server.unfit(
-                "the URL has a user or a path",
-                "leave them out: neither is supported",
-            ));
-        }
         Ok(Self {
-            dialer,
+            dialer: Dialer::of_anonymous(url, SCHEME, PORT)?,
             idle: Mutex::default(),
         })
     }

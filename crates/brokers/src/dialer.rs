@@ -45,6 +45,21 @@ impl Dialer {
         })
     }
 
+    /// As [`Self::of`], for servers whose protocol here knows neither a user nor a path.
+    ///
+    /// # Errors
+    /// As for [`Self::of`]; [`OpenError::Unfit`](crate::error::OpenError::Unfit) when the URL has one of both.
+    pub fn of_anonymous(url: &str, scheme: &str, port: u16) -> Result<Self> {
+        let dialer = Self::of(url, scheme, port)?;
+        if dialer.server.login.is_some() || !dialer.server.path.is_empty() {
+            return Err(dialer.server.unfit(
+                "the URL has a user or a path",
+                "leave them out: neither is supported",
+            ));
+        }
+        Ok(dialer)
+    }
+
     /// The parts of the URL, and its errors.
     pub fn server(&self) -> &Server {
         &self.server
