@@ -81,6 +81,14 @@ impl Claim {
     }
 }
 
+/// Waits for a time between these two: some servers tell nobody that a lock is free.
+#[cfg(any(feature = "postgres", feature = "redis"))]
+pub(super) fn pause([least, most]: [Duration; 2]) -> BoxFuture<'static, ()> {
+    Box::pin(tokio::time::sleep(
+        least + (most - least).mul_f64(fastrand::f64()),
+    ))
+}
+
 /// What came of asking for a lock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Asked {

@@ -9,7 +9,7 @@ use futures_util::future::BoxFuture;
 use tokio::sync::OnceCell;
 
 use super::error::Result;
-use super::keeper::{Asked, Claim, Fairness, LockGuarantees, LockKeeper, Purpose};
+use super::keeper::{Asked, Claim, Fairness, LockGuarantees, LockKeeper, Purpose, pause};
 use super::token::FencingToken;
 
 /// How long those who wait leave the database alone.
@@ -100,8 +100,7 @@ impl LockKeeper for PostgresLocks {
     }
 
     fn turn<'a>(&'a self, _: &'a Claim) -> BoxFuture<'a, ()> {
-        let [least, most] = POLLS;
-        tokio::time::sleep(least + (most - least).mul_f64(fastrand::f64())).boxed()
+        pause(POLLS)
     }
 
     fn renew<'a>(&'a self, claim: &'a Claim, token: FencingToken) -> BoxFuture<'a, Result<bool>> {

@@ -10,7 +10,7 @@ use redis::{Cmd, Value};
 
 use super::error::{LockError, Result};
 use super::held::Lock;
-use super::keeper::{Asked, Claim, Fairness, LockGuarantees, LockKeeper, Purpose};
+use super::keeper::{Asked, Claim, Fairness, LockGuarantees, LockKeeper, Purpose, pause};
 use super::token::FencingToken;
 
 /// How long those who wait leave the server alone: nothing tells them that a lock is free.
@@ -131,8 +131,7 @@ impl LockKeeper for RedisLocks {
     }
 
     fn turn<'a>(&'a self, _: &'a Claim) -> BoxFuture<'a, ()> {
-        let [least, most] = POLLS;
-        tokio::time::sleep(least + (most - least).mul_f64(fastrand::f64())).boxed()
+        pause(POLLS)
     }
 
     fn renew<'a>(&'a self, claim: &'a Claim, _: FencingToken) -> BoxFuture<'a, Result<bool>> {
