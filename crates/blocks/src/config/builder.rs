@@ -66,14 +66,14 @@ impl<T: DeserializeOwned + Send + Sync + 'static> ConfigBuilder<T> {
     /// What is wrong with it, when there is no last good one, or that is not good any more either.
     pub async fn load(self) -> Result<Config<T>, ConfigError> {
         let Self { sources, clock } = self;
-        let (tree, settings, problem) = match sources.read().await {
+        let (tree, settings, is_kept, problem) = match sources.read().await {
             Ok((tree, settings)) => {
-                sources.keep(&tree).await;
-                (tree, settings, None)
+                let is_kept = sources.keep(&tree).await;
+                (tree, settings, is_kept, None)
             }
             Err(problem) => {
                 let (tree, settings) = last_good(&sources, &problem).await?;
-                (tree, settings, Some(problem))
+                (tree, settings, true, Some(problem))
             }
         };
         let status = Arc::new(Mutex::new(ConfigStatus {
@@ -86,6 +86,7 @@ impl<T: DeserializeOwned + Send + Sync + 'static> ConfigBuilder<T> {
         let follower = Follower {
             sources,
             tree,
+            is_kept,
             now: sender,
             status: status.clone(),
             clock,

@@ -59,15 +59,17 @@ impl<T: DeserializeOwned> Sources<T> {
         Ok((tree, settings))
     }
 
-    /// Keeps what is good, for a start when the sources have nothing.
-    pub(super) async fn keep(&self, tree: &Value) {
+    /// Keeps what is good, for a start when the sources have nothing. Whether there is nothing left to keep.
+    pub(super) async fn keep(&self, tree: &Value) -> bool {
         let Some(last_good) = &self.last_good else {
-            return;
+            return true;
         };
-        if let Err(error) = last_good.write(tree).await {
+        let written = last_good.write(tree).await;
+        if let Err(error) = &written {
             let file = last_good.0.display().to_string();
             tracing::warn!(file, %error, "the last good configuration could not be kept");
         }
+        written.is_ok()
     }
 
     /// Waits until one of them may say something else.
@@ -86,6 +88,8 @@ pub(super) struct Follower<T> {
     pub(super) sources: Sources<T>,
     /// What counts.
     pub(super) tree: Value,
+    /// Whether that is the last good one on disk: it is not written at every look.
+    pub(super) is_kept: bool,
     pub(super) now: watch::Sender<Arc<T>>,
     pub(super) status: Arc<Mutex<ConfigStatus>>,
     pub(super) clock: Clock,
@@ -113,7 +117,9 @@ impl<T: DeserializeOwned + Send + Sync + 'static> Follower<T> {
             tracing::info!("the configuration can be read again");
         }
         let is_changed = tree != self.tree;
-        self.sources.keep(&tree).await;
+        if is_changed || !self.is_kept {
+            self.is_kept = self.sources.keep(&tree).await;
+        }
         let mut status = self.status.lock().unwrap_or_else(PoisonError::into_inner);
         status.problem = None;
         status.is_last_good = false;
