@@ -210,3 +210,36 @@ fn a_segment_that_was_cut_off() {
 fn segment(directory: &Path) -> PathBuf {
     directory.join("log").join(format!("{:020}.seg", 0))
 }
+
+/// Whatever the umask of the process would allow: what is in a log may be personal.
+#[test]
+fn only_the_user_of_the_process_may_read_what_a_log_makes() {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    fn modes(path: &Path, found: &mut Vec<(PathBuf, u32)>) {
+        let permissions = path.metadata().unwrap().permissions();
+        found.push((path.to_owned(), permissions.mode() & 0o777));
+        if path.is_dir() {
+            for entry in fs::read_dir(path).unwrap() {
+                modes(&entry.unwrap().path(), found);
+            }
+        }
+    }
+    let parent = tempfile::tempdir().unwrap();
+    let directory = parent.path().join("new/data");
+    let log = open(&directory);
+    for count in 0..20 {
+        log.append(batch(count * 100, 100)).unwrap();
+    }
+    log.close().unwrap();
+    let mut found = Vec::new();
+    modes(&directory, &mut found);
+    assert!(
+        found.len() > 8,
+        "segments, indexes, MANIFEST, LOCK: {found:?}"
+    );
+    for (path, mode) in found {
+        let expected = if path.is_dir() { 0o700 } else { 0o600 };
+        assert_eq!(mode, expected, "{} has {mode:o}", path.display());
+    }
+}

@@ -1,5 +1,6 @@
 //! Where a process keeps its copy of a shared log, and whether the copy is of that log.
 
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -138,7 +139,7 @@ fn claim(place: &Path) -> Result<()> {
             reason: source,
         })
     };
-    std::fs::create_dir_all(place).map_err(failed)?;
+    create(place).map_err(failed)?;
     let sign = place.join(SIGN);
     if sign.exists() {
         return Ok(());
@@ -149,6 +150,12 @@ fn claim(place: &Path) -> Result<()> {
         }));
     }
     std::fs::write(sign, "The copy of a shared log, rebuilt when needed.\n").map_err(failed)
+}
+
+/// A directory whose owner alone may look into it, as that of a log is, unless it is there.
+fn create(place: &Path) -> std::io::Result<()> {
+    let mut builder = std::fs::DirBuilder::new();
+    builder.recursive(true).mode(0o700).create(place)
 }
 
 /// Whether what was opened is a whole copy of what the server has; if not, why.
@@ -277,7 +284,7 @@ fn cache(link: &Link) -> Result<PathBuf> {
     let place = base
         .join("ensue")
         .join(format!("{}-{id}", server.namespace));
-    std::fs::create_dir_all(&place).map_err(|source| {
+    create(&place).map_err(|source| {
         Error::Engine(EngineError::Io {
             what: format!("could not create {}", place.display()),
             reason: source,

@@ -13,8 +13,9 @@
 //! When that is not known, the lease decides, as for all others.
 
 use std::fmt::Write as _;
-use std::fs;
-use std::io;
+use std::fs::{self, OpenOptions};
+use std::io::{self, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use crate::ids::{Seal, Secret};
@@ -121,7 +122,9 @@ impl Succession {
         }
         // Nothing is synced: after a power cut the machine was restarted, and no secret counts.
         let new = self.directory.join(FILE_NEW);
-        fs::write(&new, text)?;
+        let mut file = OpenOptions::new();
+        file.write(true).create(true).truncate(true).mode(0o600);
+        file.open(&new)?.write_all(text.as_bytes())?;
         fs::rename(new, self.directory.join(FILE))?;
         Ok(true)
     }
@@ -187,6 +190,16 @@ mod tests {
         next.opened();
         let after = Succession::begin(place.path()).follows();
         assert_eq!(after.into_iter().map(seal_of).next(), next.seal());
+    }
+
+    #[test]
+    fn a_secret_is_read_by_its_owner_alone() {
+        use std::os::unix::fs::PermissionsExt as _;
+
+        let place = directory();
+        Succession::begin(place.path());
+        let file = fs::metadata(place.path().join(FILE)).unwrap();
+        assert_eq!(file.permissions().mode() & 0o777, 0o600);
     }
 
     #[test]

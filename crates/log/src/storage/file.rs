@@ -1,7 +1,7 @@
 use std::fs;
 use std::io::{self, IoSlice, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd};
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{DirBuilderExt, FileExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -20,8 +20,14 @@ const LOCK_ATTEMPTS_MAX: usize = 16;
 /// How long those who only look who owns a directory may be in the way of one who locks it.
 const LOOKING_MAX: Duration = Duration::from_secs(1);
 const LOCK: &str = "LOCK";
+/// What is in a log may be personal: its owner alone reads it, whatever the process's umask is.
+const FILE_MODE: u32 = 0o600;
+const DIRECTORY_MODE: u32 = 0o700;
 
 /// A directory of the file system.
+///
+/// Only the user of the process may read the files and directories that it makes (modes 0600 and 0700). What is
+/// there already keeps the mode that it has.
 ///
 /// While it is locked, through this or a clone of it, everything happens in the very directory
 /// that was locked, whatever its name stands for by then; and nothing is created, renamed or
@@ -66,7 +72,7 @@ impl Owned {
             return Ok(None);
         }
         let flags = OFlags::RDWR | OFlags::CREATE | OFlags::CLOEXEC;
-        let mode = Mode::from_raw_mode(0o666);
+        let mode = Mode::from_raw_mode(FILE_MODE);
         let file = fs::File::from(rustix::fs::openat(&root, LOCK, flags, mode)?);
         if let Err(error) = lock_file(&file) {
             let _ = flock(&root, FlockOperation::Unlock);
@@ -102,6 +108,15 @@ impl Owned {
         let directory = self.lock_path.parent().unwrap_or(&self.lock_path);
         let directory = directory.display().to_string();
         Err(Lost { directory, what }.into())
+    }
+}
+
+/// Creates a directory unless it is there, and says whether it was not.
+fn create_directory(path: &Path) -> io::Result<bool> {
+    match fs::DirBuilder::new().mode(DIRECTORY_MODE).create(path) {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(false),
+        Err(error) => Err(error),
     }
 }
 
@@ -190,22 +205,19 @@ impl File {
                 // Creating it would only say that there is something already.
                 return Err(io::ErrorKind::NotADirectory.into());
             }
-            fs::create_dir_all(&self.directory)?;
-            if let Some(parent) = self
-                .directory
-                .parent()
-                .filter(|path| !path.as_os_str().is_empty())
-            {
+            let parent = self.directory.parent();
+            let parent = parent.filter(|path| !path.as_os_str().is_empty());
+            if let Some(parent) = parent {
+                fs::create_dir_all(parent)?;
+            }
+            create_directory(&self.directory)?;
+            if let Some(parent) = parent {
                 fs::File::open(parent)?.sync_all()?;
             }
         }
         let mut created = false;
         for name in ["log", "idx", "checkpoint"] {
-            match fs::create_dir(self.path(name)) {
-                Ok(()) => created = true,
-                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-                Err(error) => return Err(error),
-            }
+            created |= create_directory(&self.path(name))?;
         }
         if created {
             fs::File::open(&self.directory)?.sync_all()
@@ -231,7 +243,7 @@ impl File {
     }
 
     fn open_at(&self, name: &str, flags: OFlags) -> io::Result<fs::File> {
-        let mode = Mode::from_raw_mode(0o666);
+        let mode = Mode::from_raw_mode(FILE_MODE);
         self.at(name, |directory, name| {
             rustix::fs::openat(directory, name, flags | OFlags::CLOEXEC, mode)
         })
