@@ -127,7 +127,7 @@ async fn a_stuck_process_is_tried_again_as_its_rehearsal_said() {
         (&plan["count"], keys(&plan["processes"])),
         (&json!(1), vec!["trap"])
     );
-    shop.run(&["saga", "retry", "checkout", "trap", "--dry-run"])
+    shop.run(&["saga", "retry", "checkout", "trap", "trap", "--dry-run"])
         .succeeds()
         .says("1 process of the saga `checkout` would try again");
     assert!(

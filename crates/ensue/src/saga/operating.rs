@@ -1,6 +1,8 @@
 //! What operators see of sagas, and what they can do with a process. Asks what every engine answers, so that it
 //! works wherever the log lives.
 
+use std::collections::{HashMap, HashSet};
+
 use serde::Serialize;
 
 use super::path::{Begun, SagaPath};
@@ -18,6 +20,8 @@ use crate::time::Timestamp;
 
 /// The source of what operators say.
 const SOURCE: &str = "/operators";
+/// How many dead letters are handed back in one call.
+const RETRIES_TOGETHER: usize = 1_000;
 
 /// The sagas of an engine, for operators: which processes run, which are stuck and where, the path of each; try
 /// again, or undo instead. Made by [`Engine::sagas`](crate::Engine::sagas).
@@ -92,15 +96,18 @@ impl<'a> Sagas<'a> {
             .states(saga, &topic, Progress::NAME, after, limit);
         let cells = cells.await?;
         let has_dead = !cells.is_empty() && self.engine.group(saga).await?.dead > 0;
-        let mut processes = Vec::with_capacity(cells.len());
-        for (key, cell) in cells {
-            let stuck = match has_dead {
-                true => self.letter(saga, &key).await?,
-                false => None,
-            };
-            processes.push(process(saga, &key, Some(&cell), stuck.as_ref())?);
-        }
-        Ok(processes)
+        let letters = match has_dead {
+            true => self.letters(saga).await?,
+            false => Vec::new(),
+        };
+        let stuck: HashMap<&str, &DeadLetter> = letters
+            .iter()
+            .map(|letter| (letter.key.as_str(), letter))
+            .collect();
+        let cells = cells.iter();
+        cells
+            .map(|(key, cell)| process(saga, key, Some(cell), stuck.get(key.as_str()).copied()))
+            .collect()
     }
 
     /// The processes of the saga that are stuck, those that are so for longest first; 0 is no limit.
@@ -108,18 +115,35 @@ impl<'a> Sagas<'a> {
     /// # Errors
     /// As for [`running`](Self::running).
     pub async fn stuck(&self, saga: &str, limit: usize) -> Result<Vec<SagaProcess>> {
-        let topic = topic_of(saga);
-        let letters = self
-            .engine
-            .dead_letters(Some(saga), DeadLetterFilter::default());
-        let letters = letters.await?;
-        let letters = letters.iter().filter(|letter| letter.topic == topic);
+        let letters = self.letters(saga).await?;
         let limit = if limit == 0 { usize::MAX } else { limit };
         let mut processes = Vec::new();
-        for letter in letters.take(limit) {
+        for letter in letters.iter().take(limit) {
             processes.push(self.at(saga, &letter.key, Some(letter)).await?);
         }
         Ok(processes.into_iter().flatten().collect())
+    }
+
+    /// The keys of the processes that are stuck, those that are so for longest first: of all, or of those with
+    /// one of these keys, each once. 0 is no limit. Asks the engine once, however many there are.
+    ///
+    /// # Errors
+    /// As for [`running`](Self::running).
+    pub async fn stuck_keys(
+        &self,
+        saga: &str,
+        of: Option<&[String]>,
+        limit: usize,
+    ) -> Result<Vec<String>> {
+        let of: Option<HashSet<&str>> = of.map(|of| of.iter().map(String::as_str).collect());
+        let is_meant = |key: &String| of.as_ref().is_none_or(|of| of.contains(key.as_str()));
+        let limit = if limit == 0 { usize::MAX } else { limit };
+        let keys = self
+            .letters(saga)
+            .await?
+            .into_iter()
+            .map(|letter| letter.key);
+        Ok(keys.filter(is_meant).take(limit).collect())
     }
 
     /// The process of this key; `None` if none runs, and none is stuck before it could begin.
@@ -171,6 +195,30 @@ impl<'a> Sagas<'a> {
             Some(letter) => Ok(self.engine.redrive(saga, only(letter.position)).await? > 0),
             None => Ok(false),
         }
+    }
+
+    /// Has all processes with these keys go on that are stuck, as [`retry`](Self::retry) does with one; returns
+    /// the keys of those that were. Two calls of the engine for each thousand of them.
+    ///
+    /// # Errors
+    /// As for [`Driver::redrive`]; those before may go on by then.
+    pub async fn retry_all(&self, saga: &str, keys: &[String]) -> Result<Vec<String>> {
+        let mut retried = Vec::new();
+        for keys in keys.chunks(RETRIES_TOGETHER) {
+            let keys: HashSet<&str> = keys.iter().map(String::as_str).collect();
+            let mut letters = self.letters(saga).await?;
+            letters.retain(|letter| keys.contains(letter.key.as_str()));
+            if letters.is_empty() {
+                continue;
+            }
+            let these = DeadLetterFilter {
+                positions: letters.iter().map(|letter| letter.position).collect(),
+                ..DeadLetterFilter::default()
+            };
+            self.engine.redrive(saga, these).await?;
+            retried.extend(letters.into_iter().map(|letter| letter.key));
+        }
+        Ok(retried)
     }
 
     /// What [`compensate`](Self::compensate) would do now; `None` if there is no such process. Reads the path of
@@ -239,6 +287,15 @@ impl<'a> Sagas<'a> {
             (None, None) => Ok(None),
             _ => process(saga, key, cell.as_deref(), letter).map(Some),
         }
+    }
+
+    /// The dead letters that block keys of the saga, those that died first before others.
+    async fn letters(&self, saga: &str) -> Result<Vec<DeadLetter>> {
+        let topic = topic_of(saga);
+        let all = DeadLetterFilter::default();
+        let mut letters = self.engine.dead_letters(Some(saga), all).await?;
+        letters.retain(|letter| letter.topic == topic);
+        Ok(letters)
     }
 
     /// The dead letter that blocks a key: there is one at the most.

@@ -246,15 +246,8 @@ async fn retry(
         return Err(Problem::new(Code::InvalidBody, detail));
     }
     let sagas = sagas(&context);
-    let mut stuck = Vec::new();
-    if chosen.all {
-        let found = deadline::within(&context, sagas.stuck(&saga, KEYS_MAX)).await?;
-        stuck.extend(found.into_iter().map(|process| process.key));
-    }
-    for key in &chosen.keys {
-        let process = deadline::within(&context, sagas.process(&saga, key)).await?;
-        stuck.extend(process.filter(|it| it.stuck.is_some()).map(|it| it.key));
-    }
+    let of = (!chosen.all).then_some(chosen.keys.as_slice());
+    let stuck = deadline::within(&context, sagas.stuck_keys(&saga, of, KEYS_MAX)).await?;
     let outcome = |dry_run, keys: Vec<String>| Retried {
         saga: saga.clone(),
         dry_run,
@@ -266,12 +259,7 @@ async fn retry(
     }
     let operation = Operation::new("saga.retry", json!({ "saga": saga, "selection": chosen }));
     let work = async {
-        let mut retried = Vec::new();
-        for key in stuck {
-            if deadline::within(&context, sagas.retry(&saga, &key)).await? {
-                retried.push(key);
-            }
-        }
+        let retried = deadline::within(&context, sagas.retry_all(&saga, &stuck)).await?;
         Ok(outcome(false, retried))
     };
     let loss = (&why, Loss::Nothing);

@@ -137,6 +137,9 @@ async fn processes_are_listed_shown_tried_again_and_undone() {
         .ok();
     let planned = json!({ "saga": "checkout", "dry_run": true, "count": 1, "keys": ["trap"] });
     assert_eq!(plan, planned);
+    let twice = r#"{"keys": ["trap", "o-1", "trap"], "dry_run": true}"#;
+    let twice = post(&mut client, retry, twice).await.ok();
+    assert_eq!(twice, planned, "each process counts once");
     let none = post(&mut client, retry, r#"{"keys": ["o-1", "nobody"]}"#)
         .await
         .ok();

@@ -1,5 +1,6 @@
 //! `ensue saga retry`.
 
+use std::collections::{BTreeSet, HashSet};
 use std::io;
 
 use clap::Args;
@@ -58,14 +59,11 @@ impl Retry {
         reader.close().await?;
         if !self.dry_run {
             let work = async |engine: &dyn Driver| {
-                let sagas = Sagas::of(engine);
-                let mut retried = Vec::new();
-                for process in processes {
-                    if sagas.retry(&self.saga, &process.key).await? {
-                        retried.push(process);
-                    }
-                }
-                Ok(retried)
+                let keys: Vec<String> = processes.iter().map(|it| it.key.clone()).collect();
+                let retried = Sagas::of(engine).retry_all(&self.saga, &keys).await?;
+                let retried: HashSet<String> = retried.into_iter().collect();
+                processes.retain(|process| retried.contains(&process.key));
+                Ok(processes)
             };
             processes = target.write(CHANGE, work).await?;
         }
@@ -83,7 +81,8 @@ impl Retry {
             return Ok(sagas.stuck(&self.saga, 0).await?);
         }
         let mut chosen = Vec::new();
-        for key in &self.keys {
+        // Each once, however often it was named.
+        for key in self.keys.iter().collect::<BTreeSet<_>>() {
             let found = sagas.process(&self.saga, key).await?;
             chosen.push(found.ok_or_else(|| process::unknown(&self.saga, key))?);
         }
