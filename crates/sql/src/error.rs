@@ -182,6 +182,19 @@ pub enum Error {
          publish it without a time and let its handler schedule what follows"
     )]
     ForLater,
+    /// The name of a group is longer than an inbox has room for. The transaction can go on.
+    #[error(
+        "the name of the group `{}…` has {} bytes, and an inbox has room for {bytes_max}: give the service a \
+         shorter name",
+        .group.chars().take(40).collect::<String>(),
+        .group.len()
+    )]
+    GroupName {
+        /// The name.
+        group: String,
+        /// How many bytes it may have.
+        bytes_max: usize,
+    },
     /// An inbox knows events that are not in the log which is read now.
     #[error(
         "the group `{group}` has applied an event at position {last} that is not in this log, and is handed \

@@ -130,9 +130,10 @@ impl<DB: Database> Inbox<DB> {
     /// transaction under way for the same key.
     ///
     /// # Errors
-    /// [`Error::InboxOtherLog`], and [`Error::Database`], after which the transaction can only be rolled back:
+    /// [`Error::GroupName`], [`Error::InboxOtherLog`], and [`Error::Database`], after which the transaction can only be rolled back:
     /// with `?`, both mean another attempt.
     pub async fn once(&self, transaction: &mut DB::Connection, event: &Context) -> Result<bool> {
+        check_group(event.group())?;
         let position = number(event.position());
         let identity = format!("{:032x}", event.envelope().identity());
         let of = || {
@@ -222,13 +223,14 @@ impl<DB: Database> Inbox<DB> {
     /// no order. Waits for a transaction under way for the same event.
     ///
     /// # Errors
-    /// [`Error::Database`], after which the transaction can only be rolled back.
+    /// [`Error::GroupName`], and [`Error::Database`], after which the transaction can only be rolled back.
     pub async fn once_by_id(
         &self,
         transaction: &mut DB::Connection,
         group: &str,
         event: &EventId,
     ) -> Result<bool> {
+        check_group(group)?;
         let dialect = Dialect::of::<DB>();
         let (insert, unless) = dialect.insert_unless_there();
         let now = dialect.now();
@@ -266,6 +268,18 @@ impl<DB: Database> Inbox<DB> {
         }
         transaction.commit().await?;
         Ok(())
+    }
+}
+
+/// Whether the tables have room for a group's name. MySQL would cut it, without a word where rows are inserted
+/// unless they are there, and two groups whose names begin alike would be one.
+fn check_group(group: &str) -> Result<()> {
+    match group.len() <= GROUP_BYTES_MAX {
+        true => Ok(()),
+        false => Err(Error::GroupName {
+            group: group.to_owned(),
+            bytes_max: GROUP_BYTES_MAX,
+        }),
     }
 }
 

@@ -19,7 +19,7 @@ use ensue::{EventId, HandlerOptions, Start};
 use ensue_sql::inbox::Inbox;
 use ensue_sql::sqlx::pool::PoolOptions;
 use ensue_sql::sqlx::{Connection, Pool};
-use ensue_sql::{Cell, Database};
+use ensue_sql::{Cell, Database, Error};
 use servers::Running;
 
 #[derive(Event, Serialize, Deserialize)]
@@ -319,6 +319,26 @@ async fn by_id<DB: Database>(ledger: &Ledger<DB>) {
     assert!(once("g", "1").await);
 }
 
+/// MySQL would cut the names of groups, and take two for one.
+async fn a_name_that_is_too_long_is_refused<DB: Database>(ledger: &Ledger<DB>) {
+    let once = async |group: &str| {
+        let mut transaction = ledger.pool.begin_with(DB::BEGIN).await.unwrap();
+        let event = EventId::new("/shop", "1");
+        let once = ledger
+            .inbox
+            .once_by_id(&mut transaction, group, &event)
+            .await;
+        transaction.commit().await.unwrap();
+        once
+    };
+    let long = "g".repeat(200);
+    assert!(once(&long).await.unwrap());
+    for longer in ["1", "2"].map(|end| format!("{long}{end}")) {
+        let error = once(&longer).await.unwrap_err();
+        assert!(matches!(error, Error::GroupName { .. }), "{error}");
+    }
+}
+
 /// All that holds in every database.
 macro_rules! everything {
     ($ledger:expr) => {
@@ -327,6 +347,7 @@ macro_rules! everything {
         a_group_that_is_moved_back(&$ledger.await).await;
         another_log_is_noticed(&$ledger.await).await;
         by_id(&$ledger.await).await;
+        a_name_that_is_too_long_is_refused(&$ledger.await).await;
     };
 }
 
