@@ -17,8 +17,8 @@ pub(crate) fn contained<T>(run: impl FnOnce() -> T) -> Result<T, String> {
     catch_unwind(AssertUnwindSafe(run)).map_err(message_of)
 }
 
-/// What a panic said.
-pub(crate) fn message_of(panic: Box<dyn Any + Send>) -> String {
+/// What a panic said. What it carries may panic itself when it is let go of.
+pub fn message_of(panic: Box<dyn Any + Send>) -> String {
     let message = panic
         .downcast_ref::<&str>()
         .copied()

@@ -7,6 +7,7 @@ use std::marker::PhantomData;
 use crate::event::Event;
 use crate::topic::TopicPattern;
 
+pub use crate::contained::message_of;
 pub use crate::event::{PersonalField, PersonalValue};
 
 /// A field that becomes (a part of) a key or a topic.

@@ -40,6 +40,13 @@ pub trait Database: sealed::Sealed + sqlx::Database {
     #[doc(hidden)]
     const HAS_TRANSACTIONAL_DDL: bool;
 
+    /// What asks for the number of a connection's session, where another session can end it.
+    #[doc(hidden)]
+    const SESSION: Option<&'static str>;
+    /// Ends the session of that number, whatever it does.
+    #[doc(hidden)]
+    fn end_session(number: i64) -> String;
+
     /// Makes a view of a table, in place of another one of that name.
     #[doc(hidden)]
     fn show_as(table: &str, view: &str) -> Vec<String>;

@@ -19,6 +19,12 @@ impl Database for sqlx::MySql {
     const FOR_UPDATE: &'static str = " FOR UPDATE";
     const HAS_TRANSACTIONAL_DDL: bool = false;
 
+    const SESSION: Option<&'static str> = Some("SELECT CAST(CONNECTION_ID() AS SIGNED)");
+
+    fn end_session(number: i64) -> String {
+        format!("KILL {number}")
+    }
+
     fn key_type(bytes: usize) -> String {
         // As text, a key of four bytes for each character would be longer than an index may be.
         format!("VARBINARY({bytes})")

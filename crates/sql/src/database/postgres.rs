@@ -17,6 +17,12 @@ impl Database for sqlx::Postgres {
     const FOR_UPDATE: &'static str = " FOR UPDATE";
     const HAS_TRANSACTIONAL_DDL: bool = true;
 
+    const SESSION: Option<&'static str> = Some("SELECT pg_backend_pid()");
+
+    fn end_session(number: i64) -> String {
+        format!("SELECT pg_terminate_backend({number})")
+    }
+
     fn key_type(_bytes: usize) -> String {
         "TEXT COLLATE \"C\"".to_owned()
     }

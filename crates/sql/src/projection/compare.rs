@@ -55,7 +55,7 @@ impl Comparison {
     }
 }
 
-/// Compares two versions, within so much time.
+/// Compares two versions, within so much time: what waits for other comparisons of them included.
 pub(super) async fn compare<DB: Database>(
     pool: &Pool<DB>,
     projection: &str,
@@ -63,42 +63,93 @@ pub(super) async fn compare<DB: Database>(
     within: Duration,
 ) -> Result<Comparison> {
     tables::create(pool).await?;
-    let [first, second] = hold(pool, projection, numbers).await?;
-    let compared = tokio::time::timeout(within, held(pool, &first, &second)).await;
+    let until = Instant::now() + within;
+    let late = || Error::NotComparable {
+        projection: projection.to_owned(),
+        first: numbers[0],
+        second: numbers[1],
+        waited_ms: u64::try_from(within.as_millis()).unwrap_or(u64::MAX),
+    };
+    let holding = hold_in_turn(pool, projection, numbers);
+    let mut holds = match tokio::time::timeout_at(until, holding).await {
+        Ok(holds) => holds?,
+        Err(_) => return Err(late()),
+    };
+    let compared = tokio::time::timeout_at(until, held(pool, &mut holds)).await;
     let mut connection = pool.acquire().await?;
-    for version in [&first, &second] {
-        position::let_go::<DB>(&mut connection, &group(version)).await?;
+    for Hold { version, beat } in &holds {
+        position::let_go::<DB>(&mut connection, &group(version), *beat).await?;
     }
-    compared.unwrap_or_else(|_| {
-        Err(Error::NotComparable {
-            projection: projection.to_owned(),
-            first: first.version,
-            second: second.version,
-            waited_ms: u64::try_from(within.as_millis()).unwrap_or(u64::MAX),
-        })
-    })
+    compared.unwrap_or_else(|_| Err(late()))
 }
 
 fn group(version: &Version) -> String {
     names::group(&version.projection, version.version)
 }
 
-/// Keeps both where the one is that has come further.
+/// A version that does not go on, as long as its beat is the last one.
+struct Hold {
+    version: Version,
+    beat: i64,
+}
+
+impl Hold {
+    /// Not yet.
+    fn none(version: Version) -> Self {
+        Self { version, beat: 0 }
+    }
+}
+
+/// Keeps both where the one is that has come further, after whoever holds one of them has let go, or has said
+/// nothing for too long.
+async fn hold_in_turn<DB: Database>(
+    pool: &Pool<DB>,
+    projection: &str,
+    numbers: [i64; 2],
+) -> Result<[Hold; 2]> {
+    let mut seen = (Vec::new(), Instant::now());
+    loop {
+        let silent = (seen.1.elapsed() > position::HOLD_SILENCE).then_some(&seen.0);
+        match hold(pool, projection, numbers, silent).await? {
+            Ok(holds) => return Ok(holds),
+            Err(beats) if beats != seen.0 => seen = (beats, Instant::now()),
+            Err(_) => {}
+        }
+        tokio::time::sleep(LOOK).await;
+    }
+}
+
+/// Keeps both where the one is that has come further. If another holds one of them, and not since these beats:
+/// the beats of both.
 async fn hold<DB: Database>(
     pool: &Pool<DB>,
     projection: &str,
     numbers: [i64; 2],
-) -> Result<[Version; 2]> {
+    silent: Option<&Vec<i64>>,
+) -> Result<std::result::Result<[Hold; 2], Vec<i64>>> {
     let mut transaction = pool.begin_with(DB::BEGIN).await?;
     let all = version::versions::<DB>(&mut transaction, Some(projection), false).await?;
-    let first = version::find(all.clone(), projection, numbers[0])?;
-    let second = version::find(all, projection, numbers[1])?;
-    let mut to = 0;
-    for version in [&first, &second] {
-        let lanes = position::locked_lanes::<DB>(&mut transaction, &group(version)).await?;
+    let mut holds = [
+        Hold::none(version::find(all.clone(), projection, numbers[0])?),
+        Hold::none(version::find(all, projection, numbers[1])?),
+    ];
+    let (mut to, mut is_held) = (0, false);
+    let mut in_order: Vec<&mut Hold> = holds.iter_mut().collect();
+    // The same for everyone: two that locked each other's would be a deadlock.
+    in_order.sort_by_key(|hold| hold.version.version);
+    for hold in in_order {
+        let group = group(&hold.version);
+        let lanes = position::locked_lanes::<DB>(&mut transaction, &group).await?;
         to = lanes.iter().map(|lane| lane.position).fold(to, i64::max);
+        hold.beat = lanes.iter().map(|lane| lane.hold_beat).max().unwrap_or(0);
+        is_held |= lanes.iter().any(|lane| lane.hold.is_some());
     }
-    for version in [&first, &second] {
+    let beats = holds.iter().map(|hold| hold.beat).collect();
+    if is_held && silent != Some(&beats) {
+        transaction.rollback().await?;
+        return Ok(Err(beats));
+    }
+    for Hold { version, beat } in &mut holds {
         let behind = to - reached::<DB>(&mut transaction, version).await?;
         if behind > BEHIND_MAX {
             return Err(Error::Behind {
@@ -107,35 +158,44 @@ async fn hold<DB: Database>(
                 behind,
             });
         }
-        position::hold::<DB>(&mut transaction, &group(version), to).await?;
+        if position::hold::<DB>(&mut transaction, &group(version), to, *beat).await? {
+            *beat += 1;
+        }
     }
     transaction.commit().await?;
-    Ok([first, second])
+    Ok(Ok(holds))
 }
 
 /// Waits until both are there, and reads them.
-async fn held<DB: Database>(
-    pool: &Pool<DB>,
-    first: &Version,
-    second: &Version,
-) -> Result<Comparison> {
+async fn held<DB: Database>(pool: &Pool<DB>, holds: &mut [Hold; 2]) -> Result<Comparison> {
     let mut renewed = Instant::now();
     loop {
-        if let Some(comparison) = read(pool, [first, second]).await? {
+        let versions = [&holds[0].version, &holds[1].version];
+        if let Some(comparison) = read(pool, versions).await? {
             return Ok(comparison);
         }
         tokio::time::sleep(LOOK).await;
         if renewed.elapsed() > RENEW {
-            let mut connection = pool.acquire().await?;
-            for version in [first, second] {
-                let lanes = position::lanes::<DB>(&mut connection, &group(version)).await?;
-                if let Some(to) = lanes.iter().find_map(|lane| lane.hold) {
-                    position::hold::<DB>(&mut connection, &group(version), to).await?;
-                }
-            }
+            renew(pool, holds).await?;
             renewed = Instant::now();
         }
     }
+}
+
+/// Says that both are to be held still. What was taken over meanwhile is another's; then the two may come to one
+/// position by chance, or do not in time.
+async fn renew<DB: Database>(pool: &Pool<DB>, holds: &mut [Hold; 2]) -> Result<()> {
+    let mut connection = pool.acquire().await?;
+    for Hold { version, beat } in holds {
+        let group = group(version);
+        let lanes = position::lanes::<DB>(&mut connection, &group).await?;
+        if let Some(to) = lanes.iter().find_map(|lane| lane.hold)
+            && position::hold::<DB>(&mut connection, &group, to, *beat).await?
+        {
+            *beat += 1;
+        }
+    }
+    Ok(())
 }
 
 /// Both as they are at one moment, if they are at one position then.

@@ -107,10 +107,8 @@ impl<P: Send + Sync + 'static, DB: Database> Route<P, DB> {
         let applied = self.method.apply(projection, sql, events);
         let contained = std::panic::AssertUnwindSafe(applied).catch_unwind().await;
         contained.unwrap_or_else(|panic| {
-            let text = panic.downcast_ref::<String>().map(String::as_str);
-            let text = text.or_else(|| panic.downcast_ref::<&str>().copied());
-            let said = format!("it panicked: {}", text.unwrap_or("without a text"));
-            Err(Failure::retry(said))
+            let said = ensue::__private::message_of(panic);
+            Err(Failure::retry(format!("it panicked: {said}")))
         })
     }
 }

@@ -3,12 +3,17 @@
 //! A lane's row holds for every key of the lane. A key whose event could not be applied has a row of its own
 //! until it has caught up; the lane passes it by.
 
+use std::time::Duration;
+
 use ensue::engine::Recorded;
 
 use crate::database::{Database, Row, Value};
 use crate::error::Result;
 use crate::hash::fnv;
 use crate::tables::{ASIDE, POSITION};
+
+/// How long a hold counts whose holder says nothing more.
+pub(super) const HOLD_SILENCE: Duration = Duration::from_secs(15);
 
 /// The position of a lane, as it was read.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,7 +29,7 @@ pub(crate) struct LanePosition {
     pub(crate) last: Option<(i64, i64)>,
     /// It does not go beyond this.
     pub(crate) hold: Option<i64>,
-    /// Moves as long as somebody wants it held.
+    /// Counts the signs of life of all holders: which hold it is.
     pub(crate) hold_beat: i64,
 }
 
@@ -260,25 +265,29 @@ pub(crate) async fn advance_aside<DB: Database>(
     Ok(changed == 1)
 }
 
-/// Keeps the lanes of a consumer from going beyond a position, and says that it is wanted still.
+/// Keeps the lanes of a consumer from going beyond a position, on condition that nobody has held them since
+/// `beat`: then the hold's own beat is the next one.
 pub(crate) async fn hold<DB: Database>(
     connection: &mut DB::Connection,
     name: &str,
     position: i64,
-) -> Result<()> {
-    let statement =
-        format!("UPDATE {POSITION} SET hold = ?, hold_beat = hold_beat + 1 WHERE name = ?");
-    DB::execute(connection, statement, [position.into(), name.into()]).await?;
-    Ok(())
+    beat: i64,
+) -> Result<bool> {
+    let statement = format!(
+        "UPDATE {POSITION} SET hold = ?, hold_beat = hold_beat + 1 WHERE name = ? AND hold_beat = ?"
+    );
+    let values = [position.into(), name.into(), beat.into()];
+    Ok(DB::execute(connection, statement, values).await? > 0)
 }
 
-/// Lets the lanes of a consumer go on.
+/// Lets the lanes of a consumer go on, on condition that the hold is still the one with this beat.
 pub(crate) async fn let_go<DB: Database>(
     connection: &mut DB::Connection,
     name: &str,
+    beat: i64,
 ) -> Result<()> {
-    let statement = format!("UPDATE {POSITION} SET hold = NULL WHERE name = ?");
-    DB::execute(connection, statement, [name.into()]).await?;
+    let statement = format!("UPDATE {POSITION} SET hold = NULL WHERE name = ? AND hold_beat = ?");
+    DB::execute(connection, statement, [name.into(), beat.into()]).await?;
     Ok(())
 }
 

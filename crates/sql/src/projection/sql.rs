@@ -3,13 +3,18 @@
 use std::fmt;
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
+use std::time::Duration;
 
 use ensue::engine::Recorded;
 use ensue::{Envelope, Position};
-use sqlx::{AssertSqlSafe, Transaction};
+use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _, Pool, Transaction};
 
 use super::names::Names;
-use crate::database::Database;
+use crate::database::{Cell, Database};
+
+/// How long the database may take to undo something, behind whatever it does for the transaction, before the
+/// transaction's session is ended; and how long that may take.
+const UNDO_MAX: Duration = Duration::from_secs(2);
 
 /// The transaction that commits what a handler does together with the projection's position; it
 /// dereferences to the connection, as sqlx's own `Transaction` does.
@@ -20,6 +25,8 @@ pub struct Sql<DB: Database> {
     transaction: Transaction<'static, DB>,
     names: Arc<Names>,
     event: Option<Recorded>,
+    /// The number of the database's session, where it has one that can be ended.
+    session: Option<i64>,
 }
 
 /// A statement that was prepared for one database.
@@ -31,7 +38,20 @@ impl<DB: Database> Sql<DB> {
             transaction,
             names,
             event: None,
+            session: None,
         }
+    }
+
+    /// Asks which session this is, so that [`rollback`](Self::rollback) can end it.
+    pub(super) async fn note_session(&mut self) -> Result<(), sqlx::Error> {
+        if let Some(statement) = DB::SESSION {
+            let rows = DB::rows(&mut self.transaction, statement, []).await?;
+            self.session = match rows.first().and_then(|row| row.first()) {
+                Some(Cell::Integer(number)) => Some(*number),
+                _ => None,
+            };
+        }
+        Ok(())
     }
 
     /// A statement in which the projection's tables are in braces: `INSERT INTO {orders} …` is `INSERT INTO
@@ -69,8 +89,34 @@ impl<DB: Database> Sql<DB> {
         self.transaction.commit().await
     }
 
-    pub(super) async fn rollback(self) -> Result<(), sqlx::Error> {
-        self.transaction.rollback().await
+    /// Undoes everything. A statement that a handler was waiting for when its time was up may still run, or wait
+    /// for a lock, for as long as it likes, and hold what the next transaction needs: after [`UNDO_MAX`] its
+    /// session is ended. Takes at most three times that; nothing is committed, whatever comes of it.
+    pub(super) async fn rollback(self, pool: &Pool<DB>) -> Result<(), sqlx::Error> {
+        let Self {
+            transaction,
+            session,
+            ..
+        } = self;
+        let rollback = transaction.rollback();
+        tokio::pin!(rollback);
+        if let Ok(undone) = tokio::time::timeout(UNDO_MAX, &mut rollback).await {
+            return undone;
+        }
+        let Some(session) = session else {
+            return Ok(());
+        };
+        tracing::warn!(
+            session,
+            "a statement goes on after its handler's timeout: its session is ended"
+        );
+        let ended = tokio::time::timeout(UNDO_MAX, end_session(pool, session)).await;
+        if let Ok(Err(error)) = ended {
+            tracing::warn!(session, %error, "the session could not be ended");
+        }
+        // The connection sees its end, before the pool gets it back.
+        let _ = tokio::time::timeout(UNDO_MAX, rollback).await;
+        Ok(())
     }
 
     /// What comes now can be undone without the rest.
@@ -82,9 +128,19 @@ impl<DB: Database> Sql<DB> {
         DB::run(&mut self.transaction, "RELEASE SAVEPOINT ensue_event").await
     }
 
-    pub(super) async fn undo(&mut self) -> Result<(), sqlx::Error> {
-        DB::run(&mut self.transaction, "ROLLBACK TO SAVEPOINT ensue_event").await
+    /// Undoes what came since the savepoint; `false` if the database cannot, or not within [`UNDO_MAX`]: then all
+    /// of the transaction has to be.
+    pub(super) async fn undo(&mut self) -> bool {
+        let undo = DB::run(&mut self.transaction, "ROLLBACK TO SAVEPOINT ensue_event");
+        matches!(tokio::time::timeout(UNDO_MAX, undo).await, Ok(Ok(())))
     }
+}
+
+/// Ends a session of the database, by a connection of its own: the pool may have none left.
+async fn end_session<DB: Database>(pool: &Pool<DB>, session: i64) -> Result<(), sqlx::Error> {
+    let mut connection: DB::Connection = pool.connect_options().connect().await?;
+    DB::run(&mut connection, DB::end_session(session)).await?;
+    connection.close().await
 }
 
 impl<DB: Database> Deref for Sql<DB> {

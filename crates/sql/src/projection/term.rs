@@ -22,8 +22,6 @@ use crate::error::{Error, Result};
 
 /// How often an owner says that it lives, and looks whether it still is the owner.
 pub(super) const BEAT: Duration = Duration::from_secs(1);
-/// How long a hold counts whose holder says nothing more.
-const HOLD_SILENCE: Duration = Duration::from_secs(15);
 /// How many events the group holds.
 const IN_FLIGHT_MAX: usize = 4_096;
 /// How long the group may take to leave.
@@ -114,8 +112,9 @@ async fn beat<P: Send + Sync + 'static, DB: Database>(
             Err(ensue::Error::Engine(EngineError::Unavailable { .. })) => end,
             Err(error) => return Err(Error::from(error).into()),
         };
-        let is_silent = since.elapsed() > HOLD_SILENCE;
-        match say(&term, end, seen.0.is_some() && is_silent).await {
+        let is_silent = since.elapsed() > position::HOLD_SILENCE;
+        let silent = seen.0.filter(|_| is_silent).map(|_| seen.1);
+        match say(&term, end, silent).await {
             Ok(Some(now)) => {
                 if now != seen {
                     (seen, since) = (now, Instant::now());
@@ -133,11 +132,12 @@ async fn beat<P: Send + Sync + 'static, DB: Database>(
     }
 }
 
-/// What holds the lanes, and the holder's sign of life; `None` if the owner is not the owner any more.
+/// What holds the lanes, and the holder's sign of life; `None` if the owner is not the owner any more. A holder
+/// that was `silent` since this sign holds no longer.
 async fn say<P: Send + Sync + 'static, DB: Database>(
     term: &Term<P, DB>,
     log_end: i64,
-    lets_go: bool,
+    silent: Option<i64>,
 ) -> Result<Option<(Option<i64>, i64)>> {
     let (names, owner) = (&term.names, &term.owner);
     let mut connection = term.definition.pool.acquire().await?;
@@ -145,8 +145,8 @@ async fn say<P: Send + Sync + 'static, DB: Database>(
     if !version::beat::<DB>(&mut connection, which, owner.epoch, log_end).await? {
         return Ok(None);
     }
-    if lets_go {
-        position::let_go::<DB>(&mut connection, &owner.name).await?;
+    if let Some(beat) = silent {
+        position::let_go::<DB>(&mut connection, &owner.name, beat).await?;
     }
     let rows = position::lanes::<DB>(&mut connection, &owner.name).await?;
     let hold = rows.iter().filter_map(|row| row.hold).min();

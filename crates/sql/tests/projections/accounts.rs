@@ -32,6 +32,8 @@ pub(crate) struct Tricks {
     pub(crate) times: Arc<AtomicI64>,
     /// Whether all of the transaction is undone then, as MySQL does to end a deadlock.
     pub(crate) undoes: Arc<AtomicBool>,
+    /// Whether a statement without end is begun instead.
+    pub(crate) hangs: Arc<AtomicBool>,
 }
 
 impl Tricks {
@@ -68,6 +70,9 @@ impl Balances {
         let checked = self.0.check(event.cents);
         if checked.is_err() && self.0.undoes.load(Ordering::Relaxed) {
             DB::run(sql, "ROLLBACK").await?;
+        }
+        if checked.is_err() && self.0.hangs.load(Ordering::Relaxed) {
+            DB::rows(sql, DB::HANG, []).await?;
         }
         checked
     }

@@ -1,103 +1,75 @@
 //! What is applied, in which order, from where.
 
+use ensue::Start;
 use ensue::engine::{ReplayEffects, Reset};
-use ensue::{Engine, Start};
 
-use crate::accounts::{Balances, Moves, Tricks, balances, publish, verify};
+use crate::accounts::{Balances, Moves, publish};
 use crate::database::Kind;
+use crate::stage::Stage;
 
-pub(crate) async fn tables_are_what_the_log_makes_of_them<DB: Kind>()
+pub(crate) async fn tables_are_what_the_log_makes_of_them<DB: Kind>(stage: Stage<DB>)
 where
     Balances: Moves<DB>,
 {
-    let Some(database) = DB::fresh().await else {
-        return;
-    };
-    let engine = Engine::open("memory:").await.unwrap();
-    let pool = &database.pool;
-    let before = publish(&engine, 2_500).await;
-    let running = balances(pool, &Tricks::default())
-        .start(&engine)
-        .await
-        .unwrap();
-    verify(&engine, &running, pool, before).await;
+    let before = publish(&stage.engine, 2_500).await;
+    let running = stage.start().await;
+    stage.verify(&running, before).await;
     for _ in 0..20 {
-        let last = publish(&engine, 7).await;
-        verify(&engine, &running, pool, last).await;
+        let last = publish(&stage.engine, 7).await;
+        stage.verify(&running, last).await;
     }
     running.stop().await.unwrap();
 }
 
-pub(crate) async fn many_lanes_keep_the_order_of_each_key<DB: Kind>()
+pub(crate) async fn many_lanes_keep_the_order_of_each_key<DB: Kind>(stage: Stage<DB>)
 where
     Balances: Moves<DB>,
 {
-    let Some(database) = DB::fresh().await else {
-        return;
-    };
-    let engine = Engine::open("memory:").await.unwrap();
-    let pool = &database.pool;
-    let projection = balances(pool, &Tricks::default());
+    let projection = stage.projection();
     let running = projection
         .lanes(4)
         .batch_events_max(10)
-        .start(&engine)
+        .start(&stage.engine)
         .await
         .unwrap();
-    let last = publish(&engine, 1_500).await;
-    verify(&engine, &running, pool, last).await;
+    let last = publish(&stage.engine, 1_500).await;
+    stage.verify(&running, last).await;
     running.stop().await.unwrap();
 }
 
-pub(crate) async fn a_projection_goes_on_where_its_database_is<DB: Kind>()
+pub(crate) async fn a_projection_goes_on_where_its_database_is<DB: Kind>(stage: Stage<DB>)
 where
     Balances: Moves<DB>,
 {
-    let Some(database) = DB::fresh().await else {
-        return;
-    };
-    let engine = Engine::open("memory:").await.unwrap();
-    let pool = &database.pool;
     for round in 0..6_u64 {
-        let running = balances(pool, &Tricks::default())
-            .start(&engine)
-            .await
-            .unwrap();
-        let last = publish(&engine, 300).await;
+        let running = stage.start().await;
+        let last = publish(&stage.engine, 300).await;
         match round % 3 {
             // In the middle of it.
             0 => running.stop().await.unwrap(),
             1 => drop(running),
             _ => {
-                verify(&engine, &running, pool, last).await;
+                stage.verify(&running, last).await;
                 running.stop().await.unwrap();
             }
         }
     }
 }
 
-pub(crate) async fn a_group_that_is_moved_back_applies_nothing_twice<DB: Kind>()
+pub(crate) async fn a_group_that_is_moved_back_applies_nothing_twice<DB: Kind>(stage: Stage<DB>)
 where
     Balances: Moves<DB>,
 {
-    let Some(database) = DB::fresh().await else {
-        return;
-    };
-    let engine = Engine::open("memory:").await.unwrap();
-    let pool = &database.pool;
-    let running = balances(pool, &Tricks::default())
-        .start(&engine)
-        .await
-        .unwrap();
-    let last = publish(&engine, 400).await;
-    verify(&engine, &running, pool, last).await;
+    let running = stage.start().await;
+    let last = publish(&stage.engine, 400).await;
+    stage.verify(&running, last).await;
     let group = running.group().await.unwrap();
     for effects in [ReplayEffects::HoldBack, ReplayEffects::Publish] {
         let back = Reset::to(Start::Earliest).effects(effects);
-        let plan = engine.reset(&group, back).await.unwrap();
+        let plan = stage.engine.reset(&group, back).await.unwrap();
         assert!(plan.again >= 400, "{plan:?}");
-        let last = publish(&engine, 50).await;
-        verify(&engine, &running, pool, last).await;
+        let last = publish(&stage.engine, 50).await;
+        stage.verify(&running, last).await;
     }
     running.stop().await.unwrap();
 }

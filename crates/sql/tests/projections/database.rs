@@ -23,6 +23,9 @@ pub(crate) trait Kind: Database {
 
     /// What creates the table.
     const CREATE: &str;
+
+    /// A statement that takes longer than any test.
+    const HANG: &str = "";
 }
 
 /// A database.
@@ -104,6 +107,8 @@ impl Kind for sqlx::Sqlite {
 }
 
 impl Kind for sqlx::Postgres {
+    const HANG: &str = "SELECT 1 FROM pg_sleep(36000)";
+
     const CREATE: &str = "CREATE TABLE IF NOT EXISTS {balances} \
         (account TEXT COLLATE \"C\" PRIMARY KEY, cents BIGINT NOT NULL, moves BIGINT NOT NULL)";
 
@@ -154,6 +159,8 @@ async fn create_on_postgres(url: &str, statement: String) {
 }
 
 impl Kind for sqlx::MySql {
+    const HANG: &str = "SELECT SLEEP(36000)";
+
     const CREATE: &str = "CREATE TABLE IF NOT EXISTS {balances} \
         (account VARCHAR(100) COLLATE utf8mb4_bin PRIMARY KEY, cents BIGINT NOT NULL, moves BIGINT NOT NULL)";
 

@@ -16,6 +16,7 @@ mod database;
 mod failing;
 mod owning;
 mod restoring;
+mod stage;
 mod versions;
 
 /// Each test on every database.
@@ -24,21 +25,27 @@ macro_rules! on {
         mod sqlite {$($(
             #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn $test() {
-                crate::$room::$test::<sqlx::Sqlite>().await;
+                if let Some(stage) = crate::stage::Stage::<sqlx::Sqlite>::set().await {
+                    crate::$room::$test(stage).await;
+                }
             }
         )+)+}
 
         mod postgres {$($(
             #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn $test() {
-                crate::$room::$test::<sqlx::Postgres>().await;
+                if let Some(stage) = crate::stage::Stage::<sqlx::Postgres>::set().await {
+                    crate::$room::$test(stage).await;
+                }
             }
         )+)+}
 
         mod mariadb {$($(
             #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn $test() {
-                crate::$room::$test::<sqlx::MySql>().await;
+                if let Some(stage) = crate::stage::Stage::<sqlx::MySql>::set().await {
+                    crate::$room::$test(stage).await;
+                }
             }
         )+)+}
     };
@@ -54,6 +61,7 @@ on! {
         what_cannot_be_applied_is_a_dead_letter_and_the_rest_commits
         a_failure_that_passes_leaves_no_trace
         a_transaction_that_the_database_has_undone_is_tried_again
+        a_statement_without_end_is_ended
         what_cannot_be_decoded_is_a_dead_letter_at_once
         what_is_discarded_holds_up_its_key_no_more;
     owning:
@@ -66,5 +74,6 @@ on! {
     versions:
         a_version_is_built_beside_compared_switched_to_and_back
         versions_are_compared_at_one_position_while_events_come
+        several_who_compare_do_not_let_go_of_each_other
         new_code_builds_beside_what_is_read;
 }

@@ -2,68 +2,58 @@
 
 use std::time::Duration;
 
-use ensue::Engine;
-
-use crate::accounts::{Balances, Moves, Tricks, balances, publish, verify};
+use crate::accounts::{Balances, Moves, balances, publish};
 use crate::database::Kind;
+use crate::stage::Stage;
 
 /// Both are on a log of their own process, so that each takes over whenever it has lost: a race without end.
-pub(crate) async fn of_two_owners_one_applies_each_event<DB: Kind>()
+pub(crate) async fn of_two_owners_one_applies_each_event<DB: Kind>(stage: Stage<DB>)
 where
     Balances: Moves<DB>,
 {
-    let Some(database) = DB::fresh().await else {
-        return;
-    };
-    let engine = Engine::open("memory:").await.unwrap();
-    let pools = [database.another_pool().await, database.another_pool().await];
+    let pools = [
+        stage.database.another_pool().await,
+        stage.database.another_pool().await,
+    ];
     let start = |pool| {
-        let projection = balances(pool, &Tricks::default());
+        let projection = balances(pool, &stage.tricks);
         projection.batch_events_max(20).lanes(2)
     };
-    let first = start(&pools[0]).start(&engine).await.unwrap();
-    let second = start(&pools[1]).start(&engine).await.unwrap();
+    let first = start(&pools[0]).start(&stage.engine).await.unwrap();
+    let second = start(&pools[1]).start(&stage.engine).await.unwrap();
     for _ in 0..40 {
-        publish(&engine, 50).await;
+        publish(&stage.engine, 50).await;
         tokio::time::sleep(Duration::from_millis(fastrand::u64(..40))).await;
     }
-    let last = publish(&engine, 1).await;
+    let last = publish(&stage.engine, 1).await;
     // While they go on taking it from each other, the group is never at rest.
     first
         .wait_until_applied(last, crate::accounts::PATIENCE)
         .await
         .unwrap();
     second.stop().await.unwrap();
-    verify(&engine, &first, &database.pool, last).await;
+    stage.verify(&first, last).await;
     first.stop().await.unwrap();
 }
 
 /// Whoever has not noticed that another has taken over writes behind its guard.
-pub(crate) async fn an_owner_that_was_replaced_cannot_commit<DB: Kind>()
+pub(crate) async fn an_owner_that_was_replaced_cannot_commit<DB: Kind>(stage: Stage<DB>)
 where
     Balances: Moves<DB>,
 {
-    let Some(database) = DB::fresh().await else {
-        return;
-    };
-    let engine = Engine::open("memory:").await.unwrap();
-    let pool = &database.pool;
-    let running = balances(pool, &Tricks::default())
-        .start(&engine)
-        .await
-        .unwrap();
-    let last = publish(&engine, 50).await;
-    verify(&engine, &running, pool, last).await;
+    let running = stage.start().await;
+    let last = publish(&stage.engine, 50).await;
+    stage.verify(&running, last).await;
     // Another takes over: in the database alone, so that the old one is not told.
-    let mut connection = pool.acquire().await.unwrap();
+    let mut connection = stage.pool().acquire().await.unwrap();
     let statement = "UPDATE ensue_position SET epoch = epoch + 1";
     assert_eq!(
         DB::execute(&mut connection, statement, []).await.unwrap(),
         1
     );
-    let before = DB::balances(pool, "balances").await;
-    publish(&engine, 50).await;
+    let before = stage.balances().await;
+    publish(&stage.engine, 50).await;
     tokio::time::sleep(Duration::from_millis(300)).await;
-    assert_eq!(DB::balances(pool, "balances").await, before);
+    assert_eq!(stage.balances().await, before);
     running.stop().await.unwrap();
 }

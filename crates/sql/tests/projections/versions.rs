@@ -2,13 +2,11 @@
 
 use std::time::Duration;
 
-use ensue::Engine;
 use ensue_sql::{Error, Projections};
 
-use crate::accounts::{
-    Balances, Moves, PATIENCE, Tricks, balances, fold, publish, publish_one, until, verify,
-};
+use crate::accounts::{Balances, Moves, PATIENCE, fold, publish, publish_one, until};
 use crate::database::Kind;
+use crate::stage::Stage;
 
 async fn caught_up(projections: &Projections, version: i64) {
     until("the version has caught up", async || {
@@ -19,25 +17,22 @@ async fn caught_up(projections: &Projections, version: i64) {
     .await;
 }
 
-pub(crate) async fn a_version_is_built_beside_compared_switched_to_and_back<DB: Kind>()
-where
+pub(crate) async fn a_version_is_built_beside_compared_switched_to_and_back<DB: Kind>(
+    stage: Stage<DB>,
+) where
     Balances: Moves<DB>,
 {
-    let Some(database) = DB::fresh().await else {
-        return;
-    };
-    let engine = Engine::open("memory:").await.unwrap();
-    let pool = &database.pool;
-    let projections = Projections::of(database.another_pool().await);
-    let running = balances(pool, &Tricks::default())
+    let projections = Projections::of(stage.database.another_pool().await);
+    let running = stage
+        .projection()
         .lanes(2)
-        .start(&engine)
+        .start(&stage.engine)
         .await
         .unwrap();
-    let last = publish(&engine, 500).await;
-    verify(&engine, &running, pool, last).await;
+    let last = publish(&stage.engine, 500).await;
+    stage.verify(&running, last).await;
     // Something has gone wrong with the tables.
-    let mut connection = pool.acquire().await.unwrap();
+    let mut connection = stage.pool().acquire().await.unwrap();
     DB::execute(
         &mut connection,
         "UPDATE balances_v1 SET cents = cents + 1",
@@ -64,14 +59,14 @@ where
     assert_eq!((table.as_str(), wrong.rows), ("balances", right.rows));
     assert_ne!(wrong.checksum, right.checksum);
     // Both go on.
-    let last = publish(&engine, 100).await;
+    let last = publish(&stage.engine, 100).await;
     running.wait_until_applied(last, PATIENCE).await.unwrap();
-    assert_ne!(DB::balances(pool, "balances").await, fold(&engine).await);
+    assert_ne!(stage.balances().await, fold(&stage.engine).await);
 
     caught_up(&projections, 2).await;
     projections.switch("balances", 2, false).await.unwrap();
-    let last = publish(&engine, 100).await;
-    verify(&engine, &running, pool, last).await;
+    let last = publish(&stage.engine, 100).await;
+    stage.verify(&running, last).await;
     let status = projections.list(Some("balances")).await.unwrap();
     assert_eq!(
         status.iter().map(|it| it.is_active).collect::<Vec<_>>(),
@@ -79,7 +74,7 @@ where
     );
 
     projections.switch("balances", 1, false).await.unwrap();
-    assert_ne!(DB::balances(pool, "balances").await, fold(&engine).await);
+    assert_ne!(stage.balances().await, fold(&stage.engine).await);
     projections.switch("balances", 2, false).await.unwrap();
     let read = projections
         .retire("balances", 2)
@@ -91,7 +86,8 @@ where
     let retired = projections.switch("balances", 1, true).await.unwrap_err();
     assert!(matches!(retired, Error::Retired { .. }), "{retired}");
     until("nobody builds it", async || {
-        engine
+        stage
+            .engine
             .group("balances-v1")
             .await
             .unwrap()
@@ -101,36 +97,30 @@ where
     .await;
     // A restart builds the one that is read, and no other.
     running.stop().await.unwrap();
-    let running = balances(pool, &Tricks::default())
-        .start(&engine)
-        .await
-        .unwrap();
-    let last = publish(&engine, 10).await;
-    verify(&engine, &running, pool, last).await;
+    let running = stage.start().await;
+    let last = publish(&stage.engine, 10).await;
+    stage.verify(&running, last).await;
     assert_eq!(projections.list(None).await.unwrap().len(), 2);
     running.stop().await.unwrap();
 }
 
-pub(crate) async fn versions_are_compared_at_one_position_while_events_come<DB: Kind>()
-where
+pub(crate) async fn versions_are_compared_at_one_position_while_events_come<DB: Kind>(
+    stage: Stage<DB>,
+) where
     Balances: Moves<DB>,
 {
-    let Some(database) = DB::fresh().await else {
-        return;
-    };
-    let engine = Engine::open("memory:").await.unwrap();
-    let pool = &database.pool;
-    let projections = Projections::of(database.another_pool().await);
-    let running = balances(pool, &Tricks::default())
+    let projections = Projections::of(stage.database.another_pool().await);
+    let running = stage
+        .projection()
         .lanes(2)
-        .start(&engine)
+        .start(&stage.engine)
         .await
         .unwrap();
-    let last = publish(&engine, 200).await;
-    verify(&engine, &running, pool, last).await;
+    let last = publish(&stage.engine, 200).await;
+    stage.verify(&running, last).await;
     projections.rebuild("balances").await.unwrap();
     caught_up(&projections, 2).await;
-    let publishing = engine.clone();
+    let publishing = stage.engine.clone();
     let publisher = tokio::spawn(async move {
         loop {
             publish(&publishing, 3).await;
@@ -148,31 +138,75 @@ where
         assert!(comparison.is_equal(), "{comparison:?}");
     }
     publisher.abort();
-    let last = publish_one(&engine, "last", 1).await;
-    verify(&engine, &running, pool, last).await;
+    let last = publish_one(&stage.engine, "last", 1).await;
+    stage.verify(&running, last).await;
+    running.stop().await.unwrap();
+}
+
+/// Of several comparisons of the same versions each holds them in its turn, and one whose process is gone holds
+/// them for a while at the most.
+pub(crate) async fn several_who_compare_do_not_let_go_of_each_other<DB: Kind>(stage: Stage<DB>)
+where
+    Balances: Moves<DB>,
+{
+    let projections = Projections::of(stage.database.another_pool().await);
+    let running = stage.start().await;
+    let last = publish(&stage.engine, 200).await;
+    stage.verify(&running, last).await;
+    projections.rebuild("balances").await.unwrap();
+    caught_up(&projections, 2).await;
+    let publishing = stage.engine.clone();
+    let publisher = tokio::spawn(async move {
+        loop {
+            publish(&publishing, 3).await;
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    });
+    let compare = async |versions| loop {
+        match projections.compare("balances", versions, PATIENCE).await {
+            Err(Error::Behind { .. }) => tokio::time::sleep(Duration::from_millis(20)).await,
+            compared => break compared.unwrap(),
+        }
+    };
+    for _ in 0..3 {
+        let (first, second, third) =
+            tokio::join!(compare([1, 2]), compare([2, 1]), compare([1, 2]));
+        assert_eq!(second.versions, [2, 1]);
+        for comparison in [first, second, third] {
+            assert!(comparison.is_equal(), "{comparison:?}");
+        }
+    }
+    publisher.abort();
+    // One whose process is gone.
+    let pool = stage.pool().clone();
+    until("it holds them", async || {
+        let given_up = projections.compare("balances", [1, 2], PATIENCE);
+        let _ = tokio::time::timeout(Duration::from_millis(fastrand::u64(1..20)), given_up).await;
+        let mut connection = pool.acquire().await.unwrap();
+        let held = "SELECT lane FROM ensue_position WHERE hold IS NOT NULL";
+        let held = DB::rows(&mut connection, held, []).await.unwrap();
+        !held.is_empty()
+    })
+    .await;
+    assert!(compare([1, 2]).await.is_equal());
+    let last = publish_one(&stage.engine, "last", 1).await;
+    stage.verify(&running, last).await;
     running.stop().await.unwrap();
 }
 
 /// New code builds a version of its own, and what the old code has built is read until the switch.
-pub(crate) async fn new_code_builds_beside_what_is_read<DB: Kind>()
+pub(crate) async fn new_code_builds_beside_what_is_read<DB: Kind>(stage: Stage<DB>)
 where
     Balances: Moves<DB>,
 {
-    let Some(database) = DB::fresh().await else {
-        return;
-    };
-    let engine = Engine::open("memory:").await.unwrap();
-    let pool = &database.pool;
-    let projections = Projections::of(database.another_pool().await);
-    let old = balances(pool, &Tricks::default())
-        .start(&engine)
-        .await
-        .unwrap();
-    let last = publish(&engine, 100).await;
-    verify(&engine, &old, pool, last).await;
-    let new = balances(pool, &Tricks::default())
+    let projections = Projections::of(stage.database.another_pool().await);
+    let old = stage.start().await;
+    let last = publish(&stage.engine, 100).await;
+    stage.verify(&old, last).await;
+    let new = stage
+        .projection()
         .revision(2)
-        .start(&engine)
+        .start(&stage.engine)
         .await
         .unwrap();
     caught_up(&projections, 2).await;
@@ -182,13 +216,13 @@ where
     assert_eq!(old.group().await.unwrap(), "balances-v1");
     projections.switch("balances", 2, false).await.unwrap();
     old.stop().await.unwrap();
-    let last = publish(&engine, 100).await;
-    verify(&engine, &new, pool, last).await;
+    let last = publish(&stage.engine, 100).await;
+    stage.verify(&new, last).await;
     assert_eq!(new.group().await.unwrap(), "balances-v2");
     // What nobody builds any more cannot be compared, nor switched to once it is far behind.
-    publish(&engine, 1_100).await;
-    let last = publish_one(&engine, "last", 1).await;
-    verify(&engine, &new, pool, last).await;
+    publish(&stage.engine, 1_100).await;
+    let last = publish_one(&stage.engine, "last", 1).await;
+    stage.verify(&new, last).await;
     for behind in [
         projections.switch("balances", 1, false).await.unwrap_err(),
         projections

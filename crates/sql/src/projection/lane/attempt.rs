@@ -68,7 +68,7 @@ impl<P: Send + Sync + 'static, DB: Database> Lane<P, DB> {
         }
         let owner = &self.term.owner;
         if !position::advance::<DB>(&mut sql, owner, row, to, moved.last).await? {
-            sql.rollback().await?;
+            self.roll_back(sql).await?;
             return Ok(Attempt::Guarded);
         }
         let mut changes = Changes::default();
@@ -86,7 +86,7 @@ impl<P: Send + Sync + 'static, DB: Database> Lane<P, DB> {
         };
         if let Err(failure) = applied {
             // What cannot be rolled back is a connection that is gone, and no event's fault.
-            sql.rollback().await?;
+            self.roll_back(sql).await?;
             return Ok(Attempt::Refused(failure));
         }
         let changes = changes.write::<DB>(&mut sql, owner).await?;
@@ -98,7 +98,13 @@ impl<P: Send + Sync + 'static, DB: Database> Lane<P, DB> {
 
     async fn begin(&self) -> Result<Sql<DB>, sqlx::Error> {
         let transaction = self.term.definition.pool.begin_with(DB::BEGIN).await?;
-        Ok(Sql::new(transaction, Arc::clone(&self.term.names)))
+        let mut sql = Sql::new(transaction, Arc::clone(&self.term.names));
+        sql.note_session().await?;
+        Ok(sql)
+    }
+
+    async fn roll_back(&self, sql: Sql<DB>) -> Result<(), sqlx::Error> {
+        sql.rollback(&self.term.definition.pool).await
     }
 
     async fn apply_together(&self, sql: &mut Sql<DB>, events: &[&Recorded]) -> Result<(), Failure> {
@@ -143,8 +149,9 @@ impl<P: Send + Sync + 'static, DB: Database> Lane<P, DB> {
             match self.call(sql, std::slice::from_ref(*event)).await {
                 Ok(()) => sql.keep().await?,
                 Err(failure) => {
-                    if sql.undo().await.is_err() {
-                        // The savepoint is gone: MySQL ends a deadlock by undoing all of the transaction.
+                    if !sql.undo().await {
+                        // The savepoint is gone: MySQL ends a deadlock by undoing all of the transaction. Or a
+                        // statement still runs.
                         return Ok(Err(failure));
                     }
                     let group = &self.term.owner.name;
@@ -170,11 +177,11 @@ impl<P: Send + Sync + 'static, DB: Database> Lane<P, DB> {
         let mut sql = self.begin().await?;
         let to = number(event) + 1;
         if !position::advance_aside::<DB>(&mut sql, &self.term.owner, aside, to).await? {
-            sql.rollback().await?;
+            self.roll_back(sql).await?;
             return Ok(Attempt::Guarded);
         }
         if let Err(failure) = self.call(&mut sql, std::slice::from_ref(event)).await {
-            sql.rollback().await?;
+            self.roll_back(sql).await?;
             return Ok(Attempt::Refused(failure));
         }
         commit_aside(sql, aside, to).await
@@ -186,7 +193,7 @@ impl<P: Send + Sync + 'static, DB: Database> Lane<P, DB> {
             let mut sql = self.begin().await?;
             let to = aside.position + 1;
             if !position::advance_aside::<DB>(&mut sql, &self.term.owner, aside, to).await? {
-                sql.rollback().await?;
+                self.roll_back(sql).await?;
                 return Ok(Attempt::Guarded);
             }
             commit_aside(sql, aside, to).await
