@@ -6,6 +6,7 @@
 mod backoff;
 mod duration;
 mod resting;
+mod written;
 
 use std::fmt;
 use std::ops::{Add, AddAssign, Sub, SubAssign};
@@ -23,6 +24,7 @@ pub use self::duration::{InvalidDuration, parse_duration};
 #[doc(hidden)]
 pub use self::resting::RestingNow;
 use self::resting::Sleep;
+pub(crate) use self::written::Written;
 #[doc(hidden)]
 pub use self::resting::{Rest, Resting, WaitsFor, Watch, unwatched};
 
@@ -136,6 +138,9 @@ impl SubAssign<Duration> for Timestamp {
 
 impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(written) = Written::of(*self) {
+            return f.write_str(std::str::from_utf8(written.as_bytes()).unwrap_or_default());
+        }
         match jiff::Timestamp::from_microsecond(self.0) {
             Ok(at) => write!(f, "{at}"),
             Err(_) => write!(f, "{} µs since the epoch", self.0),

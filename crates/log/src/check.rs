@@ -9,6 +9,7 @@ use crate::files;
 use crate::index::Topics;
 use crate::position::Position;
 use crate::segment::{Segment, Spot};
+use crate::storage::Reach;
 use crate::store::Store;
 use crate::trimmed;
 
@@ -128,7 +129,7 @@ fn check_segment(
     let mut spot = segment.start(&opened);
     let mut topics = Topics::default();
     while spot.first < segment.end() {
-        let run = store.read_run(segment, spot, usize::MAX)?;
+        let run = store.read_run(Reach::Disk, segment, spot, usize::MAX)?;
         let Some(last) = run.frames.last() else { break };
         report.frames += run.frames.len() as u64;
         report.records += last.end() - spot.first;

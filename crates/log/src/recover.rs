@@ -11,7 +11,7 @@ use crate::index::{Active, index_frames};
 use crate::options::{Options, SEGMENT_BYTES_MIN};
 use crate::sabotage::Safeguard;
 use crate::segment::{HEADER_BYTES, Opened, Segment, Spot};
-use crate::storage::{self, Storage};
+use crate::storage::{self, Reach, Storage};
 use crate::store::{READ_BYTES_MAX, Store};
 use crate::tip::Tip;
 
@@ -279,7 +279,7 @@ pub(crate) fn go_on(
     // Its end is what is looked for: as far as the frames are good.
     let segment = Segment::new(active.base(), u64::MAX, u64::MAX, None);
     loop {
-        match segment.read(&end.opened, end.spot, READ_BYTES_MAX, &|| name.to_owned()) {
+        match segment.read(&end.opened, end.spot, READ_BYTES_MAX, Reach::Disk, &|| name.to_owned()) {
             Ok(run) => {
                 index_frames(hash_key, active, &run.frames, end.spot.offset);
                 let Some(last) = run.frames.last() else {

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::fmt;
+use std::io;
 use std::sync::Arc;
 
 use crate::chunk::{Chunk, Entry, Pick};
@@ -12,7 +13,7 @@ use crate::index::{Bitmap, Posting};
 use crate::position::Position;
 use crate::record;
 use crate::segment::{Run, Segment, Spot};
-use crate::storage;
+use crate::storage::{self, Reach};
 use crate::store::Store;
 
 /// A chunk of a scan holds about this many bytes.
@@ -23,6 +24,9 @@ const SKIP_BYTES: usize = 32 * 1024;
 const CHUNK_RECORDS_MAX: usize = 4096;
 /// Ranges of a topic closer than this many records are read as one.
 const GAP_RECORDS: u32 = 256;
+
+/// How many segments and ranges are looked at for the next records where nothing may wait.
+const TURNS_AT_HAND_MAX: usize = 16;
 
 type TopicFilter = Arc<dyn Fn(&str) -> bool + Send + Sync>;
 
@@ -115,6 +119,19 @@ pub struct Scan {
     /// How many bytes the next chunk has.
     ahead: usize,
     current: Option<Current>,
+    /// How far the read goes that is under way.
+    reach: Reach,
+}
+
+/// What a scan finds in memory.
+#[derive(Debug)]
+pub enum AtHand {
+    /// The next records.
+    Chunk(Chunk),
+    /// The scan has reached its end.
+    End,
+    /// The disk has to be asked, by [`Scan::next_chunk`].
+    OnDisk,
 }
 
 /// The segment being read.
@@ -161,6 +178,32 @@ impl Scan {
             to,
             started: false,
             current: None,
+            reach: Reach::Disk,
+        }
+    }
+
+    /// The next records, as far as they are in memory, the operating system's included. Never waits for the disk,
+    /// takes no longer than copying what it gives, and never gives what it has to look for by key or by time.
+    ///
+    /// # Errors
+    ///
+    /// As [`next_chunk`](Scan::next_chunk).
+    pub fn next_at_hand(&mut self) -> Result<AtHand> {
+        let is_looked_for = self.query.key.is_some()
+            || (!self.started && (self.query.since.is_some() || self.query.until.is_some()));
+        if is_looked_for {
+            return Ok(AtHand::OnDisk);
+        }
+        self.reach = Reach::Memory;
+        let next = self.next_chunk();
+        self.reach = Reach::Disk;
+        match next {
+            Ok(Some(chunk)) => Ok(AtHand::Chunk(chunk)),
+            Ok(None) => Ok(AtHand::End),
+            Err(Error::Io { reason, .. }) if reason.kind() == io::ErrorKind::WouldBlock => {
+                Ok(AtHand::OnDisk)
+            }
+            Err(error) => Err(error),
         }
     }
 
@@ -174,7 +217,12 @@ impl Scan {
         if !self.started {
             self.start()?;
         }
+        let mut turns = 0;
         while self.from < self.to {
+            if self.reach == Reach::Memory && turns == TURNS_AT_HAND_MAX {
+                return Err(Error::io("read", String::new())(Reach::would_block()));
+            }
+            turns += 1;
             let Some(mut current) = self
                 .current
                 .take()
@@ -244,7 +292,7 @@ impl Scan {
             kinds.as_ref().is_none_or(|kinds| kinds.contains(&kind))
                 && wanted.as_ref().is_none_or(|wanted| wanted(name))
         };
-        let topics = self.store.topics_in(segment, &ordinals, &is_wanted)?;
+        let topics = (self.store).topics_in(self.reach, segment, &ordinals, &is_wanted)?;
         let records: Vec<_> = topics.into_iter().map(|topic| topic.records).collect();
         let ranges = Bitmap::ranges(&records, GAP_RECORDS).into_iter();
         let at = |ordinal: u32| segment.first + u64::from(ordinal);
@@ -266,7 +314,7 @@ impl Scan {
         }
         let spot = match current.spot.filter(|spot| spot.first == start) {
             Some(spot) => spot,
-            None => self.store.spot_before(&current.segment, start)?,
+            None => (self.store).spot_before(self.reach, &current.segment, start)?,
         };
         // A short range needs few bytes, a long one is read in large pieces.
         let bytes = ((stop - spot.first) as usize)
@@ -315,7 +363,7 @@ impl Scan {
     }
 
     fn read_run(&self, current: &Current, spot: Spot, bytes: usize) -> Result<Run> {
-        let outcome = self.store.read_run(&current.segment, spot, bytes);
+        let outcome = (self.store).read_run(self.reach, &current.segment, spot, bytes);
         outcome.or_else(|error| self.store.segment_of(self.from).and(Err(error)))
     }
 

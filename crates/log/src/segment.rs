@@ -26,12 +26,14 @@ use crate::files;
 use crate::frame::{self, Frame, Parts};
 use crate::index::{Active, Sealed};
 use crate::sabotage::Safeguard;
-use crate::storage::{self, Handle, Storage};
+use crate::storage::{self, Handle, Reach, Storage};
 use crate::sync::Mutex;
 use crate::sync::atomic::{AtomicU64, Ordering};
 
 pub(crate) const HEADER_BYTES: u64 = 4096;
 const MAGIC: [u8; 8] = *b"EnsueSeg";
+/// How large a frame may be, in bytes, that is copied and verified where nothing may wait.
+const FRAME_AT_HAND_MAX: usize = 256 * 1024;
 
 /// The fields of a segment header.
 #[derive(Clone, Copy, Debug)]
@@ -222,6 +224,11 @@ impl Segment {
         Ok((fresh, true))
     }
 
+    /// The open file, if it is open.
+    pub(crate) fn open_already(&self) -> Option<Arc<Opened>> {
+        lock(&self.opened).clone()
+    }
+
     /// The header, when the file was open before.
     pub(crate) fn known_header(&self) -> Option<Header> {
         self.header.get().copied()
@@ -263,6 +270,7 @@ impl Segment {
         opened: &Opened,
         spot: Spot,
         bytes_max: usize,
+        reach: Reach,
         shown: &dyn Fn() -> String,
     ) -> Result<Run> {
         let end = self.end();
@@ -276,7 +284,7 @@ impl Segment {
         }
         let left = self.end_offset().saturating_sub(spot.offset);
         let some = (bytes_max.max(frame::HEADER_BYTES) as u64).min(left) as usize;
-        let mut buffer = read_bytes(opened, some, spot.offset, shown)?;
+        let mut buffer = read_bytes(opened, reach, some, spot.offset, shown)?;
         let mut first = spot.first;
         let mut at = 0;
         while first < end {
@@ -292,9 +300,12 @@ impl Segment {
                     if bytes <= buffer.len() {
                         return Err(Error::corrupt(shown(), offset, "a frame is cut off"));
                     }
+                    if reach == Reach::Memory && bytes > FRAME_AT_HAND_MAX {
+                        return Err(Error::io("read", shown())(Reach::would_block()));
+                    }
                     // A frame larger than the piece: read all of it.
                     let known = buffer.len();
-                    buffer = read_bytes(opened, bytes, offset, shown)?;
+                    buffer = read_bytes(opened, reach, bytes, offset, shown)?;
                     if buffer.len() <= known {
                         return Err(Error::corrupt(shown(), offset, "a frame is cut off"));
                     }
@@ -361,12 +372,13 @@ fn step(
 
 fn read_bytes(
     opened: &Opened,
+    reach: Reach,
     bytes: usize,
     offset: u64,
     shown: &dyn Fn() -> String,
 ) -> Result<Bytes> {
     let mut buffer = vec![0; bytes];
-    let read = storage::read_full(&*opened.handle, &mut buffer, offset)
+    let read = storage::read_within(reach, &*opened.handle, &mut buffer, offset)
         .map_err(|error: io::Error| Error::io("read", shown())(error))?;
     buffer.truncate(read);
     Ok(buffer.into())

@@ -10,10 +10,10 @@ use crate::codec::lock;
 use crate::error::{Error, Result};
 use crate::files::Manifest;
 use crate::hash::{HashKey, KeyHash};
-use crate::index::{Active, IndexFile, Placed, Posting, Sealed, TopicRecords, index_frames};
+use crate::index::{Active, IndexFile, Posting, Sealed, index_frames};
 use crate::position::Position;
-use crate::segment::{HEADER_BYTES, Header, Opened, Run, Segment, Spot};
-use crate::storage::Storage;
+use crate::segment::{Header, Opened, Segment, Spot};
+use crate::storage::{Reach, Storage};
 use crate::sync::atomic::{AtomicU64, Ordering};
 use crate::sync::{Mutex, RwLock, RwLockReadGuard};
 use crate::tail::{Body, Tail};
@@ -25,7 +25,7 @@ const OPEN_SEGMENTS_MAX: usize = 256;
 /// A read asks for at most this many bytes at once; a larger frame is read whole.
 pub(crate) const READ_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// And for at least this many, so that small requests do not become small reads.
-const READ_BYTES_MIN: usize = 16 * 1024;
+pub(crate) const READ_BYTES_MIN: usize = 16 * 1024;
 
 pub(crate) struct Store {
     pub(crate) storage: Arc<dyn Storage>,
@@ -268,7 +268,7 @@ impl Store {
         let mut index = Active::new(segment.first);
         let mut spot = segment.start(&*self.opened(segment)?);
         while spot.first < segment.end() {
-            let run = self.read_run(segment, spot, usize::MAX)?;
+            let run = self.read_run(Reach::Disk, segment, spot, usize::MAX)?;
             index_frames(self.hash_key, &mut index, &run.frames, spot.offset);
             let Some(last) = run.frames.last() else { break };
             spot = Spot {
@@ -280,7 +280,7 @@ impl Store {
         Ok(index)
     }
 
-    fn cached_sealed(&self, segment: &Segment) -> Option<Arc<Sealed>> {
+    pub(crate) fn cached_sealed(&self, segment: &Segment) -> Option<Arc<Sealed>> {
         lock(&segment.sealed).clone()
     }
 
@@ -406,22 +406,6 @@ impl Store {
         )
     }
 
-    /// The topics that are wanted, by their kind and name, and have records among these of a segment, and which.
-    /// Only durable ones may be asked for.
-    pub(crate) fn topics_in(
-        &self,
-        segment: &Arc<Segment>,
-        ordinals: &Range<u32>,
-        wanted: &dyn Fn(u8, &str) -> bool,
-    ) -> Result<Vec<TopicRecords>> {
-        // What is wanted is asked without the lock, for which appends wait.
-        if let Some(mut found) = self.with_memory(segment, |active| active.topics(ordinals)) {
-            found.retain(|topic| wanted(topic.kind, &topic.name));
-            return Ok(found);
-        }
-        self.with_sealed(segment, |sealed| Ok(sealed.topics_in(ordinals, wanted)))
-    }
-
     /// How many of these records of a segment are of `kind`, in topics for which `wanted` is true.
     /// Only durable ones may be asked for.
     pub(crate) fn count(
@@ -438,39 +422,6 @@ impl Store {
         };
         let counts = counts.into_iter().filter(|(name, _)| wanted(name));
         Ok(counts.map(|(_, count)| count).sum())
-    }
-
-    /// A frame at or before `position`, as close as the index knows.
-    pub(crate) fn spot_before(&self, segment: &Arc<Segment>, position: u64) -> Result<Spot> {
-        let opened = self.opened(segment)?;
-        let spot = |placed: Placed| Spot {
-            offset: u64::from(placed.offset) * 8,
-            first: segment.first + u64::from(placed.ordinal),
-            chain: None,
-        };
-        let start = segment.start(&opened);
-        if let Some(found) = self.with_memory(segment, |active| active.frame_at(position)) {
-            return Ok(found.map_or(start, spot));
-        }
-        let found = self.with_sealed(segment, |sealed| Ok(sealed.frame_at(position)))?;
-        Ok(found.map_or(start, spot))
-    }
-
-    /// Frames of `segment` from `spot` on.
-    pub(crate) fn read_run(
-        &self,
-        segment: &Arc<Segment>,
-        spot: Spot,
-        bytes_max: usize,
-    ) -> Result<Run> {
-        debug_assert!(spot.offset >= HEADER_BYTES, "frames start after the header");
-        let opened = self.opened(segment)?;
-        segment.read(
-            &opened,
-            spot,
-            bytes_max.clamp(READ_BYTES_MIN, READ_BYTES_MAX),
-            &|| self.shown(segment),
-        )
     }
 
     /// Durable records from `from` on, from memory or from disk.
@@ -490,9 +441,9 @@ impl Store {
     }
 
     fn read_in(&self, segment: &Arc<Segment>, from: u64, bytes_max: usize) -> Result<Chunk> {
-        let mut spot = self.spot_before(segment, from)?;
+        let mut spot = self.spot_before(Reach::Disk, segment, from)?;
         loop {
-            let run = match self.read_run(segment, spot, bytes_max) {
+            let run = match self.read_run(Reach::Disk, segment, spot, bytes_max) {
                 Err(error @ Error::Corrupt { .. }) => {
                     // Damage before what is asked for does not matter while the way past is known.
                     let opened = self.opened(segment)?;
@@ -572,7 +523,7 @@ impl Store {
             },
         );
         loop {
-            let run = self.read_run(segment, spot, READ_BYTES_MIN)?;
+            let run = self.read_run(Reach::Disk, segment, spot, READ_BYTES_MIN)?;
             if let Some(frame) = run.frames.iter().find(|frame| frame.time >= time) {
                 return Ok(frame.first);
             }

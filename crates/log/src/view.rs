@@ -9,6 +9,7 @@ use crate::chunk::Chunk;
 use crate::error::{Error, Result};
 use crate::position::Position;
 use crate::scan::{Query, Scan};
+use crate::storage::Reach;
 use crate::store::Store;
 
 /// Reads a log: durable records only, every checksum verified. Cheap to clone, usable from any
@@ -105,7 +106,7 @@ impl View {
         let mut all: BTreeMap<(Arc<str>, u8), Topic> = BTreeMap::new();
         for segment in &segments {
             let all_of_it = segment.ordinals(segment.first, segment.end());
-            let found = match self.store.topics_in(segment, &all_of_it, &|_, _| true) {
+            let found = match self.store.topics_in(Reach::Disk, segment, &all_of_it, &|_, _| true) {
                 // Removed since the segments were listed.
                 Err(Error::Trimmed { .. }) => continue,
                 found => found?,

@@ -19,6 +19,7 @@
 
 mod batch;
 mod read;
+mod text;
 mod write;
 
 pub use self::batch::CloudEventBatch;

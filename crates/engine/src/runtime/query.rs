@@ -20,6 +20,8 @@ const READ_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// What an event and its frame take, most often, and how many bytes are read at the least.
 const EVENT_BYTES: usize = 512;
 const AHEAD_BYTES_MIN: usize = 16 * 1024;
+/// How much of what the operating system has in memory is read at once, where others wait for their turn.
+const AT_HAND_BYTES_MAX: usize = 256 * 1024;
 /// Which part of a chunk has to be wanted for its memory to be kept: less is copied.
 const KEPT_SHARE_MIN: usize = 2;
 
@@ -45,9 +47,12 @@ pub(crate) async fn read(view: &log::View, query: Query) -> Result<Page> {
     if reader.read_tail(view)? {
         return Ok(reader.page());
     }
-    let view = view.clone();
+    let mut scan = reader.scan(view);
+    if reader.take_at_hand(&mut scan)? {
+        return Ok(reader.page());
+    }
     blocking(move || {
-        reader.scan(&view)?;
+        reader.take_all(scan)?;
         Ok(reader.page())
     })
     .await
@@ -69,7 +74,8 @@ pub(crate) async fn last(view: &log::View, topic: &str, key: &str) -> Result<Opt
             ..Query::default()
         };
         let mut reader = Reader::new(query.clone(), at, at.next());
-        reader.scan(&view)?;
+        let scan = reader.scan(&view);
+        reader.take_all(scan)?;
         if let Some(last) = reader.events.pop() {
             return Ok(Some(last));
         }
@@ -79,7 +85,8 @@ pub(crate) async fn last(view: &log::View, topic: &str, key: &str) -> Result<Opt
         while from < end {
             query.from = from.into();
             let mut reader = Reader::new(query.clone(), from, end);
-            reader.scan(&view)?;
+            let scan = reader.scan(&view);
+            reader.take_all(scan)?;
             from = reader.next;
             last = reader.events.pop().or(last);
         }
@@ -145,11 +152,12 @@ impl Reader {
         Ok(true)
     }
 
-    fn scan(&mut self, view: &log::View) -> Result<()> {
+    /// What goes through the log from here on.
+    fn scan(&self, view: &log::View) -> log::Scan {
         let micros = |at: Timestamp| at.as_micros();
         let (pattern, key) = (self.query.topics.clone(), self.query.key.clone());
         let literal = pattern.as_ref().filter(|pattern| pattern.is_literal());
-        let mut scan = view.scan(log::Query {
+        view.scan(log::Query {
             from: to_log(self.next),
             to: Some(to_log(self.stop)),
             key: literal
@@ -162,17 +170,41 @@ impl Reader {
             since: self.query.since.map(micros),
             until: self.query.before.map(micros),
             ahead_bytes: self.ahead_bytes(),
-        });
-        while !self.is_full {
+        })
+    }
+
+    /// Takes what a scan gives without the disk; whether that was all.
+    fn take_at_hand(&mut self, scan: &mut log::Scan) -> Result<bool> {
+        let mut bytes = 0;
+        while !self.is_done() {
+            if bytes >= AT_HAND_BYTES_MAX || self.ahead_bytes() > AT_HAND_BYTES_MAX {
+                return Ok(false);
+            }
+            match scan.next_at_hand().map_err(log_error::of_log)? {
+                log::AtHand::Chunk(chunk) => {
+                    bytes += chunk.bytes();
+                    self.take(&chunk)?;
+                }
+                log::AtHand::End => self.next = self.stop,
+                log::AtHand::OnDisk => return Ok(false),
+            }
+        }
+        Ok(true)
+    }
+
+    /// Takes what a scan gives. Blocks on the disk.
+    fn take_all(&mut self, mut scan: log::Scan) -> Result<()> {
+        while !self.is_done() {
             match scan.next_chunk().map_err(log_error::of_log)? {
                 Some(chunk) => self.take(&chunk)?,
                 None => self.next = self.stop,
             }
-            if self.next >= self.stop {
-                return Ok(());
-            }
         }
         Ok(())
+    }
+
+    fn is_done(&self) -> bool {
+        self.is_full || self.next >= self.stop
     }
 
     fn take(&mut self, chunk: &log::Chunk) -> Result<()> {
@@ -271,6 +303,8 @@ fn is_wanted(pattern: Option<&TopicPattern>, topic: &str) -> bool {
 mod tests {
     use std::sync::Arc as Shared;
 
+    use futures_util::FutureExt as _;
+
     use super::*;
     use crate::event::{Codec, Envelope};
 
@@ -336,6 +370,39 @@ mod tests {
             assert_eq!(reader.next, Position::new(expected as u64));
             assert_eq!(reader.page().is_end, expected == 100);
         }
+    }
+
+    #[test]
+    fn what_is_in_memory_is_read_without_waiting_for_a_thread() {
+        let storage = Shared::new(log::storage::Memory::new());
+        let options = log::Options {
+            tail_bytes_max: 0,
+            ..log::Options::default()
+        };
+        let log = log::Log::open(storage, options).unwrap();
+        let mut batch = log::Batch::new();
+        let event = Envelope::builder("t", "e").build().unwrap();
+        let record = log::Record {
+            kind: record::EVENT,
+            id: None,
+            topic: "t",
+            key: b"",
+            body: event.content().get(1..).unwrap(),
+        };
+        for _ in 0..100 {
+            batch.push(&record).unwrap();
+        }
+        log.append(batch).unwrap();
+        let view = log.view();
+        assert!(view.tail(log::Position::ZERO).is_none());
+        // There is no runtime that could have another thread read.
+        let query = Query {
+            limit: 200,
+            ..Query::default()
+        };
+        let page = read(&view, query).now_or_never();
+        let page = page.expect("it waits for nothing").unwrap();
+        assert_eq!((page.events.len(), page.is_end), (100, true));
     }
 
     #[test]

@@ -165,6 +165,10 @@ impl Active {
         topics::part(self.topics.list(), &self.kept(ordinals), &|_, _| true)
     }
 
+    pub(crate) fn topics_count(&self) -> usize {
+        self.topics.list().len()
+    }
+
     /// How many records of `kind` each topic has among `ordinals`, if it has any.
     pub(crate) fn counts(&self, kind: u8, ordinals: &Range<u32>) -> Vec<(Arc<str>, u64)> {
         let kept = self.kept(ordinals);

@@ -235,6 +235,10 @@ impl Sealed {
         topics::part(&self.topics, ordinals, wanted)
     }
 
+    pub(crate) fn topics_count(&self) -> usize {
+        self.topics.len()
+    }
+
     /// How many records of `kind` there are among `ordinals`, in topics for which `wanted` is true.
     pub(crate) fn count(
         &self,

@@ -1,5 +1,5 @@
 use std::fs;
-use std::io::{self, IoSlice, Read, Write};
+use std::io::{self, IoSlice, IoSliceMut, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::{DirBuilderExt, FileExt};
 use std::path::{Path, PathBuf};
@@ -7,9 +7,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rustix::fs::{AtFlags, CWD, Dir, FallocateFlags, FlockOperation, Mode, OFlags, flock};
-use rustix::io::Errno;
+use rustix::io::{Errno, ReadWriteFlags};
 
-use super::{Handle, Lock, Locking, Lost, Storage};
+use super::{Handle, Lock, Locking, Lost, Reach, Storage};
 use crate::codec::lock;
 use crate::sync::Mutex;
 
@@ -356,6 +356,15 @@ struct Open(fs::File);
 impl Handle for Open {
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
         self.0.read_at(buffer, offset)
+    }
+
+    fn read_at_hand(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+        let mut slices = [IoSliceMut::new(buffer)];
+        match rustix::io::preadv2(&self.0, &mut slices, offset, ReadWriteFlags::NOWAIT) {
+            // File systems and kernels that do not know it.
+            Err(Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL) => Err(Reach::would_block()),
+            outcome => Ok(outcome?),
+        }
     }
 
     fn write_at(&self, slices: &[IoSlice<'_>], offset: u64) -> io::Result<usize> {

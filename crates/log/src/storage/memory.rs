@@ -166,6 +166,10 @@ impl Contents {
 }
 
 impl Handle for Open {
+    fn read_at_hand(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+        self.read_at(buffer, offset)
+    }
+
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
         let contents = self.contents.read().unwrap_or_else(PoisonError::into_inner);
         let Some(offset) = usize::try_from(offset)

@@ -104,6 +104,15 @@ pub trait Handle: Send + Sync + fmt::Debug {
     ///
     /// Whatever the operating system says.
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize>;
+    /// The same of bytes that are in memory already, the operating system's included: never waits for the disk.
+    ///
+    /// # Errors
+    ///
+    /// `WouldBlock` when the first of them may not be in memory, or the storage cannot tell.
+    fn read_at_hand(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+        let _ = (buffer, offset);
+        Err(Reach::would_block())
+    }
     /// Writes some of `slices` at `offset`, the first bytes first, and says how many.
     ///
     /// # Errors
@@ -197,11 +206,42 @@ pub(crate) fn uninterrupted<T>(mut call: impl FnMut() -> io::Result<T>) -> io::R
     }
 }
 
+/// How far a read goes for what it is to give.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Reach {
+    /// To the disk.
+    Disk,
+    /// To what is in memory: there is an error of the kind `WouldBlock` where that is not enough.
+    Memory,
+}
+
+impl Reach {
+    /// The error of a read that would have to wait for the disk.
+    pub(crate) fn would_block() -> io::Error {
+        io::ErrorKind::WouldBlock.into()
+    }
+}
+
 /// Fills `buffer` from `offset` on as far as the file goes; says how far.
 pub(crate) fn read_full(file: &dyn Handle, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+    read_within(Reach::Disk, file, buffer, offset)
+}
+
+/// The same, as far as a read goes.
+pub(crate) fn read_within(
+    reach: Reach,
+    file: &dyn Handle,
+    buffer: &mut [u8],
+    offset: u64,
+) -> io::Result<usize> {
     let mut done = 0;
     while let Some(rest) = buffer.get_mut(done..).filter(|rest| !rest.is_empty()) {
-        match uninterrupted(|| file.read_at(rest, offset + done as u64))? {
+        let at = offset + done as u64;
+        let read = || match reach {
+            Reach::Disk => file.read_at(rest, at),
+            Reach::Memory => file.read_at_hand(rest, at),
+        };
+        match uninterrupted(read)? {
             0 => break,
             bytes => done += bytes,
         }

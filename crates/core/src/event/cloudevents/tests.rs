@@ -50,6 +50,11 @@ fn json_round_trips_with_every_attribute() {
     assert_eq!(value["shard"], i32::MIN);
 }
 
+/// What serde writes of an event.
+fn serialized(event: &CloudEvent<'_>) -> String {
+    serde_json::to_string(event).unwrap()
+}
+
 #[test]
 fn payloads_pass_through_byte_by_byte() {
     for payload in [
@@ -418,6 +423,10 @@ proptest! {
         let text = event.to_string();
         let stored = Envelope::from_cloudevent(text.as_bytes(), Some("topic")).unwrap();
         let out = stored.to_cloudevent().to_string();
+        let read = stored.to_cloudevent().read_from(crate::Position::new(7), Timestamp::EPOCH);
+        for event in [stored.to_cloudevent(), read, read.on_one_line()] {
+            prop_assert_eq!(event.to_string(), serialized(&event));
+        }
         let value: Value = serde_json::from_str(&out).unwrap();
         for (name, given) in event.as_object().unwrap() {
             let is_absent = given.is_null() && name != "data";

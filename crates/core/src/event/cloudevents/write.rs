@@ -1,16 +1,19 @@
 //! Envelopes as CloudEvents.
 
 use std::borrow::Cow;
+use std::convert::Infallible;
 use std::fmt;
 
 use base64::Engine as _;
+use base64::display::Base64Display;
 use base64::engine::general_purpose::STANDARD as BASE64;
-use serde::ser::{Serialize, SerializeMap, Serializer};
+use serde::ser::{Error as _, Serialize, SerializeMap, Serializer};
 use serde_json::value::RawValue;
 
+use super::text::{push_escaped, push_number, push_string, standing};
 use super::{APPENDED, DataForm, PARTITION_KEY, POSITION, data_form};
-use crate::event::{Codec, Envelope, ExtensionValue, PayloadForm};
-use crate::time::Timestamp;
+use crate::event::{Codec, Envelope, ExtensionValue, PayloadForm, TraceContext};
+use crate::time::{Timestamp, Written};
 
 /// An event in the CloudEvents 1.0 JSON format: what it serializes as, and displays.
 ///
@@ -80,67 +83,28 @@ impl Envelope {
     }
 }
 
-/// JSON that is nested deeper than this is not read by common parsers.
-const DEPTH_MAX: usize = 100;
-
-/// Whether common parsers read a JSON text: one that they refuse would take all events of its page with
-/// it. It is not nested too deep, and its escapes of surrogates come in pairs.
-fn is_common(text: &str) -> bool {
-    let opens = |byte: &&u8| matches!(byte, b'[' | b'{');
-    let bytes = text.as_bytes();
-    if !bytes.contains(&b'\\') && bytes.iter().filter(opens).count() <= DEPTH_MAX {
-        // Most often, and told at a glance.
-        return true;
-    }
-    let mut rest = bytes;
-    let (mut depth, mut is_string) = (0_usize, false);
-    while let Some((byte, after)) = rest.split_first() {
-        rest = after;
-        match byte {
-            b'"' => is_string = !is_string,
-            b'\\' if is_string => {
-                let (length, is_whole) = escape(rest);
-                if !is_whole {
-                    return false;
-                }
-                rest = rest.get(length..).unwrap_or_default();
-            }
-            b'[' | b'{' if !is_string => {
-                depth += 1;
-                if depth > DEPTH_MAX {
-                    return false;
-                }
-            }
-            b']' | b'}' if !is_string => depth = depth.saturating_sub(1),
-            _ => {}
-        }
-    }
-    true
-}
-
-/// How long an escape is, and the other half of a character after it; and whether it is a character.
-fn escape(rest: &[u8]) -> (usize, bool) {
-    let unit = |at: usize| {
-        let escape = rest.get(at..at + 5)?;
-        let digits = std::str::from_utf8(escape.strip_prefix(b"u")?).ok()?;
-        u16::from_str_radix(digits, 16).ok()
-    };
-    match unit(0) {
-        Some(0xD800..=0xDBFF) => {
-            let is_pair = rest.get(5) == Some(&b'\\') && matches!(unit(6), Some(0xDC00..=0xDFFF));
-            (11, is_pair)
-        }
-        Some(0xDC00..=0xDFFF) => (5, false),
-        Some(_) => (5, true),
-        None => (1, true),
-    }
-}
-
+/// The payload, as it is written.
 enum Data<'a> {
     None,
-    Json(&'a RawValue),
+    Json(&'a str),
     Text(&'a str),
     Binary(&'a [u8]),
+}
+
+/// The value of a member of an event.
+enum Value<'a> {
+    Text(&'a str),
+    Time(Timestamp),
+    /// The schema that Ensue gives a type and a version.
+    Schema(&'a str, u16),
+    Version(u16),
+    Trace(TraceContext),
+    /// The format's integers have 32 bits: a larger number is a string.
+    Position(u64),
+    Extension(ExtensionValue<'a>),
+    /// JSON as it stands.
+    Json(&'a str),
+    Base64(&'a [u8]),
 }
 
 impl CloudEvent<'_> {
@@ -153,8 +117,20 @@ impl CloudEvent<'_> {
 
     /// Writes the event behind what is there.
     pub fn write_to(&self, text: &mut Vec<u8>) {
-        // Of texts and numbers, into memory: it cannot fail.
-        let _ = serde_json::to_writer(text, self);
+        let mut separator = b'{';
+        let written = self.members(|name, value| {
+            text.extend_from_slice(&[separator, b'"']);
+            // Of letters and digits, but for what a disk may have made of it.
+            push_escaped(text, name);
+            text.extend_from_slice(b"\":");
+            value.write_to(text);
+            separator = b',';
+            Ok::<_, Infallible>(())
+        });
+        match written {
+            Ok(()) => text.push(b'}'),
+            Err(never) => match never {},
+        }
     }
 
     /// On one line: a JSON payload of several lines becomes `data_base64`.
@@ -184,73 +160,139 @@ impl CloudEvent<'_> {
 
     /// JSON can be part of the event if it is read back as the same bytes.
     fn json<'b>(&self, text: &'b str) -> Data<'b> {
-        let breaks_line = self.is_line && text.contains(['\n', '\r']);
-        match serde_json::from_str::<&RawValue>(text) {
-            Ok(raw) if raw.get().len() == text.len() && !breaks_line && is_common(text) => {
-                Data::Json(raw)
-            }
+        match standing(text) {
+            Some(standing) if !(self.is_line && standing.has_lines) => Data::Json(text),
             _ => Data::Binary(text.as_bytes()),
+        }
+    }
+
+    /// Gives every member of the event, in the order in which they are written.
+    fn members<E>(&self, mut member: impl FnMut(&str, Value<'_>) -> Result<(), E>) -> Result<(), E> {
+        let event = self.envelope;
+        member("specversion", Value::Text("1.0"))?;
+        member("id", Value::Text(event.id()))?;
+        member("source", Value::Text(event.source()))?;
+        member("type", Value::Text(event.event_type()))?;
+        member("topic", Value::Text(event.topic()))?;
+        if event.is_keyed_by_partition() {
+            member(PARTITION_KEY, Value::Text(event.key()))?;
+        } else if !event.key().is_empty() {
+            member("subject", Value::Text(event.key()))?;
+        }
+        match event.time_text() {
+            Some(text) => member("time", Value::Text(text))?,
+            None => member("time", Value::Time(event.time()))?,
+        }
+        if !event.content_type().is_empty() {
+            member("datacontenttype", Value::Text(event.content_type()))?;
+        }
+        match event.given_data_schema() {
+            Some(schema) => member("dataschema", Value::Text(schema))?,
+            None => {
+                let schema = Value::Schema(event.event_type(), event.version());
+                member("dataschema", schema)?;
+            }
+        }
+        member("dataversion", Value::Version(event.version()))?;
+        member("correlationid", Value::Text(event.correlation()))?;
+        if let Some(causation) = event.causation() {
+            member("causationid", Value::Text(causation))?;
+        }
+        if let Some(trace) = event.trace() {
+            member("traceparent", Value::Trace(trace))?;
+        }
+        for (name, value) in event.extensions() {
+            member(name, Value::Extension(value))?;
+        }
+        if let Some((position, appended)) = self.read {
+            member(POSITION, Value::Position(position))?;
+            member(APPENDED, Value::Time(appended))?;
+        }
+        match self.data() {
+            Data::None => Ok(()),
+            Data::Json(text) => member("data", Value::Json(text)),
+            Data::Text(text) => member("data", Value::Text(text)),
+            Data::Binary(bytes) => member("data_base64", Value::Base64(bytes)),
+        }
+    }
+}
+
+impl Value<'_> {
+    /// Writes the value as JSON behind what is there.
+    fn write_to(&self, out: &mut Vec<u8>) {
+        match self {
+            Self::Text(text) => push_string(out, text),
+            Self::Time(time) => match Written::of(*time) {
+                Some(written) => {
+                    out.push(b'"');
+                    out.extend_from_slice(written.as_bytes());
+                    out.push(b'"');
+                }
+                None => push_string(out, &time.to_string()),
+            },
+            Self::Schema(kind, version) => {
+                out.extend_from_slice(b"\"urn:ensue:");
+                push_escaped(out, kind);
+                out.push(b':');
+                push_number(out, (*version).into());
+                out.push(b'"');
+            }
+            Self::Version(version) => push_number(out, (*version).into()),
+            Self::Trace(trace) => push_string(out, &trace.to_string()),
+            Self::Position(position) => {
+                out.push(b'"');
+                push_number(out, *position);
+                out.push(b'"');
+            }
+            Self::Extension(ExtensionValue::Text(text)) => push_string(out, text),
+            Self::Extension(plain) => out.extend_from_slice(plain.as_text().as_bytes()),
+            Self::Json(text) => out.extend_from_slice(text.as_bytes()),
+            Self::Base64(bytes) => {
+                out.push(b'"');
+                let start = out.len();
+                // Three bytes are four characters; there is room for them.
+                out.resize(start + bytes.len().div_ceil(3) * 4, 0);
+                let room = out.get_mut(start..).unwrap_or_default();
+                let written = BASE64.encode_slice(bytes, room).unwrap_or_default();
+                out.truncate(start + written);
+                out.push(b'"');
+            }
+        }
+    }
+}
+
+impl Serialize for Value<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Text(text) => serializer.serialize_str(text),
+            Self::Time(time) => time.serialize(serializer),
+            Self::Schema(kind, version) => {
+                serializer.collect_str(&format_args!("urn:ensue:{kind}:{version}"))
+            }
+            Self::Version(version) => serializer.serialize_u16(*version),
+            Self::Trace(trace) => serializer.collect_str(trace),
+            Self::Position(position) => serializer.collect_str(position),
+            Self::Extension(value) => value.serialize(serializer),
+            Self::Json(text) => serde_json::from_str::<&RawValue>(text)
+                .map_err(S::Error::custom)?
+                .serialize(serializer),
+            Self::Base64(bytes) => serializer.collect_str(&Base64Display::new(bytes, &BASE64)),
         }
     }
 }
 
 impl Serialize for CloudEvent<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let event = self.envelope;
         let mut map = serializer.serialize_map(None)?;
-        map.serialize_entry("specversion", "1.0")?;
-        map.serialize_entry("id", event.id())?;
-        map.serialize_entry("source", event.source())?;
-        map.serialize_entry("type", event.event_type())?;
-        map.serialize_entry("topic", event.topic())?;
-        if event.is_keyed_by_partition() {
-            map.serialize_entry(PARTITION_KEY, event.key())?;
-        } else if !event.key().is_empty() {
-            map.serialize_entry("subject", event.key())?;
-        }
-        match event.time_text() {
-            Some(text) => map.serialize_entry("time", text)?,
-            None => map.serialize_entry("time", &event.time())?,
-        }
-        if !event.content_type().is_empty() {
-            map.serialize_entry("datacontenttype", event.content_type())?;
-        }
-        match event.given_data_schema() {
-            Some(schema) => map.serialize_entry("dataschema", schema)?,
-            None => {
-                let schema = format_args!("urn:ensue:{}:{}", event.event_type(), event.version());
-                map.serialize_entry("dataschema", &schema)?;
-            }
-        }
-        map.serialize_entry("dataversion", &event.version())?;
-        map.serialize_entry("correlationid", event.correlation())?;
-        if let Some(causation) = event.causation() {
-            map.serialize_entry("causationid", causation)?;
-        }
-        if let Some(trace) = event.trace() {
-            map.serialize_entry("traceparent", &format_args!("{trace}"))?;
-        }
-        for (name, value) in event.extensions() {
-            map.serialize_entry(name, &value)?;
-        }
-        if let Some((position, appended)) = &self.read {
-            // The format's integers have 32 bits: a larger number is a string.
-            map.serialize_entry(POSITION, &format_args!("{position}"))?;
-            map.serialize_entry(APPENDED, appended)?;
-        }
-        match self.data() {
-            Data::None => {}
-            Data::Json(raw) => map.serialize_entry("data", raw)?,
-            Data::Text(text) => map.serialize_entry("data", text)?,
-            Data::Binary(bytes) => map.serialize_entry("data_base64", &BASE64.encode(bytes))?,
-        }
+        self.members(|name, value| map.serialize_entry(name, &value))?;
         map.end()
     }
 }
 
 impl fmt::Display for CloudEvent<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let text = serde_json::to_string(self).map_err(|_| fmt::Error)?;
-        f.write_str(&text)
+        let mut text = Vec::with_capacity(self.envelope.content().len() * 2);
+        self.write_to(&mut text);
+        f.write_str(std::str::from_utf8(&text).map_err(|_| fmt::Error)?)
     }
 }

@@ -33,7 +33,7 @@ const EVENTS_MAX: usize = 10_000;
 /// How much of a page is written at a time, in bytes, and an event more.
 const PIECE_BYTES: usize = 64 * 1024;
 /// About how much is written of an event besides what is stored of it.
-const ATTRIBUTES_BYTES: usize = 512;
+pub(super) const ATTRIBUTES_BYTES: usize = 512;
 
 const CURSOR: HeaderName = HeaderName::from_static("ensue-cursor");
 const END: HeaderName = HeaderName::from_static("ensue-end");

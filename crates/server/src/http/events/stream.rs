@@ -1,7 +1,7 @@
 //! `GET /v1/events/stream`: events as they come, as server-sent events that can be resumed.
 
 use std::convert::Infallible;
-use std::fmt::Write as _;
+use std::io::Write as _;
 use std::vec;
 
 use axum::body::{Body, Bytes};
@@ -14,6 +14,7 @@ use serde_json::json;
 use tokio::sync::{OwnedSemaphorePermit, watch};
 use tokio::time::Instant;
 
+use super::page::ATTRIBUTES_BYTES;
 use super::selection::{self, PARAMETERS};
 use crate::context::Context;
 use crate::http::query::{Asked, Parameters};
@@ -167,13 +168,13 @@ struct Follower {
 
 impl Follower {
     /// What to say next; `None` ends the stream.
-    async fn next(&mut self) -> Option<String> {
+    async fn next(&mut self) -> Option<Vec<u8>> {
         let text = self.say().await;
         self.said = Instant::now();
         text
     }
 
-    async fn say(&mut self) -> Option<String> {
+    async fn say(&mut self) -> Option<Vec<u8>> {
         let context = self.context.clone();
         let heartbeat = context.limits().heartbeat;
         loop {
@@ -202,9 +203,9 @@ impl Follower {
     }
 
     /// The last thing to say.
-    fn end(&mut self, problem: &Problem) -> String {
+    fn end(&mut self, problem: &Problem) -> Vec<u8> {
         self.is_over = true;
-        format!("event: problem\ndata: {}\n\n", problem.to_json())
+        format!("event: problem\ndata: {}\n\n", problem.to_json()).into_bytes()
     }
 
     /// Asks again who the caller is and what they may read: when that may have changed, and now and then,
@@ -265,23 +266,20 @@ impl Follower {
     }
 }
 
-fn event(found: &Found) -> String {
+fn event(found: &Found) -> Vec<u8> {
     let recorded = &found.recorded;
     let event = recorded.envelope.to_cloudevent();
     let event = event.read_from(recorded.position, recorded.appended);
-    let mut text = String::new();
-    // Writing into a String cannot fail.
-    let _ = write!(
-        text,
-        "id: {}\ndata: {}\n\n",
-        found.after,
-        event.on_one_line()
-    );
+    let mut text = Vec::with_capacity(found.bytes() + ATTRIBUTES_BYTES);
+    // Writing into memory cannot fail.
+    let _ = write!(text, "id: {}\ndata: ", found.after);
+    event.on_one_line().write_to(&mut text);
+    text.extend_from_slice(b"\n\n");
     text
 }
 
 /// Says that the stream is there, and how far it came: an id without data is kept by clients and not
 /// shown to them.
-fn beat(cursor: &Cursor) -> String {
-    format!(": heartbeat\nid: {cursor}\n\n")
+fn beat(cursor: &Cursor) -> Vec<u8> {
+    format!(": heartbeat\nid: {cursor}\n\n").into_bytes()
 }
