@@ -24,9 +24,9 @@ pub use self::duration::{InvalidDuration, parse_duration};
 #[doc(hidden)]
 pub use self::resting::RestingNow;
 use self::resting::Sleep;
-pub(crate) use self::written::Written;
 #[doc(hidden)]
 pub use self::resting::{Rest, Resting, WaitsFor, Watch, unwatched};
+pub(crate) use self::written::Written;
 
 /// An instant with microsecond resolution, stored as microseconds since 1970-01-01T00:00:00Z.
 ///

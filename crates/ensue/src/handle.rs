@@ -264,8 +264,8 @@ impl Engine {
     ///
     /// # Errors
     /// [`GroupError::NotHandled`](crate::error::GroupError::NotHandled) after the deadline, with what the
-    /// group has done with it; [`GroupError::Unknown`](crate::error::GroupError::Unknown), and what the
-    /// engine reports.
+    /// group has done with it, or [`ReadError::BeyondEnd`](crate::error::ReadError::BeyondEnd) if the log has no such
+    /// event; [`GroupError::Unknown`](crate::error::GroupError::Unknown), and what the engine reports.
     pub async fn wait_until_handled(
         &self,
         group: &str,

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::engine::{Cursor, Handling, Position, SharedEngine};
-use crate::error::{Error, GroupError, Result};
+use crate::error::{Error, GroupError, ReadError, Result};
 
 /// So many looks follow the log closely; further ones come with a pause, as each takes time from those who
 /// handle.
@@ -36,9 +36,14 @@ pub(crate) async fn wait_until_handled(
             }
         };
         looks += 1;
+        let end = progress.end.position();
         tokio::select! {
             looked = something(engine, progress.end, looks > CLOSE_LOOKS) => looked?,
             () = &mut late => {
+                if position >= end {
+                    // Another process may have appended it, and until now it might have come.
+                    return Err(Error::Read(ReadError::BeyondEnd { position, end }));
+                }
                 return Err(Error::Group(GroupError::NotHandled {
                     group: group.to_owned(),
                     position,

@@ -279,7 +279,9 @@ pub(crate) fn go_on(
     // Its end is what is looked for: as far as the frames are good.
     let segment = Segment::new(active.base(), u64::MAX, u64::MAX, None);
     loop {
-        match segment.read(&end.opened, end.spot, READ_BYTES_MAX, Reach::Disk, &|| name.to_owned()) {
+        match segment.read(&end.opened, end.spot, READ_BYTES_MAX, Reach::Disk, &|| {
+            name.to_owned()
+        }) {
             Ok(run) => {
                 index_frames(hash_key, active, &run.frames, end.spot.offset);
                 let Some(last) = run.frames.last() else {

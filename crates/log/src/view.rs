@@ -106,7 +106,10 @@ impl View {
         let mut all: BTreeMap<(Arc<str>, u8), Topic> = BTreeMap::new();
         for segment in &segments {
             let all_of_it = segment.ordinals(segment.first, segment.end());
-            let found = match self.store.topics_in(Reach::Disk, segment, &all_of_it, &|_, _| true) {
+            let found = match self
+                .store
+                .topics_in(Reach::Disk, segment, &all_of_it, &|_, _| true)
+            {
                 // Removed since the segments were listed.
                 Err(Error::Trimmed { .. }) => continue,
                 found => found?,

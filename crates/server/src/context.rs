@@ -36,6 +36,9 @@ type Probe = (Instant, Result<&'static str, Problem>);
 /// What signs a request whose client gave it no source.
 const REQUESTS_SOURCE: &str = "/server";
 
+/// Places of a request that waits.
+pub(crate) type Waiting = (OwnedSemaphorePermit, Option<OwnedSemaphorePermit>);
+
 /// What every part of a server shares. Cloning gives the same.
 #[derive(Clone, Debug)]
 pub(crate) struct Context(Arc<Shared>);
@@ -52,6 +55,7 @@ struct Shared {
     strangers: Budget,
     answers: Budget,
     streams: Arc<Semaphore>,
+    waits: Arc<Semaphore>,
     subscriptions: Subscriptions,
     listing: Mutex<()>,
     reads: Semaphore,
@@ -102,6 +106,7 @@ impl Context {
             filters: Semaphore::new(processors.saturating_sub(1).max(1)),
             probe: Mutex::new(None),
             streams: Arc::new(Semaphore::new(config.limits.streams_max)),
+            waits: Arc::new(Semaphore::new(config.limits.waits_max)),
             counters: Counters::default(),
             services,
             webhooks,
@@ -273,6 +278,20 @@ impl Context {
     /// A place among the streams, if there is one.
     pub(crate) fn stream(&self) -> Option<OwnedSemaphorePermit> {
         self.0.streams.clone().try_acquire_owned().ok()
+    }
+
+    /// A place among the requests that wait for a group, and one among those of the caller: who waits keeps a
+    /// connection, and others need some, too.
+    pub(crate) fn waiting(&self, caller: &Caller) -> Result<Waiting, Problem> {
+        let of_caller = caller.waiting()?;
+        let place = self.0.waits.clone().try_acquire_owned().map_err(|_| {
+            let detail = format!(
+                "{} requests wait for groups, the limit `waits_max`; ask again in a moment, or with `timeout=0s`",
+                self.0.limits.waits_max
+            );
+            Problem::new(Code::Overloaded, detail)
+        })?;
+        Ok((place, of_caller))
     }
 
     /// How many streams there are.

@@ -114,7 +114,9 @@ impl Problem {
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let status = self.status();
-        if status.is_server_error() {
+        if self.code.is_waited_out() {
+            tracing::debug!(code = self.code.as_str(), detail = %self.detail, "a client has waited in vain");
+        } else if status.is_server_error() {
             tracing::warn!(code = self.code.as_str(), detail = %self.detail, "request failed");
         }
         let mut response = (status, self.to_json().to_string()).into_response();

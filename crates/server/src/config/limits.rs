@@ -37,6 +37,8 @@ pub struct Limits {
     pub streams_max: usize,
     /// The most streams of one caller; that of the owner of this machine, who has no name, does not count.
     pub caller_streams_max: usize,
+    /// The most requests that wait for a group at a time; a quarter of them may be of one caller, if it has a name.
+    pub waits_max: usize,
     /// The most requests of one caller in a second, and as many at once.
     pub caller_requests_per_second: u32,
     /// The most connections of one address of the network; those of this machine do not count.
@@ -99,6 +101,7 @@ impl Default for Limits {
             scan_timeout: Duration::from_secs(5),
             streams_max: 1024,
             caller_streams_max: 256,
+            waits_max: 1024,
             caller_requests_per_second: 10_000,
             address_connections_max: 1024,
             address_connections_per_second: 200,
@@ -161,6 +164,7 @@ impl Limits {
         within("limits.streams_max", self.streams_max, 1, 100_000)?;
         let (streams, requests) = (self.caller_streams_max, self.caller_requests_per_second);
         within("limits.caller_streams_max", streams, 1, 100_000)?;
+        within("limits.waits_max", self.waits_max, 1, 100_000)?;
         within("limits.caller_requests_per_second", requests, 1, 10_000_000)?;
         let (connections, opened) = (
             self.address_connections_max,

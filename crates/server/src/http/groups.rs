@@ -45,7 +45,13 @@ pub(super) fn routes(routes: Routes) -> Routes {
         "waitForGroup",
         "Waits until a group has handled an event: read what you have just written",
     )
-    .refuses(&[Code::UnknownGroup, Code::NotHandled, Code::Overloaded]);
+    .refuses(&[
+        Code::UnknownGroup,
+        Code::NotHandled,
+        Code::BeyondEnd,
+        Code::Overloaded,
+        Code::RateLimited,
+    ]);
     routes
         .tag(TAG)
         .add("/v1/groups/{group}/wait", [get(Access::Known, waits, wait)])
@@ -134,6 +140,11 @@ async fn wait(
     let position = position.ok_or_else(|| invalid("token", "is missing"))?;
     let timeout = deadline::wait(&context, &query, "timeout")?;
     visible(&context, &caller, &name).await?;
+    let _place = if timeout.is_zero() {
+        None
+    } else {
+        Some(context.waiting(&caller)?)
+    };
     let engine = context.engine();
     tokio::select! {
         handled = engine.wait_until_handled(&name, position, timeout) => handled?,

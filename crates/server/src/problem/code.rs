@@ -44,6 +44,12 @@ macro_rules! codes {
                 matches!(self.status(), 429 | 503)
             }
 
+            /// Whether nothing is wrong with the server: what the client waits for did not happen within the time that
+            /// it gave.
+            pub(crate) const fn is_waited_out(self) -> bool {
+                matches!(self, Self::NotHandled | Self::NoReply)
+            }
+
             /// What it means, in a sentence.
             pub const fn title(self) -> &'static str {
                 match self {
@@ -209,6 +215,13 @@ mod tests {
             Code::ALL.len(),
             "docs/server.md has a code too many"
         );
+    }
+
+    #[test]
+    fn what_clients_wait_for_in_vain_is_no_fault_of_the_server() {
+        let waited_out = Code::ALL.iter().filter(|code| code.is_waited_out());
+        let waited_out: Vec<_> = waited_out.map(|code| code.as_str()).collect();
+        assert_eq!(waited_out, ["not_handled", "no_reply"]);
     }
 
     #[test]

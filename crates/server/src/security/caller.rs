@@ -214,6 +214,15 @@ impl Caller {
             .transpose()
     }
 
+    /// A place among the caller's requests that wait, where those are counted.
+    pub(crate) fn waiting(&self) -> Result<Option<OwnedSemaphorePermit>, Problem> {
+        self.who
+            .usage
+            .as_ref()
+            .map(|usage| usage.waiting())
+            .transpose()
+    }
+
     /// Refuses a caller who may not use a route at all.
     pub(crate) fn enter(&self, access: Access) -> Result<(), Problem> {
         match access {

@@ -12,6 +12,8 @@ use crate::problem::{Code, Problem};
 
 /// One caller may have one in so many of the bytes that all answers may have, and one answer at least.
 const ANSWERS_SHARE: usize = 4;
+/// And one in so many of the requests that may wait, and one at least.
+const WAITS_SHARE: usize = 4;
 
 /// What one caller uses.
 #[derive(Debug)]
@@ -20,6 +22,8 @@ pub(super) struct Usage {
     requests_max: u32,
     streams: Arc<Semaphore>,
     streams_max: usize,
+    waits: Arc<Semaphore>,
+    waits_max: usize,
     answers: Share,
 }
 
@@ -35,11 +39,14 @@ pub(crate) fn answers(limits: &Limits) -> Share {
 
 impl Usage {
     fn new(limits: &Limits) -> Self {
+        let waits_max = (limits.waits_max / WAITS_SHARE).max(1);
         Self {
             requests: Rate::per_second(limits.caller_requests_per_second),
             requests_max: limits.caller_requests_per_second,
             streams: Arc::new(Semaphore::new(limits.caller_streams_max)),
             streams_max: limits.caller_streams_max,
+            waits: Arc::new(Semaphore::new(waits_max)),
+            waits_max,
             answers: answers(limits),
         }
     }
@@ -68,6 +75,18 @@ impl Usage {
             let detail = format!(
                 "the caller has {} streams, the limit `caller_streams_max`; close one, or read in pages",
                 self.streams_max
+            );
+            Problem::new(Code::RateLimited, detail)
+        })
+    }
+
+    /// A place among the caller's requests that wait.
+    pub(super) fn waiting(&self) -> Result<OwnedSemaphorePermit, Problem> {
+        self.waits.clone().try_acquire_owned().map_err(|_| {
+            let detail = format!(
+                "{} requests of the caller wait for groups, a quarter of the limit `waits_max`; ask again in a moment, \
+                 or with `timeout=0s`",
+                self.waits_max
             );
             Problem::new(Code::RateLimited, detail)
         })

@@ -2,8 +2,10 @@
 
 use ensue_server::Config;
 
+use crate::audit::group;
+use crate::client::Answer;
 use crate::secure::{Bearer, Setup};
-use crate::site::Site;
+use crate::site::{Site, event};
 
 #[tokio::test]
 async fn a_caller_that_sends_too_much_is_told_so_and_others_go_on() {
@@ -63,6 +65,7 @@ fn a_limit_out_of_its_range_names_itself() {
     for name in [
         "caller_requests_per_second",
         "caller_streams_max",
+        "waits_max",
         "address_connections_max",
         "address_connections_per_second",
     ] {
@@ -73,4 +76,52 @@ fn a_limit_out_of_its_range_names_itself() {
             "{error}"
         );
     }
+}
+
+/// Asks again until so many wait that this one may not.
+async fn refused_wait(client: &mut Bearer) -> Answer {
+    loop {
+        let answer = client.get(&format!("{WAIT}&timeout=1ms")).await;
+        if answer.json()["code"] != "not_handled" {
+            return answer;
+        }
+    }
+}
+
+const WAIT: &str = "/v1/groups/behind/wait?token=0";
+
+#[tokio::test]
+async fn so_many_requests_wait_for_groups_and_a_quarter_of_them_of_one_caller() {
+    let setup = Setup::with_tokens();
+    let (reader, owner) = (setup.token("consumer"), setup.token("owner"));
+    let operator = setup.token("operator");
+    let mut config = setup.config();
+    config.limits.waits_max = 2;
+    let site = Site::with(config).await;
+    let mut other = Bearer::connect(&site, &owner).await;
+    let event = event("1", r#","topic":"orders.eu""#);
+    other.event("/v1/events", &event).await.ok();
+    group(&site.engine, "behind", "orders.eu").await;
+    let wait = |mut client: Bearer| {
+        tokio::spawn(async move { client.get(&format!("{WAIT}&timeout=60s")).await })
+    };
+    let first = wait(Bearer::connect(&site, &reader).await);
+    let mut second = Bearer::connect(&site, &reader).await;
+    let refused = refused_wait(&mut second).await;
+    let refused = refused.problem(429, "rate_limited");
+    let detail = refused["detail"].as_str().unwrap();
+    assert!(detail.contains("`waits_max`"), "{detail}");
+    // Who only looks does not wait, and others have places of their own.
+    let looked = second.get(&format!("{WAIT}&timeout=0s")).await;
+    looked.problem(504, "not_handled");
+    let waited = other.get(&format!("{WAIT}&timeout=1ms")).await;
+    waited.problem(504, "not_handled");
+    let third = wait(Bearer::connect(&site, &owner).await);
+    let mut fourth = Bearer::connect(&site, &operator).await;
+    let refused = refused_wait(&mut fourth).await.problem(503, "overloaded");
+    let detail = refused["detail"].as_str().unwrap();
+    assert!(detail.contains("`waits_max`"), "{detail}");
+    first.abort();
+    third.abort();
+    site.end_at_once().await;
 }

@@ -263,6 +263,15 @@ async fn the_answer_to_a_command_has_the_token_of_what_was_decided() {
     assert_eq!(token, booked.position.to_string());
     let path = format!("/v1/groups/plan/wait?token={token}&timeout=60s");
     client.get(&path).await.ok();
+    let beyond = client
+        .get("/v1/groups/plan/wait?token=9999&timeout=0s")
+        .await;
+    let beyond = beyond.problem(400, "beyond_end");
+    let detail = beyond["detail"].as_str().unwrap();
+    assert!(
+        detail.contains("position 9999 is beyond the end"),
+        "{detail}"
+    );
     let refused = client
         .event("/v1/requests?deadline=60s", command("c-2"))
         .await;

@@ -304,13 +304,33 @@ mod tests {
     #[test]
     fn a_value_that_common_parsers_read_stands() {
         for text in [
-            "null", "true", "false", "0", "-0", "10", "-1.50e+07", "1E5", "0.0", "\"\"", "{}", "[]", "[ ]", "{ }",
+            "null",
+            "true",
+            "false",
+            "0",
+            "-0",
+            "10",
+            "-1.50e+07",
+            "1E5",
+            "0.0",
+            "\"\"",
+            "{}",
+            "[]",
+            "[ ]",
+            "{ }",
             r#"{"a":[1,{"b":null}],"a":"\u0041\/"}"#,
             r#"[ 1 , [ ] , { "x" : { } } ]"#,
             r#""\ud83d\ude00 ü""#,
         ] {
-            assert_eq!(standing(text), Some(Standing { has_lines: false }), "{text}");
-            assert!(serde_json::from_str::<serde_json::Value>(text).is_ok(), "{text}");
+            assert_eq!(
+                standing(text),
+                Some(Standing { has_lines: false }),
+                "{text}"
+            );
+            assert!(
+                serde_json::from_str::<serde_json::Value>(text).is_ok(),
+                "{text}"
+            );
         }
         let lines = "{\n\"a\":\r\n1}";
         assert_eq!(standing(lines), Some(Standing { has_lines: true }));
@@ -322,10 +342,49 @@ mod tests {
         assert!(standing(&deep(100)).is_some());
         assert!(standing(&deep(101)).is_none());
         for text in [
-            "", " ", " 1", "1 ", "1 2", "01", "-", "1.", ".5", "1e", "1e+", "+1", "NaN", "nul", "nulll", "tru",
-            "[", "]", "[1", "[1,", "[1,]", "[,1]", "[1}", "{", "{]", "{\"a\"}", "{\"a\":}", "{\"a\":1,}", "{a:1}",
-            "{\"a\":1 \"b\":2}", "{1:2}", "\"", "\"\\", "\"\\x\"", "\"\\u12\"", "\"\\u12g4\"", "\"\\u+123\"",
-            "\"\n\"", "\"\u{1f}\"", r#""\ud800""#, r#""\ud800\u0041""#, r#""\udc00""#, r#""\ud800\n""#,
+            "",
+            " ",
+            " 1",
+            "1 ",
+            "1 2",
+            "01",
+            "-",
+            "1.",
+            ".5",
+            "1e",
+            "1e+",
+            "+1",
+            "NaN",
+            "nul",
+            "nulll",
+            "tru",
+            "[",
+            "]",
+            "[1",
+            "[1,",
+            "[1,]",
+            "[,1]",
+            "[1}",
+            "{",
+            "{]",
+            "{\"a\"}",
+            "{\"a\":}",
+            "{\"a\":1,}",
+            "{a:1}",
+            "{\"a\":1 \"b\":2}",
+            "{1:2}",
+            "\"",
+            "\"\\",
+            "\"\\x\"",
+            "\"\\u12\"",
+            "\"\\u12g4\"",
+            "\"\\u+123\"",
+            "\"\n\"",
+            "\"\u{1f}\"",
+            r#""\ud800""#,
+            r#""\ud800\u0041""#,
+            r#""\udc00""#,
+            r#""\ud800\n""#,
         ] {
             assert_eq!(standing(text), None, "{text}");
         }

@@ -167,7 +167,10 @@ impl CloudEvent<'_> {
     }
 
     /// Gives every member of the event, in the order in which they are written.
-    fn members<E>(&self, mut member: impl FnMut(&str, Value<'_>) -> Result<(), E>) -> Result<(), E> {
+    fn members<E>(
+        &self,
+        mut member: impl FnMut(&str, Value<'_>) -> Result<(), E>,
+    ) -> Result<(), E> {
         let event = self.envelope;
         member("specversion", Value::Text("1.0"))?;
         member("id", Value::Text(event.id()))?;
