@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use crate::engine::{Driver, Expect};
+use crate::engine::{Driver, Expect, Vault};
 use crate::event::{Envelope, EnvelopeBuilder, Event, ExtensionValue, InvalidEvent, TraceContext};
 use crate::personal::{OnForgotten, Unsealed};
 use crate::time::Timestamp;
@@ -107,14 +107,23 @@ impl Outgoing {
 
     /// The same with what is personal in it sealed. Without that it goes nowhere.
     pub(crate) async fn sealed(
-        mut self,
+        self,
         engine: &dyn Driver,
+        on_forgotten: OnForgotten,
+    ) -> crate::Result<Self> {
+        self.sealed_by(engine.vault(), on_forgotten).await
+    }
+
+    /// The same with these keys.
+    pub(crate) async fn sealed_by(
+        mut self,
+        vault: Option<&dyn Vault>,
         on_forgotten: OnForgotten,
     ) -> crate::Result<Self> {
         let Some(unsealed) = self.unsealed.take() else {
             return Ok(self);
         };
-        let builder = unsealed.seal(self.builder?, engine, on_forgotten).await?;
+        let builder = unsealed.seal(self.builder?, vault, on_forgotten).await?;
         Ok(Self {
             builder: Ok(builder),
             ..self

@@ -1,13 +1,13 @@
 //! What services and operations share.
 
 use ensue::prelude::*;
-use ensue::{Aggregates, Reservations, Timestamp};
+use ensue::{Aggregates, Personal, Reservations, Timestamp};
 
-use crate::domain::{Roles, User};
+use crate::domain::{Credentials, Roles, User};
 use crate::email::Email;
 use crate::ids::UserId;
 use crate::mail::Post;
-use crate::secrets::{Hashing, Keys};
+use crate::secrets::{Hashing, Keys, PasswordHash};
 
 /// The source of all events that do not follow from others.
 const SOURCE: &str = "/accounts";
@@ -27,7 +27,7 @@ pub struct Accounts {
 }
 
 impl Accounts {
-    /// The accounts in this engine.
+    /// The accounts in this engine, which has keys for what is personal.
     pub fn new(engine: Engine, keys: Keys, hashing: Hashing, post: Post) -> Self {
         Self {
             publisher: engine.publisher(SOURCE),
@@ -50,6 +50,16 @@ impl Accounts {
     pub(crate) async fn holder(&self, email_key: &str) -> ensue::Result<Option<UserId>> {
         let holder = self.emails.holder(email_key).await?;
         Ok(holder.and_then(|holder| holder.parse().ok()))
+    }
+
+    /// What a password is compared with, if its user was not forgotten.
+    pub(crate) async fn hash_of(
+        &self,
+        credentials: Option<&Credentials>,
+    ) -> ensue::Result<Option<PasswordHash>> {
+        let mut hash = credentials.map(|it| it.password.clone());
+        self.engine.unmask(&mut hash).await?;
+        Ok(hash.and_then(Personal::into_known))
     }
 
     pub(crate) fn email_key(&self, email: &Email) -> String {

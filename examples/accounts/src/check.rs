@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
+use ensue::Forgotten;
 use ensue::engine::Query;
 use ensue::prelude::*;
 use serde::Serialize;
@@ -23,11 +24,13 @@ pub struct Checked {
     pub twice: u64,
     /// How many sessions began of one who was no user then, or had not confirmed the address.
     pub sessions_without_user: u64,
+    /// Of how many who were forgotten something can still be read.
+    pub readable: u64,
     /// How many events could not be handled.
     pub dead_letters: u64,
 }
 
-const COUNTED: [&str; 9] = [
+const COUNTED: [&str; 10] = [
     UserRegistered::TYPE,
     UserConfirmed::TYPE,
     ConfirmationExpired::TYPE,
@@ -36,6 +39,7 @@ const COUNTED: [&str; 9] = [
     PasswordChanged::TYPE,
     ProfilePublished::TYPE,
     UserForgotten::TYPE,
+    Forgotten::TYPE,
     AddressBlocked::TYPE,
 ];
 
@@ -45,6 +49,8 @@ struct Users {
     /// The address of each who ever registered.
     registered: HashMap<UserId, String>,
     active: HashSet<UserId>,
+    /// Whose keys are destroyed.
+    forgotten: HashSet<String>,
     by_address: HashMap<String, HashSet<UserId>>,
 }
 
@@ -56,13 +62,19 @@ impl Checked {
     pub async fn read(engine: &Engine) -> ensue::Result<Self> {
         let mut checked = Self::default();
         let mut users = Users::default();
-        for topic in [UserRegistered::TOPIC, AddressBlocked::TOPIC] {
+        for topic in [
+            Forgotten::TOPIC,
+            UserRegistered::TOPIC,
+            AddressBlocked::TOPIC,
+        ] {
             let mut events = engine.read(Query {
                 topics: Some(topic.parse()?),
                 ..Query::default()
             });
             while let Some(event) = events.next().await {
-                checked.take(&event?.envelope, &mut users)?;
+                let event = event?.envelope;
+                checked.take(&event, &mut users)?;
+                checked.open(engine, &event, &users).await?;
             }
         }
         checked.users = users.registered.len() as u64;
@@ -73,7 +85,27 @@ impl Checked {
 
     /// Whether nothing is what must never be.
     pub fn is_good(&self) -> bool {
-        self.twice == 0 && self.sessions_without_user == 0 && self.dead_letters == 0
+        self.twice == 0
+            && self.sessions_without_user == 0
+            && self.readable == 0
+            && self.dead_letters == 0
+    }
+
+    /// Counts what is readable of somebody who was forgotten.
+    async fn open(
+        &mut self,
+        engine: &Engine,
+        event: &Envelope,
+        users: &Users,
+    ) -> ensue::Result<()> {
+        if event.event_type() == UserRegistered::TYPE {
+            let mut event: UserRegistered = event.decode()?;
+            engine.unmask_event(&mut event).await?;
+            let is_readable = event.email.known().is_some();
+            let is_forgotten = users.forgotten.contains(event.user.as_str());
+            self.readable += u64::from(is_readable && is_forgotten);
+        }
+        Ok(())
     }
 
     fn take(&mut self, event: &Envelope, users: &mut Users) -> ensue::Result<()> {
@@ -81,6 +113,9 @@ impl Checked {
             *self.events.entry(counted).or_default() += 1;
         }
         match event.event_type() {
+            Forgotten::TYPE => {
+                users.forgotten.insert(event.decode::<Forgotten>()?.subject);
+            }
             UserRegistered::TYPE => {
                 let event: UserRegistered = event.decode()?;
                 let key = event.email_key;
@@ -121,14 +156,17 @@ impl Users {
 
 #[cfg(test)]
 mod tests {
-    use ensue::Timestamp;
+    use ensue::{MemoryKeys, Timestamp};
 
     use super::*;
-    use crate::secrets::{Hashing, Password, SessionToken};
+    use crate::email::Email;
+    use crate::secrets::{Hashing, Keys, Password, SessionToken};
 
     #[tokio::test]
     async fn what_must_never_be_is_found() {
         let engine = Engine::open("memory:").await.unwrap();
+        let engine = engine.with_keys(MemoryKeys::default()).unwrap();
+        let origin = |user: &UserId| Keys::random().unwrap().origin(user, "192.0.2.7");
         let hashing = Hashing::new().unwrap();
         let password = hashing.hash(Password::tried("x".into()).unwrap());
         let password = password.await.unwrap();
@@ -136,14 +174,15 @@ mod tests {
         let registered = |user: &UserId| UserRegistered {
             user: user.clone(),
             email_key: "key".into(),
-            email: "ada@example.com".parse().unwrap(),
-            password: password.clone(),
+            email: "ada@example.com".parse::<Email>().unwrap().into(),
+            password: password.clone().into(),
             confirm_until: Timestamp::from_micros(2_000_000_000_000_000),
         };
         let logged_in = |user: &UserId| UserLoggedIn {
             user: user.clone(),
             session: SessionToken::random(user.clone()).unwrap().session(),
-            address: String::new(),
+            address: "192.0.2.7".to_owned().into(),
+            origin: origin(user),
             until: Timestamp::from_micros(2_000_000_000_000_000),
         };
         engine.publish(registered(&ada)).await.unwrap();
@@ -151,7 +190,8 @@ mod tests {
         engine
             .publish(UserConfirmed {
                 user: ada.clone(),
-                password: password.clone(),
+                password: password.clone().into(),
+                origin: origin(&ada),
             })
             .await
             .unwrap();
@@ -171,5 +211,15 @@ mod tests {
         engine.publish(logged_in(&ada)).await.unwrap();
         let checked = Checked::read(&engine).await.unwrap();
         assert_eq!((checked.twice, checked.sessions_without_user), (1, 2));
+        assert_eq!(
+            checked.readable, 0,
+            "nobody said that the keys are destroyed"
+        );
+        let subject = ada.to_string();
+        engine.publish(Forgotten { subject }).await.unwrap();
+        assert_eq!(Checked::read(&engine).await.unwrap().readable, 1);
+        let within = std::time::Duration::from_secs(1);
+        engine.forget(ada.as_str(), within).await.unwrap();
+        assert_eq!(Checked::read(&engine).await.unwrap().readable, 0);
     }
 }

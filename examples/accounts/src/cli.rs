@@ -16,7 +16,7 @@ use crate::https::Certificate;
 #[derive(Clone, Debug, Parser)]
 #[command(name = "accounts", version)]
 pub struct Args {
-    /// The directory for what is not in the log: the service's key, its certificate, the mails to users
+    /// The directory for what is not in the log: the service's key, those of users, its certificate, the mails
     #[arg(long, value_name = "DIRECTORY", default_value = "data/accounts")]
     pub home: PathBuf,
 
@@ -24,7 +24,12 @@ pub struct Args {
     #[arg(long, value_name = "URL")]
     pub engine: Option<String>,
 
-    /// Where the view of profiles is: sqlite:FILE, or postgres://… with that feature [default: on an
+    /// The directory with the keys of users, for what is personal in the log; never within a backup of that
+    /// [default: HOME/keys]
+    #[arg(long, value_name = "DIRECTORY")]
+    pub keys: Option<PathBuf>,
+
+    /// Where the view of profiles is: sqlite:FILE, or postgres://… or mysql://… with that feature [default: on an
     /// embedded log sqlite:HOME/profiles.db, otherwise the memory of the process]
     #[arg(long, value_name = "URL")]
     pub database: Option<String>,
@@ -90,6 +95,11 @@ impl Args {
     pub fn engine(&self) -> String {
         let default = || format!("embedded:{}", self.home().log().display());
         self.engine.clone().unwrap_or_else(default)
+    }
+
+    /// Where the keys of users are.
+    pub fn keys(&self) -> PathBuf {
+        self.keys.clone().unwrap_or_else(|| self.home().keys())
     }
 
     /// The URL of the view's database; none is the memory of the process.

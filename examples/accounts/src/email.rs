@@ -5,6 +5,8 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use crate::text::is_hidden;
+
 /// The most that an address may have (RFC 5321).
 pub const EMAIL_BYTES_MAX: usize = 254;
 const LOCAL_BYTES_MAX: usize = 64;
@@ -38,7 +40,7 @@ impl FromStr for Email {
         let is_local = !local.is_empty()
             && local.len() <= LOCAL_BYTES_MAX
             && !local.contains(|c: char| {
-                c.is_whitespace() || c.is_control() || "@<>\",;:\\[]()".contains(c)
+                c.is_whitespace() || is_hidden(c) || "@<>\",;:\\[]()".contains(c)
             });
         let is_label = |label: &str| {
             let is_part = |c: char| c.is_ascii_alphanumeric() || c == '-';
@@ -89,6 +91,8 @@ mod tests {
             "ada@x..com",
             "ada@exa mple.com",
             "ada\n@example.com",
+            "ada\u{200b}@example.com",
+            "\u{202e}ada@example.com",
             &long,
         ] {
             assert_eq!(text.parse::<Email>(), Err(NotAnEmail), "{text}");

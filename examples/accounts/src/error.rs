@@ -16,6 +16,14 @@ pub enum Error {
     /// The engine or a service.
     #[error(transparent)]
     Engine(#[from] ensue::Error),
+    /// The directory of the service.
+    #[error("the directory {}: {source}; --home says another", path.display())]
+    Home {
+        /// Which one.
+        path: PathBuf,
+        /// What the system answered.
+        source: std::io::Error,
+    },
     /// A replay.
     #[error(transparent)]
     Replay(#[from] ReplayError),

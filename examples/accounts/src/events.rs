@@ -10,6 +10,6 @@ pub use self::requests::{RegistrationRequested, ResetRequested};
 pub use self::roles::{GrantRole, HolderLeft, Role, RoleGranted, RoleRevoked};
 pub use self::users::{
     ConfirmationExpired, PasswordChanged, ProfilePublished, ProfileUnpublished, ReminderDue,
-    ResetOffered, UserConfirmed, UserExported, UserForgotten, UserLoggedIn, UserLoggedOut,
-    UserLoginFailed, UserRegistered, UserRegisteredAgain,
+    ResetOffered, UserConfirmed, UserErased, UserExported, UserForgotten, UserLoggedIn,
+    UserLoggedOut, UserLoginFailed, UserRegistered, UserRegisteredAgain,
 };

@@ -16,6 +16,11 @@ pub struct UserId(String);
 #[serde(transparent)]
 pub struct SessionId(String);
 
+/// Where attempts to log in as a user come from: a keyed hash, which names the same place only for this user.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct OriginId(String);
+
 /// It is no user's name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("a user's name is `u-` and a UUID")]
@@ -49,6 +54,12 @@ impl FromStr for UserId {
 }
 
 impl SessionId {
+    pub(crate) fn from_hash(hash: String) -> Self {
+        Self(hash)
+    }
+}
+
+impl OriginId {
     pub(crate) fn from_hash(hash: String) -> Self {
         Self(hash)
     }

@@ -16,6 +16,7 @@ pub mod ids;
 pub mod replay;
 pub mod secrets;
 pub mod security;
+pub mod text;
 
 pub mod mail;
 pub mod operations;

@@ -6,7 +6,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufRead as _, BufReader, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -48,7 +48,13 @@ pub enum Subject {
 
 /// Sends mails.
 #[derive(Clone, Debug)]
-pub struct Post(Arc<Mutex<File>>);
+pub struct Post(Arc<Outbox>);
+
+#[derive(Debug)]
+struct Outbox {
+    path: PathBuf,
+    file: Mutex<File>,
+}
 
 /// Reads mails, in the order in which they were sent.
 #[derive(Debug)]
@@ -70,7 +76,8 @@ impl Post {
         }
         let mut options = OpenOptions::new();
         let file = options.append(true).create(true).mode(0o600).open(path)?;
-        Ok(Self(Arc::new(Mutex::new(file))))
+        let (path, file) = (path.to_owned(), Mutex::new(file));
+        Ok(Self(Arc::new(Outbox { path, file })))
     }
 
     /// Sends a mail.
@@ -78,14 +85,43 @@ impl Post {
     /// # Errors
     /// What the system reports; it may have been sent all the same.
     pub async fn send(&self, mail: Mail) -> io::Result<()> {
-        let file = self.0.clone();
+        let outbox = self.0.clone();
         let sending = tokio::task::spawn_blocking(move || {
             // A line that a killed process has begun is no mail.
             let line = format!("\n{}\n", serde_json::to_string(&mail)?);
-            let mut file = file.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut file = outbox.file.lock().unwrap_or_else(PoisonError::into_inner);
             file.write_all(line.as_bytes())
         });
         sending.await.map_err(io::Error::other)?
+    }
+
+    /// Blanks the mails to a user, where they are: others may be reading and writing at the same time. A mail that is
+    /// on its way meanwhile may come after it.
+    ///
+    /// # Errors
+    /// What the system reports.
+    pub async fn remove(&self, user: &UserId) -> io::Result<()> {
+        let (outbox, user) = (self.0.clone(), user.clone());
+        let removing = tokio::task::spawn_blocking(move || {
+            let file = OpenOptions::new()
+                .read(true)
+                .write(true)
+                .open(&outbox.path)?;
+            let mut reader = BufReader::new(&file);
+            let (mut line, mut at) = (Vec::new(), 0);
+            while reader.read_until(b'\n', &mut line)? > 0 {
+                let length = line.len() as u64;
+                let mail = serde_json::from_slice::<Mail>(&line);
+                if line.pop() == Some(b'\n') && mail.is_ok_and(|mail| mail.user == user) {
+                    line.fill(b' ');
+                    file.write_all_at(&line, at)?;
+                }
+                at += length;
+                line.clear();
+            }
+            file.sync_data()
+        });
+        removing.await.map_err(io::Error::other)?
     }
 }
 
@@ -160,5 +196,29 @@ mod tests {
         let mails = mailbox.new_mails().unwrap();
         assert_eq!((mails.len(), mails[0].id.as_str()), (1, "2"));
         assert!(!format!("{mails:?}").contains("s3cret") && !format!("{mails:?}").contains("ada@"));
+    }
+
+    #[tokio::test]
+    async fn the_mails_of_one_user_are_removed_and_those_of_others_stay() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("mail");
+        let post = Post::open(&path).unwrap();
+        let users = ["ada", "bob", "ada", "carl"].map(UserId::of_request);
+        for (number, user) in users.iter().enumerate() {
+            let mail = Mail {
+                id: number.to_string(),
+                to: format!("to-{user}@example.com").parse().unwrap(),
+                subject: Subject::Welcome,
+                user: user.clone(),
+                secret: None,
+            };
+            post.send(mail).await.unwrap();
+        }
+        post.remove(&users[0]).await.unwrap();
+        let text = std::fs::read_to_string(&path).unwrap();
+        assert!(!text.contains(users[0].as_str()), "{text}");
+        let mails = Mailbox::new(&path).new_mails().unwrap();
+        let ids: Vec<_> = mails.iter().map(|mail| mail.id.as_str()).collect();
+        assert_eq!(ids, ["1", "3"]);
     }
 }

@@ -11,7 +11,7 @@ use clap::Parser;
 async fn main() -> ExitCode {
     let args = Args::parse();
     report::init_tracing();
-    let report = match run(&args).await {
+    let report = match run(&args, report::waiting).await {
         Ok(report) => report,
         Err(error) => return report::failure(&error),
     };

@@ -124,6 +124,10 @@ fn never(checked: &Checked, is_view_equal: bool, loaded: Option<&Loaded>) -> Tab
     let rows = [
         ("users twice", checked.twice),
         ("sessions without a user", checked.sessions_without_user),
+        (
+            "forgotten users of whom something can be read",
+            checked.readable,
+        ),
         ("dead letters", checked.dead_letters),
         (
             "views unlike the fold of the log",
@@ -134,6 +138,16 @@ fn never(checked: &Checked, is_view_equal: bool, loaded: Option<&Loaded>) -> Tab
         table.add_row([Cell::new(name), right(count.to_string())]);
     }
     table
+}
+
+/// Says that an engine does not answer yet. Its URL may have a password: only what comes before it is said.
+pub fn waiting(url: &str) {
+    let scheme = url.split("://").next().unwrap_or_default();
+    // stderr is closed: there is nowhere to report it.
+    let _ = writeln!(
+        io::stderr().lock(),
+        "waiting for the engine ({scheme}://…), which does not answer; it is tried again until its connect_timeout"
+    );
 }
 
 /// Says what went wrong.

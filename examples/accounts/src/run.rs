@@ -1,11 +1,13 @@
 //! One run of a process: all of it, or the part that the command line asks for.
 
+use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
-use ensue::Position;
 use ensue::prelude::*;
+use ensue::{FileKeys, Position};
 use serde::Serialize;
+use tokio::time::Instant;
 
 use crate::check::Checked;
 use crate::cli::Args;
@@ -20,6 +22,9 @@ use crate::view::{Profiles, View};
 
 /// How long a view may take to have everything, after all is over.
 const REACHED_WITHIN: Duration = Duration::from_secs(60);
+/// When it is first said that an engine does not answer, and how often then.
+const SAY_AFTER: Duration = Duration::from_secs(1);
+const SAY_EVERY: Duration = Duration::from_secs(5);
 
 /// What a run has to say.
 #[derive(Clone, Debug, Serialize)]
@@ -70,11 +75,11 @@ impl Report {
     }
 }
 
-/// Runs what the command line asks for.
+/// Runs what the command line asks for. `waiting` is told of an engine, by its URL, as long as it does not answer.
 ///
 /// # Errors
 /// See [`Error`].
-pub async fn run(args: &Args) -> Result<Report, Error> {
+pub async fn run(args: &Args, waiting: impl Fn(&str)) -> Result<Report, Error> {
     if let Some(recording) = &args.replay {
         let replayed = replay::replay(recording, args.engine.as_deref()).await?;
         return Ok(Report::Replayed(replayed));
@@ -82,7 +87,7 @@ pub async fn run(args: &Args) -> Result<Report, Error> {
     if let Some(address) = args.load {
         return load(args, address).await.map(Report::Loaded);
     }
-    let engine = Engine::open(&args.engine()).await?;
+    let engine = open(args, waiting).await?;
     let reported = match (args.check, args.serve) {
         (true, _) => check(args, &engine).await,
         (false, Some(address)) => serve(args, &engine, address)
@@ -94,13 +99,33 @@ pub async fn run(args: &Args) -> Result<Report, Error> {
     reported
 }
 
+/// The log, with the keys of users. As long as a server does not answer, that is said.
+async fn open(args: &Args, waiting: impl Fn(&str)) -> Result<Engine, Error> {
+    let home = args.home();
+    home.make().map_err(|source| Error::Home {
+        path: args.home.clone(),
+        source,
+    })?;
+    let keys = FileKeys::open(args.keys()).map_err(ensue::Error::from)?;
+    let url = args.engine();
+    let mut opening = std::pin::pin!(Engine::open(&url));
+    let mut say = tokio::time::interval_at(Instant::now() + SAY_AFTER, SAY_EVERY);
+    let engine = loop {
+        tokio::select! {
+            engine = opening.as_mut() => break engine?,
+            _ = say.tick() => waiting(&url),
+        }
+    };
+    Ok(engine.with_keys(keys)?)
+}
+
 /// Lets the view catch up, and compares.
 async fn check(args: &Args, engine: &Engine) -> Result<Report, Error> {
     let database = args.database();
     let (view, failing) = View::start(engine, database.as_deref()).await?;
     let (profiles, last) = Profiles::read(engine).await?;
     let is_view_equal = tokio::select! {
-        is_equal = is_equal(&view, &profiles, last) => is_equal?,
+        is_equal = is_equal(engine, &view, &profiles, last) => is_equal?,
         error = failing => return Err(error.into()),
     };
     let log = Checked::read(engine).await?;
@@ -190,7 +215,7 @@ async fn whole(args: &Args, engine: &Engine) -> Result<Report, Error> {
             Ok(Report::Whole {
                 loaded,
                 log,
-                is_view_equal: is_equal(&site.profiles, &profiles, last).await?,
+                is_view_equal: is_equal(engine, &site.profiles, &profiles, last).await?,
                 profiles: profiles.len() as u64,
             })
         }
@@ -201,13 +226,18 @@ async fn whole(args: &Args, engine: &Engine) -> Result<Report, Error> {
 }
 
 /// Whether a view is what the log says, once it has what stands at this position.
-async fn is_equal(view: &View, expected: &Profiles, last: Option<Position>) -> Result<bool, Error> {
+async fn is_equal(
+    engine: &Engine,
+    view: &View,
+    expected: &Profiles,
+    last: Option<Position>,
+) -> Result<bool, Error> {
     if let Some(last) = last
         && !view.reach(last, REACHED_WITHIN).await
     {
         return Ok(false);
     }
     // One more than there should be: that would be seen, too.
-    let found = view.page(None, expected.len() + 1).await?;
-    Ok(Profiles::from_iter(found) == *expected)
+    let found = view.page(None, expected.len() + 1).await?.profiles;
+    Ok(found.into_iter().collect::<BTreeMap<_, _>>() == expected.shown(engine).await?)
 }

@@ -17,8 +17,9 @@ use crate::security::BruteForce;
 pub use self::onboarding::{HOLD, REMIND_AFTER};
 
 /// The groups of all services, the saga among them.
-pub const GROUPS: [&str; 8] = [
+pub const GROUPS: [&str; 9] = [
     "brute-force",
+    "copies",
     "leaving",
     "notices",
     "onboarding",
@@ -39,6 +40,7 @@ pub fn add(app: App, accounts: &Accounts) -> App {
         .service(recovery::Recovery(accounts()))
         .service(notices::Notices(accounts()))
         .service(leaving::Leaving(accounts()))
+        .service(leaving::Copies(accounts()))
         .service(role_desk::RoleDesk)
         .service(watch::Watch)
         .service(BruteForce)

@@ -7,7 +7,7 @@ use futures_util::future::BoxFuture;
 use tokio::sync::Mutex;
 
 use super::sealing::{OnForgotten, seal_event};
-use crate::engine::{Driver, Vault};
+use crate::engine::Vault;
 use crate::error::Result;
 use crate::event::{EnvelopeBuilder, Event, InvalidEvent};
 
@@ -53,11 +53,11 @@ impl Unsealed {
     pub(crate) async fn seal(
         self,
         builder: EnvelopeBuilder,
-        engine: &dyn Driver,
+        vault: Option<&dyn Vault>,
         on_forgotten: OnForgotten,
     ) -> Result<EnvelopeBuilder> {
         let mut event = self.0.lock().await;
-        event.seal(builder, engine.vault(), on_forgotten).await
+        event.seal(builder, vault, on_forgotten).await
     }
 }
 

@@ -2,11 +2,17 @@
 
 use std::fmt::Debug;
 
+use futures_util::future::FutureExt as _;
+
+use super::keys::GlassVault;
 use crate::aggregate::{Aggregate, Decision, Never, certain};
 use crate::event::{Codec, Envelope};
 use crate::outgoing::{Due, Outgoing};
+use crate::personal::OnForgotten;
 
 /// An aggregate to which these events have happened: given, when, then, without an engine.
+///
+/// What is personal is compared by its value, and is masked in the state, as it is where an aggregate is loaded.
 ///
 /// ```
 /// use ensue::prelude::*;
@@ -219,7 +225,7 @@ impl Debug for Payload {
 #[track_caller]
 fn shown(event: &Outgoing) -> Shown {
     let envelope = built(event);
-    let parts = event.clone().into_parts();
+    let parts = sealed(event).into_parts();
     Shown {
         event_type: envelope.event_type().to_owned(),
         due: parts.due,
@@ -231,8 +237,22 @@ fn shown(event: &Outgoing) -> Shown {
 #[track_caller]
 #[expect(clippy::panic, reason = "assertions for tests")]
 fn built(event: &Outgoing) -> Envelope {
-    match event.clone().into_parts().builder.and_then(|it| it.build()) {
+    match sealed(event).into_parts().builder.and_then(|it| it.build()) {
         Ok(envelope) => envelope,
         Err(error) => panic!("this is not a valid event: {error}"),
+    }
+}
+
+/// As it would be written, but that equal values stay equal.
+#[track_caller]
+#[expect(clippy::panic, reason = "assertions for tests")]
+fn sealed(event: &Outgoing) -> Outgoing {
+    let sealing = event
+        .clone()
+        .sealed_by(Some(&GlassVault), OnForgotten::Refuse);
+    match sealing.now_or_never() {
+        Some(Ok(sealed)) => sealed,
+        Some(Err(error)) => panic!("this is not a valid event: {error}"),
+        None => panic!("the event is being sealed by another task"),
     }
 }

@@ -1,7 +1,8 @@
 //! The test kit has keys: services with personal data are tested as others are.
 
 use ensue::prelude::*;
-use ensue::testing::{Scenario, TestApp, explore};
+use ensue::testing::{Scenario, TestApp, explore, given};
+use ensue::{Disclosure, Personal};
 
 use crate::{LetterSent, Registered, registered};
 
@@ -65,4 +66,36 @@ async fn whatever_crashes_what_is_personal_is_sealed_and_opened() {
         },
     );
     assert!(explored.await.unwrap().runs > 3);
+}
+
+#[derive(Default, Serialize, Deserialize)]
+struct Addressee(Option<Personal<String>>);
+
+#[aggregate]
+impl Addressee {
+    #[apply]
+    fn sent(&mut self, event: LetterSent) {
+        self.0 = Some(event.text);
+    }
+}
+
+#[test]
+fn given_events_and_decisions_with_something_personal_are_compared_by_their_values() {
+    let user = given::<Addressee>(letter("u-1", "ada"));
+    let text = user.state().0.as_ref().map(Personal::disclosure);
+    assert_eq!(
+        text,
+        Some(Disclosure::Masked),
+        "as it is where it is loaded"
+    );
+    user.when(|_| letter("u-1", "ben"))
+        .then(letter("u-1", "ben"));
+}
+
+#[test]
+#[should_panic(expected = "not what was expected")]
+fn a_decision_with_another_personal_value_is_another() {
+    let user = given::<Addressee>(letter("u-1", "ada"));
+    user.when(|_| letter("u-1", "ben"))
+        .then(letter("u-1", "bob"));
 }

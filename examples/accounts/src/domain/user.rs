@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use ensue::Timestamp;
 use ensue::prelude::*;
+use ensue::{Personal, Timestamp};
 
+use super::attempts::{Attempts, Failed};
 use super::profile::Profile;
 use crate::email::Email;
 use crate::events::{
@@ -13,34 +14,37 @@ use crate::events::{
     UserConfirmed, UserExported, UserForgotten, UserLoggedIn, UserLoggedOut, UserLoginFailed,
     UserRegistered, UserRegisteredAgain,
 };
-use crate::ids::{SessionId, UserId};
+use crate::ids::{OriginId, SessionId, UserId};
 use crate::secrets::PasswordHash;
 
 /// How long an address can be confirmed.
 pub const CONFIRM_WITHIN: Duration = Duration::from_secs(24 * 3_600);
 /// How long a session lasts.
 pub const SESSION_LASTS: Duration = Duration::from_secs(12 * 3_600);
-/// How long an offer to set a new password stands.
+/// How long an offer to set a new password stands: no later one ends it.
 pub const RESET_WITHIN: Duration = Duration::from_secs(30 * 60);
+/// How many offers stand at a time; while they do, there is no further one.
+pub const RESETS_MAX: usize = 3;
+/// How long it takes at the least until there is another.
+pub const RESET_EVERY: Duration = Duration::from_secs(60);
+/// How long a user hears no more of registrations with the same address, after one.
+pub const QUIET_FOR: Duration = Duration::from_secs(3_600);
 /// How many sessions a user has at a time; one more ends the one that would end first.
 pub const SESSIONS_MAX: usize = 16;
-/// How many wrong passwords in a row are too many.
-pub const LOCK_AFTER: u32 = 5;
-/// How long no password is listened to then.
-pub const LOCKED_FOR: Duration = Duration::from_secs(15 * 60);
 
-/// A user, as the events have it.
+/// A user, as the events have it. What is personal is sealed.
 #[derive(Clone, Default, Debug, PartialEq, Serialize, Deserialize)]
 pub struct User {
     status: Status,
-    email: Option<Email>,
+    email: Option<Personal<Email>>,
     email_key: String,
     credentials: Option<Credentials>,
-    failures: u32,
-    locked_until: Option<Timestamp>,
+    attempts: Attempts,
     /// When each ends by itself.
     sessions: BTreeMap<SessionId, Timestamp>,
-    reset: Option<(String, Timestamp)>,
+    /// What offers are called, and when each ends; the newest last.
+    resets: Vec<(String, Timestamp)>,
+    quiet_until: Option<Timestamp>,
     profile: Option<Profile>,
 }
 
@@ -64,7 +68,7 @@ pub enum Status {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Credentials {
     /// What the password is compared with.
-    pub password: PasswordHash,
+    pub password: Personal<PasswordHash>,
     /// Grows with each password: one that was compared with an older hash proves nothing.
     pub number: u64,
 }
@@ -84,6 +88,9 @@ pub enum Refusal {
     /// Another password was set meanwhile.
     #[error("the password was changed meanwhile")]
     PasswordChanged,
+    /// There were enough mails for now.
+    #[error("there were enough mails for now")]
+    Enough,
     /// There is nothing to unpublish.
     #[error("there is no profile")]
     NoProfile,
@@ -92,7 +99,7 @@ pub enum Refusal {
 /// Why nobody is logged in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum LoginRefusal {
-    /// There is no user like that, or none that can log in, or nothing is listened to for a while.
+    /// There is no user like that, or none that can log in, or nothing from there is listened to for a while.
     #[error("no password is listened to")]
     NotNow,
     /// The password is right, and the address is not confirmed.
@@ -103,7 +110,7 @@ pub enum LoginRefusal {
     PasswordChanged,
 }
 
-#[aggregate(ignore = [UserRegisteredAgain, UserExported])]
+#[aggregate(ignore = [UserExported])]
 impl User {
     #[apply]
     fn registered(&mut self, event: UserRegistered) {
@@ -114,11 +121,16 @@ impl User {
     }
 
     #[apply]
+    fn registered_again(&mut self, event: UserRegisteredAgain) {
+        self.quiet_until = Some(event.quiet_until);
+    }
+
+    #[apply]
     fn confirmed(&mut self, event: UserConfirmed) {
         self.status = Status::Active;
         self.set_password(event.password);
-        self.failures = 0;
-        self.locked_until = None;
+        self.attempts.unlock();
+        self.attempts.came_from(event.origin);
     }
 
     #[apply]
@@ -130,8 +142,7 @@ impl User {
 
     #[apply]
     fn logged_in(&mut self, event: UserLoggedIn) {
-        self.failures = 0;
-        self.locked_until = None;
+        self.attempts.came_from(event.origin);
         self.sessions.insert(event.session, event.until);
         while self.sessions.len() > SESSIONS_MAX {
             let first = self.sessions.iter().min_by_key(|(_, until)| **until);
@@ -144,11 +155,16 @@ impl User {
 
     #[apply]
     fn login_failed(&mut self, event: UserLoginFailed) {
-        self.failures += 1;
-        if event.locked_until.is_some() {
-            self.failures = 0;
-            self.locked_until = event.locked_until;
-        }
+        let UserLoginFailed {
+            locked_until,
+            strangers_until,
+            ..
+        } = event;
+        let failed = Failed {
+            locked_until,
+            strangers_until,
+        };
+        self.attempts.failed(event.origin, &failed);
     }
 
     #[apply]
@@ -158,16 +174,20 @@ impl User {
 
     #[apply]
     fn reset_offered(&mut self, event: ResetOffered) {
-        self.reset = Some((event.reset, event.until));
+        if self.resets.len() == RESETS_MAX {
+            // One that stands no more: while all do, none is offered.
+            self.resets.remove(0);
+        }
+        self.resets.push((event.reset, event.until));
     }
 
     #[apply]
     fn password_changed(&mut self, event: PasswordChanged) {
         self.set_password(event.password);
         self.sessions.clear();
-        self.failures = 0;
-        self.locked_until = None;
-        self.reset = None;
+        self.resets.clear();
+        self.attempts.unlock();
+        self.attempts.came_from(event.origin);
     }
 
     #[apply]
@@ -186,7 +206,7 @@ impl User {
         self.leave(Status::Forgotten);
     }
 
-    fn set_password(&mut self, password: PasswordHash) {
+    fn set_password(&mut self, password: Personal<PasswordHash>) {
         let number = self.credentials.as_ref().map_or(0, |it| it.number) + 1;
         self.credentials = Some(Credentials { password, number });
     }
@@ -205,8 +225,13 @@ impl User {
     }
 
     /// The address; none of a user who is none any more.
-    pub fn email(&self) -> Option<&Email> {
+    pub fn email(&self) -> Option<&Personal<Email>> {
         self.email.as_ref()
+    }
+
+    /// What the address is called where it is a key; empty of a user who is none any more.
+    pub fn email_key(&self) -> &str {
+        &self.email_key
     }
 
     /// What everybody may see.
@@ -214,11 +239,11 @@ impl User {
         self.profile.as_ref()
     }
 
-    /// What a password is compared with: that of a user who may log in, or could with a confirmed
+    /// What a password from there is compared with: that of a user who may log in, or could with a confirmed
     /// address.
-    pub fn credentials(&self, now: Timestamp) -> Option<&Credentials> {
-        let is_locked = self.locked_until.is_some_and(|until| now < until);
-        self.credentials.as_ref().filter(|_| !is_locked)
+    pub fn credentials(&self, origin: &OriginId, now: Timestamp) -> Option<&Credentials> {
+        let is_listened_to = self.attempts.is_listened_to(origin, now);
+        self.credentials.as_ref().filter(|_| is_listened_to)
     }
 
     /// Whether this session of the user goes on.
@@ -226,10 +251,10 @@ impl User {
         self.sessions.get(session).is_some_and(|until| now < *until)
     }
 
-    /// The offer with which a password may be set.
-    pub fn reset(&self, now: Timestamp) -> Option<&str> {
-        let (reset, _) = self.reset.as_ref().filter(|(_, until)| now < *until)?;
-        Some(reset)
+    /// The offers with which a password may be set.
+    pub fn resets(&self, now: Timestamp) -> impl Iterator<Item = &str> {
+        let standing = self.resets.iter().filter(move |(_, until)| now < *until);
+        standing.map(|(reset, _)| reset.as_str())
     }
 
     /// Becomes a user; the end of the time to confirm that is scheduled in the same append.
@@ -243,6 +268,16 @@ impl User {
         let user = event.user.clone();
         let expired = Outgoing::new(ConfirmationExpired { user }).at(event.confirm_until);
         Ok((event, expired))
+    }
+
+    /// Tells the user that somebody wants to have the same address, unless that was said a while ago.
+    pub fn tell_again(&self, user: &UserId, now: Timestamp) -> Option<UserRegisteredAgain> {
+        let is_user = matches!(self.status, Status::Active | Status::Pending(_));
+        let is_quiet = self.quiet_until.is_some_and(|until| now < until);
+        (is_user && !is_quiet).then(|| UserRegisteredAgain {
+            user: user.clone(),
+            quiet_until: now.plus(QUIET_FOR),
+        })
     }
 
     /// Confirms the address, and sets the password of who reads the mail there. Again, it changes
@@ -272,35 +307,37 @@ impl User {
         number: u64,
         now: Timestamp,
     ) -> Result<UserLoggedIn, LoginRefusal> {
-        self.check(number, now)?;
+        self.check(&event.origin, number, now)?;
         match self.status {
             Status::Active => Ok(event),
             _ => Err(LoginRefusal::NotConfirmed),
         }
     }
 
-    /// Notes a wrong password; one too many locks the user for a while.
+    /// Notes a wrong password; one too many locks its place out for a while.
     ///
     /// # Errors
     /// See [`LoginRefusal`].
     pub fn fail(
         &self,
         user: &UserId,
-        address: &str,
+        (address, origin): (&str, &OriginId),
         number: u64,
         now: Timestamp,
     ) -> Result<UserLoginFailed, LoginRefusal> {
-        self.check(number, now)?;
-        let is_too_many = self.failures + 1 >= LOCK_AFTER;
+        self.check(origin, number, now)?;
+        let failed = self.attempts.next(origin, now);
         Ok(UserLoginFailed {
             user: user.clone(),
-            address: address.to_owned(),
-            locked_until: is_too_many.then(|| now.plus(LOCKED_FOR)),
+            address: address.to_owned().into(),
+            origin: origin.clone(),
+            locked_until: failed.locked_until,
+            strangers_until: failed.strangers_until,
         })
     }
 
-    fn check(&self, number: u64, now: Timestamp) -> Result<(), LoginRefusal> {
-        match self.credentials(now) {
+    fn check(&self, origin: &OriginId, number: u64, now: Timestamp) -> Result<(), LoginRefusal> {
+        match self.credentials(origin, now) {
             None => Err(LoginRefusal::NotNow),
             Some(credentials) if credentials.number != number => Err(LoginRefusal::PasswordChanged),
             Some(_) => Ok(()),
@@ -315,15 +352,26 @@ impl User {
         })
     }
 
-    /// Offers to set a new password, to whoever reads the user's mail.
+    /// Offers to set a new password, to whoever reads the user's mail; anybody can ask for it. What was offered
+    /// before stands.
     ///
     /// # Errors
-    /// [`Refusal::NoUser`] if nobody could log in with it.
-    pub fn offer_reset(&self, event: ResetOffered) -> Result<ResetOffered, Refusal> {
-        match self.status {
-            Status::Active => Ok(event),
-            _ => Err(Refusal::NoUser),
+    /// [`Refusal::NoUser`] if nobody could log in with it, [`Refusal::Enough`] if the last one was a moment ago, or
+    /// as many stand as there may be.
+    pub fn offer_reset(
+        &self,
+        event: ResetOffered,
+        now: Timestamp,
+    ) -> Result<ResetOffered, Refusal> {
+        if self.status != Status::Active {
+            return Err(Refusal::NoUser);
         }
+        let left = self.resets.last().map(|(_, until)| until.since(now));
+        let is_too_soon = left.is_some_and(|left| left > RESET_WITHIN.saturating_sub(RESET_EVERY));
+        if is_too_soon || self.resets(now).count() >= RESETS_MAX {
+            return Err(Refusal::Enough);
+        }
+        Ok(event)
     }
 
     /// Sets a new password by an offer.
@@ -335,10 +383,10 @@ impl User {
         event: PasswordChanged,
         now: Timestamp,
     ) -> Result<PasswordChanged, Refusal> {
-        if self.reset(now).is_some() && self.reset(now) == event.reset.as_deref() {
-            Ok(event)
-        } else {
-            Err(Refusal::LinkOver)
+        let mut standing = self.resets(now);
+        match event.reset.as_deref() {
+            Some(reset) if standing.any(|it| it == reset) => Ok(event),
+            _ => Err(Refusal::LinkOver),
         }
     }
 
@@ -357,22 +405,17 @@ impl User {
         }
     }
 
-    /// Publishes a profile in place of that before. The same again changes nothing.
+    /// Publishes a profile in place of that before. Whether it is the same says only who can open both.
     ///
     /// # Errors
     /// [`Refusal::NoUser`].
-    pub fn publish(
-        &self,
-        user: &UserId,
-        profile: Profile,
-    ) -> Result<Option<ProfilePublished>, Refusal> {
+    pub fn publish(&self, user: &UserId, profile: Profile) -> Result<ProfilePublished, Refusal> {
         match self.status {
-            Status::Active if self.profile.as_ref() == Some(&profile) => Ok(None),
-            Status::Active => Ok(Some(ProfilePublished {
+            Status::Active => Ok(ProfilePublished {
                 user: user.clone(),
                 name: profile.name,
                 about: profile.about,
-            })),
+            }),
             _ => Err(Refusal::NoUser),
         }
     }
@@ -406,6 +449,15 @@ impl User {
             (Status::Active, _) => Err(Refusal::PasswordChanged),
             _ => Err(Refusal::NoUser),
         }
+    }
+
+    /// Leaves without having asked for it: whose keys are destroyed is no user any more.
+    pub fn erase(&self, user: &UserId) -> Option<UserForgotten> {
+        let is_user = matches!(self.status, Status::Active | Status::Pending(_));
+        is_user.then(|| UserForgotten {
+            user: user.clone(),
+            email_key: self.email_key.clone(),
+        })
     }
 }
 

@@ -1,9 +1,11 @@
 //! What strangers ask for, before anybody knows whether they are users. To write it down takes as
 //! long for one who is as for one who is not.
 
+use ensue::Personal;
 use ensue::prelude::*;
 
 use crate::email::Email;
+use crate::ids::UserId;
 use crate::secrets::PasswordHash;
 
 /// Somebody wants to become a user.
@@ -12,10 +14,14 @@ use crate::secrets::PasswordHash;
 pub struct RegistrationRequested {
     /// What the address is called where it is a key.
     pub email_key: String,
+    /// Who that will be, if the address is free; otherwise it is forgotten.
+    pub user: UserId,
     /// The address.
-    pub email: Email,
+    #[event(personal = user)]
+    pub email: Personal<Email>,
     /// The password that was chosen.
-    pub password: PasswordHash,
+    #[event(personal = user)]
+    pub password: Personal<PasswordHash>,
 }
 
 /// Somebody has forgotten a password.

@@ -1,13 +1,15 @@
 //! What happens to a user.
 //!
+//! What is personal is sealed for the user before it is written; the user's name says nothing.
+//!
 //! All of it is in the topic `users` under the user's name, which keeps it in order. It is the
 //! aggregate [`User`](crate::domain::User) that decides what may happen.
 
-use ensue::Timestamp;
 use ensue::prelude::*;
+use ensue::{Personal, Position, Timestamp};
 
 use crate::email::Email;
-use crate::ids::{SessionId, UserId};
+use crate::ids::{OriginId, SessionId, UserId};
 use crate::secrets::PasswordHash;
 
 /// Somebody is a user, once the address is confirmed.
@@ -19,9 +21,11 @@ pub struct UserRegistered {
     /// What the address is called where it is a key.
     pub email_key: String,
     /// The address.
-    pub email: Email,
+    #[event(personal = user)]
+    pub email: Personal<Email>,
     /// The password that was chosen.
-    pub password: PasswordHash,
+    #[event(personal = user)]
+    pub password: Personal<PasswordHash>,
     /// Until when the address can be confirmed.
     pub confirm_until: Timestamp,
 }
@@ -32,6 +36,8 @@ pub struct UserRegistered {
 pub struct UserRegisteredAgain {
     /// Who.
     pub user: UserId,
+    /// Until when the user hears nothing more of that: anybody can ask for it.
+    pub quiet_until: Timestamp,
 }
 
 /// The user has not confirmed the address for a while, perhaps: scheduled with the welcome.
@@ -57,7 +63,10 @@ pub struct UserConfirmed {
     /// Who.
     pub user: UserId,
     /// The password from now on, chosen by who reads the mail: anybody may have registered the address.
-    pub password: PasswordHash,
+    #[event(personal = user)]
+    pub password: Personal<PasswordHash>,
+    /// From where, which is known from now on.
+    pub origin: OriginId,
 }
 
 /// A session has begun.
@@ -69,7 +78,10 @@ pub struct UserLoggedIn {
     /// Which session.
     pub session: SessionId,
     /// Where from.
-    pub address: String,
+    #[event(personal = user)]
+    pub address: Personal<String>,
+    /// The same, as it is told apart.
+    pub origin: OriginId,
     /// When it ends by itself.
     pub until: Timestamp,
 }
@@ -81,9 +93,14 @@ pub struct UserLoginFailed {
     /// Who.
     pub user: UserId,
     /// Where from.
-    pub address: String,
-    /// Until when no password is listened to, if it was one too many.
+    #[event(personal = user)]
+    pub address: Personal<String>,
+    /// The same, as it is told apart.
+    pub origin: OriginId,
+    /// Until when no password from there is listened to, if it was one too many.
     pub locked_until: Option<Timestamp>,
+    /// When strangers will have all their attempts again, if it is one of theirs.
+    pub strangers_until: Option<Timestamp>,
 }
 
 /// A session has ended.
@@ -108,14 +125,17 @@ pub struct ResetOffered {
     pub until: Timestamp,
 }
 
-/// The password is another: all sessions have ended, and nothing is locked.
+/// The password is another: all sessions and offers have ended, and no place is locked.
 #[derive(Clone, Debug, PartialEq, Event, Serialize, Deserialize)]
 #[event(type = "user.password_changed", topic = "users", key = user)]
 pub struct PasswordChanged {
     /// Who.
     pub user: UserId,
     /// The new one.
-    pub password: PasswordHash,
+    #[event(personal = user)]
+    pub password: Personal<PasswordHash>,
+    /// From where, which is known from now on.
+    pub origin: OriginId,
     /// The offer that was taken; none if the old password was known.
     pub reset: Option<String>,
 }
@@ -127,9 +147,11 @@ pub struct ProfilePublished {
     /// Who.
     pub user: UserId,
     /// What the user is called.
-    pub name: String,
+    #[event(personal = user)]
+    pub name: Personal<String>,
     /// What the user says of that.
-    pub about: String,
+    #[event(personal = user)]
+    pub about: Personal<String>,
 }
 
 /// Nobody may see it any more.
@@ -158,4 +180,20 @@ pub struct UserForgotten {
     pub user: UserId,
     /// What the address was called where it is a key: somebody else may have it.
     pub email_key: String,
+}
+
+/// The keys of a user who has left are destroyed: the receipt.
+#[derive(Clone, Debug, PartialEq, Event, Serialize, Deserialize)]
+#[event(type = "user.erased", topic = "erasures", key = user)]
+pub struct UserErased {
+    /// Who.
+    pub user: UserId,
+    /// How many keys were destroyed: none, if that was done before.
+    pub keys_destroyed: u32,
+    /// When they were.
+    pub destroyed: Timestamp,
+    /// The groups that hold copies, and were told to remove them.
+    pub told: Vec<String>,
+    /// Where in the log: `Engine::wait_until_handled` says whether a group has.
+    pub told_at: Position,
 }

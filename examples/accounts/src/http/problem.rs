@@ -1,11 +1,12 @@
 //! Errors as problem documents.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
+use super::seldom::Seldom;
 use crate::domain::RoleRefusal;
 use crate::operations::{Denied, OperationError};
 use crate::secrets::HashingError;
@@ -21,11 +22,15 @@ pub(super) struct Problem {
     retry_after: Option<Duration>,
 }
 
-/// What is wrong with a field.
+/// What is wrong with a field, or with a parameter.
 #[derive(Debug, Serialize)]
 pub(super) struct FieldError {
-    /// Which, as a JSON pointer.
-    pub(super) pointer: String,
+    /// Which field, as a JSON pointer.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) pointer: Option<String>,
+    /// Which parameter of the query.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) parameter: Option<String>,
     /// What is wrong, and what is expected.
     pub(super) detail: String,
 }
@@ -40,6 +45,37 @@ struct Document<'a> {
     detail: &'a str,
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     errors: &'a [FieldError],
+}
+
+impl FieldError {
+    /// Of a field of a JSON object.
+    pub(super) fn of_field(name: &str, detail: String) -> Self {
+        let name = name.replace('~', "~0").replace('/', "~1");
+        Self {
+            pointer: Some(format!("/{name}")),
+            parameter: None,
+            detail,
+        }
+    }
+
+    /// Of a parameter of a query, of which no more is repeated than it takes to find it.
+    pub(super) fn of_parameter(name: &str, detail: String) -> Self {
+        Self {
+            pointer: None,
+            parameter: Some(name.chars().take(80).collect()),
+            detail,
+        }
+    }
+}
+
+/// What went wrong behind the service, while that lasts.
+static FAILURES: Seldom = Seldom::new();
+
+/// Says so once in a while: while an engine is away, every request fails.
+fn note(what: &'static str, error: &dyn std::fmt::Display) {
+    if let Some(unsaid) = FAILURES.due(Instant::now()) {
+        tracing::error!(%error, unsaid, "{what}");
+    }
 }
 
 impl Problem {
@@ -84,7 +120,7 @@ impl From<OperationError> for Problem {
             | OperationError::Random(_)
             | OperationError::Engine(_) => {
                 // Why is not for clients.
-                tracing::error!(%error, "an operation failed");
+                note("an operation failed", &error);
                 let detail =
                     "the request could not be carried out, or not be known to be; try again";
                 let problem = Self::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", detail);
@@ -96,7 +132,7 @@ impl From<OperationError> for Problem {
 
 impl From<ViewError> for Problem {
     fn from(error: ViewError) -> Self {
-        tracing::error!(%error, "the view has no answer");
+        note("the view has no answer", &error);
         let detail = "the profiles cannot be read now; try again";
         let problem = Self::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", detail);
         problem.later(Duration::from_secs(1))
@@ -107,6 +143,12 @@ impl From<ensue::Error> for Problem {
     fn from(error: ensue::Error) -> Self {
         OperationError::from(error).into()
     }
+}
+
+/// What is answered when a request takes too long.
+pub fn timed_out() -> Response {
+    let detail = "the request, or its answer, took too long; it may have been carried out";
+    Problem::new(StatusCode::REQUEST_TIMEOUT, "timed-out", detail).into_response()
 }
 
 fn answer(denied: Denied) -> (StatusCode, &'static str) {

@@ -7,8 +7,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
-use axum::http::StatusCode;
-use axum::response::{IntoResponse as _, Response};
+use axum::response::Response;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -18,7 +17,7 @@ use tokio::sync::{Semaphore, watch};
 use tokio_rustls::TlsAcceptor;
 use tower_service::Service as _;
 
-use crate::http::Peer;
+use crate::http::{Peer, timed_out};
 
 /// How many connections there are at a time; more wait in the system's queue.
 pub const CONNECTIONS_MAX: u32 = 2_048;
@@ -120,6 +119,6 @@ async fn answer(
     let answered = tokio::time::timeout(ANSWER_WITHIN, router.call(request));
     match answered.await {
         Ok(answered) => answered,
-        Err(_) => Ok(StatusCode::REQUEST_TIMEOUT.into_response()),
+        Err(_) => Ok(timed_out()),
     }
 }

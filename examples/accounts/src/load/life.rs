@@ -237,17 +237,14 @@ impl Life {
             .expect(Method::PUT, "/v1/password-resets", ask, &[204, 410])
             .await?;
         if reset.status != 204 && !reset.is_repeated {
-            // The request was sent twice, and the later of two offers is the one that counts.
-            return Box::pin(self.reset_password_again()).await;
+            return Err(format!(
+                "{} cannot reset the password: {reset:?}",
+                self.user
+            ));
         }
         self.password = new;
         self.see_the_end().await?;
         self.log_in().await
-    }
-
-    async fn reset_password_again(&mut self) -> Result<(), String> {
-        tokio::time::sleep(NOTICED_WITHIN).await;
-        self.reset_password().await
     }
 
     async fn log_out(&mut self) -> Result<(), String> {

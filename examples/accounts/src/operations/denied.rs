@@ -6,10 +6,10 @@ use crate::secrets::{HashingError, NoRandomness};
 /// What the rules say against it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Denied {
-    /// The same whether the user is unknown, the password wrong, or nothing listened to for a while.
+    /// The same whether the user is unknown, the password wrong, or nothing from there listened to for a while.
     #[error(
-        "the e-mail address or the password is wrong, or too many wrong ones were tried: wait a quarter \
-         of an hour, or set a new password"
+        "the e-mail address or the password is wrong, or too many wrong ones were tried from here: wait a \
+         quarter of an hour, or set a new password"
     )]
     WrongCredentials,
     /// Said only to who knows the password.
@@ -59,7 +59,8 @@ impl From<Refusal> for Denied {
     fn from(refusal: Refusal) -> Self {
         match refusal {
             Refusal::NoUser | Refusal::NoSession => Self::NoSession,
-            Refusal::LinkOver => Self::LinkOver,
+            // Nobody is told how many mails there were.
+            Refusal::LinkOver | Refusal::Enough => Self::LinkOver,
             Refusal::PasswordChanged => Self::PasswordChanged,
             Refusal::NoProfile => Self::NoProfile,
         }

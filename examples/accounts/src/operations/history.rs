@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use ensue::engine::Query;
 use ensue::prelude::*;
-use ensue::{Events, Timestamp};
+use ensue::{Events, Personal, Timestamp};
 use serde_json::Value;
 
 use super::denied::OperationError;
@@ -21,7 +21,7 @@ pub const HISTORY_MAX: usize = 1_000;
 pub struct LogIn {
     /// When.
     pub at: Timestamp,
-    /// Where from; empty within a session.
+    /// Where from.
     pub address: String,
     /// Whether it was.
     pub is_accepted: bool,
@@ -50,19 +50,17 @@ impl Accounts {
         let mut newest = VecDeque::new();
         while let Some(event) = events.next().await {
             let event = event?.envelope;
-            let (address, is_accepted) = match event.event_type() {
+            let (mut address, is_accepted) = match event.event_type() {
                 UserLoggedIn::TYPE => (decoded::<UserLoggedIn>(&event)?.address, true),
                 _ => (decoded::<UserLoginFailed>(&event)?.address, false),
             };
-            let at = event.time();
-            keep(
-                &mut newest,
-                LogIn {
-                    at,
-                    address,
-                    is_accepted,
-                },
-            );
+            self.engine.unmask(&mut address).await?;
+            let log_in = LogIn {
+                at: event.time(),
+                address: address.into_known().unwrap_or_default(),
+                is_accepted,
+            };
+            keep(&mut newest, log_in);
         }
         Ok(newest.into())
     }
@@ -81,8 +79,11 @@ impl Accounts {
             let event = event?.envelope;
             let mut data: Value = serde_json::from_slice(event.payload()).unwrap_or_default();
             if let Some(fields) = data.as_object_mut() {
-                for secret in ["password", "session", "email_key", "reset"] {
+                for secret in ["password", "session", "email_key", "origin", "reset"] {
                     fields.remove(secret);
+                }
+                for field in fields.values_mut() {
+                    self.open(field).await?;
                 }
             }
             let exported = Exported {
@@ -93,6 +94,16 @@ impl Accounts {
             keep(&mut newest, exported);
         }
         Ok(newest.into())
+    }
+
+    /// Opens a field, if it is sealed. All of them are texts.
+    async fn open(&self, field: &mut Value) -> ensue::Result<()> {
+        let Ok(mut sealed) = Personal::<String>::deserialize(&*field) else {
+            return Ok(());
+        };
+        self.engine.unmask(&mut sealed).await?;
+        *field = sealed.into_known().map_or(Value::Null, Value::String);
+        Ok(())
     }
 
     fn events_of<const N: usize>(

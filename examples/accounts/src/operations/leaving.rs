@@ -11,8 +11,13 @@ impl Accounts {
     ///
     /// # Errors
     /// [`Denied::WrongPassword`], [`Denied::PasswordChanged`], and what hashing and the engine report.
-    pub async fn forget(&self, caller: &Caller, password: Password) -> Result<(), OperationError> {
-        let number = self.prove(caller, password).await?;
+    pub async fn forget(
+        &self,
+        caller: &Caller,
+        password: Password,
+        address: &str,
+    ) -> Result<(), OperationError> {
+        let number = self.prove(caller, password, address).await?;
         let forget = |it: &User| it.forget(&caller.user, number);
         let decided = self.users.decide(caller.user.as_str(), forget).await?;
         decided.map_err(Denied::from)?;

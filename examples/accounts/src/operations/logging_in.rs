@@ -35,7 +35,7 @@ pub struct Caller {
 }
 
 impl Accounts {
-    /// Begins a session. Whether the user is unknown, locked or the password wrong, it takes one
+    /// Begins a session. Whether the user is unknown, the address locked out or the password wrong, it takes one
     /// hash and one append, and says the same.
     ///
     /// # Errors
@@ -49,16 +49,19 @@ impl Accounts {
         let holder = self.holder(&self.email_key(email)).await?;
         let key = holder.as_ref().map_or(NOBODY, UserId::as_str);
         let known = self.users.load(key).await?.state;
-        let credentials = known.credentials(self.now()).cloned();
-        let hash = credentials.as_ref().map(|it| it.password.clone());
+        let origin = holder.as_ref().map(|user| self.keys.origin(user, address));
+        let credentials = origin
+            .as_ref()
+            .and_then(|it| known.credentials(it, self.now()));
+        let hash = self.hash_of(credentials).await?;
         let is_right = self.hashing.is_of(password, hash).await?;
-        let (Some(user), Some(credentials)) = (&holder, credentials) else {
+        let (Some(user), Some(origin), Some(credentials)) = (&holder, origin, credentials) else {
             self.note_stranger(holder.is_none(), address).await?;
             return Err(Denied::WrongCredentials.into());
         };
         let (number, now) = (credentials.number, self.now());
         if !is_right {
-            let fail = |it: &User| it.fail(user, address, number, now);
+            let fail = |it: &User| it.fail(user, (address, &origin), number, now);
             if self.users.decide(user.as_str(), fail).await?.is_err() {
                 self.note_stranger(false, address).await?;
             }
@@ -68,7 +71,8 @@ impl Accounts {
         let event = UserLoggedIn {
             user: user.clone(),
             session: token.session(),
-            address: address.to_owned(),
+            address: address.to_owned().into(),
+            origin,
             until,
         };
         let log_in = |it: &User| it.log_in(event.clone(), number, now);

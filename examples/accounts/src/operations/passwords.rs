@@ -21,11 +21,13 @@ impl Accounts {
         caller: &Caller,
         old: Password,
         new: Password,
+        address: &str,
     ) -> Result<(), OperationError> {
-        let number = self.prove(caller, old).await?;
+        let number = self.prove(caller, old, address).await?;
         let event = PasswordChanged {
             user: caller.user.clone(),
-            password: self.hashing.hash(new).await?,
+            password: self.hashing.hash(new).await?.into(),
+            origin: self.keys.origin(&caller.user, address),
             reset: None,
         };
         let change = |it: &User| it.change_password(event.clone(), number);
@@ -40,18 +42,20 @@ impl Accounts {
         &self,
         caller: &Caller,
         password: Password,
+        address: &str,
     ) -> Result<u64, OperationError> {
         let user = &caller.user;
+        let origin = self.keys.origin(user, address);
         let known = self.users.load(user.as_str()).await?.state;
-        let credentials = known.credentials(self.now()).cloned();
-        let hash = credentials.as_ref().map(|it| it.password.clone());
+        let credentials = known.credentials(&origin, self.now());
+        let hash = self.hash_of(credentials).await?;
         let is_right = self.hashing.is_of(password, hash).await?;
         let Some(credentials) = credentials else {
             return Err(Denied::WrongPassword.into());
         };
         if !is_right {
             let (number, now) = (credentials.number, self.now());
-            let fail = |it: &User| it.fail(user, "", number, now);
+            let fail = |it: &User| it.fail(user, (address, &origin), number, now);
             // Refused, there is nothing to note.
             let _ = self.users.decide(user.as_str(), fail).await?;
             return Err(Denied::WrongPassword.into());
@@ -78,16 +82,17 @@ impl Accounts {
         user: &UserId,
         secret: &str,
         new: Password,
+        address: &str,
     ) -> Result<(), OperationError> {
         let known = self.users.load(user.as_str()).await?.state;
-        let offer = known.reset(self.now()).unwrap_or_default().to_owned();
+        let mut standing = known.resets(self.now());
         // Before it is hashed: a guess must not cost more than it takes to refuse it.
-        if !self.keys.is_reset(user, &offer, secret) || offer.is_empty() {
-            return Err(Denied::LinkOver.into());
-        }
+        let offer = standing.find(|offer| self.keys.is_reset(user, offer, secret));
+        let offer = offer.ok_or(Denied::LinkOver)?.to_owned();
         let event = PasswordChanged {
             user: user.clone(),
-            password: self.hashing.hash(new).await?,
+            password: self.hashing.hash(new).await?.into(),
+            origin: self.keys.origin(user, address),
             reset: Some(offer),
         };
         let reset = |it: &User| it.reset_password(event.clone(), self.now());

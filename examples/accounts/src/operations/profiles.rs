@@ -6,20 +6,29 @@ use ensue::prelude::*;
 use super::denied::{Denied, OperationError};
 use super::logging_in::Caller;
 use crate::accounts::Accounts;
-use crate::domain::{Profile, REALM, Roles, User};
+use crate::domain::{Profile, REALM, Roles, ShownProfile, User};
 use crate::events::Role;
 use crate::ids::UserId;
+use crate::view::opened;
 
 impl Accounts {
-    /// Publishes the caller's profile, and says where in the log that is, if it was not so before.
+    /// Publishes the caller's profile, and says where in the log that is, if it was not so before: as the state is
+    /// sealed, that is looked at here, and two who publish the same at once may both have done it.
     ///
     /// # Errors
     /// [`Denied::NoSession`] if the caller has left meanwhile, and what the engine reports.
     pub async fn publish(
         &self,
         caller: &Caller,
-        profile: Profile,
+        profile: ShownProfile,
     ) -> Result<Option<Position>, OperationError> {
+        let before = self.users.load(caller.user.as_str()).await?.state;
+        if let Some(before) = before.profile()
+            && opened(&self.engine, before).await? == Some(profile.clone())
+        {
+            return Ok(None);
+        }
+        let profile = Profile::from(profile);
         let publish = |it: &User| it.publish(&caller.user, profile.clone());
         let decided = self.users.decide(caller.user.as_str(), publish).await?;
         Ok(decided.map_err(Denied::from)?.position)

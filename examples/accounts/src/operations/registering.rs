@@ -1,6 +1,8 @@
 //! Becoming a user.
 
+use ensue::error::PersonalError;
 use ensue::prelude::*;
+use uuid::Uuid;
 
 use super::denied::{Denied, OperationError};
 use crate::accounts::Accounts;
@@ -22,19 +24,23 @@ impl Accounts {
         password: Password,
         request: Option<&str>,
     ) -> Result<(), OperationError> {
-        let event = RegistrationRequested {
-            email_key: self.email_key(&email),
-            email,
-            password: self.hashing.hash(password).await?,
-        };
+        let email_key = self.email_key(&email);
         // Of the address, too: a client's number is not the only one of its kind.
-        let id = request.map(|request| format!("registration-{}-{request}", event.email_key));
-        let mut event = Outgoing::new(event);
-        if let Some(id) = id {
-            event = event.id(id);
+        let id = match request {
+            Some(request) => format!("registration-{email_key}-{request}"),
+            None => Uuid::now_v7().to_string(),
+        };
+        let event = RegistrationRequested {
+            user: UserId::of_request(&id),
+            email_key,
+            email: email.into(),
+            password: self.hashing.hash(password).await?.into(),
+        };
+        match self.publisher.publish(Outgoing::new(event).id(id)).await {
+            // The same request came to nothing before, and who it was for was forgotten.
+            Err(ensue::Error::Personal(PersonalError::Forgotten { .. })) => Ok(()),
+            published => Ok(published.map(drop)?),
         }
-        self.publisher.publish(event).await?;
-        Ok(())
     }
 
     /// Confirms an address by the secret of the link that was sent there, with the password that the
@@ -51,22 +57,24 @@ impl Accounts {
         user: &UserId,
         secret: &str,
         password: Password,
+        address: &str,
     ) -> Result<(), OperationError> {
         if !self.keys.is_confirmation(user, secret) {
             return Err(Denied::LinkOver.into());
         }
         let loaded = self.users.load(user.as_str()).await?;
-        let Some(email) = loaded.state.email() else {
+        let email_key = loaded.state.email_key();
+        if email_key.is_empty() {
             return Err(Denied::LinkOver.into());
-        };
-        let email_key = self.email_key(email);
+        }
         let confirmed = UserConfirmed {
             user: user.clone(),
-            password: self.hashing.hash(password).await?,
+            password: self.hashing.hash(password).await?.into(),
+            origin: self.keys.origin(user, address),
         };
         if self
             .emails
-            .confirm(&email_key, user.as_str())
+            .confirm(email_key, user.as_str())
             .await?
             .is_err()
         {
@@ -74,7 +82,7 @@ impl Accounts {
         }
         let confirm = |it: &User| it.confirm(confirmed.clone(), self.now());
         if let Err(refusal) = self.users.decide(user.as_str(), confirm).await? {
-            self.emails.release(&email_key, user.as_str()).await?;
+            self.emails.release(email_key, user.as_str()).await?;
             return Err(Denied::from(refusal).into());
         }
         Ok(())

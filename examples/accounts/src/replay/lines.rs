@@ -4,6 +4,8 @@ use std::io::{self, BufRead, Read};
 
 /// The longest line that is looked at. Syslog's own limit is far below.
 pub(crate) const LINE_BYTES_MAX: usize = 64 * 1_024;
+/// The longest line that is passed over: what has a longer one has no lines.
+pub(crate) const SKIPPED_BYTES_MAX: u64 = 64 * 1_024 * 1_024;
 
 /// Reads lines one by one, without what ends them.
 #[derive(Debug)]
@@ -22,7 +24,8 @@ impl<R: BufRead> Lines<R> {
         }
     }
 
-    /// The next line with its number, from 1. One that is longer than [`LINE_BYTES_MAX`] is empty.
+    /// The next line with its number, from 1. One that is longer than [`LINE_BYTES_MAX`] is empty, and one that goes
+    /// on for [`SKIPPED_BYTES_MAX`] more is an error.
     pub(crate) fn next(&mut self) -> io::Result<Option<(u64, &[u8])>> {
         self.line.clear();
         let mut limited = self.reader.by_ref().take(LINE_BYTES_MAX as u64);
@@ -31,7 +34,12 @@ impl<R: BufRead> Lines<R> {
         }
         if self.line.len() == LINE_BYTES_MAX && self.line.last() != Some(&b'\n') {
             self.line.clear();
-            self.reader.skip_until(b'\n')?;
+            let mut limited = self.reader.by_ref().take(SKIPPED_BYTES_MAX);
+            if limited.skip_until(b'\n')? as u64 == SKIPPED_BYTES_MAX {
+                let number = self.number + 1;
+                let what = format!("line {number} has more than {SKIPPED_BYTES_MAX} bytes");
+                return Err(io::Error::new(io::ErrorKind::InvalidData, what));
+            }
         }
         self.number += 1;
         let line = self.line.strip_suffix(b"\n").unwrap_or(&self.line);
@@ -45,6 +53,13 @@ impl<R: BufRead> Lines<R> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_line_without_an_end_is_an_error() {
+        let mut lines = Lines::new(io::BufReader::new(io::repeat(0)));
+        let error = lines.next().unwrap_err().to_string();
+        assert!(error.contains("line 1 has more than"), "{error}");
+    }
 
     #[test]
     fn lines_end_in_both_ways_and_one_that_is_too_long_is_empty() {

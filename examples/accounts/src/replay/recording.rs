@@ -47,6 +47,11 @@ impl Recording {
     }
 
     fn read_first(path: &Path) -> io::Result<Self> {
+        // Before it is opened: one of another kind may have no end, or wait for somebody.
+        if !std::fs::metadata(path)?.is_file() {
+            let what = "it is a directory, a device or a pipe, and not a file";
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, what));
+        }
         let mut file = File::open(path)?;
         let mut hash = digest::Context::new(&digest::SHA256);
         let mut years = Years::default();

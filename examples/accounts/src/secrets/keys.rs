@@ -12,9 +12,10 @@ use ring::hmac;
 
 use super::token::{NoRandomness, random};
 use crate::email::Email;
-use crate::ids::UserId;
+use crate::ids::{OriginId, UserId};
 
 const KEY_BYTES: usize = 32;
+const ORIGIN_CHARACTERS: usize = 22;
 
 /// The key of a service. It is not in the log: whoever has the log and not the key can neither
 /// confirm an address, nor reset a password, nor ask whether an address is registered.
@@ -101,6 +102,14 @@ impl Keys {
     /// What an e-mail address is called in the log where it is a key.
     pub fn email_key(&self, email: &Email) -> String {
         self.tag(&["email", email.as_str()])
+    }
+
+    /// What a place is called among those of a user: not the same as among those of another.
+    pub fn origin(&self, user: &UserId, address: &str) -> OriginId {
+        let mut tag = self.tag(&["origin", user.as_str(), address]);
+        // As much of it as tells a few places apart.
+        tag.truncate(ORIGIN_CHARACTERS);
+        OriginId::from_hash(tag)
     }
 
     /// The secret of the link that confirms a user's address.

@@ -1,5 +1,6 @@
 //! Notices: writes to users what they should know at once.
 
+use ensue::Personal;
 use ensue::prelude::*;
 
 use crate::accounts::Accounts;
@@ -54,8 +55,10 @@ impl Notices {
         secret: Option<String>,
     ) -> Result<(), Failure> {
         let loaded = self.0.users.load(user.as_str()).await?;
+        let mut to = loaded.state.email().cloned();
+        ctx.unmask(&mut to).await?;
         // Who has left meanwhile gets no mail.
-        if let Some(to) = loaded.state.email().cloned() {
+        if let Some(to) = to.and_then(Personal::into_known) {
             let id = ctx.id().to_owned();
             self.0
                 .post

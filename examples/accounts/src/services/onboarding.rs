@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use ensue::prelude::*;
-use ensue::{Flow, Saga, Step};
+use ensue::{Flow, Personal, Saga, Step};
 
 use crate::accounts::Accounts;
 use crate::domain::CONFIRM_WITHIN;
@@ -22,7 +22,8 @@ pub const HOLD: Duration = Duration::from_secs(CONFIRM_WITHIN.as_secs() + 3_600)
 #[state(name = "onboarding")]
 pub(super) struct Onboarding {
     user: UserId,
-    email: Email,
+    /// Sealed, as all of it is written.
+    email: Personal<Email>,
     email_key: String,
     is_confirmed: bool,
     is_expired: bool,
@@ -57,10 +58,7 @@ impl Step<Onboarding> for Welcome {
     const NAME: &'static str = "welcome";
 
     async fn act(&self, it: &mut Onboarding, ctx: &Context) -> Result<Flow, Failure> {
-        self.0
-            .post
-            .send(it.mail(&self.0, ctx, Subject::Welcome))
-            .await?;
+        it.write(&self.0, ctx, Subject::Welcome).await?;
         let reminder = ReminderDue {
             user: it.user.clone(),
         };
@@ -90,10 +88,7 @@ impl Step<Onboarding> for Confirmation {
             return Ok(Flow::abort("the address was not confirmed in time"));
         }
         if it.is_reminder_due && !it.is_reminded {
-            self.0
-                .post
-                .send(it.mail(&self.0, ctx, Subject::Reminder))
-                .await?;
+            it.write(&self.0, ctx, Subject::Reminder).await?;
             it.is_reminded = true;
         }
         // The end of the time is an event of the user; this is for one that never comes.
@@ -102,13 +97,25 @@ impl Step<Onboarding> for Confirmation {
 }
 
 impl Onboarding {
-    fn mail(&self, accounts: &Accounts, ctx: &Context, subject: Subject) -> Mail {
-        Mail {
+    /// Writes to the user, unless the user was forgotten meanwhile.
+    async fn write(
+        &self,
+        accounts: &Accounts,
+        ctx: &Context,
+        subject: Subject,
+    ) -> Result<(), Failure> {
+        let mut email = self.email.clone();
+        ctx.unmask(&mut email).await?;
+        let Some(to) = email.into_known() else {
+            return Ok(());
+        };
+        let mail = Mail {
             id: ctx.id().to_owned(),
-            to: self.email.clone(),
+            to,
             subject,
             user: self.user.clone(),
             secret: Some(accounts.keys.confirmation(&self.user)),
-        }
+        };
+        Ok(accounts.post.send(mail).await?)
     }
 }

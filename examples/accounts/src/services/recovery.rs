@@ -7,7 +7,7 @@ use crate::accounts::Accounts;
 use crate::domain::{RESET_WITHIN, User};
 use crate::events::{ResetOffered, ResetRequested};
 
-/// `reset.requested` → `user.reset_offered`, if there is such a user.
+/// `reset.requested` → `user.reset_offered`, if there is such a user, who did not get enough of them.
 pub(super) struct Recovery(pub(super) Accounts);
 
 #[service(attempts = 20, backoff = "20ms..5s")]
@@ -23,9 +23,9 @@ impl Recovery {
             };
             let users = accounts.users.following(ctx);
             let once = users.of(user.as_str()).once(ctx.id());
-            // Who is no user, or has not confirmed the address, hears nothing.
+            // Who is no user, has not confirmed the address, or got enough mails, hears nothing.
             let _ = once
-                .decide(|it: &User| it.offer_reset(offer.clone()))
+                .decide(|it: &User| it.offer_reset(offer.clone(), accounts.now()))
                 .await?;
         }
         Ok(())

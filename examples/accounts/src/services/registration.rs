@@ -1,15 +1,17 @@
 //! Registration: makes users of strangers.
 
+use std::time::Duration;
+
+use ensue::Disclosure;
 use ensue::prelude::*;
 
 use super::onboarding::HOLD;
 use crate::accounts::Accounts;
 use crate::domain::{CONFIRM_WITHIN, Status, User};
-use crate::events::{RegistrationRequested, UserRegistered, UserRegisteredAgain};
-use crate::ids::UserId;
+use crate::events::{RegistrationRequested, UserRegistered};
 
 /// `registration.requested` → `user.registered`, if the address is free; otherwise its user hears
-/// of it, `user.registered_again`, and nobody else.
+/// of it, `user.registered_again`, and nobody else, and what was said of who asked is forgotten.
 ///
 /// All steps may be repeated: the user has a name that follows from the request, holds the address
 /// again, and is registered once.
@@ -20,9 +22,17 @@ impl Registration {
     #[on]
     async fn register(&self, request: RegistrationRequested, ctx: &Context) -> Result<(), Failure> {
         let Self(accounts) = self;
-        let user = UserId::of_request(ctx.id());
+        match request.email.disclosure() {
+            Disclosure::Known(_) => {}
+            // It came to nothing before.
+            Disclosure::Forgotten => return Ok(()),
+            Disclosure::Masked => {
+                return Err(Failure::retry("the key of the address is not there"));
+            }
+        }
         let RegistrationRequested {
             email_key,
+            user,
             email,
             password,
         } = request;
@@ -45,13 +55,17 @@ impl Registration {
             let _ = once
                 .decide(|it: &User| it.register(registered.clone()))
                 .await?;
-        } else if let Some(user) = accounts.holder(&email_key).await? {
-            let once = users.of(user.as_str()).once(ctx.id());
-            let tell = |it: &User| {
-                let is_user = matches!(it.status(), Status::Active | Status::Pending(_));
-                is_user.then(|| UserRegisteredAgain { user: user.clone() })
-            };
+            return Ok(());
+        }
+        if let Some(holder) = accounts.holder(&email_key).await? {
+            let once = users.of(holder.as_str()).once(ctx.id());
+            let tell = |it: &User| it.tell_again(&holder, accounts.now());
             let Ok(_) = once.decide(tell).await?;
+        }
+        // Nobody becomes a user of it: but never one who is, or was.
+        if users.load(user.as_str()).await?.state.status() == Status::Unknown {
+            let forgetting = accounts.engine.forget(user.as_str(), Duration::ZERO);
+            forgetting.await?;
         }
         Ok(())
     }

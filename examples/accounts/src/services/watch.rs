@@ -11,14 +11,15 @@ pub(super) struct Watch;
 #[service]
 impl Watch {
     #[on(publishes = [LoginFailed])]
-    async fn failed(&self, event: UserLoginFailed, ctx: &Context) -> Outgoing {
-        let address = event.address;
-        Outgoing::new(LoginFailed { address, times: 1 }).time(ctx.time())
+    async fn failed(&self, event: UserLoginFailed, ctx: &Context) -> Option<Outgoing> {
+        // Of a user who was forgotten meanwhile nobody can say where it came from.
+        let address = event.address.into_known()?;
+        Some(Outgoing::new(LoginFailed { address, times: 1 }).time(ctx.time()))
     }
 
     #[on(publishes = [LoginAccepted])]
-    async fn accepted(&self, event: UserLoggedIn, ctx: &Context) -> Outgoing {
-        let address = event.address;
-        Outgoing::new(LoginAccepted { address, times: 1 }).time(ctx.time())
+    async fn accepted(&self, event: UserLoggedIn, ctx: &Context) -> Option<Outgoing> {
+        let address = event.address.into_known()?;
+        Some(Outgoing::new(LoginAccepted { address, times: 1 }).time(ctx.time()))
     }
 }

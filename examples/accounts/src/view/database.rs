@@ -1,5 +1,10 @@
 //! Profiles as rows: what each database is asked.
+//!
+//! A row has what the event has: the ciphertext. So nothing has to be removed from the database's pages, logs and
+//! backups when a user is forgotten.
 
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::Path;
 use std::str::FromStr as _;
 use std::time::Duration;
 
@@ -14,12 +19,7 @@ use crate::events::{ProfilePublished, ProfileUnpublished, UserForgotten};
 
 /// A row stays when a profile is taken down, so that its position tells how new that is.
 const CREATE: &str = "CREATE TABLE IF NOT EXISTS {profiles} \
-    (user_id VARCHAR(64) PRIMARY KEY, name TEXT, about TEXT, pos BIGINT NOT NULL)";
-const PUT: &str = "INSERT INTO {profiles} (user_id, name, about, pos) VALUES ($1, $2, $3, $4) \
-    ON CONFLICT (user_id) DO UPDATE SET name = excluded.name, about = excluded.about, pos = excluded.pos";
-const ONE: &str = "SELECT name, about, pos FROM profiles WHERE user_id = $1";
-const PAGE: &str = "SELECT user_id, name, about FROM profiles \
-    WHERE name IS NOT NULL AND user_id > $1 ORDER BY user_id LIMIT $2";
+    (user_id VARCHAR(64) PRIMARY KEY, profile TEXT, pos BIGINT NOT NULL)";
 /// The projection, and its table.
 const NAME: &str = "profiles";
 
@@ -28,9 +28,22 @@ const NAME: &str = "profiles";
 pub enum ViewError {
     /// No database has such a URL.
     #[error(
-        "the database `{0}`: expected is sqlite:FILE, or postgres://… with the feature `postgres`"
+        "the database `{0}`: expected is sqlite:FILE, or postgres://… or mysql://… with the feature of that name"
     )]
     Unknown(String),
+    /// The file of the database.
+    #[error("the view's database {}: {source}", path.display())]
+    File {
+        /// Which file.
+        path: std::path::PathBuf,
+        /// What the system answered.
+        source: std::io::Error,
+    },
+    /// A row is not one that this program wrote.
+    #[error(
+        "the view's database has a profile that cannot be read: {0}; remove the table, it is made again"
+    )]
+    Row(#[source] serde_json::Error),
     /// The database.
     #[error("the view's database: {0}")]
     Database(#[from] sqlx::Error),
@@ -51,7 +64,7 @@ pub(super) type Row = (Position, Option<Profile>);
 /// What is asked of a database that can be asked by several at once.
 pub(super) trait Reader: Send + Sync {
     /// The row of a user.
-    fn row(&self, user: String) -> BoxFuture<'_, Result<Row, sqlx::Error>>;
+    fn row(&self, user: String) -> BoxFuture<'_, Result<Row, ViewError>>;
 
     /// Waits until the row of the event at this position is there.
     fn applied(
@@ -61,12 +74,12 @@ pub(super) trait Reader: Send + Sync {
         at_most: Duration,
     ) -> BoxFuture<'_, ensue_sql::Result<()>>;
 
-    /// The profiles of the users behind this one, by name.
+    /// The profiles of the users behind this one, in the order of their names.
     fn page(
         &self,
         after: String,
         limit: i64,
-    ) -> BoxFuture<'_, Result<Vec<(String, Profile)>, sqlx::Error>>;
+    ) -> BoxFuture<'_, Result<Vec<(String, Profile)>, ViewError>>;
 }
 
 /// A database: who reads it, and the projection that writes it for as long as this is there; it completes
@@ -86,6 +99,11 @@ pub(super) async fn open(engine: &Engine, url: &str) -> Result<Opened, ViewError
         let pool = sqlx::PgPool::connect(url).await?;
         return of_postgres::open(engine, pool).await;
     }
+    #[cfg(feature = "mysql")]
+    if url.starts_with("mysql:") || url.starts_with("mariadb:") {
+        let pool = sqlx::MySqlPool::connect(url).await?;
+        return of_mysql::open(engine, pool).await;
+    }
     // A URL may have a password: only what comes before it is said.
     let scheme = url.split(':').next().unwrap_or_default();
     Err(ViewError::Unknown(format!("{scheme}:…")))
@@ -93,6 +111,9 @@ pub(super) async fn open(engine: &Engine, url: &str) -> Result<Opened, ViewError
 
 async fn sqlite(engine: &Engine, url: &str) -> Result<Opened, ViewError> {
     let options = sqlx::sqlite::SqliteConnectOptions::from_str(url)?;
+    if !url.contains(":memory:") {
+        make_private(options.get_filename())?;
+    }
     let options = options
         .create_if_missing(true)
         .journal_mode(sqlx::sqlite::SqliteJournalMode::Wal)
@@ -101,11 +122,33 @@ async fn sqlite(engine: &Engine, url: &str) -> Result<Opened, ViewError> {
     of_sqlite::open(engine, pool).await
 }
 
+/// Makes the file, readable by its owner alone; SQLite gives the files beside it the same mode.
+fn make_private(path: &Path) -> Result<(), ViewError> {
+    let mut options = std::fs::OpenOptions::new();
+    let made = options.append(true).create(true).mode(0o600).open(path);
+    made.map(drop).map_err(|source| ViewError::File {
+        path: path.to_owned(),
+        source,
+    })
+}
+
+fn read(profile: &str) -> Result<Profile, ViewError> {
+    serde_json::from_str(profile).map_err(ViewError::Row)
+}
+
+fn written(profile: &Profile) -> sqlx::Result<String> {
+    serde_json::to_string(profile).map_err(|error| sqlx::Error::Encode(Box::new(error)))
+}
+
 /// The same for each database: sqlx has a type of its own for each.
 macro_rules! database {
-    ($room:ident, $database:ty) => {
+    ($room:ident, $database:ty, $put:literal, $one:literal, $page:literal) => {
         mod $room {
             use super::*;
+
+            const PUT: &str = $put;
+            const ONE: &str = $one;
+            const PAGE: &str = $page;
 
             struct Writer;
 
@@ -115,8 +158,9 @@ macro_rules! database {
                     sql: &mut Sql<$database>,
                     event: ProfilePublished,
                 ) -> sqlx::Result<()> {
-                    let profile = Some((event.name, event.about));
-                    put(sql, event.user.as_str(), profile).await
+                    let ProfilePublished { user, name, about } = event;
+                    let profile = written(&Profile { name, about })?;
+                    put(sql, user.as_str(), Some(profile)).await
                 }
 
                 async fn unpublished(
@@ -139,11 +183,10 @@ macro_rules! database {
             async fn put(
                 sql: &mut Sql<$database>,
                 user: &str,
-                profile: Option<(String, String)>,
+                profile: Option<String>,
             ) -> sqlx::Result<()> {
                 let position = sql.position().map_or(0, Position::get);
-                let (name, about) = profile.unzip();
-                let put = sql.query(PUT).bind(user.to_owned()).bind(name).bind(about);
+                let put = sql.query(PUT).bind(user.to_owned()).bind(profile);
                 put.bind(position as i64).execute(&mut **sql).await?;
                 Ok(())
             }
@@ -160,16 +203,13 @@ macro_rules! database {
                     })
                 }
 
-                fn row(&self, user: String) -> BoxFuture<'_, Result<Row, sqlx::Error>> {
+                fn row(&self, user: String) -> BoxFuture<'_, Result<Row, ViewError>> {
                     Box::pin(async move {
-                        type Found = (Option<String>, Option<String>, i64);
-                        let found = sqlx::query_as::<_, Found>(ONE).bind(user);
-                        let Some((name, about, position)) = found.fetch_optional(self).await?
-                        else {
+                        let found = sqlx::query_as::<_, (Option<String>, i64)>(ONE).bind(user);
+                        let Some((profile, position)) = found.fetch_optional(self).await? else {
                             return Ok((Position::ZERO, None));
                         };
-                        let profile = name.zip(about);
-                        let profile = profile.map(|(name, about)| Profile { name, about });
+                        let profile = profile.map(|it| read(&it)).transpose()?;
                         Ok((Position::new(position as u64), profile))
                     })
                 }
@@ -178,17 +218,13 @@ macro_rules! database {
                     &self,
                     after: String,
                     limit: i64,
-                ) -> BoxFuture<'_, Result<Vec<(String, Profile)>, sqlx::Error>> {
+                ) -> BoxFuture<'_, Result<Vec<(String, Profile)>, ViewError>> {
                     Box::pin(async move {
-                        let page = sqlx::query_as::<_, (String, String, String)>(PAGE);
-                        let page = page
-                            .bind(after)
-                            .bind(limit)
-                            .fetch_all(self)
-                            .await?
-                            .into_iter();
-                        let page = page.map(|(user, name, about)| (user, Profile { name, about }));
-                        Ok(page.collect())
+                        let page = sqlx::query_as::<_, (String, String)>(PAGE);
+                        let page = page.bind(after).bind(limit).fetch_all(self).await?;
+                        let page = page.into_iter();
+                        page.map(|(user, profile)| Ok((user, read(&profile)?)))
+                            .collect()
                     })
                 }
             }
@@ -213,6 +249,29 @@ macro_rules! database {
     };
 }
 
-database!(of_sqlite, sqlx::Sqlite);
+database!(
+    of_sqlite,
+    sqlx::Sqlite,
+    "INSERT INTO {profiles} (user_id, profile, pos) VALUES ($1, $2, $3) \
+     ON CONFLICT (user_id) DO UPDATE SET profile = excluded.profile, pos = excluded.pos",
+    "SELECT profile, pos FROM profiles WHERE user_id = $1",
+    "SELECT user_id, profile FROM profiles WHERE profile IS NOT NULL AND user_id > $1 ORDER BY user_id LIMIT $2"
+);
 #[cfg(feature = "postgres")]
-database!(of_postgres, sqlx::Postgres);
+database!(
+    of_postgres,
+    sqlx::Postgres,
+    "INSERT INTO {profiles} (user_id, profile, pos) VALUES ($1, $2, $3) \
+     ON CONFLICT (user_id) DO UPDATE SET profile = excluded.profile, pos = excluded.pos",
+    "SELECT profile, pos FROM profiles WHERE user_id = $1",
+    "SELECT user_id, profile FROM profiles WHERE profile IS NOT NULL AND user_id > $1 ORDER BY user_id LIMIT $2"
+);
+#[cfg(feature = "mysql")]
+database!(
+    of_mysql,
+    sqlx::MySql,
+    "INSERT INTO {profiles} (user_id, profile, pos) VALUES (?, ?, ?) \
+     ON DUPLICATE KEY UPDATE profile = VALUES(profile), pos = VALUES(pos)",
+    "SELECT profile, pos FROM profiles WHERE user_id = ?",
+    "SELECT user_id, profile FROM profiles WHERE profile IS NOT NULL AND user_id > ? ORDER BY user_id LIMIT ?"
+);

@@ -7,11 +7,12 @@ use ensue::Position;
 use ensue::engine::Query;
 use ensue::prelude::*;
 
-use crate::domain::Profile;
+use super::opening::opened;
+use crate::domain::{Profile, ShownProfile};
 use crate::events::{ProfilePublished, ProfileUnpublished, UserForgotten};
 use crate::ids::UserId;
 
-/// The fold of all events that publish profiles, or take them down.
+/// The fold of all events that publish profiles, or take them down: sealed, as those are.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Profiles(BTreeMap<UserId, Profile>);
 
@@ -73,12 +74,26 @@ impl Profiles {
         self.0.get(user)
     }
 
-    /// Those of the users behind this one, by name, so many at the most.
+    /// Those of the users behind this one, in the order of their names, so many at the most.
     pub fn page(&self, after: Option<&UserId>, limit: usize) -> Vec<(UserId, Profile)> {
         let after = after.map_or(Bound::Unbounded, Bound::Excluded);
         let page = self.0.range((after, Bound::Unbounded)).take(limit);
         page.map(|(user, profile)| (user.clone(), profile.clone()))
             .collect()
+    }
+
+    /// What can be shown of them.
+    ///
+    /// # Errors
+    /// When the keys cannot be reached.
+    pub async fn shown(&self, engine: &Engine) -> ensue::Result<BTreeMap<UserId, ShownProfile>> {
+        let mut shown = BTreeMap::new();
+        for (user, profile) in &self.0 {
+            if let Some(profile) = opened(engine, profile).await? {
+                shown.insert(user.clone(), profile);
+            }
+        }
+        Ok(shown)
     }
 
     /// How many there are.
@@ -89,11 +104,5 @@ impl Profiles {
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
-    }
-}
-
-impl FromIterator<(UserId, Profile)> for Profiles {
-    fn from_iter<T: IntoIterator<Item = (UserId, Profile)>>(profiles: T) -> Self {
-        Self(profiles.into_iter().collect())
     }
 }

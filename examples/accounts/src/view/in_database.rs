@@ -11,14 +11,15 @@ use tokio::task::JoinHandle;
 
 use super::database::{Opened, Reader, ViewError};
 use super::fold::Profiles;
-use crate::domain::Profile;
+use super::opening::{Sealed, opened};
+use crate::domain::{Profile, ShownProfile};
 use crate::ids::UserId;
 
 /// How many profiles the cache has at the most.
 const CACHED_MAX: u64 = 10_000;
 
 /// Profiles in a database.
-pub struct InDatabase {
+pub(super) struct InDatabase {
     reader: Arc<dyn Reader>,
     engine: Engine,
     cache: Cache<Profile>,
@@ -82,16 +83,19 @@ impl InDatabase {
         applied.is_ok() && is_told
     }
 
-    pub(super) async fn of(&self, user: &UserId) -> Result<Option<Profile>, ViewError> {
-        let profile = self.cache.get(user.as_str()).await?;
-        Ok(profile.map(|profile| (*profile).clone()))
+    /// The cache has what the row has: it is opened each time.
+    pub(super) async fn of(&self, user: &UserId) -> Result<Option<ShownProfile>, ViewError> {
+        match self.cache.get(user.as_str()).await? {
+            Some(profile) => Ok(opened(&self.engine, &profile).await?),
+            None => Ok(None),
+        }
     }
 
     pub(super) async fn page(
         &self,
         after: Option<&UserId>,
         limit: usize,
-    ) -> Result<Vec<(UserId, Profile)>, ViewError> {
+    ) -> Result<Sealed, ViewError> {
         let after = after.map_or("", UserId::as_str).to_owned();
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
         let page = self.reader.page(after, limit).await?.into_iter();

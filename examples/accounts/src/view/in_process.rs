@@ -13,7 +13,7 @@ use crate::domain::Profile;
 use crate::ids::UserId;
 
 /// Profiles that follow a log until this is dropped.
-pub struct Following {
+pub(super) struct Following {
     profiles: Arc<RwLock<Profiles>>,
     reached: watch::Receiver<Option<Position>>,
     task: JoinHandle<()>,
@@ -24,7 +24,7 @@ impl Following {
     ///
     /// # Errors
     /// What the engine reports.
-    pub fn start(engine: &Engine) -> ensue::Result<Self> {
+    pub(super) fn start(engine: &Engine) -> ensue::Result<Self> {
         let profiles = Arc::new(RwLock::new(Profiles::default()));
         let mut events = engine.read(Profiles::query()?).follow();
         let (reaching, reached) = watch::channel(None);
@@ -52,19 +52,19 @@ impl Following {
     }
 
     /// Waits until what stands at this position is in the profiles, if that does not take too long.
-    pub async fn reach(&self, position: Position, at_most: Duration) -> bool {
+    pub(super) async fn reach(&self, position: Position, at_most: Duration) -> bool {
         let mut reached = self.reached.clone();
         let waiting = reached.wait_for(|it| it.is_some_and(|it| it >= position));
         matches!(tokio::time::timeout(at_most, waiting).await, Ok(Ok(_)))
     }
 
     /// The profile of a user.
-    pub fn of(&self, user: &UserId) -> Option<Profile> {
+    pub(super) fn of(&self, user: &UserId) -> Option<Profile> {
         self.profiles().of(user).cloned()
     }
 
-    /// Those of the users behind this one, by name, so many at the most.
-    pub fn page(&self, after: Option<&UserId>, limit: usize) -> Vec<(UserId, Profile)> {
+    /// Those of the users behind this one, in the order of their names, so many at the most.
+    pub(super) fn page(&self, after: Option<&UserId>, limit: usize) -> Vec<(UserId, Profile)> {
         self.profiles().page(after, limit)
     }
 

@@ -1,10 +1,10 @@
 //! Passwords.
 
-use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
 
+use super::super::body::Body;
 use super::super::fields::from_link;
 use super::super::form::Form;
 use super::super::origin::Origin;
@@ -20,14 +20,17 @@ pub(super) async fn change(
     State(site): State<Site>,
     InSession(caller): InSession,
     origin: Origin,
-    body: Bytes,
+    Body(body): Body,
 ) -> Result<StatusCode, Problem> {
     origin.admit(&site)?;
     let mut form = Form::parse(&body)?;
     let old = form.password("old", Password::tried);
     let new = form.password("new", Password::chosen);
     let (old, new) = form.finish(old.zip(new))?;
-    site.0.accounts.change_password(&caller, old, new).await?;
+    site.0
+        .accounts
+        .change_password(&caller, old, new, &origin.text())
+        .await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -35,7 +38,7 @@ pub(super) async fn change(
 pub(super) async fn ask_reset(
     State(site): State<Site>,
     origin: Origin,
-    body: Bytes,
+    Body(body): Body,
 ) -> Result<Response, Problem> {
     origin.admit(&site)?;
     let mut form = Form::parse(&body)?;
@@ -49,13 +52,13 @@ pub(super) async fn ask_reset(
 pub(super) async fn reset(
     State(site): State<Site>,
     origin: Origin,
-    body: Bytes,
+    Body(body): Body,
 ) -> Result<StatusCode, Problem> {
     origin.admit(&site)?;
     let (user, secret, password) = from_link(&body)?;
     site.0
         .accounts
-        .reset_password(&user, &secret, password)
+        .reset_password(&user, &secret, password, &origin.text())
         .await?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -1,18 +1,19 @@
 //! Profiles.
 
 use axum::Json;
-use axum::body::Bytes;
-use axum::extract::{Path, RawQuery, State};
+use axum::extract::{RawQuery, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse as _, Response};
 use ensue::Position;
 use serde_json::{Value, json};
 
+use super::super::body::Body;
 use super::super::form::Form;
-use super::super::problem::Problem;
+use super::super::named::Named;
+use super::super::problem::{FieldError, Problem};
 use super::super::session::InSession;
 use super::super::site::{PAGE_MAX, POSITION_HEADER, REACH_WITHIN, Site};
-use crate::domain::Profile;
+use crate::domain::ShownProfile;
 use crate::ids::UserId;
 use crate::operations::{Denied, OperationError};
 
@@ -20,16 +21,16 @@ use crate::operations::{Denied, OperationError};
 pub(super) async fn publish(
     State(site): State<Site>,
     InSession(caller): InSession,
-    body: Bytes,
+    Body(body): Body,
 ) -> Result<Response, Problem> {
     let mut form = Form::parse(&body)?;
-    let name = form.text_as("name", Profile::name);
-    let about = form.text_as("about", Profile::about);
+    let name = form.text_as("name", ShownProfile::name);
+    let about = form.text_as("about", ShownProfile::about);
     let (name, about) = form.finish(name.zip(about))?;
     let position = site
         .0
         .accounts
-        .publish(&caller, Profile { name, about })
+        .publish(&caller, ShownProfile { name, about })
         .await?;
     Ok(done_at(position))
 }
@@ -46,7 +47,7 @@ pub(super) async fn unpublish(
 pub(super) async fn take_down(
     State(site): State<Site>,
     InSession(caller): InSession,
-    Path(user): Path<String>,
+    Named(user): Named<String>,
 ) -> Result<Response, Problem> {
     let user = known(&user)?;
     Ok(done_at(site.0.accounts.unpublish(&caller, &user).await?))
@@ -63,7 +64,7 @@ fn done_at(position: Option<Position>) -> Response {
 
 pub(super) async fn show(
     State(site): State<Site>,
-    Path(user): Path<String>,
+    Named(user): Named<String>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let user = known(&user)?;
@@ -80,33 +81,58 @@ pub(super) async fn list(
     RawQuery(query): RawQuery,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let query = query.unwrap_or_default();
-    // Neither has a character that would have to be escaped.
-    let parts: Vec<_> = query
-        .split('&')
-        .filter_map(|part| part.split_once('='))
-        .collect();
-    let part = |name: &str| {
-        parts
-            .iter()
-            .find(|(it, _)| *it == name)
-            .map(|(_, value)| *value)
-    };
-    let after = part("after").map(known).transpose()?;
-    let limit = part("limit").and_then(|limit| limit.parse().ok());
-    let limit = limit.unwrap_or(PAGE_MAX).clamp(1, PAGE_MAX);
+    let asked = Asked::parse(query.as_deref().unwrap_or_default())?;
     reach(&site, &headers).await?;
-    let profiles = site.0.profiles.page(after.as_ref(), limit).await?;
-    let next = profiles.last().filter(|_| profiles.len() == limit);
-    let next = next.map(|(user, _)| user.clone());
-    let profiles: Vec<_> = profiles
-        .iter()
-        .map(|(user, profile)| shown(user, profile))
-        .collect();
-    Ok(Json(json!({ "profiles": profiles, "next": next })).into_response())
+    let page = site.0.profiles.page(asked.after.as_ref(), asked.limit);
+    let page = page.await?;
+    let profiles = page.profiles.iter();
+    let profiles: Vec<_> = profiles.map(|(user, it)| shown(user, it)).collect();
+    Ok(Json(json!({ "profiles": profiles, "next": page.next })).into_response())
 }
 
-fn shown(user: &UserId, profile: &Profile) -> Value {
+/// What a list is asked for.
+struct Asked {
+    after: Option<UserId>,
+    limit: usize,
+}
+
+impl Asked {
+    /// All that is wrong with it is said at once. No value has a character that would have to be escaped.
+    fn parse(query: &str) -> Result<Self, Problem> {
+        let mut asked = Self {
+            after: None,
+            limit: PAGE_MAX,
+        };
+        let (mut errors, mut seen) = (Vec::new(), Vec::new());
+        for part in query.split('&').filter(|part| !part.is_empty()) {
+            let (name, value) = part.split_once('=').unwrap_or((part, ""));
+            let wrong = if seen.contains(&name) {
+                Some("it is there twice".to_owned())
+            } else if name == "after" {
+                value
+                    .parse()
+                    .map(|user| asked.after = Some(user))
+                    .err()
+                    .map(|it| it.to_string())
+            } else if name == "limit" {
+                let limit = value.parse().ok().filter(|it| (1..=PAGE_MAX).contains(it));
+                asked.limit = limit.unwrap_or(PAGE_MAX);
+                let expected = || format!("expected is a number from 1 to {PAGE_MAX}");
+                limit.is_none().then(expected)
+            } else {
+                Some("there is no such parameter: expected are `after` and `limit`".to_owned())
+            };
+            seen.push(name);
+            errors.extend(wrong.map(|detail| FieldError::of_parameter(name, detail)));
+        }
+        if errors.is_empty() {
+            return Ok(asked);
+        }
+        Err(Problem::invalid(errors))
+    }
+}
+
+fn shown(user: &UserId, profile: &ShownProfile) -> Value {
     json!({ "user": user, "name": profile.name, "about": profile.about })
 }
 
@@ -137,4 +163,34 @@ async fn reach(site: &Site, headers: &HeaderMap) -> Result<(), Problem> {
     let detail = "the profiles are not there yet; try again";
     let problem = Problem::new(StatusCode::SERVICE_UNAVAILABLE, "behind", detail);
     Err(problem.later(REACH_WITHIN))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_list_is_asked_for_is_read_or_refused() {
+        let user = UserId::of_request("ada");
+        let asked = Asked::parse(&format!("after={user}&limit=7")).ok().unwrap();
+        assert_eq!((asked.after, asked.limit), (Some(user), 7));
+        let asked = Asked::parse("").ok().unwrap();
+        assert_eq!((asked.after, asked.limit), (None, PAGE_MAX));
+        for query in [
+            "limit=x",
+            "limit=",
+            "limit=0",
+            "limit=101",
+            "limit=-1",
+            "limit",
+            "after=",
+            "after=ada",
+            "before=x",
+            "limit=1&limit=2",
+            "Limit=1",
+            "limit=1&x",
+        ] {
+            assert!(Asked::parse(query).is_err(), "{query}");
+        }
+    }
 }

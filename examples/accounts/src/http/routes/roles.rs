@@ -1,8 +1,9 @@
 //! Roles.
 
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::StatusCode;
 
+use super::super::named::Named;
 use super::super::problem::Problem;
 use super::super::session::InSession;
 use super::super::site::Site;
@@ -13,7 +14,7 @@ use crate::operations::Caller;
 pub(super) async fn grant(
     State(site): State<Site>,
     InSession(caller): InSession,
-    Path(named): Path<(String, String)>,
+    Named(named): Named<(String, String)>,
 ) -> Result<StatusCode, Problem> {
     decide(&site, &caller, &named, true).await
 }
@@ -21,7 +22,7 @@ pub(super) async fn grant(
 pub(super) async fn revoke(
     State(site): State<Site>,
     InSession(caller): InSession,
-    Path(named): Path<(String, String)>,
+    Named(named): Named<(String, String)>,
 ) -> Result<StatusCode, Problem> {
     decide(&site, &caller, &named, false).await
 }

@@ -1,12 +1,12 @@
 //! Sessions.
 
 use axum::Json;
-use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Response};
 use serde_json::json;
 
+use super::super::body::Body;
 use super::super::fields::credentials;
 use super::super::origin::Origin;
 use super::super::problem::Problem;
@@ -18,7 +18,7 @@ use crate::secrets::Password;
 pub(super) async fn begin(
     State(site): State<Site>,
     origin: Origin,
-    body: Bytes,
+    Body(body): Body,
 ) -> Result<Response, Problem> {
     origin.admit(&site)?;
     let (email, password) = credentials(&body, Password::tried)?;

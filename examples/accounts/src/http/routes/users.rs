@@ -1,12 +1,12 @@
 //! Becoming a user, and leaving.
 
 use axum::Json;
-use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse as _, Response};
 use serde_json::json;
 
+use super::super::body::Body;
 use super::super::fields::{credentials, from_link};
 use super::super::form::Form;
 use super::super::origin::Origin;
@@ -24,7 +24,7 @@ pub(super) async fn register(
     State(site): State<Site>,
     origin: Origin,
     headers: HeaderMap,
-    body: Bytes,
+    Body(body): Body,
 ) -> Result<Response, Problem> {
     origin.admit(&site)?;
     let (email, password) = credentials(&body, Password::chosen)?;
@@ -56,11 +56,14 @@ pub(super) fn mailed() -> Response {
 pub(super) async fn confirm(
     State(site): State<Site>,
     origin: Origin,
-    body: Bytes,
+    Body(body): Body,
 ) -> Result<StatusCode, Problem> {
     origin.admit(&site)?;
     let (user, secret, password) = from_link(&body)?;
-    site.0.accounts.confirm(&user, &secret, password).await?;
+    site.0
+        .accounts
+        .confirm(&user, &secret, password, &origin.text())
+        .await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -69,13 +72,16 @@ pub(super) async fn forget(
     State(site): State<Site>,
     InSession(caller): InSession,
     origin: Origin,
-    body: Bytes,
+    Body(body): Body,
 ) -> Result<StatusCode, Problem> {
     origin.admit(&site)?;
     let mut form = Form::parse(&body)?;
     let password = form.password("password", Password::tried);
     let password = form.finish(password)?;
-    site.0.accounts.forget(&caller, password).await?;
+    site.0
+        .accounts
+        .forget(&caller, password, &origin.text())
+        .await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
