@@ -15,7 +15,8 @@ use crate::outgoing::Outgoing;
 /// A refusal is no failure. It is neither tried again nor a dead letter: who asked gets it.
 ///
 /// An [`Outgoing`] may be for later: an event that the log itself adds to the history of the aggregate when
-/// its time has come, whatever was decided until then.
+/// its time has come, whatever was decided until then. Others have no ids of their own: of an id that is known nothing
+/// is appended, and the history would not be whole.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not something that a decision for `{A}` can give",
     label = "not events of `{A}`",

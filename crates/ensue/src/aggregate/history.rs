@@ -168,7 +168,7 @@ pub(super) fn query<A: Aggregate>(key: &str, from: Cursor) -> Query {
     }
 }
 
-/// An event that nobody decided does not say whether it is the first: where retention has removed
+/// An event that no one decided does not say whether it is the first: where retention has removed
 /// something, that is not known.
 async fn check_whole<A: Aggregate>(
     engine: &SharedEngine,

@@ -27,7 +27,7 @@ impl Offer<'_> {
             // What cannot be encoded says so when it is published.
             if let Some(builder) = event.envelope() {
                 let is_keyless = builder.key_text().is_empty();
-                self.check::<A>(builder, is_keyless)?;
+                self.check::<A>(builder, is_keyless, event.is_for_later())?;
                 if is_keyless {
                     event = event.key(self.key);
                 }
@@ -49,7 +49,12 @@ impl Offer<'_> {
         Ok(completed)
     }
 
-    fn check<A: Aggregate>(&self, event: &EnvelopeBuilder, is_keyless: bool) -> Result<()> {
+    fn check<A: Aggregate>(
+        &self,
+        event: &EnvelopeBuilder,
+        is_keyless: bool,
+        is_for_later: bool,
+    ) -> Result<()> {
         let (topic, key) = (event.topic_name(), event.key_text());
         let problem = if topic != A::TOPIC {
             format!(
@@ -60,6 +65,11 @@ impl Offer<'_> {
             format!("its key is `{key}`")
         } else if !A::EVENTS.contains(&event.type_name()) {
             "the aggregate does not apply this type".to_owned()
+        } else if !is_for_later && event.id_text().is_some() {
+            // Of an id that is known nothing is appended, and the versions behind it would have a gap for ever.
+            "it has an id of its own, which may be known; give the decision an id instead, with `once`, or the \
+             command"
+                .to_owned()
         } else {
             return Ok(());
         };

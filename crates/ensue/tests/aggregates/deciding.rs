@@ -336,3 +336,35 @@ async fn a_decision_follows_from_the_event_at_hand() {
     assert_eq!(deposited.correlation(), noted.correlation());
     assert_eq!(deposited.source(), "/services/interest");
 }
+
+#[tokio::test]
+async fn an_event_with_an_id_of_its_own_is_refused_before_it_leaves_a_gap() {
+    let engine = engine().await;
+    let accounts = engine.aggregates::<Account>("/bank");
+    let deposit = |cents, id: &str| Outgoing::new(Deposited { cents }).id(id.to_owned());
+    let decide = |ids: [&'static str; 2]| {
+        accounts.decide("a", move |_| {
+            let [first, second] = ids.map(|id| deposit(1, id));
+            [Deposited { cents: 1 }.into(), first, second]
+        })
+    };
+    let Ok(_) = accounts
+        .decide("a", |_| Deposited { cents: 5 })
+        .await
+        .unwrap();
+    for _ in 0..2 {
+        let refused = decide(["x-1", "x-2"]).await.unwrap_err();
+        assert!(
+            matches!(&refused, Error::Aggregate(AggregateError::Foreign { problem, .. }) if problem.contains("`once`")),
+            "{refused}"
+        );
+    }
+    // What the log has and what is remembered are the same, and whole.
+    let Ok(receipt) = accounts
+        .decide("a", |_| Deposited { cents: 5 })
+        .await
+        .unwrap();
+    assert_eq!((receipt.version, fold(&engine, "a").await), (2, (10, 2)));
+    let fresh = engine.aggregates::<Account>("/fresh");
+    assert_eq!(fresh.load("a").await.unwrap().version, 2);
+}
