@@ -6,8 +6,9 @@
 //! ```
 //!
 //! A file is text: `ensue keys 1`, then a line `NUMBER HEX` for each key, or `forgotten` in place of all. A
-//! change is a new file that takes the place of the old one; before keys are forgotten they are overwritten where
-//! they are, too, which reaches the bytes on the disks that write in place.
+//! change is a new file that takes the place of the old one. Whatever a file with keys is replaced by, and before keys
+//! are forgotten, they are overwritten where they are, too, which reaches the bytes on the disks that write in place.
+//! A file of zeros was left by a process that was killed while it forgot.
 
 use std::fmt::Write as _;
 use std::fs::{self, File, OpenOptions};
@@ -26,9 +27,11 @@ const HEADER: &str = "ensue keys 1";
 const FORGOTTEN: &str = "forgotten";
 const EXTENSION: &str = "keys";
 const LOCK: &str = "lock";
+/// What keys are overwritten with.
+const ERASED: u8 = b'0';
 
 /// Keys in a directory of its own, that several processes of a machine may use. It is not within that of a log, and
-/// is backed up apart from it, if at all: whoever has both can read everything, and a person whose keys come back
+/// is backed up apart from it, if at all: who has both can read everything, and a person whose keys come back
 /// from a backup was not forgotten.
 #[derive(Clone, Debug)]
 pub struct FileKeys(Arc<Directory>);
@@ -170,7 +173,7 @@ impl Directory {
         })
     }
 
-    /// Makes another key, if what is kept is as `wanted` says once nobody else changes it. Gives the newest.
+    /// Makes another key, if what is kept is as `wanted` says once no one else changes it. Gives the newest.
     fn make(
         &self,
         subject: &str,
@@ -212,7 +215,8 @@ impl Directory {
             Ok(Kept::Forgotten) => return Ok(0),
             Err(_) => 1,
         };
-        overwrite(&path).map_err(|error| unusable(&path, error))?;
+        let erase = || existing(&path)?.map_or(Ok(()), overwrite);
+        erase().map_err(|error| unusable(&path, error))?;
         self.replace(&path, &format!("{HEADER}\n{FORGOTTEN}\n"))?;
         Ok(u32::try_from(count).unwrap_or(u32::MAX))
     }
@@ -222,14 +226,17 @@ impl Directory {
         let new = path.with_extension("new");
         let write = || -> io::Result<()> {
             // One that a process left that was killed.
-            overwrite(&new)?;
+            existing(&new)?.map_or(Ok(()), overwrite)?;
+            // It has keys, too, and no name any more once the new one has it.
+            let old = existing(path)?;
             let mut file = OpenOptions::new();
             file.write(true).create(true).truncate(true);
             let mut file = private(&mut file).open(&new)?;
             file.write_all(text.as_bytes())?;
             file.sync_all()?;
             fs::rename(&new, path)?;
-            File::open(&self.path)?.sync_all()
+            File::open(&self.path)?.sync_all()?;
+            old.map_or(Ok(()), overwrite)
         };
         write().map_err(|error| unusable(path, error))
     }
@@ -237,6 +244,9 @@ impl Directory {
 
 /// What the text of a file says; `None` if it is none.
 fn parse(text: &str) -> Option<Kept> {
+    if !text.is_empty() && text.bytes().all(|byte| byte == ERASED) {
+        return Some(Kept::Forgotten);
+    }
     let mut lines = text.strip_suffix('\n')?.lines();
     if lines.next()? != HEADER {
         return None;
@@ -260,15 +270,19 @@ fn parse(text: &str) -> Option<Kept> {
     (!keys.is_empty()).then_some(Kept::Keys(keys))
 }
 
-/// Overwrites a file, if it is there, where it is.
-fn overwrite(path: &Path) -> io::Result<()> {
-    let mut file = match OpenOptions::new().write(true).open(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        file => file?,
-    };
+/// A file, if it is there, to be overwritten where it is.
+fn existing(path: &Path) -> io::Result<Option<File>> {
+    match OpenOptions::new().write(true).open(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        file => file.map(Some),
+    }
+}
+
+/// Overwrites a file where it is.
+fn overwrite(mut file: File) -> io::Result<()> {
     let length = usize::try_from(file.metadata()?.len()).unwrap_or(usize::MAX);
     file.seek(SeekFrom::Start(0))?;
-    file.write_all(&vec![b'0'; length])?;
+    file.write_all(&vec![ERASED; length])?;
     file.sync_all()
 }
 

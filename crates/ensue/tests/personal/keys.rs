@@ -71,7 +71,7 @@ async fn a_directory_keeps_keys_for_all_who_use_it_and_forgets_them_for_good() {
     let path = directory.path().join("a/keys");
     let one = FileKeys::open(&path).unwrap();
     let other = FileKeys::open(&path).unwrap();
-    // Whoever asks first at the same time, it is one key.
+    // Who asks first at the same time, it is one key.
     let asking = (0..16).map(|number| {
         let store = if number % 2 == 0 {
             one.clone()
@@ -114,6 +114,47 @@ async fn a_directory_keeps_keys_for_all_who_use_it_and_forgets_them_for_good() {
         assert_eq!(store.forget("u-1").await.unwrap(), 0);
     }
     assert_eq!(key(one.newest("u-2").await.unwrap()).number(), 1);
+}
+
+/// The file of the only subject of a directory.
+fn file_in(directory: &std::path::Path) -> std::path::PathBuf {
+    let files = std::fs::read_dir(directory).unwrap();
+    let mut files = files.map(|it| it.unwrap().path());
+    files.find(|it| it.extension().is_some()).unwrap()
+}
+
+/// A link to the file is what a disk has of it when it has no name any more.
+#[tokio::test]
+async fn keys_are_overwritten_where_they_were_whatever_took_their_place() {
+    let directory = TempDir::new().unwrap();
+    let path = directory.path().join("keys");
+    let keys = FileKeys::open(&path).unwrap();
+    let first = key(keys.newest("u-1").await.unwrap());
+    let kept = |number: u32| directory.path().join(format!("kept-{number}"));
+    std::fs::hard_link(file_in(&path), kept(1)).unwrap();
+    let second = key(keys.rotate("u-1").await.unwrap());
+    std::fs::hard_link(file_in(&path), kept(2)).unwrap();
+    assert_eq!(hex(&key(keys.key("u-1", 1).await.unwrap())), hex(&first));
+    keys.forget("u-1").await.unwrap();
+    for number in [1, 2] {
+        let text = std::fs::read_to_string(kept(number)).unwrap();
+        assert!(!text.contains(&hex(&first)), "{number}: {text}");
+        assert!(!text.contains(&hex(&second)), "{number}: {text}");
+    }
+}
+
+#[tokio::test]
+async fn who_was_being_forgotten_when_the_process_ended_is_forgotten() {
+    let directory = TempDir::new().unwrap();
+    let path = directory.path().join("keys");
+    let keys = FileKeys::open(&path).unwrap();
+    keys.newest("u-1").await.unwrap();
+    let length = std::fs::read(file_in(&path)).unwrap().len();
+    std::fs::write(file_in(&path), "0".repeat(length)).unwrap();
+    for found in [keys.newest("u-1").await, keys.key("u-1", 1).await] {
+        assert!(matches!(found, Ok(KeyLookup::Forgotten)), "{found:?}");
+    }
+    keys.forget("u-1").await.unwrap();
 }
 
 #[cfg(unix)]
@@ -161,13 +202,7 @@ async fn a_damaged_file_of_keys_is_refused_and_named() {
     let path = directory.path().join("keys");
     let keys = FileKeys::open(&path).unwrap();
     keys.newest("u-1").await.unwrap();
-    let files = std::fs::read_dir(&path)
-        .unwrap()
-        .map(|it| it.unwrap().path());
-    let file = files
-        .into_iter()
-        .find(|it| it.extension().is_some())
-        .unwrap();
+    let file = file_in(&path);
     let whole = std::fs::read_to_string(&file).unwrap();
     for text in [
         "",
