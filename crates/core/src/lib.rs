@@ -9,6 +9,8 @@
 
 #[doc(hidden)]
 pub mod background;
+#[doc(hidden)]
+pub mod contained;
 mod cursor;
 pub mod engine;
 pub mod error;

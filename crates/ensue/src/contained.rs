@@ -3,59 +3,15 @@
 //! A handler's panic is its attempt's failure. So is that of anything else of a user's that runs on
 //! Ensue's tasks: the text of an error, its sources, letting go of either or of a future.
 
-use std::any::Any;
 use std::error::Error as StdError;
 use std::fmt::{self, Write as _};
 use std::ops::ControlFlow;
-use std::panic::{AssertUnwindSafe, catch_unwind};
+
+pub use ensue_core::contained::message_of;
+pub(crate) use ensue_core::contained::{Contained, contained};
 
 /// How many causes of an error are told: one whose source is itself has no end.
 const CAUSES_MAX: usize = 32;
-
-/// Runs `run`; a panic becomes what it said.
-pub(crate) fn contained<T>(run: impl FnOnce() -> T) -> Result<T, String> {
-    catch_unwind(AssertUnwindSafe(run)).map_err(message_of)
-}
-
-/// What a panic said. What it carries may panic itself when it is let go of.
-pub fn message_of(panic: Box<dyn Any + Send>) -> String {
-    let message = panic
-        .downcast_ref::<&str>()
-        .copied()
-        .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
-        .unwrap_or("no message")
-        .to_owned();
-    drop(Contained::new(panic));
-    message
-}
-
-/// Something of a user's that may panic when it is dropped; dropping this does not.
-pub(crate) struct Contained<T>(Option<T>);
-
-impl<T> Contained<T> {
-    pub(crate) fn new(inner: T) -> Self {
-        Self(Some(inner))
-    }
-
-    /// What is contained. Always there: only dropping takes it.
-    pub(crate) fn get(&self) -> Option<&T> {
-        self.0.as_ref()
-    }
-
-    pub(crate) fn get_mut(&mut self) -> Option<&mut T> {
-        self.0.as_mut()
-    }
-}
-
-impl<T> Drop for Contained<T> {
-    fn drop(&mut self) {
-        let inner = self.0.take();
-        if let Err(panic) = catch_unwind(AssertUnwindSafe(|| drop(inner))) {
-            // The hook has reported it. What it carries could panic again, so it is never dropped.
-            std::mem::forget(panic);
-        }
-    }
-}
 
 /// Looks at the error, then at its causes, until `look` breaks off. A cause is asked for only when
 /// it is looked at: one that panics then has been looked at itself.
@@ -207,17 +163,5 @@ mod tests {
         assert_eq!(text, "cannot read the list: entity not found");
         // Cut at the limit, as ever.
         assert_eq!(describe(&error, |_| true, 10), "cannot rea…");
-    }
-
-    #[test]
-    fn a_panic_that_carries_a_panic_is_contained() {
-        struct Bomb;
-        impl Drop for Bomb {
-            fn drop(&mut self) {
-                std::panic::panic_any(Bomb);
-            }
-        }
-        let outcome = contained(|| std::panic::panic_any(Bomb));
-        assert_eq!(outcome.unwrap_err(), "no message");
     }
 }

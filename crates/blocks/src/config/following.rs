@@ -1,9 +1,12 @@
 //! Reading sources as a whole, and following them.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use ensue_core::contained::message_of;
 use ensue_core::time::Clock;
+use futures_util::FutureExt as _;
 use futures_util::future::select_all;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
@@ -100,15 +103,26 @@ pub(super) struct Follower<T> {
 impl<T: DeserializeOwned + Send + Sync + 'static> Follower<T> {
     pub(super) async fn run(mut self) {
         loop {
-            match &self.problem {
-                // Sources are not watched that have just not answered.
-                Some(problem) if problem.is_passing() => tokio::time::sleep(RETRY).await,
-                _ => self.sources.changed().await,
+            // The type, the validation and sources may be the user's: a panic is the end of a look, not of following.
+            let looked = AssertUnwindSafe(self.look()).catch_unwind().await;
+            if let Err(panic) = looked {
+                let reason = format!("checking it panicked: {}", message_of(panic));
+                self.report(ConfigError::Refused { reason });
+                tokio::time::sleep(RETRY).await;
             }
-            match self.sources.read().await {
-                Ok((tree, settings)) => self.take(tree, settings).await,
-                Err(problem) => self.report(problem),
-            }
+        }
+    }
+
+    /// Waits until it is worth looking, and looks.
+    async fn look(&mut self) {
+        match &self.problem {
+            // Sources are not watched that have just not answered.
+            Some(problem) if problem.is_passing() => tokio::time::sleep(RETRY).await,
+            _ => self.sources.changed().await,
+        }
+        match self.sources.read().await {
+            Ok((tree, settings)) => self.take(tree, settings).await,
+            Err(problem) => self.report(problem),
         }
     }
 
@@ -128,10 +142,11 @@ impl<T: DeserializeOwned + Send + Sync + 'static> Follower<T> {
         }
         status.since = self.clock.now();
         status.changes += 1;
+        // Before anybody can see the status: what it says is used is used.
+        self.now.send_replace(Arc::new(settings));
         drop(status);
         self.tree = tree;
         tracing::info!("a new configuration is used");
-        self.now.send_replace(Arc::new(settings));
     }
 
     /// Once, until there is another problem or none.
@@ -151,7 +166,6 @@ impl<T: DeserializeOwned + Send + Sync + 'static> Follower<T> {
 mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
 
-    use futures_util::FutureExt as _;
     use futures_util::future::BoxFuture;
 
     use super::*;

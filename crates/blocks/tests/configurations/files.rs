@@ -54,7 +54,7 @@ async fn a_change_is_used_and_told() {
     assert_eq!(changes.borrow_and_update().workers, 2);
     assert_eq!(config.get().workers, 2);
     assert_eq!(config.status().changes, 1);
-    // Written anew, and nothing else: nobody is told.
+    // Written anew, and nothing else: no one is told.
     place.write("password = 'a' # the same\nworkers = 2\n");
     place.write("password = 'a'\nworkers = 3\n");
     changes.changed().await.unwrap();
@@ -95,6 +95,28 @@ async fn a_bad_version_changes_nothing_and_is_said_without_its_values() {
     std::fs::remove_file(&place.file).unwrap();
     until(&config, |status| status.problem.is_some()).await;
     assert_eq!(*config.get(), shop(4, "b"));
+}
+
+#[tokio::test]
+async fn a_validation_that_panics_refuses_and_the_next_version_is_looked_at() {
+    let place = Place::new("workers = 1\npassword = 'a'\n");
+    let validate = |shop: &Shop| match shop.workers {
+        7 => panic!("seven: that belongs to the test"),
+        _ => Ok::<_, String>(()),
+    };
+    let builder = Config::builder().source(place.source()).validate(validate);
+    let config = builder.load().await.unwrap();
+    place.write("workers = 7\npassword = 'a'\n");
+    let status = until(&config, |status| status.problem.is_some()).await;
+    let problem = status.problem.unwrap();
+    assert!(
+        problem.contains("panicked") && problem.contains("seven"),
+        "{problem}"
+    );
+    assert_eq!(config.get().workers, 1);
+    place.write("workers = 8\npassword = 'a'\n");
+    let status = until(&config, |status| status.changes == 1).await;
+    assert_eq!((status.problem, config.get().workers), (None, 8));
 }
 
 #[tokio::test]
