@@ -297,7 +297,18 @@ fn of(last: &Recorded) -> Result<Now> {
                 last: last.position,
             }
         }
-        _ => Now::Free(Expect::At(last.position)),
+        "lock.released" | "lock.expired" => Now::Free(Expect::At(last.position)),
+        // What it means, who wrote it knows: a lock that may be held is not free.
+        other => {
+            return Err(LockError::Invalid {
+                what: "the last event of a lock in the log",
+                value: other.to_owned(),
+                expected: format!(
+                    "one of this program's; update it, or leave the topic `{TOPIC}` alone and end the lock by \
+                     `lock.released`"
+                ),
+            });
+        }
     })
 }
 

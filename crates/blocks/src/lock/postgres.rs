@@ -20,15 +20,22 @@ const MAKE: &str = "DO $$ BEGIN PERFORM pg_advisory_xact_lock(hashtextextended('
      CREATE TABLE IF NOT EXISTS ensue_locks (name text PRIMARY KEY, token bigint NOT NULL, \
      owner text, until timestamptz NOT NULL); END $$";
 
-const ACQUIRE: &str = "INSERT INTO ensue_locks AS held (name, token, owner, until) \
-     VALUES ($1, 1, $2, clock_timestamp() + $3::bigint * interval '1 millisecond') \
-     ON CONFLICT (name) DO UPDATE SET owner = excluded.owner, \
+/// Takes a row that is free, expired or ours, or makes it. A row that somebody else has locked at the moment is
+/// passed over: who waited for it would hold up all that is asked in this session, renewals of other locks included.
+const ACQUIRE: &str = "WITH free AS (SELECT name FROM ensue_locks WHERE name = $1 \
+     AND (owner IS NULL OR until <= clock_timestamp() OR owner = $2) FOR UPDATE SKIP LOCKED), \
+     taken AS (UPDATE ensue_locks AS held SET owner = $2, \
      until = clock_timestamp() + $3::bigint * interval '1 millisecond', \
      token = held.token + CASE WHEN held.owner = $2 AND held.until > clock_timestamp() \
      THEN 0 ELSE 1 END \
-     WHERE held.owner IS NULL OR held.until <= clock_timestamp() OR held.owner = $2 \
-     RETURNING token";
+     FROM free WHERE held.name = free.name RETURNING held.token), \
+     made AS (INSERT INTO ensue_locks (name, token, owner, until) \
+     SELECT $1, 1, $2, clock_timestamp() + $3::bigint * interval '1 millisecond' \
+     WHERE NOT EXISTS (SELECT FROM ensue_locks WHERE name = $1) \
+     ON CONFLICT (name) DO NOTHING RETURNING token) \
+     SELECT token FROM taken UNION ALL SELECT token FROM made";
 
+/// Goes through while a guarded transaction shares the row ([`PostgresLocks::CHECK_HELD`]), as the row's key stays.
 const RENEW: &str = "UPDATE ensue_locks \
      SET until = clock_timestamp() + $4::bigint * interval '1 millisecond' \
      WHERE name = $1 AND owner = $2 AND token = $3 AND until > clock_timestamp() RETURNING token";
@@ -40,7 +47,7 @@ const RELEASE: &str =
 /// Locks in PostgreSQL, in the table `ensue_locks`. What it has acknowledged is on disk, and a later holder has
 /// a larger token; the database's clock alone ends leases.
 ///
-/// Not fair: whoever asks first when a lock is free has it. Waiting is asking again, every 15 to 100 ms.
+/// Not fair: who asks first when a lock is free has it. Waiting is asking again, every 15 to 100 ms.
 pub struct PostgresLocks {
     client: Client,
     made: OnceCell<()>,
@@ -49,9 +56,9 @@ pub struct PostgresLocks {
 impl PostgresLocks {
     /// The guard of data in the same database: run it in the transaction that writes, with the lock's name as
     /// `$1` and its token as `$2`. One row while the lock is held; no other can acquire it before the
-    /// transaction ends. No row: roll back. For data elsewhere take [`guard`](super::guard).
+    /// transaction ends, however long that takes, and it is renewed meanwhile. No row: roll back. For data elsewhere take [`guard`](super::guard).
     pub const CHECK_HELD: &str = "SELECT token FROM ensue_locks WHERE name = $1 AND token = $2 \
-         AND owner IS NOT NULL AND until > clock_timestamp() FOR SHARE";
+         AND owner IS NOT NULL AND until > clock_timestamp() FOR KEY SHARE";
 
     /// In the database of the URL, `postgres://user:password@host:port/database?tls=true`. It is connected, and
     /// the table made, when a lock is asked for.

@@ -148,7 +148,10 @@ impl Session {
         }
         self.xid = self.xid.checked_add(1).unwrap_or(1);
         let xid = self.xid;
-        self.send(fill(Message::request(xid, kind))).await?;
+        let sending = self.send(fill(Message::request(xid, kind)));
+        let sent = tokio::time::timeout_at(deadline, sending).await;
+        // What was not taken away with it is gone: a part of the request may be written.
+        sent.unwrap_or_else(|_| Err(self.away("it does not take what is sent")))?;
         loop {
             let Some(link) = &mut self.link else {
                 return Err(self.away("the connection has ended"));
@@ -159,7 +162,7 @@ impl Session {
             let found = self.read(answer.int())?;
             let zxid = self.read(answer.long())?;
             let code = self.read(answer.int())?;
-            // Answers to what was given up, to pings, and events that nobody waits for any more.
+            // Answers to what was given up, to pings, and events that no one waits for any more.
             if found != xid {
                 continue;
             }
@@ -253,5 +256,32 @@ impl Link {
                 Err(error) => return Err(error.to_string()),
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A server that greets and then reads nothing, as one does that was stopped or whose network was cut.
+    #[tokio::test(start_paused = true)]
+    async fn a_server_that_takes_nothing_is_given_up() {
+        let (ours, _theirs) = tokio::io::duplex(64);
+        let dialer = Dialer::of_anonymous("zookeeper://127.0.0.1:9", "zookeeper", 9).unwrap();
+        let mut session = Session {
+            dialer: Arc::new(dialer),
+            timeout: ANSWER,
+            id: 1,
+            password: Bytes::from_static(&[0; PASSWORD_BYTES]),
+            seen: 0,
+            xid: 0,
+            link: Some(Link {
+                stream: Box::new(ours),
+                received: BytesMut::new(),
+            }),
+        };
+        let set = session.all(&[Operation::Set("/a", &[0; 1024])]).await;
+        assert!(matches!(set, Err(Failure::Server(_))), "{set:?}");
+        assert!(session.link.is_none(), "half a request was sent");
     }
 }

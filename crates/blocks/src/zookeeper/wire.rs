@@ -4,7 +4,7 @@ use bytes::{Buf, BufMut, Bytes, BytesMut};
 
 /// The longest answer: a node has at most 1 MiB, and the names of the children of a lock are short.
 pub(super) const FRAME_BYTES_MAX: usize = 8 * 1024 * 1024;
-/// The xid of what nobody has asked for.
+/// The xid of what no one has asked for.
 pub(super) const EVENT: i32 = -1;
 pub(super) const PING: i32 = -2;
 

@@ -87,7 +87,7 @@ pub(crate) async fn a_deadline_is_kept(kept: &Kept) {
         "{refused:?}"
     );
     lock.release().await.unwrap();
-    // It does not wait any more: nobody else has it.
+    // It does not wait any more: no one else has it.
     let lock = locks.acquire(&name, PATIENCE).await.unwrap();
     lock.release().await.unwrap();
 }

@@ -166,7 +166,7 @@ impl Held {
     }
 }
 
-async fn sql(url: &str) -> tokio_postgres::Client {
+pub(crate) async fn sql(url: &str) -> tokio_postgres::Client {
     let (client, connection) = tokio_postgres::connect(url, tokio_postgres::NoTls)
         .await
         .unwrap();

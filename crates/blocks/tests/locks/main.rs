@@ -103,6 +103,15 @@ macro_rules! in_order {
     )*};
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_guarded_transaction_blocks_no_one_and_keeps_the_lock() {
+    shared(
+        "postgres",
+        guards::a_guarded_transaction_blocks_no_one_and_keeps_the_lock,
+    )
+    .await;
+}
+
 mod in_order {
     use super::*;
 

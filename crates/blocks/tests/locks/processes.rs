@@ -103,7 +103,7 @@ async fn told() -> String {
     tokio::task::spawn_blocking(read).await.unwrap()
 }
 
-/// Acquires it again and again; while it holds it, nobody else has made the file.
+/// Acquires it again and again; while it holds it, no one else has made the file.
 async fn race(kept: &Kept, held: &Held, place: &Path) {
     let locks = held.locks.clone().lease(PATIENCE);
     let (mark, tokens) = (place.join("held"), place.join("tokens"));
