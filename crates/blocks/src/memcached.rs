@@ -2,19 +2,20 @@
 //!
 //! A client of our own: those there are block a thread, or have no limits for answers; this is three commands.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::{Buf as _, Bytes, BytesMut};
 use ensue_brokers::{Connection, Dialer};
 use ensue_core::error::{Error, LimitError, Result};
+use futures_util::future::{BoxFuture, FutureExt as _};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 const SCHEME: &str = "memcached";
 const PORT: u16 = 11211;
 /// How long the server may take, connecting included: longer, and the value is loaded without it.
 const ANSWER: Duration = Duration::from_secs(1);
-/// How many connections are kept that nobody uses.
+/// How many connections are kept that no one uses.
 const IDLE_MAX: usize = 16;
 /// The longest line.
 const LINE_BYTES_MAX: usize = 2048;
@@ -35,6 +36,9 @@ pub(crate) struct Found {
     unique: u64,
 }
 
+/// Reads an answer.
+type Read<A> = for<'a> fn(&'a mut Link) -> BoxFuture<'a, Result<A, String>>;
+
 struct Link {
     stream: Box<dyn Connection>,
     received: BytesMut,
@@ -49,19 +53,25 @@ impl std::fmt::Debug for Link {
 impl Memcached {
     /// Takes the URL apart; it is connected with the first question.
     pub(crate) fn new(url: &str) -> Result<Self> {
+        let dialer = Dialer::of_anonymous(url, SCHEME, PORT)?;
+        // Those who ask one would not hear of what others have told another.
+        if dialer.server().addresses.len() > 1 {
+            return Err(dialer.server().unfit(
+                "the URL has several servers, which know nothing of each other",
+                "name one of them",
+            ));
+        }
         Ok(Self {
-            dialer: Dialer::of_anonymous(url, SCHEME, PORT)?,
+            dialer,
             idle: Mutex::default(),
         })
     }
 
     /// The value of a key, which has no blanks and no control characters.
     pub(crate) async fn get(&self, key: &str) -> Result<Option<Found>> {
-        self.ask(async |link| {
-            link.say(&[format!("gets {key}\r\n").as_bytes()]).await?;
-            link.found().await
-        })
-        .await
+        let request = format!("gets {key}\r\n");
+        self.ask(request.as_bytes(), |link| link.found().boxed())
+            .await
     }
 
     /// Sets a key that has `found`, or nothing; whether it still had.
@@ -77,10 +87,8 @@ impl Memcached {
             None => format!("add {key} 0 {seconds} {bytes}\r\n"),
             Some(found) => format!("cas {key} 0 {seconds} {bytes} {}\r\n", found.unique),
         };
-        let answer = self.ask(async |link| {
-            link.say(&[line.as_bytes(), value, b"\r\n"]).await?;
-            link.line().await
-        });
+        let request = [line.as_bytes(), value, b"\r\n"].concat();
+        let answer = self.ask(&request, |link| link.line().boxed());
         match answer.await?.as_ref() {
             b"STORED" => Ok(true),
             b"EXISTS" | b"NOT_FOUND" | b"NOT_STORED" => Ok(false),
@@ -95,49 +103,43 @@ impl Memcached {
         }
     }
 
-    /// A connection that a question did not bring to its end is not used again.
-    async fn ask<A>(
-        &self,
-        question: impl AsyncFnOnce(&mut Link) -> Result<A, String>,
-    ) -> Result<A> {
+    /// Asks once more where a connection ended that had not been used for a while: that says nothing of the server.
+    /// Each request may be repeated.
+    async fn ask<A>(&self, request: &[u8], read: Read<A>) -> Result<A> {
         let asking = async {
-            let idle = self
-                .idle
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .pop();
-            let is_used = idle.is_some();
-            let mut link = match idle {
-                Some(link) => link,
-                None => Link {
-                    stream: self.dialer.dial().await?,
-                    received: BytesMut::new(),
-                },
-            };
-            let answer = question(&mut link).await;
-            match answer {
-                Ok(answer) => {
-                    self.keep(link);
-                    Ok(answer)
-                }
-                Err(reason) => {
-                    if is_used {
-                        // Those of its age have ended with the server, too.
-                        self.idle
-                            .lock()
-                            .unwrap_or_else(PoisonError::into_inner)
-                            .clear();
-                    }
-                    Err(self.away(reason))
+            let idle = self.idle().pop();
+            if let Some(link) = idle {
+                match self.ask_by(link, request, read).await {
+                    Ok(answer) => return Ok(answer),
+                    // Those of its age have ended with it.
+                    Err(_) => self.idle().clear(),
                 }
             }
+            let link = Link {
+                stream: self.dialer.dial().await?,
+                received: BytesMut::new(),
+            };
+            let asked = self.ask_by(link, request, read).await;
+            asked.map_err(|reason| self.away(reason))
         };
         let asked = tokio::time::timeout(ANSWER, asking).await;
         asked.unwrap_or_else(|_| Err(self.away("it does not answer")))
     }
 
+    /// A connection by which an answer did not come whole is not used again.
+    async fn ask_by<A>(&self, mut link: Link, request: &[u8], read: Read<A>) -> Result<A, String> {
+        link.say(request).await?;
+        let answer = read(&mut link).await?;
+        self.keep(link);
+        Ok(answer)
+    }
+
+    fn idle(&self) -> MutexGuard<'_, Vec<Link>> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn keep(&self, link: Link) {
-        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut idle = self.idle();
         if idle.len() < IDLE_MAX {
             idle.push(link);
         }
@@ -149,9 +151,8 @@ impl Memcached {
 }
 
 impl Link {
-    async fn say(&mut self, parts: &[&[u8]]) -> Result<(), String> {
-        let all = parts.concat();
-        let written = self.stream.write_all(&all).await;
+    async fn say(&mut self, request: &[u8]) -> Result<(), String> {
+        let written = self.stream.write_all(request).await;
         written.map_err(|error| error.to_string())
     }
 

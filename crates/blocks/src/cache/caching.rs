@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use ensue_core::engine::Position;
 use ensue_core::error::Error;
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::away::Away;
 use super::counts::{CacheCounts, Counters};
@@ -25,7 +25,8 @@ const LOADS_EACH_MAX: usize = 2;
 /// A cache of what a loader gives. Cloning is cheap, and gives the same cache.
 ///
 /// - **Loaded once**: those who ask for a key that is being loaded share the result. A caller that is dropped
-///   does not end the load.
+///   does not end the load, unless it has not begun: where [`CacheBuilder::loads_max`](super::CacheBuilder::loads_max)
+///   others are being loaded, it waits for its turn as long as somebody waits for it.
 /// - **Stale while it is loaded anew**: when its time is over, a value is still given, and loaded in the
 ///   background, for as long as [`CacheBuilder::stale`](super::CacheBuilder::stale) says.
 /// - **Nothing is kept, too**: that a key has no value, for a shorter time.
@@ -36,7 +37,8 @@ struct Inner<T> {
     store: Arc<dyn CacheStore<T>>,
     load: Load<T>,
     times: Times,
-    loads: Semaphore,
+    /// Turns to load.
+    loads: Arc<Semaphore>,
     flights: Flights<T>,
     away: Away,
     counters: Counters,
@@ -53,7 +55,7 @@ impl<T: Send + Sync + 'static> Cache<T> {
             store,
             load,
             times,
-            loads: Semaphore::new(loads_max.min(Semaphore::MAX_PERMITS)),
+            loads: Arc::new(Semaphore::new(loads_max.min(Semaphore::MAX_PERMITS))),
             flights: Flights::default(),
             away: Away::default(),
             counters: Counters::default(),
@@ -89,8 +91,12 @@ impl<T: Send + Sync + 'static> Cache<T> {
             }
             if now < entry.stale_until {
                 inner.counters.stale.add();
-                if let (_, Some(takeoff)) = inner.flights.join(key) {
-                    inner.take_off(key, position, takeoff);
+                // Where all who load are busy, the next one who asks has it loaded: nothing waits for its turn that no one
+                // waits for.
+                if let Ok(turn) = inner.loads.clone().try_acquire_owned()
+                    && let (_, Some(takeoff)) = inner.flights.join(key)
+                {
+                    inner.take_off(key, position, takeoff, Some(turn));
                 }
                 return Ok(value.value);
             }
@@ -100,7 +106,8 @@ impl<T: Send + Sync + 'static> Cache<T> {
     }
 
     /// Says what the value of a key is since the event at `position`: what a handler does that knows. Whether
-    /// the store has kept it, or has a newer one.
+    /// the store has kept it: not if it has a newer one, and not if the value is too large for it. Then it is loaded when it
+    /// is asked for, as after [`Self::invalidate`].
     ///
     /// # Errors
     /// [`CacheError::Store`] when the store has not answered: it may still have the old value, so tell it again,
@@ -141,8 +148,17 @@ impl<T: Send + Sync + 'static> Cache<T> {
     ) -> Result<bool, CacheError> {
         check(key)?;
         let inner = &self.0;
+        let is_value = matches!(content, Content::Present(_));
         let entry = inner.times.entry(position, content);
-        let kept = inner.store.put(key, entry).await;
+        let kept = match inner.store.put(key, entry).await {
+            // What it had before must not outlive a value that it cannot keep.
+            Err(Error::Limit(limit)) if is_value => {
+                tracing::debug!(key, %limit, "a cache does not keep a value");
+                let outdated = inner.times.entry(position, Content::Outdated);
+                inner.store.put(key, outdated).await.map(|_| false)
+            }
+            kept => kept,
+        };
         inner.note(&kept);
         inner.flights.part(key);
         let is_kept = kept?;
@@ -186,7 +202,7 @@ impl<T: Send + Sync + 'static> Inner<T> {
             let (landing, takeoff) = self.flights.join(key);
             let is_ours = takeoff.is_some();
             if let Some(takeoff) = takeoff {
-                self.take_off(key, position, takeoff);
+                self.take_off(key, position, takeoff, None);
             }
             let value = landed(landing, key).await?;
             if value.position >= position {
@@ -204,14 +220,29 @@ impl<T: Send + Sync + 'static> Inner<T> {
         })
     }
 
-    /// Loads in a task of its own, which no caller can drop.
-    fn take_off(self: &Arc<Self>, key: &str, position: Position, takeoff: Takeoff<T>) {
+    /// Loads in a task of its own, which no caller can drop once it has its turn.
+    fn take_off(
+        self: &Arc<Self>,
+        key: &str,
+        position: Position,
+        takeoff: Takeoff<T>,
+        turn: Option<OwnedSemaphorePermit>,
+    ) {
         let (inner, key) = (self.clone(), key.to_owned());
         tokio::spawn(async move {
+            let turn = match turn {
+                Some(turn) => Some(turn),
+                None => tokio::select! {
+                    biased;
+                    () = takeoff.unwanted() => return,
+                    turn = inner.loads.clone().acquire_owned() => turn.ok(),
+                },
+            };
             let loaded = match inner.kept_meanwhile(&key, position).await {
                 Some(value) => Ok(value),
                 None => inner.load_and_keep(&key).await,
             };
+            drop(turn);
             if let Err(error) = &loaded {
                 inner.counters.load_failures.add();
                 tracing::debug!(%error, "a value of a cache was not loaded");
@@ -230,10 +261,6 @@ impl<T: Send + Sync + 'static> Inner<T> {
 
     /// Loads; again, if something newer was known: it may have been told while this was loaded.
     async fn load_and_keep(&self, key: &str) -> Result<Value<T>, CacheError> {
-        let permit = self.loads.acquire().await;
-        let _permit = permit.map_err(|_| CacheError::LoaderEnded {
-            key: key.to_owned(),
-        })?;
         let mut loads = 0;
         loop {
             let Loaded { position, value } = self.load(key).await?;

@@ -28,7 +28,7 @@ struct Flying<T> {
 
 struct Flight<T> {
     number: u64,
-    landing: watch::Receiver<Landing<T>>,
+    landing: Arc<watch::Sender<Landing<T>>>,
 }
 
 /// A load that somebody has to do. While this lives, others wait for it.
@@ -36,7 +36,7 @@ pub(super) struct Takeoff<T> {
     flying: Arc<Mutex<Flying<T>>>,
     key: String,
     number: u64,
-    landing: watch::Sender<Landing<T>>,
+    landing: Arc<watch::Sender<Landing<T>>>,
 }
 
 impl<T> Default for Flights<T> {
@@ -70,13 +70,14 @@ impl<T> Flights<T> {
         let mut flying = lock(&self.0);
         let number = flying.next;
         let place = match flying.keys.entry(key.to_owned()) {
-            Entry::Occupied(flight) => return (flight.get().landing.clone(), None),
+            Entry::Occupied(flight) => return (flight.get().landing.subscribe(), None),
             Entry::Vacant(place) => place,
         };
         let (sender, landing) = watch::channel(None);
+        let sender = Arc::new(sender);
         place.insert(Flight {
             number,
-            landing: landing.clone(),
+            landing: sender.clone(),
         });
         flying.next = number.wrapping_add(1);
         let takeoff = Takeoff {
@@ -101,8 +102,23 @@ impl<T> Takeoff<T> {
         self.landing.send_replace(Some(result));
     }
 
+    /// Completes when no one waits for the load any more; from then on no one joins it. Cancel-safe.
+    pub(super) async fn unwanted(&self) {
+        loop {
+            self.landing.closed().await;
+            let mut flying = lock(&self.flying);
+            // One may have joined since.
+            if self.landing.receiver_count() == 0 {
+                return self.leave_from(&mut flying);
+            }
+        }
+    }
+
     fn leave(&self) {
-        let mut flying = lock(&self.flying);
+        self.leave_from(&mut lock(&self.flying));
+    }
+
+    fn leave_from(&self, flying: &mut Flying<T>) {
         let is_ours = |it: &Flight<T>| it.number == self.number;
         if flying.keys.get(&self.key).is_some_and(is_ours) {
             flying.keys.remove(&self.key);

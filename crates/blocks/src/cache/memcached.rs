@@ -32,11 +32,11 @@ pub struct MemcachedStore<T> {
 }
 
 impl<T> MemcachedStore<T> {
-    /// On the server of the URL, `memcached://host:port?tls=true`; of several servers in it, on the first that
-    /// answers. It is connected when something is asked for.
+    /// On the server of the URL, `memcached://host:port?tls=true`. It is connected when something is asked for.
     ///
     /// # Errors
-    /// What is wrong with the URL.
+    /// What is wrong with the URL; several servers in it are: what a process tells one of them, those who ask another
+    /// would not hear of.
     pub fn new(url: &str, prefix: &str) -> Result<Self> {
         Ok(Self {
             client: Memcached::new(url)?,
@@ -137,6 +137,15 @@ mod tests {
         let store = MemcachedStore::<u8>::new("memcached://localhost", "p:").unwrap();
         assert_eq!(store.key("a b\r\n%").unwrap(), "p:a%20b%0D%0A%25");
         assert!(matches!(store.key(&"ä".repeat(60)), Err(Error::Limit(_))));
+    }
+
+    #[test]
+    fn several_servers_are_refused() {
+        let refused = MemcachedStore::<u8>::new("memcached://one,two", "p:").unwrap_err();
+        assert!(
+            refused.to_string().contains("name one of them"),
+            "{refused}"
+        );
     }
 
     #[test]

@@ -90,6 +90,86 @@ pub(crate) async fn a_stale_value_is_given_while_it_is_loaded_anew(kept: &Kept) 
     assert_eq!(cache.counts().loads, 2);
 }
 
+/// A cache that loads one key at a time, with a permit for each; says which it loads.
+fn one_at_a_time(
+    kept: &Kept,
+    hands: &VirtualClock,
+) -> (Cache<String>, Arc<Semaphore>, mpsc::Receiver<String>) {
+    let permits = Arc::new(Semaphore::new(0));
+    let (begin, begun) = mpsc::channel(64);
+    let waits = permits.clone();
+    let cache = Cache::builder(kept.shared())
+        .fresh(PATIENCE)
+        .stale(PATIENCE)
+        .load_timeout(PATIENCE)
+        .loads_max(1)
+        .clock(Clock::from(hands.clone()))
+        .build(move |key| {
+            let (waits, begin) = (waits.clone(), begin.clone());
+            async move {
+                begin.send(key.clone()).await.unwrap();
+                waits.acquire().await.unwrap().forget();
+                loaded(1, &key)
+            }
+        });
+    (cache, permits, begun)
+}
+
+fn asked(cache: &Cache<String>, key: &'static str) -> tokio::task::JoinHandle<Option<String>> {
+    let cache = cache.clone();
+    tokio::spawn(async move { value(&cache, key).await })
+}
+
+pub(crate) async fn nothing_that_is_stale_waits_for_its_turn(kept: &Kept) {
+    let hands = VirtualClock::new(Timestamp::EPOCH);
+    let (cache, permits, mut begun) = one_at_a_time(kept, &hands);
+    permits.add_permits(3);
+    for key in ["a", "b", "c"] {
+        assert_eq!(value(&cache, key).await.as_deref(), Some(key));
+        assert_eq!(begun.recv().await.unwrap(), key);
+    }
+    hands.advance(PATIENCE);
+    for key in ["a", "b", "c"] {
+        assert_eq!(value(&cache, key).await.as_deref(), Some(key));
+    }
+    assert_eq!(cache.counts().stale, 3);
+    assert_eq!(begun.recv().await.unwrap(), "a");
+    let missed = asked(&cache, "d");
+    while cache.counts().misses < 4 {
+        tokio::task::yield_now().await;
+    }
+    permits.add_permits(2);
+    assert_eq!(begun.recv().await.unwrap(), "d", "who waits is next");
+    missed.await.unwrap();
+    assert_eq!(cache.counts().loads, 5);
+}
+
+pub(crate) async fn what_no_one_waits_for_any_more_is_not_begun(kept: &Kept) {
+    let hands = VirtualClock::new(Timestamp::EPOCH);
+    let (cache, permits, mut begun) = one_at_a_time(kept, &hands);
+    let first = asked(&cache, "a");
+    assert_eq!(begun.recv().await.unwrap(), "a");
+    let given_up = asked(&cache, "b");
+    while cache.counts().misses < 2 {
+        tokio::task::yield_now().await;
+    }
+    given_up.abort();
+    assert!(given_up.await.unwrap_err().is_cancelled());
+    let last = asked(&cache, "c");
+    while cache.counts().misses < 3 {
+        tokio::task::yield_now().await;
+    }
+    permits.add_permits(2);
+    assert_eq!(begun.recv().await.unwrap(), "c");
+    for asked in [first, last] {
+        assert!(asked.await.unwrap().is_some());
+    }
+    // Asked for again, it is loaded.
+    permits.add_permits(1);
+    assert_eq!(value(&cache, "b").await.as_deref(), Some("b"));
+    assert_eq!(cache.counts().loads, 3);
+}
+
 pub(crate) async fn a_value_that_is_too_old_is_not_given(kept: &Kept) {
     let hands = VirtualClock::new(Timestamp::EPOCH);
     let number = AtomicU64::new(0);

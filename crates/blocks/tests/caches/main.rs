@@ -141,11 +141,14 @@ macro_rules! cache_tests {
                 positions::an_older_entry_never_takes_the_place_of_a_newer
                 positions::what_was_read_before_a_change_does_not_come_back
                 positions::an_entry_that_many_put_at_once_is_the_newest
+                positions::a_value_that_is_too_large_takes_the_old_one_away
                 positions::a_source_that_is_behind_is_given_and_not_kept
                 positions::who_reads_its_own_write_waits_for_no_old_value
                 loading::a_value_is_loaded_once_for_all_who_ask
                 loading::a_caller_that_is_dropped_does_not_end_the_load
                 loading::a_stale_value_is_given_while_it_is_loaded_anew
+                loading::nothing_that_is_stale_waits_for_its_turn
+                loading::what_no_one_waits_for_any_more_is_not_begun
                 loading::a_value_that_is_too_old_is_not_given
                 loading::that_there_is_nothing_is_kept_too
                 loading::a_failure_is_kept_for_nobody
@@ -184,6 +187,15 @@ mod killed {
         alone(
             "memcached",
             servers_killed::values_are_loaded_while_the_store_is_away,
+        )
+        .await;
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn memcached_that_is_back() {
+        alone(
+            "memcached",
+            servers_killed::a_server_that_is_back_is_told_at_once,
         )
         .await;
     }

@@ -87,6 +87,16 @@ pub(crate) async fn an_entry_that_many_put_at_once_is_the_newest(kept: &Kept) {
     assert_eq!(value(&cache, "k").await.as_deref(), Some("199"));
 }
 
+pub(crate) async fn a_value_that_is_too_large_takes_the_old_one_away(kept: &Kept) {
+    let cache = Cache::builder(kept.shared()).build(async |_| loaded(2, "loaded"));
+    assert!(cache.put("k", at(1), Some("old".into())).await.unwrap());
+    // What a server takes at the most is less; in this process there is no such limit.
+    let is_kept = cache.put("k", at(2), Some("x".repeat(9 << 20))).await;
+    if !is_kept.unwrap() {
+        assert_eq!(value(&cache, "k").await.as_deref(), Some("loaded"));
+    }
+}
+
 pub(crate) async fn a_source_that_is_behind_is_given_and_not_kept(kept: &Kept) {
     let cache = Cache::builder(kept.shared()).build(async |_| loaded(3, "as of 3"));
     cache.invalidate("k", at(4)).await.unwrap();

@@ -41,3 +41,21 @@ pub(crate) async fn values_are_loaded_while_the_store_is_away(kept: &Kept, serve
     );
     assert_eq!(value(&cache, "k").await.as_deref(), Some("told"));
 }
+
+/// What was connected before has ended, and says nothing of the server.
+pub(crate) async fn a_server_that_is_back_is_told_at_once(kept: &Kept, server: &Running) {
+    let cache = Cache::builder(kept.shared()).build(async |_| loaded(1, "loaded"));
+    let ask = || {
+        let cache = cache.clone();
+        tokio::spawn(async move { value(&cache, "k").await })
+    };
+    // Several connections, of which none is used meanwhile.
+    for asked in [(); 4].map(|()| ask()) {
+        asked.await.unwrap();
+    }
+    server.kill();
+    server.start();
+    cache.invalidate("k", at(2)).await.unwrap();
+    assert!(!cache.counts().is_store_away);
+    assert_eq!(cache.counts().store_failures, 0);
+}
