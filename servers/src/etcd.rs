@@ -3,20 +3,19 @@
 use std::path::Path;
 
 use crate::launch::Launch;
-use crate::place::Place;
 use crate::probe::Probe;
 use crate::process::Signal;
-use crate::program::{Program, find, version};
-use crate::server::{Server, no_remains, nothing_to_clean_up};
-
-const PROGRAM: &str = "etcd";
+use crate::program::Program;
+use crate::server::{Origin, Server, no_remains, nothing_to_clean_up};
 
 pub(crate) const SERVER: Server = Server {
     name: "etcd",
     is_usual: true,
     ports: 2,
-    missing,
-    obtain,
+    origin: Origin::Debian {
+        program: "etcd",
+        package: "etcd-server",
+    },
     set_up,
     probe: Probe {
         words: b"GET /health HTTP/1.0\r\n\r\n",
@@ -30,18 +29,6 @@ pub(crate) const SERVER: Server = Server {
     has_remains: no_remains,
     clean_up: nothing_to_clean_up,
 };
-
-fn missing(_: &Place) -> Vec<&'static str> {
-    match find(PROGRAM) {
-        Some(_) => Vec::new(),
-        None => vec!["etcd-server"],
-    }
-}
-
-fn obtain(_: &Place) -> Result<Program, String> {
-    let path = find(PROGRAM).ok_or("there is no etcd")?;
-    Ok(Program::new(version(&path, "--version")?, path))
-}
 
 fn set_up(program: &Program, _: &Path, ports: &[u16]) -> Result<Launch, String> {
     let &[clients, peers] = ports else {

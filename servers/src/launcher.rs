@@ -166,7 +166,9 @@ fn up(place: &Place, names: &[String]) -> Result<(), String> {
         })
         .collect();
     let new = wanted.iter().filter(|it| state.get(it.name).is_none());
-    let missing: Vec<_> = new.flat_map(|server| (server.missing)(place)).collect();
+    let missing: Vec<_> = new
+        .flat_map(|server| server.origin.missing(place))
+        .collect();
     package::install(missing, place.may_install)?;
     let mut new = Vec::new();
     for server in &wanted {
@@ -221,7 +223,7 @@ fn start(server: &Server, state: &mut State, place: &Place) -> Result<(), String
 /// failed half-way.
 fn set_up(server: &Server, place: &Place, state: &State) -> Result<Entry, String> {
     say(format_args!("setting up {}", server.name));
-    let program = (server.obtain)(place)?;
+    let program = server.origin.obtain(place)?;
     let directory = place.services.join(server.name);
     remove_directory(&directory)?;
     launch::make_directory(&directory)?;

@@ -31,6 +31,7 @@ mod redis;
 mod restate;
 mod running;
 mod say;
+mod secret;
 mod server;
 mod state;
 mod table;

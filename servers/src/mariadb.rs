@@ -6,15 +6,13 @@ use std::process::{Command, Stdio};
 
 use crate::launch::{Launch, make_directory, write};
 use crate::package::is_root;
-use crate::place::Place;
 use crate::port::first;
 use crate::probe::Probe;
 use crate::process::Signal;
-use crate::program::{Program, find, version};
-use crate::rabbitmq::random_word;
-use crate::server::{Server, no_remains, nothing_to_clean_up};
+use crate::program::Program;
+use crate::secret::random_word;
+use crate::server::{Origin, Server, no_remains, nothing_to_clean_up};
 
-const PROGRAM: &str = "mariadbd";
 /// The user and the database.
 const NAME: &str = "ensue";
 /// Where packages put the statements that make the tables of the system.
@@ -33,8 +31,10 @@ pub(crate) const SERVER: Server = Server {
     name: "mariadb",
     is_usual: true,
     ports: 1,
-    missing,
-    obtain,
+    origin: Origin::Debian {
+        program: "mariadbd",
+        package: "mariadb-server-core",
+    },
     set_up,
     probe: Probe {
         // It speaks first: length and number of the packet, then the greeting, or an error.
@@ -45,21 +45,6 @@ pub(crate) const SERVER: Server = Server {
     has_remains: no_remains,
     clean_up: nothing_to_clean_up,
 };
-
-fn missing(_: &Place) -> Vec<&'static str> {
-    match find(PROGRAM) {
-        Some(_) => Vec::new(),
-        None => vec!["mariadb-server-core"],
-    }
-}
-
-fn obtain(_: &Place) -> Result<Program, String> {
-    let path = find(PROGRAM).ok_or("there is no mariadbd")?;
-    let whole = version(&path, "--version")?;
-    // What follows says who has built it.
-    let number = whole.split('-').next().unwrap_or(&whole);
-    Ok(Program::new(number, path))
-}
 
 fn set_up(program: &Program, directory: &Path, ports: &[u16]) -> Result<Launch, String> {
     let port = first(ports)?;

@@ -4,21 +4,20 @@ use std::path::Path;
 
 use crate::launch::Launch;
 use crate::package::is_root;
-use crate::place::Place;
 use crate::port::first;
 use crate::probe::Probe;
 use crate::process::Signal;
-use crate::program::{Program, find, version};
-use crate::server::{Server, no_remains, nothing_to_clean_up};
-
-const PROGRAM: &str = "memcached";
+use crate::program::Program;
+use crate::server::{Origin, Server, no_remains, nothing_to_clean_up};
 
 pub(crate) const SERVER: Server = Server {
     name: "memcached",
     is_usual: true,
     ports: 1,
-    missing,
-    obtain,
+    origin: Origin::Debian {
+        program: "memcached",
+        package: "memcached",
+    },
     set_up,
     probe: Probe {
         words: b"version\r\n",
@@ -28,18 +27,6 @@ pub(crate) const SERVER: Server = Server {
     has_remains: no_remains,
     clean_up: nothing_to_clean_up,
 };
-
-fn missing(_: &Place) -> Vec<&'static str> {
-    match find(PROGRAM) {
-        Some(_) => Vec::new(),
-        None => vec![PROGRAM],
-    }
-}
-
-fn obtain(_: &Place) -> Result<Program, String> {
-    let path = find(PROGRAM).ok_or("there is no memcached")?;
-    Ok(Program::new(version(&path, "--version")?, path))
-}
 
 fn set_up(program: &Program, _: &Path, ports: &[u16]) -> Result<Launch, String> {
     let port = first(ports)?;

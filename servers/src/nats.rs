@@ -11,7 +11,7 @@ use crate::probe::Probe;
 use crate::process::Signal;
 use crate::program::{Program, find, major_minor, run, version};
 use crate::say::say;
-use crate::server::{Server, no_remains, nothing_to_clean_up};
+use crate::server::{Origin, Server, no_remains, nothing_to_clean_up};
 
 const PROGRAM: &str = "nats-server";
 const MODULE: &str = "github.com/nats-io/nats-server/v2";
@@ -33,8 +33,7 @@ pub(crate) const SERVER: Server = Server {
     name: "nats",
     is_usual: true,
     ports: 1,
-    missing,
-    obtain,
+    origin: Origin::Own { missing, obtain },
     set_up,
     probe: PROBE,
     farewell: Signal::Terminate,
@@ -46,8 +45,10 @@ pub(crate) const SERVER: Server = Server {
 pub(crate) const OLDEST: Server = Server {
     name: "nats-oldest",
     is_usual: false,
-    missing: missing_of_debian,
-    obtain: obtain_from_debian,
+    origin: Origin::Own {
+        missing: missing_of_debian,
+        obtain: obtain_from_debian,
+    },
     ..SERVER
 };
 

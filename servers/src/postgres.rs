@@ -14,8 +14,8 @@ use crate::port::first;
 use crate::probe::Probe;
 use crate::process::Signal;
 use crate::program::{Program, find, major_minor, run, version};
-use crate::rabbitmq::random_word;
-use crate::server::{Server, nothing_to_clean_up};
+use crate::secret::random_word;
+use crate::server::{Origin, Server, nothing_to_clean_up};
 
 const USER: &str = "postgres";
 const POOLER: &str = "/usr/sbin/pgbouncer";
@@ -28,8 +28,7 @@ pub(crate) const SERVER: Server = Server {
     name: "postgres",
     is_usual: true,
     ports: 1,
-    missing,
-    obtain,
+    origin: Origin::Own { missing, obtain },
     set_up,
     probe: Probe {
         // Length, protocol 3.0, user and database.

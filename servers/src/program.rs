@@ -42,9 +42,10 @@ pub(crate) fn version(program: &Path, flag: &str) -> Result<String, String> {
         .ok_or_else(|| format!("`{} {flag}` tells no version", program.display()))
 }
 
-/// The first thing that looks like `1.2`, `v1.2.3`, `go1.2` or `v=1.2.3`.
+/// The first thing that looks like `1.2`, `v1.2.3`, `go1.2` or `v=1.2.3`; without what follows behind a dash, which says
+/// who has built it.
 fn number_in(said: &str) -> Option<String> {
-    let words = said.split(|c: char| c.is_whitespace() || "=\"(),".contains(c));
+    let words = said.split(|c: char| c.is_whitespace() || "=\"(),-".contains(c));
     let mut numbers = words.map(|word| word.trim_start_matches(|c: char| c.is_ascii_alphabetic()));
     let is_version = |it: &&str| {
         it.starts_with(|c: char| c.is_ascii_digit())
@@ -90,6 +91,12 @@ mod tests {
                 "15.18",
             ),
             ("openjdk version \"17.0.15\" 2025-04-15", "17.0.15"),
+            (
+                "mariadbd  Ver 10.11.19-MariaDB-0+deb12u1 for debian-linux-gnu on x86_64",
+                "10.11.19",
+            ),
+            ("etcd Version: 3.4.23\nGit SHA: Not provided", "3.4.23"),
+            ("memcached 1.6.18", "1.6.18"),
             ("go version go1.26.8 linux/amd64", "1.26.8"),
         ];
         for (said, number) in said {

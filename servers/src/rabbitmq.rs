@@ -8,7 +8,8 @@ use crate::place::Place;
 use crate::probe::Probe;
 use crate::process::Signal;
 use crate::program::{Program, find, run};
-use crate::server::{Server, no_remains};
+use crate::secret::random_word;
+use crate::server::{Origin, Server, no_remains};
 use crate::state::Entry;
 
 /// The server itself: what is in `PATH` insists on the user `rabbitmq`.
@@ -19,8 +20,7 @@ pub(crate) const SERVER: Server = Server {
     name: "rabbitmq",
     is_usual: true,
     ports: 3,
-    missing,
-    obtain,
+    origin: Origin::Own { missing, obtain },
     set_up,
     probe: Probe {
         words: b"AMQP\x00\x00\x09\x01",
@@ -96,16 +96,6 @@ fn set_up(program: &Program, directory: &Path, ports: &[u16]) -> Result<Launch, 
     Ok(launch)
 }
 
-/// 32 hexadecimal digits that cannot be guessed.
-pub(crate) fn random_word() -> Result<String, String> {
-    use std::io::Read as _;
-    let mut bytes = [0; 16];
-    std::fs::File::open("/dev/urandom")
-        .and_then(|mut file| file.read_exact(&mut bytes))
-        .map_err(|error| format!("cannot read /dev/urandom: {error}"))?;
-    Ok(bytes.map(|byte| format!("{byte:02x}")).concat())
-}
-
 /// The node starts its port mapper and leaves it running. On its own port it serves no other node.
 fn end_port_mapper(entry: &Entry) -> Result<(), String> {
     let mapper = find("epmd").unwrap_or_else(|| PathBuf::from("epmd"));
@@ -128,12 +118,5 @@ mod tests {
         let path = Path::new("/usr/lib/rabbitmq/lib/rabbitmq_server-3.10.8/sbin/rabbitmq-server");
         assert_eq!(version_in(path).as_deref(), Some("3.10.8"));
         assert_eq!(version_in(Path::new("/usr/sbin/rabbitmq-server")), None);
-    }
-
-    #[test]
-    fn no_two_words_are_the_same() {
-        let word = random_word().unwrap();
-        assert_eq!(word.len(), 32);
-        assert_ne!(word, random_word().unwrap());
     }
 }

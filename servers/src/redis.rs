@@ -3,21 +3,20 @@
 use std::path::Path;
 
 use crate::launch::{Launch, write};
-use crate::place::Place;
 use crate::port::first;
 use crate::probe::Probe;
 use crate::process::Signal;
-use crate::program::{Program, find, version};
-use crate::server::{Server, no_remains, nothing_to_clean_up};
-
-const PROGRAM: &str = "redis-server";
+use crate::program::Program;
+use crate::server::{Origin, Server, no_remains, nothing_to_clean_up};
 
 pub(crate) const SERVER: Server = Server {
     name: "redis",
     is_usual: true,
     ports: 1,
-    missing,
-    obtain,
+    origin: Origin::Debian {
+        program: "redis-server",
+        package: "redis-server",
+    },
     set_up,
     probe: Probe {
         words: b"PING\r\n",
@@ -28,18 +27,6 @@ pub(crate) const SERVER: Server = Server {
     has_remains: no_remains,
     clean_up: nothing_to_clean_up,
 };
-
-fn missing(_: &Place) -> Vec<&'static str> {
-    match find(PROGRAM) {
-        Some(_) => Vec::new(),
-        None => vec![PROGRAM],
-    }
-}
-
-fn obtain(_: &Place) -> Result<Program, String> {
-    let path = find(PROGRAM).ok_or("there is no redis-server")?;
-    Ok(Program::new(version(&path, "--version")?, path))
-}
 
 fn set_up(program: &Program, directory: &Path, ports: &[u16]) -> Result<Launch, String> {
     let port = first(ports)?;

@@ -9,7 +9,7 @@ use crate::probe::Probe;
 use crate::process::Signal;
 use crate::program::{Program, find, run};
 use crate::say::say;
-use crate::server::{Server, no_remains, nothing_to_clean_up};
+use crate::server::{Origin, Server, no_remains, nothing_to_clean_up};
 
 const PACKAGE: &str = "@restatedev/restate-server";
 const PROGRAM: &str = "restate-server";
@@ -21,8 +21,7 @@ pub(crate) const SERVER: Server = Server {
     is_usual: false,
     // Clients, administration, other nodes.
     ports: 3,
-    missing,
-    obtain,
+    origin: Origin::Own { missing, obtain },
     set_up,
     probe: Probe {
         words: b"GET /restate/health HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n",

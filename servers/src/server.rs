@@ -6,7 +6,7 @@ use crate::launch::Launch;
 use crate::place::Place;
 use crate::probe::Probe;
 use crate::process::Signal;
-use crate::program::Program;
+use crate::program::{Program, find, version};
 use crate::state::Entry;
 
 /// How to get, configure, probe and end one kind of server.
@@ -16,10 +16,7 @@ pub(crate) struct Server {
     pub(crate) is_usual: bool,
     /// How many ports it listens on. The first one is for clients.
     pub(crate) ports: usize,
-    /// Debian packages without which it cannot be obtained.
-    pub(crate) missing: fn(&Place) -> Vec<&'static str>,
-    /// Finds it, builds it or fetches it.
-    pub(crate) obtain: fn(&Place) -> Result<Program, String>,
+    pub(crate) origin: Origin,
     /// Writes what it needs into its new directory, and says how it is started.
     pub(crate) set_up: fn(&Program, &Path, &[u16]) -> Result<Launch, String>,
     pub(crate) probe: Probe,
@@ -30,6 +27,45 @@ pub(crate) struct Server {
     pub(crate) has_remains: fn(&Path) -> bool,
     /// Ends what it leaves behind.
     pub(crate) clean_up: fn(&Entry) -> Result<(), String>,
+}
+
+/// Where a server comes from.
+#[derive(Clone, Copy)]
+pub(crate) enum Origin {
+    /// It is this program of this Debian package, wherever it was installed from.
+    Debian {
+        program: &'static str,
+        package: &'static str,
+    },
+    /// It is built, fetched, or looked for elsewhere.
+    Own {
+        /// Debian packages without which it cannot be obtained.
+        missing: fn(&Place) -> Vec<&'static str>,
+        /// Finds it, builds it or fetches it.
+        obtain: fn(&Place) -> Result<Program, String>,
+    },
+}
+
+impl Origin {
+    /// Debian packages without which it cannot be obtained.
+    pub(crate) fn missing(self, place: &Place) -> Vec<&'static str> {
+        match self {
+            Self::Debian { program, .. } if find(program).is_some() => Vec::new(),
+            Self::Debian { package, .. } => vec![package],
+            Self::Own { missing, .. } => missing(place),
+        }
+    }
+
+    /// The program that it is started from.
+    pub(crate) fn obtain(self, place: &Place) -> Result<Program, String> {
+        match self {
+            Self::Debian { program, .. } => {
+                let path = find(program).ok_or_else(|| format!("there is no {program}"))?;
+                Ok(Program::new(version(&path, "--version")?, path))
+            }
+            Self::Own { obtain, .. } => obtain(place),
+        }
+    }
 }
 
 /// For servers that keep everything in their directory.

@@ -9,7 +9,7 @@ use crate::port::first;
 use crate::probe::Probe;
 use crate::process::Signal;
 use crate::program::Program;
-use crate::server::{Server, no_remains, nothing_to_clean_up};
+use crate::server::{Origin, Server, no_remains, nothing_to_clean_up};
 
 const VERSION: &str = "3.9.4";
 /// It does not start without what it calls provided; versions are those of its own distribution.
@@ -42,8 +42,7 @@ pub(crate) const SERVER: Server = Server {
     name: "zookeeper",
     is_usual: true,
     ports: 1,
-    missing,
-    obtain,
+    origin: Origin::Own { missing, obtain },
     set_up,
     probe: Probe {
         words: b"srvr",
