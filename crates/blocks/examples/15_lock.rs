@@ -30,7 +30,7 @@ async fn main() -> anyhow::Result<()> {
     let first = locks.acquire("report", Duration::from_secs(5)).await?;
     write(&guard, &first, "the first holder writes").await?;
     if locks.try_acquire("report").await?.is_none() {
-        println!("nobody else gets the lock meanwhile");
+        println!("no one else gets the lock meanwhile");
     }
 
     // As if the first holder had been paused for longer than its lease: the lock is free, and it does not know.

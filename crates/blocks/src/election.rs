@@ -20,7 +20,7 @@ use std::ops::AsyncFnMut;
 
 use crate::lock::{Lock, LockError, Locks};
 
-/// Stands for election until `work` is done: whoever holds the lock `name` is the leader and does the work.
+/// Stands for election until `work` is done: who holds the lock `name` is the leader and does the work.
 ///
 /// `work` is called when this process becomes the leader, with the lock, and dropped at its next `await` when it is
 /// not any more; then this process stands again. What `work` returns ends the standing, and the lock is released.

@@ -86,7 +86,7 @@ pub(crate) async fn forget(
     let clock = engine.clock().clone();
     let until = clock.now().plus(deadline);
     let vault = vault_of(&**engine, Forgotten::TYPE)?;
-    // The key first: whoever hears of it finds nothing that could be opened, and a process that ends in between
+    // The key first: who hears of it finds nothing that could be opened, and a process that ends in between
     // has promised nothing yet.
     let keys_destroyed = vault.forget(subject).await?;
     let destroyed = clock.now();

@@ -255,7 +255,7 @@ impl Requester {
         self.ensure_reader(appended.position)?;
         match replied.await {
             Ok(answer) => answer,
-            // Whoever reads the replies has ended: only the deadline is left.
+            // Who reads the replies has ended: only the deadline is left.
             Err(_) => std::future::pending().await,
         }
     }

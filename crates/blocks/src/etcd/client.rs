@@ -22,7 +22,7 @@ const PORT: u16 = 2379;
 const ANSWER: Duration = Duration::from_secs(5);
 /// The longest answer: a value has 1.5 MiB at the most, unless the server is told otherwise.
 const ANSWER_BYTES_MAX: usize = 8 * 1024 * 1024;
-/// How many connections are kept that nobody uses.
+/// How many connections are kept that no one uses.
 const IDLE_MAX: usize = 4;
 
 /// A client of etcd. A request has a connection for itself while it lasts.
@@ -116,7 +116,7 @@ impl Etcd {
                 let Some(said) = said.result else {
                     return Err(self.away("it has ended the watch with an error"));
                 };
-                // Cancelled is what is compacted: whoever asked looks again.
+                // Cancelled is what is compacted: who asked looks again.
                 if said.canceled || !said.events.is_empty() {
                     return Ok(());
                 }
@@ -196,7 +196,7 @@ impl Etcd {
     async fn speak(&self, stream: Box<dyn Connection>) -> Result<SendRequest<Full<Bytes>>> {
         let greeted = handshake(TokioIo::new(stream)).await;
         let (sender, connection) = greeted.map_err(|error| self.away(error))?;
-        // It ends with its last sender; errors reach whoever asks.
+        // It ends with its last sender; errors reach who asks.
         tokio::spawn(async move { drop(connection.await) });
         Ok(sender)
     }

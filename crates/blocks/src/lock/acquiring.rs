@@ -1,4 +1,4 @@
-//! Acquiring a lock, in a task of its own: whoever gives up waiting leaves nothing behind.
+//! Acquiring a lock, in a task of its own: who gives up waiting leaves nothing behind.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -73,7 +73,7 @@ impl Acquiring {
     async fn run(mut self) {
         let failure = loop {
             let goes_on = match self.ask().await {
-                // Nobody wants it any more: dropping it gives it back.
+                // No one wants it any more: dropping it gives it back.
                 Step::Acquired(lock) => return drop(self.reply.send(Ok(lock))),
                 Step::Fail(error) => break Some(error),
                 Step::Wait => self.wait_for_turn().await,
@@ -92,7 +92,7 @@ impl Acquiring {
             tracing::debug!(lock = self.claim.name(), %error, "a claim ends with its lease");
         }
         if let Some(failure) = failure {
-            // Nobody may want to know it any more.
+            // No one may want to know it any more.
             let _ = self.reply.send(Err(failure));
         }
     }

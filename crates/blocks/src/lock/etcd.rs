@@ -18,7 +18,7 @@ use crate::etcd::{Etcd, KeyValue, encoded, end_of_prefix};
 /// Locks in etcd, below `ensue/locks/`. A majority of its members has what was acknowledged. Leases are whole
 /// seconds there, at least 2.
 ///
-/// Fair: who has waited longest is next, and nobody else is woken. The token is the revision that made the
+/// Fair: who has waited longest is next, and no one else is woken. The token is the revision that made the
 /// holder's key.
 #[derive(Clone)]
 pub struct EtcdLocks {

@@ -151,7 +151,7 @@ impl Holder {
             tracing::debug!(lock = name, %error, "a lock ends with its lease");
         }
         if let Some(reply) = reply {
-            // Whoever released it may not wait any more.
+            // Who released it may not wait any more.
             let _ = reply.send(ended);
         }
     }

@@ -17,9 +17,9 @@ pub trait LockKeeper: fmt::Debug + Send + Sync + 'static {
     /// What its locks promise.
     fn guarantees(&self) -> LockGuarantees;
 
-    /// Takes the lock if nobody has it. Otherwise takes a place in its line if `waits` and the keeper has
+    /// Takes the lock if no one has it. Otherwise takes a place in its line if `waits` and the keeper has
     /// lines; who waits asks again at least three times within the lease, or loses its place.
-    /// Whoever holds the lock already, with the same claim, holds it on.
+    /// Who holds the lock already, with the same claim, holds it on.
     ///
     /// # Errors
     /// What the server reports. The lock may have been taken: [`Self::release`] it.
@@ -81,7 +81,7 @@ impl Claim {
     }
 }
 
-/// Waits for a time between these two: some servers tell nobody that a lock is free.
+/// Waits for a time between these two: some servers tell no one that a lock is free.
 #[cfg(any(feature = "postgres", feature = "redis"))]
 pub(super) fn pause([least, most]: [Duration; 2]) -> BoxFuture<'static, ()> {
     Box::pin(tokio::time::sleep(
@@ -125,8 +125,8 @@ pub enum Purpose {
 /// Who is next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fairness {
-    /// Whoever asks first when the lock is free.
+    /// Who asks first when the lock is free.
     Any,
-    /// Whoever has waited longest.
+    /// Who has waited longest.
     InOrder,
 }

@@ -50,7 +50,7 @@ impl Locks {
         self.keeper.guarantees()
     }
 
-    /// The lock `name`, if nobody holds it. If the future is dropped, so is the lock.
+    /// The lock `name`, if no one holds it. If the future is dropped, so is the lock.
     ///
     /// # Errors
     /// What the server reports; nothing is held then. [`LockError::Invalid`] for an empty name, one of more

@@ -56,7 +56,7 @@ return 1";
 /// nothing is lost; whether yours is so, a client cannot know. Use it where work that is done twice costs time;
 /// where data is at stake, take another keeper.
 ///
-/// Not fair: whoever asks first when a lock is free has it. Waiting is asking again, every 10 to 80 ms.
+/// Not fair: who asks first when a lock is free has it. Waiting is asking again, every 10 to 80 ms.
 #[derive(Debug)]
 pub struct RedisLocks {
     client: Arc<Client>,

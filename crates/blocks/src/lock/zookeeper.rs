@@ -23,7 +23,7 @@ const ROOTS: [&str; 2] = ["/ensue", "/ensue/locks"];
 /// connection, of its own; its lease is the session's timeout, which the server keeps within bounds (2 to 20
 /// ticks). A majority of servers has what was acknowledged.
 ///
-/// Fair: who has waited longest is next, and nobody else is woken. The token is the number of the transaction
+/// Fair: who has waited longest is next, and no one else is woken. The token is the number of the transaction
 /// that made the holder's node.
 pub struct ZooKeeperLocks {
     dialer: Arc<Dialer>,

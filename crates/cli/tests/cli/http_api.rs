@@ -17,7 +17,7 @@ use crate::shop::Shop;
 const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 /// Where the page says that the receiver of its webhooks is.
 const RECEIVER: &str = "127.0.0.1:9000";
-/// Heartbeats end `curl | head`, which sees that nobody reads when it writes again.
+/// Heartbeats end `curl | head`, which sees that no one reads when it writes again.
 const OFTEN: &str = "[limits]\nheartbeat = \"1s\"\n";
 /// Between what one command printed and the next.
 const MARK: char = '\u{1e}';

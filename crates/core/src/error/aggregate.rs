@@ -99,7 +99,7 @@ pub enum AggregateError {
         #[source]
         error: DecodeError,
     },
-    /// A service decides for this aggregate, and nobody else may.
+    /// A service decides for this aggregate, and no one else may.
     #[error(
         "the service `{service}` decides for the {aggregate} `{key}`: send it a command instead of deciding \
          here"

@@ -53,7 +53,7 @@ pub enum Disclosure<T> {
     Known(T),
     /// It is there, and was not opened: this program has no keys, or not this one.
     Masked,
-    /// Its subject was forgotten: nobody can open it any more.
+    /// Its subject was forgotten: no one can open it any more.
     Forgotten,
 }
 

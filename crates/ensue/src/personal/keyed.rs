@@ -192,7 +192,7 @@ impl Vault for StoreVault {
     fn open<'a>(&'a self, sealed: &'a Sealed) -> BoxFuture<'a, Result<Opened, PersonalError>> {
         async move {
             let subject = sealed.subject();
-            // Nobody can have sealed it, and no store is asked for it.
+            // No one can have sealed it, and no store is asked for it.
             if check_subject(subject).is_err() {
                 return Ok(Opened::Masked);
             }

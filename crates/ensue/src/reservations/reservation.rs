@@ -29,7 +29,7 @@ pub(super) struct Released {
     holder: String,
 }
 
-/// The time of a hold is over. It is scheduled together with the hold, and nobody looks before it is
+/// The time of a hold is over. It is scheduled together with the hold, and no one looks before it is
 /// appended: what it means is decided by where it is, behind or before a confirmation.
 #[derive(Debug, Event, Serialize, Deserialize)]
 #[event(type = "reservation.expired", topic = "reservations")]

@@ -25,7 +25,7 @@ pub(super) struct StepDue {
     pub(super) attempts: u32,
 }
 
-/// A step waits. Nobody handles it: it is there for those who read the path.
+/// A step waits. No one handles it: it is there for those who read the path.
 #[derive(Debug, Event, Serialize, Deserialize)]
 #[event(type = "saga.waiting", topic = "sagas.{saga}")]
 pub(super) struct Waiting {

@@ -136,7 +136,7 @@ async fn step(emails: &Reservations, random: &mut fastrand::Rng) -> Result<(), E
         0..4 => drop(emails.reserve(&value, &holder, HOLD).await?),
         4..7 => {
             if emails.confirm(&value, &holder).await?.is_ok() {
-                // What was confirmed is the holder's: nobody else can have released it.
+                // What was confirmed is the holder's: no one else can have released it.
                 assert_eq!(emails.holder(&value).await?.as_deref(), Some(&*holder));
             }
         }
@@ -172,7 +172,7 @@ async fn whatever_crashes_a_value_has_one_holder_and_no_hold_stays_for_ever() {
         }
         assert_eq!(crashes, 1, "seed {seed}");
         holders(&app.engine()).await;
-        // Nobody goes on: what is not confirmed becomes free.
+        // No one goes on: what is not confirmed becomes free.
         app.advance(2 * HOLD).await.unwrap();
         let emails = app.engine().reservations("emails", "/accounts");
         let folded = holders(&app.engine()).await;

@@ -40,7 +40,7 @@ impl Process {
         let (told, lines) = tokio::sync::mpsc::channel(64);
         std::thread::spawn(move || {
             for line in output.lines().map_while(Result::ok) {
-                // Once nobody listens, nothing has to be said.
+                // Once no one listens, nothing has to be said.
                 if told.blocking_send(line).is_err() {
                     return;
                 }
@@ -102,7 +102,7 @@ async fn a_process() {
     loop {
         running.settled().await.unwrap();
         let waits = engine.scheduled(READ_EVENTS_MAX).await.unwrap().into_iter();
-        // A payment that is early, and comes again after a while, is looked for by nobody any more.
+        // A payment that is early, and comes again after a while, is looked for by no one any more.
         let mut waits = waits.filter_map(|it| it.envelope.ok());
         let is_payment_due = waits.any(|it| it.topic() != format!("sagas.{NAME}"));
         let runs = engine.sagas().running(NAME, None, 0).await.unwrap();

@@ -10,7 +10,7 @@ use crate::commands::confirm::confirm;
 use crate::failure::Failure;
 use crate::output::{Output, Page, Report};
 
-/// End a version that is not read: nobody builds it, or can switch to it, any more
+/// End a version that is not read: no one builds it, or can switch to it, any more
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:
   ensue projection retire orders 1 --yes --database postgres://shop@localhost/shop
