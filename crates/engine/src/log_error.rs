@@ -33,9 +33,9 @@ pub(crate) fn of_log(error: log::Error) -> Error {
         log::Error::Poisoned { reason } | log::Error::Indeterminate { reason } => {
             Error::Engine(EngineError::Stopped(reason))
         }
-        log::Error::DiskFull { bytes } => {
-            Error::Engine(EngineError::DiskFull(format!("{bytes} bytes are needed")))
-        }
+        log::Error::DiskFull { bytes } => Error::Engine(EngineError::DiskFull(format!(
+            "the next file of the log needs {bytes} bytes"
+        ))),
         log::Error::Closed => Error::Engine(EngineError::Closed),
         log::Error::TooLarge {
             what,

@@ -88,9 +88,11 @@ pub enum Error {
     },
     /// There is no room for a new segment. Nothing was written, nothing was lost; appends work
     /// again as soon as there is room.
-    #[error("the disk is full: {bytes} bytes are needed; free space and append again")]
+    #[error(
+        "the disk is full: the next file of the log needs {bytes} bytes; free space and append again"
+    )]
     DiskFull {
-        /// How many bytes the log needs to go on.
+        /// How many bytes the log needs to go on: a whole file, however small what was to be appended.
         bytes: u64,
     },
     /// The log was closed.

@@ -1,10 +1,6 @@
 //! Consumers over HTTP while `ensue serve` is killed, and while they die themselves.
 
-#![allow(clippy::disallowed_types, reason = "it is a client of the server")]
-
 use std::collections::BTreeMap;
-use std::io::Write as _;
-use std::net::TcpStream;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
@@ -12,7 +8,8 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::killing::kills;
-use crate::serving::{Serving, answer};
+use crate::link::Link;
+use crate::serving::Serving;
 use crate::shop::{Shop, events_of};
 
 /// How often the server is killed; `ENSUE_SERVER_KILLS` says otherwise.
@@ -44,6 +41,11 @@ impl World {
         self.is_over.load(Ordering::Relaxed)
     }
 
+    /// A connection to the server, unless it is gone.
+    pub(crate) fn link(&self) -> Option<Link> {
+        Link::open(&self.address.lock().unwrap())
+    }
+
     /// Consumers end.
     pub(crate) fn end(&self) {
         self.is_over.store(true, Ordering::Relaxed);
@@ -51,50 +53,16 @@ impl World {
 
     /// Whether the group has handled everything.
     pub(crate) fn is_drained(&self) -> bool {
-        let mut link = Link::open(self).unwrap();
+        let mut link = self.link().unwrap();
         let (_, group) = link.json("GET", "/v1/groups/counting", &json!({})).unwrap();
         let left = ["lag", "in_flight", "retrying", "parked"];
         left.iter().all(|what| group[what] == 0)
     }
 }
 
-/// A client's connection to the server that it found.
-pub(crate) struct Link(TcpStream);
-
-impl Link {
-    pub(crate) fn open(world: &World) -> Option<Self> {
-        let address = world.address.lock().unwrap().clone();
-        TcpStream::connect(address).ok().map(Self)
-    }
-
-    /// The status and body of an answer, unless the server is gone.
-    pub(crate) fn call(
-        &mut self,
-        method: &str,
-        path: &str,
-        body: &str,
-        kind: &str,
-    ) -> Option<(u16, Value)> {
-        let request = format!(
-            "{method} {path} HTTP/1.1\r\nhost: localhost\r\ncontent-type: {kind}\r\ncontent-length: {}\r\n\
-             \r\n{body}",
-            body.len()
-        );
-        self.0.write_all(request.as_bytes()).ok()?;
-        let text = answer(&mut self.0)?;
-        let (head, body) = text.split_once("\r\n\r\n")?;
-        let status = head.split(' ').nth(1)?.parse().ok()?;
-        Some((status, serde_json::from_str(body).unwrap()))
-    }
-
-    fn json(&mut self, method: &str, path: &str, body: &Value) -> Option<(u16, Value)> {
-        self.call(method, path, &body.to_string(), "application/json")
-    }
-}
-
 /// Consumes as one member, until the server is gone, the consumer "dies", or all is over.
 pub(crate) fn consume(world: &World, dies_after: usize) -> Option<()> {
-    let mut link = Link::open(world)?;
+    let mut link = world.link()?;
     let members = "/v1/groups/counting/members";
     let join = json!({"topics": ["load"], "lease": "1s", "in_flight_max": 20});
     let (status, joined) = link.json("POST", members, &join)?;
@@ -154,7 +122,7 @@ fn publish(link: &mut Link, from: usize, count: usize) {
     });
     let batch: Vec<Value> = events.collect();
     let kind = "application/cloudevents-batch+json";
-    let answer = link.call("POST", "/v1/events", &json!(batch).to_string(), kind);
+    let answer = link.call("POST", "/v1/events", kind, &json!(batch).to_string());
     assert_eq!(answer.unwrap().0, 200);
 }
 
@@ -179,7 +147,7 @@ async fn every_event_is_handled_once_though_the_server_is_killed_and_consumers_d
             });
         }
         for round in 0..kills {
-            publish(&mut Link::open(&world).unwrap(), round * EVENTS, EVENTS);
+            publish(&mut world.link().unwrap(), round * EVENTS, EVENTS);
             // At another moment in each round, while much is under way.
             let before = world.committed.load(Ordering::Relaxed);
             while world.committed.load(Ordering::Relaxed) < before + 10 + 7 * (round % 11) {
@@ -192,7 +160,7 @@ async fn every_event_is_handled_once_though_the_server_is_killed_and_consumers_d
             *world.address.lock().unwrap() = started.address.clone();
             serving = Some(started);
         }
-        publish(&mut Link::open(&world).unwrap(), kills * EVENTS, EVENTS);
+        publish(&mut world.link().unwrap(), kills * EVENTS, EVENTS);
         while !world.is_drained() {
             std::thread::sleep(Duration::from_millis(20));
         }

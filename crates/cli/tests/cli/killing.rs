@@ -10,7 +10,8 @@ use ensue::engine::{Recorded, SharedEngine};
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
-use crate::consuming::{Link, World, consume};
+use crate::consuming::{World, consume};
+use crate::link::Link;
 use crate::remote::{self, EVENT_TOPIC, KEYS, is_away, numbered};
 use crate::serving::Serving;
 use crate::shop::{PATIENCE, Shop, events_of};
@@ -51,7 +52,7 @@ fn publish(
             .collect();
         let mut is_in_doubt = false;
         let results = loop {
-            link = link.or_else(|| Link::open(world));
+            link = link.or_else(|| world.link());
             match link.as_mut().map(|link| send(link, &ids)) {
                 Some(Some(results)) => break results,
                 // It was asked, and not answered.
@@ -92,7 +93,7 @@ fn send(link: &mut Link, ids: &[String]) -> Option<Vec<Value>> {
             "application/cloudevents-batch+json",
         ),
     };
-    let (status, answer) = link.call("POST", "/v1/events", &body.to_string(), kind)?;
+    let (status, answer) = link.call("POST", "/v1/events", kind, &body.to_string())?;
     assert_eq!(status, 200, "{answer}");
     Some(match answer["results"].as_array() {
         Some(results) => results.clone(),

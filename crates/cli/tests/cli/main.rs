@@ -22,6 +22,7 @@ mod enduring;
 mod following;
 mod http_api;
 mod killing;
+mod link;
 mod migrating;
 #[cfg(feature = "sql")]
 mod projections;

@@ -18,8 +18,9 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::sync::watch;
 
 use crate::consuming::settle;
+use crate::link::Link;
 use crate::remote;
-use crate::serving::{Serving, answer};
+use crate::serving::Serving;
 use crate::shop::{PATIENCE, Running, Shop, events_of};
 
 const CLIENTS: usize = 8;
@@ -31,60 +32,13 @@ const RECEIPTS: usize = 100;
 /// machine is.
 const PATIENT: &str = "[limits]\ndrain_delay = '1h'\n";
 
-/// A connection that stays, and is opened again after it was closed.
-struct Link {
-    address: String,
-    stream: Option<TcpStream>,
-}
-
-impl Link {
-    fn new(address: &str) -> Self {
-        Self {
-            address: address.to_owned(),
-            stream: None,
-        }
-    }
-
-    /// The status and the body of an answer, unless the server is gone.
-    fn call(&mut self, method: &str, path: &str, kind: &str, body: &Value) -> Option<(u16, Value)> {
-        let text = self.exchange(method, path, kind, &body.to_string());
-        let Some(text) = text else {
-            self.stream = None;
-            return None;
-        };
-        let (head, body) = text.split_once("\r\n\r\n")?;
-        if head.contains("\r\nconnection: close") {
-            self.stream = None;
-        }
-        let status = head.split(' ').nth(1)?.parse().ok()?;
-        Some((status, serde_json::from_str(body).unwrap()))
-    }
-
-    fn exchange(&mut self, method: &str, path: &str, kind: &str, body: &str) -> Option<String> {
-        if self.stream.is_none() {
-            self.stream = TcpStream::connect(&self.address).ok();
-        }
-        let request = format!(
-            "{method} {path} HTTP/1.1\r\nhost: localhost\r\ncontent-type: {kind}\r\ncontent-length: {}\r\n\
-             \r\n{body}",
-            body.len()
-        );
-        let stream = self.stream.as_mut()?;
-        stream.write_all(request.as_bytes()).ok()?;
-        answer(stream)
-    }
-
-    fn post(&mut self, path: &str, body: &Value) -> Option<(u16, Value)> {
-        self.call("POST", path, "application/json", body)
-    }
-
-    fn publish(&mut self, id: &str, key: &str) -> Option<(u16, Value)> {
-        let event = json!({
-            "specversion": "1.0", "id": id, "source": "/load", "type": "e", "topic": "load", "subject": key,
-        });
-        let kind = "application/cloudevents+json";
-        self.call("POST", "/v1/events", kind, &event)
-    }
+/// What a server answers to an event, unless it is gone.
+fn publish(link: &mut Link, id: &str, key: &str) -> Option<(u16, Value)> {
+    let event = json!({
+        "specversion": "1.0", "id": id, "source": "/load", "type": "e", "topic": "load", "subject": key,
+    });
+    let kind = "application/cloudevents+json";
+    link.call("POST", "/v1/events", kind, &event.to_string())
 }
 
 /// Waits until a server says that it is not ready.
@@ -124,41 +78,38 @@ fn a_server_that_is_asked_to_stop_says_so_and_serves_until_it_is_asked_again() {
     let (shop, directory) = (Shop::empty(), TempDir::new().unwrap());
     let config = configured(directory.path());
     let serving = Serving::start_with(&shop, &["--config", &config]);
-    let mut link = Link::new(&serving.address);
-    assert_eq!(link.publish("1", "k").unwrap().0, 200);
-    assert!(link.stream.is_some(), "the connection stays");
+    let mut link = Link::to(&serving.address);
+    assert_eq!(publish(&mut link, "1", "k").unwrap().0, 200);
+    assert!(link.is_open(), "the connection stays");
     let group = "/v1/groups/g/members";
     let join = json!({"topics": ["load"], "lease": "1h"});
-    let joined = link.post(group, &join).unwrap().1;
+    let joined = link.json("POST", group, &join).unwrap().1;
     let member = format!("{group}/{}", joined["member"].as_str().unwrap());
     let take = format!("{member}/take?wait=0s");
-    let taken = link.post(&take, &json!({})).unwrap().1;
+    let taken = link.json("POST", &take, &json!({})).unwrap().1;
     serving.signal("-TERM");
     wait_until_leaving(&serving.address);
     // Everything but new members, and more for old ones.
-    let (status, refused) = link.post(group, &join).unwrap();
+    let (status, refused) = link.json("POST", group, &join).unwrap();
     assert_eq!(status, 503, "{refused}");
-    assert!(link.stream.is_none(), "clients are sent elsewhere");
+    assert!(!link.is_open(), "clients are sent elsewhere");
     assert_eq!(
-        link.publish("2", "k").unwrap().0,
+        publish(&mut link, "2", "k").unwrap().0,
         200,
         "over a new connection"
     );
-    let (status, refused) = link.post(&take, &json!({})).unwrap();
+    let (status, refused) = link.json("POST", &take, &json!({})).unwrap();
     assert_eq!(status, 503, "{refused}");
     let settle = json!({"settle": [{
         "position": taken["deliveries"][0]["position"], "generation": taken["deliveries"][0]["generation"],
     }]});
     let commit = format!("{member}/commit");
     assert_eq!(
-        link.post(&commit, &settle).unwrap().0,
+        link.json("POST", &commit, &settle).unwrap().0,
         200,
         "what was taken is committed"
     );
-    assert!(
-        link.stream.is_some(),
-        "a member keeps its connection to commit"
-    );
+    assert!(link.is_open(), "a member keeps its connection to commit");
     // With nothing in its hands it has left.
     let began = Instant::now();
     while !get(&serving.address, "/metrics")
@@ -177,12 +128,12 @@ fn load(
     count: &AtomicUsize,
     over: &AtomicBool,
 ) -> Vec<(String, String)> {
-    let (mut link, mut receipts) = (Link::new(address), Vec::new());
+    let (mut link, mut receipts) = (Link::to(address), Vec::new());
     while !over.load(Ordering::Relaxed) {
         let id = format!("{name}-{}", receipts.len());
         let began = Instant::now();
         let receipt = loop {
-            if let Some((status, receipt)) = link.publish(&id, name) {
+            if let Some((status, receipt)) = publish(&mut link, &id, name) {
                 assert_eq!(status, 200, "{receipt}");
                 break receipt;
             }
@@ -307,7 +258,7 @@ struct World {
 
 /// Publishes events of keys of its own. No request fails.
 fn publish_all(world: &World, number: usize) -> usize {
-    let mut link = Link::new(&world.balancer);
+    let mut link = Link::to(&world.balancer);
     let count = &world.published[number];
     while !world.is_published.load(Ordering::Relaxed) {
         let event = count.load(Ordering::Relaxed);
@@ -315,7 +266,7 @@ fn publish_all(world: &World, number: usize) -> usize {
             format!("{number}-{event:06}"),
             format!("{number}-{}", event % 3),
         );
-        let (status, receipt) = link.publish(&id, &key).unwrap();
+        let (status, receipt) = publish(&mut link, &id, &key).unwrap();
         assert_eq!(
             (status, &receipt["duplicate"]),
             (200, &json!(false)),
@@ -329,11 +280,11 @@ fn publish_all(world: &World, number: usize) -> usize {
 
 /// Consumes as a member, and as another one when that has to go. Every request is answered.
 fn consume_all(world: &World) {
-    let mut link = Link::new(&world.balancer);
+    let mut link = Link::to(&world.balancer);
     let members = "/v1/groups/counting/members";
     'joins: while !world.is_over.load(Ordering::Relaxed) {
         let join = json!({"topics": ["load"], "lease": "30s", "in_flight_max": 20});
-        let (status, joined) = link.post(members, &join).unwrap();
+        let (status, joined) = link.json("POST", members, &join).unwrap();
         if status == 503 {
             continue;
         }
@@ -341,7 +292,7 @@ fn consume_all(world: &World) {
         let member = format!("{members}/{}", joined["member"].as_str().unwrap());
         while !world.is_over.load(Ordering::Relaxed) {
             let take = format!("{member}/take?wait=200ms&state=count");
-            let (status, taken) = link.post(&take, &json!({})).unwrap();
+            let (status, taken) = link.json("POST", &take, &json!({})).unwrap();
             if let 404 | 409 | 503 = status {
                 continue 'joins;
             }
@@ -352,14 +303,14 @@ fn consume_all(world: &World) {
             }
             let settle: Vec<Value> = deliveries.iter().map(settle).collect();
             let commit = json!({ "settle": settle });
-            let committed = link.post(&format!("{member}/commit"), &commit);
+            let committed = link.json("POST", &format!("{member}/commit"), &commit);
             let (status, committed) = committed.unwrap();
             if let 404 | 409 = status {
                 continue 'joins;
             }
             assert_eq!(status, 200, "{committed}");
         }
-        link.call("DELETE", &member, "application/json", &json!({}));
+        link.json("DELETE", &member, &json!({}));
     }
 }
 

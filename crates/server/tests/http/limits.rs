@@ -5,7 +5,7 @@ use ensue_server::Config;
 use crate::audit::group;
 use crate::client::Answer;
 use crate::secure::{Bearer, Setup};
-use crate::site::{Site, event};
+use crate::site::{PATIENCE, Site, event};
 
 #[tokio::test]
 async fn a_caller_that_sends_too_much_is_told_so_and_others_go_on() {
@@ -80,12 +80,15 @@ fn a_limit_out_of_its_range_names_itself() {
 
 /// Asks again until so many wait that this one may not.
 async fn refused_wait(client: &mut Bearer) -> Answer {
-    loop {
-        let answer = client.get(&format!("{WAIT}&timeout=1ms")).await;
-        if answer.json()["code"] != "not_handled" {
-            return answer;
+    let refused = async {
+        loop {
+            let answer = client.get(&format!("{WAIT}&timeout=1ms")).await;
+            if answer.json()["code"] != "not_handled" {
+                return answer;
+            }
         }
-    }
+    };
+    tokio::time::timeout(PATIENCE, refused).await.unwrap()
 }
 
 const WAIT: &str = "/v1/groups/behind/wait?token=0";
