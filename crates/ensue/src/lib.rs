@@ -113,6 +113,7 @@ mod metrics;
 mod outgoing;
 mod personal;
 mod publisher;
+mod read_model;
 mod request;
 mod reservations;
 mod retry;
@@ -154,6 +155,10 @@ pub use crate::outgoing::{Conditional, Due, EventTracer, Outgoing, Publish};
 #[cfg(feature = "personal")]
 pub use crate::personal::{FileKeys, KeyLookup, KeyStore, MemoryKeys, SubjectKey};
 pub use crate::publisher::Publisher;
+pub use crate::read_model::{
+    Applied, LEFT_OUT_MAX, READ_MODEL_SNAPSHOT_BYTES_MAX, ReadModel, ReadModelError,
+    RunningReadModel,
+};
 pub use crate::request::{REQUEST_WAITERS_MAX, REQUESTS_MAX, Requester};
 pub use crate::reservations::{NotHeld, Reservations, Taken};
 pub use crate::saga::{

@@ -31,13 +31,14 @@ mod version;
 
 use std::time::Duration;
 
+pub use ensue::Applied;
 use ensue::{Backoff, Engine, Event};
 use sqlx::Pool;
 
 pub use self::compare::{Comparison, Contents};
 use self::definition::{Definition, Settings};
+pub use self::handle::Apply;
 use self::handle::Route;
-pub use self::handle::{Applied, Apply};
 pub use self::names::{PROJECTION_NAME_BYTES_MAX, TABLES_MAX};
 pub use self::operator::{Projections, VersionStatus};
 pub use self::running::{RunningProjection, wait_until_applied};

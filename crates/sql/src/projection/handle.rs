@@ -4,33 +4,12 @@ use std::future::Future;
 use std::marker::PhantomData;
 
 use ensue::engine::Recorded;
-use ensue::{Envelope, Event, Failure, TopicPattern};
+use ensue::{Applied, Envelope, Event, Failure, TopicPattern};
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 
 use super::sql::Sql;
 use crate::database::Database;
-
-/// What a method of a projection may return: nothing, or a `Result` of that, with any error.
-pub trait Applied {
-    /// Whether it was applied.
-    ///
-    /// # Errors
-    /// [`Failure`]: the event is tried again, alone, or is a dead letter at once.
-    fn applied(self) -> Result<(), Failure>;
-}
-
-impl Applied for () {
-    fn applied(self) -> Result<(), Failure> {
-        Ok(())
-    }
-}
-
-impl<E: Into<Failure>> Applied for Result<(), E> {
-    fn applied(self) -> Result<(), Failure> {
-        self.map_err(Into::into)
-    }
-}
 
 /// A method that applies `E` to the projection `P`: `async fn created(&self, sql: &mut Sql<Postgres>, order:
 /// OrderCreated) -> Result<(), sqlx::Error>`. Implemented for all of them.
