@@ -1,10 +1,13 @@
 //! The servers that there are.
 
 use crate::server::Server;
-use crate::{etcd, kafka, mariadb, memcached, nats, postgres, rabbitmq, redis, restate, zookeeper};
+use crate::{
+    etcd, kafka, mariadb, memcached, nacos, nats, postgres, rabbitmq, redis, restate, umadb,
+    zookeeper,
+};
 
 /// The slowest to start come first.
-pub(crate) const SERVERS: [Server; 11] = [
+pub(crate) const SERVERS: [Server; 13] = [
     kafka::SERVER,
     rabbitmq::SERVER,
     zookeeper::SERVER,
@@ -16,6 +19,8 @@ pub(crate) const SERVERS: [Server; 11] = [
     redis::SERVER,
     memcached::SERVER,
     restate::SERVER,
+    umadb::SERVER,
+    nacos::SERVER,
 ];
 
 #[cfg(test)]

@@ -6,11 +6,11 @@ use crate::launch::Launch;
 use crate::probe::Probe;
 use crate::process::Signal;
 use crate::program::Program;
-use crate::server::{Origin, Server, no_remains, nothing_to_clean_up};
+use crate::server::{Origin, Server, Started, no_remains, nothing_to_clean_up};
 
 pub(crate) const SERVER: Server = Server {
     name: "etcd",
-    is_usual: true,
+    started: Started::Always,
     ports: 2,
     origin: Origin::Debian {
         program: "etcd",

@@ -9,7 +9,7 @@ use crate::place::Place;
 use crate::probe::Probe;
 use crate::process::Signal;
 use crate::program::{Program, run};
-use crate::server::{Origin, Server, no_remains, nothing_to_clean_up};
+use crate::server::{Origin, Server, Started, no_remains, nothing_to_clean_up};
 
 const VERSION: &str = "4.3.1";
 /// Its log goes to slf4j 1.7, which needs a bridge to the log4j that comes along.
@@ -29,7 +29,7 @@ const ARTIFACTS: [Artifact; 2] = [
 
 pub(crate) const SERVER: Server = Server {
     name: "kafka",
-    is_usual: true,
+    started: Started::Always,
     ports: 2,
     origin: Origin::Own { missing, obtain },
     set_up,

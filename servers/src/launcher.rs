@@ -13,7 +13,7 @@ use crate::place::{Place, remove_directory};
 use crate::probe::Patience;
 use crate::process::{Process, Signal};
 use crate::say::say;
-use crate::server::Server;
+use crate::server::{Server, Started};
 use crate::state::{Entry, State};
 use crate::tail::last_lines;
 use crate::{launch, package, port, table};
@@ -98,6 +98,7 @@ pub struct TestServers {
     launcher: Launcher,
     file: PathBuf,
     missing: Vec<(&'static str, String)>,
+    left_out: Vec<(&'static str, String)>,
     /// Those that ran before stay up.
     started: Vec<String>,
 }
@@ -111,12 +112,21 @@ impl TestServers {
         let place = &launcher.place;
         let _lock = Lock::take(&place.programs)?;
         let before = State::read(&place.state())?;
-        let (mut missing, mut started) = (Vec::new(), Vec::new());
+        let (mut missing, mut left_out, mut started) = (Vec::new(), Vec::new(), Vec::new());
         for server in SERVERS {
+            let as_it_is = Place {
+                may_install: false,
+                ..place.clone()
+            };
+            let (place, lacks) = match server.started {
+                Started::Always | Started::ForTests => (place, &mut missing),
+                Started::ForTestsIfThere => (&as_it_is, &mut left_out),
+                Started::ByName => continue,
+            };
             match up(place, &[server.name.to_owned()]) {
                 Ok(()) if before.get(server.name).is_none() => started.push(server.name.to_owned()),
                 Ok(()) => {}
-                Err(why) => missing.push((server.name, why)),
+                Err(why) => lacks.push((server.name, why)),
             }
         }
         let state = State::read(&place.state())?;
@@ -128,6 +138,7 @@ impl TestServers {
             launcher,
             file,
             missing,
+            left_out,
             started,
         })
     }
@@ -140,6 +151,11 @@ impl TestServers {
     /// Those that could not be started, and why.
     pub fn missing(&self) -> &[(&'static str, String)] {
         &self.missing
+    }
+
+    /// Those that nobody has installed by hand, and that no run of the tests installs.
+    pub fn left_out(&self) -> &[(&'static str, String)] {
+        &self.left_out
     }
 
     /// Ends what was started for this run.
@@ -161,7 +177,7 @@ fn up(place: &Place, names: &[String]) -> Result<(), String> {
     let wanted: Vec<_> = SERVERS
         .iter()
         .filter(|server| match names {
-            [] => server.is_usual,
+            [] => server.started == Started::Always,
             names => names.iter().any(|name| name == server.name),
         })
         .collect();

@@ -18,6 +18,7 @@ mod lock;
 mod mariadb;
 mod maven;
 mod memcached;
+mod nacos;
 mod nats;
 mod package;
 mod place;
@@ -36,6 +37,7 @@ mod server;
 mod state;
 mod table;
 mod tail;
+mod umadb;
 mod zookeeper;
 
 pub use self::launcher::{Launcher, TestServers, names};

@@ -11,7 +11,7 @@ use crate::probe::Probe;
 use crate::process::Signal;
 use crate::program::Program;
 use crate::secret::random_word;
-use crate::server::{Origin, Server, no_remains, nothing_to_clean_up};
+use crate::server::{Origin, Server, Started, no_remains, nothing_to_clean_up};
 
 /// The user and the database.
 const NAME: &str = "ensue";
@@ -29,7 +29,7 @@ const PROTOCOL: u8 = 10;
 
 pub(crate) const SERVER: Server = Server {
     name: "mariadb",
-    is_usual: true,
+    started: Started::Always,
     ports: 1,
     origin: Origin::Debian {
         program: "mariadbd",

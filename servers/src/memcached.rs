@@ -8,11 +8,11 @@ use crate::port::first;
 use crate::probe::Probe;
 use crate::process::Signal;
 use crate::program::Program;
-use crate::server::{Origin, Server, no_remains, nothing_to_clean_up};
+use crate::server::{Origin, Server, Started, no_remains, nothing_to_clean_up};
 
 pub(crate) const SERVER: Server = Server {
     name: "memcached",
-    is_usual: true,
+    started: Started::Always,
     ports: 1,
     origin: Origin::Debian {
         program: "memcached",

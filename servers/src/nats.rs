@@ -11,7 +11,7 @@ use crate::probe::Probe;
 use crate::process::Signal;
 use crate::program::{Program, find, major_minor, run, version};
 use crate::say::say;
-use crate::server::{Origin, Server, no_remains, nothing_to_clean_up};
+use crate::server::{Origin, Server, Started, no_remains, nothing_to_clean_up};
 
 const PROGRAM: &str = "nats-server";
 const MODULE: &str = "github.com/nats-io/nats-server/v2";
@@ -31,7 +31,7 @@ const PROBE: Probe = Probe {
 
 pub(crate) const SERVER: Server = Server {
     name: "nats",
-    is_usual: true,
+    started: Started::Always,
     ports: 1,
     origin: Origin::Own { missing, obtain },
     set_up,
@@ -44,7 +44,7 @@ pub(crate) const SERVER: Server = Server {
 /// What Debian 12 has.
 pub(crate) const OLDEST: Server = Server {
     name: "nats-oldest",
-    is_usual: false,
+    started: Started::ForTests,
     origin: Origin::Own {
         missing: missing_of_debian,
         obtain: obtain_from_debian,

@@ -15,7 +15,7 @@ use crate::probe::Probe;
 use crate::process::Signal;
 use crate::program::{Program, find, major_minor, run, version};
 use crate::secret::random_word;
-use crate::server::{Origin, Server, nothing_to_clean_up};
+use crate::server::{Origin, Server, Started, nothing_to_clean_up};
 
 const USER: &str = "postgres";
 const POOLER: &str = "/usr/sbin/pgbouncer";
@@ -26,7 +26,7 @@ const SYNCFS_OLDEST: u32 = 14;
 
 pub(crate) const SERVER: Server = Server {
     name: "postgres",
-    is_usual: true,
+    started: Started::Always,
     ports: 1,
     origin: Origin::Own { missing, obtain },
     set_up,

@@ -9,7 +9,7 @@ use crate::probe::Probe;
 use crate::process::Signal;
 use crate::program::{Program, find, run};
 use crate::secret::random_word;
-use crate::server::{Origin, Server, no_remains};
+use crate::server::{Origin, Server, Started, no_remains};
 use crate::state::Entry;
 
 /// The server itself: what is in `PATH` insists on the user `rabbitmq`.
@@ -18,7 +18,7 @@ const MAPPER_PORT: &str = "ERL_EPMD_PORT";
 
 pub(crate) const SERVER: Server = Server {
     name: "rabbitmq",
-    is_usual: true,
+    started: Started::Always,
     ports: 3,
     origin: Origin::Own { missing, obtain },
     set_up,

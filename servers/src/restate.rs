@@ -9,7 +9,7 @@ use crate::probe::Probe;
 use crate::process::Signal;
 use crate::program::{Program, find, run};
 use crate::say::say;
-use crate::server::{Origin, Server, no_remains, nothing_to_clean_up};
+use crate::server::{Origin, Server, Started, no_remains, nothing_to_clean_up};
 
 const PACKAGE: &str = "@restatedev/restate-server";
 const PROGRAM: &str = "restate-server";
@@ -17,8 +17,7 @@ const VERSION: &str = "1.7.12";
 
 pub(crate) const SERVER: Server = Server {
     name: "restate",
-    // No test talks to it.
-    is_usual: false,
+    started: Started::ByName,
     // Clients, administration, other nodes.
     ports: 3,
     origin: Origin::Own { missing, obtain },

@@ -9,11 +9,23 @@ use crate::process::Signal;
 use crate::program::{Program, find, version};
 use crate::state::Entry;
 
+/// When a server is started.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Started {
+    /// By `up` without a name, and for the tests.
+    Always,
+    /// For the tests, or when it is named.
+    ForTests,
+    /// The same, but for the tests nothing of it is installed: it would take them too long.
+    ForTestsIfThere,
+    /// When it is named: no test talks to it.
+    ByName,
+}
+
 /// How to get, configure, probe and end one kind of server.
 pub(crate) struct Server {
     pub(crate) name: &'static str,
-    /// Whether `up` without a name starts it.
-    pub(crate) is_usual: bool,
+    pub(crate) started: Started,
     /// How many ports it listens on. The first one is for clients.
     pub(crate) ports: usize,
     pub(crate) origin: Origin,

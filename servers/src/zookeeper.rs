@@ -9,7 +9,7 @@ use crate::port::first;
 use crate::probe::Probe;
 use crate::process::Signal;
 use crate::program::Program;
-use crate::server::{Origin, Server, no_remains, nothing_to_clean_up};
+use crate::server::{Origin, Server, Started, no_remains, nothing_to_clean_up};
 
 const VERSION: &str = "3.9.4";
 /// It does not start without what it calls provided; versions are those of its own distribution.
@@ -40,7 +40,7 @@ const TICK_MILLIS: u32 = 500;
 
 pub(crate) const SERVER: Server = Server {
     name: "zookeeper",
-    is_usual: true,
+    started: Started::Always,
     ports: 1,
     origin: Origin::Own { missing, obtain },
     set_up,

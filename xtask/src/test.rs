@@ -161,6 +161,12 @@ fn dependencies(steps: &mut Steps, may_install: bool) {
 
 /// Which engines will be tested, and which not, and why.
 fn which_are_tested(servers: &TestServers) -> Outcome {
+    for (name, why) in servers.left_out() {
+        say(format_args!(
+            "!!! NOT TESTED on {name}, which is installed by hand alone \
+             (`cargo xtask services up {name} --install`): {why}"
+        ));
+    }
     let missing = servers.missing().iter();
     let missing: Vec<_> = missing
         .map(|(name, why)| format!("{name} ({why})"))

@@ -38,7 +38,7 @@
 //! - **A whole or nothing.** Sources are laid over each other, later ones are stronger; what comes out is read as a
 //!   `T` and validated. What fails changes nothing, and is said once with its reason, in the log and by
 //!   [`Config::status`].
-//! - **Hot.** Files are looked at every second, etcd is watched; [`Config::get`] gives what counts now.
+//! - **Hot.** Files are looked at every second, etcd is watched, Nacos listened to; [`Config::get`] gives what counts now.
 //! - **The last good one** is kept in a file, for a start while the server is away or has a bad version.
 //! - **Values are not logged.** Reasons name the setting and what kind of value it has. What validation says, and
 //!   the errors of your own types, are shown as they are.
@@ -52,6 +52,8 @@ mod etcd;
 mod file;
 mod following;
 mod last_good;
+#[cfg(feature = "nacos")]
+mod nacos;
 mod source;
 mod typed;
 mod watched;
@@ -63,5 +65,7 @@ pub use self::error::ConfigError;
 #[cfg(feature = "etcd")]
 pub use self::etcd::EtcdSource;
 pub use self::file::FileSource;
+#[cfg(feature = "nacos")]
+pub use self::nacos::{NACOS_DEFAULT_GROUP, NacosSource};
 pub use self::source::{ConfigSource, Document};
 pub use self::watched::{Config, ConfigStatus};

@@ -4,7 +4,7 @@
 //! | --- | --- | --- |
 //! | [`lock`] | one holder at a time, with a fencing token and guards that check it | an engine of Ensue, PostgreSQL, Redis, etcd, ZooKeeper |
 //! | [`cache`] | what is read often, never older than what is known | this process (moka), Redis, Memcached |
-//! | [`config`] | settings that are checked as a whole and followed | files, the environment, etcd |
+//! | [`config`] | settings that are checked as a whole and followed | files, the environment, etcd, Nacos |
 //! | [`election`] | something that one process does at a time | the same |
 //!
 //! Each block is one type that programs hold, above a trait that says what a server has to do for it. What the
@@ -19,8 +19,12 @@ pub mod config;
 pub mod election;
 #[cfg(feature = "etcd")]
 mod etcd;
+#[cfg(any(feature = "etcd", feature = "nacos"))]
+mod http;
 pub mod lock;
 #[cfg(feature = "memcached")]
 mod memcached;
+#[cfg(feature = "nacos")]
+mod nacos;
 #[cfg(feature = "zookeeper")]
 mod zookeeper;

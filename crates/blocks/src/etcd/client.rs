@@ -1,48 +1,32 @@
 //! Asking etcd.
 
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use ensue_brokers::{Connection, Dialer};
+use ensue_brokers::Dialer;
 use ensue_core::error::{Error, Result};
-use http_body_util::{BodyExt as _, Full, Limited};
-use hyper::body::Incoming;
-use hyper::client::conn::http1::{SendRequest, handshake};
+use http_body_util::{BodyExt as _, Full};
+use hyper::header::CONTENT_TYPE;
 use hyper::{Request, Response};
-use hyper_util::rt::TokioIo;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use super::message::{Alive, KeyValue, Range, Refused, Streamed, Transaction, Watched, encoded};
+use crate::http::{ANSWER_BYTES_MAX, Http};
 
 const SCHEME: &str = "etcd";
 const PORT: u16 = 2379;
 /// How long the server may take for one answer.
 const ANSWER: Duration = Duration::from_secs(5);
-/// The longest answer: a value has 1.5 MiB at the most, unless the server is told otherwise.
-const ANSWER_BYTES_MAX: usize = 8 * 1024 * 1024;
-/// How many connections are kept that no one uses.
-const IDLE_MAX: usize = 4;
 
-/// A client of etcd. A request has a connection for itself while it lasts.
-pub(crate) struct Etcd {
-    dialer: Dialer,
-    idle: Mutex<Vec<Link>>,
-}
-
-struct Link {
-    sender: SendRequest<Full<Bytes>>,
-    host: String,
-}
+/// A client of etcd.
+pub(crate) struct Etcd(Http);
 
 impl Etcd {
     /// Takes the URL apart; it is connected with the first question.
     pub(crate) fn new(url: &str) -> Result<Self> {
-        Ok(Self {
-            dialer: Dialer::of_anonymous(url, SCHEME, PORT)?,
-            idle: Mutex::default(),
-        })
+        let dialer = Dialer::of_anonymous(url, SCHEME, PORT)?;
+        Ok(Self(Http::new(dialer)))
     }
 
     /// The value of a key, and the revision at which it was looked.
@@ -97,11 +81,14 @@ impl Etcd {
     pub(crate) async fn changed(&self, key: &str, revision: i64) -> Result<()> {
         let create = json!({ "key": encoded(key), "start_revision": revision.to_string() });
         let body = json!({ "create_request": create });
-        let mut link = self.open().await?;
-        let asked = tokio::time::timeout(ANSWER, self.send(&mut link, "watch", &body)).await;
-        let mut stream = asked.unwrap_or_else(|_| Err(self.away("it does not answer")))?;
+        let request = self.request("watch", &body)?;
+        let mut stream = self.0.stream(request, ANSWER).await?;
+        if !stream.answer.status().is_success() {
+            let refusal = self.0.whole(stream.answer).await?;
+            return Err(self.refusal(&refusal));
+        }
         let mut received = BytesMut::new();
-        while let Some(frame) = stream.frame().await {
+        while let Some(frame) = stream.answer.body_mut().frame().await {
             let frame = frame.map_err(|error| self.away(error))?;
             if let Some(part) = frame.data_ref() {
                 received.extend_from_slice(part);
@@ -127,56 +114,36 @@ impl Etcd {
 
     /// Asks, within the time for an answer.
     async fn ask<T: DeserializeOwned>(&self, path: &str, body: &Value) -> Result<T> {
-        let asking = async {
-            let mut link = match self.idle() {
-                Some(link) => link,
-                None => self.open().await?,
-            };
-            let answer = self.send(&mut link, path, body).await?;
-            let limited = Limited::new(answer, ANSWER_BYTES_MAX);
-            let answer = limited.collect().await;
-            let answer = answer.map_err(|error| self.away(error))?.to_bytes();
-            self.keep(link);
-            self.read(&answer)
-        };
-        let asked = tokio::time::timeout(ANSWER, asking).await;
-        asked.unwrap_or_else(|_| Err(self.away("it does not answer")))
-    }
-
-    async fn send(&self, link: &mut Link, path: &str, body: &Value) -> Result<Incoming> {
-        let request = Request::post(format!("/v3/{path}"))
-            .header("host", &link.host)
-            .header("content-type", "application/json")
-            .body(Full::new(Bytes::from(body.to_string())))
-            .map_err(|error| self.away(error))?;
-        let answer = link.sender.send_request(request).await;
-        let answer = answer.map_err(|error| self.away(error))?;
-        if answer.status().is_success() {
-            return Ok(answer.into_body());
+        let answer = self.0.ask(self.request(path, body)?, ANSWER).await?;
+        match answer.status().is_success() {
+            true => self.read(answer.body()),
+            false => Err(self.refusal(&answer)),
         }
-        Err(self.refusal(answer).await)
     }
 
-    async fn refusal(&self, answer: Response<Incoming>) -> Error {
+    fn request(&self, path: &str, body: &Value) -> Result<Request<Full<Bytes>>> {
+        Request::post(format!("/v3/{path}"))
+            .header(CONTENT_TYPE, "application/json")
+            .body(Full::new(Bytes::from(body.to_string())))
+            .map_err(|error| self.away(error))
+    }
+
+    fn refusal(&self, answer: &Response<Bytes>) -> Error {
         let status = answer.status();
-        let body = Limited::new(answer.into_body(), ANSWER_BYTES_MAX);
-        let body = body.collect().await.map(|it| it.to_bytes());
-        let said = body
-            .ok()
-            .and_then(|it| serde_json::from_slice::<Refused>(&it).ok());
+        let said = serde_json::from_slice::<Refused>(answer.body()).ok();
         let said = said.map_or_else(String::new, |it| match it.error {
             Value::String(error) => error,
             _ => it.message,
         });
         let reason = format!("{status}: {said}");
         match status.as_u16() {
-            401 | 403 => self.dialer.server().unfit(
+            401 | 403 => self.dialer().server().unfit(
                 reason,
                 "allow everybody who can connect, by client certificates (`cert`, `key`) or by the \
                  network: users of etcd are not supported",
             ),
             // A lease that has ended since is no sign of another server.
-            404 if said.is_empty() => self.dialer.server().unfit(
+            404 if said.is_empty() => self.dialer().server().unfit(
                 reason,
                 "it has to be etcd 3.4 or later, with its JSON gateway (`--enable-grpc-gateway`)",
             ),
@@ -184,55 +151,25 @@ impl Etcd {
         }
     }
 
-    async fn open(&self) -> Result<Link> {
-        let (stream, address) = self.dialer.dial_with_address().await?;
-        let sender = self.speak(stream).await?;
-        Ok(Link {
-            sender,
-            host: address.to_string(),
-        })
-    }
-
-    async fn speak(&self, stream: Box<dyn Connection>) -> Result<SendRequest<Full<Bytes>>> {
-        let greeted = handshake(TokioIo::new(stream)).await;
-        let (sender, connection) = greeted.map_err(|error| self.away(error))?;
-        // It ends with its last sender; errors reach who asks.
-        tokio::spawn(async move { drop(connection.await) });
-        Ok(sender)
-    }
-
-    fn idle(&self) -> Option<Link> {
-        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-        while let Some(link) = idle.pop() {
-            if !link.sender.is_closed() && link.sender.is_ready() {
-                return Some(link);
-            }
-        }
-        None
-    }
-
-    fn keep(&self, link: Link) {
-        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-        if idle.len() < IDLE_MAX {
-            idle.push(link);
-        }
-    }
-
     fn read<T: DeserializeOwned>(&self, answer: &[u8]) -> Result<T> {
         serde_json::from_slice(answer).map_err(|error| {
-            self.dialer.server().unfit(
+            self.dialer().server().unfit(
                 format!("its answer is not what etcd answers ({error})"),
                 "check that it is etcd 3.4 or later",
             )
         })
     }
 
+    fn dialer(&self) -> &Dialer {
+        self.0.dialer()
+    }
+
     fn away(&self, reason: impl std::fmt::Display) -> Error {
-        self.dialer.unavailable(reason)
+        self.0.away(reason)
     }
 
     /// Where it is, without secrets.
     pub(crate) fn shown(&self) -> &str {
-        &self.dialer.server().shown
+        &self.dialer().server().shown
     }
 }

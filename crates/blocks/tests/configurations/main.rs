@@ -1,4 +1,4 @@
-//! Configuration: from files, the environment and etcd, followed, and the last good one kept.
+//! Configuration: from files, the environment, etcd and Nacos, followed, and the last good one kept.
 //!
 //! `ENSUE_SERVICES` names the servers, as in the tests of the engines.
 #![allow(
@@ -11,6 +11,7 @@
 
 mod files;
 mod in_etcd;
+mod in_nacos;
 
 use std::time::Duration;
 
