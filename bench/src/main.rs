@@ -6,13 +6,17 @@
 //!   the same payloads are decoded in a plain loop on one core.
 //! - `cargo run --release -p bench -- server`: the HTTP server, beside the publisher of a program that
 //!   holds the log, a bare handler, and NATS JetStream.
+//! - `cargo run --release -p bench -- data`: projections, aggregates, the outbox and the cache, beside the same
+//!   without Ensue.
 //! - `cargo run --release -p bench -- telemetry`: the server and an app with traces that are sent, beside
 //!   the same without. `docs/benchmarks.md` says what is measured.
 //! - `cargo run --release -p bench -- engines`: the distributed engines, beside the client crates
 //!   that they use. `docs/engines.md` says what is measured and why.
 
+mod data;
 mod dispatch;
 mod engines;
+mod load;
 mod log;
 mod meter;
 mod server;
@@ -39,6 +43,8 @@ enum What {
     Engines(engines::Args),
     /// The HTTP server: durable ingest, reading, idle streams
     Server(server::Args),
+    /// Projections, aggregates, outbox and cache beside the same without Ensue
+    Data(data::Args),
     /// What telemetry costs: appending, handling and the HTTP server with it and without
     Telemetry(server::telemetry::Args),
     /// What `log` runs in a process of its own
@@ -57,6 +63,7 @@ fn main() -> Outcome<()> {
         What::Dispatch(args) => dispatch::run(&args),
         What::Engines(args) => engines::run(&args),
         What::Server(args) => server::run(&args),
+        What::Data(args) => data::run(&args),
         What::Telemetry(args) => server::telemetry::run(&args),
         What::Part { name, job } => log::run_part(&name, &job),
     }

@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 use ensue::prelude::*;
 
 use super::connection::{Connection, post};
-use super::load::Worker;
 use crate::Outcome;
+use crate::load::Worker;
 
 /// How many events a member over HTTP takes and commits at a time: what it may hold by default.
 pub(super) const TAKEN: usize = 100;

@@ -9,8 +9,8 @@ use bytes::Bytes;
 use ensue::prelude::*;
 
 use super::connection::{Connection, post};
-use super::load::Worker;
 use crate::Outcome;
+use crate::load::Worker;
 
 const BATCH: &str = "application/cloudevents-batch+json";
 const EVENT: &str = "application/cloudevents+json";

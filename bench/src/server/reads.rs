@@ -3,8 +3,8 @@
 use std::net::SocketAddr;
 
 use super::connection::{Connection, get};
-use super::load::Worker;
 use crate::Outcome;
+use crate::load::Worker;
 
 pub(super) const PAGE: &str = "/v1/events?topic=readings&limit=100";
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::idle::Idle;
-use super::load::Load;
+use crate::load::Load;
 use crate::log::machine::Machine;
 use crate::log::report::{Style, figure, summary, table};
 use crate::log::statistics::Summary;

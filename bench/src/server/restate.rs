@@ -15,8 +15,8 @@ use tokio::task::JoinHandle;
 
 use super::connection::{Connection, post as request};
 use super::ingest::{Numbers, cloudevent};
-use super::load::Worker;
 use crate::Outcome;
+use crate::load::Worker;
 
 /// Objects whose invocations queue: enough for every partition to have some.
 const OBJECTS: u64 = 256;

@@ -18,8 +18,8 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
 use super::ingest::{Numbers, OverHttp, ReadingTaken, reading};
-use super::load;
 use crate::Outcome;
+use crate::load;
 use crate::log::machine::Machine;
 use crate::log::report::{Printing, Style, figure, summary, table};
 use crate::log::statistics::Summary;

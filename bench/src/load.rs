@@ -10,21 +10,21 @@ use crate::log::statistics::Latencies;
 
 /// What a load gave.
 #[derive(Clone, Copy, Debug, Serialize)]
-pub(super) struct Load {
+pub(crate) struct Load {
     /// Events, or answers, in a second.
-    pub(super) rate: f64,
-    pub(super) p50_microseconds: f64,
-    pub(super) p99_microseconds: f64,
+    pub(crate) rate: f64,
+    pub(crate) p50_microseconds: f64,
+    pub(crate) p99_microseconds: f64,
 }
 
 /// What one of many does, over and over.
-pub(super) trait Worker: Send + 'static {
+pub(crate) trait Worker: Send + 'static {
     /// Does it once; how much that was.
     fn step(&mut self) -> impl Future<Output = Outcome<usize>> + Send;
 }
 
 /// Lets all workers work for `time`.
-pub(super) async fn run<W: Worker>(workers: Vec<W>, time: Duration) -> Outcome<Load> {
+pub(crate) async fn run<W: Worker>(workers: Vec<W>, time: Duration) -> Outcome<Load> {
     let begun = Instant::now();
     let until = begun + time;
     let tasks: Vec<_> = workers
