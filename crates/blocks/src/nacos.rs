@@ -3,7 +3,7 @@
 //! A client of our own, over the HTTP that etcd's has: the crate for it speaks gRPC with a second client for HTTP
 //! beside it, and with them comes a second library for TLS. The API is that of Nacos 1 and 2.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -152,7 +152,7 @@ impl Nacos {
             if !is_refused || token.is_none() || !std::mem::take(&mut may_repeat) {
                 return Ok(answer);
             }
-            *self.token.lock().unwrap_or_else(PoisonError::into_inner) = None;
+            *self.known_token() = None;
         }
     }
 
@@ -161,9 +161,8 @@ impl Nacos {
         let Some(login) = &self.http.dialer().server().login else {
             return Ok(None);
         };
-        let known = self.token.lock().unwrap_or_else(PoisonError::into_inner);
-        let known = known.clone().filter(|it| Instant::now() < it.until);
-        if let Some(known) = known {
+        let known = self.known_token().clone();
+        if let Some(known) = known.filter(|it| Instant::now() < it.until) {
             return Ok(Some(known.text));
         }
         let [user, password] = [&login.user, &login.password]
@@ -184,8 +183,12 @@ impl Nacos {
             text: given.access_token.clone(),
             until: Instant::now() + (time - time / TOKEN_PARTS),
         };
-        *self.token.lock().unwrap_or_else(PoisonError::into_inner) = Some(token);
+        *self.known_token() = Some(token);
         Ok(Some(given.access_token))
+    }
+
+    fn known_token(&self) -> MutexGuard<'_, Option<Token>> {
+        self.token.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn refusal(&self, answer: &Response<Bytes>) -> Error {

@@ -1,5 +1,6 @@
 //! A store that is away is said once, and asked by one caller a second until it answers.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -10,7 +11,11 @@ use ensue_core::time::{Clock, Timestamp};
 const RETRY: Duration = Duration::from_secs(1);
 
 #[derive(Debug, Default)]
-pub(super) struct Away(Mutex<Option<Since>>);
+pub(super) struct Away {
+    since: Mutex<Option<Since>>,
+    /// The same in short, for those who look something up: they wait for nobody. It is written under the lock.
+    is_away: AtomicBool,
+}
 
 #[derive(Clone, Copy, Debug)]
 struct Since {
@@ -21,7 +26,10 @@ struct Since {
 impl Away {
     /// Whether the store may be asked now. While it is away, one caller a second may.
     pub(super) fn may_ask(&self, clock: &Clock) -> bool {
-        let mut away = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if !self.is_away() {
+            return true;
+        }
+        let mut away = self.since.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(since) = away.as_mut() else {
             return true;
         };
@@ -35,24 +43,26 @@ impl Away {
     }
 
     pub(super) fn is_away(&self) -> bool {
-        self.0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .is_some()
+        self.is_away.load(Ordering::Acquire)
     }
 
     /// Takes note of an answer.
     pub(super) fn answered<T>(&self, answer: &Result<T, Error>, clock: &Clock) {
+        if answer.is_ok() && !self.is_away() {
+            return;
+        }
         let now = clock.now();
-        let mut away = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut away = self.since.lock().unwrap_or_else(PoisonError::into_inner);
         match answer {
             Ok(_) => {
+                self.is_away.store(false, Ordering::Release);
                 if let Some(since) = away.take() {
                     let seconds = now.since(since.began).as_secs();
                     tracing::info!(seconds, "the store of a cache answers again");
                 }
             }
             Err(error @ Error::Engine(EngineError::Unavailable { .. })) => {
+                self.is_away.store(true, Ordering::Release);
                 let began = away.map_or(now, |since| since.began);
                 if away.replace(Since { began, asked: now }).is_none() {
                     tracing::warn!(%error, "the store of a cache is away: values are loaded without it");

@@ -1,7 +1,7 @@
 //! Configuration from Nacos.
 
 use std::fmt;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
@@ -69,16 +69,19 @@ impl NacosSource {
         let found = self.nacos.get(&self.id).await;
         let found = found.map_err(|error| away(error.to_string()))?;
         let md5 = found.as_ref().map(|it| it.md5.clone()).unwrap_or_default();
-        *self.md5.lock().unwrap_or_else(PoisonError::into_inner) = md5;
+        *self.known() = md5;
         match found {
             Some(found) => self.format.parse(&found.text, &from),
             None => Err(away("there is no such configuration".to_owned())),
         }
     }
 
+    fn known(&self) -> MutexGuard<'_, String> {
+        self.md5.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     async fn listen(&self) {
-        let md5 = self.md5.lock().unwrap_or_else(PoisonError::into_inner);
-        let md5 = md5.clone();
+        let md5 = self.known().clone();
         if let Err(error) = self.nacos.changed(&self.id, &md5, LISTEN).await {
             tracing::debug!(data_id = self.id.name, %error, "a configuration cannot be listened to");
             tokio::time::sleep(AGAIN).await;

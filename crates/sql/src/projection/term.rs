@@ -24,6 +24,10 @@ use crate::error::{Error, Result};
 pub(super) const BEAT: Duration = Duration::from_secs(1);
 /// How many events the group holds.
 const IN_FLIGHT_MAX: usize = 4_096;
+/// How many of them wait for each lane at the same time. Those that wait are woken by every transaction, those
+/// behind them find the database there already: few that wait cost little, and hold up nobody, as a lane needs
+/// none of them to go on.
+const WAITING_PER_LANE: usize = 16;
 /// How long the group may take to leave.
 const FAREWELL: Duration = Duration::from_secs(2);
 
@@ -64,7 +68,7 @@ pub(super) async fn run<P: Send + Sync + 'static, DB: Database>(
     let (ended, mut endings) = mpsc::channel(1);
     let mut app = App::new(engine.clone())
         .in_flight_max(IN_FLIGHT_MAX)
-        .concurrency(IN_FLIGHT_MAX)
+        .concurrency(WAITING_PER_LANE * count)
         .shutdown_deadline(FAREWELL);
     for handler in group::handlers(definition, &lanes, &ended) {
         app = app.handler(&group, handler);
