@@ -13,6 +13,7 @@
 mod aggregates;
 mod cache;
 mod databases;
+mod deposits;
 mod event_table;
 mod orders;
 mod outbox;

@@ -10,9 +10,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use ensue::engine::{Append, Expect};
-use ensue::prelude::*;
-use ensue::{Aggregates, Codec, Envelope};
+use ensue::{Aggregates, Codec, Engine, Envelope};
 
+use super::deposits::{ACCOUNTS, Account, Accounts, TOPIC, TYPE, deposit, payload};
 use super::event_table::EventTable;
 use super::sample::Sample;
 use super::umadb::UmaDb;
@@ -21,66 +21,6 @@ use crate::load::{self, Load, Worker};
 
 /// How many decide at the same time.
 const WORKERS: [usize; 3] = [1, 16, 256];
-/// Accounts of each worker.
-const ACCOUNTS: usize = 20;
-pub(super) const TYPE: &str = "money.deposited";
-const TOPIC: &str = "accounts";
-
-#[derive(Event, Serialize, Deserialize)]
-#[event(type = "money.deposited", topic = "accounts")]
-struct Deposited {
-    cents: u64,
-    note: String,
-}
-
-#[derive(Default, Serialize, Deserialize)]
-struct Account {
-    cents: u64,
-}
-
-#[aggregate]
-impl Account {
-    #[apply]
-    fn deposited(&mut self, event: Deposited) {
-        self.cents += event.cents;
-    }
-
-    fn deposit(&self, event: Deposited) -> Result<Deposited, &'static str> {
-        match self.cents.checked_add(event.cents) {
-            Some(_) => Ok(event),
-            None => Err("the account is full"),
-        }
-    }
-}
-
-fn deposit() -> Deposited {
-    Deposited {
-        cents: 1,
-        note: "x".repeat(160),
-    }
-}
-
-/// What everybody stores for a command.
-pub(super) fn payload() -> Outcome<Vec<u8>> {
-    Ok(serde_json::to_vec(&deposit())?)
-}
-
-/// A worker's accounts, one after the other.
-pub(super) struct Accounts {
-    worker: usize,
-    next: usize,
-}
-
-impl Accounts {
-    pub(super) fn of(worker: usize) -> Self {
-        Self { worker, next: 0 }
-    }
-
-    pub(super) fn next(&mut self) -> String {
-        self.next = (self.next + 1) % ACCOUNTS;
-        format!("account-{}-{}", self.worker, self.next)
-    }
-}
 
 /// Where the servers are that it is measured beside.
 pub(super) struct Peers {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use tokio_postgres::{Client, NoTls, Statement};
 
-use super::aggregates::{Accounts, TYPE, payload};
+use super::deposits::{Accounts, TYPE, payload};
 use crate::Outcome;
 use crate::load::Worker;
 

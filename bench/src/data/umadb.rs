@@ -13,7 +13,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use prost::Message as _;
 use tokio::net::TcpStream;
 
-use super::aggregates::{Accounts, TYPE, payload};
+use super::deposits::{Accounts, TYPE, payload};
 use crate::Outcome;
 use crate::load::Worker;
 

@@ -57,9 +57,11 @@ const LAYERS: [(&str, &[&str]); 23] = [
         "bench",
         &[
             "ensue",
+            "ensue-blocks",
             "ensue-log",
             "ensue-otel",
             "ensue-server",
+            "ensue-sql",
             "servers",
         ],
     ),

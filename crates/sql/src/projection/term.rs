@@ -22,11 +22,11 @@ use crate::error::{Error, Result};
 
 /// How often an owner says that it lives, and looks whether it still is the owner.
 pub(super) const BEAT: Duration = Duration::from_secs(1);
-/// How many events the group holds.
-const IN_FLIGHT_MAX: usize = 4_096;
-/// How many of them wait for each lane at the same time. Those that wait are woken by every transaction, those
-/// behind them find the database there already: few that wait cost little, and hold up nobody, as a lane needs
-/// none of them to go on.
+/// How many events of each lane the group holds. It follows the database: what it takes before that has it would
+/// wait, and the engine would go on past keys that wait, to read them once more later.
+const IN_FLIGHT_PER_LANE: usize = 256;
+/// How many of them wait at the same time. Every transaction wakes them, and those behind them find the database
+/// there already.
 const WAITING_PER_LANE: usize = 16;
 /// How long the group may take to leave.
 const FAREWELL: Duration = Duration::from_secs(2);
@@ -67,7 +67,7 @@ pub(super) async fn run<P: Send + Sync + 'static, DB: Database>(
         .collect();
     let (ended, mut endings) = mpsc::channel(1);
     let mut app = App::new(engine.clone())
-        .in_flight_max(IN_FLIGHT_MAX)
+        .in_flight_max(IN_FLIGHT_PER_LANE * count)
         .concurrency(WAITING_PER_LANE * count)
         .shutdown_deadline(FAREWELL);
     for handler in group::handlers(definition, &lanes, &ended) {
