@@ -87,7 +87,7 @@ impl Nacos {
     pub(crate) async fn get(&self, id: &DataId) -> Result<Option<Content>> {
         let DataId { group, name } = id;
         let mut uri = format!("/nacos/v1/cs/configs?dataId={name}&group={group}");
-        let namespace = self.namespace();
+        let namespace = self.tenant();
         if !namespace.is_empty() {
             uri = format!("{uri}&tenant={namespace}");
         }
@@ -113,7 +113,7 @@ impl Nacos {
     pub(crate) async fn changed(&self, id: &DataId, md5: &str, wait: Duration) -> Result<()> {
         let DataId { group, name } = id;
         let mut listened = format!("Listening-Configs={name}%02{group}%02{md5}");
-        let namespace = self.namespace();
+        let namespace = self.tenant();
         if !namespace.is_empty() {
             listened = format!("{listened}%02{namespace}");
         }
@@ -211,7 +211,8 @@ impl Nacos {
         )
     }
 
-    fn namespace(&self) -> &str {
+    /// The namespace, as Nacos calls it in requests.
+    fn tenant(&self) -> &str {
         &self.http.dialer().server().path
     }
 
