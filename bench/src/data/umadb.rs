@@ -3,6 +3,8 @@
 //! Asked by hand, in the one call that is measured: its client crate brings a second library for TLS. An account
 //! is a tag; the append fails if the store has an event with that tag after the last one that is known.
 
+#![allow(clippy::disallowed_types, reason = "it speaks to a server by hand")]
+
 use std::collections::HashMap;
 
 use bytes::{BufMut as _, Bytes, BytesMut};

@@ -1,6 +1,11 @@
 //! A configuration in Nacos, which is killed and comes back. The server is installed by hand alone: `cargo xtask
 //! services up nacos --install`.
 
+#![allow(
+    clippy::disallowed_types,
+    reason = "it publishes by hand, as others do"
+)]
+
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 
