@@ -11,6 +11,7 @@
 //! | `postgres` | PostgreSQL |
 //! | `mysql` | MySQL and MariaDB |
 //! | `sqlite` | SQLite, compiled from its C sources |
+//! | `personal` | keys of what is personal in a database: `SqlKeys` |
 //! | `tls` | TLS to servers, by rustls with ring and the system's certificates |
 //!
 //! None is on by default: nobody compiles what they do not use. Another TLS is the program's to choose, by the
@@ -25,6 +26,8 @@ mod dialect;
 mod error;
 mod hash;
 pub mod inbox;
+#[cfg(feature = "personal")]
+mod keys;
 pub mod outbox;
 mod projection;
 pub mod tables;
@@ -33,6 +36,8 @@ pub use crate::database::Database;
 #[doc(hidden)]
 pub use crate::database::{Cell, Row, Value};
 pub use crate::error::{Error, Result};
+#[cfg(feature = "personal")]
+pub use crate::keys::{KEYS_MAX, SqlKeys};
 pub use crate::projection::{
     Applied, Apply, BATCH_EVENTS_MAX, Comparison, Contents, LANES_MAX, PROJECTION_NAME_BYTES_MAX,
     Projection, Projections, Query, RunningProjection, Sql, TABLES_MAX, VersionStatus,
