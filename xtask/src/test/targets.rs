@@ -6,8 +6,10 @@ use crate::binaries::{Binary, Row};
 use crate::cargo::cargo;
 
 /// They talk to the servers that were started for the tests. Some kill them: one after the other.
-const WITH_SERVERS: [(&str, &str); 9] = [
+const WITH_SERVERS: [(&str, &str); 11] = [
     ("ensue", "kills"),
+    ("ensue", "read_models"),
+    ("ensue-sql", "outbox"),
     ("orders", "command"),
     ("accounts", "command"),
     ("ensue-conformance", "distributed"),
