@@ -5,7 +5,7 @@ use super::workspace::{Package, Workspace};
 
 /// What each part of the workspace may depend on within it. A path that ends in `/` stands for
 /// everything below it.
-const LAYERS: [(&str, &[&str]); 23] = [
+const LAYERS: [(&str, &[&str]); 24] = [
     // Before `crates/ensue`, of whose tests it is a part.
     ("crates/ensue/tests/compiled-with", &[]),
     ("crates/log", &[]),
@@ -52,6 +52,7 @@ const LAYERS: [(&str, &[&str]); 23] = [
     ),
     // Before the other examples: its view is in a database.
     ("examples/accounts", &["ensue", "ensue-blocks", "ensue-sql"]),
+    ("examples/sensors", &["ensue", "ensue-blocks", "ensue-sql"]),
     ("examples/", &["ensue"]),
     (
         "bench",

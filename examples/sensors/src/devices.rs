@@ -1,0 +1,8 @@
+//! The devices: what each remembers and says, without I/O ([`Device`]), its connection, and all of them together.
+
+mod connection;
+mod device;
+mod fleet;
+
+pub use self::device::{Device, Say};
+pub use self::fleet::{DevicesError, Fleet, Manner, Sent};
