@@ -8,9 +8,9 @@ use std::time::Duration;
 use ensue::prelude::{Engine, Envelope, Event as _, Outgoing, Publisher};
 use ensue::{Codec, EnvelopeBuilder};
 use rumqttc::{
-    AckMode, AsyncClient, BrokerSessionResumePolicy, Event, EventLoop, Incoming, Publish, QoS,
-    SessionMode,
+    AckMode, AsyncClient, BrokerSessionResumePolicy, Event, Incoming, Publish, QoS, SessionMode,
 };
+use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 use crate::events::{DEVICES, DeviceAnswered, DeviceAsked, DeviceGone, ReadingMeasured};
@@ -65,35 +65,39 @@ async fn take(publisher: &Publisher, place: &BrokerPlace) -> Result<(), Failed> 
     options.set_broker_session_resume_policy(BrokerSessionResumePolicy::AllowBrokerOnly);
     options.set_ack_mode(AckMode::Manual);
     options.set_receive_maximum(Some(BATCH_MAX as u16));
+    options.set_outgoing_inflight_upper_limit(1);
     let (client, mut events) = AsyncClient::builder(options).capacity(BATCH_MAX * 2).build();
-    loop {
-        let event = events.poll().await?;
-        let mut batch = Vec::new();
-        hear(&client, event, &mut batch)?;
-        drain(&client, &mut events, &mut batch).await?;
-        let said: Vec<Outgoing> = batch.iter().filter_map(said).collect();
-        if !said.is_empty() {
-            publisher.publish_all(said).await?;
+    let (heard, mut hearing) = mpsc::channel(BATCH_MAX);
+    // It goes on while a batch is on its way into the log.
+    let polling = async move {
+        loop {
+            let event = events.poll().await?;
+            if heard.send(event).await.is_err() {
+                return Ok(());
+            }
         }
-        for publish in &batch {
-            client.try_ack(publish)?;
+    };
+    let taking = async {
+        let mut events = Vec::new();
+        while hearing.recv_many(&mut events, BATCH_MAX).await > 0 {
+            let mut batch = Vec::new();
+            for event in events.drain(..) {
+                hear(&client, event, &mut batch)?;
+            }
+            let said: Vec<Outgoing> = batch.iter().filter_map(said).collect();
+            if !said.is_empty() {
+                publisher.publish_all(said).await?;
+            }
+            for publish in &batch {
+                client.try_ack(publish)?;
+            }
         }
+        Ok(())
+    };
+    tokio::select! {
+        ended = polling => ended,
+        ended = taking => ended,
     }
-}
-
-/// Takes what has come already.
-async fn drain(
-    client: &AsyncClient,
-    events: &mut EventLoop,
-    batch: &mut Vec<Publish>,
-) -> Result<(), Failed> {
-    while batch.len() < BATCH_MAX {
-        match tokio::time::timeout(Duration::from_millis(2), events.poll()).await {
-            Ok(event) => hear(client, event?, batch)?,
-            Err(_) => return Ok(()),
-        }
-    }
-    Ok(())
 }
 
 fn hear(client: &AsyncClient, event: Event, batch: &mut Vec<Publish>) -> Result<(), Failed> {

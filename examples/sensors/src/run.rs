@@ -170,9 +170,13 @@ async fn whole(args: &RunArgs, world: &World) -> Result<Ended, Error> {
     let calibration = Calibration::new(system.engine());
     let chosen = world.devices.iter().take(args.calibrations);
     let chosen: Vec<String> = chosen.map(|it| it.device.clone()).collect();
-    let settling = system.settling();
+    let (settling, told) = (system.settling(), fleet.all_told());
     let work = async {
-        let calibrated = async { Ok::<_, Error>(calibration.all(&chosen).await?) };
+        let calibrated = async {
+            // Whoever is not there yet does not hear a command.
+            told.await;
+            Ok::<_, Error>(calibration.all(&chosen).await?)
+        };
         let stored = async { Ok::<_, Error>(fleet.all_stored().await?) };
         let ((), ()) = tokio::try_join!(stored, calibrated)?;
         settling.await?;

@@ -6,6 +6,7 @@ use std::time::Duration;
 use rumqttc::{
     AsyncClient, Event, EventLoop, Incoming, LastWill, Outgoing, PublishOptions, QoS,
 };
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 
 use super::device::{Device, Say};
@@ -13,10 +14,15 @@ use super::fleet::{Manner, Progress};
 use crate::events::DeviceAnswered;
 use crate::mqtt::{Command, Says, Stored};
 
-/// How long an answer may take, until the device asks again.
-const ANSWERED_WITHIN: Duration = Duration::from_secs(3);
+/// How long an answer may take, until the device asks again: at first, and after many that did not come. Asking more
+/// often than answers come would keep them from coming.
+const ANSWERED_WITHIN: (Duration, Duration) = (Duration::from_secs(3), Duration::from_secs(60));
 /// How long to wait before the broker is tried again: at first, and at the most.
 const AGAIN: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(2));
+/// How long a connection may take.
+const CONNECTED_WITHIN: Duration = Duration::from_secs(30);
+/// How many messages a device takes at a time.
+const RECEIVED_MAX: u16 = 16;
 /// What may wait to be sent beside the readings of one window.
 const QUEUE_BESIDE: usize = 16;
 /// How many commands a device remembers to have done.
@@ -31,6 +37,8 @@ pub(super) struct Connected {
     done: VecDeque<DeviceAnswered>,
     /// When the next reading may be sent.
     next: Instant,
+    /// How long it waits for an answer.
+    patience: Duration,
 }
 
 /// What one connection has sent.
@@ -50,6 +58,7 @@ impl Connected {
             progress,
             done: VecDeque::new(),
             next: Instant::now(),
+            patience: ANSWERED_WITHIN.0,
         }
     }
 
@@ -63,7 +72,8 @@ impl Connected {
                 handed: VecDeque::new(),
                 sent: HashMap::new(),
             };
-            if self.talk(&mut session, &mut events).await {
+            let connecting = self.progress.connecting().await;
+            if self.talk(&mut session, &mut events, connecting).await {
                 pause = AGAIN.0;
             }
             tokio::time::sleep(pause.mul_f64(0.5 + fastrand::f64())).await;
@@ -82,11 +92,20 @@ impl Connected {
             None,
         ));
         let capacity = self.manner.window * 2 + QUEUE_BESIDE;
+        // By itself the client has room for as many messages as there are packet ids, in megabytes for each device.
+        options.set_outgoing_inflight_upper_limit(u16::try_from(capacity).unwrap_or(u16::MAX));
+        options.set_receive_maximum(Some(RECEIVED_MAX));
+        options.set_connect_timeout(CONNECTED_WITHIN);
         AsyncClient::builder(options).capacity(capacity).build()
     }
 
     /// Talks until the connection is lost; whether there was one.
-    async fn talk(&mut self, session: &mut Session, events: &mut EventLoop) -> bool {
+    async fn talk(
+        &mut self,
+        session: &mut Session,
+        events: &mut EventLoop,
+        mut connecting: Option<OwnedSemaphorePermit>,
+    ) -> bool {
         let mut was_connected = false;
         let mut asked_at = Instant::now();
         loop {
@@ -108,7 +127,10 @@ impl Connected {
                             return was_connected;
                         }
                     }
-                    Ok(Event::Incoming(Incoming::SubAck(_))) => was_connected = true,
+                    Ok(Event::Incoming(Incoming::SubAck(_))) => {
+                        was_connected = true;
+                        drop(connecting.take());
+                    }
                     Ok(event) => self.hear(session, event),
                     Err(error) => {
                         tracing::debug!(device = self.device.name(), %error, "the device has no broker");
@@ -116,8 +138,9 @@ impl Connected {
                     }
                 },
                 () = waiting => {
-                    if asked_at.elapsed() >= ANSWERED_WITHIN {
+                    if asked_at.elapsed() >= self.patience {
                         self.device.unanswered();
+                        self.patience = ANSWERED_WITHIN.1.min(self.patience * 2);
                     }
                 }
             }
@@ -129,7 +152,7 @@ impl Connected {
         if self.device.is_done() {
             return None;
         }
-        let asks_again = self.device.is_waiting().then_some(asked_at + ANSWERED_WITHIN);
+        let asks_again = self.device.is_waiting().then_some(asked_at + self.patience);
         let now = Instant::now();
         let reads = self.manner.pause().map(|_| self.next).filter(|next| *next > now);
         [asks_again, reads].into_iter().flatten().min()
@@ -191,6 +214,9 @@ impl Connected {
                 if *publish.topic == *Says::Stored.topic(name).as_bytes() {
                     if let Ok(stored) = serde_json::from_slice::<Stored>(&publish.payload) {
                         self.device.told(stored);
+                        if !self.device.is_waiting() {
+                            self.patience = ANSWERED_WITHIN.0;
+                        }
                         self.progress.stored(self.device.name(), self.device.is_done());
                     }
                 } else if let Ok(command) = serde_json::from_slice(&publish.payload) {

@@ -121,22 +121,21 @@ impl Device {
         last.map_or(0, |measured| measured.reading.sequence)
     }
 
-    /// It hears how far its readings are stored. Answers to older questions say nothing.
+    /// It hears how far its readings are stored. What is stored stays so, whichever question that answers; what is
+    /// lost is only known from the answer to the last one.
     pub fn told(&mut self, told: Stored) {
-        if told.ask != self.ask {
-            return;
-        }
-        let Some(asked) = self.asked.take() else {
-            return;
-        };
         let readings = &self.measuring.readings;
         let stored = readings.partition_point(|it| it.reading.sequence <= told.stored);
         self.stored = self.stored.max(stored);
-        if !self.is_told || self.stored < asked {
-            // What was sent before the question and is not stored is lost, and what came after it was out of turn.
-            self.sent = self.stored;
+        if told.ask == self.ask
+            && let Some(asked) = self.asked.take()
+        {
+            if !self.is_told || self.stored < asked {
+                // What was sent before and is not stored is lost, and what came after it was out of its turn.
+                self.sent = self.stored;
+            }
+            self.is_told = true;
         }
-        self.is_told = true;
         self.sent = self.sent.max(self.stored);
     }
 }
@@ -228,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn a_new_connection_begins_with_a_question_and_old_answers_say_nothing() {
+    fn a_new_connection_begins_with_a_question_and_old_answers_say_only_what_is_stored() {
         let mut device = device(&[1, 2, 3], 10);
         let (_, question) = says(&mut device);
         answer(&mut device, &question.unwrap(), 0);
@@ -237,10 +236,10 @@ mod tests {
         device.connected();
         let (readings, question) = says(&mut device);
         assert!(readings.is_empty(), "{readings:?}");
-        answer(&mut device, &old.unwrap(), 3);
-        assert!(!device.is_done());
-        answer(&mut device, &question.unwrap(), 3);
-        assert!(device.is_done());
+        answer(&mut device, &old.unwrap(), 2);
+        assert!(says(&mut device).0.is_empty(), "that is not known to be lost");
+        answer(&mut device, &question.unwrap(), 2);
+        assert_eq!(says(&mut device).0, [3]);
     }
 
     #[test]

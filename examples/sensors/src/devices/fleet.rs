@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use rumqttc::QoS;
 use rustix::process::{Resource, getrlimit, setrlimit};
-use tokio::sync::watch;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
 
 use super::connection::Connected;
@@ -19,6 +19,8 @@ use crate::world::World;
 const SENT_MAX: usize = 16_384;
 /// How many readings of one device.
 const WINDOW: (usize, usize) = (4, 1_024);
+/// How many devices connect at the same time: more than a broker accepts would only wait until they give up.
+const CONNECTING_MAX: usize = 64;
 /// Files that a process has open beside its connections.
 const FILES_BESIDE: u64 = 256;
 
@@ -80,6 +82,8 @@ impl Manner {
 pub struct Sent {
     /// The readings that the broker has acknowledged: device and number.
     pub acknowledged: BTreeSet<(String, u64)>,
+    /// The devices that were told how far they are stored.
+    pub told: HashSet<String>,
     /// The devices whose readings are all stored.
     pub done: HashSet<String>,
 }
@@ -88,18 +92,28 @@ pub struct Sent {
 #[derive(Clone)]
 pub(super) struct Progress {
     sent: Arc<Mutex<Sent>>,
+    connecting: Arc<Semaphore>,
+    told: watch::Sender<usize>,
     done: watch::Sender<usize>,
 }
 
 impl Progress {
+    /// Waits for its turn to connect; it is over when this is dropped. The turns are never closed.
+    pub(super) async fn connecting(&self) -> Option<OwnedSemaphorePermit> {
+        self.connecting.clone().acquire_owned().await.ok()
+    }
+
     pub(super) fn acknowledged(&self, device: &str, number: u64) {
         let acknowledged = (device.to_owned(), number);
         self.sent().acknowledged.insert(acknowledged);
     }
 
     pub(super) fn stored(&self, device: &str, is_done: bool) {
+        let mut sent = self.sent();
+        if sent.told.insert(device.to_owned()) {
+            self.told.send_replace(sent.told.len());
+        }
         if is_done {
-            let mut sent = self.sent();
             sent.done.insert(device.to_owned());
             self.done.send_replace(sent.done.len());
         }
@@ -128,6 +142,8 @@ impl Fleet {
         manner.window = (SENT_MAX / count.max(1)).clamp(WINDOW.0, WINDOW.1);
         let progress = Progress {
             sent: Arc::default(),
+            connecting: Arc::new(Semaphore::new(CONNECTING_MAX)),
+            told: watch::Sender::new(0),
             done: watch::Sender::new(0),
         };
         let mut devices = JoinSet::new();
@@ -142,6 +158,15 @@ impl Fleet {
             progress,
             with_readings: with_readings.count(),
         })
+    }
+
+    /// Completes when every device that has something to say is connected, and was told how far it is.
+    pub fn all_told(&self) -> impl Future<Output = ()> + use<> {
+        let (mut told, wanted) = (self.progress.told.subscribe(), self.with_readings);
+        async move {
+            // Whoever is not there any more tells nobody.
+            let _ = told.wait_for(|told| *told >= wanted).await;
+        }
     }
 
     /// Completes when all readings are stored.

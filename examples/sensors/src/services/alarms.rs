@@ -79,6 +79,7 @@ mod tests {
         let types: Vec<_> = said.iter().map(|(_, name)| name.as_str()).collect();
         assert_eq!(types, ["alarm.raised", "alarm.cleared"], "{said:?}");
         assert_eq!(said[0].0, 100);
-        assert!(said[1].0 > 110, "{said:?}");
+        // Five readings after 90 has become less unusual than it was.
+        assert!(said[1].0 >= 105, "{said:?}");
     }
 }

@@ -11,7 +11,7 @@ use crate::events::{CalibrateDevice, DEVICES, DeviceAnswered};
 use crate::mqtt::{Command, Line, Says};
 
 /// How long a device may take to answer until it is told again.
-const ANSWERED_WITHIN: Duration = Duration::from_secs(5);
+const ANSWERED_WITHIN: Duration = Duration::from_secs(2);
 
 /// `device.calibrate` → the device, over MQTT, whose `device.answered` is the reply.
 ///

@@ -10,7 +10,7 @@ use crate::events::{
 };
 
 /// How long a device may be gone.
-pub const GONE_MAX: Duration = Duration::from_secs(60);
+const GONE_MAX: Duration = Duration::from_secs(60);
 
 /// `device.gone` → `device.missed`, in a minute, unless `device.asked` is there before, with which each connection
 /// begins; `device.missed` → `alarm.raised`; then `device.asked` → `alarm.cleared`.

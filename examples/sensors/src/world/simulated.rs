@@ -148,7 +148,7 @@ mod tests {
     #[test]
     fn too_many_are_refused() {
         let many = Simulation {
-            devices: 1_000_000,
+            devices: 2_000_000,
             ..SOME
         };
         assert!(many.world().is_err());
