@@ -6,12 +6,13 @@ use crate::binaries::{Binary, Row};
 use crate::cargo::cargo;
 
 /// They talk to the servers that were started for the tests. Some kill them: one after the other.
-const WITH_SERVERS: [(&str, &str); 11] = [
+const WITH_SERVERS: [(&str, &str); 12] = [
     ("ensue", "kills"),
     ("ensue", "read_models"),
     ("ensue-sql", "outbox"),
     ("orders", "command"),
     ("accounts", "command"),
+    ("sensors", "command"),
     ("ensue-conformance", "distributed"),
     ("ensue-brokers", "ensue_brokers"),
     ("ensue-cli", "cli"),

@@ -82,7 +82,7 @@ const LAYERS: [(&str, &[&str]); 24] = [
 ];
 
 /// What the tests alone of a part may use besides.
-const TEST_LAYERS: [(&str, &[&str]); 11] = [
+const TEST_LAYERS: [(&str, &[&str]); 12] = [
     // The examples in the documentation name what programs depend on.
     ("crates/core", &["ensue"]),
     ("crates/ensue", &["compiled-with", "servers"]),
@@ -96,6 +96,7 @@ const TEST_LAYERS: [(&str, &[&str]); 11] = [
     ("crates/server", &["ensue-engine"]),
     ("examples/accounts", &["servers"]),
     ("examples/orders", &["ensue-server", "servers"]),
+    ("examples/sensors", &["servers"]),
     // What a macro writes names the framework.
     ("crates/macros", &["ensue"]),
 ];
