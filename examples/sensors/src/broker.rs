@@ -19,7 +19,9 @@ const IN_FLIGHT_MAX: u16 = 1_000;
 
 /// Why there is no broker.
 #[derive(Debug, thiserror::Error)]
-#[error("the broker cannot listen at {address}: {reason}; --mqtt is a free address of this machine, or none")]
+#[error(
+    "the broker cannot listen at {address}: {reason}; --mqtt is a free address of this machine, or none"
+)]
 pub struct BrokerError {
     address: SocketAddr,
     reason: String,

@@ -88,7 +88,11 @@ impl Calibration {
             device: device.to_owned(),
             source,
         };
-        let lock = self.locks.acquire(LOCK, HELD_WITHIN).await.map_err(locked)?;
+        let lock = self
+            .locks
+            .acquire(LOCK, HELD_WITHIN)
+            .await
+            .map_err(locked)?;
         let before = self.engine.last(DeviceCalibrated::TOPIC, device).await;
         if before.map_err(failed)?.is_none() {
             let request = CalibrateDevice {

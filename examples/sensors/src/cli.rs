@@ -55,7 +55,12 @@ pub struct RunArgs {
     pub input: Option<PathBuf>,
 
     /// How many devices to make up
-    #[arg(long, value_name = "N", default_value_t = 1_000, conflicts_with = "input")]
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = 1_000,
+        conflicts_with = "input"
+    )]
     pub devices: usize,
 
     /// How many readings each of them makes

@@ -37,7 +37,9 @@ pub enum Error {
     #[error("the cache: {0}")]
     Cache(ensue::Error),
     /// A feature that was not compiled in.
-    #[error("{what} needs the feature `{feature}`: cargo run --release -p sensors --features {feature}")]
+    #[error(
+        "{what} needs the feature `{feature}`: cargo run --release -p sensors --features {feature}"
+    )]
     Feature {
         /// What was asked for.
         what: &'static str,

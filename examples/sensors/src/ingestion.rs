@@ -66,7 +66,9 @@ async fn take(publisher: &Publisher, place: &BrokerPlace) -> Result<(), Failed> 
     options.set_ack_mode(AckMode::Manual);
     options.set_receive_maximum(Some(BATCH_MAX as u16));
     options.set_outgoing_inflight_upper_limit(1);
-    let (client, mut events) = AsyncClient::builder(options).capacity(BATCH_MAX * 2).build();
+    let (client, mut events) = AsyncClient::builder(options)
+        .capacity(BATCH_MAX * 2)
+        .build();
     let (heard, mut hearing) = mpsc::channel(BATCH_MAX);
     // It goes on while a batch is on its way into the log.
     let polling = async move {
@@ -104,9 +106,8 @@ fn hear(client: &AsyncClient, event: Event, batch: &mut Vec<Publish>) -> Result<
     match event {
         Event::Incoming(Incoming::ConnAck(_)) => {
             let said = [Says::Reading, Says::Asks, Says::Answer, Says::Gone];
-            let filters = said.map(|says| {
-                rumqttc::SubscribeFilterInput::new(says.topic("+"), QoS::AtLeastOnce)
-            });
+            let filters = said
+                .map(|says| rumqttc::SubscribeFilterInput::new(says.topic("+"), QoS::AtLeastOnce));
             client.try_subscribe_many(filters)?;
         }
         Event::Incoming(Incoming::Publish(publish)) => batch.push(publish),

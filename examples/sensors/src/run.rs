@@ -68,7 +68,11 @@ fn world(args: &RunArgs) -> Result<World, Error> {
 }
 
 fn home(args: &RunArgs, world: &World) -> Result<Home, Error> {
-    let is_kept = !args.engine.as_deref().unwrap_or_default().starts_with("memory:");
+    let is_kept = !args
+        .engine
+        .as_deref()
+        .unwrap_or_default()
+        .starts_with("memory:");
     match &args.home {
         Some(home) => Home::at(home),
         None if is_kept => Home::at(&Path::new("data/sensors").join(&world.name)),

@@ -52,7 +52,9 @@ impl System {
         let last_values = last_values(places, &store)?;
         let line = Arc::new(Line::open(broker));
         let app = App::new(engine.clone()).publishes::<ReadingMeasured>();
-        let running = services::add(app, line, last_values.clone()).start().await?;
+        let running = services::add(app, line, last_values.clone())
+            .start()
+            .await?;
         let ingestion = Ingestion::start(&engine, broker);
         Ok(Self {
             engine,

@@ -3,9 +3,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
 
-use rumqttc::{
-    AsyncClient, Event, EventLoop, Incoming, LastWill, Outgoing, PublishOptions, QoS,
-};
+use rumqttc::{AsyncClient, Event, EventLoop, Incoming, LastWill, Outgoing, PublishOptions, QoS};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 
@@ -154,16 +152,19 @@ impl Connected {
         }
         let asks_again = self.device.is_waiting().then_some(asked_at + self.patience);
         let now = Instant::now();
-        let reads = self.manner.pause().map(|_| self.next).filter(|next| *next > now);
+        let reads = self
+            .manner
+            .pause()
+            .map(|_| self.next)
+            .filter(|next| *next > now);
         [asks_again, reads].into_iter().flatten().min()
     }
 
     fn subscribe(&self, session: &Session) -> bool {
         let name = self.device.name();
         let topics = [Says::Stored, Says::Command];
-        let filters = topics.map(|says| {
-            rumqttc::SubscribeFilterInput::new(says.topic(name), QoS::AtLeastOnce)
-        });
+        let filters = topics
+            .map(|says| rumqttc::SubscribeFilterInput::new(says.topic(name), QoS::AtLeastOnce));
         session.client.try_subscribe_many(filters).is_ok()
     }
 
@@ -179,7 +180,8 @@ impl Connected {
                 None => return,
                 Some(Say::Asks(asks)) => {
                     *asked_at = Instant::now();
-                    session.say(self.device.name(), Says::Asks, &asks, QoS::AtLeastOnce, None);
+                    // As the readings: at another QoS it could overtake them, and they would be taken for lost.
+                    session.say(self.device.name(), Says::Asks, &asks, self.manner.qos, None);
                 }
                 Some(Say::Reading(reading, times)) => {
                     let number = Some(reading.sequence);
@@ -217,7 +219,8 @@ impl Connected {
                         if !self.device.is_waiting() {
                             self.patience = ANSWERED_WITHIN.0;
                         }
-                        self.progress.stored(self.device.name(), self.device.is_done());
+                        self.progress
+                            .stored(self.device.name(), self.device.is_done());
                     }
                 } else if let Ok(command) = serde_json::from_slice(&publish.payload) {
                     self.obey(session, command);
@@ -246,7 +249,13 @@ impl Connected {
                 self.done.pop_front();
             }
         }
-        session.say(self.device.name(), Says::Answer, &answer, QoS::AtLeastOnce, None);
+        session.say(
+            self.device.name(),
+            Says::Answer,
+            &answer,
+            QoS::AtLeastOnce,
+            None,
+        );
     }
 }
 

@@ -237,7 +237,10 @@ mod tests {
         let (readings, question) = says(&mut device);
         assert!(readings.is_empty(), "{readings:?}");
         answer(&mut device, &old.unwrap(), 2);
-        assert!(says(&mut device).0.is_empty(), "that is not known to be lost");
+        assert!(
+            says(&mut device).0.is_empty(),
+            "that is not known to be lost"
+        );
         answer(&mut device, &question.unwrap(), 2);
         assert_eq!(says(&mut device).0, [3]);
     }

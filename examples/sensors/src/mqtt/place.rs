@@ -90,7 +90,10 @@ impl FromStr for BrokerPlace {
             // An address of IPv6 has colons of its own, in brackets.
             Some((host, port)) if !port.ends_with(']') => {
                 let port = port.parse();
-                (host, port.map_err(|_| InvalidPlace("the port is no number"))?)
+                (
+                    host,
+                    port.map_err(|_| InvalidPlace("the port is no number"))?,
+                )
             }
             _ => (place, PORT),
         };
@@ -134,7 +137,12 @@ mod tests {
 
     #[test]
     fn what_is_no_broker_is_refused_with_the_reason() {
-        for url in ["localhost:1883", "mqtt://", "mqtt://host:port", "mqtt://ada@host"] {
+        for url in [
+            "localhost:1883",
+            "mqtt://",
+            "mqtt://host:port",
+            "mqtt://ada@host",
+        ] {
             assert!(url.parse::<BrokerPlace>().is_err(), "{url}");
         }
     }

@@ -29,7 +29,12 @@ impl Commands {
 
 #[service]
 impl Commands {
-    #[on(attempts = 10, backoff = "100ms..5s", timeout = "30s", on_dead = "skip")]
+    #[on(
+        attempts = 10,
+        backoff = "100ms..5s",
+        timeout = "30s",
+        on_dead = "skip"
+    )]
     async fn calibrate(
         &self,
         request: CalibrateDevice,

@@ -147,7 +147,8 @@ mod tests {
 
     #[test]
     fn a_step_is_one_anomaly_and_becomes_usual() {
-        let values = (0..400).map(|number| usual(number) + f64::from(u8::from(number >= 100)) * 30.0);
+        let values =
+            (0..400).map(|number| usual(number) + f64::from(u8::from(number >= 100)) * 30.0);
         let found = findings(values);
         assert_eq!(found.len(), 2, "{found:?}");
         assert_eq!(found[0], (100, Finding::Anomaly));
@@ -185,7 +186,9 @@ mod tests {
     fn a_pause_is_silence_since_the_reading_before_it() {
         let mut detector = Detector::default();
         let times = (0..100).map(|number| number * 60 + i64::from(number >= 80) * 3_600);
-        let found: Vec<_> = times.flat_map(|second| detector.look(at(second), 1.0)).collect();
+        let found: Vec<_> = times
+            .flat_map(|second| detector.look(at(second), 1.0))
+            .collect();
         assert_eq!(found, [Finding::WasSilent { since: at(79 * 60) }]);
     }
 

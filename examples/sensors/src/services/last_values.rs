@@ -33,10 +33,12 @@ pub struct LastValues {
 impl LastValues {
     /// Keeps the values in this store, and loads them from these tables.
     pub fn new(cache: impl CacheStore<LastValue>, store: Arc<Store>) -> Self {
-        let cache = Cache::builder(cache).fresh(FRESH).build(move |device: String| {
-            let store = store.clone();
-            async move { store.last(&device).await }
-        });
+        let cache = Cache::builder(cache)
+            .fresh(FRESH)
+            .build(move |device: String| {
+                let store = store.clone();
+                async move { store.last(&device).await }
+            });
         Self { cache }
     }
 

@@ -123,8 +123,12 @@ mod tests {
     #[tokio::test]
     async fn what_comes_in_turn_is_accepted_and_what_comes_again_is_repeated() {
         let mut readings = Scenario::of(Readings).await.unwrap();
-        measured(&mut readings, 1, Some(0)).await.then([accepted(1, 0)]);
-        measured(&mut readings, 2, Some(1)).await.then([accepted(2, 0)]);
+        measured(&mut readings, 1, Some(0))
+            .await
+            .then([accepted(1, 0)]);
+        measured(&mut readings, 2, Some(1))
+            .await
+            .then([accepted(2, 0)]);
         let repeated = ReadingRepeated {
             device: "d".into(),
             sequence: 1,
@@ -138,16 +142,24 @@ mod tests {
         let mut readings = Scenario::of(Readings).await.unwrap();
         measured(&mut readings, 2, Some(1)).await.then_nothing();
         assert_eq!(stored(&mut readings).await, 0);
-        measured(&mut readings, 1, Some(0)).await.then([accepted(1, 0)]);
-        measured(&mut readings, 2, Some(1)).await.then([accepted(2, 0)]);
+        measured(&mut readings, 1, Some(0))
+            .await
+            .then([accepted(1, 0)]);
+        measured(&mut readings, 2, Some(1))
+            .await
+            .then([accepted(2, 0)]);
     }
 
     #[tokio::test]
     async fn numbers_that_the_device_has_lost_are_missing() {
         let mut readings = Scenario::of(Readings).await.unwrap();
-        measured(&mut readings, 3, Some(0)).await.then([accepted(3, 2)]);
+        measured(&mut readings, 3, Some(0))
+            .await
+            .then([accepted(3, 2)]);
         // A device without a memory does not know what was before.
-        measured(&mut readings, 5, None).await.then([accepted(5, 1)]);
+        measured(&mut readings, 5, None)
+            .await
+            .then([accepted(5, 1)]);
     }
 
     #[tokio::test]
@@ -162,6 +174,8 @@ mod tests {
         let outcome = said(&mut readings, &broken).await;
         let rejected: ReadingRejected = outcome.envelopes()[0].decode().unwrap();
         assert_eq!((rejected.sequence, rejected.missing), (1, 0));
-        measured(&mut readings, 2, Some(1)).await.then([accepted(2, 0)]);
+        measured(&mut readings, 2, Some(1))
+            .await
+            .then([accepted(2, 0)]);
     }
 }

@@ -5,9 +5,7 @@ use std::time::Duration;
 use ensue::Timestamp;
 use ensue::prelude::*;
 
-use crate::events::{
-    AlarmCleared, AlarmKind, AlarmRaised, DeviceAsked, DeviceGone, DeviceMissed,
-};
+use crate::events::{AlarmCleared, AlarmKind, AlarmRaised, DeviceAsked, DeviceGone, DeviceMissed};
 
 /// How long a device may be gone.
 const GONE_MAX: Duration = Duration::from_secs(60);

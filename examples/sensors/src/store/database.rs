@@ -16,9 +16,8 @@ use futures_util::future::BoxFuture;
 use super::question::{Aggregate, Bucket, Question, Row};
 use super::sum::ExactSum;
 use super::tables::{
-    ALL, CLEAR_ALARM, COUNTS, INSERT_ALARM, INSERT_CALIBRATION, INSERT_LAST,
-    INSERT_READINGS, INSERT_REJECTION, INSERT_REPEAT, LAST, ON_LAST, ROWS_MAX, TABLES, Tables,
-    VALUES, placeholders,
+    ALL, CLEAR_ALARM, COUNTS, INSERT_ALARM, INSERT_CALIBRATION, INSERT_LAST, INSERT_READINGS,
+    INSERT_REJECTION, INSERT_REPEAT, LAST, ON_LAST, ROWS_MAX, TABLES, Tables, VALUES, placeholders,
 };
 use super::{PROJECTION, StoreError, Storing, Totals};
 use crate::events::{

@@ -106,11 +106,7 @@ pub(super) trait Tables: Send + Sync {
     fn last(&self, device: String) -> BoxFuture<'_, Result<Loaded<LastValue>, sqlx::Error>>;
 
     /// Readings, by time.
-    fn rows(
-        &self,
-        question: Question,
-        limit: u32,
-    ) -> BoxFuture<'_, Result<Vec<Row>, sqlx::Error>>;
+    fn rows(&self, question: Question, limit: u32) -> BoxFuture<'_, Result<Vec<Row>, sqlx::Error>>;
 
     /// Readings, by pieces of time.
     fn aggregates(

@@ -26,7 +26,9 @@ const PAUSING_ONE_IN: u64 = 25;
 
 /// More than can be made up.
 #[derive(Debug, thiserror::Error)]
-#[error("{devices} devices with {readings} readings each are too many: {READINGS_MAX} in all are possible")]
+#[error(
+    "{devices} devices with {readings} readings each are too many: {READINGS_MAX} in all are possible"
+)]
 pub struct TooMany {
     devices: usize,
     readings: usize,

@@ -38,8 +38,7 @@ fn on(name: &str) {
     let mut hall = hall();
     let (url, copy) = (&server.url, hall.path().join("copy"));
     let copy = copy.display();
-    let engine =
-        format!("{url}?lease=2s&connect_timeout=10m&namespace={namespace}&replica={copy}");
+    let engine = format!("{url}?lease=2s&connect_timeout=10m&namespace={namespace}&replica={copy}");
     hall.places = vec!["--engine".into(), engine];
     if name == "postgres" {
         let database = database(url, &namespace);

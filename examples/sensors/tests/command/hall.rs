@@ -99,8 +99,17 @@ impl Hall {
 
     fn json(&self, output: Output) -> Value {
         let text = String::from_utf8(output.stdout).unwrap();
-        assert!(output.status.success(), "{}: {text}\n{}", output.status, self.log());
-        assert_eq!(text.lines().count(), 1, "one value and nothing else: {text}");
+        assert!(
+            output.status.success(),
+            "{}: {text}\n{}",
+            output.status,
+            self.log()
+        );
+        assert_eq!(
+            text.lines().count(),
+            1,
+            "one value and nothing else: {text}"
+        );
         serde_json::from_str(&text).unwrap()
     }
 
@@ -151,7 +160,10 @@ pub(crate) fn assert_same(found: &Value, expected: &Value) {
         "readings", "devices", "min", "max", "mean", "gaps", "rejected", "alarms",
     ];
     for field in stored {
-        assert_eq!(found[field], expected[field], "{field} of {found}, {expected}");
+        assert_eq!(
+            found[field], expected[field],
+            "{field} of {found}, {expected}"
+        );
     }
 }
 

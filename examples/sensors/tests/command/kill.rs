@@ -30,7 +30,10 @@ fn killed_again_and_again_every_reading_is_stored_once() {
 pub(crate) fn drill(hall: &Hall, attack: Option<&dyn Fn()>) {
     let kills = number("SENSORS_KILLS", 5);
     let start: [(&str, &[&str]); 2] = [("broker", &[]), ("services", &[])];
-    let mut parts: Vec<Process> = start.iter().map(|(part, it)| hall.start(part, it)).collect();
+    let mut parts: Vec<Process> = start
+        .iter()
+        .map(|(part, it)| hall.start(part, it))
+        .collect();
     let mut devices = hall.start(
         "devices",
         &["--rate", "15", "--acknowledged", "acknowledged"],
@@ -50,7 +53,10 @@ pub(crate) fn drill(hall: &Hall, attack: Option<&dyn Fn()>) {
         }
         killed += 1;
     }
-    assert!(killed * 2 >= kills, "through after {killed} kills: that tests little");
+    assert!(
+        killed * 2 >= kills,
+        "through after {killed} kills: that tests little"
+    );
     devices.ended(hall);
     parts.into_iter().for_each(Process::leave);
 

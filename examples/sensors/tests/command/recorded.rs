@@ -59,8 +59,10 @@ fn equal_times_negative_numbers_exponents_and_no_last_newline() {
 
 #[test]
 fn bad_rows_are_counted_and_told() {
-    let (hall, found) = run("timestamp,value\n2014-01-01 00:00:00,1\nx,y\n2014-01-01 00:05:00,oops\n\
-                             2014-01-01 00:10:00,4\n");
+    let (hall, found) = run(
+        "timestamp,value\n2014-01-01 00:00:00,1\nx,y\n2014-01-01 00:05:00,oops\n\
+                             2014-01-01 00:10:00,4\n",
+    );
     let expected = json!({ "readings": 2, "mean": 2.5, "gaps": 0, "rejected": 2 });
     assert_figures(&found, &expected);
     let told = hall.log();
