@@ -3,6 +3,10 @@
 mod connection;
 mod device;
 mod fleet;
+mod manner;
+mod progress;
 
 pub use self::device::{Device, Say};
-pub use self::fleet::{DevicesError, Fleet, Manner, Sent};
+pub use self::fleet::{DevicesError, Fleet};
+pub use self::manner::Manner;
+pub use self::progress::Sent;

@@ -32,7 +32,7 @@ pub enum Error {
     Store(#[from] StoreError),
     /// The calibrations.
     #[error(transparent)]
-    Calibration(#[from] CalibrationError),
+    Calibration(Box<CalibrationError>),
     /// The cache's server.
     #[error("the cache: {0}")]
     Cache(ensue::Error),
@@ -62,4 +62,10 @@ pub enum Error {
         /// What the system answered.
         source: std::io::Error,
     },
+}
+
+impl From<CalibrationError> for Error {
+    fn from(error: CalibrationError) -> Self {
+        Self::Calibration(Box::new(error))
+    }
 }

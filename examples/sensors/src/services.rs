@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use ensue::prelude::*;
 
-pub use self::last_values::{LastValue, LastValues};
+pub use self::last_values::LastValues;
 use crate::mqtt::Line;
 
 /// The groups of all services.

@@ -12,9 +12,8 @@ use ensue_blocks::cache::{BoxError, Loaded};
 use ensue_sql::sqlx;
 use futures_util::future::BoxFuture;
 
-pub use self::question::{Aggregate, Bucket, Question, Row};
+pub use self::question::{Aggregate, Bucket, LastValue, Question, Row};
 use self::tables::Tables;
-use crate::services::LastValue;
 
 /// The projection that writes the tables.
 pub const PROJECTION: &str = "sensors";

@@ -8,7 +8,8 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 
 use super::device::{Device, Say};
-use super::fleet::{Manner, Progress};
+use super::manner::Manner;
+use super::progress::Progress;
 use crate::events::DeviceAnswered;
 use crate::mqtt::{Command, Says, Stored};
 

@@ -3,26 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use ensue::Timestamp;
 use ensue::prelude::*;
 use ensue_blocks::cache::{Cache, CacheError, CacheStore};
 
 use crate::events::ReadingAccepted;
-use crate::store::Store;
+use crate::store::{LastValue, Store};
 
 /// How long a value is taken for the last one without asking: it is told of each that follows.
 const FRESH: Duration = Duration::from_secs(600);
-
-/// What a device has measured last.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-pub struct LastValue {
-    /// Its number.
-    pub sequence: u64,
-    /// When.
-    pub at: Timestamp,
-    /// What.
-    pub value: f64,
-}
 
 /// `reading.accepted` → the cache. What a cache does not have (any more) is looked up in the table.
 #[derive(Clone)]

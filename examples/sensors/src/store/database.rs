@@ -13,7 +13,7 @@ use ensue_sql::{Projection, Sql};
 use futures_util::TryStreamExt as _;
 use futures_util::future::BoxFuture;
 
-use super::question::{Aggregate, Bucket, Question, Row};
+use super::question::{Aggregate, Bucket, LastValue, Question, Row};
 use super::sum::ExactSum;
 use super::tables::{
     ALL, CLEAR_ALARM, COUNTS, INSERT_ALARM, INSERT_CALIBRATION, INSERT_LAST, INSERT_READINGS,
@@ -23,7 +23,6 @@ use super::{PROJECTION, StoreError, Storing, Totals};
 use crate::events::{
     AlarmCleared, AlarmRaised, DeviceCalibrated, ReadingAccepted, ReadingRejected, ReadingRepeated,
 };
-use crate::services::LastValue;
 
 /// How long one who writes to SQLite waits for another.
 const BUSY: Duration = Duration::from_secs(30);

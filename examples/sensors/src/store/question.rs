@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use ensue::Timestamp;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// Which readings: those of a device, from a time on, before a time; all if nothing is said.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -65,6 +65,17 @@ pub struct Row {
     /// Who measured it.
     pub device: String,
     /// Its number there.
+    pub sequence: u64,
+    /// When.
+    pub at: Timestamp,
+    /// What.
+    pub value: f64,
+}
+
+/// What a device has measured last.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct LastValue {
+    /// Its number.
     pub sequence: u64,
     /// When.
     pub at: Timestamp,

@@ -7,9 +7,8 @@ use ensue_blocks::cache::Loaded;
 use ensue_sql::sqlx;
 use futures_util::future::BoxFuture;
 
-use super::question::{Aggregate, Bucket, Question, Row};
+use super::question::{Aggregate, Bucket, LastValue, Question, Row};
 use super::{StoreError, Storing, Totals};
-use crate::services::LastValue;
 
 /// The most rows of one statement: SQLite binds 32,766 values at the most.
 pub(super) const ROWS_MAX: usize = 1_000;

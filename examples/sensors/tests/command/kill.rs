@@ -3,7 +3,11 @@
 //!
 //! More for those who have the time: `SENSORS_KILLS=100 SENSORS_READINGS=2000`, in a release build.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on panics")]
+#![expect(
+    clippy::indexing_slicing,
+    clippy::unwrap_used,
+    reason = "a test that cannot go on panics"
+)]
 
 use std::collections::BTreeSet;
 use std::time::Duration;
