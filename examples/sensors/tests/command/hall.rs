@@ -1,10 +1,6 @@
 //! A hall of sensors: the parts of the system as processes, in a directory of their own.
 
-#![expect(
-    clippy::indexing_slicing,
-    clippy::unwrap_used,
-    reason = "a test that cannot go on panics"
-)]
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 #![expect(clippy::disallowed_types, reason = "it looks for a free port")]
 
 use std::collections::BTreeSet;

@@ -1,11 +1,7 @@
 //! Recorded readings: what is stored is what the file says, to the last digit. The expected figures were computed
 //! by Python (`math.fsum(values) / len(values)`).
 
-#![expect(
-    clippy::indexing_slicing,
-    clippy::unwrap_used,
-    reason = "a test that cannot go on panics"
-)]
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 
 use std::path::Path;
 
