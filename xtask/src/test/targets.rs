@@ -5,11 +5,17 @@ use serde_json::Value;
 use crate::binaries::{Binary, Row};
 use crate::cargo::cargo;
 
-/// They talk to the servers that were started for the tests. Some kill them: one after the other.
-const WITH_SERVERS: [(&str, &str); 12] = [
+/// They talk to the servers that were started for the tests. Some kill them, so that a test beside
+/// them would lose its server: all that talk to one are here, one after the other.
+const WITH_SERVERS: [(&str, &str); 17] = [
     ("ensue", "kills"),
+    ("ensue", "aggregates"),
     ("ensue", "read_models"),
+    ("ensue", "saga_kills"),
+    ("ensue-sql", "inbox"),
+    ("ensue-sql", "keys"),
     ("ensue-sql", "outbox"),
+    ("ensue-sql", "projections"),
     ("orders", "command"),
     ("accounts", "command"),
     ("sensors", "command"),
