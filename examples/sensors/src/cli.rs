@@ -83,7 +83,8 @@ pub struct RunArgs {
     #[arg(long, value_name = "N", default_value_t = 4)]
     pub calibrations: usize,
 
-    /// The broker: mqtt://[USER:PASSWORD@]HOST[:PORT] [default: one within the process, on loopback]
+    /// The broker: mqtt://HOST:PORT, with USER:PASSWORD@ before HOST where it asks for them [default: one within the
+    /// process, on loopback]
     #[arg(long, value_name = "URL")]
     pub mqtt: Option<BrokerPlace>,
 
