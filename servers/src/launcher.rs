@@ -153,7 +153,7 @@ impl TestServers {
         &self.missing
     }
 
-    /// Those that nobody has installed by hand, and that no run of the tests installs.
+    /// Those that were not installed by hand, and that no run of the tests installs.
     pub fn left_out(&self) -> &[(&'static str, String)] {
         &self.left_out
     }

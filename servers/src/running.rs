@@ -85,6 +85,13 @@ impl Running {
         place.rsplit('@').next().unwrap_or(place).to_owned()
     }
 
+    /// The URL of an engine with a namespace of its own there; further options are added with `&`.
+    pub fn namespace(&self, namespace: &str) -> String {
+        // A server with TLS or with a login of its own has options already.
+        let separator = if self.url.contains('?') { '&' } else { '?' };
+        format!("{}{separator}namespace={namespace}", self.url)
+    }
+
     /// Ends the server as a power cut would, but for what the kernel knows already.
     ///
     /// # Panics

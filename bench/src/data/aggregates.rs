@@ -1,6 +1,6 @@
 //! Aggregates: decisions by many at the same time, beside the same events as bare conditional appends.
 //!
-//! Each worker has accounts of its own, so that nobody is too late: what is measured is the way of a decision, not
+//! Each worker has accounts of its own, so that no one is too late: what is measured is the way of a decision, not
 //! a race.
 
 use std::collections::HashMap;

@@ -32,7 +32,7 @@ struct Link {
 /// An answer that goes on.
 pub(crate) struct Streaming {
     pub(crate) answer: Response<Incoming>,
-    /// Its connection, which is nobody else's before it ends.
+    /// Its connection, which no one else uses before it ends.
     _link: Link,
 }
 

@@ -143,10 +143,7 @@ pub(crate) struct Bed {
 
 impl Bed {
     pub(crate) fn url(&self) -> String {
-        // A server with TLS or with a login of its own has options already.
-        let url = &self.service.url;
-        let sign = if url.contains('?') { '&' } else { '?' };
-        format!("{url}{sign}namespace={}", self.namespace)
+        self.service.namespace(&self.namespace)
     }
 
     /// The server alone.

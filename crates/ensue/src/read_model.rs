@@ -126,7 +126,7 @@ impl<T: Send + Sync + 'static> ReadModel<T> {
 
     /// Adds a method that applies events of type `E`: `fn created(&mut self, order: OrderCreated)`, or one that
     /// returns a `Result` and leaves the value as it was when that is an error. Readers wait for it, so it neither
-    /// blocks nor asks anybody. What is [`Personal`](crate::Personal) in the event is masked.
+    /// blocks nor waits. What is [`Personal`](crate::Personal) in the event is masked.
     pub fn on<E, F, R>(mut self, method: F) -> Self
     where
         E: Event,

@@ -91,7 +91,7 @@ impl Checked {
             && self.dead_letters == 0
     }
 
-    /// Counts what is readable of somebody who was forgotten.
+    /// Counts what is readable of a user who was forgotten.
     async fn open(
         &mut self,
         engine: &Engine,
@@ -213,7 +213,7 @@ mod tests {
         assert_eq!((checked.twice, checked.sessions_without_user), (1, 2));
         assert_eq!(
             checked.readable, 0,
-            "nobody said that the keys are destroyed"
+            "no one said that the keys are destroyed"
         );
         let subject = ada.to_string();
         engine.publish(Forgotten { subject }).await.unwrap();

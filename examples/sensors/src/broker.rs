@@ -69,7 +69,7 @@ impl Broker {
                 tracing::error!(%error, "the broker has ended");
             }
         });
-        // It is closed when the broker has ended before: then nobody gets a connection, which is said there.
+        // It is closed when the broker has ended before: then no one gets a connection, which is said there.
         let _ = ready.wait_for(|is_ready| *is_ready).await;
         Ok(Self {
             place: BrokerPlace::at(bound),

@@ -171,7 +171,7 @@ pub struct CalibrateDevice {
     pub device: String,
 }
 
-/// A device was calibrated, by whoever held the lock.
+/// A device was calibrated, by the holder of the lock.
 #[derive(Clone, Debug, PartialEq, Event, Serialize, Deserialize)]
 #[event(type = "device.calibrated", topic = "calibrations", key = device)]
 pub struct DeviceCalibrated {

@@ -40,20 +40,21 @@ pub fn json(value: &impl Serialize) -> io::Result<()> {
 /// # Errors
 /// When stdout is closed.
 pub fn table(summary: &Summary) -> io::Result<()> {
+    let totals = &summary.totals;
     let mut table = new_table(&["sensors", ""]);
     let number = |value: Option<f64>| value.map_or("–".to_owned(), |value| value.to_string());
     for (name, value) in [
-        ("readings stored", summary.readings.to_string()),
-        ("devices", summary.devices.to_string()),
-        ("min", number(summary.min)),
-        ("max", number(summary.max)),
-        ("mean", number(summary.mean)),
-        ("gaps", summary.gaps.to_string()),
-        ("duplicates", summary.duplicates.to_string()),
-        ("rejected", summary.rejected.to_string()),
-        ("alarms", summary.alarms.to_string()),
-        ("alarms, not cleared", summary.alarms_open.to_string()),
-        ("calibrations", summary.calibrations.to_string()),
+        ("readings stored", totals.readings.to_string()),
+        ("devices", totals.devices.to_string()),
+        ("min", number(totals.min)),
+        ("max", number(totals.max)),
+        ("mean", number(totals.mean)),
+        ("gaps", totals.gaps.to_string()),
+        ("duplicates", totals.duplicates.to_string()),
+        ("rejected", totals.rejected.to_string()),
+        ("alarms", totals.alarms.to_string()),
+        ("alarms, not cleared", totals.alarms_open.to_string()),
+        ("calibrations", totals.calibrations.to_string()),
         ("seconds, this run", format!("{:.2}", summary.seconds)),
         (
             "readings per second",

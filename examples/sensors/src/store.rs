@@ -42,7 +42,7 @@ impl From<ensue_sql::Error> for StoreError {
 }
 
 /// What all tables together say.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 pub struct Totals {
     /// Readings that are stored.
     pub readings: u64,
@@ -64,7 +64,7 @@ pub struct Totals {
     pub alarms: u64,
     /// Those of them that were not cleared.
     pub alarms_open: u64,
-    /// Calibrations.
+    /// Devices that were calibrated.
     pub calibrations: u64,
 }
 

@@ -13,7 +13,7 @@ const RETRY: Duration = Duration::from_secs(1);
 #[derive(Debug, Default)]
 pub(super) struct Away {
     since: Mutex<Option<Since>>,
-    /// The same in short, for those who look something up: they wait for nobody. It is written under the lock.
+    /// The same in short, for those who look something up: they wait for no one. It is written under the lock.
     is_away: AtomicBool,
 }
 

@@ -26,7 +26,7 @@ const LOADS_EACH_MAX: usize = 2;
 ///
 /// - **Loaded once**: those who ask for a key that is being loaded share the result. A caller that is dropped
 ///   does not end the load, unless it has not begun: where [`CacheBuilder::loads_max`](super::CacheBuilder::loads_max)
-///   others are being loaded, it waits for its turn as long as somebody waits for it.
+///   others are being loaded, it waits for its turn as long as someone waits for it.
 /// - **Stale while it is loaded anew**: when its time is over, a value is still given, and loaded in the
 ///   background, for as long as [`CacheBuilder::stale`](super::CacheBuilder::stale) says.
 /// - **Nothing is kept, too**: that a key has no value, for a shorter time.

@@ -70,7 +70,7 @@ impl<T: Send + Sync + 'static> CacheBuilder<T> {
         self
     }
 
-    /// How many values are loaded at the same time; others wait, as long as somebody waits for them. Default: 64.
+    /// How many values are loaded at the same time; others wait, as long as someone waits for them. Default: 64.
     pub fn loads_max(mut self, loads: usize) -> Self {
         self.loads_max = loads.max(1);
         self

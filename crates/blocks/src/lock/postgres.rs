@@ -20,7 +20,7 @@ const MAKE: &str = "DO $$ BEGIN PERFORM pg_advisory_xact_lock(hashtextextended('
      CREATE TABLE IF NOT EXISTS ensue_locks (name text PRIMARY KEY, token bigint NOT NULL, \
      owner text, until timestamptz NOT NULL); END $$";
 
-/// Takes a row that is free, expired or ours, or makes it. A row that somebody else has locked at the moment is
+/// Takes a row that is free, expired or ours, or makes it. A row that another session has locked at the moment is
 /// passed over: who waited for it would hold up all that is asked in this session, renewals of other locks included.
 const ACQUIRE: &str = "WITH free AS (SELECT name FROM ensue_locks WHERE name = $1 \
      AND (owner IS NULL OR until <= clock_timestamp() OR owner = $2) FOR UPDATE SKIP LOCKED), \

@@ -54,7 +54,7 @@ async fn a_change_is_used_and_told() {
     assert_eq!(changes.borrow_and_update().workers, 2);
     assert_eq!(config.get().workers, 2);
     assert_eq!(config.status().changes, 1);
-    // Written anew, and nothing else: no one is told.
+    // Rewritten unchanged: no one is told.
     place.write("password = 'a' # the same\nworkers = 2\n");
     place.write("password = 'a'\nworkers = 3\n");
     changes.changed().await.unwrap();

@@ -18,7 +18,7 @@ use super::{LOOK, PATIENCE, Shop, has_workers, shop, until};
 /// Who kills the server has it alone.
 static ACCESS: RwLock<()> = RwLock::const_new(());
 
-/// A configuration that no other test has, and somebody who writes it.
+/// A configuration that no other test has, and a client that writes it.
 struct Place {
     server: Running,
     namespace: &'static str,

@@ -2,7 +2,7 @@
 //!
 //! A ciphertext is a byte for the form (1), a nonce of 96 bits, and what AES-256-GCM makes of the value, its tag
 //! included. Nonces are random: of one key the chance that two are equal stays below 2⁻³² up to 2³² values, and
-//! no one has so many; rotation starts anew. What is authenticated beside the value is whose it is and the number of
+//! no one has so many; rotation starts again from zero. What is authenticated beside the value is whose it is and the number of
 //! the key, so that a ciphertext is worth nothing under another name.
 
 use ring::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};

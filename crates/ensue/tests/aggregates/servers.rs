@@ -14,16 +14,11 @@ async fn no_decision_is_lost(name: &str) {
         return;
     };
     let copies = tempfile::tempdir().unwrap();
-    let namespace = format!("aggregates_{:016x}", fastrand::u64(..));
-    let separator = if service.url.contains('?') { '&' } else { '?' };
+    let url = service.namespace(&format!("aggregates_{:016x}", fastrand::u64(..)));
     let mut engines = Vec::new();
     for number in 0..3 {
         let copy = copies.path().join(number.to_string());
-        let url = format!(
-            "{}{separator}namespace={namespace}&connect_timeout=10m&replica={}",
-            service.url,
-            copy.display()
-        );
+        let url = format!("{url}&connect_timeout=10m&replica={}", copy.display());
         engines.push(Engine::open(&url).await.unwrap());
     }
     let mut deciders = JoinSet::new();

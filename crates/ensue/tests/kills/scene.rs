@@ -40,12 +40,8 @@ impl Scene {
     pub(super) async fn set(name: &str) -> Option<Self> {
         let service = Running::find(name)?;
         let copies = tempfile::tempdir().unwrap();
-        let namespace = format!("kills_{:016x}", fastrand::u64(..));
-        let separator = if service.url.contains('?') { '&' } else { '?' };
-        let url = format!(
-            "{}{separator}namespace={namespace}&lease=2s&connect_timeout=10m",
-            service.url
-        );
+        let url = service.namespace(&format!("kills_{:016x}", fastrand::u64(..)));
+        let url = format!("{url}&lease=2s&connect_timeout=10m");
         let own = format!("{url}&replica={}", copies.path().join("own").display());
         let engine = ensue::connect(&own).await.unwrap();
         Some(Self {

@@ -12,14 +12,10 @@ async fn a_killed_server_is_waited_for(name: &str) {
         return;
     };
     let copies = tempfile::tempdir().unwrap();
-    let namespace = format!("views_{:016x}", fastrand::u64(..));
-    let separator = if server.url.contains('?') { '&' } else { '?' };
+    let url = server.namespace(&format!("views_{:016x}", fastrand::u64(..)));
     let open = async |copy: &str| {
-        let url = format!(
-            "{}{separator}namespace={namespace}&connect_timeout=10m&replica={}",
-            server.url,
-            copies.path().join(copy).display()
-        );
+        let copy = copies.path().join(copy);
+        let url = format!("{url}&connect_timeout=10m&replica={}", copy.display());
         Engine::open(&url).await.unwrap()
     };
     let (writer, reader) = (open("writer").await, open("reader").await);

@@ -64,7 +64,7 @@ async fn a_process_reads_what_came_after_the_newest_snapshot() {
     }
 }
 
-/// A snapshot in a log that it is not of, and one that nobody can read.
+/// A snapshot in a log that it is not of, and one that cannot be read.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_snapshot_that_the_log_does_not_bear_out_is_not_used() {
     let engine = Engine::open("memory:").await.unwrap();

@@ -71,13 +71,12 @@ async fn on_a_server(name: &str) {
     };
     let directory = TempDir::new().unwrap();
     let copies = directory.path().join("copies");
-    let namespace = format!("saga_kills_{:016x}", fastrand::u64(..));
-    let separator = if service.url.contains('?') { '&' } else { '?' };
+    let url = service.namespace(&format!("saga_kills_{:016x}", fastrand::u64(..)));
     let url = move |slot: usize| {
+        let copy = copies.join(slot.to_string());
         format!(
-            "{}{separator}namespace={namespace}&lease=2s&connect_timeout=10m&replica={}",
-            service.url,
-            copies.join(slot.to_string()).display()
+            "{url}&lease=2s&connect_timeout=10m&replica={}",
+            copy.display()
         )
     };
     attack(&url, 2, directory.path()).await;

@@ -20,7 +20,7 @@ impl Database for sqlx::Sqlite {
     const FOR_UPDATE: &'static str = "";
     const HAS_TRANSACTIONAL_DDL: bool = true;
 
-    // A statement runs in the program itself, and nobody else waits for it.
+    // A statement runs in the program itself, and no one else waits for it.
     const SESSION: Option<&'static str> = None;
 
     fn end_session(_number: i64) -> String {

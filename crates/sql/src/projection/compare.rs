@@ -100,7 +100,7 @@ impl Hold {
     }
 }
 
-/// Keeps both where the one is that has come further, after whoever holds one of them has let go, or has said
+/// Keeps both where the one is that has come further, after the holder of one of them has let go, or has said
 /// nothing for too long.
 async fn hold_in_turn<DB: Database>(
     pool: &Pool<DB>,

@@ -265,7 +265,7 @@ pub(crate) async fn advance_aside<DB: Database>(
     Ok(changed == 1)
 }
 
-/// Keeps the lanes of a consumer from going beyond a position, on condition that nobody has held them since
+/// Keeps the lanes of a consumer from going beyond a position, on condition that no one has held them since
 /// `beat`: then the hold's own beat is the next one.
 pub(crate) async fn hold<DB: Database>(
     connection: &mut DB::Connection,

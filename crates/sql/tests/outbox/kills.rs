@@ -48,11 +48,10 @@ pub(crate) async fn the_relay_is_killed<DB: Database>(
         let replica = directory.path().join(name);
         match server.and_then(Running::find) {
             Some(server) => {
-                let separator = if server.url.contains('?') { '&' } else { '?' };
-                let (url, replica) = (server.url, replica.display());
                 let namespace = directory.path().file_name().unwrap().to_string_lossy();
                 let namespace: String = namespace.chars().filter(|c| c.is_alphanumeric()).collect();
-                format!("{url}{separator}namespace=outbox_{namespace}&lease=2s&replica={replica}")
+                let url = server.namespace(&format!("outbox_{namespace}"));
+                format!("{url}&lease=2s&replica={}", replica.display())
             }
             None => format!(
                 "embedded:{}?dedup_window=0",

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use ensue_sql::{Error, Projections};
+use ensue::Engine;
+use ensue_sql::{Comparison, Error, Projections};
 
 use crate::accounts::{Balances, Moves, PATIENCE, fold, publish, publish_one, until};
 use crate::database::Kind;
@@ -104,6 +105,27 @@ pub(crate) async fn a_version_is_built_beside_compared_switched_to_and_back<DB: 
     running.stop().await.unwrap();
 }
 
+/// Publishes until it is aborted.
+fn publishing(engine: &Engine) -> tokio::task::JoinHandle<()> {
+    let engine = engine.clone();
+    tokio::spawn(async move {
+        loop {
+            publish(&engine, 3).await;
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    })
+}
+
+/// A comparison while events come: on a busy machine one may be far behind for a moment.
+async fn compared(projections: &Projections, versions: [i64; 2]) -> Comparison {
+    loop {
+        match projections.compare("balances", versions, PATIENCE).await {
+            Err(Error::Behind { .. }) => tokio::time::sleep(Duration::from_millis(20)).await,
+            compared => break compared.unwrap(),
+        }
+    }
+}
+
 pub(crate) async fn versions_are_compared_at_one_position_while_events_come<DB: Kind>(
     stage: Stage<DB>,
 ) where
@@ -120,21 +142,9 @@ pub(crate) async fn versions_are_compared_at_one_position_while_events_come<DB: 
     stage.verify(&running, last).await;
     projections.rebuild("balances").await.unwrap();
     caught_up(&projections, 2).await;
-    let publishing = stage.engine.clone();
-    let publisher = tokio::spawn(async move {
-        loop {
-            publish(&publishing, 3).await;
-            tokio::time::sleep(Duration::from_millis(2)).await;
-        }
-    });
+    let publisher = publishing(&stage.engine);
     for _ in 0..2 {
-        let comparison = loop {
-            match projections.compare("balances", [1, 2], PATIENCE).await {
-                // On a busy machine one may be far behind for a moment.
-                Err(Error::Behind { .. }) => tokio::time::sleep(Duration::from_millis(20)).await,
-                compared => break compared.unwrap(),
-            }
-        };
+        let comparison = compared(&projections, [1, 2]).await;
         assert!(comparison.is_equal(), "{comparison:?}");
     }
     publisher.abort();
@@ -155,19 +165,8 @@ where
     stage.verify(&running, last).await;
     projections.rebuild("balances").await.unwrap();
     caught_up(&projections, 2).await;
-    let publishing = stage.engine.clone();
-    let publisher = tokio::spawn(async move {
-        loop {
-            publish(&publishing, 3).await;
-            tokio::time::sleep(Duration::from_millis(2)).await;
-        }
-    });
-    let compare = async |versions| loop {
-        match projections.compare("balances", versions, PATIENCE).await {
-            Err(Error::Behind { .. }) => tokio::time::sleep(Duration::from_millis(20)).await,
-            compared => break compared.unwrap(),
-        }
-    };
+    let publisher = publishing(&stage.engine);
+    let compare = |versions| compared(&projections, versions);
     for _ in 0..3 {
         let (first, second, third) =
             tokio::join!(compare([1, 2]), compare([2, 1]), compare([1, 2]));

@@ -15,7 +15,7 @@ use crate::ids::OriginId;
 pub const LOCK_AFTER: u32 = 5;
 /// How long no password from there is listened to then.
 pub const LOCKED_FOR: Duration = Duration::from_secs(15 * 60);
-/// How many attempts strangers have together: all places from which nobody has logged in as the user.
+/// How many attempts strangers have together: all places from which no one has logged in as the user.
 pub const STRANGERS_ATTEMPTS: u32 = 20;
 /// How long it takes until they have another.
 pub const STRANGERS_EVERY: Duration = Duration::from_secs(60);

@@ -270,7 +270,7 @@ impl User {
         Ok((event, expired))
     }
 
-    /// Tells the user that somebody wants to have the same address, unless that was said a while ago.
+    /// Tells the user that someone wants to have the same address, unless that was said a while ago.
     pub fn tell_again(&self, user: &UserId, now: Timestamp) -> Option<UserRegisteredAgain> {
         let is_user = matches!(self.status, Status::Active | Status::Pending(_));
         let is_quiet = self.quiet_until.is_some_and(|until| now < until);
@@ -352,11 +352,11 @@ impl User {
         })
     }
 
-    /// Offers to set a new password, to whoever reads the user's mail; anybody can ask for it. What was offered
+    /// Offers to set a new password, to the reader of the user's mail; anyone can ask for it. What was offered
     /// before stands.
     ///
     /// # Errors
-    /// [`Refusal::NoUser`] if nobody could log in with it, [`Refusal::Enough`] if the last one was a moment ago, or
+    /// [`Refusal::NoUser`] if no one could log in with it, [`Refusal::Enough`] if the last one was a moment ago, or
     /// as many stand as there may be.
     pub fn offer_reset(
         &self,

@@ -47,7 +47,7 @@ impl Recording {
     }
 
     fn read_first(path: &Path) -> io::Result<Self> {
-        // Before it is opened: one of another kind may have no end, or wait for somebody.
+        // Before it is opened: one of another kind may have no end, or wait for a writer.
         if !std::fs::metadata(path)?.is_file() {
             let what = "it is a directory, a device or a pipe, and not a file";
             return Err(io::Error::new(io::ErrorKind::InvalidInput, what));

@@ -42,7 +42,7 @@ impl Leaving {
 }
 
 impl Leaving {
-    /// Destroys the keys, and tells who holds copies. A handler waits for nobody: what they cannot remove is a dead
+    /// Destroys the keys, and tells who holds copies. A handler waits for no one: what they cannot remove is a dead
     /// letter of theirs.
     async fn erase(&self, user: UserId) -> Result<UserErased, Failure> {
         let forgetting = self.0.engine.forget(user.as_str(), Duration::ZERO);

@@ -11,7 +11,7 @@ use crate::domain::{CONFIRM_WITHIN, Status, User};
 use crate::events::{RegistrationRequested, UserRegistered};
 
 /// `registration.requested` → `user.registered`, if the address is free; otherwise its user hears
-/// of it, `user.registered_again`, and nobody else, and what was said of who asked is forgotten.
+/// of it, `user.registered_again`, and no one else, and what was said of who asked is forgotten.
 ///
 /// All steps may be repeated: the user has a name that follows from the request, holds the address
 /// again, and is registered once.

@@ -12,7 +12,7 @@ pub(super) struct Watch;
 impl Watch {
     #[on(publishes = [LoginFailed])]
     async fn failed(&self, event: UserLoginFailed, ctx: &Context) -> Option<Outgoing> {
-        // Of a user who was forgotten meanwhile nobody can say where it came from.
+        // Of a user who was forgotten meanwhile no one can say where it came from.
         let address = event.address.into_known()?;
         Some(Outgoing::new(LoginFailed { address, times: 1 }).time(ctx.time()))
     }

@@ -142,7 +142,7 @@ fn written(profile: &Profile) -> sqlx::Result<String> {
 
 /// The same for each database: sqlx has a type of its own for each.
 macro_rules! database {
-    ($room:ident, $database:ty, $put:literal, $one:literal, $page:literal) => {
+    ($room:ident, $database:ty, $put:expr, $one:expr, $page:expr) => {
         mod $room {
             use super::*;
 
@@ -249,22 +249,20 @@ macro_rules! database {
     };
 }
 
-database!(
-    of_sqlite,
-    sqlx::Sqlite,
-    "INSERT INTO {profiles} (user_id, profile, pos) VALUES ($1, $2, $3) \
-     ON CONFLICT (user_id) DO UPDATE SET profile = excluded.profile, pos = excluded.pos",
-    "SELECT profile, pos FROM profiles WHERE user_id = $1",
-    "SELECT user_id, profile FROM profiles WHERE profile IS NOT NULL AND user_id > $1 ORDER BY user_id LIMIT $2"
-);
+/// SQLite and PostgreSQL are asked in the same words.
+const PUT: &str = "INSERT INTO {profiles} (user_id, profile, pos) VALUES ($1, $2, $3) \
+     ON CONFLICT (user_id) DO UPDATE SET profile = excluded.profile, pos = excluded.pos";
+const ONE: &str = "SELECT profile, pos FROM profiles WHERE user_id = $1";
+const PAGE: &str = "SELECT user_id, profile FROM profiles WHERE profile IS NOT NULL AND user_id > $1 ORDER BY user_id LIMIT $2";
+
+database!(of_sqlite, sqlx::Sqlite, super::PUT, super::ONE, super::PAGE);
 #[cfg(feature = "postgres")]
 database!(
     of_postgres,
     sqlx::Postgres,
-    "INSERT INTO {profiles} (user_id, profile, pos) VALUES ($1, $2, $3) \
-     ON CONFLICT (user_id) DO UPDATE SET profile = excluded.profile, pos = excluded.pos",
-    "SELECT profile, pos FROM profiles WHERE user_id = $1",
-    "SELECT user_id, profile FROM profiles WHERE profile IS NOT NULL AND user_id > $1 ORDER BY user_id LIMIT $2"
+    super::PUT,
+    super::ONE,
+    super::PAGE
 );
 #[cfg(feature = "mysql")]
 database!(

@@ -69,7 +69,7 @@ impl Fleet {
     pub fn all_told(&self) -> impl Future<Output = ()> + use<> {
         let (mut told, wanted) = (self.progress.told(), self.with_readings);
         async move {
-            // Whoever is not there any more tells nobody.
+            // A device that has gone has no one to tell.
             let _ = told.wait_for(|told| *told >= wanted).await;
         }
     }
