@@ -27,9 +27,12 @@ pub trait Database: sealed::Sealed + sqlx::Database {
     /// Begins a transaction that will write.
     #[doc(hidden)]
     const BEGIN: &'static str;
+    /// What is said before [`BEGIN_SNAPSHOT`](Self::BEGIN_SNAPSHOT), of the transaction that comes next.
+    #[doc(hidden)]
+    const BEFORE_SNAPSHOT: Option<&'static str> = None;
     /// Begins a transaction that sees one moment and does not write.
     #[doc(hidden)]
-    const BEGIN_SNAPSHOT: &'static [&'static str];
+    const BEGIN_SNAPSHOT: &'static str;
     /// Ends a `SELECT` whose rows nobody else changes before the transaction ends.
     #[doc(hidden)]
     const FOR_UPDATE: &'static str;

@@ -12,10 +12,9 @@ impl sealed::Sealed for sqlx::MySql {}
 impl Database for sqlx::MySql {
     const KIND: &'static str = "mysql";
     const BEGIN: &'static str = "START TRANSACTION";
-    const BEGIN_SNAPSHOT: &'static [&'static str] = &[
-        "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ",
-        "START TRANSACTION WITH CONSISTENT SNAPSHOT",
-    ];
+    const BEFORE_SNAPSHOT: Option<&'static str> =
+        Some("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ");
+    const BEGIN_SNAPSHOT: &'static str = "START TRANSACTION WITH CONSISTENT SNAPSHOT";
     const FOR_UPDATE: &'static str = " FOR UPDATE";
     const HAS_TRANSACTIONAL_DDL: bool = false;
 

@@ -12,8 +12,7 @@ impl sealed::Sealed for sqlx::Postgres {}
 impl Database for sqlx::Postgres {
     const KIND: &'static str = "postgres";
     const BEGIN: &'static str = "BEGIN ISOLATION LEVEL READ COMMITTED";
-    const BEGIN_SNAPSHOT: &'static [&'static str] =
-        &["BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"];
+    const BEGIN_SNAPSHOT: &'static str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
     const FOR_UPDATE: &'static str = " FOR UPDATE";
     const HAS_TRANSACTIONAL_DDL: bool = true;
 

@@ -15,7 +15,7 @@ impl Database for sqlx::Sqlite {
     const KIND: &'static str = "sqlite";
     // At once as its writer: one that becomes it later may be refused instead of waiting.
     const BEGIN: &'static str = "BEGIN IMMEDIATE";
-    const BEGIN_SNAPSHOT: &'static [&'static str] = &["BEGIN DEFERRED"];
+    const BEGIN_SNAPSHOT: &'static str = "BEGIN DEFERRED";
     // There is one writer at a time.
     const FOR_UPDATE: &'static str = "";
     const HAS_TRANSACTIONAL_DDL: bool = true;

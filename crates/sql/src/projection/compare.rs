@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use serde::Serialize;
-use sqlx::Pool;
+use sqlx::{Connection as _, Pool};
 use tokio::time::Instant;
 
 use super::names::{self, Names};
@@ -204,15 +204,14 @@ async fn read<DB: Database>(
     versions: [&Version; 2],
 ) -> Result<Option<Comparison>> {
     let mut connection = pool.acquire().await?;
-    for statement in DB::BEGIN_SNAPSHOT {
-        DB::run(&mut connection, *statement).await?;
+    if let Some(statement) = DB::BEFORE_SNAPSHOT {
+        DB::run(&mut connection, statement).await?;
     }
-    let read = read_in_transaction::<DB>(&mut connection, versions).await;
-    if DB::run(&mut connection, "ROLLBACK").await.is_err() {
-        // It does not go back into the pool in the middle of a transaction.
-        drop(connection.detach());
-    }
-    read
+    // It rolls back when it is dropped: a comparison that is late is dropped in here.
+    let mut transaction = connection.begin_with(DB::BEGIN_SNAPSHOT).await?;
+    let read = read_in_transaction::<DB>(&mut transaction, versions).await?;
+    transaction.rollback().await?;
+    Ok(read)
 }
 
 async fn read_in_transaction<DB: Database>(

@@ -77,3 +77,19 @@ on! {
         several_who_compare_do_not_let_go_of_each_other
         new_code_builds_beside_what_is_read;
 }
+
+// Not on MariaDB: there sqlx's pool waits for ever for a connection whose statement was dropped half-way.
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_comparison_that_is_dropped_leaves_no_transaction_in_sqlite() {
+    if let Some(stage) = stage::Stage::<sqlx::Sqlite>::set().await {
+        versions::a_comparison_that_is_dropped_leaves_no_transaction(stage).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_comparison_that_is_dropped_leaves_no_transaction_in_postgres() {
+    if let Some(stage) = stage::Stage::<sqlx::Postgres>::set().await {
+        versions::a_comparison_that_is_dropped_leaves_no_transaction(stage).await;
+    }
+}

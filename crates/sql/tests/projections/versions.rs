@@ -1,9 +1,13 @@
 //! Versions beside each other: rebuilding, comparing, switching, and back.
 
+use std::future::poll_fn;
+use std::pin::pin;
+use std::task::Poll;
 use std::time::Duration;
 
 use ensue::Engine;
 use ensue_sql::{Comparison, Error, Projections};
+use sqlx::Connection as _;
 
 use crate::accounts::{Balances, Moves, PATIENCE, fold, publish, publish_one, until};
 use crate::database::Kind;
@@ -190,6 +194,55 @@ where
     assert!(compare([1, 2]).await.is_equal());
     let last = publish_one(&stage.engine, "last", 1).await;
     stage.verify(&running, last).await;
+    running.stop().await.unwrap();
+}
+
+/// Dropped at whatever it waits for, a comparison leaves no connection of the pool within a transaction.
+pub(crate) async fn a_comparison_that_is_dropped_leaves_no_transaction<DB: Kind>(stage: Stage<DB>)
+where
+    Balances: Moves<DB>,
+{
+    let pool = stage.database.another_pool().await;
+    let projections = Projections::of(pool.clone());
+    let running = stage.start().await;
+    let last = publish(&stage.engine, 20).await;
+    stage.verify(&running, last).await;
+    projections.rebuild("balances").await.unwrap();
+    caught_up(&projections, 2).await;
+    for waits in 0.. {
+        let mut connection = pool.acquire().await.unwrap();
+        let let_go = "UPDATE ensue_position SET hold = NULL";
+        DB::run(&mut connection, let_go).await.unwrap();
+        drop(connection);
+        let compared = {
+            let mut comparing = pin!(projections.compare("balances", [1, 2], PATIENCE));
+            let mut left = waits;
+            poll_fn(|context| match comparing.as_mut().poll(context) {
+                Poll::Ready(compared) => Poll::Ready(Some(compared.unwrap())),
+                Poll::Pending if left == 0 => Poll::Ready(None),
+                Poll::Pending => {
+                    left -= 1;
+                    Poll::Pending
+                }
+            })
+            .await
+        };
+        until("its connections are back", async || {
+            pool.num_idle() == usize::try_from(pool.size()).unwrap()
+        })
+        .await;
+        let mut connections = Vec::new();
+        while let Some(mut connection) = pool.try_acquire() {
+            let transaction = connection.begin_with(DB::BEGIN).await.unwrap();
+            transaction.rollback().await.unwrap();
+            connections.push(connection);
+        }
+        if let Some(comparison) = compared {
+            assert!(comparison.is_equal(), "{comparison:?}");
+            assert!(waits > 3, "it was never dropped");
+            break;
+        }
+    }
     running.stop().await.unwrap();
 }
 
